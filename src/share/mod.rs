@@ -16,6 +16,8 @@ mod merge;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod total;
 
 #[cfg(all(
     fuzzing,
@@ -31,3 +33,5 @@ pub use files::read_bytes;
 pub use files::{Dir, Process, dir};
 #[cfg(feature = "redis")]
 pub use redis::{Overview, Redis, RedisBuilder, WriterInfo, redis};
+#[cfg(feature = "redis")]
+pub use total::Totalled;

@@ -27,6 +27,7 @@ mod scripts;
 mod worker;
 mod writer;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError};
@@ -37,7 +38,10 @@ use redis::{Client, IntoConnectionInfo};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
+use crate::registry::{self, Registry};
 use crate::snapshot::{Snapshot, Source, millis};
+
+use super::total::{self, Totalled};
 
 use connection::{Connection, RedisServer};
 use reader::ShardView;
@@ -105,6 +109,8 @@ impl StoreSettings {
 #[must_use = "a store starts with `start`"]
 pub struct RedisBuilder {
     source: Arc<dyn Source>,
+    /// The source, if it is a registry.
+    registry: Option<Registry>,
     urls: Vec<String>,
     is_cluster: bool,
     namespace: String,
@@ -141,7 +147,8 @@ struct Certificates {
 pub fn redis(url: &str) -> Result<RedisBuilder, Error> {
     check_url(url)?;
     Ok(RedisBuilder {
-        source: Arc::new(crate::registry::registry().clone()),
+        source: Arc::new(registry::registry().clone()),
+        registry: Some(registry::registry().clone()),
         urls: vec![url.to_owned()],
         is_cluster: false,
         namespace: "default".to_owned(),
@@ -178,6 +185,7 @@ impl RedisBuilder {
     /// ```
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
         self.source = Arc::new(registry.clone());
+        self.registry = (registry as &dyn Any).downcast_ref().cloned();
         self
     }
 
@@ -313,6 +321,7 @@ impl RedisBuilder {
                 wait: self.settings.timeout.saturating_mul(12),
                 close: self.settings.close,
                 process: std::process::id(),
+                registry: self.registry,
             }),
         };
         let failed = |error: std::io::Error| {
@@ -484,6 +493,8 @@ struct Inner {
     close: Duration,
     /// The process that has the thread.
     process: u32,
+    /// What is shared, if it is a registry.
+    registry: Option<Registry>,
 }
 
 impl Redis {
@@ -527,11 +538,39 @@ impl Redis {
         Ok((*view).clone())
     }
 
-    /// Returns one number over all processes, addressed as by [`Snapshot::get`].
+    /// Returns the total of a metric over all processes, ended ones included; with labels, that of
+    /// all its series. This flushes first, as [`snapshot`](Self::snapshot) does.
     ///
     /// ```no_run
     /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
-    /// let all = store.total("jobs_total", &[("queue", "mail")]).await?;
+    /// /// Jobs done.
+    /// #[tallies::metric]
+    /// static JOBS: tallies::Counter = tallies::Counter::new("jobs_total");
+    ///
+    /// JOBS.inc();
+    /// let all: f64 = store.total(&JOBS).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`snapshot`](Self::snapshot), and a metric that is not in the registry of the
+    /// store.
+    pub async fn total(&self, metric: &impl Totalled) -> Result<f64, Error> {
+        let view = self.ask(Command::Scrape).await?;
+        let registry = self.inner.registry.as_ref();
+        let prefix =
+            registry.map_or_else(Default::default, |registry| registry.families().prefix());
+        total::total(metric, &prefix, &view, &self.inner.store)
+    }
+
+    /// Returns one number over all processes, addressed as by [`Snapshot::get`]. This flushes first,
+    /// as [`snapshot`](Self::snapshot) does.
+    ///
+    /// ```no_run
+    /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
+    /// let mail = store.get("jobs_total", &[("queue", "mail")]).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -539,7 +578,7 @@ impl Redis {
     /// # Errors
     ///
     /// The errors of [`snapshot`](Self::snapshot).
-    pub async fn total(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
+    pub async fn get(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
         let view = self.ask(Command::Scrape).await?;
         Ok(view.get(name, labels))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tallies::{Counter, Registry, share};
+use tallies::{Counter, Registry, UpDownCounter, share};
 
 use super::counting::{builder, quiet, total};
 use super::process::Process;
@@ -79,14 +79,53 @@ fn async_programs_flush_and_read() {
         theirs.add(2);
         other.flush().await.unwrap();
         jobs.inc();
-        assert_eq!(store.total("jobs_total", &[]).await.unwrap(), Some(3.0));
+        assert_eq!(store.total(&jobs).await.unwrap(), 3.0);
+        assert_eq!(store.get("jobs_total", &[]).await.unwrap(), Some(3.0));
         assert_eq!(
             store.snapshot().await.unwrap().get("jobs_total", &[]),
             Some(3.0)
         );
         store.close().await.unwrap();
         store.close().await.unwrap();
-        assert_eq!(other.total("jobs_total", &[]).await.unwrap(), Some(3.0));
+        assert_eq!(other.total(&theirs).await.unwrap(), 3.0);
+    });
+}
+
+#[test]
+fn the_total_of_a_metric_is_that_of_all_its_series() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let declare = |registry: &Registry| {
+        registry.prefix("shop").unwrap();
+        let sold = Counter::builder("sold_total", "").labels(["shelf"]).float();
+        let open = UpDownCounter::builder("open_carts", "");
+        (
+            sold.register(registry).unwrap(),
+            open.register(registry).unwrap(),
+        )
+    };
+    let ((sold, open), (theirs, also_open)) = (declare(&one), declare(&two));
+    let elsewhere = Registry::new().counter("other_total", "").unwrap();
+    let (store, other) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        assert_eq!(store.total(&sold).await.unwrap(), 0.0);
+        theirs.with(["tea"]).add(0.5);
+        theirs.with(["rice"]).add(2.0);
+        sold.with(["tea"]).add(1.0);
+        also_open.add(3);
+        open.sub(1);
+        other.close().await.unwrap();
+        assert_eq!(store.total(&sold).await.unwrap(), 3.5);
+        // What a process holds ends with it.
+        assert_eq!(store.total(&open).await.unwrap(), -1.0);
+        let error = store.total(&elsewhere).await.unwrap_err().to_string();
+        assert!(
+            error.contains("no process shares `shop_other_total`"),
+            "{error}"
+        );
     });
 }
 
