@@ -303,7 +303,7 @@ step "a shard is taken and stays in the pool" observe/shard.rs \
     's/if let Some\(unowned\) = pool\.unowned\.pop\(\)/if let Some(unowned) = pool.unowned.last()/'
 step "the collector acknowledges for no shard" observe/pass.rs 's/self\.engine\.shards\.acknowledge_for_unowned\(last_safepoint\);//'
 step "an idle shard stays in the pool" observe/shard.rs 's/            !taken\n        \}\);/            true\n        });/'
-step "what was folded is not zeroed" observe/pass.rs 's/\(0\.\.cells\)\.for_each\(\|i\| cell\(i\)\.store\(0, Relaxed\)\);//'
+step "what was folded is not zeroed" observe/tally.rs 's/    moved\.set\(from, N::default\(\)\.to_cell\(\)\);\n//'
 step "a shard that holds something is taken for empty" observe/pass.rs 's/let is_empty = \|idle: &Idle\| idle\.shard\.slab\(\)\.is_zero\(\)/let is_empty = |_: &Idle| true/'
 step "an empty shard is still read" observe/pass.rs 's/self\.collector\.members\.retain\(\|member\| !was_emptied\(member\)\);//'
 step "a dropped family's slots are cleared without a look for new shards" observe/pass.rs \
@@ -317,7 +317,7 @@ step "slots are free before slabs are looked for again" observe/pass.rs \
 step "a slot that is closing does not wait for acknowledgements" observe/cells.rs 's/if !pass\.is_closed\(closing\)/if false/'
 step "a slot that is closing is cleared without the lock" observe/cells.rs \
     's/(pub fn end_closing.*?)series\.shared_lock\(\)\.lock_any\(\) else/$1Some(series.shared_lock().take()) else/s'
-step "a slot that is closing is not read" observe/slot.rs 's/\(word & COLD != COLD\)\.then_some/(word \& CLOSING == 0).then_some/'
+step "a slot that is closing is not read" observe/slot.rs 's/\(word & NOT_LIVE == 0\)\.then_some/(word \& CLOSING == 0).then_some/'
 step "a slot that is closing is still written" observe/slot.rs 's/self\.0\.fetch_or\(CLOSING, Relaxed\);//'
 step "a series is never promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//'
 step "a cold update takes the lock of whichever series" observe/shared_lock.rs 's/if word \^ generation\.word\(\) >= LOCKED/if word \& LOCKED != 0/'
@@ -327,7 +327,7 @@ step "a fold does not lock the overflow series" observe/cells.rs 's/match overfl
 step "an idle shard is folded without the lock" observe/cells.rs \
     's/(pub fn fold_idle.*?)series\.shared_lock\(\)\.lock_any\(\) else/$1Some(series.shared_lock().take()) else/s'
 step "a slab is published before the copy" observe/thread.rs \
-    's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.end_growth(Some(new));\n$1/'
+    's/(            unsafe \{ new\.copy_from\(old\) \};)/            shard.end_growth(Some(*new));\n$1/'
 step "the slot is not zeroed" observe/pass.rs 's/unsafe \{ block\.cell\(i\) \}\.store\(0, Relaxed\);//'
 step "the collector does not wait for acknowledgements" observe/cells.rs 's/if !pass\.is_acknowledged\(retired\)/if false/'
 step "the growth flag is ignored" observe/thread.rs 's/ \|\| !shard\.begin_growth\(\)//'

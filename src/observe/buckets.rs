@@ -233,13 +233,14 @@ impl Buckets {
         observation: (usize, f64, u64),
         eager: bool,
     ) -> Outcome {
-        if !eager && self.native.is_none() && self.cold_block().is_some() {
+        // Relaxed: only whether there is a block, which nobody removes.
+        if !eager && self.native.is_none() && self.cold.load(Relaxed) != 0 {
             let last = self.slot_word.last(generation);
             let locked = lock_if_cold(engine, last, (&self.lock, generation));
             if let Some((held, minute)) = locked {
                 let (bucket, value, times) = observation;
-                // A pass may have replaced the block since; nobody removes it.
-                let block = self.cold();
+                let block = self.cold_of(self.cells as usize);
+                let block = block.unwrap_or_else(|| self.cold());
                 // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
                 // series' buckets, as in `observe`.
                 unsafe { observe(block, bucket, value * times as f64, times) };
@@ -346,10 +347,16 @@ impl Buckets {
     /// Returns the cold block, if there is one. It does not change while the caller holds its lock, or runs a
     /// pass.
     fn cold_block(&self) -> Option<Block> {
+        self.cold_of(self.block_cells())
+    }
+
+    /// Returns the cold block, which has this number of cells, if there is one.
+    #[inline]
+    fn cold_of(&self, cells: usize) -> Option<Block> {
         // Acquire: pairs with the Release in `cold`.
         let address = self.cold.load(Acquire) as usize;
         let first = std::ptr::with_exposed_provenance::<AtomicU64>(address);
-        (address != 0).then(|| Block::from_first(first, self.block_cells()))
+        (address != 0).then(|| Block::from_first(first, cells))
     }
 
     /// Returns the words of a cold block, which this call owns.

@@ -24,7 +24,7 @@ const LIMITS: &[(&str, f64)] = &[
     ("up and down", 17.0),
     ("histogram", 56.0),
     ("histogram, bound", 68.0),
-    ("histogram, bound, cold", 258.0),
+    ("histogram, bound, cold", 244.0),
     ("histogram, close bounds", 240.0),
     ("native histogram", 58.0),
     ("native histogram, fixed buckets", 120.0),
