@@ -318,7 +318,7 @@ step "a slot that is closing does not wait for acknowledgements" observe/cells.r
 step "a slot that is closing is cleared without the lock" observe/cells.rs \
     's/(pub fn end_closing.*?)series\.shared_lock\(\)\.lock_any\(\) else/$1Some(series.shared_lock().take()) else/s'
 step "a slot that is closing is not read" observe/slot.rs 's/\(word & NOT_LIVE == 0\)\.then_some/(word \& CLOSING == 0).then_some/'
-step "a slot that is closing is still written" observe/slot.rs 's/self\.0\.fetch_or\(CLOSING, Relaxed\);//'
+step "a slot that is closing is still written" observe/slot.rs 's/(has a slot\.\n\s*)self\.0\.fetch_or\(CLOSING, Relaxed\);/$1/'
 step "a series is never promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//'
 step "a cold update takes the lock of whichever series" observe/shared_lock.rs 's/if word \^ generation\.word\(\) >= LOCKED/if word \& LOCKED != 0/'
 step "the lock of the shared cells keeps the old generation" observe/cells.rs 's/own\.hand_over\(series\.slot_word\(\)\.generation\(\)\)/own.release()/'
