@@ -31,9 +31,9 @@ argued() {
 
 # Every file that has an ordering, but for the stand-ins that only models use, and for what only exists where files are
 # mapped, which loom cannot do: the region, the records of families, the reader in another process. Tests kill
-# processes there. `part_ref` publishes a pointer to what another `OnceLock` has published.
+# processes there.
 mapfile -t ordered < <(cd "$tree" && grep -rlE '\b(Acquire|Release|AcqRel)\b' src |
-    grep -vE '^src/(observe/models|lockfree/epoch\.rs|lockfree/part_ref\.rs|mapped/region\.rs|family/shared\.rs|share/)|^src/sync/mod\.rs$' | sort)
+    grep -vE '^src/(observe/models|lockfree/epoch\.rs|mapped/region\.rs|family/shared\.rs|share/)|^src/sync/mod\.rs$' | sort)
 perl -i -ne '
     BEGIN { $n = 0; open $sites, ">", $ENV{SITES} or die; }
     $models = 1 if /^mod tests|^#\[cfg\(all\(test/;
@@ -138,7 +138,8 @@ stream="streams::a_stream_read_is_a_prefix streams::a_stream_read_is_a_prefix_wh
 summary="summary::a_shared_stream_has_one_writer_at_a_time summary::a_stream_is_seen_as_it_was_made
     summary::a_summary_starts_over_beside_a_writer
     summary::a_slot_with_a_stream_is_used_again"
-cached="cached_ref::a_cached_word_has_its_part cached_ref::a_replaced_word_does_not_come_back"
+cached="cached_ref::a_cached_word_has_its_part cached_ref::a_replaced_word_does_not_come_back
+    cached_ref::a_part_that_is_found_is_complete"
 mapped="mapped::a_record_that_is_found_is_complete mapped::a_label_text_that_is_found_is_complete mapped::a_slab_that_is_found_is_complete mapped::a_move_that_was_cut_is_done mapped::a_move_is_one_step
     mapped::a_word_without_a_slot_comes_after_the_move"
 some="$cached $published $mapped $quick $tables"
@@ -266,7 +267,7 @@ while IFS=$'\t' read -r site place line; do
     case $place in
     *stream.rs*) which="$stream streams::a_window_read_has_every_value_once" ;;
     *summary.rs*) which=$summary ;;
-    *cached_ref.rs*) which=$cached ;;
+    *cached_ref.rs* | *part_ref.rs*) which=$cached ;;
     *native/mod.rs*) which=$tables ;;
     *published.rs* | *owners.rs*) which=$published ;;
     *mapped/*) which=$mapped ;;
@@ -342,9 +343,9 @@ step "a key is written after its count" observe/native/mod.rs \
     's/(        table\.key\(entry\)\.store\(key\.0, Relaxed\);\n)(.*?added, times\) \};\n)/$2$1/s'
 step "a table is published before the copy" observe/native/mod.rs \
     's/(        fresh\.copy_from\(old, &entries\);\n)/        unsafe { block.cell(0) }.store((&raw const *fresh).expose_provenance() as u64, Release);\n$1/'
-step "a table is freed at once" observe/native/mod.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
+step "a table is freed at once" observe/retired.rs 's/soon\(move \|\| \{(.*?)\}\);/{$1}/s'
 step "a table is given back before it is folded" observe/cells.rs \
-    's/(        if let Some\(overflow\) = overflow \{\n            overflow\.fold\(block\);\n        \}\n)(        release\(block\);\n)/$2$1/'
+    's/Some\(overflow\) => overflow\.fold\(shape, block\),/Some(overflow) => { release(block); overflow.fold(shape, block) }/'
 step "what is published is freed at once" lockfree/published.rs 's/later\(move \|\| T::free\(old\)\)/T::free(old)/'
 step "what is published is replaced by load and store" lockfree/published.rs \
     's/self\.0\.swap\(fresh, [^)]*\)\)/{ let old = self.0.load(Acquire); self.0.store(fresh, Release); old }/'
@@ -361,6 +362,7 @@ step "nobody is asked for a gauge" observe/pass.rs 's/let ticket = slot\.map_or\
 step "an age that has ended stays in the sketch" observe/stream.rs 's/flush\.sketch\.load\(\[\]\.into_iter\(\), false\);//'
 step "the sketches of earlier ages are published before their generation" observe/stream.rs \
     's/(        self\.seq\.store\(2 \* generation \+ 1,)/        page.history.store(history, Relaxed);\n$1/'
+step "an earlier age is written without its tuples" observe/window.rs 's/\.for_each\(&mut put\)/.take(0).for_each(\&mut put)/'
 real_step "no series is ever promoted" observe/shared_lock.rs 's/promote\(engine, slot_word, generation, cells\);//' \
     observe::tests::every_kind_gets_slots_after_enough_updates
 real_step "threads do not count for the limit of cells" observe/shard.rs 's/slots\.count_shards\(1\);//' \

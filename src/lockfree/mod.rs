@@ -29,7 +29,6 @@ mod exemplars;
 #[cfg(not(loom))]
 mod label_cache;
 pub(crate) mod owners;
-#[cfg(not(loom))]
 mod part_ref;
 pub(crate) mod published;
 mod series_key;
@@ -43,7 +42,6 @@ pub use cached_ref::CachedRef;
 pub use exemplars::Exemplars;
 #[cfg(not(loom))]
 pub use label_cache::CachedArena;
-#[cfg(not(loom))]
 pub use part_ref::PartRef;
 pub use series_key::{Generation, OVERFLOW, SeriesKey};
 #[cfg(not(loom))]

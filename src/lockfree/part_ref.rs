@@ -4,10 +4,9 @@
 //!   no thread has exclusive access to it.
 
 use std::ptr::{from_ref, null_mut};
-use std::sync::atomic::AtomicPtr;
 use std::sync::{Arc, OnceLock};
 
-use crate::sync::{Acquire, Release};
+use crate::sync::{Acquire, AtomicPtr, Release, const_fn};
 
 /// An owner that is made once, and a part of it. See the module's documentation.
 #[derive(Debug)]
@@ -19,12 +18,14 @@ pub struct PartRef<O, P> {
 }
 
 impl<O, P> PartRef<O, P> {
-    /// Creates a reference without an owner.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            part: AtomicPtr::new(null_mut()),
-            owner: OnceLock::new(),
+    const_fn! {
+        /// Creates a reference without an owner.
+        #[must_use]
+        pub fn new() -> Self {
+            Self {
+                part: AtomicPtr::new(null_mut()),
+                owner: OnceLock::new(),
+            }
         }
     }
 

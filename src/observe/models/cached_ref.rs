@@ -1,10 +1,10 @@
-//! Models of the cached reference of a bound series.
+//! Models of the references of bound series and of declarations.
 
 use std::sync::Arc;
 
 use loom::thread;
 
-use crate::lockfree::{CachedRef, Generation, SeriesKey};
+use crate::lockfree::{CachedRef, Generation, PartRef, SeriesKey};
 use crate::sync::{AtomicU64, Relaxed};
 
 use super::reached;
@@ -78,4 +78,22 @@ fn a_replaced_word_does_not_come_back() {
         reader.join().unwrap()
     });
     assert_eq!(seen, [None, Some(0), Some(1), Some(2)].into());
+}
+
+/// A declaration makes its family while another thread updates it.
+#[test]
+fn a_part_that_is_found_is_complete() {
+    let seen = reached(0, || {
+        let declared = Arc::new(PartRef::<AtomicU64, AtomicU64>::new());
+        let reader = {
+            let declared = Arc::clone(&declared);
+            thread::spawn(move || declared.part().map(|part| part.load(Relaxed)))
+        };
+        let family = Arc::new(AtomicU64::new(0));
+        family.store(7, Relaxed);
+        declared.owner_or(|| family);
+        declared.set_part(|family| family);
+        reader.join().unwrap()
+    });
+    assert_eq!(seen, [None, Some(7)].into());
 }
