@@ -109,7 +109,7 @@ rm -rf "$real" && cp -r "$tree" "$real"
 perl -0pi -e 's/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s' "$real/Cargo.toml"
 build_real() { # prints the test program
     (cd "$real" && CARGO_TARGET_DIR=$CARGO_TARGET_DIR/real RUSTFLAGS="--cap-lints allow" \
-        cargo test -p tallies --lib --no-run --features process 2>&1) | tee "$work/build.log" |
+        cargo test -p tallies --lib --no-run --features process,mmap 2>&1) | tee "$work/build.log" |
         sed -n 's/.*Executable.*(\(.*\))/\1/p'
 }
 
@@ -419,6 +419,19 @@ real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/te
     lockfree::shared_text::tests::readers_see_a_whole_text_or_none
 real_step "what is freed was not counted" observe/allocator.rs 's/        count_down\(layout\.size\(\)\);\n//' \
     observe::allocator::tests::allocations_and_frees_are_counted
+files=share::files::tests::schedules
+real_step "a reader does not look for later totals" share/files/view.rs 's/if again\.generations\.last\(\) == listing\.generations\.last\(\)/if true/' \
+    $files::folds_and_a_reader_in_every_order_have_the_same_total
+real_step "totals do not list the files that they include" share/files/view.rs 's/folded: earlier.*?\.collect\(\),/folded: std::collections::BTreeSet::new(),/' \
+    $files::folds_and_a_reader_in_every_order_have_the_same_total
+real_step "a file that is gone while it is read counts as nothing" share/files/view.rs \
+    's/Err\(Refused::Gone\) => return Ok\(false\),(\n\s*Err\(Refused::Folded\))/Err(Refused::Gone) => {}$1/' \
+    $files::folds_and_a_reader_in_every_order_have_the_same_total
+real_step "files are removed before their totals are published" share/files/view.rs \
+    's/(            let bytes = totals\.to_bytes\(\);)/            for name in &listing.writers { self.directory.remove(name)?; }\n$1/' \
+    $files::a_fold_that_is_killed_beside_another_and_a_reader_changes_no_total
+real_step "two processes fold at once" share/files/directory.rs 's/        rustix::fs::flock\(&own, FlockOperation::NonBlockingLockExclusive\)\.ok\(\)\?;\n//' \
+    $files::folds_and_a_reader_in_every_order_have_the_same_total
 
 # Two workers, each with its own copies of the trees and of what was built in them.
 run_step() { # name, file, perl, tests with real threads or none

@@ -81,6 +81,7 @@ impl Directory {
     /// A directory that was deleted, or cannot be read.
     pub(super) fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
+        step();
         for entry in rustix::fs::Dir::read_from(self.fd())? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else {
@@ -108,12 +109,14 @@ impl Directory {
     /// Opens a file for reading. Does not follow links, and does not wait for a pipe.
     pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        step();
         let file = rustix::fs::openat(self.fd(), name, flags, Mode::empty())?;
         Ok(file.into())
     }
 
     /// Returns the description of a file.
     pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
+        step();
         Ok(rustix::fs::statat(
             self.fd(),
             name,
@@ -129,6 +132,7 @@ impl Directory {
     pub(super) fn try_lock(&self) -> Option<Lock> {
         // An open file of its own: the lock belongs to it, and ends with it.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        step();
         let own = rustix::fs::openat(self.fd(), ".", flags, Mode::empty()).ok()?;
         rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Lock(own))
@@ -245,7 +249,7 @@ fn generation_of(name: &str) -> Option<u64> {
     (totals_name(generation) == *name && generation < u64::MAX / 2).then_some(generation)
 }
 
-/// Marks a point at which a test kills the process.
+/// Marks a point at which a test kills the process, or lets another one run.
 #[cfg(all(test, not(miri)))]
 fn step() {
     super::tests::step();

@@ -16,10 +16,11 @@ pub(in super::super) fn step() {
     if STEPS.load(Relaxed) != u64::MAX && STEPS.fetch_sub(1, Relaxed) == 0 {
         std::process::abort();
     }
+    super::schedules::step();
 }
 
 /// Writes the file of a dead writer that counted `jobs` jobs.
-fn dead(directory: &Path, number: u8, jobs: u64) {
+pub(super) fn dead(directory: &Path, number: u8, jobs: u64) {
     let mut image = Image::new(number);
     image.family(Describe::counter("jobs_total"), [jobs, 0, 0]);
     let (record, _) = image.family(Describe::counter("queue_jobs_total").labelled(), [0; 3]);
@@ -27,7 +28,7 @@ fn dead(directory: &Path, number: u8, jobs: u64) {
     image.write(directory);
 }
 
-fn totals(dir: &Dir) -> [Option<f64>; 2] {
+pub(super) fn totals(dir: &Dir) -> [Option<f64>; 2] {
     let page = dir.snapshot().unwrap();
     let labelled = page.get("queue_jobs_total", &[("a", "x")]);
     [page.get("jobs_total", &[]), labelled]

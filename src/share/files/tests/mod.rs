@@ -4,5 +4,6 @@ mod fold;
 mod hostile;
 mod image;
 mod kinds;
+mod schedules;
 
 pub(super) use fold::step;
