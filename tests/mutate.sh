@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 tree=target/mutate/tree
 rm -rf "$tree" && mkdir -p "$tree"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
+mkdir -p "$tree/tests/golden" && cp -r tests/golden/share "$tree/tests/golden"
 # Neither the other packages of the workspace nor the examples.
 perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/^default-members = .*\n//m; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
 sites=$tree/sites
