@@ -425,9 +425,6 @@ real_step "a reader does not look for later totals" share/files/view.rs 's/if ag
     $files::folds_and_a_reader_in_every_order_have_the_same_total
 real_step "totals do not list the files that they include" share/files/view.rs 's/folded: earlier.*?\.collect\(\),/folded: std::collections::BTreeSet::new(),/' \
     $files::folds_and_a_reader_in_every_order_have_the_same_total
-real_step "a file that is gone while it is read counts as nothing" share/files/view.rs \
-    's/Err\(Refused::Gone\) => return Ok\(false\),(\n\s*Err\(Refused::Folded\))/Err(Refused::Gone) => {}$1/' \
-    $files::folds_and_a_reader_in_every_order_have_the_same_total
 real_step "files are removed before their totals are published" share/files/view.rs \
     's/(            let bytes = totals\.to_bytes\(\);)/            for name in &listing.writers { self.directory.remove(name)?; }\n$1/' \
     $files::a_fold_that_is_killed_beside_another_and_a_reader_changes_no_total
