@@ -165,7 +165,14 @@ impl Known {
         // Acquire: if a value above is from after a series was retired, the generation below is, too.
         fence(Acquire);
         let live = all.live.iter().map(|(series, _)| series);
-        let is_same = |series: &SeriesAt| memory.word(series.address) >> 32 == series.generation();
+        // A slot that was given back may belong to another series. One that was given to this series adds what it
+        // counts from then on.
+        let is_same = |series: &SeriesAt| {
+            let word = memory.word(series.address);
+            word >> 32 == series.generation()
+                && (series.slot().is_none()
+                    || word & series::SLOT == series.slot_word & series::SLOT)
+        };
         let mut seen = live.chain(&all.retired).chain(&all.unused).chain([&first]);
         if !seen.all(is_same) {
             return Err(Failed::Changed);
