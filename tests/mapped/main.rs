@@ -8,3 +8,4 @@ mod full;
 mod kinds;
 mod moves;
 mod support;
+mod threads;

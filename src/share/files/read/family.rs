@@ -391,9 +391,15 @@ type Slab = (u64, u64);
 fn slabs(memory: &Memory<'_>) -> Try<Vec<Slab>> {
     let mut slabs = Vec::new();
     let mut next = memory.published_header(header::SHARDS);
-    while let Some(record) = memory.record(next, shard::BYTES)? {
+    let mut records = 0;
+    while let Some(record) = memory.locate(next, shard::BYTES as u64)? {
+        memory.visit(1)?;
+        records += 1;
+        if records > memory.most(shard::BYTES) {
+            return Err(Failed::Damaged("its records overlap"));
+        }
         let slab = memory.published(record + shard::SLAB as u64);
-        if let Some(slab) = memory.range(slab, slab::CELLS as u64)? {
+        if let Some(slab) = memory.locate(slab, slab::CELLS as u64)? {
             let len = memory.word(slab + slab::CAPACITY as u64);
             let cells = slab + slab::CELLS as u64;
             let bytes = len.checked_mul(8);
@@ -481,7 +487,9 @@ impl<'a> Total<'a> {
     /// Adds a series.
     fn add(&mut self, series: SeriesAt) -> Try<()> {
         let memory = self.memory;
-        memory.spend(self.slabs.len() as u64 * self.record.width)?;
+        if series.slot().is_some() {
+            memory.visit(self.slabs.len() as u64)?;
+        }
         let at = |field: usize| series.address + field as u64;
         let shared = memory.published(at(series::SHARED));
         match self.record.cells {
@@ -558,7 +566,9 @@ impl<'a> Total<'a> {
             // Acquire: pairs with the Release stores of decrements, which carry their increments.
             fence(Acquire);
             series.slot_word = memory.published(series.address);
-            self.slabs = slabs(memory)?;
+            if series.slot().is_some() {
+                self.slabs = slabs(memory)?;
+            }
             let shared = memory.word(series.address + series::SHARED as u64);
             let ups = self
                 .blocks(series.slot())

@@ -41,14 +41,44 @@ pub(super) struct Memory<'a> {
     replaced: u64,
     /// The values that the open move has stored or is about to store.
     moved: Vec<Moved>,
-    /// The number of words that the try may still load. A file cannot keep a reader busy for longer
-    /// than its length allows.
-    budget: Cell<u64>,
+    budget: &'a Budget,
+}
+
+/// The work that reading all families of a file may still take. A file cannot keep a reader busy for longer than
+/// its length allows.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// The number of words that may be loaded, each of which belongs to one family.
+    words: Cell<u64>,
+    /// The number of times that a slab may be looked at. All families look at all slabs, so there are more of these
+    /// than words.
+    visits: Cell<u64>,
+}
+
+impl Budget {
+    /// Returns the budget for an image of this length in bytes.
+    pub(super) fn new(len: u64) -> Self {
+        Self {
+            words: Cell::new(len + (1 << 16)),
+            visits: Cell::new(len.saturating_mul(32).saturating_add(1 << 24)),
+        }
+    }
+
+    /// Runs `f`. Gives its work back if it read what the writer changed meanwhile, since it does not count.
+    pub(super) fn refunded<T>(&self, f: impl FnOnce() -> Try<T>) -> Try<T> {
+        let before = (self.words.get(), self.visits.get());
+        let done = f();
+        if matches!(done, Err(Failed::Changed)) {
+            self.words.set(before.0);
+            self.visits.set(before.1);
+        }
+        done
+    }
 }
 
 impl<'a> Memory<'a> {
     /// Begins to read.
-    pub(super) fn begin(image: &'a Image) -> Try<Self> {
+    pub(super) fn begin(image: &'a Image, budget: &'a Budget) -> Try<Self> {
         let words = image.words();
         let len = image.len();
         let mut memory = Self {
@@ -58,7 +88,7 @@ impl<'a> Memory<'a> {
             sequence: 0,
             replaced: 0,
             moved: Vec::new(),
-            budget: Cell::new(len + (1 << 16)),
+            budget,
         };
         if len < header::BYTES as u64 {
             return Err(Failed::Damaged("it is shorter than a header"));
@@ -171,6 +201,12 @@ impl<'a> Memory<'a> {
     #[inline]
     pub(super) fn range(&self, address: u64, bytes: u64) -> Try<Option<u64>> {
         self.spend(bytes / 8 + 1)?;
+        self.locate(address, bytes)
+    }
+
+    /// The same for memory that all families read, which is not counted as work of one of them.
+    #[inline]
+    pub(super) fn locate(&self, address: u64, bytes: u64) -> Try<Option<u64>> {
         let is_inside = address >= self.base
             && address % 8 == 0
             && address
@@ -202,13 +238,23 @@ impl<'a> Memory<'a> {
     /// Counts work. Fails once it is more than a file of this length can contain.
     #[inline]
     pub(super) fn spend(&self, words: u64) -> Try<()> {
-        match self.budget.get().checked_sub(words) {
-            Some(left) => {
-                self.budget.set(left);
-                Ok(())
-            }
-            None => Err(Failed::Damaged("its records overlap")),
-        }
+        spend(&self.budget.words, words)
+    }
+
+    /// Runs `f`, which is tried again if it fails because the writer changed something.
+    pub(super) fn refunded<T>(&self, f: impl FnOnce() -> Try<T>) -> Try<T> {
+        self.budget.refunded(f)
+    }
+
+    /// Counts slabs that are looked at.
+    #[inline]
+    pub(super) fn visit(&self, slabs: u64) -> Try<()> {
+        spend(&self.budget.visits, slabs)
+    }
+
+    /// Returns the most records of this size that fit the file.
+    pub(super) fn most(&self, bytes: usize) -> usize {
+        8 * self.words.len() / bytes
     }
 
     /// Copies bytes that do not change. The range was checked.
@@ -220,6 +266,17 @@ impl<'a> Memory<'a> {
         }
         bytes.truncate(len as usize);
         bytes
+    }
+}
+
+#[inline]
+fn spend(budget: &Cell<u64>, work: u64) -> Try<()> {
+    match budget.get().checked_sub(work) {
+        Some(left) => {
+            budget.set(left);
+            Ok(())
+        }
+        None => Err(Failed::Damaged("its records overlap")),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::sync::Acquire;
 
 use super::format::{self, BYTE_ORDER, EXTENT, MAGIC, MOST_EXTENTS, header};
 use family::Known;
-use memory::{Failed, Memory};
+use memory::{Budget, Failed, Memory};
 
 /// The number of times that a family is read before the last snapshot is used.
 const TRIES: u32 = 200;
@@ -300,18 +300,21 @@ impl WriterFile {
     /// Reads all families of an image into the snapshot. If that fails, the snapshot stays.
     fn read_families(&mut self, image: &Image) -> Result<(), Failed> {
         let mut snapshot = Snapshot::default();
-        let memory = Memory::begin(image)?;
-        let mut records = Vec::new();
-        let mut record = memory.published_header(header::FAMILIES);
-        while let Some(address) = memory.record(record, format::family::BYTES)? {
-            records.push(address);
-            record = memory.published(address + format::family::NEXT as u64);
-        }
+        let budget = Budget::new(image.len());
+        let records = retry(image, &budget, |memory| {
+            let mut records = Vec::new();
+            let mut record = memory.published_header(header::FAMILIES);
+            while let Some(address) = memory.record(record, format::family::BYTES)? {
+                records.push(address);
+                record = memory.published(address + format::family::NEXT as u64);
+            }
+            Ok(records)
+        })?;
         let listed: HashSet<_> = records.iter().copied().collect();
         self.known.retain(|address, _| listed.contains(address));
         for address in records {
             let known = self.known.entry(address).or_default();
-            let family = retry(image, |memory| known.read(memory, address))?;
+            let family = retry(image, &budget, |memory| known.read(memory, address))?;
             let Some(family) = family else { continue };
             let name = family.name();
             let families = &mut snapshot.families;
@@ -351,10 +354,12 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
 /// Reads something until nothing has changed meanwhile.
 fn retry<T>(
     image: &Image,
+    budget: &Budget,
     mut read: impl FnMut(&Memory<'_>) -> Result<T, Failed>,
 ) -> Result<T, Failed> {
     for tries in 0..TRIES {
-        let done = Memory::begin(image).and_then(|memory| {
+        let done = budget.refunded(|| {
+            let memory = Memory::begin(image, budget)?;
             let read = read(&memory);
             // What was read while it changed may look damaged.
             memory.check()?;

@@ -66,7 +66,7 @@ impl Summed {
         };
         for _ in 0..TRIES {
             let len = self.sketches.len();
-            match self.try_add(memory, address, ages) {
+            match memory.refunded(|| self.try_add(memory, address, ages)) {
                 Err(Failed::Changed) => self.sketches.truncate(len),
                 done => return done,
             }
