@@ -163,7 +163,36 @@ impl View {
                 }
             }
         }
+        self.skip_copies();
         Ok(true)
+    }
+
+    /// Skips all but one of the files with the same id: the one of a live process, or the first. Folding a copy would
+    /// make the totals include a process that lives.
+    fn skip_copies(&mut self) {
+        let mut all: Vec<_> = self
+            .writers
+            .iter()
+            .map(|(name, open)| (open.file.id(), open.dead_since.is_some(), name.clone()))
+            .collect();
+        all.sort();
+        for pair in all.windows(2) {
+            let [(one, ..), (other, _, name)] = pair else {
+                continue;
+            };
+            if one == other {
+                self.writers.remove(name);
+                self.skip(
+                    name,
+                    Refused::Damaged("it is a copy of another file".into()),
+                );
+            }
+        }
+    }
+
+    /// Returns the error that there is no page, because of a file.
+    fn refuse(&self, name: &str, refused: &Refused) -> Error {
+        self.error(io::Error::other(format!("{name}: {refused}")))
     }
 
     /// Reads the totals of the last generation, unless they are those that were read last. Returns
