@@ -157,6 +157,8 @@ impl View {
                 Ok(()) => {}
                 Err(Refused::Gone) => return Ok(false),
                 Err(Refused::Folded) => _ = self.writers.remove(name),
+                // Without what it counts, this page would go back.
+                Err(refused) if refused.is_passing() => return Err(self.refuse(name, &refused)),
                 Err(refused) => {
                     self.writers.remove(name);
                     self.skip(name, refused);
@@ -222,6 +224,10 @@ impl View {
                 Err(refused @ Refused::OtherVersion(_)) => {
                     let cause = io::Error::new(io::ErrorKind::InvalidData, refused.to_string());
                     return Err(self.error(cause));
+                }
+                // This page would go back, and the next fold would leave these totals out for good.
+                Err(refused) if refused.is_passing() => {
+                    return Err(self.refuse(&format!("totals-{generation}"), &refused));
                 }
                 Err(refused) => self.skip(&format!("totals-{generation}"), refused),
             }

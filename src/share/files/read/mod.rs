@@ -100,6 +100,28 @@ impl fmt::Display for Refused {
     }
 }
 
+impl Refused {
+    /// Returns whether the reason may be gone with the next try, and says nothing about the file: what it counts is
+    /// missing from a page without it.
+    pub(super) fn is_passing(&self) -> bool {
+        use rustix::io::Errno;
+        const PASSING: [Errno; 5] = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::INTR,
+            Errno::IO,
+        ];
+        match self {
+            Self::Io(error) => PASSING
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error())),
+            Self::Busy => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
         match error.kind() {
