@@ -136,6 +136,11 @@ impl Directory {
         )?)
     }
 
+    /// Returns whether the file is that of a writer that has ended. A file that cannot be opened is not.
+    pub(super) fn is_dead(&self, name: &str) -> bool {
+        self.open_file(name).is_ok_and(|file| is_dead(&file))
+    }
+
     pub(super) fn open_totals(&self, generation: u64) -> io::Result<File> {
         self.open_file(&totals_name(generation))
     }

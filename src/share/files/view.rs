@@ -404,11 +404,12 @@ impl View {
             let is_folded = match self.writers.get(name) {
                 Some(open) => folded.contains(&open.file.id()),
                 None => match self.skipped.get(name) {
-                    // From before the system was started.
-                    Some(Refused::OtherBoot) => true,
+                    // From before the system was started. If its process lives, that is of another system, or
+                    // one of them sees another boot id.
+                    Some(Refused::OtherBoot) => self.directory.is_dead(name),
                     Some(_) => false,
                     // In the list of the totals.
-                    None => true,
+                    None => self.directory.is_dead(name),
                 },
             };
             if is_folded {
