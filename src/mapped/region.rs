@@ -305,14 +305,19 @@ fn map_file(file: &File, address: *mut c_void, offset: usize, bytes: usize) -> i
     Ok(())
 }
 
+/// Returns an error if this process may not write files of this length.
+pub(crate) fn check_file_limit(bytes: u64) -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit};
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if bytes > limit => Err(io::ErrorKind::FileTooLarge.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the file larger, with memory or a disk behind it, so that no store to it can fail.
 fn allocate_file(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
-    use rustix::process::{Resource, getrlimit};
     // A file beyond the limit would be a signal that ends the process.
-    let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
-    if (offset + bytes) as u64 > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
+    check_file_limit((offset + bytes) as u64)?;
     let flags = rustix::fs::FallocateFlags::empty();
     match rustix::fs::fallocate(file, flags, offset as u64, bytes as u64) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {

@@ -65,3 +65,89 @@ fn a_file_that_reached_the_limit_goes_on_in_private_memory() {
     let shared = snapshot.family("many_total").unwrap().len();
     assert!((100..20_000).contains(&shared), "{shared}");
 }
+
+/// Sets a limit of this process.
+fn set_limit(resource: u32, limit: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: limit,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: no memory is involved.
+    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+}
+
+/// A write beyond the limit is a signal, which ended the process that was scraped.
+#[test]
+fn a_fold_beyond_the_file_limit_is_an_error() {
+    const TEST: &str = "full::a_fold_beyond_the_file_limit_is_an_error";
+    if let Some(path) = child() {
+        if !path.exists() {
+            tallies::share::dir(path).unwrap();
+            (0..1000).for_each(|i| LIMITED.with([&*format!("job {i}")]).inc());
+            kill_self();
+        }
+        set_limit(libc::RLIMIT_FSIZE, 4096);
+        let dir = tallies::share::Dir::open(path).unwrap();
+        let error = dir.fold().unwrap_err();
+        assert!(error.to_string().contains("cannot fold"), "{error}");
+        let page = dir.snapshot().unwrap();
+        assert_eq!(page.get("limited_total", &[("job", "job 7")]), Some(1.0));
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed(TEST);
+    directory.run_until_killed(TEST);
+}
+
+static LIMITED: tallies::Counter<[&str; 1]> =
+    tallies::Counter::labelled("limited_total", &["job"]).help("Jobs.");
+
+/// What could not be opened for a moment was left out: of the page, and of the totals for good.
+#[test]
+fn a_process_that_runs_out_of_files_has_no_page_instead_of_a_lower_one() {
+    const TEST: &str = "full::a_process_that_runs_out_of_files_has_no_page_instead_of_a_lower_one";
+    if let Some(path) = child() {
+        // The first two count; the first of them is folded.
+        let round = std::fs::read_dir(&path).map_or(0, Iterator::count);
+        if round < 2 {
+            let dir = tallies::share::dir(&path).unwrap();
+            assert_eq!(dir.fold().unwrap(), round);
+            (0..100).for_each(|_| LIMITED.with(["a"]).inc());
+            kill_self();
+        }
+        let total = |page: &tallies::Snapshot| page.get("limited_total", &[("job", "a")]);
+        let begin = std::time::Instant::now();
+        let next = std::fs::File::open("/dev/null").unwrap();
+        let free = std::os::fd::AsRawFd::as_raw_fd(&next) as u64;
+        drop(next);
+        // Other threads open and close files all the time.
+        set_limit(libc::RLIMIT_NOFILE, free + 5);
+        for _ in 0..3 {
+            std::thread::spawn(|| {
+                loop {
+                    let _ = std::fs::File::open("/dev/null").map(std::hint::black_box);
+                }
+            });
+        }
+        let (mut pages, mut errors) = (0, 0);
+        while pages < 2000 || errors < 2000 {
+            let page = tallies::share::Dir::open(&path).and_then(|dir| dir.snapshot());
+            match page {
+                Ok(page) => {
+                    pages += 1;
+                    assert_eq!(total(&page), Some(200.0));
+                }
+                Err(_) => errors += 1,
+            }
+            if begin.elapsed() > std::time::Duration::from_secs(60) {
+                break;
+            }
+        }
+        assert!(pages > 0 && errors > 0, "{pages} pages and {errors} errors");
+        kill_self();
+    }
+    let directory = Directory::new();
+    for _ in 0..3 {
+        directory.run_until_killed(TEST);
+    }
+}

@@ -12,6 +12,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::mapped::region;
+
 use super::format::checksum;
 
 /// The suffix of the file of a writer.
@@ -165,6 +167,15 @@ impl Directory {
         generation: u64,
         bytes: &[u8],
     ) -> io::Result<bool> {
+        if generation_of(&totals_name(generation)) != Some(generation) {
+            // Readers would not find it.
+            return Err(io::Error::other(format!(
+                "no totals can follow the file `{}`, which is not one of this crate",
+                totals_name(generation.wrapping_sub(1))
+            )));
+        }
+        // Beyond the limit, a write would be a signal that ends the process.
+        region::check_file_limit(bytes.len() as u64)?;
         let temporary = format!("{TEMPORARY_TOTALS}{}-{generation}", std::process::id());
         step();
         let flags =
