@@ -192,6 +192,25 @@ fn two_programs_with_one_name_and_different_kinds_do_not_mix() {
     check(1.0);
 }
 
+/// Totals count as older than all processes, so the dead one took the place of the live one.
+#[test]
+fn a_dead_program_does_not_displace_the_kind_of_a_live_one() {
+    let directory = TestDirectory::new();
+    let reader = directory.reader();
+    let [mut first, mut second] = [(); 2].map(|()| Role::script(directory.path()));
+    first.run("counter jobs_total 5");
+    second.run("gauge jobs_total max 100");
+    second.run("counter other_total 2");
+    second.kill();
+    assert_eq!(reader.get("jobs_total", &[]), 5.0);
+    assert_eq!(reader.dir.fold().unwrap(), 1);
+    assert_eq!(reader.get("jobs_total", &[]), 5.0);
+    assert_eq!(reader.get("other_total", &[]), 2.0);
+    first.kill();
+    assert_eq!(reader.dir.fold().unwrap(), 1);
+    assert_eq!(reader.get("jobs_total", &[]), 5.0);
+}
+
 /// A rolling deployment: the new version of the program has other buckets, and more labels.
 #[test]
 fn two_versions_of_a_program_share_what_they_can() {

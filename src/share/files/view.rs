@@ -380,6 +380,10 @@ impl View {
             };
             let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
             let (mut snapshot, sums) = merge::merge_exact(&writers, conflict);
+            // Totals count as older than all processes. They must not displace what a live one began before.
+            snapshot
+                .families
+                .retain(|family| self.kind_of(family.name()) == Some(family.meta.kind.as_text()));
             snapshot.families.iter_mut().for_each(shrink);
             // Of the writers that were folded earlier, those whose files were removed cannot be
             // seen any more (D2).
@@ -418,6 +422,18 @@ impl View {
         }
         self.directory.remove_temporary(lock, listing);
         Ok(folded.len())
+    }
+
+    /// Returns the kind that the page shows for a family: that of the totals, or else that of the process that began
+    /// first.
+    fn kind_of(&self, family: &str) -> Option<&'static str> {
+        let writers = self.newest_first(|_| true).into_iter().rev();
+        let writers = writers.map(|open| (open.file.snapshot(), open.dead_since.is_none()));
+        std::iter::once((&self.totals.snapshot, false))
+            .chain(writers)
+            .filter_map(|(snapshot, is_alive)| Some((snapshot.family(family)?, is_alive)))
+            .find(|(family, is_alive)| *is_alive || !merge::is_live_only(&family.meta))
+            .map(|(family, _)| family.meta.kind.as_text())
     }
 
     /// Returns the ids of writers that are in the totals although their files still exist.

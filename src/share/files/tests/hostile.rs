@@ -328,3 +328,105 @@ fn a_real_file_with_changed_words_is_read_or_refused() {
     }
     assert!((25..475).contains(&read), "{read}");
 }
+
+/// Many families with the same series would keep a reader busy for the square of the length.
+#[test]
+fn families_that_share_their_series_are_refused() {
+    let mut image = Image::new(1);
+    let all = [(cold(0), [1, 0, 0], Some((0, r#"a="x""#))); 1000];
+    let (record, _) = image.family(Describe::counter("jobs_total").labelled(), [0; 3]);
+    image.chunk(record, 0, &all);
+    let chunk = image.word((record - BASE) as usize + family::CHUNKS);
+    for i in 0..100 {
+        let name = format!("jobs_{i}_total");
+        let (record, _) = image.family(Describe::counter(&name).labelled(), [0; 3]);
+        image.store(record + family::CHUNKS as u64, chunk);
+    }
+    let error = read_bytes(&image.bytes).unwrap_err();
+    assert!(error.contains("overlap"), "{error}");
+}
+
+/// A list of shards that does not end, and one slab for all of them.
+#[test]
+fn shards_without_an_end_are_refused() {
+    let mut image = every_kind();
+    image.shard(&[7]);
+    let record = image.word(header::SHARDS);
+    image.store(record, record);
+    let error = read_bytes(&image.bytes).unwrap_err();
+    assert!(error.contains("overlap"), "{error}");
+}
+
+/// The copy was folded, and the file of the live process was then taken for one of the totals and removed.
+#[test]
+fn a_copy_of_a_file_is_not_folded() {
+    let directory = TestDirectory::new("copies");
+    let mut image = Image::new(1);
+    image.family(Describe::counter("jobs_total"), [5, 0, 0]);
+    let file = image.write(&directory.0);
+    let copy = directory.0.join(format!("a-{}", image.name()));
+    std::fs::copy(directory.0.join(image.name()), &copy).unwrap();
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let dir = directory.reader();
+    let check = || {
+        let page = dir.snapshot().unwrap();
+        assert_eq!(page.get("jobs_total", &[]), Some(5.0));
+    };
+    check();
+    assert_eq!(dir.skipped().unwrap().len(), 1);
+    assert_eq!(dir.fold().unwrap(), 0);
+    check();
+    assert!(directory.0.join(image.name()).exists());
+    rustix::fs::flock(&file, FlockOperation::Unlock).unwrap();
+    // Of two that are dead, one is folded.
+    for folded in [1, 0] {
+        assert_eq!(dir.fold().unwrap(), folded);
+        check();
+    }
+    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+/// Two containers with boot ids of their own removed the files of each other.
+#[test]
+fn a_file_of_another_boot_stays_while_its_process_lives() {
+    let directory = TestDirectory::new("boot");
+    let mut image = Image::new(1);
+    image.set_word(header::BOOT, 7);
+    let file = image.write(&directory.0);
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let dir = directory.reader();
+    dir.fold().unwrap();
+    assert!(directory.0.join(image.name()).exists());
+    rustix::fs::flock(&file, FlockOperation::Unlock).unwrap();
+    dir.fold().unwrap();
+    assert!(!directory.0.join(image.name()).exists());
+}
+
+/// The next generation had a number that readers do not take for one.
+#[test]
+fn a_foreign_file_with_the_last_generation_loses_no_totals() {
+    let directory = TestDirectory::new("generation");
+    let write = |number, jobs| {
+        let mut image = Image::new(number);
+        image.family(Describe::counter("jobs_total"), [jobs, 0, 0]);
+        image.write(&directory.0);
+    };
+    write(1, 5);
+    assert_eq!(directory.reader().fold().unwrap(), 1);
+    let last = format!("totals-{}", u64::MAX / 2 - 1);
+    std::fs::write(directory.0.join(&last), b"foreign").unwrap();
+    write(2, 7);
+    let error = directory.reader().fold().unwrap_err();
+    assert!(error.to_string().contains(&last), "{error}");
+    let jobs = || {
+        directory
+            .reader()
+            .snapshot()
+            .unwrap()
+            .get("jobs_total", &[])
+    };
+    assert_eq!(jobs(), Some(12.0));
+    std::fs::remove_file(directory.0.join(&last)).unwrap();
+    assert_eq!(directory.reader().fold().unwrap(), 1);
+    assert_eq!(jobs(), Some(12.0));
+}
