@@ -115,3 +115,83 @@ fn children_of_a_process_whose_threads_count() {
     let expected: Vec<f64> = std::iter::repeat_n(100.0, 20).chain([60_000.0]).collect();
     check(&directory, &expected);
 }
+
+/// Waits for a child of this process, and returns its status.
+fn wait_for(child: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: a child of this process.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status
+}
+
+/// The child had the lock of the directory's reader, from a thread that it did not have.
+#[test]
+fn a_child_of_a_process_that_is_scraped_is_scraped() {
+    if let Some(path) = child() {
+        let dir = tallies::share::dir(path).unwrap();
+        (0..3000).for_each(|i| PEERS.with([&*format!("peer {i}")]).inc());
+        let scraped = dir.clone();
+        let (first, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            loop {
+                scraped.snapshot().unwrap();
+                let _ = first.send(());
+            }
+        });
+        wait.recv().unwrap();
+        for _ in 0..10 {
+            // SAFETY: as in `fork`. The alarm ends a child that waits for ever.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: no memory is involved.
+                unsafe { libc::alarm(60) };
+                UPDATES.inc();
+                let page = dir.snapshot().unwrap();
+                let is_there = page.get("updates_total", &[]) >= Some(1.0);
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(i32::from(!is_there)) };
+            }
+            assert_eq!(wait_for(child), 0);
+        }
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_of_a_process_that_is_scraped_is_scraped");
+}
+
+/// Its page had the counts of the others only, and nobody was told.
+#[test]
+fn a_child_without_a_file_has_no_page_instead_of_a_lower_one() {
+    if let Some(path) = child() {
+        let dir = tallies::share::dir(path).unwrap();
+        UPDATES.inc();
+        let set_limit = |files| {
+            let limit = libc::rlimit {
+                rlim_cur: files,
+                rlim_max: 1024,
+            };
+            // SAFETY: no memory is involved.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        };
+        set_limit(0);
+        // SAFETY: as in `fork`.
+        let child = unsafe { libc::fork() };
+        set_limit(1024);
+        if child == 0 {
+            UPDATES.inc();
+            let error = dir.snapshot().unwrap_err().to_string();
+            assert!(error.contains("forked"), "{error}");
+            assert_eq!(
+                tallies::registry().snapshot().get("updates_total", &[]),
+                Some(1.0)
+            );
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(0) };
+        }
+        assert_eq!(wait_for(child), 0);
+        assert_eq!(dir.snapshot().unwrap().get("updates_total", &[]), Some(1.0));
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_without_a_file_has_no_page_instead_of_a_lower_one");
+}

@@ -1,7 +1,8 @@
 //! The merged page of a directory: what `share::dir` returns.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
@@ -47,6 +48,39 @@ struct Shared {
     /// Whether this process takes part.
     takes_part: bool,
     state: Mutex<State>,
+}
+
+/// Held for reading by whoever has a [`State`], so that a `fork` can wait for all of them.
+static READS: RwLock<()> = RwLock::new(());
+
+/// Keeps others from having a [`State`].
+pub(super) struct WholeReads(#[allow(dead_code, reason = "unlocks")] RwLockWriteGuard<'static, ()>);
+
+impl WholeReads {
+    pub(super) fn wait() -> Self {
+        Self(READS.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A state that the calling thread has locked.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    // Unlocked last.
+    _read: RwLockReadGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl std::ops::DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
 }
 
 /// Written and read by one scrape at a time.
@@ -137,21 +171,21 @@ impl Dir {
     /// write.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let directory = Directory::open(path)
-            .map_err(|cause| Error::share("cannot open the shared directory", path, cause))?;
-        Ok(Self::new(path, directory, false))
+        let directory =
+            Directory::open(path).and_then(|directory| Self::new(path, directory, false));
+        directory.map_err(|cause| Error::share("cannot open the shared directory", path, cause))
     }
 
-    pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> Self {
-        let view = View::new(directory, path.to_owned(), boot_hash());
-        Self(Arc::new(Shared {
+    pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> io::Result<Self> {
+        let view = View::new(directory, path.to_owned(), boot_hash()?);
+        Ok(Self(Arc::new(Shared {
             path: path.to_owned(),
             takes_part,
             state: Mutex::new(State {
                 view,
                 last: Snapshot::default(),
             }),
-        }))
+        })))
     }
 
     /// Returns the path of the directory.
@@ -182,7 +216,7 @@ impl Dir {
 
     /// Reads the files and merges them.
     fn refresh(&self, state: &mut State) -> Result<(), Error> {
-        let own = self.own_file();
+        let own = self.own_file()?;
         let own = own.as_deref();
         state.view.read(own)?;
         if state.view.wants_fold(GRACE) {
@@ -236,12 +270,12 @@ impl Dir {
 
     /// Returns the name of the file of this process, if it takes part. A child of `fork` gets a file
     /// of its own.
-    fn own_file(&self) -> Option<String> {
-        if self.0.takes_part {
-            super::own_file()
-        } else {
-            None
+    fn own_file(&self) -> Result<Option<String>, Error> {
+        if !self.0.takes_part {
+            return Ok(None);
         }
+        let own = super::own_file().map(Some);
+        own.map_err(|cause| Error::share("cannot read the shared directory", self.path(), cause))
     }
 
     /// Returns the processes that take part or have not been folded yet, those that started last
@@ -252,7 +286,7 @@ impl Dir {
     /// As for [`snapshot`](Self::snapshot).
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
         let mut state = self.state();
-        state.view.read(self.own_file().as_deref())?;
+        state.view.read(self.own_file()?.as_deref())?;
         let mut all: Vec<_> = state.view.writers.iter().collect();
         all.sort_by_key(|(_, open)| std::cmp::Reverse(open.file.started()));
         let all = all.into_iter().map(|(name, open)| Process {
@@ -273,7 +307,7 @@ impl Dir {
     /// As for [`snapshot`](Self::snapshot).
     pub fn folded(&self) -> Result<Snapshot, Error> {
         let mut state = self.state();
-        state.view.read(self.own_file().as_deref())?;
+        state.view.read(self.own_file()?.as_deref())?;
         Ok(state.view.totals.snapshot.clone())
     }
 
@@ -284,7 +318,7 @@ impl Dir {
     /// As for [`snapshot`](Self::snapshot).
     pub fn skipped(&self) -> Result<Vec<(String, String)>, Error> {
         let mut state = self.state();
-        state.view.read(self.own_file().as_deref())?;
+        state.view.read(self.own_file()?.as_deref())?;
         let skipped = state.view.skipped.iter();
         Ok(skipped
             .map(|(name, reason)| (name.clone(), reason.to_string()))
@@ -301,14 +335,18 @@ impl Dir {
     /// As for [`snapshot`](Self::snapshot), and totals that cannot be written.
     pub fn fold(&self) -> Result<usize, Error> {
         let mut state = self.state();
-        let folded = state.view.fold(self.own_file().as_deref(), |error| {
+        let folded = state.view.fold(self.own_file()?.as_deref(), |error| {
             crate::error::warn_once(&format_args!("left out of the totals: {error}"));
         })?;
         Ok(folded.unwrap_or(0))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> Locked<'_> {
+        let read = READS.read().unwrap_or_else(PoisonError::into_inner);
+        Locked {
+            state: self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
+            _read: read,
+        }
     }
 }
 

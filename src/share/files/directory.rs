@@ -248,10 +248,13 @@ impl Directory {
     }
 }
 
-/// Returns the hash of the boot id of the system.
-pub(super) fn boot_hash() -> u64 {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    checksum(id.trim().as_bytes())
+/// Returns the hash of the boot id of the system; that of an empty one where there is no `/proc`.
+pub(super) fn boot_hash() -> io::Result<u64> {
+    let id = match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        id => id?,
+    };
+    Ok(checksum(id.trim().as_bytes()))
 }
 
 /// Returns whether no process holds the lock of a writer's file: the writer is dead.

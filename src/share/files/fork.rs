@@ -14,7 +14,8 @@ use crate::mapped::region;
 use crate::observe::ForkGuard;
 use crate::registry::{SharedFamilies, registry};
 
-use super::writer::{Own, own, share_again};
+use super::dir::WholeReads;
+use super::writer::{Own, own, set_no_file, share_again};
 
 /// What is locked around a fork, in the order of locking, and the words of all series.
 struct Held {
@@ -26,6 +27,7 @@ struct Held {
     families: SharedFamilies<'static>,
     engine: ForkGuard,
     own: MutexGuard<'static, Option<Own>>,
+    _reads: WholeReads,
 }
 
 thread_local! {
@@ -43,7 +45,12 @@ pub(super) fn register_hooks() {
 }
 
 fn before() {
+    // A child must not find a directory locked by a thread that it does not have.
+    let reads = WholeReads::wait();
     let own = own();
+    if !region::is_shared() {
+        return;
+    }
     let engine = ForkGuard::lock();
     let families = registry().before_fork();
     let living = living::lock();
@@ -57,6 +64,7 @@ fn before() {
         families,
         engine,
         own,
+        _reads: reads,
     };
     let _ = HELD.try_with(|slot| slot.replace(Some(held)));
 }
@@ -85,7 +93,10 @@ fn in_child() {
     shared::forget_spare();
     families.iter().for_each(|family| family.after_fork());
     if let Some(own) = own {
-        *held.own = share_again(own);
+        match share_again(own) {
+            Ok(own) => *held.own = Some(own),
+            Err(error) => set_no_file(&error),
+        }
     }
     drop((held._all, held.living));
     registered.share_all();

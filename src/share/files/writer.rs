@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -27,13 +27,31 @@ pub(super) struct Own {
     name: String,
 }
 
+/// The reason why this process, a child of `fork`, has no file. Set once.
+static NO_FILE: OnceLock<String> = OnceLock::new();
+
+/// Notes that this process, a child of `fork`, gets no file.
+pub(super) fn set_no_file(reason: &io::Error) {
+    let _ = NO_FILE.set(reason.to_string());
+}
+
 pub(super) fn own() -> MutexGuard<'static, Option<Own>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the name of the file of this process, if it takes part.
-pub(super) fn own_file() -> Option<String> {
-    own().as_ref().map(|own| own.name.clone())
+/// Returns the name of the file of this process, which takes part.
+///
+/// # Errors
+///
+/// A child of `fork` that could not make a file: a page would not have what it counts.
+pub(super) fn own_file() -> io::Result<String> {
+    let own = own().as_ref().map(|own| own.name.clone());
+    own.ok_or_else(|| {
+        let reason = NO_FILE.get().map_or("", String::as_str);
+        io::Error::other(format!(
+            "this process was forked and could not make a file of its own: {reason}"
+        ))
+    })
 }
 
 /// Shares the metrics of this process with all processes that call this function with the same directory.
@@ -75,7 +93,7 @@ fn start(path: &Path) -> io::Result<Dir> {
     let directory = Directory::open(path)?;
     let full_path = path.canonicalize()?;
     match &*own {
-        Some(own) if own.directory == full_path => return Ok(Dir::new(path, directory, true)),
+        Some(own) if own.directory == full_path => return Dir::new(path, directory, true),
         Some(own) => {
             let other = own.directory.display();
             return Err(io::Error::other(format!(
@@ -84,6 +102,9 @@ fn start(path: &Path) -> io::Result<Dir> {
         }
         None => {}
     }
+    // Before there is a file: a fork of another thread then waits until all is done.
+    super::fork::register_hooks();
+    let boot = boot_hash()?;
     let id = random()?;
     let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
     let fresh = Fresh::create(path, &id)?;
@@ -95,7 +116,7 @@ fn start(path: &Path) -> io::Result<Dir> {
         region::share(
             &mut region::lock(),
             file,
-            || fill(&id, index),
+            || fill(&id, index, boot),
             || fresh.rename(&name),
         )
     })?;
@@ -104,26 +125,26 @@ fn start(path: &Path) -> io::Result<Dir> {
         directory: full_path,
         name,
     });
-    super::fork::register_hooks();
     drop(own);
-    Ok(Dir::new(path, directory, true))
+    Dir::new(path, directory, true)
 }
 
 /// Makes a file for the child of a `fork`, in the directory of its parent's.
-pub(super) fn share_again(parent: Own) -> Option<Own> {
+pub(super) fn share_again(parent: Own) -> io::Result<Own> {
     let path = &*parent.directory;
-    let directory = Directory::open(path).ok()?;
-    let id = random().ok()?;
+    let directory = Directory::open(path)?;
+    let boot = boot_hash()?;
+    let id = random()?;
     let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
-    let fresh = Fresh::create(path, &id).ok()?;
-    let file = fresh.file().ok()?;
+    let fresh = Fresh::create(path, &id)?;
+    let file = fresh.file()?;
     let lock = wait_for_lock(&directory);
-    let index = free_index(&directory).ok()?;
+    let index = free_index(&directory)?;
     let memory = &mut region::lock();
-    let shared = region::share(memory, file, || fill(&id, index), || fresh.rename(&name));
+    let header = || fill(&id, index, boot);
+    region::share(memory, file, header, || fresh.rename(&name))?;
     drop(lock);
-    shared.ok()?;
-    Some(Own {
+    Ok(Own {
         directory: parent.directory,
         name,
     })
@@ -224,7 +245,7 @@ impl Drop for Fresh {
 }
 
 /// Stores the words of the header. Relaxed: the file is not shared yet.
-fn fill(id: &[u8; 16], index: u32) {
+fn fill(id: &[u8; 16], index: u32, boot: u64) {
     let halves = |first: u32, second: u32| {
         let [a, b, c, d] = first.to_ne_bytes();
         let [e, f, g, h] = second.to_ne_bytes();
@@ -236,7 +257,7 @@ fn fill(id: &[u8; 16], index: u32) {
         (header::MAGIC, word(&format::MAGIC)),
         (header::VERSION, halves(format::VERSION, format::BYTE_ORDER)),
         (header::ADDRESS_BYTES, halves(address_bytes, 0)),
-        (header::BOOT, boot_hash()),
+        (header::BOOT, boot),
         (header::PID, halves(std::process::id(), index)),
         (header::CREATED, crate::clock::millis()),
         (header::PROCESS_START, process_start()),

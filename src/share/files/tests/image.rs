@@ -114,7 +114,7 @@ impl Image {
         image.set_u32(header::PID, 7);
         image.set_u32(header::GAUGE_INDEX, u32::from(number));
         image.bytes[header::ID..header::ID + 16].copy_from_slice(&[number; 16]);
-        image.set_word(header::BOOT, super::super::directory::boot_hash());
+        image.set_word(header::BOOT, super::super::directory::boot_hash().unwrap());
         image.set_word(header::CREATED, 1_000_000 + u64::from(number));
         image.set_word(header::BASE, BASE);
         image.set_word(header::EXTENTS, 1);
