@@ -80,13 +80,20 @@ impl<C: MetricCells> Family<C> {
             return self.find_or_make(hash, texts);
         }
         let own_hash = self.index.hash(&reduced.texts);
-        let Some(key) = self.look_up(own_hash, &reduced.texts) else {
-            return self.find_or_make(own_hash, &reduced.texts);
+        let found = match self.look_up(own_hash, &reduced.texts) {
+            None => self.find_or_make(own_hash, &reduced.texts),
+            Some(key) => {
+                if !reduced.is_capped {
+                    self.arena.remember(hash, texts, key);
+                }
+                let series = self.series(key.index() as usize);
+                series.map(|series| (series, key))
+            }
         };
-        if !reduced.is_capped {
-            self.arena.remember(hash, texts, key);
+        if reduced.is_capped && found.is_some() {
+            view.count_refused();
         }
-        Some((self.series(key.index() as usize)?, key))
+        found
     }
 
     /// Returns the label values of the series in which a label set of the declaration counts. Makes

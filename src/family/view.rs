@@ -30,6 +30,9 @@ pub(crate) struct View {
     pub(crate) caps: Box<[Cap]>,
     /// The labels that a gauge loses in a scrape, and the rule that combines its series there.
     pub(crate) combined: Option<(Box<[Box<str>]>, GaugeMode)>,
+    /// The number of updates in series in which a cap replaced a value by `__overflow__`. Written by
+    /// these, read by reports.
+    pub(crate) refused: AtomicU64,
 }
 
 /// The number of values that a label may have.
@@ -40,8 +43,6 @@ pub(crate) struct Cap {
     /// The first values. Written by look-ups that make a series, read by look-ups that miss the
     /// label cache.
     values: RwLock<HashSet<Box<str>>>,
-    /// The number of updates whose value became `__overflow__`. Written by these, read by reports.
-    refused: AtomicU64,
 }
 
 /// The result of [`View::reduce`].
@@ -114,9 +115,15 @@ impl View {
         }
     }
 
-    /// Returns the number of updates that a cap refused a value of its own.
+    /// Counts an update in a series in which a cap replaced a value. Those in the overflow series of
+    /// the family are not among them, because the family counts them.
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Returns the number of updates that [`count_refused`](Self::count_refused) counted.
     pub(crate) fn refused(&self) -> u64 {
-        self.caps.iter().map(|cap| cap.refused.load(Relaxed)).sum()
+        self.refused.load(Relaxed)
     }
 }
 
@@ -126,7 +133,6 @@ impl Cap {
             label: label.into(),
             limit,
             values: RwLock::default(),
-            refused: AtomicU64::new(0),
         }
     }
 
@@ -153,7 +159,6 @@ impl Cap {
                 return true;
             }
         }
-        self.refused.fetch_add(1, Relaxed);
         false
     }
 }
@@ -170,6 +175,7 @@ mod tests {
             dropped: dropped.iter().map(|name| Box::from(*name)).collect(),
             caps: caps.iter().map(|(name, n)| Cap::new(name, *n)).collect(),
             combined: None,
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -204,7 +210,6 @@ mod tests {
         assert_eq!([reduced("1", true), reduced("2", true)], ["1", "2"]);
         assert_eq!([reduced("3", true), reduced("3", false)], [OVERFLOW; 2]);
         assert_eq!([reduced("2", true), reduced("", true)], ["2", ""]);
-        assert_eq!(view.refused(), 1);
         view.clear();
         assert_eq!(reduced("3", true), "3");
     }

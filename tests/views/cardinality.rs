@@ -1,7 +1,7 @@
 //! The cardinality report, also over HTTP.
 
 use tallies::serve::Serving;
-use tallies::{Collected, Counter, Registry, Server};
+use tallies::{Collected, Counter, Registry, Server, View};
 
 use crate::support::http::Answer;
 
@@ -64,6 +64,36 @@ fn the_report_of_a_snapshot_has_no_limits() {
     let hits = &report.families()[0];
     // With the overflow series.
     assert_eq!((hits.series(), hits.limit(), hits.refused()), (5, None, 0));
+}
+
+#[test]
+fn an_update_is_refused_once_whatever_refuses_it() {
+    let registry = Registry::new();
+    for view in [
+        View::new("only_total").cap("path", 1),
+        View::new("two_total").cap("path", 1).cap("user", 1),
+        View::new("limited_total").cap("path", 1).limit(1),
+    ] {
+        registry.view(view).unwrap();
+    }
+    let declare = |name, labels: [&'static str; 2]| {
+        let counter = Counter::builder(name, "Help.").labels(labels);
+        counter.register(&registry).unwrap()
+    };
+    // A cap of the only label uses the overflow series, as the limit does.
+    let only = Counter::builder("only_total", "Help.").labels(["path"]);
+    let only = only.register(&registry).unwrap();
+    let two = declare("two_total", ["path", "user"]);
+    let limited = declare("limited_total", ["path", "user"]);
+    for (path, user) in [("/a", "x"), ("/b", "x"), ("/b", "y"), ("/c", "z")] {
+        only.with([path]).inc();
+        two.with([path, user]).inc();
+        limited.with([path, user]).inc();
+    }
+    let report = registry.cardinality();
+    for family in report.families() {
+        assert_eq!(family.refused(), 3, "{}", family.name());
+    }
 }
 
 fn ask(serving: &Serving, request: &str) -> Answer {

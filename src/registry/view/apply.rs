@@ -1,6 +1,7 @@
 //! What the views of a family make of its description, and of what a collector wrote.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::family::desc::{Desc, Names};
 use crate::family::view::{self, Cap};
@@ -84,6 +85,7 @@ impl<'a> Views<'a> {
             dropped,
             caps,
             combined,
+            refused: AtomicU64::new(0),
         };
         if let Some(name) = &self.rename {
             desc.name = Text::shared(name);
