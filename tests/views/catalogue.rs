@@ -5,8 +5,8 @@ use std::time::Duration;
 use tallies::label::AnyLabels;
 use tallies::snapshot::{Catalogue, Kind};
 use tallies::{
-    Collected, Counter, Gauge, Histogram, LabelValue, Labels, Metrics, Registry, StateSet, Summary,
-    View,
+    Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Metrics, Registry, StateSet,
+    Summary, View,
 };
 
 use crate::statics::views;
@@ -143,6 +143,18 @@ fn metrics_md_is_up_to_date() {
         .catalogue()
         .check("tests/golden/METRICS.md")
         .unwrap();
+}
+
+#[test]
+fn a_document_is_up_to_date_whatever_line_ends_the_texts_have() {
+    let registry = Registry::new();
+    let lines = Info::builder("lines_info", "One\r\ntwo\r").constant("text", "a\r\nb`c\r");
+    lines.register(&registry).unwrap();
+    let path = std::env::temp_dir().join(format!("tallies-lines-{}.md", std::process::id()));
+    std::fs::write(&path, registry.catalogue().to_markdown()).unwrap();
+    let checked = registry.catalogue().check(&path);
+    std::fs::remove_file(&path).unwrap();
+    checked.unwrap();
 }
 
 #[test]

@@ -61,7 +61,8 @@ fn section(out: &mut String, family: &Declared) {
     kind[..1].make_ascii_uppercase();
     let help = markdown(&family.help);
     let space = if help.is_empty() { "" } else { " " };
-    let _ = write!(out, "\n## `{}`\n\n{kind}.{space}{help}\n\n", family.name);
+    let name = code(&family.name);
+    let _ = write!(out, "\n## {name}\n\n{kind}.{space}{help}\n\n");
     if !family.labels.is_empty() {
         let _ = writeln!(out, "- Labels: {}", labels(family));
     } else if family.any_labels {
@@ -76,16 +77,12 @@ fn section(out: &mut String, family: &Declared) {
 /// Returns the labels with their values, in code quotes.
 fn labels(family: &Declared) -> String {
     let label = |label: &Label| {
-        let values: Vec<_> = label
-            .values
-            .iter()
-            .map(|value| format!("`{value}`"))
-            .collect();
+        let values: Vec<_> = label.values.iter().map(|value| code(value)).collect();
         let values = match &values[..] {
             [] => String::new(),
             values => format!(" ({})", values.join(", ")),
         };
-        format!("`{}`{values}", label.name)
+        format!("{}{values}", code(&label.name))
     };
     family
         .labels
@@ -102,7 +99,7 @@ fn details(family: &Declared) -> Vec<String> {
         all.push(format!("Unit: {}", family.unit));
     }
     if !family.constant.is_empty() {
-        let pair = |(name, value): &(String, String)| format!("`{name}=\"{value}\"`");
+        let pair = |(name, value): &(String, String)| code(&format!("{name}=\"{value}\""));
         let pairs: Vec<_> = family.constant.iter().map(pair).collect();
         all.push(format!("Constant labels: {}", pairs.join(", ")));
     }
@@ -125,10 +122,8 @@ fn details(family: &Declared) -> Vec<String> {
         all.push(format!("At most {limit} series"));
     }
     if !family.dropped.is_empty() {
-        all.push(format!(
-            "Labels dropped by a view: `{}`",
-            family.dropped.join("`, `")
-        ));
+        let dropped: Vec<_> = family.dropped.iter().map(|name| code(name)).collect();
+        all.push(format!("Labels dropped by a view: {}", dropped.join(", ")));
     }
     if family.off {
         all.push("Switched off by a view".to_owned());
@@ -226,9 +221,11 @@ fn number(x: f64) -> String {
 /// Escapes a help text for Markdown, as one line.
 fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
         match c {
-            '\n' => out.push(' '),
+            '\r' if rest.as_str().starts_with('\n') => {}
+            '\n' | '\r' => out.push(' '),
             '\\' | '*' | '_' | '[' | ']' | '`' => out.extend(['\\', c]),
             '<' => out.push_str("&lt;"),
             '&' => out.push_str("&amp;"),
@@ -238,10 +235,37 @@ fn markdown(text: &str) -> String {
     out
 }
 
+/// Returns a text in code quotes for Markdown, as one line. Nothing can be escaped there, so a text
+/// with backticks has longer quotes.
+fn code(text: &str) -> String {
+    let text = text.replace('\n', "\\n").replace('\r', "\\r");
+    let backticks = text.split(|c| c != '`').map(str::len).max();
+    match backticks.unwrap_or(0) {
+        0 => format!("`{text}`"),
+        n => {
+            let quotes = "`".repeat(n + 1);
+            format!("{quotes} {text} {quotes}")
+        }
+    }
+}
+
 /// Escapes a text for HTML, also in an attribute.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_from_outside_stay_on_one_line_and_in_their_quotes() {
+        assert_eq!(markdown("one\r\ntwo\rthree\nfour\r"), "one two three four ");
+        assert_eq!(code("a"), "`a`");
+        assert_eq!(code("a\r\nb"), r"`a\r\nb`");
+        assert_eq!(code("a``b`c"), "``` a``b`c ```");
+    }
 }
