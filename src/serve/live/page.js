@@ -9,6 +9,7 @@ const RANGES = [[60e3, '1 min'], [300e3, '5 min'], [900e3, '15 min'], [3600e3, '
 const CLOSED_ROWS = 3;
 const MORE_ROWS = 50;
 const RATE_OVER = 5000; // a rate is that of the last five seconds
+const LONGEST = 12e3; // bytes of a URL's query
 
 const $ = (id) => document.getElementById(id);
 const state = {
@@ -57,16 +58,22 @@ const stream = { source: null, url: '', next: null, timer: 0, change: 0, failure
 // A URL beside that of the page, without the password that the latter may have.
 const here = (path) => new URL(path, location.origin + location.pathname).href;
 
-// What the page wants to get, as a URL.
+// What the page wants to get, as a URL. Services reject long ones, so that only as many families are
+// in it as have room.
 function wanted() {
   const query = new URLSearchParams();
-  if (words().length) query.set('match', words().join(' '));
-  for (const [name, card] of cards) if (inSight.has(card.element) && name !== state.open) query.append('seen', name);
+  let room = LONGEST;
+  const append = (name, value) => {
+    room -= name.length + encodeURIComponent(value).length + 2;
+    if (room > 0) query.append(name, value);
+  };
+  if (words().length) append('match', words().join(' '));
   if (state.open) {
-    query.set('open', state.open);
-    query.set('limit', state.limit);
-    if (state.series !== null) query.set('series', state.series);
+    append('open', state.open);
+    append('limit', String(state.limit));
+    if (state.series !== null) append('series', state.series);
   }
+  for (const [name, card] of cards) if (inSight.has(card.element) && name !== state.open) append('seen', name);
   return here(`live/stream?${query}`);
 }
 
@@ -104,10 +111,11 @@ function connect() {
     if (source === stream.next) stream.next = null;
     else if (source === stream.source) stream.source = null;
     else return;
-    if (stream.source || document.hidden) return update();
+    if (stream.next || document.hidden) return status();
+    // The page may still have the stream before, which does not send what it wants now.
     const pause = Math.min(8000, 250 * 2 ** stream.failures++);
     clearTimeout(stream.timer);
-    stream.timer = setTimeout(() => { if (!document.hidden && !stream.source && state.tab === 'metrics') connect(); }, pause);
+    stream.timer = setTimeout(() => { if (!document.hidden && !stream.next && state.tab === 'metrics') connect(); }, pause);
     status();
   });
 }
@@ -374,6 +382,8 @@ class Card {
       row.element = make('button.row', { type: 'button', 'aria-pressed': 'false' }, labels, row.canvas, row.value, row.more);
       row.element.addEventListener('click', () => {
         const same = state.open === family.name && state.series === data.id;
+        // The service could not be asked for it.
+        if (encodeURIComponent(data.id).length > LONGEST / 2) return;
         if (state.open !== family.name) toggle(family.name);
         state.series = same ? null : data.id;
         changed();
@@ -608,8 +618,8 @@ function show(list) {
     if (limit) count.append(make('meter', { min: 0, max: limit, low: limit * 0.7, high: limit * 0.9, optimum: 0, value: series }));
     const values = labels.map(({ label, distinct, largest }) => make('div.label', {}, make('b', {}, label), ' ', make('span', {}, exact(distinct)),
       make('div.values', {}, largest.map(([value, n]) => `${value === '' ? '""' : value} ${exact(n)}`).join(', '))));
-    body.append(make('tr', {}, make('td.name', {}, family), count, make('td.n', {}, limit ? exact(limit) : '–'),
-      make(refused ? 'td.n.refused' : 'td.n', {}, exact(refused ?? 0)), make('td', {}, ...values)));
+    body.append(make('tr', {}, make('td.name', {}, family), count, make('td.n', { 'data-of': 'limit' }, limit ? exact(limit) : '–'),
+      make(refused ? 'td.n.refused' : 'td.n', { 'data-of': 'refused' }, exact(refused ?? 0)), make('td', {}, ...values)));
   }
   $('cardinality').replaceChildren(make('table.report', {}, make('thead', {}, head), body));
 }

@@ -156,3 +156,62 @@ fn the_policy_allows_nothing_but_the_page() {
     });
     serving.stop();
 }
+
+/// The service answers a long URL with 431. The page once asked for one again and again.
+#[test]
+fn long_names_and_label_values_leave_the_page_alive() {
+    let registry = Registry::new();
+    let long = "é".repeat(6000);
+    let jobs = Counter::builder("jobs_total", "")
+        .labels(["text"])
+        .register(&registry)
+        .unwrap();
+    jobs.with([&*long]).add(3);
+    for i in 0..20 {
+        let name = format!("k{i:02}_{}", "x".repeat(2000));
+        registry.gauge(&name, "").unwrap().set(1.0);
+    }
+    let serving = serve(&registry);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        let rows = "document.querySelectorAll('[data-family=jobs_total] .row').length";
+        browser.until(rows, 1).await;
+        browser.click("[data-family=jobs_total] header").await;
+        browser
+            .until("document.querySelectorAll('.card.open .row').length", 1)
+            .await;
+        browser.click("[data-family=jobs_total] .row").await;
+        jobs.with([&*long]).add(4);
+        let value = format!("{}.value", card("jobs_total", ".value"));
+        browser.until(&value, "7").await;
+        browser
+            .until(
+                "window.streams.every((url) => url.search.length < 13000)",
+                true,
+            )
+            .await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
+
+#[test]
+fn a_search_finds_letters_beyond_ascii_as_they_are_typed() {
+    let registry = Registry::new();
+    let visits = Counter::builder("visits_total", "")
+        .labels(["name"])
+        .register(&registry)
+        .unwrap();
+    visits.with(["Ünal"]).inc();
+    visits.with(["other"]).inc();
+    let serving = serve(&registry);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        browser.click("#search").await;
+        browser.keys("Ünal").await;
+        let rows = "document.querySelectorAll('[data-family=visits_total] .row').length";
+        browser.until(rows, 1).await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
