@@ -4,7 +4,12 @@
 export const KEPT = 3600e3;
 
 // A pause between two points of more than this is a gap in the curve.
-export const GAP = 3500;
+export let GAP = 3500;
+
+// Services whose snapshots take long send points less often.
+export function pace(seconds) {
+  if (seconds) GAP = Math.max(3500, seconds * 2500);
+}
 
 // Numbers that JSON lacks come as strings: `NaN`, `Infinity`, and integers above 2^53.
 export const num = (x) => (x === null || x === undefined ? NaN : Number(x));

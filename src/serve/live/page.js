@@ -2,7 +2,7 @@
 //
 // Texts from outside only ever become the text of an element.
 
-import { Family, clock, exact, held, num, short } from './data.js';
+import { Family, GAP, clock, exact, held, lower, num, pace, short } from './data.js';
 import * as draw from './draw.js';
 
 const RANGES = [[60e3, '1 min'], [300e3, '5 min'], [900e3, '15 min'], [3600e3, '1 h']];
@@ -131,6 +131,7 @@ function disconnect() {
 function receive(frame, limit, open, series) {
   stream.last = performance.now();
   const t = frame.time;
+  pace(frame.seconds);
   if (frame.names) names(frame.names, t);
   const all = words();
   state.names.forEach((family, i) => {
@@ -299,7 +300,7 @@ class Card {
       this.big.parentElement.hidden = true;
       return;
     }
-    const rate = family.grows ? curves.main.mean(at, RATE_OVER) : undefined;
+    const rate = family.grows ? curves.main.mean(at, Math.max(RATE_OVER, GAP)) : undefined;
     if (family.grows) {
       figure(this.big, rate, short(rate, family.heat || family.kind === 'summary' ? '' : family.unit));
       write(this.sideLabel, family.kind === 'counter' ? 'total ' : 'observations ');
@@ -412,7 +413,7 @@ class Card {
     row.element.setAttribute('aria-pressed', open && state.series === data.id);
     const at = state.cursor ?? t1;
     if (family.grows) {
-      const rate = curves.main.mean(at, RATE_OVER);
+      const rate = curves.main.mean(at, Math.max(RATE_OVER, GAP));
       figure(row.value, rate, data.gone ? 'gone' : `${short(rate, family.kind === 'counter' ? family.unit : '')}/s`);
     } else {
       const then = state.cursor === null ? last.value : curves.main.at(at);
@@ -486,7 +487,7 @@ function status() {
   if (state.paused) [name, text] = ['paused', `paused at ${clock(new Date(state.now))}`];
   else if (state.tab !== 'metrics') [name, text] = ['live', ''];
   else if (!stream.source) [name, text] = ['lost', state.frame ? 'connection lost, trying again' : 'connecting'];
-  else if (quiet > 4) [name, text] = ['waiting', `no news for ${Math.round(quiet)}\u202fs`];
+  else if (quiet > 0.5 + GAP / 1000) [name, text] = ['waiting', `no news for ${Math.round(quiet)}\u202fs`];
   document.body.dataset.state = name;
   write($('status'), text);
 }
@@ -495,7 +496,7 @@ setInterval(() => {
   if (document.hidden) return;
   const quiet = performance.now() - stream.last;
   // A stream that says nothing for so long may have died without a word.
-  if (stream.source && quiet > 20e3 && !stream.next) { stream.last += 10e3; connect(); }
+  if (stream.source && quiet > Math.max(20e3, 3 * GAP) && !stream.next) { stream.last += 10e3; connect(); }
   status();
 }, 1000);
 

@@ -217,3 +217,48 @@ fn a_tab_in_the_background_costs_nothing() {
     });
     serving.stop();
 }
+
+/// If a snapshot takes long, the points are seconds apart. The page once took each pause for a gap
+/// and drew dots.
+#[test]
+fn a_service_whose_snapshots_take_long_has_curves() {
+    let registry = Registry::new();
+    let slow = || {
+        std::thread::sleep(Duration::from_millis(420));
+        1.0
+    };
+    registry.gauge_fn("slow", "", slow).unwrap();
+    let serving = serve(&registry);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        // The columns of the chart that have something above its base line.
+        let script = "(() => {
+            const canvas = document.querySelector('[data-family=slow] .plot canvas');
+            if (!canvas?.width) return 0;
+            const { width, height } = canvas;
+            const { data } = canvas.getContext('2d').getImageData(0, 0, width, height >> 1);
+            const columns = new Set();
+            for (let i = 3; i < data.length; i += 4) if (data[i]) columns.add((i >> 2) % width);
+            return columns.size >= 50;
+        })()";
+        browser.until(script, true).await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
+
+#[test]
+fn curves_begin_again_if_the_clock_of_the_service_is_set_back() {
+    let serving = serve(&letters());
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        let points = "import(new URL('live/data.js', location)).then(({ Track }) => {
+            const track = new Track();
+            [5000, 6000, 6000, 2000, 3000].forEach((t, i) => track.push(t, i));
+            return [track.t, track.v];
+        })";
+        browser.until(points, json!([[2000, 3000], [3, 4]])).await;
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
