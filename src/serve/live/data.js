@@ -14,6 +14,9 @@ export function pace(seconds) {
 // Numbers that JSON lacks come as strings: `NaN`, `Infinity`, and integers above 2^53.
 export const num = (x) => (x === null || x === undefined ? NaN : Number(x));
 
+// The service compares only ASCII letters in both cases.
+export const lower = (text) => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+
 // A curve: times and values, ascending.
 export class Track {
   t = [];
@@ -110,7 +113,7 @@ export class Family {
   // Curves belong to the series that were found: if all words of a search are in the name, that
   // is all of them, and the search does not matter.
   key(words) {
-    const own = [this.name, this.help, ...this.constant.map(([n, v]) => `${n}="${v}"`)].join('\n').toLowerCase();
+    const own = lower([this.name, this.help, ...this.constant.map(([n, v]) => `${n}="${v}"`)].join('\n'));
     return words.every((word) => own.includes(word)) ? '' : words.join(' ');
   }
 

@@ -19,7 +19,7 @@ const state = {
 const families = new Map();
 const cards = new Map();
 const inSight = new Set(); // cards and rows
-const words = () => state.search.toLowerCase().split(/\s+/).filter(Boolean);
+const words = () => lower(state.search).split(/\s+/).filter(Boolean);
 
 // An element with classes, as in `make('p.help', …)`, and its children: elements and texts.
 function make(what, attributes = {}, ...children) {
