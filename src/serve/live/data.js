@@ -23,7 +23,11 @@ export class Track {
   v = [];
 
   push(t, v) {
-    if (this.t.length && t <= this.t[this.t.length - 1]) return;
+    const last = this.t[this.t.length - 1];
+    // The first point of another stream may be the last one of the stream before. One that is older
+    // comes after the clock of the service was set back.
+    if (t === last) return;
+    if (t < last) this.t.length = this.v.length = 0;
     this.t.push(t);
     this.v.push(v);
     if (this.t.length > 64 && this.t[0] < t - KEPT * 1.2) {
@@ -147,7 +151,7 @@ export class Family {
     this.search = search;
     const before = this.shown.filter((row) => !now.has(row) && all);
     for (const row of before) row.gone ||= t;
-    this.shown = [...now, ...before.filter((row) => t - row.gone < 60e3)];
+    this.shown = [...now, ...before.filter((row) => Math.abs(t - row.gone) < 60e3)];
     for (const [id, row] of this.rows) {
       const end = row.curves.main.t.at(-1);
       if (t - end > KEPT || (this.rows.size > 5000 && !now.has(row))) this.rows.delete(id);

@@ -443,7 +443,7 @@ function soon() {
 function render() {
   const [t0, t1] = [state.now - state.range, state.now];
   for (const [, card] of cards) {
-    if (card.family.gone && t1 - card.family.gone > 30e3) card.remove();
+    if (card.family.gone && Math.abs(t1 - card.family.gone) > 30e3) card.remove();
     else if (inSight.has(card.element) || card.family.name === state.open) card.render(t0, t1);
   }
   const { families: all, series, matched } = state.frame;
