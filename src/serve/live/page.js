@@ -423,6 +423,7 @@ class Card {
       const [phi, value] = (last.quantiles ?? []).at(-1) ?? [];
       if (family.kind === 'counter') figure(row.more, last.value, short(last.value, family.unit));
       else if (phi !== undefined && phi < 1) figure(row.more, value, `p${Number((phi * 100).toPrecision(6))} ${short(value, family.unit)}`);
+      else if (family.heat) figure(row.more, undefined, 'p99 –');
       else figure(row.more, last.value, family.grows ? exact(last.value) : '');
     }
     const line = { track: curves.main, value: (v) => v, color: 'accent' };
@@ -615,7 +616,7 @@ function show(list) {
   const head = make('tr', {}, make('th', {}, 'family'), make('th.n', {}, 'series'), make('th.n', {}, 'limit'), make('th.n', {}, 'refused'), make('th', {}, 'labels: distinct values, and those with the most series'));
   const body = make('tbody');
   for (const { family, series, limit, refused, labels } of [...list].sort((a, b) => b.series - a.series)) {
-    const count = make('td.n', {}, make('data', { value: series }, exact(series)));
+    const count = make('td.n', { 'data-of': 'series' }, make('data', { value: series }, exact(series)));
     if (limit) count.append(make('meter', { min: 0, max: limit, low: limit * 0.7, high: limit * 0.9, optimum: 0, value: series }));
     const values = labels.map(({ label, distinct, largest }) => make('div.label', {}, make('b', {}, label), ' ', make('span', {}, exact(distinct)),
       make('div.values', {}, largest.map(([value, n]) => `${value === '' ? '""' : value} ${exact(n)}`).join(', '))));

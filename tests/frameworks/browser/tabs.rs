@@ -83,6 +83,16 @@ fn the_report_of_a_server_is_a_tab() {
         browser.keys("c").await;
         let series = "[...document.querySelectorAll('.report tbody tr')].find((row) => row.cells[0].innerText.trim() === 'jobs_total')?.cells[1].innerText.trim() ?? null";
         browser.until(series, "2").await;
+        // On a narrow screen, where the table has no head, each figure says what it is.
+        let driver = &browser.driver;
+        driver.set_window_rect(0, 0, 420, 900).await.unwrap();
+        let names = "[...document.querySelectorAll('.report tbody tr:first-child td')].map((cell) => getComputedStyle(cell, '::before').content)";
+        browser
+            .until(
+                names,
+                json!(["none", "\"series\"", "\"limit\"", "\"refused\"", "none"]),
+            )
+            .await;
         browser.assert_clean().await;
     });
     serving.stop();
