@@ -18,6 +18,10 @@ use super::coding::Levels;
 use super::page::Style;
 use super::report::{CARDINALITY, ReportRequest};
 
+/// The maximum age of a stream of the live page. A framework that shuts down waits for its streams.
+#[cfg(feature = "live")]
+const STREAM_AGE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
 /// one.
 ///
@@ -129,10 +133,13 @@ impl MetricsService {
     ///
     /// The service has no credentials: the framework has to ask for them. The page needs a Tokio
     /// runtime with a timer; without a runtime its stream returns 501.
+    ///
+    /// A stream ends after 60 s, and the page begins another one before that. So a framework that
+    /// waits for open connections when it shuts down waits at most that long for the pages.
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {
-        self.live = Some(super::live::Live::new(self.sources.clone(), None));
+        self.live = Some(super::live::Live::new(self.sources.clone(), STREAM_AGE));
         self
     }
 

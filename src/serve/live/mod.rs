@@ -79,12 +79,12 @@ pub(super) struct Live {
     hub: Arc<Hub>,
     /// One permit for each stream that may be open.
     streams: Arc<Semaphore>,
-    /// The maximum age of a connection, if the service has one.
-    age: Option<Duration>,
+    /// The maximum age of a stream.
+    age: Duration,
 }
 
 impl Live {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, age: Option<Duration>) -> Self {
+    pub(super) fn new(sources: Vec<Arc<dyn Source>>, age: Duration) -> Self {
         Self {
             hub: Arc::new(Hub::new(sources)),
             streams: Arc::new(Semaphore::new(STREAMS)),

@@ -160,7 +160,7 @@ impl Server {
                 #[cfg(feature = "live")]
                 live: self.live.then(|| {
                     let sources = self.sources.all().to_vec();
-                    crate::serve::live::Live::new(sources, Some(self.limits.age))
+                    crate::serve::live::Live::new(sources, self.limits.age)
                 }),
             },
             limits: self.limits,
