@@ -188,7 +188,7 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
     where
         L: Unlabelled,
     {
-        self.inner.total()
+        N::rounded(&self.inner.total())
     }
 
     #[cold]
@@ -273,7 +273,7 @@ impl<N: Number> Bound<Counter<(), N>> {
 
 labelled!(
     Counter, Counter<(), N>,
-    [L: LabelSet, N: Number], [L, N], [N], [N: Number], N, |total| total
+    [L: LabelSet, N: Number], [L, N], [N], [N: Number], N, |total| N::rounded(&total)
 );
 
 metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
@@ -366,34 +366,32 @@ impl<N: Number> MetricCells for Tally<N> {
         Values::Counter(Numbers::default())
     }
 
-    fn write(total: &N, values: &mut Values) {
+    fn write(total: &N::Sum, values: &mut Values) {
         if let Values::Counter(values) = values {
-            values.push(total.into_number());
+            values.push(N::rounded(total).into_number());
         }
     }
 
-    fn write_all(totals: &[N], values: &mut Values) {
+    fn write_all(totals: &[N::Sum], values: &mut Values) {
         if let Values::Counter(values) = values {
-            values.extend(totals.iter().map(|total| total.into_number()));
+            values.extend(totals.iter().map(|total| N::rounded(total).into_number()));
         }
     }
 
-    fn fingerprint(total: &N) -> u64 {
-        total.to_cell()
+    fn fingerprint(total: &N::Sum) -> u64 {
+        N::rounded(total).to_cell()
     }
 
-    fn baseline(total: &N) -> Vec<u64> {
-        vec![total.to_cell()]
+    fn baseline(total: &N::Sum) -> Vec<u64> {
+        vec![N::rounded(total).to_cell()]
     }
 
-    fn float_sum(total: &mut N) -> Option<&mut f64> {
-        (total as &mut dyn Any).downcast_mut()
-    }
-
-    fn subtract(total: &mut N, baseline: &N) {
+    fn subtract(total: &mut N::Sum, baseline: &N::Sum) {
+        // Both are rounded before, so that nothing is left if nothing was added since.
+        let baseline = N::rounded(baseline);
         // An infinite baseline cannot be subtracted.
         if baseline.into_number().as_f64().is_finite() {
-            *total = total.minus(*baseline);
+            *total = N::rounded(total).minus(baseline).into();
         }
     }
 }

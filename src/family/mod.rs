@@ -66,10 +66,6 @@ pub(crate) trait MetricCells: Cells {
     fn fingerprint(total: &Self::Total) -> u64;
     /// Subtracts what the overflow series held when the family was cleared.
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
-    /// Returns the float sum inside a total, for kinds that have one.
-    fn float_sum(_total: &mut Self::Total) -> Option<&mut f64> {
-        None
-    }
     /// Returns the kind of the cells in a mapped file ([`crate::mapped::format::kind`]).
     fn format(shape: &Self::Shape) -> u32;
     /// Returns the window of a summary: when its first age began, the length of an age, and their number.
@@ -173,8 +169,6 @@ struct Retirement<T> {
     idle: Vec<(u64, Option<Instant>)>,
     /// The total of the overflow series when the family was last cleared.
     cleared: Option<T>,
-    /// The float sum of the overflow series, as last exported.
-    exported_sum: f64,
     /// The label texts of the last series that were removed, so that updates through their handles
     /// make the series again.
     removed: Removed,
@@ -303,7 +297,6 @@ impl<C: MetricCells> Family<C> {
                 free: BinaryHeap::new(),
                 idle: Vec::new(),
                 cleared: None,
-                exported_sum: 0.0,
                 removed: Removed::default(),
             }),
             scraped: Mutex::default(),

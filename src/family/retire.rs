@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lockfree::{OVERFLOW, SeriesKey};
 use crate::observe::{self, Pass};
 
-use super::{Family, MetricCells, RetiredSeries, Retirement, SeriesRef, each_of, read};
+use super::{Family, MetricCells, RetiredSeries, SeriesRef, each_of, read};
 
 impl<C: MetricCells> Family<C> {
     /// Removes (`removed`) or retires the series of a label set. Waits for a running pass. Returns
@@ -98,7 +98,6 @@ impl<C: MetricCells> Family<C> {
         let mut retirement = self.retirement();
         retirement.cleared = Some(total);
         self.is_cleared.store(true, Relaxed);
-        retirement.exported_sum = 0.0;
         for retired in &mut retirement.retired {
             retired.forget = true;
             if let Some(series) = self.series(retired.index as usize) {
@@ -123,7 +122,6 @@ impl<C: MetricCells> Family<C> {
         retirement.idle.clear();
         retirement.cleared = None;
         self.is_cleared.store(false, Relaxed);
-        retirement.exported_sum = 0.0;
         if let Some(exemplars) = self.exemplars.get() {
             let count = self.population.made().max(self.closed_series().count()) as u32;
             (0..count)
@@ -332,23 +330,6 @@ impl Removed {
 
     fn get(&self, key: SeriesKey) -> Option<Box<str>> {
         self.texts.get(&key.word()).cloned()
-    }
-}
-
-/// The largest relative difference between the sums of the same floats in two orders: that of ten
-/// million terms of one sign.
-const REORDERING_ERROR: f64 = 1e-9;
-
-impl<T> Retirement<T> {
-    /// Prevents the float sum of the overflow series from decreasing by rounding. A pass that
-    /// reclaims series adds up the same terms in another order, and Prometheus takes a counter that
-    /// decreases by one ulp for a restarted one.
-    pub(super) fn without_rounding_back(&mut self, float: &mut f64) {
-        let back = self.exported_sum - *float;
-        if back > 0.0 && back <= self.exported_sum * REORDERING_ERROR {
-            *float = self.exported_sum;
-        }
-        self.exported_sum = *float;
     }
 }
 

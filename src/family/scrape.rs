@@ -202,7 +202,7 @@ impl<C: MetricCells> Family<C> {
             return;
         }
         let mut overflow = self.read_overflow(pass);
-        let mut retirement = self.retirement();
+        let retirement = self.retirement();
         if let Some(baseline) = &retirement.cleared {
             let is_unchanged = C::fingerprint(&overflow) == C::fingerprint(baseline);
             if is_unchanged && !self.overflowed.load(Relaxed) {
@@ -212,9 +212,6 @@ impl<C: MetricCells> Family<C> {
         }
         // A handle that was made before `clear` counts without a look-up.
         self.overflowed.store(true, Relaxed);
-        if let Some(sum) = C::float_sum(&mut overflow) {
-            retirement.without_rounding_back(sum);
-        }
         drop(retirement);
         C::write(&overflow, out.values);
         self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), out.exemplars);

@@ -380,7 +380,6 @@ impl<C: MetricCells> Family<C> {
         if let Ok(mut retirement) = self.retirement.try_lock() {
             retirement.idle.clear();
             retirement.cleared = None;
-            retirement.exported_sum = 0.0;
         }
         self.is_cleared.store(false, Relaxed);
         self.infinity.store(0, Relaxed);

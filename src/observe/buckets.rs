@@ -48,7 +48,7 @@ use std::sync::Arc;
 
 use crate::lockfree::Generation;
 use crate::mapped::{Move, Place, Words};
-use crate::snapshot::{Native, Resolution};
+use crate::snapshot::{FloatSum, Native, Resolution, sum_up};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
@@ -155,6 +155,35 @@ impl Observed {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+    }
+}
+
+/// The observations of one series while they are added up. The sum is not rounded yet, so that it
+/// does not depend on how the observations are spread over cells.
+#[derive(Debug, Default)]
+pub struct ObservedTotal {
+    /// One count per bound, and a last one for `+Inf`.
+    pub counts: Vec<u64>,
+    /// The sum of all observed values.
+    pub sum: FloatSum,
+    /// The exponential buckets of a native histogram.
+    pub native: Option<Native>,
+}
+
+impl ObservedTotal {
+    /// Returns the number of observations.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
+    }
+}
+
+impl From<ObservedTotal> for Observed {
+    fn from(total: ObservedTotal) -> Self {
+        Self {
+            counts: total.counts,
+            sum: total.sum.value(),
+            native: total.native,
+        }
     }
 }
 
@@ -406,7 +435,7 @@ impl Buckets {
             let (mine, theirs) = (total(old), total(other));
             let count = mine.0.wrapping_add(theirs.0);
             block.cell(0).store(count << 1, Relaxed);
-            sum_cell(block, 0).store((mine.1 + theirs.1).to_bits(), Relaxed);
+            sum_cell(block, 0).store(sum_up(mine.1, theirs.1).to_bits(), Relaxed);
             for i in BUCKET..cells {
                 let count = load(old.cell(i)).wrapping_add(load(other.cell(i)));
                 block.cell(i).store(count, Relaxed);
@@ -432,7 +461,7 @@ impl Buckets {
         &self,
         pass: &mut Pass<'_>,
         slot: Option<u64>,
-        total: &mut Observed,
+        total: &mut ObservedTotal,
         resolution: &Resolution,
     ) {
         total
@@ -501,18 +530,6 @@ impl Drop for Buckets {
     }
 }
 
-/// Adds a sum to a total. The result is never NaN.
-///
-/// A sum becomes infinite when finite values overflow, and adding an infinity of the other sign
-/// then gives NaN. In that case the result is `a`, or positive infinity if `b` is already NaN.
-pub fn join_sums(a: f64, b: f64) -> f64 {
-    match (a + b, b.is_nan()) {
-        (_, true) => f64::INFINITY,
-        (sum, _) if sum.is_nan() => a,
-        (sum, _) => sum,
-    }
-}
-
 /// Adds `times` observations in one bucket, whose values add up to `added`.
 ///
 /// # Safety
@@ -568,7 +585,7 @@ pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
 
 impl Cells for Buckets {
     type Shape = Shape;
-    type Total = Observed;
+    type Total = ObservedTotal;
 
     fn new(shape: &Shape) -> Self {
         Self {
@@ -580,9 +597,9 @@ impl Cells for Buckets {
         }
     }
 
-    fn reset(total: &mut Observed) {
+    fn reset(total: &mut ObservedTotal) {
         total.counts.fill(0);
-        total.sum = 0.0;
+        total.sum = FloatSum::default();
         if let Some(native) = &mut total.native {
             native.reset();
         }
@@ -604,7 +621,7 @@ impl Cells for Buckets {
         }
     }
 
-    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Observed) {
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut ObservedTotal) {
         let cells = self.cells as usize;
         let buckets = cells - BUCKET;
         total.counts.resize(buckets, 0);
@@ -620,7 +637,7 @@ impl Cells for Buckets {
             for (total, count) in total.counts.iter_mut().zip(&*counts) {
                 *total = total.wrapping_add(*count);
             }
-            total.sum = join_sums(total.sum, sum);
+            total.sum.add(sum);
             true
         };
         if let Some(cold) = pass.shared(self.cold_block()) {
@@ -635,7 +652,7 @@ impl Cells for Buckets {
     fn read_all<'a>(
         pass: &mut Pass<'_>,
         series: impl Iterator<Item = &'a Self> + Clone,
-        totals: &mut [Observed],
+        totals: &mut [ObservedTotal],
     ) {
         let mut ahead = series.clone().skip(PREFETCH_DISTANCE);
         for (series, total) in series.zip(totals) {

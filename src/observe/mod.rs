@@ -60,7 +60,7 @@ mod window;
 
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
-pub use buckets::{Buckets, MOST_BUCKETS, Observed, Shape, join_sums};
+pub use buckets::{Buckets, MOST_BUCKETS, Observed, ObservedTotal, Shape};
 #[cfg(all(feature = "mmap", not(loom)))]
 pub use cells::MoveBlock;
 #[cfg(all(feature = "mmap", not(loom)))]

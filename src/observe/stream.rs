@@ -50,6 +50,7 @@ use std::sync::Arc;
 use super::retired::take_soon;
 use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
 use crate::mapped::{Own, Place, Words, take};
+use crate::snapshot::FloatSum;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Tuple, key_of};
 use crate::sync::{
     Acquire, AtomicPtr, AtomicU64, Relaxed, Release, fence, owner_load, owner_load_ptr,
@@ -233,8 +234,8 @@ pub struct Flush {
 pub struct SummaryTotal {
     /// The number of observations.
     pub count: u64,
-    /// The sum of the observed values.
-    pub sum: f64,
+    /// The sum of the observed values, not rounded yet.
+    pub sum: FloatSum,
     /// The sketches of the ages in the window: one or two per thread and age.
     pub sketches: Vec<AgeSketch>,
 }
@@ -494,10 +495,11 @@ impl Stream {
             page.limit.store(closed_limit(buffer_age), Relaxed);
         }
         total.count = total.count.wrapping_add(count).wrapping_add(len as u64);
+        // Rounded as the next flush will, so that a flush does not change it.
         let sum = tail
             .iter()
             .fold(f64::from_bits(sum), |sum, value| sum + value);
-        total.sum = super::join_sums(total.sum, sum);
+        total.sum.add(sum);
         let mut add = |age, sketch| total.sketches.push(AgeSketch { age, sketch });
         if !tuples.is_empty() && ages.contains(age) {
             add(age, Sketch::from_parts(tuples, tuple_word & 1 == 1));

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::lockfree::Generation;
 use crate::mapped::{Move, Own, Place, Words, owned, record, region, take};
+use crate::snapshot::FloatSum;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
@@ -247,7 +248,7 @@ impl Cells for Distribution {
 
     fn reset(total: &mut SummaryTotal) {
         total.count = 0;
-        total.sum = 0.0;
+        total.sum = FloatSum::default();
         total.sketches.clear();
     }
 
@@ -265,8 +266,6 @@ impl Cells for Distribution {
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut SummaryTotal) {
         let now = self.shape.now();
-        // In this order, sums stay the same to the last bit when streams are folded: the streams of a
-        // slot that is closed are the first terms, in the same order.
         if pass.shared(true) {
             self.add_folded(now, total);
         }
@@ -424,7 +423,7 @@ impl Distribution {
             return;
         };
         total.count = total.count.wrapping_add(words[1].load(Relaxed));
-        total.sum = super::join_sums(total.sum, f64::from_bits(words[2].load(Relaxed)));
+        total.sum.add(f64::from_bits(words[2].load(Relaxed)));
         let contained = decode(&words[FOLDED_HEAD..]).filter(|part| now.contains(part.age));
         total.sketches.extend(contained);
     }
@@ -450,7 +449,7 @@ impl Distribution {
         };
         words[0].store(len as u64 - 1, Relaxed);
         words[1].store(total.count, Relaxed);
-        words[2].store(total.sum.to_bits(), Relaxed);
+        words[2].store(total.sum.round_up().to_bits(), Relaxed);
         encode(&total.sketches, &words[FOLDED_HEAD..]);
         let before = self.folded_words();
         let mut moved = Move::new();
@@ -610,7 +609,7 @@ mod tests {
         let total = || {
             let mut total = SummaryTotal::default();
             series.read(&mut engine.pass(), series.slot_word.slot(), &mut total);
-            (total.count, total.sum)
+            (total.count, total.sum.value())
         };
         let before = total();
         let closing = engine.pass().close(&series.slot_word).unwrap();

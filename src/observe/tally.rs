@@ -9,6 +9,8 @@
 //!   writes it (invariant I1 of [`shard`](super::shard)).
 //! - C2: Each cell only grows, and cells are only added to the total. The shared cell is not
 //!   cleared while the series lives. Passes are serialised, so totals never go back.
+//! - C5: The total of floats is rounded once, after all cells are added, and a move between cells
+//!   never lowers their exact sum. So C2 holds for the rounded total, too.
 //!
 //! # Up-down counters
 //!
@@ -36,6 +38,7 @@ use std::marker::PhantomData;
 
 use crate::lockfree::Generation;
 use crate::mapped::Move;
+use crate::snapshot::{self, FloatSum};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::memory::Block;
@@ -56,9 +59,21 @@ pub trait Number:
     fn from_cell(bits: u64) -> Self;
     #[doc(hidden)]
     fn to_cell(self) -> u64;
+    /// The sum of many numbers.
+    #[doc(hidden)]
+    type Sum: From<Self> + Clone + Default + Debug + Send + Sync;
     /// Adds two numbers. Integers wrap, which Prometheus treats as a counter reset.
     #[doc(hidden)]
     fn plus(self, n: Self) -> Self;
+    /// Adds two numbers for a move between cells. The result is never below the exact sum (C5).
+    #[doc(hidden)]
+    fn plus_moved(self, n: Self) -> Self;
+    /// Adds a number to a sum.
+    #[doc(hidden)]
+    fn add_to(self, sum: &mut Self::Sum);
+    /// Returns a sum, rounded once.
+    #[doc(hidden)]
+    fn rounded(sum: &Self::Sum) -> Self;
     #[doc(hidden)]
     fn minus(self, n: Self) -> Self;
     /// Returns whether a counter may add this number.
@@ -78,6 +93,8 @@ mod private {
 }
 
 impl Number for u64 {
+    type Sum = u64;
+
     const ONE: Self = 1;
 
     #[inline(always)]
@@ -93,6 +110,20 @@ impl Number for u64 {
     #[inline(always)]
     fn plus(self, n: u64) -> u64 {
         self.wrapping_add(n)
+    }
+
+    fn plus_moved(self, n: u64) -> u64 {
+        self.wrapping_add(n)
+    }
+
+    #[inline(always)]
+    fn add_to(self, sum: &mut u64) {
+        *sum = sum.wrapping_add(self);
+    }
+
+    #[inline(always)]
+    fn rounded(sum: &u64) -> u64 {
+        *sum
     }
 
     fn minus(self, n: u64) -> u64 {
@@ -116,6 +147,8 @@ impl Number for u64 {
 }
 
 impl Number for f64 {
+    type Sum = FloatSum;
+
     const ONE: Self = 1.0;
 
     #[inline(always)]
@@ -131,6 +164,20 @@ impl Number for f64 {
     #[inline(always)]
     fn plus(self, n: f64) -> f64 {
         self + n
+    }
+
+    fn plus_moved(self, n: f64) -> f64 {
+        snapshot::sum_up(self, n)
+    }
+
+    #[inline(always)]
+    fn add_to(self, sum: &mut FloatSum) {
+        sum.add(self);
+    }
+
+    #[inline]
+    fn rounded(sum: &FloatSum) -> f64 {
+        sum.value()
     }
 
     fn minus(self, n: f64) -> f64 {
@@ -170,13 +217,9 @@ pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
 }
 
 /// Adds the stores that move a number from one cell to another.
-fn add_moved<'a, N: Number>(
-    moved: &mut Move<'a>,
-    (to, from): (&'a AtomicU64, &'a AtomicU64),
-    plus: impl FnOnce(N, N) -> N,
-) {
+fn add_moved<'a, N: Number>(moved: &mut Move<'a>, (to, from): (&'a AtomicU64, &'a AtomicU64)) {
     let n = N::from_cell(from.load(Relaxed));
-    moved.set(to, plus(N::from_cell(owner_load(to)), n).to_cell());
+    moved.set(to, N::from_cell(owner_load(to)).plus_moved(n).to_cell());
     moved.set(from, N::default().to_cell());
 }
 
@@ -198,7 +241,7 @@ impl<N: Number> Tally<N> {
     /// Moves the number in a cell that no thread writes any more to the shared cell.
     fn take(&self, cell: &AtomicU64) {
         let mut moved = Move::new();
-        add_moved(&mut moved, (&self.shared, cell), N::plus);
+        add_moved::<N>(&mut moved, (&self.shared, cell));
         moved.commit();
     }
 
@@ -274,7 +317,7 @@ impl<N: Number> Tally<N> {
 
 impl<N: Number> Cells for Tally<N> {
     type Shape = ();
-    type Total = N;
+    type Total = N::Sum;
 
     fn new((): &()) -> Self {
         Self {
@@ -297,20 +340,20 @@ impl<N: Number> Cells for Tally<N> {
         1
     }
 
-    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut N) {
-        *total = pass
-            .cells(slot, 0)
-            .map(|cell| N::from_cell(cell.load(Relaxed)))
-            .fold(total.plus(pass.shared(self.shared())), N::plus);
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut N::Sum) {
+        pass.shared(self.shared()).add_to(total);
+        for cell in pass.cells(slot, 0) {
+            N::from_cell(cell.load(Relaxed)).add_to(total);
+        }
     }
 
     fn read_all<'a>(
         pass: &mut Pass<'_>,
         series: impl Iterator<Item = &'a Self> + Clone,
-        totals: &mut [N],
+        totals: &mut [N::Sum],
     ) {
         for (total, series) in totals.iter_mut().zip(series.clone()) {
-            *total = pass.shared(series.shared());
+            *total = pass.shared(series.shared()).into();
         }
         let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
@@ -318,19 +361,16 @@ impl<N: Number> Cells for Tally<N> {
             [a, b, c, d] => {
                 let cells = a.iter().zip(b).zip(c).zip(d);
                 for (total, (((a, b), c), d)) in totals[first..].iter_mut().zip(cells) {
-                    // In the order of the shards, so that the sum of floats does not depend on how
-                    // many rows are read together.
-                    *total = total
-                        .plus(read(a))
-                        .plus(read(b))
-                        .plus(read(c))
-                        .plus(read(d));
+                    read(a).add_to(total);
+                    read(b).add_to(total);
+                    read(c).add_to(total);
+                    read(d).add_to(total);
                 }
             }
             _ => {
                 for row in rows {
                     for (total, cell) in totals[first..].iter_mut().zip(*row) {
-                        *total = total.plus(read(cell));
+                        read(cell).add_to(total);
                     }
                 }
             }
@@ -373,8 +413,8 @@ impl UpDown {
     /// Moves the numbers in two cells that no thread writes any more to the shared cells.
     fn take(&self, (up, down): (&AtomicU64, &AtomicU64)) {
         let mut moved = Move::new();
-        add_moved(&mut moved, (&self.up, up), u64::plus);
-        add_moved(&mut moved, (&self.down, down), u64::plus);
+        add_moved::<u64>(&mut moved, (&self.up, up));
+        add_moved::<u64>(&mut moved, (&self.down, down));
         moved.commit();
     }
 

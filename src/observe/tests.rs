@@ -111,7 +111,7 @@ fn streams_are_read_while_they_flush_and_freed_when_they_end() {
     }
     let seen = total(&engine, &overflow);
     assert_eq!(
-        (seen.count, seen.sum),
+        (seen.count, seen.sum.value()),
         (2 * u64::from(ROUNDS), 2.0 * f64::from(ROUNDS))
     );
 }

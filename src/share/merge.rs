@@ -9,7 +9,8 @@ use crate::snapshot::{
     Family, GaugeMode, Kind, Meta, Numbers, Snapshot, Text, Values, exposed, labels,
 };
 
-use super::exact::{ExactSum, Sums};
+use super::sums::Sums;
+use crate::snapshot::ExactSum;
 
 /// The label that tells the live writers of a gauge apart.
 pub(crate) const GAUGE_INDEX: &str = "gauge_index";

@@ -5,7 +5,6 @@
 //! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
 //! are alive.
 
-mod exact;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
@@ -16,6 +15,7 @@ mod merge;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod sums;
 #[cfg(feature = "redis")]
 mod total;
 

@@ -12,8 +12,10 @@ mod cardinality;
 pub mod catalogue;
 mod clash;
 pub(crate) mod clash_index;
+mod exact;
 mod exemplar;
 mod family;
+mod float_sum;
 mod json;
 pub(crate) mod labels;
 pub mod lint;
@@ -42,9 +44,12 @@ pub use catalogue::Catalogue;
 #[cfg(any(feature = "mmap", feature = "redis"))]
 pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
+#[cfg(any(feature = "mmap", feature = "redis"))]
+pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMode, Kind, SeriesLabels};
+pub(crate) use float_sum::{FloatSum, sum_up};
 #[cfg(any(feature = "tower", feature = "push"))]
 pub(crate) use merged_view::MergedView;
 pub use names::Escaping;

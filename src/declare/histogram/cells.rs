@@ -4,7 +4,7 @@ use crate::declare::buckets;
 use crate::error::Error;
 use crate::family::desc::Desc;
 use crate::family::{MetricCells, SeriesRef, kind};
-use crate::observe::{self, Buckets, Cells, Observed, Outcome, Shape, is_finite};
+use crate::observe::{self, Buckets, Cells, ObservedTotal, Outcome, Shape, is_finite};
 use crate::snapshot::{Kind, Natives, Values, sum_since};
 
 /// Returns the bounds of a family's buckets.
@@ -114,7 +114,7 @@ impl MetricCells for Buckets {
         }
     }
 
-    fn write(total: &Observed, values: &mut Values) {
+    fn write(total: &ObservedTotal, values: &mut Values) {
         if let Values::Histogram {
             counts,
             sums,
@@ -123,33 +123,31 @@ impl MetricCells for Buckets {
         } = values
         {
             counts.extend_from_slice(&total.counts);
-            sums.push(total.sum);
+            sums.push(total.sum.value());
             if let (Some(natives), Some(native)) = (natives, &total.native) {
                 natives.push(native);
             }
         }
     }
 
-    fn fingerprint(total: &Observed) -> u64 {
+    fn fingerprint(total: &ObservedTotal) -> u64 {
         total.count()
     }
 
-    fn baseline(total: &Observed) -> Vec<u64> {
-        let sum = total.sum.to_bits();
+    fn baseline(total: &ObservedTotal) -> Vec<u64> {
+        let sum = total.sum.value().to_bits();
         std::iter::once(sum)
             .chain(total.counts.iter().copied())
             .collect()
     }
 
-    fn float_sum(total: &mut Observed) -> Option<&mut f64> {
-        Some(&mut total.sum)
-    }
-
-    fn subtract(total: &mut Observed, baseline: &Observed) {
+    fn subtract(total: &mut ObservedTotal, baseline: &ObservedTotal) {
         for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
             *count = count.wrapping_sub(*before);
         }
-        total.sum = sum_since(total.sum, baseline.sum, total.count());
+        // Both are rounded before, so that nothing is left if nothing was added since.
+        let (now, before) = (total.sum.value(), baseline.sum.value());
+        total.sum = sum_since(now, before, total.count()).into();
         if let (Some(native), Some(before)) = (&mut total.native, &baseline.native) {
             if let Some(left) = native.without(before) {
                 *native = left;

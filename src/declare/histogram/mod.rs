@@ -208,7 +208,7 @@ impl<L: LabelSet> Histogram<L> {
     where
         L: Unlabelled,
     {
-        self.inner.total()
+        self.inner.total().into()
     }
 
     fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {
@@ -359,7 +359,7 @@ impl Bound<Histogram> {
     }
 }
 
-labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, |total| total);
+labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, Observed::from);
 
 metric!(Histogram, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
 

@@ -309,7 +309,7 @@ with_builder!(Summary, Kind::Summary);
 fn quantiles(total: &SummaryTotal) -> Quantiles {
     Quantiles {
         count: total.count,
-        sum: total.sum,
+        sum: total.sum.value(),
         sketch: Distribution::merged(total),
     }
 }
@@ -370,16 +370,14 @@ impl MetricCells for Distribution {
     }
 
     fn baseline(total: &SummaryTotal) -> Vec<u64> {
-        vec![total.count, total.sum.to_bits()]
-    }
-
-    fn float_sum(total: &mut SummaryTotal) -> Option<&mut f64> {
-        Some(&mut total.sum)
+        vec![total.count, total.sum.value().to_bits()]
     }
 
     fn subtract(total: &mut SummaryTotal, baseline: &SummaryTotal) {
         total.count = total.count.wrapping_sub(baseline.count);
-        total.sum = sum_since(total.sum, baseline.sum, total.count);
+        // As for a histogram.
+        let (now, before) = (total.sum.value(), baseline.sum.value());
+        total.sum = sum_since(now, before, total.count).into();
         if total.count == 0 {
             total.sketches.clear();
         }

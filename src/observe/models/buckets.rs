@@ -140,7 +140,7 @@ fn a_cold_histogram_has_one_writer_at_a_time() {
         writers.into_iter().for_each(|w| w.join().unwrap());
         let mut pass = engine.pass();
         let all = total(&mut pass, &*histogram);
-        assert_eq!((all.counts, all.sum), (vec![1, 1], 3.0), "lost");
+        assert_eq!((all.counts, all.sum.value()), (vec![1, 1], 3.0), "lost");
         (
             read.counts[0],
             read.counts[1],
@@ -186,7 +186,7 @@ fn a_fold_and_a_cold_writer_take_turns() {
             assert!(reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow)));
         }
         let all = total(&mut pass, &*overflow);
-        assert_eq!((all.counts, all.sum), (vec![2], 3.0), "lost");
+        assert_eq!((all.counts, all.sum.value()), (vec![2], 3.0), "lost");
         ended
     });
     assert_eq!(seen, set(&[false, true]));

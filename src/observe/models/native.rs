@@ -12,7 +12,7 @@ use super::super::memory::Block;
 use super::super::native::{self, Table};
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
-use super::super::{Buckets, Cells, Engine, Generation, Observed, Outcome, Shape, start_over};
+use super::super::{Buckets, Cells, Engine, Generation, ObservedTotal, Outcome, Shape, start_over};
 use super::{reached, set, shards, spawn, total};
 use crate::lockfree::epoch::{pin, with_epochs};
 
@@ -52,16 +52,16 @@ impl Native {
 /// Reads a block of the table, and returns the number of observations, or `None` if the reader has
 /// to retry. Panics if the read is not a prefix.
 fn prefix(table: &Table, block: Block) -> Option<usize> {
-    let mut total = Observed {
+    let mut total = ObservedTotal {
         counts: vec![0],
-        ..Observed::default()
+        ..ObservedTotal::default()
     };
     if !table.try_add(block, &mut Vec::new(), &mut total) {
         return None;
     }
     let mut native = total.native.take().unwrap();
     native.normalize(8);
-    let seen = (native.positive().to_vec(), total.sum);
+    let seen = (native.positive().to_vec(), total.sum.value());
     let prefixes = [
         (vec![], 0.0),
         (vec![(0, 1)], 1.0),
@@ -218,7 +218,7 @@ fn a_slot_with_a_table_is_used_again() {
                 old.read(&mut pass, retired.slot(), &mut olds);
             }
             let news = total(&mut pass, &*new);
-            let counts = |seen: &Observed| (seen.counts.clone(), seen.sum);
+            let counts = |seen: &ObservedTotal| (seen.counts.clone(), seen.sum.value());
             assert_eq!(counts(&olds), (vec![2], 2.0), "reused: {reused}");
             assert_eq!(counts(&news), (vec![1], 2.0), "reused: {reused}");
             reused

@@ -31,7 +31,7 @@ fn observe(engine: &Engine, thread: &Thread, series: &Distribution, value: f64) 
 }
 
 fn seen(total: &SummaryTotal) -> (u64, f64) {
-    (total.count, total.sum)
+    (total.count, total.sum.value())
 }
 
 /// Two threads observe in a cold series, and take turns in the shared stream until it is promoted,

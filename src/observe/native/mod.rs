@@ -42,10 +42,10 @@ mod key;
 
 use crate::mapped::{Move, Own, Place, Words, region};
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
-use crate::snapshot::{Native, Resolution};
+use crate::snapshot::{Native, Resolution, sum_up};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
-use super::buckets::{BUCKET, Observed, join_sums, observe, sum_cell, try_read};
+use super::buckets::{BUCKET, ObservedTotal, observe, sum_cell, try_read};
 use super::memory::Block;
 use super::pass::View;
 use super::retired::take_soon;
@@ -254,7 +254,7 @@ impl Table {
     }
 
     /// Adds the result of a valid read to `total`.
-    fn add_to(&self, total: &mut Observed, counts: &[u64], sum: f64) {
+    fn add_to(&self, total: &mut ObservedTotal, counts: &[u64], sum: f64) {
         let native = total.native.get_or_insert_with(Native::finest);
         native.reduce_to(self.schema());
         let halvings = (self.schema() - native.schema()) as u32;
@@ -272,7 +272,7 @@ impl Table {
                 native.add(coarser(index, halvings), negative, count);
             }
         }
-        total.sum = join_sums(total.sum, sum);
+        total.sum.add(sum);
     }
 
     /// Adds a prefix of the observations to `total`. Returns `false`, and adds nothing, if an
@@ -281,7 +281,7 @@ impl Table {
         &self,
         block: Block,
         counts: &mut Vec<u64>,
-        total: &mut Observed,
+        total: &mut ObservedTotal,
     ) -> bool {
         counts.clear();
         counts.resize(self.capacity(), 0);
@@ -586,7 +586,7 @@ impl Table {
             block
                 .cell(0)
                 .store(mine.0.wrapping_add(other.0) << 1, Relaxed);
-            let sum = join_sums(mine.1, other.1);
+            let sum = sum_up(mine.1, other.1);
             sum_cell(block, 0).store(sum.to_bits(), Relaxed);
         }
         merged

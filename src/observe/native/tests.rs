@@ -30,8 +30,8 @@ fn observe(engine: &Engine, thread: &Thread, series: &Buckets, observation: (usi
     }
 }
 
-fn total(engine: &Engine, series: &Buckets) -> Observed {
-    let mut total = Observed::default();
+fn total(engine: &Engine, series: &Buckets) -> ObservedTotal {
+    let mut total = ObservedTotal::default();
     series.read(&mut engine.pass(), series.slot_word().slot(), &mut total);
     total
 }
@@ -97,11 +97,11 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     let engine = Engine::new();
     let shape = shape(8, 8, VALUES);
     let series = Buckets::new(&shape);
-    let check = |seen: &Observed| {
+    let check = |seen: &ObservedTotal| {
         let native = seen.native.as_ref().unwrap();
         let counts = seen.counts.iter().enumerate();
         let sum: f64 = counts.map(|(i, &count)| value(i) * count as f64).sum();
-        assert_eq!((seen.sum, seen.count()), (sum, native.count()), "torn");
+        assert_eq!((seen.sum.value(), seen.count()), (sum, native.count()), "torn");
         assert!(native.positive().len() <= 8, "{native:?}");
         seen.count()
     };

@@ -23,8 +23,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::share::exact::{ExactSum, Sums};
 use crate::share::record;
+use crate::share::sums::Sums;
+use crate::snapshot::ExactSum;
 use crate::snapshot::Snapshot;
 
 use super::format::checksum;

@@ -1,7 +1,7 @@
 //! The blocks of one series in a writer's memory: numbers, histograms and native histograms.
 
 use crate::snapshot::native::index::{COARSEST, FINEST, coarser};
-use crate::snapshot::{Native, Resolution};
+use crate::snapshot::{FloatSum, Native, Resolution};
 use crate::sync::{Acquire, Relaxed, fence};
 
 use super::super::format::{block, table};
@@ -37,7 +37,8 @@ impl Block {
 pub(super) struct Observed {
     /// One count per bound, and a last one for `+Inf`.
     pub(super) counts: Vec<u64>,
-    pub(super) sum: f64,
+    /// The sum of all observed values, not rounded yet.
+    pub(super) sum: FloatSum,
     pub(super) native: Option<Native>,
     /// A buffer.
     scratch: Vec<u64>,
@@ -48,7 +49,7 @@ impl Observed {
     pub(super) fn reset(&mut self, buckets: usize, native: Option<&Resolution>) {
         self.counts.clear();
         self.counts.resize(buckets, 0);
-        self.sum = 0.0;
+        self.sum = FloatSum::default();
         self.native = native.map(|resolution| {
             let mut native = Native::finest();
             native.coarsen(resolution);
@@ -58,7 +59,7 @@ impl Observed {
 
     /// Returns whether there are any.
     pub(super) fn is_empty(&self) -> bool {
-        self.sum == 0.0 && self.counts.iter().all(|count| *count == 0)
+        self.sum.value() == 0.0 && self.counts.iter().all(|count| *count == 0)
     }
 
     /// Adds the observations in a block with fixed buckets.
@@ -69,7 +70,7 @@ impl Observed {
         for (total, count) in self.counts.iter_mut().zip(&self.scratch) {
             *total = total.saturating_add(*count);
         }
-        self.sum = join_sums(self.sum, sum);
+        self.sum.add(sum);
         Ok(())
     }
 
@@ -120,7 +121,7 @@ impl Observed {
                 Some(_) => return Err(Failed::Damaged("a table has an invalid key")),
             }
         }
-        self.sum = join_sums(self.sum, sum);
+        self.sum.add(sum);
         Ok(())
     }
 
@@ -186,13 +187,4 @@ fn read(memory: &Memory<'_>, from: Block, counts: &mut [u64]) -> Try<f64> {
 /// Returns the address of `sum[side]`.
 fn sum_cell(from: Block, side: u64) -> u64 {
     from.cell(block::SUM_1 as u64 + 1 - side)
-}
-
-/// Adds a sum to a total, as the engine does. The result is never NaN.
-pub(super) fn join_sums(a: f64, b: f64) -> f64 {
-    match (a + b, b.is_nan()) {
-        (_, true) => f64::INFINITY,
-        (sum, _) if sum.is_nan() => a,
-        (sum, _) => sum,
-    }
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::snapshot::{Exemplar, Family, Kind, Number, PAGE, Page, Quantiles, Values};
+use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
 
 use super::super::format::{
     FNV_START, block, checksum_from, chunk, exemplars, family, header, kind, label, series, shard,
     slab,
 };
-use super::blocks::{Block, Observed, join_sums};
+use super::blocks::{Block, Observed};
 use super::description::{Description, is_text};
 use super::memory::{Failed, Memory, Try};
 use super::stream::{Ages, Summed, sized};
@@ -384,6 +384,15 @@ impl TextMark {
     }
 }
 
+/// Returns the number in a cell of a float counter.
+fn number(cell: u64) -> Try<f64> {
+    let number = f64::from_bits(cell);
+    if number.is_nan() || number < 0.0 {
+        return Err(Failed::Damaged("a counter is below 0 or not a number"));
+    }
+    Ok(number)
+}
+
 /// The cells of a slab: their address and their number.
 type Slab = (u64, u64);
 
@@ -423,7 +432,9 @@ struct Total<'a> {
     description: &'a Description,
     slabs: Vec<Slab>,
     int: u64,
-    float: f64,
+    /// The total of a float counter, not rounded yet.
+    float: FloatSum,
+    gauge: f64,
     /// When a gauge was set, in milliseconds since 1970.
     set_at: u64,
     observed: Observed,
@@ -446,7 +457,8 @@ impl<'a> Total<'a> {
             description,
             slabs: slabs(memory)?,
             int: 0,
-            float: 0.0,
+            float: FloatSum::default(),
+            gauge: 0.0,
             set_at: 0,
             observed: Observed::default(),
             summed: Summed::default(),
@@ -455,7 +467,8 @@ impl<'a> Total<'a> {
 
     /// Begins another series.
     fn reset(&mut self) {
-        (self.int, self.float, self.set_at) = (0, 0.0, 0);
+        (self.int, self.float) = (0, FloatSum::default());
+        (self.gauge, self.set_at) = (0.0, 0);
         match self.record.cells {
             kind::HISTOGRAM | kind::NATIVE => {
                 let native = self.description.native.as_ref();
@@ -505,12 +518,9 @@ impl<'a> Total<'a> {
                 }
             }
             kind::FLOAT_COUNTER => {
-                self.float += f64::from_bits(shared);
+                self.float.add(number(shared)?);
                 for block in self.blocks(series.slot()) {
-                    self.float += f64::from_bits(memory.word(block.cell(0)));
-                }
-                if self.float.is_nan() || self.float < 0.0 {
-                    return Err(Failed::Damaged("a counter is below 0 or not a number"));
+                    self.float.add(number(memory.word(block.cell(0)))?);
                 }
             }
             kind::UP_DOWN => {
@@ -518,7 +528,7 @@ impl<'a> Total<'a> {
                 self.int = self.int.wrapping_add(difference as u64);
             }
             kind::GAUGE => {
-                self.float = f64::from_bits(shared);
+                self.gauge = f64::from_bits(shared);
                 self.set_at = memory.word(at(series::SET_AT));
             }
             kind::HISTOGRAM => {
@@ -607,15 +617,18 @@ impl<'a> Total<'a> {
         }
         match self.record.cells {
             kind::COUNTER | kind::UP_DOWN => self.int = self.int.wrapping_sub(word(0)),
-            // Rounding may have made the baseline larger by a last digit.
-            kind::FLOAT_COUNTER => self.float = (self.float - f64::from_bits(word(0))).max(0.0),
+            // Only a damaged file has a baseline above the total.
+            kind::FLOAT_COUNTER => {
+                let left = self.float.value() - f64::from_bits(word(0));
+                self.float = FloatSum::from(left.max(0.0));
+            }
             kind::GAUGE => {}
             kind::SUMMARY => {
                 self.summed.count = self.summed.count.wrapping_sub(word(0));
-                self.summed.sum = join_sums(self.summed.sum, -f64::from_bits(word(1)));
+                self.summed.sum.subtract(f64::from_bits(word(1)));
             }
             _ => {
-                self.observed.sum = join_sums(self.observed.sum, -f64::from_bits(word(0)));
+                self.observed.sum.subtract(f64::from_bits(word(0)));
                 for (count, i) in self.observed.counts.iter_mut().zip(1..) {
                     *count = count.wrapping_sub(word(i));
                 }
@@ -630,7 +643,8 @@ impl<'a> Total<'a> {
             kind::COUNTER | kind::UP_DOWN => self.int != 0,
             // Every series of an info has the value 1, also one that was never set.
             kind::GAUGE if self.description.empty.meta.kind == Kind::Info => false,
-            kind::FLOAT_COUNTER | kind::GAUGE => self.float != 0.0,
+            kind::FLOAT_COUNTER => self.float.value() != 0.0,
+            kind::GAUGE => self.gauge != 0.0,
             kind::SUMMARY => self.summed.count != 0,
             _ => !self.observed.is_empty(),
         }
@@ -642,13 +656,13 @@ impl<'a> Total<'a> {
         match values {
             Values::Counter(numbers) => numbers.push(match self.record.cells {
                 kind::COUNTER => Number::Int(self.int),
-                _ => Number::Float(self.float),
+                _ => Number::Float(self.float.value()),
             }),
             Values::Gauge(values) if self.record.cells == kind::UP_DOWN => {
                 values.push(self.int as i64 as f64);
             }
             Values::Gauge(values) => {
-                values.push(self.float);
+                values.push(self.gauge);
                 if self.description.empty.meta.mode.is_recent() {
                     times.push(self.set_at);
                 }
@@ -660,14 +674,14 @@ impl<'a> Total<'a> {
                 ..
             } => {
                 counts.extend_from_slice(&self.observed.counts);
-                sums.push(self.observed.sum);
+                sums.push(self.observed.sum.value());
                 if let (Some(natives), Some(native)) = (natives, &self.observed.native) {
                     natives.push(native);
                 }
             }
             Values::Summary { values, .. } => values.push(Quantiles {
                 count: self.summed.count,
-                sum: self.summed.sum,
+                sum: self.summed.sum.value(),
                 sketch: self.summed.sketch(),
             }),
             Values::PageSummary(_) => {}

@@ -1,10 +1,10 @@
 //! The streams of one series of a summary in a writer's memory.
 
+use crate::snapshot::FloatSum;
 use crate::snapshot::sketch::{Sketch, Tuple, key_of};
 use crate::sync::{Acquire, Relaxed, fence};
 
 use super::super::format::{history, page, stream};
-use super::blocks::join_sums;
 use super::memory::{Failed, Memory, Try};
 
 /// The number of times that a reader tries to read a page that its thread overwrites meanwhile.
@@ -35,14 +35,15 @@ impl Ages {
 #[derive(Debug, Default)]
 pub(super) struct Summed {
     pub(super) count: u64,
-    pub(super) sum: f64,
+    /// Not rounded yet.
+    pub(super) sum: FloatSum,
     sketches: Vec<Sketch>,
 }
 
 impl Summed {
     pub(super) fn reset(&mut self) {
         self.count = 0;
-        self.sum = 0.0;
+        self.sum = FloatSum::default();
         self.sketches.clear();
     }
 
@@ -56,7 +57,7 @@ impl Summed {
 
     fn add(&mut self, count: u64, sum: f64) {
         self.count = self.count.saturating_add(count);
-        self.sum = join_sums(self.sum, sum);
+        self.sum.add(sum);
     }
 
     /// Adds a prefix of the observations in the stream at an address, if there is one.
@@ -132,6 +133,7 @@ impl Summed {
             limit.wrapping_neg()
         };
         let buffer_age = buffer_age.max(started);
+        // Rounded as the next flush will, so that a flush does not change it.
         let total = values.iter().fold(sum, |sum, value| sum + value);
         if !tuples.is_empty() && ages.contains(sketch_age) {
             older.push(sketch_of(tuples, tuple_word & 1 == 1)?);

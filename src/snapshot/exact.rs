@@ -1,14 +1,12 @@
 //! Sums of floats that do not depend on the order of their terms.
 //!
-//! A reader adds up the totals of dead writers and the values of live ones. A fold moves a value
-//! from the second group to the first. With rounded additions, that could lower a sum in its last
-//! bit, and Prometheus takes a lower sum for a restart. An [`ExactSum`] does not round before the
-//! end. So the result depends only on the terms, and it never goes down while the terms only grow.
+//! A total has many terms: the cells of threads, the values of processes. A fold moves a term from
+//! one group to another. With rounded additions, that could lower a sum in its last bit, and
+//! Prometheus takes a lower sum for a restart. An [`ExactSum`] does not round before the end. So the
+//! result depends only on the terms, and it never goes down while the terms only grow.
 //!
 //! Source: J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic and Fast Robust Geometric
 //! Predicates", 1997 (the addition of a term to an expansion).
-
-use std::collections::BTreeMap;
 
 /// A sum of floats that is not rounded.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,26 +88,9 @@ impl ExactSum {
     }
 
     /// Returns floats whose exact sum this is, so that it can be stored and continued.
+    #[cfg(any(feature = "mmap", feature = "redis", test))]
     pub(crate) fn terms(&self) -> impl Iterator<Item = f64> {
         self.parts.iter().copied().chain(self.special)
-    }
-}
-
-/// The exact sums of the floats in the families of a snapshot. Families without floats have none.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sums(BTreeMap<String, Vec<ExactSum>>);
-
-impl Sums {
-    /// Returns the sums of a family, in the order of its series. Empty if it has none.
-    pub(crate) fn of(&self, family: &str) -> &[ExactSum] {
-        self.0.get(family).map_or(&[], Vec::as_slice)
-    }
-
-    /// Sets the sums of a family, in the order of its series.
-    pub(crate) fn set(&mut self, family: &str, sums: Vec<ExactSum>) {
-        if sums.iter().any(|sum| *sum != ExactSum::default()) {
-            self.0.insert(family.to_owned(), sums);
-        }
     }
 }
 
