@@ -38,6 +38,8 @@ mod bucket_index;
 mod buckets;
 mod cells;
 mod engine;
+#[cfg(all(test, not(loom)))]
+mod float_tests;
 mod gauge;
 
 mod memory;

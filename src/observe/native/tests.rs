@@ -101,7 +101,11 @@ fn reads_are_whole_while_threads_grow_and_leave() {
         let native = seen.native.as_ref().unwrap();
         let counts = seen.counts.iter().enumerate();
         let sum: f64 = counts.map(|(i, &count)| value(i) * count as f64).sum();
-        assert_eq!((seen.sum.value(), seen.count()), (sum, native.count()), "torn");
+        assert_eq!(
+            (seen.sum.value(), seen.count()),
+            (sum, native.count()),
+            "torn"
+        );
         assert!(native.positive().len() <= 8, "{native:?}");
         seen.count()
     };
