@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(sum(&[1e16, 1.0, 1e-15]), 10_000_000_000_000_002.0);
     }
 
-    /// Regression: with two floats, four terms had another sum in another order.
+    /// Two floats alone would give these four terms another sum in another order.
     #[test]
     fn the_order_does_not_matter_next_to_a_tie() {
         let (large, tiny) = (2_f64.powi(53), 2_f64.powi(-53));

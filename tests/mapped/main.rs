@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "mmap", target_os = "linux"))]
 
+mod floats;
 mod forks;
 mod full;
 mod kinds;
