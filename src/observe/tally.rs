@@ -68,9 +68,9 @@ pub trait Number:
     /// Adds two numbers for a move between cells. The result is never below the exact sum (C5).
     #[doc(hidden)]
     fn plus_moved(self, n: Self) -> Self;
-    /// Adds a number to a sum.
+    /// Adds numbers to a sum.
     #[doc(hidden)]
-    fn add_to(self, sum: &mut Self::Sum);
+    fn add_to<const NUMBERS: usize>(sum: &mut Self::Sum, numbers: [Self; NUMBERS]);
     /// Returns a sum, rounded once.
     #[doc(hidden)]
     fn rounded(sum: &Self::Sum) -> Self;
@@ -117,8 +117,8 @@ impl Number for u64 {
     }
 
     #[inline(always)]
-    fn add_to(self, sum: &mut u64) {
-        *sum = sum.wrapping_add(self);
+    fn add_to<const NUMBERS: usize>(sum: &mut u64, numbers: [u64; NUMBERS]) {
+        *sum = numbers.into_iter().fold(*sum, u64::wrapping_add);
     }
 
     #[inline(always)]
@@ -171,8 +171,8 @@ impl Number for f64 {
     }
 
     #[inline(always)]
-    fn add_to(self, sum: &mut FloatSum) {
-        sum.add(self);
+    fn add_to<const NUMBERS: usize>(sum: &mut FloatSum, numbers: [f64; NUMBERS]) {
+        sum.add_all(numbers);
     }
 
     #[inline]
@@ -341,9 +341,9 @@ impl<N: Number> Cells for Tally<N> {
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut N::Sum) {
-        pass.shared(self.shared()).add_to(total);
+        N::add_to(total, [pass.shared(self.shared())]);
         for cell in pass.cells(slot, 0) {
-            N::from_cell(cell.load(Relaxed)).add_to(total);
+            N::add_to(total, [N::from_cell(cell.load(Relaxed))]);
         }
     }
 
@@ -361,16 +361,13 @@ impl<N: Number> Cells for Tally<N> {
             [a, b, c, d] => {
                 let cells = a.iter().zip(b).zip(c).zip(d);
                 for (total, (((a, b), c), d)) in totals[first..].iter_mut().zip(cells) {
-                    read(a).add_to(total);
-                    read(b).add_to(total);
-                    read(c).add_to(total);
-                    read(d).add_to(total);
+                    N::add_to(total, [read(a), read(b), read(c), read(d)]);
                 }
             }
             _ => {
                 for row in rows {
                     for (total, cell) in totals[first..].iter_mut().zip(*row) {
-                        read(cell).add_to(total);
+                        N::add_to(total, [read(cell)]);
                     }
                 }
             }

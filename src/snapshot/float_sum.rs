@@ -41,32 +41,46 @@ impl FloatSum {
     /// Adds a term. The sum is never NaN afterwards.
     #[inline(always)]
     pub(crate) fn add(&mut self, term: f64) {
-        let (high, lost) = two_sum(self.high, term);
-        let (low, rest) = two_sum(self.low, lost);
-        if rest == 0.0 {
+        self.add_all([term]);
+    }
+
+    /// Adds terms, with one branch for all of them.
+    #[inline(always)]
+    pub(crate) fn add_all<const TERMS: usize>(&mut self, terms: [f64; TERMS]) {
+        let (mut high, mut low, mut fits) = (self.high, self.low, true);
+        for term in terms {
+            let (sum, lost) = two_sum(high, term);
+            let (lost, rest) = two_sum(low, lost);
+            (high, low) = (sum, lost);
+            // Not if a number is infinite or NaN, either: `rest` is NaN then.
+            fits &= rest == 0.0;
+        }
+        if fits {
             (self.high, self.low) = (high, low);
         } else {
-            self.add_exact(term);
+            self.add_exact(&terms);
         }
     }
 
-    /// Adds a term to a sum that two floats do not hold, or that is not finite.
+    /// Adds terms to a sum that two floats do not hold, or that is not finite.
     #[cold]
     #[inline(never)]
-    fn add_exact(&mut self, term: f64) {
-        let now = self.value();
-        if !(now.is_finite() && term.is_finite()) {
-            *self = Self::from(join_infinities(now, term));
-            return;
+    fn add_exact(&mut self, terms: &[f64]) {
+        for &term in terms {
+            let now = self.value();
+            if !(now.is_finite() && term.is_finite()) {
+                *self = Self::from(join_infinities(now, term));
+                continue;
+            }
+            let exact = self.exact.get_or_insert_with(|| {
+                let mut exact = ExactSum::default();
+                exact.add(self.high);
+                exact.add(self.low);
+                Box::new(exact)
+            });
+            exact.add(term);
+            self.low = f64::NAN;
         }
-        let exact = self.exact.get_or_insert_with(|| {
-            let mut exact = ExactSum::default();
-            exact.add(self.high);
-            exact.add(self.low);
-            Box::new(exact)
-        });
-        exact.add(term);
-        self.low = f64::NAN;
     }
 
     /// Subtracts what was counted up to some time: the value that the sum had then.
@@ -267,6 +281,11 @@ mod tests {
         ) {
             let sum = sum(&terms);
             prop_assert_eq!(sum.value(), exact(&terms));
+            let (fours, rest) = terms.as_chunks::<4>();
+            let mut together = FloatSum::default();
+            fours.iter().for_each(|four| together.add_all(*four));
+            rest.iter().for_each(|term| together.add(*term));
+            prop_assert_eq!(together.value(), exact(&terms));
             let up = sum.round_up();
             let mut left = terms.clone();
             left.push(-up);
