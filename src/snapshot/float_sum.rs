@@ -17,6 +17,13 @@
 use super::exact::ExactSum;
 
 /// A sum of floats that is not rounded before it is read.
+#[cfg_attr(
+    loom,
+    allow(
+        unreachable_pub,
+        reason = "models do not have the public trait that names it"
+    )
+)]
 #[derive(Clone, Debug, Default)]
 pub struct FloatSum {
     /// The sum of all terms is exactly `high + low`.

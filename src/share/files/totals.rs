@@ -19,7 +19,7 @@
 //!
 //! Numbers without a type are u64. All are little-endian. [`record`] has the
 //! form of descriptions and records. The sum of the terms is the exact sum of floats, of which the
-//! record has only the rounded value; see [`exact`](crate::share::exact).
+//! record has only the rounded value; see [`sums`](crate::share::sums).
 
 use std::collections::BTreeSet;
 
