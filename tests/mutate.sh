@@ -420,6 +420,15 @@ real_step "a text is copied without its last byte" lockfree/shared_text.rs 's/te
     lockfree::shared_text::tests::readers_see_a_whole_text_or_none
 real_step "what is freed was not counted" observe/allocator.rs 's/        count_down\(layout\.size\(\)\);\n//' \
     observe::allocator::tests::allocations_and_frees_are_counted
+floats=observe::float_tests
+real_step "a fold rounds floats to the nearest" snapshot/float_sum.rs 's/if lost > 0\.0 && nearest\.is_finite\(\)/if false/' \
+    $floats::a_float_counter_never_goes_down
+real_step "a read rounds after each float" snapshot/float_sum.rs 's/let \(lost, rest\) = two_sum\(low, lost\);/let (lost, rest) = (0.0, lost * 0.0);/' \
+    $floats::the_sum_of_a_histogram_never_goes_down
+real_step "two floats hold every sum" snapshot/float_sum.rs 's/fits &= rest == 0\.0;/fits &= rest.is_finite();/' \
+    snapshot::float_sum::tests::the_order_does_not_matter_next_to_a_tie
+real_step "a summary folds its sum to the nearest" observe/summary.rs 's/total\.sum\.round_up\(\)/total.sum.value()/' \
+    $floats::the_sum_of_a_summary_never_goes_down
 files=share::files::tests::schedules
 real_step "a reader does not look for later totals" share/files/view.rs 's/if again\.generations\.last\(\) == listing\.generations\.last\(\)/if true/' \
     $files::folds_and_a_reader_in_every_order_have_the_same_total

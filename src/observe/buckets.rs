@@ -175,14 +175,13 @@ impl ObservedTotal {
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
-}
 
-impl From<ObservedTotal> for Observed {
-    fn from(total: ObservedTotal) -> Self {
-        Self {
-            counts: total.counts,
-            sum: total.sum.value(),
-            native: total.native,
+    /// Returns the observations with the sum, which is rounded once.
+    pub fn rounded(self) -> Observed {
+        Observed {
+            counts: self.counts,
+            sum: self.sum.value(),
+            native: self.native,
         }
     }
 }

@@ -277,6 +277,13 @@ mod tests {
         prop_oneof![
             (-(1_i64 << 53)..1 << 53, -100_i32..100).prop_map(scaled),
             (-4_i64..4, -60_i32..60).prop_map(scaled),
+            prop::sample::select(vec![
+                2_f64.powi(53),
+                1.0,
+                -1.0,
+                2_f64.powi(-53),
+                2_f64.powi(-54)
+            ]),
             (-1e6..1e6).prop_map(|x: f64| x),
         ]
     }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 use crate::lockfree::Generation;
-use crate::observe::{Buckets, Observed, Shape, SlotWord};
+use crate::observe::{Buckets, Observed, ObservedTotal, Shape, SlotWord};
 use crate::snapshot::{Kind, Resolution};
 
 use super::declaration::Declaration;
@@ -208,7 +208,7 @@ impl<L: LabelSet> Histogram<L> {
     where
         L: Unlabelled,
     {
-        self.inner.total().into()
+        self.inner.total().rounded()
     }
 
     fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {
@@ -359,7 +359,7 @@ impl Bound<Histogram> {
     }
 }
 
-labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, Observed::from);
+labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, ObservedTotal::rounded);
 
 metric!(Histogram, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
 
