@@ -86,8 +86,8 @@ impl Hub {
         }
     }
 
-    /// Returns the moment after `seen`, or the last one if the stream has seen none. Waits until it
-    /// is due. Returns `None` if a snapshot panics, or if there is no runtime.
+    /// Returns the moment after `seen`, or the last one if the stream has seen none and the next one is not
+    /// due. Waits until it is due. Returns `None` if a snapshot panics, or if there is no runtime.
     pub(super) async fn after(self: Arc<Self>, seen: Option<&Arc<Moment>>) -> Option<Arc<Moment>> {
         let runtime = Handle::try_current().ok()?;
         if let Some(seen) = seen {
@@ -96,7 +96,11 @@ impl Hub {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         let before = last.upgrade();
         if let Some(before) = &before {
-            if seen.is_none_or(|seen| seen.number < before.number) {
+            let is_good = match seen {
+                Some(seen) => seen.number < before.number,
+                None => Instant::now() < before.next(),
+            };
+            if is_good {
                 return Some(Arc::clone(before));
             }
         }
