@@ -160,6 +160,9 @@ return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', al
 ///   a random name, the number of fields in `f` if the fold is there (0: it
 ///   is not); then fields and values for `acc`.
 /// - Returns: status.
+///
+/// `#ver` grows by a random step. After a failover that loses folds, other folds follow, and with
+/// steps of one they would lead to a number that readers know already.
 pub(super) static FOLD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -192,7 +195,7 @@ else
   set(9, ARGV)
 end
 redis.call('HSET', acc, 't' .. wid, now)
-redis.call('HINCRBY', acc, '#ver', 1)
+redis.call('HINCRBY', acc, '#ver', 1 + tonumber(string.sub(ARGV[7], 1, 6), 16))
 if not head[2] then redis.call('HSET', acc, '#born', ARGV[7]) end
 local slot = redis.call('HGET', w, '#slot')
 if slot and redis.call('HGET', slots, slot) == wid then redis.call('HDEL', slots, slot) end

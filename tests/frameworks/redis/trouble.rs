@@ -285,6 +285,29 @@ fn a_failover_that_loses_writes_loses_no_counts() {
     assert_eq!(total(&other, "jobs_total"), 12.0);
 }
 
+/// Both states have one fold, but not of the same writer. The reader took the folded totals that it
+/// knew for those of the other state, and showed 10 instead of 105.
+#[test]
+fn a_failover_that_loses_a_fold_does_not_confuse_readers() {
+    let mut server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    one.counter("jobs_total", "").unwrap().add(5);
+    two.counter("jobs_total", "").unwrap().add(100);
+    let (first, second) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
+    first.flush_blocking().unwrap();
+    second.flush_blocking().unwrap();
+    let reader = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&reader, "jobs_total"), 105.0);
+    let () = server.run_command(&["SAVE"]);
+    first.close_blocking().unwrap();
+    assert_eq!(total(&reader, "jobs_total"), 105.0);
+    server.restart();
+    wait_for("the server is reached", || second.flush_blocking().ok());
+    second.close_blocking().unwrap();
+    wait_for("the reader, too", || reader.flush_blocking().ok());
+    assert_eq!(total(&reader, "jobs_total"), 105.0);
+}
+
 #[test]
 fn a_server_that_is_full_or_read_only_is_said_and_loses_nothing() {
     let server = Server::with(&["--maxmemory-policy", "noeviction"]);
