@@ -86,6 +86,30 @@ fn a_batch_whose_reply_was_lost_counts_once_even_if_its_writer_was_folded() {
     assert_eq!(total(&cut, "jobs_total"), 11.0);
 }
 
+/// The reader learned that the writer was folded, and then Redis went away. It forgot the writer,
+/// did not know the folded totals, and showed a page without both.
+#[test]
+fn a_read_that_fails_half_way_changes_no_page() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let (one, two) = (Registry::new(), Registry::new());
+    two.self_metrics(false);
+    one.counter("jobs_total", "").unwrap().add(5);
+    let writer = quiet(&server.url(), &one);
+    writer.flush_blocking().unwrap();
+    let reader = builder(&proxy.url(), &two).timeout(Duration::from_millis(200));
+    let reader = reader.start().unwrap();
+    assert_eq!(total(&reader, "jobs_total"), 5.0);
+    writer.close_blocking().unwrap();
+    proxy.set(Mode::OneReply);
+    let page = view(&reader);
+    assert_eq!(page.get("tallies_share_up", &[]), Some(0.0));
+    assert_eq!(page.get("jobs_total", &[]), Some(5.0));
+    proxy.set(Mode::Forward);
+    wait_for("the store is reached again", || reader.flush_blocking().ok());
+    assert_eq!(total(&reader, "jobs_total"), 5.0);
+}
+
 #[test]
 fn a_network_that_delays_and_drops_costs_time_and_no_counts() {
     let server = Server::start();
