@@ -80,7 +80,10 @@ impl Content {
                 content.malformed += 1;
             }
         }
-        content.snapshots = snapshots(families.into_values());
+        // A description without series is left of a family that was removed. One that took its name
+        // since may have another kind.
+        let families = families.into_values().filter(|family| family.len() > 0);
+        content.snapshots = snapshots(families);
         content
     }
 

@@ -563,6 +563,33 @@ fn a_rolling_deployment_with_other_buckets_shows_those_of_the_newer_version() {
     assert_eq!(total(&again, "latency_seconds_count"), 2.0);
 }
 
+/// The description of the removed family stayed, and displaced the new one.
+#[test]
+fn a_family_that_is_removed_leaves_its_name_to_another_kind() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let store = quiet(&server.url(), &registry);
+    let other = quiet(&server.url(), &Registry::new());
+    let sizes = |bounds: &'static [f64]| {
+        let sizes = Histogram::builder("sizes", "").buckets(bounds);
+        sizes.register(&registry).unwrap().observe(0.5);
+        store.flush_blocking().unwrap();
+    };
+    sizes(&[1.0]);
+    assert_eq!(total(&other, "sizes_count"), 1.0);
+    registry.remove("sizes").unwrap();
+    sizes(&[1.0, 2.0]);
+    let page = view(&other);
+    assert_eq!(page.get("sizes_bucket", &[("le", "2")]), Some(1.0));
+    assert_eq!(page.get("tallies_share_conflicts", &[]), Some(0.0));
+    registry.remove("sizes").unwrap();
+    registry.counter("sizes", "").unwrap().add(9);
+    store.flush_blocking().unwrap();
+    let page = view(&other);
+    assert_eq!(page.family("sizes").unwrap().kind(), Kind::Counter);
+    assert_eq!(page.get("tallies_share_conflicts", &[]), Some(0.0));
+}
+
 #[test]
 fn summaries_of_many_processes_certify_their_errors() {
     let server = Server::start();
