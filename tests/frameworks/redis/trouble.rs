@@ -309,6 +309,35 @@ fn a_failover_that_loses_writes_loses_no_counts() {
     assert_eq!(total(&other, "jobs_total"), 12.0);
 }
 
+/// The older state has the series, and the writer forgot that it ever was there: its counts were
+/// shown twice, in the series and in the overflow series.
+#[test]
+fn a_series_that_a_failover_brings_back_is_removed_again() {
+    let mut server = Server::start();
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+    let jobs = jobs.register(&registry).unwrap();
+    registry.gauge("load", "").unwrap().set(1.0);
+    let store = quiet(&server.url(), &registry);
+    let other = quiet(&server.url(), &Registry::new());
+    jobs.with(["a"]).add(10);
+    jobs.with(["b"]).add(1);
+    store.flush_blocking().unwrap();
+    let () = server.run_command(&["SAVE"]);
+    jobs.retire(["a"]);
+    registry.remove("load").unwrap();
+    store.flush_blocking().unwrap();
+    server.restart();
+    wait_for("the server is reached", || store.flush_blocking().ok());
+    wait_for("the other, too", || other.flush_blocking().ok());
+    for page in [view(&store), view(&other)] {
+        assert_eq!(page.get("jobs_total", &[("queue", "a")]), None);
+        assert_eq!(page.get("jobs_total", &[("queue", "b")]), Some(1.0));
+        assert_eq!(page.get("jobs_total", &[("queue", "__overflow__")]), Some(10.0));
+        assert!(page.family("load").is_none());
+    }
+}
+
 /// Both states have one fold, but not of the same writer. The reader took the folded totals that it
 /// knew for those of the other state, and showed 10 instead of 105.
 #[test]
