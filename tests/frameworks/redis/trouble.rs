@@ -110,6 +110,25 @@ fn a_read_that_fails_half_way_changes_no_page() {
     assert_eq!(total(&reader, "jobs_total"), 5.0);
 }
 
+/// Some servers close idle connections. That is no failure: the page said so, and so did the log.
+#[test]
+fn a_connection_that_is_closed_while_it_is_idle_is_opened_again() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let store = quiet(&server.url(), &registry);
+    for round in 1..4 {
+        jobs.inc();
+        store.flush_blocking().unwrap();
+        assert_eq!(total(&store, "jobs_total"), f64::from(round));
+        let closed: u64 = server.run_command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert!(closed > 0);
+        let () = server.run_command(&["SCRIPT", "FLUSH"]);
+    }
+    assert_eq!(total(&store, "tallies_share_up"), 1.0);
+    assert_eq!(total(&store, "tallies_share_failures_total"), 0.0);
+}
+
 #[test]
 fn a_network_that_delays_and_drops_costs_time_and_no_counts() {
     let server = Server::start();
