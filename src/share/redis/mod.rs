@@ -707,6 +707,8 @@ impl Source for Redis {
         let wait = self.inner.wait / 4;
         match self.ask_blocking(Command::Scrape, wait) {
             Ok(view) => snapshot.clone_from(&view),
+            // The last view of the parent says nothing of a child, and its lock may be held for ever.
+            Err(error) if self.inner.process != std::process::id() => return Err(error),
             Err(error) => {
                 // The thread is late. What it has read before is still good for a while.
                 let last = self.inner.last_view.lock();

@@ -365,6 +365,8 @@ fn a_fork_is_told_to_start_a_store_of_its_own() {
     let server = Server::start();
     let mut process = Process::start(&server.url(), "test");
     assert_eq!(process.tell("count 100"), "ok");
+    // A view that the parent has read is not one of the child.
+    assert_eq!(process.tell("get jobs_total"), "Some(100.0)");
     assert_eq!(process.tell("fork"), "0");
     assert_eq!(process.tell("count 100"), "ok");
     assert_eq!(process.tell("close"), "ok");
