@@ -345,6 +345,7 @@ impl Worker {
         let index = |slot: Option<u32>, shard: usize| {
             slot.map(|slot| slot.saturating_mul(count).saturating_add(shard as u32))
         };
+        let own_index = index(self.writer.slot, self.shard).unwrap_or(0);
         let mut gauges = Vec::new();
         for (at, shard) in self.shards.iter().enumerate() {
             for (name, known) in &shard.writers {
@@ -355,11 +356,25 @@ impl Worker {
                 }
             }
         }
+        // If Redis has lost `slots`, one number can have been given twice. The writer that was heard
+        // last has it, until the other one flushes and gets a new number: no page has a series twice.
+        gauges.sort_by_key(|(.., known, live)| (live.is_empty(), std::cmp::Reverse(known.heard)));
+        let claimed: HashSet<u32> = gauges.iter().filter_map(|gauge| gauge.2).collect();
+        let mut free = (0..).filter(|number| !claimed.contains(number) && *number != own_index);
+        let mut used = HashSet::from([own_index]);
+        if self.observes {
+            used.clear();
+        }
+        for (_, _, index, _, live) in &mut gauges {
+            if !live.is_empty() && !index.is_some_and(|index| used.insert(index)) {
+                *index = free.next();
+            }
+        }
         // The newest first: its buckets are shown during a rolling deployment.
         gauges.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
         let own = Merged {
             snapshot: &self.writer.current,
-            index: Some(index(self.writer.slot, self.shard).unwrap_or(0)),
+            index: Some(own_index),
         };
         let mut all = Vec::new();
         let (mut malformed, mut own_is_in) = (0, false);
