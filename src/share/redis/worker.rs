@@ -9,7 +9,7 @@ use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, warn, warn_once};
-use crate::share::merge::{Writer as Merged, insert_gauge, merge};
+use crate::share::merge::{Writer as Merged, insert_gauge, merge_exact};
 use crate::snapshot::{Family, Kind, Meta, Number, Numbers, Snapshot, Text, Values};
 
 use super::admin::{self, Overview};
@@ -381,33 +381,33 @@ impl Worker {
         for (started, _, index, known, live) in &gauges {
             if !own_is_in && !self.observes && *started <= self.writer.started {
                 own_is_in = true;
-                all.push(own);
+                all.push((own, None));
             }
             let totals = known.totals.snapshots.iter();
-            all.extend(totals.map(|snapshot| Merged {
-                snapshot,
-                index: None,
+            all.extend(totals.map(|snapshot| {
+                let index = None;
+                (Merged { snapshot, index }, None)
             }));
-            all.extend(live.iter().map(|snapshot| Merged {
-                snapshot,
-                index: Some(index.unwrap_or(0)),
+            all.extend(live.iter().map(|snapshot| {
+                let index = Some(index.unwrap_or(0));
+                (Merged { snapshot, index }, None)
             }));
             malformed += known.totals.malformed + known.gauges.malformed;
         }
         if !own_is_in && !self.observes {
-            all.push(own);
+            all.push((own, None));
         }
         for shard in &self.shards {
-            let folded = shard.acc.snapshots.iter();
-            all.extend(folded.map(|snapshot| Merged {
-                snapshot,
-                index: None,
+            let folded = shard.acc.snapshots.iter().zip(&shard.acc.sums);
+            all.extend(folded.map(|(snapshot, sums)| {
+                let index = None;
+                (Merged { snapshot, index }, Some(sums))
             }));
             malformed += shard.acc.malformed;
         }
         let writers = gauges.len() + usize::from(!self.observes);
         let mut conflicts = HashSet::new();
-        let mut merged = merge(&all, |error| {
+        let (mut merged, _) = merge_exact(&all, |error| {
             let message = format!("{error}; the page shows one of the two");
             warn_once(&message);
             conflicts.insert(message);

@@ -106,7 +106,9 @@ fn a_read_that_fails_half_way_changes_no_page() {
     assert_eq!(page.get("tallies_share_up", &[]), Some(0.0));
     assert_eq!(page.get("jobs_total", &[]), Some(5.0));
     proxy.set(Mode::Forward);
-    wait_for("the store is reached again", || reader.flush_blocking().ok());
+    wait_for("the store is reached again", || {
+        reader.flush_blocking().ok()
+    });
     assert_eq!(total(&reader, "jobs_total"), 5.0);
 }
 
@@ -352,7 +354,10 @@ fn a_series_that_a_failover_brings_back_is_removed_again() {
     for page in [view(&store), view(&other)] {
         assert_eq!(page.get("jobs_total", &[("queue", "a")]), None);
         assert_eq!(page.get("jobs_total", &[("queue", "b")]), Some(1.0));
-        assert_eq!(page.get("jobs_total", &[("queue", "__overflow__")]), Some(10.0));
+        assert_eq!(
+            page.get("jobs_total", &[("queue", "__overflow__")]),
+            Some(10.0)
+        );
         assert!(page.family("load").is_none());
     }
 }
