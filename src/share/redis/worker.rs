@@ -31,8 +31,6 @@ pub(super) enum Command {
     /// Folds all writers that have been silent for this long.
     Fold(Duration, Reply<usize>),
     Close(Reply<()>),
-    #[cfg(unix)]
-    CloseOnSignals,
 }
 
 /// The last view, and when it was read.
@@ -77,19 +75,7 @@ impl Worker {
     pub(super) async fn run(mut self, mut commands: Receiver<Command>) {
         let mut next_flush = Instant::now();
         let mut next_fold = Instant::now() + self.fold_interval();
-        #[cfg(unix)]
-        let mut signals: Option<Signals> = None;
         loop {
-            let signal = async {
-                #[cfg(unix)]
-                match &mut signals {
-                    Some(signals) => return signals.next().await,
-                    None => std::future::pending::<()>().await,
-                }
-                #[cfg(not(unix))]
-                std::future::pending::<()>().await;
-                0
-            };
             tokio::select! {
                 command = commands.recv() => {
                     let Some(command) = command else {
@@ -103,10 +89,6 @@ impl Worker {
                         all.push(command);
                     }
                     let mut all = Requests::sort(all);
-                    #[cfg(unix)]
-                    if all.signals && signals.is_none() {
-                        signals = Signals::new();
-                    }
                     // Before it closes: afterwards, a flush would begin a new writer.
                     self.serve(&mut all).await;
                     if !all.closes.is_empty() {
@@ -137,14 +119,6 @@ impl Worker {
                         }
                     }
                     next_fold = Instant::now() + self.fold_interval();
-                }
-                signal = signal => {
-                    let _ = self.close_in_time().await;
-                    #[cfg(unix)]
-                    let _ = signal_hook::low_level::emulate_default_handler(signal);
-                    #[cfg(not(unix))]
-                    let _: i32 = signal;
-                    return;
                 }
             }
         }
@@ -522,8 +496,6 @@ struct Requests {
     overviews: Vec<Reply<Overview>>,
     folds: Vec<(Duration, Reply<usize>)>,
     closes: Vec<Reply<()>>,
-    #[cfg(unix)]
-    signals: bool,
 }
 
 impl Requests {
@@ -536,8 +508,6 @@ impl Requests {
                 Command::Overview(reply) => all.overviews.push(reply),
                 Command::Fold(silence, reply) => all.folds.push((silence, reply)),
                 Command::Close(reply) => all.closes.push(reply),
-                #[cfg(unix)]
-                Command::CloseOnSignals => all.signals = true,
             }
         }
         all
@@ -559,39 +529,6 @@ impl Requests {
             .into_iter()
             .for_each(|(_, reply)| reply(Err(closed())));
         self.closes.into_iter().for_each(|reply| reply(Ok(())));
-    }
-}
-
-/// The signals that end a program.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Option<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let all = signal(SignalKind::interrupt()).and_then(|interrupt| {
-            let terminate = signal(SignalKind::terminate())?;
-            Ok(Self {
-                interrupt,
-                terminate,
-            })
-        });
-        if let Err(error) = &all {
-            warn(&format_args!("cannot handle signals: {error}"));
-        }
-        all.ok()
-    }
-
-    async fn next(&mut self) -> i32 {
-        use tokio::signal::unix::SignalKind;
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-        }
     }
 }
 

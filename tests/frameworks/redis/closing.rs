@@ -65,6 +65,54 @@ fn a_signal_closes_the_store_and_ends_the_program() {
     assert_eq!(server.keys("*}:g:*"), [""; 0]);
 }
 
+/// Both programs ignored the signals.
+#[test]
+fn a_signal_ends_a_program_whose_store_hangs_or_is_closed() {
+    use std::os::unix::process::ExitStatusExt;
+    let server = Server::start();
+    for state in ["hang", "close"] {
+        let mut process = Process::start(&server.url(), "test");
+        assert_eq!(process.tell("signals"), "ok");
+        assert_eq!(process.tell(state), "ok");
+        process.signal(libc::SIGTERM);
+        assert_eq!(process.wait_for_end().signal(), Some(libc::SIGTERM));
+    }
+}
+
+/// The limit did not hold while the thread of the store waited for something.
+#[test]
+fn closing_takes_no_longer_than_its_limit() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let hang = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let wait = std::sync::Arc::clone(&hang);
+    let collect = move |_: &mut tallies::Collected| {
+        drop(wait.lock());
+        Ok(())
+    };
+    registry.collect("hanging", collect).unwrap();
+    let limit = Duration::from_millis(300);
+    let start = || {
+        let store = builder(&server.url(), &registry).close_timeout(limit);
+        let store = store.start().unwrap();
+        store.flush_blocking().unwrap();
+        store
+    };
+    let (one, two) = (start(), start());
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().unwrap();
+    let held = hang.lock().unwrap();
+    let before = std::time::Instant::now();
+    runtime.block_on(one.close()).unwrap_err();
+    two.close_blocking().unwrap_err();
+    assert!(
+        before.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        before.elapsed()
+    );
+    drop(held);
+}
+
 #[test]
 fn async_programs_flush_and_read() {
     let server = Server::start();

@@ -193,6 +193,16 @@ fn is_a_process() {
                 }
                 println!("> {status}");
             }
+            // From now on, no snapshot of the registry ends.
+            "hang" => {
+                let collect = |_: &mut tallies::Collected| {
+                    loop {
+                        std::thread::park();
+                    }
+                };
+                registry.collect("hanging", collect).unwrap();
+                println!("> ok");
+            }
             "close" => done(store.close_blocking()),
             "signals" => {
                 store.close_on_signals();
