@@ -103,7 +103,11 @@ impl Worker {
                         return;
                     }
                 }
-                () = tokio::time::sleep_until(next_flush.into()) => {
+                () = tokio::time::sleep_until(self.next_beat(next_flush).into()) => {
+                    if Instant::now() < next_flush {
+                        self.beat().await;
+                        continue;
+                    }
                     let before = Instant::now();
                     // A failure is recorded in `health`, where scrapes find it.
                     let _ = self.flush(false).await;
@@ -195,6 +199,28 @@ impl Worker {
         let idle = self.health.flushed.map(|flushed| flushed.elapsed());
         let refresh = self.settings.refresh_of(&self.writer.current);
         self.health.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+    }
+
+    /// Returns the time of the next sign of life if that is before the next flush.
+    fn next_beat(&self, next_flush: Instant) -> Instant {
+        let beat = match self.health.flushed {
+            Some(flushed) if self.health.failures == 0 => {
+                flushed + self.settings.refresh_of(&self.writer.current)
+            }
+            _ => next_flush,
+        };
+        beat.min(next_flush)
+    }
+
+    /// Sends a sign of life between two flushes, so that no gauge expires in between. Takes no
+    /// snapshot: collectors run at flushes and scrapes only.
+    async fn beat(&mut self) {
+        match self.writer.beat(&mut self.connection, &self.settings).await {
+            Ok(true) => self.health.flushed = Some(Instant::now()),
+            // A flush finds out what else there is to do.
+            Ok(false) => _ = self.flush(true).await,
+            Err(error) => self.failed(error),
+        }
     }
 
     /// Sends what has changed, or at least a sign of life if `beat`.

@@ -199,6 +199,16 @@ impl OwnWriter {
         )))
     }
 
+    /// Sends a sign of life. Returns `false` if Redis does not have what it has acknowledged.
+    pub(super) async fn beat(
+        &mut self,
+        connection: &mut Connection,
+        settings: &StoreSettings,
+    ) -> RedisResult<bool> {
+        let sent = self.send_batch(Batch::default(), connection, settings);
+        Ok(matches!(sent.await?, Sent::Done(_)))
+    }
+
     async fn send(
         &mut self,
         connection: &mut Connection,
