@@ -36,6 +36,9 @@ pub(super) enum Command {
 /// The last view, and when it was read.
 pub(super) type LastView = Arc<Mutex<Option<(Arc<Snapshot>, Instant)>>>;
 
+/// The time after which folding lets flushes and scrapes pass.
+const FOLDING: Duration = Duration::from_millis(100);
+
 pub(super) struct Worker {
     /// The name of the store in messages.
     pub(super) store: Arc<str>,
@@ -116,13 +119,17 @@ impl Worker {
                     next_flush = self.health.not_before.unwrap_or(Instant::now() + pause);
                 }
                 () = tokio::time::sleep_until(next_fold.into()) => {
+                    let mut pause = self.fold_interval();
                     if self.health.failures == 0 {
                         let silence = self.settings.fold_after;
-                        if let Err(error) = self.fold_silent(silence).await {
-                            self.failed(error);
+                        match self.fold_silent(silence, FOLDING).await {
+                            Ok((_, true)) => {}
+                            // Flushes and scrapes have waited for long enough.
+                            Ok((_, false)) => pause = pause.min(FOLDING),
+                            Err(error) => self.failed(error),
                         }
                     }
-                    next_fold = Instant::now() + self.fold_interval();
+                    next_fold = Instant::now() + pause;
                 }
             }
         }
@@ -155,8 +162,12 @@ impl Worker {
             reply(result.map_err(|e| self.error("cannot read from", e)));
         }
         for (silence, reply) in all.folds.drain(..) {
-            let result = self.fold_silent(silence).await;
-            reply(result.map_err(|e| self.error("cannot fold in", e)));
+            let result = self.fold_silent(silence, Duration::MAX).await;
+            reply(
+                result
+                    .map(|(count, _)| count)
+                    .map_err(|e| self.error("cannot fold in", e)),
+            );
         }
     }
 
@@ -458,8 +469,14 @@ impl Worker {
         );
     }
 
-    /// Folds the writers that have been silent for longer than `silence`. Returns their number.
-    async fn fold_silent(&mut self, silence: Duration) -> RedisResult<usize> {
+    /// Folds the writers that have been silent for longer than `silence`, and stops after `limit`.
+    /// Returns the number of folds, and whether that was all.
+    async fn fold_silent(
+        &mut self,
+        silence: Duration,
+        limit: Duration,
+    ) -> RedisResult<(usize, bool)> {
+        let begin = Instant::now();
         let silence = silence.as_millis() as u64;
         let mut count = 0;
         for shard in 0..self.shards.len() {
@@ -467,12 +484,15 @@ impl Worker {
             for name in silent(&mut self.connection, &keys, silence).await? {
                 let is_own = shard == self.shard && name == self.writer.name;
                 if !is_own {
+                    if begin.elapsed() > limit {
+                        return Ok((count, false));
+                    }
                     let folded = fold(&mut self.connection, &keys, &name, Some(silence)).await?;
                     count += usize::from(folded == Folded::Yes);
                 }
             }
         }
-        Ok(count)
+        Ok((count, true))
     }
 
     async fn close_in_time(&mut self) -> RedisResult<()> {
