@@ -33,6 +33,9 @@ pub(super) enum Folded {
     Already,
     /// It has flushed since.
     Alive,
+    /// Not now: other writers are folded all the time, or a newer version of this crate wrote something
+    /// that this one cannot read.
+    Later,
 }
 
 /// Folds a writer. `silence` is the time in milliseconds for which it has to have been silent; `None`
@@ -48,10 +51,7 @@ pub(super) async fn fold(
             return Ok(folded);
         }
     }
-    Err(redis::RedisError::from((
-        redis::ErrorKind::Client,
-        "other writers are folded all the time",
-    )))
+    Ok(Folded::Later)
 }
 
 /// Returns `None` if something changed in between.
@@ -71,6 +71,9 @@ async fn try_fold(
     let version = bytes(version).map_or("0".into(), String::from_utf8_lossy);
     let ended = Content::read(totals);
     let seq = ended.word("#seq").unwrap_or("-1");
+    if ended.malformed > 0 {
+        return Ok(Some(Folded::Later));
+    }
 
     // Only the series that the writer has are read and written.
     let mut fields = Fields::default();

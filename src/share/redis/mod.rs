@@ -605,8 +605,8 @@ impl Redis {
         self.ask_blocking(command, self.inner.wait)
     }
 
-    /// Ends the sharing: sends the last changes, folds the totals of this process into those of ended
-    /// processes, and removes its gauges. Waits for what is under way, up to
+    /// Ends the sharing: sends the last changes, removes the gauges of this process, and folds its totals
+    /// into those of ended processes (if many processes end at once, others do that). Waits for what is under way, up to
     /// [`close_timeout`](RedisBuilder::close_timeout).
     ///
     /// Closing twice is fine. After that, flushes and scrapes fail.

@@ -33,7 +33,8 @@ impl Keys {
     pub(super) fn new(namespace: &str, index: usize, shards: usize) -> Self {
         let prefix = match shards {
             1 => format!("{{tallies:{namespace}}}:"),
-            _ => format!("{{tallies:{namespace}:{index}}}:"),
+            // Not `:`, so that no other namespace has these keys.
+            _ => format!("{{tallies#{index}:{namespace}}}:"),
         };
         Self { prefix }
     }
@@ -134,6 +135,24 @@ local lost = 0
 if redis.call('PEXPIRE', g, ARGV[5]) == 0 and ARGV[8] == '1' then lost = 1 end
 for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
 return {'OK', seq, born, slot, now, lost}
+",
+    )
+});
+
+/// Removes the gauges of a writer that closes, and lets everybody fold it.
+///
+/// - Keys: writers, slots, w, g.
+/// - Arguments: writer.
+pub(super) static LEAVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local writers, slots, w, g = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local wid = ARGV[1]
+redis.call('DEL', g)
+local slot = redis.call('HGET', w, '#slot')
+if slot and redis.call('HGET', slots, slot) == wid then redis.call('HDEL', slots, slot) end
+if redis.call('ZSCORE', writers, wid) then redis.call('ZADD', writers, 0, wid) end
+return 'OK'
 ",
     )
 });

@@ -16,7 +16,7 @@ use super::admin::{self, Overview};
 use super::connection::Connection;
 use super::fold::{Folded, fold};
 use super::reader::ShardView;
-use super::scripts::{Keys, LIST};
+use super::scripts::{Keys, LEAVE, LIST};
 use super::writer::OwnWriter;
 use super::{StoreSettings, pause};
 
@@ -83,7 +83,7 @@ impl Worker {
                 command = commands.recv() => {
                     let Some(command) = command else {
                         // Nobody can ask for a result.
-                        let _ = tokio::time::timeout(self.settings.close, self.close()).await;
+                        let _ = self.close_in_time().await;
                         return;
                     };
                     // Requests that came in the meantime share one pass.
@@ -470,7 +470,7 @@ impl Worker {
     }
 
     /// Folds the writers that have been silent for longer than `silence`, and stops after `limit`.
-    /// Returns the number of folds, and whether that was all.
+    /// Returns the number of folds, and whether that was all that can be folded now.
     async fn fold_silent(
         &mut self,
         silence: Duration,
@@ -496,25 +496,40 @@ impl Worker {
     }
 
     async fn close_in_time(&mut self) -> RedisResult<()> {
-        let limit = self.settings.close;
-        match tokio::time::timeout(limit, self.close()).await {
-            Ok(result) => result,
-            Err(_) => Err(RedisError::from(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("not done within {limit:?}; another process folds this one later"),
-            ))),
-        }
-    }
-
-    /// Sends the last changes and folds this process, which removes its gauges.
-    async fn close(&mut self) -> RedisResult<()> {
         if self.observes {
             return Ok(());
         }
-        self.flush(true).await?;
+        let limit = self.settings.close;
+        let begin = Instant::now();
+        match tokio::time::timeout(limit, self.leave()).await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(RedisError::from(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    format!("not done within {limit:?}; another process folds this one later"),
+                )));
+            }
+        }
+        // If many processes end at once, they get in each other's way. Nothing depends on who folds
+        // this one: another process, or the next that starts.
+        let rest = limit.saturating_sub(begin.elapsed());
         let keys = self.writer.keys.clone();
-        let folded = fold(&mut self.connection, &keys, &self.writer.name, None).await;
-        folded.map(|_| ())
+        let fold = fold(&mut self.connection, &keys, &self.writer.name, None);
+        let _ = tokio::time::timeout(rest, fold).await;
+        Ok(())
+    }
+
+    /// Sends the last changes, removes the gauges of this process, and lets everybody fold it.
+    async fn leave(&mut self) -> RedisResult<()> {
+        self.flush(true).await?;
+        let keys = &self.writer.keys;
+        let mut script = LEAVE.key(keys.writers());
+        script
+            .key(keys.slots())
+            .key(keys.totals(&self.writer.name))
+            .key(keys.gauges(&self.writer.name))
+            .arg(&self.writer.name);
+        self.connection.script::<()>(&script, 1).await
     }
 }
 

@@ -202,7 +202,7 @@ fn unix_sockets_databases_and_users_work() {
         "metrics",
         "on",
         ">a pass:word",
-        "~{tallies:*",
+        "~{tallies*",
         "+@read",
         "+@write",
         "+@scripting",
@@ -272,8 +272,44 @@ fn namespaces_and_shards_are_apart() {
         .for_each(|store| store.close_blocking().unwrap());
     assert_eq!(total(&last, "jobs_total"), 4095.0);
     assert!(
-        server.keys("{tallies:test:*}:acc").len() > 1,
+        server.keys("{tallies#*:test}:acc").len() > 1,
         "several shards are in use"
+    );
+}
+
+/// A server that ends with all of its workers. Most of them cannot be folded in time, because the folds get in
+/// each other's way.
+#[test]
+fn many_processes_close_at_once() {
+    let server = Server::start();
+    let stores: Vec<_> = (0..24)
+        .map(|_| {
+            let registry = Registry::new();
+            let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+            let jobs = jobs.register(&registry).unwrap();
+            (0..200).for_each(|i| jobs.with([&*i.to_string()]).inc());
+            registry.gauge("load", "").unwrap().set(1.0);
+            quiet(&server.url(), &registry)
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(|| store.close_blocking().unwrap());
+        }
+    });
+    assert_eq!(server.keys("*}:g:*"), [""; 0]);
+    let last = quiet(&server.url(), &Registry::new());
+    let all = super::counting::view(&last);
+    assert_eq!(all.family("load").map_or(0, |load| load.len()), 0);
+    let jobs = all.family("jobs_total").unwrap();
+    assert_eq!(jobs.len(), 200);
+    assert_eq!(all.get("jobs_total", &[("queue", "7")]), Some(24.0));
+    // Those that are left need not be silent first.
+    last.fold_blocking(Duration::from_secs(3600)).unwrap();
+    assert_eq!(server.keys("*}:w:*").len(), 1);
+    assert_eq!(
+        super::counting::view(&last).get("jobs_total", &[("queue", "7")]),
+        Some(24.0)
     );
 }
 
