@@ -267,7 +267,8 @@ impl AnySeries<'_> {
     /// ```
     ///
     /// A total is set by adding the difference, which takes a pass over all threads. It can so
-    /// differ from the given one in the last digit, if it is not a whole number.
+    /// differ from the given one in the last digit, if it is not a whole number. A total that is
+    /// less than the one before only by such a digit changes nothing.
     ///
     /// # Errors
     ///
@@ -343,6 +344,10 @@ impl AnySeries<'_> {
     }
 }
 
+/// The part of a total by which the sum of its differences may exceed it. It is some hundred times
+/// what rounding does to the sum of a few threads' cells.
+const ROUNDING: f64 = 1e-13;
+
 /// Adds what is missing to a total, or begins again if there is too much.
 fn set_total<'a>(
     series: impl Fn() -> Series<'a, Counter<(), f64>>,
@@ -350,6 +355,11 @@ fn set_total<'a>(
     total: f64,
 ) -> Result<(), Error> {
     let counted = series().get();
+    // Rounding may have left the sum just above the total that was set. That is no restart of the
+    // other program, and Prometheus would count the whole total again.
+    if total < counted && counted - total <= counted * ROUNDING {
+        return Ok(());
+    }
     if total < counted && total >= 0.0 {
         remove();
         return series().try_add(total);
