@@ -40,10 +40,18 @@ pub(super) enum Hook {
 }
 
 impl Hook {
+    /// Runs the hook in a task of its own, so that one that panics or blocks its thread holds up
+    /// neither other hooks nor signals.
     pub(super) async fn run(self) -> super::Result {
+        // Dropping the set cancels the hook.
+        let mut task = tokio::task::JoinSet::new();
         match self {
-            Self::Async(hook) => hook().await,
-            Self::Blocking(hook) => tokio::task::spawn_blocking(hook).await?,
+            Self::Async(hook) => _ = task.spawn(async move { hook().await }),
+            Self::Blocking(hook) => _ = task.spawn_blocking(hook),
+        }
+        match task.join_next().await {
+            Some(Ok(ended)) => ended,
+            _ => Err("the hook panicked".into()),
         }
     }
 }

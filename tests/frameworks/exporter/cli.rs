@@ -54,6 +54,7 @@ fn e1_what_fails_at_the_start_ends_with_1_and_says_why() {
     for (place, why) in [
         ("configure", "cannot start: told to fail in configure"),
         ("startup", "cannot start: told to fail in startup"),
+        ("panic", "cannot start: the hook panicked"),
     ] {
         let args = HERE.iter().copied().chain(["--fails", place]);
         let output = run(command("troubled_exporter", args));
@@ -64,11 +65,21 @@ fn e1_what_fails_at_the_start_ends_with_1_and_says_why() {
 
 #[test]
 fn e1_a_signal_ends_a_start_that_hangs() {
-    let mut running = serve("troubled_exporter", &["--fails", "hang"]);
-    running.wait_for("hook: startup", 1);
-    running.signal("-TERM");
-    assert_eq!(running.end(), Some(0));
-    assert!(running.events("listening").is_empty());
+    for fails in ["hang", "block"] {
+        let mut running = serve("troubled_exporter", &["--fails", fails]);
+        running.wait_for("hook: startup", 1);
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0), "{fails}");
+        assert!(running.events("listening").is_empty());
+    }
+}
+
+#[test]
+fn e1_a_shutdown_hook_that_panics_stops_no_other() {
+    let log = terminated(serve("troubled_exporter", &["--fails", "shutdown"]));
+    let has = |event: &str| log.iter().any(|line| line.contains(event));
+    assert!(has("shutdown: the hook panicked"), "{log:#?}");
+    assert!(has("hook: blocking shutdown"), "{log:#?}");
 }
 
 #[test]

@@ -21,7 +21,8 @@ struct Options {
     /// Metrics in YAML or TOML
     #[arg(long)]
     metrics: Option<PathBuf>,
-    /// Where start-up fails: `configure`, `startup` or nowhere; `hang`: it hangs
+    /// Where it fails: `configure`, `startup`, `panic` in it, `shutdown` or nowhere; `hang`,
+    /// `block`: start-up hangs
     #[arg(long, default_value = "")]
     fails: String,
 }
@@ -95,6 +96,8 @@ fn main() -> ExitCode {
             }
         });
         let (fails, hangs) = (options.fails == "startup", options.fails == "hang");
+        let (panics, blocks) = (options.fails == "panic", options.fails == "block");
+        let panics_at_end = options.fails == "shutdown";
         setup.on_startup_blocking(|| {
             log::info!("hook: blocking startup");
             Ok(())
@@ -104,14 +107,19 @@ fn main() -> ExitCode {
             if hangs {
                 std::future::pending().await
             }
+            if blocks {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+            assert!(!panics, "told to panic in startup");
             if fails {
                 Err("told to fail in startup".into())
             } else {
                 Ok(())
             }
         });
-        setup.on_shutdown(|| async {
+        setup.on_shutdown(move || async move {
             log::info!("hook: shutdown");
+            assert!(!panics_at_end, "told to panic in shutdown");
             Ok(())
         });
         setup.on_shutdown_blocking(|| {
