@@ -349,7 +349,9 @@ impl Signals {
                 _ = self.interrupt.recv() => break,
                 _ = self.hangup.recv() => {
                     if let Some(web) = web {
-                        web.reload().await;
+                        // A task of its own, because reading may hang, and signals go on.
+                        let web = Arc::clone(web);
+                        tokio::spawn(async move { web.reload().await });
                     }
                 }
             }
