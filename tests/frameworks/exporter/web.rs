@@ -500,6 +500,11 @@ fn a_mistake_in_the_web_configuration_is_shown_with_its_place() {
             "needs a `client_auth_type`",
         ),
         (
+            "tls_server_config: {cert_file: tls.crt, key_file: tls.key, client_allowed_sans: [a]}\n",
+            "line 1, column ",
+            "`client_allowed_sans` needs a `client_auth_type`",
+        ),
+        (
             "tls_server_config: {cert_file: no.crt, key_file: tls.key}\n",
             "no.crt",
             "No such file",
