@@ -17,7 +17,7 @@ use crate::declare::{Counter, Gauge};
 use crate::error::Error;
 use crate::registry::Registry;
 
-/// The time after which an update that no scrape waits for is cancelled.
+/// The time after which an update is cancelled, unless its limit is longer.
 pub(super) const MAX_RUN: Duration = Duration::from_secs(60);
 
 /// What an update handler gets: the metrics that were created from data, by name, and its deadline.
@@ -225,7 +225,7 @@ impl Updater {
             deadline: started + limit,
         };
         tokio::spawn(async move {
-            updater.run(started, update).await;
+            updater.run(started, update, limit).await;
             let mut state = updater.state();
             state.running = None;
             state.last_end = Some(Instant::now());
@@ -236,24 +236,26 @@ impl Updater {
     }
 
     /// Runs the handler to its end, and records how it went.
-    async fn run(self: &Arc<Self>, started: Instant, update: Update) {
+    async fn run(self: &Arc<Self>, started: Instant, update: Update, limit: Duration) {
+        // The text of an error is made in the task, too, because it is code of the user.
+        let text = |ended: super::Result| ended.map_err(|error| error.to_string());
         let mut task = match &self.handler {
             Handler::Async(_) => {
                 let updater = Arc::clone(self);
                 self.runtime.spawn(async move {
-                    match &updater.handler {
+                    text(match &updater.handler {
                         // The call may panic or block, too.
                         Handler::Async(handler) => handler(update).await,
                         Handler::Blocking(handler) => handler(update),
-                    }
+                    })
                 })
             }
             Handler::Blocking(handler) => {
                 let handler = Arc::clone(handler);
-                self.runtime.spawn_blocking(move || handler(update))
+                self.runtime.spawn_blocking(move || text(handler(update)))
             }
         };
-        let ended = match tokio::time::timeout(MAX_RUN, &mut task).await {
+        let ended = match tokio::time::timeout(MAX_RUN.max(limit), &mut task).await {
             Ok(ended) => ended,
             Err(_) => {
                 task.abort();
@@ -269,9 +271,16 @@ impl Updater {
                 }
                 return;
             }
-            Ok(Err(error)) => ("error", error.to_string()),
+            Ok(Err(error)) => ("error", error),
             Err(error) if error.is_cancelled() => {
                 log::warn!(update = self.name.as_str(); "update was cancelled");
+                let was_late = self.state().running.as_mut().is_none_or(|run| {
+                    // A scrape that wakes up at the same time does not count it again.
+                    std::mem::replace(&mut run.late, true)
+                });
+                if let (Some(metrics), false) = (&self.metrics, was_late) {
+                    metrics.failed(&self.name, "timeout", took);
+                }
                 return;
             }
             Err(_) => ("panic", "the handler panicked".to_owned()),

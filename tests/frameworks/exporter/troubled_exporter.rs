@@ -1,5 +1,5 @@
-//! An exporter whose updates do what a file says: `ok`, `fail`, `panic`, `hang`, `sleep 0.3` or
-//! `block`.
+//! An exporter whose updates do what a file says: `ok`, `fail`, `fail to say`, `panic`, `hang`,
+//! `sleep 0.3` or `block`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +26,18 @@ struct Options {
     #[arg(long, default_value = "")]
     fails: String,
 }
+
+/// An error whose text cannot be made.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("told to panic in an error")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
 
 fn main() -> ExitCode {
     Exporter::new(
@@ -68,6 +80,7 @@ fn main() -> ExitCode {
                     ["ok"] => {}
                     ["fail"] => return Err("told to fail".into()),
                     ["panic"] => panic!("told to panic"),
+                    ["fail", "to", "say"] => return Err(Unspeakable.into()),
                     ["hang"] => std::future::pending().await,
                     ["block"] => std::thread::sleep(Duration::from_secs(3600)),
                     ["sleep", seconds] => {

@@ -89,6 +89,19 @@ fn e5_a_handler_that_fails_or_panics_leaves_the_last_good_values() {
     assert_eq!(value(&page, &errors("timeout")), Some(0.0));
 }
 
+/// The run was never marked as ended, so there was no other one, and no page told of it.
+#[test]
+fn e5_an_error_without_a_text_is_a_panic_of_the_handler() {
+    let troubled = Troubled::start("unspeakable");
+    troubled.order("fail to say");
+    for run in 1..=2 {
+        let page = troubled.scrape("10");
+        assert_eq!(value(&page, "updates"), Some(f64::from(run)));
+        assert_eq!(value(&page, SUCCESS), Some(0.0));
+        assert_eq!(value(&page, &errors("panic")), Some(f64::from(run)));
+    }
+}
+
 #[test]
 fn e5_a_handler_that_hangs_holds_no_page() {
     for order in ["hang", "block"] {
