@@ -319,7 +319,7 @@ fn e3_secrets_are_read_from_files_and_not_shown() {
 fn e3_a_wrong_variable_ends_with_2_and_its_name() {
     let dir = folder("wrong");
     std::fs::write(dir.join("wrong"), "TROUBLED_PORT=many\n").unwrap();
-    std::fs::write(dir.join("broken"), "this is no variable\n").unwrap();
+    std::fs::write(dir.join("broken"), "# one\nTROUBLED_TOKEN hunter2\n").unwrap();
     for (name, value, why) in [
         (
             "TROUBLED_PORT",
@@ -354,7 +354,7 @@ fn e3_a_wrong_variable_ends_with_2_and_its_name() {
         (
             "TROUBLED_DOTENV",
             dir.join("broken").display().to_string(),
-            "cannot read `",
+            "broken, line 2: the line is not of the form NAME=value",
         ),
     ] {
         let mut command = command("troubled_exporter", [] as [&str; 0]);
@@ -362,6 +362,7 @@ fn e3_a_wrong_variable_ends_with_2_and_its_name() {
         let output = run(command);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(said(&output.stderr).contains(why), "{why}: {output:?}");
+        assert!(!said(&output.stderr).contains("hunter2"), "{output:?}");
     }
 }
 
