@@ -1,5 +1,6 @@
 //! An exporter as a program: its start, its run and its end.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ pub(super) fn prepare<A: Args>(
     let is_check = common.config_check;
     match bind(about, registry, runtime, &common, configure, own) {
         Ok(_) if is_check => {
-            println!("the configuration is fine");
+            print(b"the configuration is fine\n");
             Err(ExitCode::SUCCESS)
         }
         Ok(prepared) => Ok(prepared),
@@ -89,31 +90,45 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
     };
     let (mut command, applied) = match environment::apply(plain.clone(), &about.prefix) {
         Ok(applied) => applied,
-        Err(why) => return Err(usage(plain, &why)),
+        Err(why) => {
+            // Help and version need no variables.
+            return match plain.clone().try_get_matches() {
+                Err(error) if !error.use_stderr() => {
+                    Err(report(&error, &Applied::default(), about))
+                }
+                _ => Err(usage(plain, &why)),
+            };
+        }
     };
-    let parsed = command
+    let report = |error: clap::Error| report(&error, &applied, about);
+    let matches = command
         .try_get_matches_from_mut(std::env::args_os())
-        .and_then(|matches| {
-            Ok((
-                Common::from_arg_matches(&matches)?,
-                A::from_arg_matches(&matches)?,
-            ))
-        });
-    let (common, own) = parsed.map_err(|error| report(&error, &applied, about))?;
+        .map_err(report)?;
+    let common = Common::from_arg_matches(&matches).map_err(report)?;
+    // Before the program's own options, which may be required.
     if let Some(shell) = common.completions {
-        clap_complete::generate(shell, &mut command, &about.name, &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, &about.name, &mut script);
+        print(&script);
         return Err(ExitCode::SUCCESS);
     }
+    let own = A::from_arg_matches(&matches).map_err(report)?;
     if common.host.is_empty() && common.listen.is_empty() {
         return Err(usage(command, "a host is missing"));
     }
     Ok((common, own))
 }
 
+/// Writes to standard output. A pipe that was closed, as by `head`, is no reason to fail.
+fn print(text: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text).and_then(|()| out.flush());
+}
+
 /// Prints what clap has to say: a mistake, the help or the version.
 fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
     if error.kind() == clap::error::ErrorKind::DisplayVersion {
-        println!("{}, version {}", about.name, about.version);
+        print(format!("{}, version {}\n", about.name, about.version).as_bytes());
         return ExitCode::SUCCESS;
     }
     let _ = error.print();

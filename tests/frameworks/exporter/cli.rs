@@ -207,6 +207,30 @@ fn e2_completions_for_shells() {
 }
 
 #[test]
+fn e2_completions_may_go_to_a_pipe_that_closes() {
+    let mut command = command("troubled_exporter", ["--completions", "bash"]);
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    command
+        .stdout(std::os::fd::OwnedFd::from(writer))
+        .stderr(std::process::Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(said(&output.stderr), "");
+}
+
+#[test]
+fn e2_the_help_is_shown_even_if_a_variable_is_wrong() {
+    for option in ["--help", "--version"] {
+        let mut command = command("troubled_exporter", [option]);
+        command.env("TROUBLED_PROCESS_STATS", "maybe");
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(!output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
 fn e2_a_configuration_can_be_checked() {
     let dir = folder("check");
     let metrics = dir.join("metrics.yml");
