@@ -126,7 +126,7 @@ impl Extension for ExporterPages {
                 let text = "too many probes are running\n".to_owned();
                 return Err((StatusCode::SERVICE_UNAVAILABLE, text));
             };
-            let registry = probe::run(handler, &self.runtime, query, limit).await?;
+            let registry = probe::run(handler, &self.runtime, path, query, limit).await?;
             Ok(Arc::new(registry) as Arc<dyn Source>)
         }))
     }

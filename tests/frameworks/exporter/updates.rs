@@ -205,7 +205,7 @@ fn a_probe_has_a_registry_of_its_own() {
         assert!(!page.contains("last_good"), "{page}");
     }
     for target in ["fail", "panic"] {
-        let page = probe(&format!("target={target}"), &[]);
+        let page = probe(&format!("target={target}&token=hunter2"), &[]);
         assert_eq!(page.status(), 200);
         assert_eq!(value(page.text(), "probe_success"), Some(0.0));
     }
@@ -217,6 +217,8 @@ fn a_probe_has_a_registry_of_its_own() {
     let page = probe("target=a%20b", &["Accept: application/openmetrics-text"]);
     assert!(page.text().ends_with("# EOF\n"));
     assert_eq!(value(page.text(), "probe_length"), Some(3.0));
+    assert_eq!(running.wait_for("probe failed", 3)[0]["path"], "/probe");
+    assert!(!running.log().concat().contains("hunter2"), "a secret");
     // Its metrics are on no other page.
     assert!(
         !get(address, "/metrics", &[])
