@@ -478,6 +478,18 @@ fn e7_localhost_is_both_of_its_addresses() {
 }
 
 #[test]
+fn e7_an_address_that_two_hosts_have_is_bound_once() {
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port().to_string()
+    };
+    let args = ["-H", "127.0.0.1", "localhost", "127.0.0.1", "-p", &port];
+    let rest = ["-L", "info", "--log-format", "json"];
+    let mut running = start(command("troubled_exporter", args.iter().chain(rest.iter())));
+    assert_eq!(running.get("/metrics").status(), 200);
+}
+
+#[test]
 fn e7_addresses_of_the_exporter_toolkit() {
     let args = [
         "--web.listen-address",
