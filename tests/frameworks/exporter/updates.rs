@@ -1,6 +1,7 @@
 //! Row E5, and troubles: updates before each page, and probes.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
@@ -225,4 +226,35 @@ fn a_probe_has_a_registry_of_its_own() {
             .text()
             .contains("probe_length")
     );
+}
+
+/// The password of the configured server went to any target, and a reply with a great length ended the
+/// exporter for lack of memory.
+#[test]
+fn a_hostile_target_gets_no_password_and_does_no_harm() {
+    let mut running = serve("redis_exporter", &["--password", "hunter2"]);
+    let address = running.address();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = target.local_addr().unwrap();
+    let hostile = thread::spawn(move || {
+        let mut received = Vec::new();
+        for reply in ["$999999999999999\r\n", "$18446744073709551615\r\n"] {
+            let (mut client, _) = target.accept().unwrap();
+            let mut bytes = [0; 1000];
+            let length = client.read(&mut bytes).unwrap();
+            received.extend_from_slice(&bytes[..length]);
+            client.write_all(reply.as_bytes()).unwrap();
+        }
+        String::from_utf8(received).unwrap()
+    });
+    for _ in 0..2 {
+        let page = get(address, &format!("/probe?target={place}"), &[]);
+        assert_eq!(value(page.text(), "probe_success"), Some(0.0), "{page:?}");
+    }
+    let received = hostile.join().unwrap();
+    assert!(
+        received.contains("INFO") && !received.contains("hunter2"),
+        "{received}"
+    );
+    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
 }
