@@ -189,9 +189,14 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
             .worker_threads(WORKERS)
             .enable_all()
             .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
+        // Signals and the watchdog have a runtime of their own, because handlers that block all
+        // threads of theirs also hold up its timer and its I/O driver.
+        let control = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let (runtime, control) = match (runtime, control) {
+            (Ok(runtime), Ok(control)) => (runtime, control),
+            (Err(error), _) | (_, Err(error)) => {
                 eprintln!("cannot start: {error}");
                 return ExitCode::from(1);
             }
@@ -202,10 +207,11 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
             program::prepare(self.about, &self.registry, runtime.handle(), self.configure)
         };
         let code = match prepared {
-            Ok(prepared) => runtime.block_on(program::run(prepared)),
+            Ok(prepared) => control.block_on(program::run(prepared)),
             Err(code) => code,
         };
         // A handler that hangs is not waited for.
+        control.shutdown_background();
         runtime.shutdown_background();
         code
     }

@@ -27,6 +27,8 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// An exporter whose sockets are bound.
 pub(super) struct Prepared {
     server: BoundServer,
+    /// Where hooks run.
+    runtime: Handle,
     startup: Vec<Hook>,
     shutdown: Vec<Hook>,
     periodic: Vec<(Arc<Updater>, Duration)>,
@@ -214,6 +216,7 @@ fn bind<A>(
     };
     Ok(Prepared {
         server: server.bind()?,
+        runtime: runtime.clone(),
         startup: setup.startup,
         shutdown: setup.shutdown,
         periodic,
@@ -241,6 +244,7 @@ fn check_probes(setup: &Setup, metrics: &str) -> Result<(), Error> {
 pub(super) async fn run(prepared: Prepared) -> ExitCode {
     let Prepared {
         server,
+        runtime,
         startup,
         shutdown,
         periodic,
@@ -254,7 +258,7 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     };
     let started = async {
         for hook in startup {
-            hook.run().await?;
+            hook.run(&runtime).await?;
         }
         Ok::<(), BoxError>(())
     };
@@ -314,7 +318,7 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     tasks.shutdown().await;
     let hooks = async {
         for hook in shutdown {
-            if let Err(error) = hook.run().await {
+            if let Err(error) = hook.run(&runtime).await {
                 log::error!("shutdown: {error}");
             }
         }

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::declare::data::{MetricConfig, MetricMap};
 use crate::error::Error;
 use crate::registry::Registry;
@@ -42,12 +44,12 @@ pub(super) enum Hook {
 impl Hook {
     /// Runs the hook in a task of its own, so that one that panics or blocks its thread holds up
     /// neither other hooks nor signals.
-    pub(super) async fn run(self) -> super::Result {
+    pub(super) async fn run(self, runtime: &Handle) -> super::Result {
         // Dropping the set cancels the hook.
         let mut task = tokio::task::JoinSet::new();
         match self {
-            Self::Async(hook) => _ = task.spawn(async move { hook().await }),
-            Self::Blocking(hook) => _ = task.spawn_blocking(hook),
+            Self::Async(hook) => _ = task.spawn_on(async move { hook().await }, runtime),
+            Self::Blocking(hook) => _ = task.spawn_blocking_on(hook, runtime),
         }
         match task.join_next().await {
             Some(Ok(ended)) => ended,

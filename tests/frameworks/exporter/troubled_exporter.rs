@@ -104,6 +104,10 @@ fn main() -> ExitCode {
             match &*target {
                 "fail" => Err("told to fail".into()),
                 "panic" => panic!("told to panic"),
+                "block" => {
+                    std::thread::sleep(Duration::from_secs(3600));
+                    Ok(())
+                }
                 "hang" => std::future::pending().await,
                 _ => Ok(()),
             }

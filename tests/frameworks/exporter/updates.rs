@@ -228,6 +228,26 @@ fn a_probe_has_a_registry_of_its_own() {
     );
 }
 
+/// With all threads of the handlers' runtime blocked, nobody received signals.
+#[test]
+fn handlers_that_block_all_threads_hold_up_no_signal() {
+    let mut running = serve("troubled_exporter", &[]);
+    let address = running.address();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let timeout = "X-Prometheus-Scrape-Timeout-Seconds: 0.5";
+                let page = get(address, "/probe?target=block", &[timeout]);
+                assert_eq!(value(page.text(), "probe_success"), Some(0.0));
+            });
+        }
+    });
+    // The thread that drives the runtime may be the last one that is blocked.
+    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
 /// The password of the configured server went to any target, and a reply with a great length ended the
 /// exporter for lack of memory.
 #[test]
