@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Args, Command, FromArgMatches};
 use tokio::runtime::Handle;
 
@@ -106,7 +107,12 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
     let matches = command
         .try_get_matches_from_mut(std::env::args_os())
         .map_err(report)?;
-    let common = Common::from_arg_matches(&matches).map_err(report)?;
+    let mut common = Common::from_arg_matches(&matches).map_err(report)?;
+    let is_argument = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    // The command line wins over addresses of a variable.
+    if (is_argument("host") || is_argument("port")) && !is_argument("web_listen_address") {
+        common.listen.clear();
+    }
     // Before the program's own options, which may be required.
     if let Some(shell) = common.completions {
         let mut script = Vec::new();

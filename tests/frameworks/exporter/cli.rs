@@ -300,6 +300,13 @@ fn e3_the_command_line_wins_over_environment_dotenv_and_default() {
 }
 
 #[test]
+fn e3_a_port_of_the_command_line_wins_over_addresses_of_the_environment() {
+    let mut command = command("troubled_exporter", HERE);
+    command.env("TROUBLED_WEB_LISTEN_ADDRESS", "127.0.0.2:0");
+    assert_eq!(start(command).address().ip().to_string(), "127.0.0.1");
+}
+
+#[test]
 fn e3_a_dotenv_file_in_the_directory_is_read() {
     let dir = folder("dotenv");
     std::fs::write(
