@@ -45,7 +45,7 @@ pub use probe::{BadRequest, Probe};
 pub use setup::Setup;
 pub use update::Update;
 
-pub use crate::declare::data::{AnyMetric, AnySeries, MetricConfig, MetricMap, Setting};
+pub use crate::declare::data::{AnyMetric, AnySeries, Config, MetricConfig, MetricMap, Setting};
 
 /// The error that hooks and handlers return: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

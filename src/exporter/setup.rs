@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::declare::data::{MetricConfig, MetricMap};
+use crate::declare::data::{Config, MetricConfig, MetricMap};
 use crate::error::Error;
 use crate::registry::Registry;
 
@@ -91,15 +91,19 @@ impl Setup {
         self.registry.create_metrics(configs)
     }
 
-    /// Creates the metrics of a YAML or TOML file. See
-    /// [`MetricConfig::from_file`](crate::config::MetricConfig::from_file).
+    /// Adds the views and creates the metrics of a YAML or TOML file. See
+    /// [`Config::from_file`](crate::config::Config::from_file).
+    ///
+    /// The views hold for all metrics that are declared afterwards, also for those that an exporter
+    /// has about itself. So call it first.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, and mistakes in it, with line and column.
+    /// A file that cannot be read, and mistakes in it, with line and column. A view of a metric that
+    /// was declared before is a mistake, too.
     #[track_caller]
     pub fn create_metrics_from_file(&self, path: impl AsRef<Path>) -> Result<MetricMap, Error> {
-        self.registry.create_metrics(MetricConfig::from_file(path)?)
+        self.registry.configure(Config::from_file(path)?)
     }
 
     /// Sets an async function that updates metrics before each metrics page.
