@@ -158,7 +158,7 @@ fn bind<A>(
     let own_metrics = !common.without_own_metrics;
     let web = match &common.web_config {
         None => None,
-        Some(path) => Some(Arc::new(Web::load(path, own_metrics.then_some(registry))?)),
+        Some(path) => Some(Arc::new(Web::load(path)?)),
     };
     let has_files = [
         &common.ssl_private_key,
@@ -186,12 +186,17 @@ fn bind<A>(
         }
         server = server.tls_source(tls);
     }
+    let mut setup = Setup::new(registry);
+    // Before all metrics of the framework, so that views that it adds hold for them and for statics,
+    // which the first registration may register.
+    configure(&mut setup, own)?;
+    check_probes(&setup, common)?;
     if common.process_stats {
         crate::process::register(registry)?;
     }
-    let mut setup = Setup::new(registry);
-    configure(&mut setup, own)?;
-    check_probes(&setup, &common.metrics_path)?;
+    if let (Some(web), true) = (&web, own_metrics) {
+        web.register(registry)?;
+    }
     let metrics = if own_metrics && !setup.updates.is_empty() {
         Some(UpdateMetrics::register(registry)?)
     } else {
@@ -212,8 +217,17 @@ fn bind<A>(
             Some(every) => periodic.push((updater, every)),
         }
     }
-    let pages = ExporterPages::new(about, scraped, setup.probes, runtime, web.clone());
+    let pages = ExporterPages::new(
+        about,
+        scraped,
+        setup.probes,
+        runtime,
+        web.clone(),
+        has_live(common),
+    );
     let server = server.extension(Arc::new(pages));
+    #[cfg(feature = "live")]
+    let server = if common.live { server.live() } else { server };
     // A check does not need the port, which the running exporter has.
     let server = if common.config_check {
         server.address("127.0.0.1:0")
@@ -232,10 +246,24 @@ fn bind<A>(
     })
 }
 
+/// Returns whether there is a live page.
+fn has_live(common: &Common) -> bool {
+    #[cfg(feature = "live")]
+    return common.live;
+    #[cfg(not(feature = "live"))]
+    {
+        let _ = common;
+        false
+    }
+}
+
 /// Checks that probes have paths of their own.
-fn check_probes(setup: &Setup, metrics: &str) -> Result<(), Error> {
+fn check_probes(setup: &Setup, common: &Common) -> Result<(), Error> {
     for (path, _) in &setup.probes {
-        if !path.starts_with('/') || path == "/" || path == metrics || path.starts_with("/-/") {
+        let is_taken = path == "/" || *path == common.metrics_path || path.starts_with("/-/");
+        #[cfg(feature = "live")]
+        let is_taken = is_taken || common.live && crate::serve::is_live(path);
+        if !path.starts_with('/') || is_taken {
             return Err(Error::setting(
                 "path of a probe",
                 path,

@@ -1,7 +1,8 @@
 //! Updates: user code that reads the outside world and sets metrics, before a page or periodically.
 //!
 //! One run of an update serves all scrapes that come while it is running. A scrape waits for it
-//! until its own deadline and then exports the values of before.
+//! until its own deadline and then exports the values of before. The live page does the same with
+//! little patience, and begins fewer runs.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -19,6 +20,14 @@ use crate::registry::Registry;
 
 /// The time after which an update is cancelled, unless its limit is longer.
 pub(super) const MAX_RUN: Duration = Duration::from_secs(60);
+
+/// A run is followed by a pause of as many times its duration before the live page begins another one.
+#[cfg(feature = "live")]
+const PAUSE: u32 = 10;
+
+/// The age up to which values are fresh enough for the live page.
+#[cfg(feature = "live")]
+const FRESH: Duration = Duration::from_millis(500);
 
 /// What an update handler gets: the metrics that were created from data, by name, and its deadline.
 ///
@@ -78,7 +87,13 @@ pub(super) struct Updater {
 #[derive(Default)]
 struct State {
     running: Option<Run>,
-    last_end: Option<Instant>,
+    last: Option<Ended>,
+}
+
+/// The last run.
+struct Ended {
+    at: Instant,
+    took: Duration,
 }
 
 struct Run {
@@ -87,6 +102,9 @@ struct Run {
     ended: watch::Receiver<bool>,
     /// Whether a scrape has waited in vain. A run counts as one timeout, however many wait.
     late: bool,
+    /// Whether the live page has waited in vain. It does not wait again.
+    #[cfg(feature = "live")]
+    ignored: bool,
 }
 
 /// The metrics about updates.
@@ -198,6 +216,32 @@ impl Updater {
         );
     }
 
+    /// Runs the update for the live page, or waits for its current run, at most for `patience`. Begins
+    /// no run too soon after the last one, so that updates take at most a tenth of the time.
+    #[cfg(feature = "live")]
+    pub(super) async fn refresh(self: &Arc<Self>, limit: Duration, patience: Duration) {
+        {
+            let state = self.state();
+            let rests = |last: &Ended| last.at.elapsed() < (last.took * PAUSE).max(FRESH);
+            let skips = match &state.running {
+                Some(run) => run.ignored,
+                None => state.last.as_ref().is_some_and(rests),
+            };
+            if skips {
+                return;
+            }
+        }
+        let Some((started, mut ended)) = self.join(limit) else {
+            return;
+        };
+        let in_time = tokio::time::timeout(patience, ended.wait_for(|ended| *ended)).await;
+        if in_time.is_err() {
+            if let Some(run) = &mut self.state().running {
+                run.ignored |= run.started == started;
+            }
+        }
+    }
+
     /// Returns the current run, and begins one if there is none. Returns `None` if the last one ended
     /// too recently.
     fn join(self: &Arc<Self>, limit: Duration) -> Option<(Instant, watch::Receiver<bool>)> {
@@ -206,8 +250,9 @@ impl Updater {
             return Some((run.started, run.ended.clone()));
         }
         if state
-            .last_end
-            .is_some_and(|end| end.elapsed() < self.min_interval)
+            .last
+            .as_ref()
+            .is_some_and(|last| last.at.elapsed() < self.min_interval)
         {
             return None;
         }
@@ -217,6 +262,8 @@ impl Updater {
             started,
             ended: ended.clone(),
             late: false,
+            #[cfg(feature = "live")]
+            ignored: false,
         });
         drop(state);
         let updater = Arc::clone(self);
@@ -228,7 +275,10 @@ impl Updater {
             updater.run(started, update, limit).await;
             let mut state = updater.state();
             state.running = None;
-            state.last_end = Some(Instant::now());
+            state.last = Some(Ended {
+                at: Instant::now(),
+                took: started.elapsed(),
+            });
             drop(state);
             let _ = sender.send(true);
         });

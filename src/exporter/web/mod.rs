@@ -6,7 +6,7 @@ mod tls;
 mod users;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +31,8 @@ pub(super) struct Web {
     current: Mutex<Arc<Loaded>>,
     /// The stamp of the files at the last check, good or bad. Locked by checks.
     stamp: tokio::sync::Mutex<Stamp>,
-    metrics: Option<Metrics>,
+    /// Set once, before the service begins, unless the exporter has no metrics about itself.
+    metrics: OnceLock<Metrics>,
 }
 
 /// A web configuration that is in use, or was.
@@ -85,20 +86,25 @@ impl Metrics {
 }
 
 impl Web {
-    /// Reads the configuration. Registers its metrics in `registry`, if given.
-    pub(super) fn load(path: &Path, registry: Option<&Registry>) -> Result<Self, Error> {
+    /// Reads the configuration.
+    pub(super) fn load(path: &Path) -> Result<Self, Error> {
         let (stamp, loaded) = Loaded::read(path, 0);
         let loaded = loaded?;
-        let metrics = registry.map(Metrics::register).transpose()?;
-        if let Some(metrics) = &metrics {
-            metrics.record(true);
-        }
         Ok(Self {
             path: path.to_owned(),
             stamp: tokio::sync::Mutex::new(stamp),
             current: Mutex::new(Arc::new(loaded)),
-            metrics,
+            metrics: OnceLock::new(),
         })
+    }
+
+    /// Registers the metrics about the configuration.
+    pub(super) fn register(&self, registry: &Registry) -> Result<(), Error> {
+        let metrics = Metrics::register(registry)?;
+        metrics.record(true);
+        // Called once.
+        let _ = self.metrics.set(metrics);
+        Ok(())
     }
 
     fn current(&self) -> Arc<Loaded> {
@@ -181,7 +187,7 @@ impl Web {
                 log::error!("the web configuration stays as it was: {error}");
             }
         }
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = self.metrics.get() {
             metrics.record(successful);
         }
     }
