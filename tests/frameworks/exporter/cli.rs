@@ -115,6 +115,7 @@ fn e2_the_help_lists_every_option() {
         "--ssl-ca",
         "--web.config.file",
         "--web.systemd-socket",
+        "--web.enable-live",
         "--config-check",
         "--completions",
         "--version",

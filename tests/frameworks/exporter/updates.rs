@@ -17,18 +17,24 @@ fn errors(reason: &str) -> String {
 }
 
 /// An exporter that obeys a file.
-struct Troubled {
+pub struct Troubled {
     running: Running,
     orders: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Troubled {
     fn start(name: &str) -> Self {
+        Self::with(name, &[])
+    }
+
+    /// Starts it with further arguments.
+    pub fn with(name: &str, args: &[&str]) -> Self {
         let orders = folder(name).join("orders");
         std::fs::write(&orders, "ok").unwrap();
         let path = orders.display().to_string();
-        let mut running = serve("troubled_exporter", &["--orders", &path]);
+        let args = [&["--orders", &path], args].concat();
+        let mut running = serve("troubled_exporter", &args);
         let address = running.address();
         Self {
             running,
@@ -37,14 +43,14 @@ impl Troubled {
         }
     }
 
-    fn order(&self, order: &str) {
+    pub fn order(&self, order: &str) {
         let new = self.orders.with_extension("new");
         std::fs::write(&new, order).unwrap();
         std::fs::rename(new, &self.orders).unwrap();
     }
 
     /// Returns the page for a scrape with this timeout in seconds.
-    fn scrape(&self, timeout: &str) -> String {
+    pub fn scrape(&self, timeout: &str) -> String {
         let header = format!("X-Prometheus-Scrape-Timeout-Seconds: {timeout}");
         let answer = get(self.address, "/metrics", &[&header]);
         assert_eq!(answer.status(), 200, "{answer:?}");

@@ -177,7 +177,7 @@ fn replace(path: &Path, text: &str) {
     std::fs::rename(new, path).unwrap();
 }
 
-fn basic(both: &str) -> String {
+pub fn basic(both: &str) -> String {
     // Base64, by hand: the tests have no crate for it.
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::from("Authorization: Basic ");
@@ -198,7 +198,7 @@ fn basic(both: &str) -> String {
     text
 }
 
-fn hash(password: &str) -> String {
+pub fn hash(password: &str) -> String {
     bcrypt::hash(password, 4).unwrap()
 }
 
