@@ -176,7 +176,8 @@ impl Routes {
         let has_policy = false;
         for (name, value) in extension.headers() {
             // The policy of the live page is as strict as it can be without breaking the page.
-            if has_policy && name == CONTENT_SECURITY_POLICY {
+            if has_policy && name == CONTENT_SECURITY_POLICY && answer.headers().contains_key(&name)
+            {
                 continue;
             }
             answer.headers_mut().insert(name, value);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::declare::{Counter, Gauge, Histogram, Series, Summary};
 use crate::error::Error;
-use crate::family::desc::{Desc, in_order};
+use crate::family::desc::{DEFAULT_LIMIT, Desc, in_order};
 use crate::family::label::{AnyLabels, DynLabels};
 use crate::family::view::View;
 
@@ -79,7 +79,8 @@ impl AnyMetric {
     }
 
     /// Returns the name of the family, without the registry's prefix. It differs from
-    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info.
+    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info, and if
+    /// a [view](crate::View) renames it.
     #[must_use]
     pub fn family_name(&self) -> &str {
         &self.desc().name
@@ -128,7 +129,7 @@ impl AnyMetric {
     ///
     /// # Errors
     ///
-    /// Names that are not exactly those of the metric.
+    /// Names that are not exactly [those](Self::labels) of the metric.
     pub fn with(&self, labels: &[(&str, &str)]) -> Result<AnySeries<'_>, Error> {
         let values = in_order(self.desc(), labels)?;
         Ok(AnySeries {
@@ -319,11 +320,13 @@ impl AnySeries<'_> {
     /// less than the one before only by such a digit changes nothing.
     ///
     /// If label sets share a series because of a [view](crate::View), the series has the sum of their
-    /// increases. It does not start again with one of them.
+    /// increases. It does not start again with one of them. The totals of at most
+    /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT) label sets are remembered, until [`AnyMetric::retain`] leaves one out.
     ///
     /// # Errors
     ///
-    /// A metric that is neither a counter nor a gauge, and a negative or infinite total.
+    /// A metric that is neither a counter nor a gauge, a negative or infinite total, and a label set
+    /// whose total cannot be remembered.
     pub fn set(&self, value: f64) -> Result<(), Error> {
         match &self.metric.0.inner {
             Inner::Gauge(metric) => {
@@ -338,7 +341,12 @@ impl AnySeries<'_> {
                         return Ok(());
                     }
                     // The series goes on: others count in it.
-                    let last = totals.get(&self.values).copied().unwrap_or(0.0);
+                    let last = totals.get(&self.values).copied();
+                    if last.is_none() && totals.len() >= DEFAULT_LIMIT {
+                        let name = self.metric.family_name();
+                        return Err(Error::overflow(name, DEFAULT_LIMIT));
+                    }
+                    let last = last.unwrap_or(0.0);
                     let restarted = (0.0..last).contains(&value);
                     let more = if restarted { value } else { value - last };
                     metric.with(&texts).try_add(more)?;
