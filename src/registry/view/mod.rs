@@ -29,10 +29,10 @@ use pattern::capture;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// With the feature `config-files`, [`Config`](crate::config::Config) reads views from a file. With the
-/// feature `serde`, a view is `Deserialize`, for files of other formats. The fields are `family` (the pattern), and
-/// those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges` (`sum`, `min`, `max` or
-/// `last`) and `off` that are wanted:
+/// With the feature `config-files`, [`Config`](crate::config::Config) reads views from a file. With
+/// the feature `serde`, a view is `Deserialize`, for files of other formats. The fields are `family`
+/// (the pattern), and those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges`
+/// (`sum`, `min`, `max` or `recent`) and `off` that are wanted:
 ///
 /// ```yaml
 /// - family: mail_*

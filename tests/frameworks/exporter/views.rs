@@ -19,7 +19,7 @@ const VIEWS: &str = "views:
   - {family: busy_ratio, drop: [disk], gauges: max}
   - {family: token_length, off: true}
   - {family: 'static_*', rename: 'my_*'}
-  - {family: 'exporter_update_*', drop: [update]}
+  - {family: 'exporter_update_*', drop: [update], gauges: min}
   - {family: 'exporter_web_*', rename: 'web_*'}
   - {family: 'process_open_*', rename: 'own_open_*'}
   - {family: 'pump*', rename: 'machine*', drop: [site]}
@@ -83,7 +83,7 @@ fn a_mistake_in_a_view_ends_the_start_and_is_shown_with_file_line_and_column() {
         (
             "views:\n  - family: m\n    buckets: [2, 1]\n",
             "line 3, column 14",
-            "the bounds have to ascend",
+            "buckets of family `m` have to ascend, got 1.0 after 2.0",
         ),
         (
             "views: [{family: 'm_*', rename: n}]\n",
@@ -263,7 +263,7 @@ fn handlers_keep_their_labels_whatever_a_view_does() {
         "caps: {disk: 1}",
         "rename: n",
         "off: true",
-        "drop: [disk], gauges: last",
+        "drop: [disk], gauges: recent",
     ] {
         for kind in ["counter", "gauge", "histogram", "summary", "enum", "info"] {
             let (registry, metrics) = with_views(
