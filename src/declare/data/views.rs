@@ -17,7 +17,7 @@ pub(super) fn views(node: &Node, file: Option<&str>) -> Result<Vec<View>, Error>
     };
     let placed = |node| {
         let (view, origin) = view(node, file)?;
-        Ok(view.from_place(origin))
+        Ok(view.with_origin(origin))
     };
     list.iter().map(placed).collect()
 }

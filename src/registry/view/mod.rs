@@ -317,7 +317,7 @@ impl View {
 
     /// Sets where a file has this view.
     #[cfg(feature = "config-files")]
-    pub(crate) fn from_place(mut self, origin: Origin) -> Self {
+    pub(crate) fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(Box::new(origin));
         self
     }
