@@ -93,6 +93,7 @@ struct State {
 /// The last run.
 struct Ended {
     at: Instant,
+    #[cfg(feature = "live")]
     took: Duration,
 }
 
@@ -277,6 +278,7 @@ impl Updater {
             state.running = None;
             state.last = Some(Ended {
                 at: Instant::now(),
+                #[cfg(feature = "live")]
                 took: started.elapsed(),
             });
             drop(state);
