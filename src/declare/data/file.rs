@@ -43,7 +43,8 @@ impl Config {
     /// use tallies::{Registry, config::Config};
     ///
     /// let config = Config::from_yaml(
-    ///     "views:
+    ///     "
+    ///     views:
     ///       - family: queue_*
     ///         drop: [host]
     ///     metrics:
