@@ -442,3 +442,28 @@ impl Memory {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an allocator that updates metrics does while a list of free memory grows. Without the check, this
+    /// thread waits for itself.
+    #[test]
+    fn a_thread_that_has_the_lock_allocates_elsewhere() {
+        let given = allocate_series(64, |_| ()).unwrap();
+        let locked = lock();
+        assert_eq!(allocate(64), None);
+        assert_eq!(allocate_series(64, |_| ()), None);
+        // SAFETY: allocated above, and used nowhere.
+        unsafe { free(given, 64) };
+        drop(locked);
+        let other = allocate(64).unwrap();
+        assert_ne!(
+            other, given,
+            "what could not be freed is not given out again"
+        );
+        // SAFETY: allocated above, and used nowhere.
+        unsafe { free(other, 64) };
+    }
+}
