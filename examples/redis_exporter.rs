@@ -2,8 +2,9 @@
 //!
 //!     cargo run --features exporter --example redis_exporter -- --server 127.0.0.1:6379
 //!
-//! `/probe?target=host:port` exports any other server. `examples/redis-dashboard.json` is a
-//! dashboard for Grafana, and `examples/redis-alerts.yml` has alerts.
+//! `/probe?target=host:port` exports another server that has no password.
+//! `examples/redis-dashboard.json` is a dashboard for Grafana, and `examples/redis-alerts.yml` has
+//! alerts.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -135,7 +136,11 @@ fn main() -> ExitCode {
             setup.probe("/probe", move |probe| {
                 let options = Arc::clone(&probe_options);
                 async move {
-                    let text = info(probe.target()?, options.password.as_deref()).await?;
+                    let target = probe.target()?;
+                    // Clients choose the target, so others than the own server get no password.
+                    let password = options.password.as_deref();
+                    let password = password.filter(|_| target == options.server);
+                    let text = info(target, password).await?;
                     export(&probe.registry().create_metrics(metrics())?, &text)
                 }
             });
@@ -151,6 +156,9 @@ fn main() -> ExitCode {
         })
         .run()
 }
+
+/// The longest reply in bytes. A target of a probe may send anything.
+const MAX_REPLY: u64 = 1 << 20;
 
 /// Asks a server for INFO.
 async fn info(server: &str, password: Option<&str>) -> std::result::Result<String, BoxError> {
@@ -174,7 +182,7 @@ async fn request(
     }
     stream.write_all(command.as_bytes()).await?;
     let mut line = String::new();
-    stream.read_line(&mut line).await?;
+    stream.take(MAX_REPLY).read_line(&mut line).await?;
     let line = line.trim_end();
     let Some(length) = line.strip_prefix('$') else {
         return match line.strip_prefix('+') {
@@ -182,7 +190,11 @@ async fn request(
             None => Err(format!("the server says: {line}").into()),
         };
     };
-    let mut reply = vec![0; length.parse::<usize>()? + 2];
+    let length: u64 = length.parse()?;
+    if length > MAX_REPLY {
+        return Err(format!("a reply of {length} bytes is no INFO").into());
+    }
+    let mut reply = vec![0; length as usize + 2];
     stream.read_exact(&mut reply).await?;
     Ok(String::from_utf8(reply)?)
 }

@@ -148,7 +148,9 @@ pub mod buckets {
 /// Metrics that are described by data: in code, or by a file.
 #[cfg(not(loom))]
 pub mod config {
-    pub use crate::declare::data::{AnyMetric, AnySeries, MetricConfig, MetricMap, Setting};
+    pub use crate::declare::data::{
+        AnyMetric, AnySeries, Config, MetricConfig, MetricMap, Setting,
+    };
 }
 
 /// Label sets, their names and their values.

@@ -47,6 +47,10 @@ pub(super) struct Common {
     /// Export processor time, memory and files of this process
     #[arg(long)]
     pub(super) process_stats: bool,
+    /// Serve `/live`, a page where the metrics move
+    #[cfg(feature = "live")]
+    #[arg(long = "web.enable-live", id = "web_enable_live")]
+    pub(super) live: bool,
     /// Do not export metrics about updates and the web configuration
     #[arg(
         long = "web.disable-exporter-metrics",
@@ -128,6 +132,14 @@ pub(super) fn command<A: Args>(about: &About) -> Command {
         .mut_arg("metrics_path", |arg| {
             arg.required(false).default_value(about.path.clone())
         });
+    #[cfg(feature = "live")]
+    let command = command.mut_arg("web_enable_live", |arg| {
+        if about.live {
+            arg.default_value("true")
+        } else {
+            arg
+        }
+    });
     // After the options, whose types have texts of their own.
     let command = command
         .version(about.version.clone())

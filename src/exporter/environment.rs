@@ -38,9 +38,11 @@ impl Variables {
             let dotenv = HashMap::new();
             return Ok(Self { dotenv, path });
         }
-        let cannot = |error: dotenvy::Error| format!("cannot read `{}`: {error}", path.display());
-        let variables = dotenvy::from_path_iter(&path).map_err(cannot)?;
-        let dotenv = variables.collect::<Result<_, _>>().map_err(cannot)?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+        let variables = dotenvy::from_read_iter(text.as_bytes());
+        let dotenv = variables.collect::<Result<_, _>>();
+        let dotenv = dotenv.map_err(|error| not_dotenv(&path, &text, &error))?;
         Ok(Self { dotenv, path })
     }
 
@@ -61,6 +63,24 @@ impl Variables {
             Ok(text) => Ok((text.trim_end().to_owned(), source)),
             Err(error) => Err(format!("{source}: cannot read `{path}`: {error}")),
         })
+    }
+}
+
+/// Returns the error of a dotenv file. It has the number of the line, and not its text, which may be
+/// a secret.
+fn not_dotenv(path: &Path, text: &str, error: &dotenvy::Error) -> String {
+    let rule = "is not of the form NAME=value; a value with blanks or quotes needs quotes";
+    let line = match error {
+        dotenvy::Error::LineParse(wrong, _) => {
+            let first = wrong.lines().next().unwrap_or_default().trim();
+            let mut lines = text.lines();
+            lines.position(|line| line.trim() == first)
+        }
+        _ => None,
+    };
+    match line {
+        Some(line) => format!("{}, line {}: the line {rule}", path.display(), line + 1),
+        None => format!("{}: a line {rule}", path.display()),
     }
 }
 

@@ -19,6 +19,10 @@ use super::web::Web;
 /// The time for updates and probes of a client that tells no timeout.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 
+/// The time for which the live page waits for an update.
+#[cfg(feature = "live")]
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The most probes that run at once. Further ones wait.
 const PROBES: usize = 64;
 
@@ -31,6 +35,8 @@ pub(super) struct ExporterPages {
     /// Where handlers run.
     runtime: Handle,
     web: Option<Arc<Web>>,
+    /// Whether there is a live page.
+    has_live: bool,
 }
 
 impl ExporterPages {
@@ -40,6 +46,7 @@ impl ExporterPages {
         probes: Vec<(String, ProbeHandler)>,
         runtime: &Handle,
         web: Option<Arc<Web>>,
+        has_live: bool,
     ) -> Self {
         let name = format!("{}/{}", about.name, about.version);
         let unnamed = HeaderValue::from_static("exporter");
@@ -51,6 +58,7 @@ impl ExporterPages {
             running_probes: Semaphore::new(PROBES),
             runtime: runtime.clone(),
             web,
+            has_live,
         }
     }
 }
@@ -84,10 +92,15 @@ impl Extension for ExporterPages {
         } = &self.about;
         let (name, version) = (escaped(name), escaped(version));
         let description = escaped(description);
+        let live = if self.has_live {
+            "<p><a href='live'>Live</a></p>\n"
+        } else {
+            ""
+        };
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{name}</title>\
              </head>\n<body>\n<h1>{name}</h1>\n<p>{description}</p>\n<p>Version {version}</p>\n\
-             <p><a href='.{metrics}'>Metrics</a></p>\n</body>\n</html>\n"
+             <p><a href='.{metrics}'>Metrics</a></p>\n{live}</body>\n</html>\n"
         )
     }
 
@@ -112,6 +125,18 @@ impl Extension for ExporterPages {
         })
     }
 
+    #[cfg(feature = "live")]
+    fn before_moment(&self) -> Later<'_, ()> {
+        Box::pin(async move {
+            let mut running = JoinSet::new();
+            for update in &self.updates {
+                let update = Arc::clone(update);
+                running.spawn(async move { update.refresh(DEFAULT_LIMIT, PATIENCE).await });
+            }
+            while running.join_next().await.is_some() {}
+        })
+    }
+
     fn page<'a>(
         &'a self,
         path: &'a str,
@@ -126,7 +151,7 @@ impl Extension for ExporterPages {
                 let text = "too many probes are running\n".to_owned();
                 return Err((StatusCode::SERVICE_UNAVAILABLE, text));
             };
-            let registry = probe::run(handler, &self.runtime, query, limit).await?;
+            let registry = probe::run(handler, &self.runtime, path, query, limit).await?;
             Ok(Arc::new(registry) as Arc<dyn Source>)
         }))
     }

@@ -53,6 +53,12 @@ fn bind(address: &str, listeners: &mut Vec<TcpListener>) -> io::Result<()> {
     addresses.sort_by_key(|address| (address.is_ipv6(), *address));
     addresses.dedup();
     for address in addresses {
+        // Two names may stand for one address.
+        let is_own = |own: &TcpListener| own.local_addr().is_ok_and(|own| own == address);
+        if listeners.iter().any(is_own) {
+            bound = true;
+            continue;
+        }
         match TcpListener::bind(address) {
             Ok(listener) => {
                 listeners.push(listener);

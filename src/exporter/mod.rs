@@ -45,7 +45,7 @@ pub use probe::{BadRequest, Probe};
 pub use setup::Setup;
 pub use update::Update;
 
-pub use crate::declare::data::{AnyMetric, AnySeries, MetricConfig, MetricMap, Setting};
+pub use crate::declare::data::{AnyMetric, AnySeries, Config, MetricConfig, MetricMap, Setting};
 
 /// The error that hooks and handlers return: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -77,6 +77,9 @@ pub(crate) struct About {
     pub(crate) port: u16,
     pub(crate) path: String,
     pub(crate) prefix: String,
+    /// Whether there is a live page, unless a variable says otherwise.
+    #[cfg(feature = "live")]
+    pub(crate) live: bool,
 }
 
 impl Exporter {
@@ -102,6 +105,8 @@ impl Exporter {
                 port: 9090,
                 path: "/metrics".to_owned(),
                 prefix: "EXP".to_owned(),
+                #[cfg(feature = "live")]
+                live: false,
             },
             registry,
             configure: Box::new(|_, _| Ok(())),
@@ -167,6 +172,32 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
         self
     }
 
+    /// Adds `/live`, a page in the browser where the metrics move, as [`Server::live`] does. Without
+    /// it, the option `--web.enable-live` adds the page.
+    ///
+    /// ```no_run
+    /// let exporter = tallies::exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
+    /// exporter.live().run();
+    /// ```
+    ///
+    /// The page asks for the same password and client certificate as the metrics. The variable
+    /// `EXP_WEB_ENABLE_LIVE=false` takes it away again.
+    ///
+    /// While at least one page is in sight, the updates run for it, for all pages together: each
+    /// before the snapshot of a second, unless it has just run, but then not for ten times as long as
+    /// it took. So an update that takes 3 s runs every 33 s. The page waits for an update for at most
+    /// 0.5 s and then shows the values of before; a later result is in a later second. Failures are in
+    /// the metrics about updates; the page's impatience is not. Scrapes share the runs.
+    /// [`Setup::min_update_interval`] holds here, too.
+    ///
+    /// [`Server::live`]: crate::Server::live
+    #[cfg(feature = "live")]
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.about.live = true;
+        self
+    }
+
     /// Serves this registry instead of the default one.
     #[must_use]
     pub fn registry(mut self, registry: &Registry) -> Self {
@@ -189,9 +220,14 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
             .worker_threads(WORKERS)
             .enable_all()
             .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
+        // Signals and the watchdog have a runtime of their own, because handlers that block all
+        // threads of theirs also hold up its timer and its I/O driver.
+        let control = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let (runtime, control) = match (runtime, control) {
+            (Ok(runtime), Ok(control)) => (runtime, control),
+            (Err(error), _) | (_, Err(error)) => {
                 eprintln!("cannot start: {error}");
                 return ExitCode::from(1);
             }
@@ -202,10 +238,11 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
             program::prepare(self.about, &self.registry, runtime.handle(), self.configure)
         };
         let code = match prepared {
-            Ok(prepared) => runtime.block_on(program::run(prepared)),
+            Ok(prepared) => control.block_on(program::run(prepared)),
             Err(code) => code,
         };
         // A handler that hangs is not waited for.
+        control.shutdown_background();
         runtime.shutdown_background();
         code
     }

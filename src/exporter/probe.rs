@@ -82,6 +82,7 @@ pub(super) type ProbeHandler =
 pub(super) async fn run(
     handler: &ProbeHandler,
     runtime: &Handle,
+    path: &str,
     query: &str,
     limit: Duration,
 ) -> Result<Registry, NoPage> {
@@ -114,7 +115,8 @@ pub(super) async fn run(
         Err(_) => Some("it took too long".to_owned()),
     };
     if let Some(error) = &failed {
-        log::warn!(error = error.as_str(), query; "probe failed");
+        // Not the query, which may have secrets.
+        log::warn!(error = error.as_str(), path; "probe failed");
     }
     let success = f64::from(u8::from(failed.is_none()));
     let outcome = [

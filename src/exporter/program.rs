@@ -1,10 +1,12 @@
 //! An exporter as a program: its start, its run and its end.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Args, Command, FromArgMatches};
 use tokio::runtime::Handle;
 
@@ -26,6 +28,8 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// An exporter whose sockets are bound.
 pub(super) struct Prepared {
     server: BoundServer,
+    /// Where hooks run.
+    runtime: Handle,
     startup: Vec<Hook>,
     shutdown: Vec<Hook>,
     periodic: Vec<(Arc<Updater>, Duration)>,
@@ -70,7 +74,7 @@ pub(super) fn prepare<A: Args>(
     let is_check = common.config_check;
     match bind(about, registry, runtime, &common, configure, own) {
         Ok(_) if is_check => {
-            println!("the configuration is fine");
+            print(b"the configuration is fine\n");
             Err(ExitCode::SUCCESS)
         }
         Ok(prepared) => Ok(prepared),
@@ -89,31 +93,50 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
     };
     let (mut command, applied) = match environment::apply(plain.clone(), &about.prefix) {
         Ok(applied) => applied,
-        Err(why) => return Err(usage(plain, &why)),
+        Err(why) => {
+            // Help and version need no variables.
+            return match plain.clone().try_get_matches() {
+                Err(error) if !error.use_stderr() => {
+                    Err(report(&error, &Applied::default(), about))
+                }
+                _ => Err(usage(plain, &why)),
+            };
+        }
     };
-    let parsed = command
+    let report = |error: clap::Error| report(&error, &applied, about);
+    let matches = command
         .try_get_matches_from_mut(std::env::args_os())
-        .and_then(|matches| {
-            Ok((
-                Common::from_arg_matches(&matches)?,
-                A::from_arg_matches(&matches)?,
-            ))
-        });
-    let (common, own) = parsed.map_err(|error| report(&error, &applied, about))?;
+        .map_err(report)?;
+    let mut common = Common::from_arg_matches(&matches).map_err(report)?;
+    let is_argument = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    // The command line wins over addresses of a variable.
+    if (is_argument("host") || is_argument("port")) && !is_argument("web_listen_address") {
+        common.listen.clear();
+    }
+    // Before the program's own options, which may be required.
     if let Some(shell) = common.completions {
-        clap_complete::generate(shell, &mut command, &about.name, &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, &about.name, &mut script);
+        print(&script);
         return Err(ExitCode::SUCCESS);
     }
+    let own = A::from_arg_matches(&matches).map_err(report)?;
     if common.host.is_empty() && common.listen.is_empty() {
         return Err(usage(command, "a host is missing"));
     }
     Ok((common, own))
 }
 
+/// Writes to standard output. A pipe that was closed, as by `head`, is no reason to fail.
+fn print(text: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text).and_then(|()| out.flush());
+}
+
 /// Prints what clap has to say: a mistake, the help or the version.
 fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
     if error.kind() == clap::error::ErrorKind::DisplayVersion {
-        println!("{}, version {}", about.name, about.version);
+        print(format!("{}, version {}\n", about.name, about.version).as_bytes());
         return ExitCode::SUCCESS;
     }
     let _ = error.print();
@@ -135,7 +158,7 @@ fn bind<A>(
     let own_metrics = !common.without_own_metrics;
     let web = match &common.web_config {
         None => None,
-        Some(path) => Some(Arc::new(Web::load(path, own_metrics.then_some(registry))?)),
+        Some(path) => Some(Arc::new(Web::load(path)?)),
     };
     let has_files = [
         &common.ssl_private_key,
@@ -163,12 +186,17 @@ fn bind<A>(
         }
         server = server.tls_source(tls);
     }
+    let mut setup = Setup::new(registry);
+    // Before all metrics of the framework, so that views that it adds hold for them and for statics,
+    // which the first registration may register.
+    configure(&mut setup, own)?;
+    check_probes(&setup, common)?;
     if common.process_stats {
         crate::process::register(registry)?;
     }
-    let mut setup = Setup::new(registry);
-    configure(&mut setup, own)?;
-    check_probes(&setup, &common.metrics_path)?;
+    if let (Some(web), true) = (&web, own_metrics) {
+        web.register(registry)?;
+    }
     let metrics = if own_metrics && !setup.updates.is_empty() {
         Some(UpdateMetrics::register(registry)?)
     } else {
@@ -189,8 +217,17 @@ fn bind<A>(
             Some(every) => periodic.push((updater, every)),
         }
     }
-    let pages = ExporterPages::new(about, scraped, setup.probes, runtime, web.clone());
+    let pages = ExporterPages::new(
+        about,
+        scraped,
+        setup.probes,
+        runtime,
+        web.clone(),
+        has_live(common),
+    );
     let server = server.extension(Arc::new(pages));
+    #[cfg(feature = "live")]
+    let server = if common.live { server.live() } else { server };
     // A check does not need the port, which the running exporter has.
     let server = if common.config_check {
         server.address("127.0.0.1:0")
@@ -199,6 +236,7 @@ fn bind<A>(
     };
     Ok(Prepared {
         server: server.bind()?,
+        runtime: runtime.clone(),
         startup: setup.startup,
         shutdown: setup.shutdown,
         periodic,
@@ -208,10 +246,24 @@ fn bind<A>(
     })
 }
 
+/// Returns whether there is a live page.
+fn has_live(common: &Common) -> bool {
+    #[cfg(feature = "live")]
+    return common.live;
+    #[cfg(not(feature = "live"))]
+    {
+        let _ = common;
+        false
+    }
+}
+
 /// Checks that probes have paths of their own.
-fn check_probes(setup: &Setup, metrics: &str) -> Result<(), Error> {
+fn check_probes(setup: &Setup, common: &Common) -> Result<(), Error> {
     for (path, _) in &setup.probes {
-        if !path.starts_with('/') || path == "/" || path == metrics || path.starts_with("/-/") {
+        let is_taken = path == "/" || *path == common.metrics_path || path.starts_with("/-/");
+        #[cfg(feature = "live")]
+        let is_taken = is_taken || common.live && crate::serve::is_live(path);
+        if !path.starts_with('/') || is_taken {
             return Err(Error::setting(
                 "path of a probe",
                 path,
@@ -226,6 +278,7 @@ fn check_probes(setup: &Setup, metrics: &str) -> Result<(), Error> {
 pub(super) async fn run(prepared: Prepared) -> ExitCode {
     let Prepared {
         server,
+        runtime,
         startup,
         shutdown,
         periodic,
@@ -239,7 +292,7 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     };
     let started = async {
         for hook in startup {
-            hook.run().await?;
+            hook.run(&runtime).await?;
         }
         Ok::<(), BoxError>(())
     };
@@ -299,7 +352,7 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     tasks.shutdown().await;
     let hooks = async {
         for hook in shutdown {
-            if let Err(error) = hook.run().await {
+            if let Err(error) = hook.run(&runtime).await {
                 log::error!("shutdown: {error}");
             }
         }
@@ -349,7 +402,9 @@ impl Signals {
                 _ = self.interrupt.recv() => break,
                 _ = self.hangup.recv() => {
                     if let Some(web) = web {
-                        web.reload().await;
+                        // A task of its own, because reading may hang, and signals go on.
+                        let web = Arc::clone(web);
+                        tokio::spawn(async move { web.reload().await });
                     }
                 }
             }

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::declare::data::{MetricConfig, MetricMap};
+use tokio::runtime::Handle;
+
+use crate::declare::data::{Config, MetricConfig, MetricMap};
 use crate::error::Error;
 use crate::registry::Registry;
 
@@ -40,10 +42,18 @@ pub(super) enum Hook {
 }
 
 impl Hook {
-    pub(super) async fn run(self) -> super::Result {
+    /// Runs the hook in a task of its own, so that one that panics or blocks its thread holds up
+    /// neither other hooks nor signals.
+    pub(super) async fn run(self, runtime: &Handle) -> super::Result {
+        // Dropping the set cancels the hook.
+        let mut task = tokio::task::JoinSet::new();
         match self {
-            Self::Async(hook) => hook().await,
-            Self::Blocking(hook) => tokio::task::spawn_blocking(hook).await?,
+            Self::Async(hook) => _ = task.spawn_on(async move { hook().await }, runtime),
+            Self::Blocking(hook) => _ = task.spawn_blocking_on(hook, runtime),
+        }
+        match task.join_next().await {
+            Some(Ok(ended)) => ended,
+            _ => Err("the hook panicked".into()),
         }
     }
 }
@@ -81,15 +91,19 @@ impl Setup {
         self.registry.create_metrics(configs)
     }
 
-    /// Creates the metrics of a YAML or TOML file. See
-    /// [`MetricConfig::from_file`](crate::config::MetricConfig::from_file).
+    /// Adds the views and creates the metrics of a YAML or TOML file. See
+    /// [`Config::from_file`](crate::config::Config::from_file).
+    ///
+    /// The views hold for all metrics that are declared afterwards, also for those that an exporter
+    /// has about itself. So call it first.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, and mistakes in it, with line and column.
+    /// A file that cannot be read, and mistakes in it, with line and column. A view of a metric that
+    /// was declared before is a mistake, too.
     #[track_caller]
     pub fn create_metrics_from_file(&self, path: impl AsRef<Path>) -> Result<MetricMap, Error> {
-        self.registry.create_metrics(MetricConfig::from_file(path)?)
+        self.registry.configure(Config::from_file(path)?)
     }
 
     /// Sets an async function that updates metrics before each metrics page.

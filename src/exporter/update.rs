@@ -1,7 +1,8 @@
 //! Updates: user code that reads the outside world and sets metrics, before a page or periodically.
 //!
 //! One run of an update serves all scrapes that come while it is running. A scrape waits for it
-//! until its own deadline and then exports the values of before.
+//! until its own deadline and then exports the values of before. The live page does the same with
+//! little patience, and begins fewer runs.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -17,8 +18,16 @@ use crate::declare::{Counter, Gauge};
 use crate::error::Error;
 use crate::registry::Registry;
 
-/// The time after which an update that no scrape waits for is cancelled.
+/// The time after which an update is cancelled, unless its limit is longer.
 pub(super) const MAX_RUN: Duration = Duration::from_secs(60);
+
+/// A run is followed by a pause of as many times its duration before the live page begins another one.
+#[cfg(feature = "live")]
+const PAUSE: u32 = 10;
+
+/// The age up to which values are fresh enough for the live page.
+#[cfg(feature = "live")]
+const FRESH: Duration = Duration::from_millis(500);
 
 /// What an update handler gets: the metrics that were created from data, by name, and its deadline.
 ///
@@ -78,7 +87,14 @@ pub(super) struct Updater {
 #[derive(Default)]
 struct State {
     running: Option<Run>,
-    last_end: Option<Instant>,
+    last: Option<Ended>,
+}
+
+/// The last run.
+struct Ended {
+    at: Instant,
+    #[cfg(feature = "live")]
+    took: Duration,
 }
 
 struct Run {
@@ -87,6 +103,9 @@ struct Run {
     ended: watch::Receiver<bool>,
     /// Whether a scrape has waited in vain. A run counts as one timeout, however many wait.
     late: bool,
+    /// Whether the live page has waited in vain. It does not wait again.
+    #[cfg(feature = "live")]
+    ignored: bool,
 }
 
 /// The metrics about updates.
@@ -198,6 +217,32 @@ impl Updater {
         );
     }
 
+    /// Runs the update for the live page, or waits for its current run, at most for `patience`. Begins
+    /// no run too soon after the last one, so that updates take at most a tenth of the time.
+    #[cfg(feature = "live")]
+    pub(super) async fn refresh(self: &Arc<Self>, limit: Duration, patience: Duration) {
+        {
+            let state = self.state();
+            let rests = |last: &Ended| last.at.elapsed() < (last.took * PAUSE).max(FRESH);
+            let skips = match &state.running {
+                Some(run) => run.ignored,
+                None => state.last.as_ref().is_some_and(rests),
+            };
+            if skips {
+                return;
+            }
+        }
+        let Some((started, mut ended)) = self.join(limit) else {
+            return;
+        };
+        let in_time = tokio::time::timeout(patience, ended.wait_for(|ended| *ended)).await;
+        if in_time.is_err() {
+            if let Some(run) = &mut self.state().running {
+                run.ignored |= run.started == started;
+            }
+        }
+    }
+
     /// Returns the current run, and begins one if there is none. Returns `None` if the last one ended
     /// too recently.
     fn join(self: &Arc<Self>, limit: Duration) -> Option<(Instant, watch::Receiver<bool>)> {
@@ -206,8 +251,9 @@ impl Updater {
             return Some((run.started, run.ended.clone()));
         }
         if state
-            .last_end
-            .is_some_and(|end| end.elapsed() < self.min_interval)
+            .last
+            .as_ref()
+            .is_some_and(|last| last.at.elapsed() < self.min_interval)
         {
             return None;
         }
@@ -217,6 +263,8 @@ impl Updater {
             started,
             ended: ended.clone(),
             late: false,
+            #[cfg(feature = "live")]
+            ignored: false,
         });
         drop(state);
         let updater = Arc::clone(self);
@@ -225,10 +273,14 @@ impl Updater {
             deadline: started + limit,
         };
         tokio::spawn(async move {
-            updater.run(started, update).await;
+            updater.run(started, update, limit).await;
             let mut state = updater.state();
             state.running = None;
-            state.last_end = Some(Instant::now());
+            state.last = Some(Ended {
+                at: Instant::now(),
+                #[cfg(feature = "live")]
+                took: started.elapsed(),
+            });
             drop(state);
             let _ = sender.send(true);
         });
@@ -236,24 +288,26 @@ impl Updater {
     }
 
     /// Runs the handler to its end, and records how it went.
-    async fn run(self: &Arc<Self>, started: Instant, update: Update) {
+    async fn run(self: &Arc<Self>, started: Instant, update: Update, limit: Duration) {
+        // The text of an error is made in the task, too, because it is code of the user.
+        let text = |ended: super::Result| ended.map_err(|error| error.to_string());
         let mut task = match &self.handler {
             Handler::Async(_) => {
                 let updater = Arc::clone(self);
                 self.runtime.spawn(async move {
-                    match &updater.handler {
+                    text(match &updater.handler {
                         // The call may panic or block, too.
                         Handler::Async(handler) => handler(update).await,
                         Handler::Blocking(handler) => handler(update),
-                    }
+                    })
                 })
             }
             Handler::Blocking(handler) => {
                 let handler = Arc::clone(handler);
-                self.runtime.spawn_blocking(move || handler(update))
+                self.runtime.spawn_blocking(move || text(handler(update)))
             }
         };
-        let ended = match tokio::time::timeout(MAX_RUN, &mut task).await {
+        let ended = match tokio::time::timeout(MAX_RUN.max(limit), &mut task).await {
             Ok(ended) => ended,
             Err(_) => {
                 task.abort();
@@ -269,9 +323,16 @@ impl Updater {
                 }
                 return;
             }
-            Ok(Err(error)) => ("error", error.to_string()),
+            Ok(Err(error)) => ("error", error),
             Err(error) if error.is_cancelled() => {
                 log::warn!(update = self.name.as_str(); "update was cancelled");
+                let was_late = self.state().running.as_mut().is_none_or(|run| {
+                    // A scrape that wakes up at the same time does not count it again.
+                    std::mem::replace(&mut run.late, true)
+                });
+                if let (Some(metrics), false) = (&self.metrics, was_late) {
+                    metrics.failed(&self.name, "timeout", took);
+                }
                 return;
             }
             Err(_) => ("panic", "the handler panicked".to_owned()),

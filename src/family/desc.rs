@@ -475,7 +475,7 @@ impl Desc {
 
 /// Returns the values of labels given by name, in the order of the family's names.
 pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
-    let names = desc.labels.fixed();
+    let names = desc.declared_labels().fixed();
     if labels.len() != names.len() {
         let got = labels.len();
         return Err(Error::label_count(&desc.name, names, names.len(), got));

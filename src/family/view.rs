@@ -46,11 +46,11 @@ pub(crate) struct Cap {
 }
 
 /// The result of [`View::reduce`].
-pub(super) struct Reduced<'a> {
-    pub(super) texts: Vec<&'a str>,
+pub(crate) struct Reduced<'a> {
+    pub(crate) texts: Vec<&'a str>,
     /// Whether a cap replaced a value. Label caches do not remember such a label set, because the
     /// values beyond a cap are many.
-    pub(super) is_capped: bool,
+    pub(crate) is_capped: bool,
 }
 
 impl View {
@@ -63,7 +63,7 @@ impl View {
     /// towards the caps, because the caller makes a series with them.
     ///
     /// Returns `None` if there are not as many values as the declaration has labels.
-    pub(super) fn reduce<'a>(&self, texts: &[&'a str], makes: bool) -> Option<Reduced<'a>> {
+    pub(crate) fn reduce<'a>(&self, texts: &[&'a str], makes: bool) -> Option<Reduced<'a>> {
         let mut reduced = Reduced {
             texts: Vec::with_capacity(texts.len()),
             is_capped: false,
@@ -93,6 +93,21 @@ impl View {
         Some(reduced)
     }
 
+    /// Returns whether the series in which a label set of the declaration counts is also that of
+    /// others.
+    pub(crate) fn shares(&self, texts: &[&str]) -> bool {
+        let is_capped = || {
+            self.reduce(texts, false)
+                .is_some_and(|reduced| reduced.is_capped)
+        };
+        self.off || !self.dropped.is_empty() || is_capped()
+    }
+
+    /// Returns whether a cap has put several values of a label into the series with this value.
+    pub(crate) fn is_beyond_cap(&self, name: &str, value: &str) -> bool {
+        value == OVERFLOW && self.caps.iter().any(|cap| *cap.label == *name)
+    }
+
     fn drops(&self, name: &str) -> bool {
         self.dropped.iter().any(|dropped| **dropped == *name)
     }
@@ -108,7 +123,7 @@ impl View {
     }
 
     /// Lets the caps begin again, for a family without series.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for cap in &self.caps {
             let mut values = cap.values.write().unwrap_or_else(PoisonError::into_inner);
             values.clear();

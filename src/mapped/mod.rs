@@ -24,6 +24,7 @@ pub(crate) mod format;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64",
     not(any(loom, miri))
 ))]
 pub(crate) mod image;
@@ -34,6 +35,7 @@ pub(crate) mod words;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64",
     not(any(loom, miri))
 ))]
 pub(crate) mod region;
@@ -41,6 +43,7 @@ pub(crate) mod region;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64",
     not(any(loom, miri))
 ))]
 pub(crate) mod fork;
@@ -48,6 +51,7 @@ pub(crate) mod fork;
 #[cfg(not(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64",
     not(any(loom, miri))
 )))]
 #[path = "heap_only.rs"]

@@ -1,9 +1,11 @@
 //! The region: its addresses, its extents, and the allocator of its memory.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, fence};
@@ -81,7 +83,7 @@ pub(crate) fn contains(address: *const u8) -> bool {
 /// Allocates zeroed memory, aligned to 16, or to 128 if it has 128 bytes or more. Returns `None` if there is no
 /// region or it is full.
 pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
-    let memory = lock().allocate(bytes);
+    let memory = try_lock()?.allocate(bytes);
     // Release: pairs with the Acquire fence of a reader in another process, which then loads `replaced`. It
     // sees what the thread that freed this memory stored there, if it sees any of the next stores.
     fence(Release);
@@ -91,7 +93,7 @@ pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
 /// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` if
 /// there is no region or it is full.
 pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
-    let mut memory = lock();
+    let mut memory = try_lock()?;
     memory.reserve();
     let allocated = memory.allocate(bytes)?;
     // Release: as in `allocate`.
@@ -114,7 +116,10 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
         replaced.fetch_add(1, Release);
     }
     let offset = memory.addr().get() - BASE.load(Relaxed);
-    let mut memory = lock();
+    // Without the lock, the memory stays allocated: that is rare.
+    let Some(mut memory) = try_lock() else {
+        return;
+    };
     memory.series.remove(&offset);
     memory.free.entry(rounded(bytes)).or_default().push(offset);
 }
@@ -158,13 +163,49 @@ const _: () = assert!(header::JOURNAL + size_of::<Journal>() <= header::BYTES);
 
 /// Keeps the process from beginning to share its metrics while the result lives: what a thread stores in the
 /// region meanwhile is not lost.
-pub(crate) fn steady() -> MutexGuard<'static, Memory> {
+pub(crate) fn steady() -> Locked {
     lock()
 }
 
-/// Returns the region's lock. While it is held, nothing is allocated or freed.
-pub(crate) fn lock() -> MutexGuard<'static, Memory> {
-    MEMORY.lock().unwrap_or_else(PoisonError::into_inner)
+thread_local! {
+    /// Whether this thread has the region's lock.
+    static HAS_LOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The region's lock. While it is held, nothing is allocated or freed.
+pub(crate) struct Locked(MutexGuard<'static, Memory>);
+
+impl Deref for Locked {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut Memory {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        HAS_LOCK.set(false);
+    }
+}
+
+/// Takes the region's lock.
+pub(crate) fn lock() -> Locked {
+    let locked = Locked(MEMORY.lock().unwrap_or_else(PoisonError::into_inner));
+    HAS_LOCK.set(true);
+    locked
+}
+
+/// Takes the region's lock, unless this thread has it: the lists of free memory grow under it, and the program's
+/// allocator may count that in a metric, which then finds no memory here and uses the heap.
+fn try_lock() -> Option<Locked> {
+    (!HAS_LOCK.get()).then(lock)
 }
 
 /// Rounds a size up, so that freed memory fits what is allocated later: at most a quarter more.
@@ -399,5 +440,30 @@ impl Memory {
             unsafe { run.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an allocator that updates metrics does while a list of free memory grows. Without the check, this
+    /// thread waits for itself.
+    #[test]
+    fn a_thread_that_has_the_lock_allocates_elsewhere() {
+        let given = allocate_series(64, |_| ()).unwrap();
+        let locked = lock();
+        assert_eq!(allocate(64), None);
+        assert_eq!(allocate_series(64, |_| ()), None);
+        // SAFETY: allocated above, and used nowhere.
+        unsafe { free(given, 64) };
+        drop(locked);
+        let other = allocate(64).unwrap();
+        assert_ne!(
+            other, given,
+            "what could not be freed is not given out again"
+        );
+        // SAFETY: allocated above, and used nowhere.
+        unsafe { free(other, 64) };
     }
 }

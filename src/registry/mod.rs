@@ -24,6 +24,8 @@ pub use collected::{Collect, Collected};
 pub use listed::LISTED;
 pub use listed::Listed;
 pub use view::View;
+#[cfg(feature = "config-files")]
+pub(crate) use view::{Origin as ViewOrigin, Part as ViewPart};
 
 use collectors::Collectors;
 use families::Families;
@@ -202,11 +204,12 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// - A family that matches the pattern was registered before. (A static is registered by its
-    ///   first use, or by the first scrape.)
+    /// - A family that matches the pattern was registered before. A static is registered by its
+    ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
+    ///   before the first metric, collector, prefix or constant label of the default registry.
     /// - An invalid name, label name, bound or schema, and a name that several families would get.
     pub fn view(&self, view: View) -> Result<(), Error> {
-        self.families().add_view(view)
+        self.families().add_views(vec![view]).map(drop)
     }
 
     /// Sets whether snapshots have metrics about the engine, under names that begin with

@@ -30,6 +30,11 @@ pub(crate) trait Extension: Send + Sync {
     /// Runs before a metrics page is made. The page waits for it.
     fn before_page(&self, time: PageTime) -> Later<'_, ()>;
 
+    /// Runs before the live page takes a snapshot, which waits for it. Decides itself how long that
+    /// may take.
+    #[cfg(feature = "live")]
+    fn before_moment(&self) -> Later<'_, ()>;
+
     /// Returns the registry of a page that is made for one request, or `None` if the program has
     /// no page at this path.
     fn page<'a>(

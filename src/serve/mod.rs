@@ -46,6 +46,8 @@ mod timed_body;
 pub(crate) mod tls;
 
 pub use body::Body;
+#[cfg(all(feature = "exporter", feature = "live"))]
+pub(crate) use live::is_part as is_live;
 #[cfg(feature = "serve")]
 pub use server::Server;
 pub use service::MetricsService;

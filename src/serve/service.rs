@@ -139,7 +139,11 @@ impl MetricsService {
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {
-        self.live = Some(super::live::Live::new(self.sources.clone(), STREAM_AGE));
+        self.live = Some(super::live::Live::new(
+            self.sources.clone(),
+            None,
+            STREAM_AGE,
+        ));
         self
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Writer<'a> {
 ///
 /// Of families of different kinds, that of the last writer remains: a program that takes the name of
 /// another one's metric does not displace it.
-#[cfg(any(feature = "redis", test))]
+#[cfg(test)]
 pub(crate) fn merge(writers: &[Writer<'_>], conflict: impl FnMut(Error)) -> Snapshot {
     let writers: Vec<_> = writers.iter().map(|writer| (*writer, None)).collect();
     merge_exact(&writers, conflict).0
@@ -263,7 +263,7 @@ impl<'a> Joined<'a> {
 }
 
 /// Returns whether the family has floats that only grow.
-fn has_floats(family: &Family) -> bool {
+pub(super) fn has_floats(family: &Family) -> bool {
     match &family.values {
         Values::Counter(numbers) => matches!(numbers, Numbers::Float(_)),
         Values::Histogram { .. } | Values::Summary { .. } => true,
@@ -277,14 +277,19 @@ fn exact_sum(family: &Family, i: usize, folded: &[ExactSum]) -> ExactSum {
         return sum.clone();
     }
     let mut sum = ExactSum::default();
-    sum.add(match &family.values {
+    sum.add(rounded_sum(family, i));
+    sum
+}
+
+/// Returns the sum of a series as its family has it.
+pub(super) fn rounded_sum(family: &Family, i: usize) -> f64 {
+    match &family.values {
         Values::Counter(Numbers::Float(all)) => all[i],
         Values::Counter(Numbers::Int(all)) => all[i] as f64,
         Values::Histogram { sums, .. } => sums[i],
         Values::Summary { values, .. } => values[i].sum,
         Values::Gauge(_) | Values::PageSummary(_) => 0.0,
-    });
-    sum
+    }
 }
 
 /// Returns whether the family has that label already: then its values are added.

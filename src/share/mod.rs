@@ -8,6 +8,7 @@
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64",
     not(miri)
 ))]
 mod files;
@@ -22,12 +23,14 @@ mod total;
 #[cfg(all(
     fuzzing,
     feature = "mmap",
-    any(target_os = "linux", target_os = "android")
+    any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64"
 ))]
 pub use files::read_bytes;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
+    target_pointer_width = "64",
     not(miri)
 ))]
 pub use files::{Dir, Process, dir};

@@ -61,7 +61,7 @@ const RULES: &[(&str, &[&str])] = &[
         "share",
         &[
             "sync", "mapped", "error", "clock", "snapshot", "observe", "family", "registry",
-            "encode",
+            "declare", "encode",
         ],
     ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),

@@ -169,8 +169,9 @@ fn directories_of_others_are_refused() {
 fn two_programs_with_one_name_and_different_kinds_do_not_mix() {
     let directory = TestDirectory::new();
     let reader = directory.reader();
-    let [mut first, mut second] = [(); 2].map(|()| Role::script(directory.path()));
+    let mut first = Role::script(directory.path());
     first.run("counter jobs_total 5");
+    let mut second = Role::script(directory.path());
     first.run("counter other_total 5");
     second.run("gauge jobs_total max 100");
     second.run("counter other_total 2");
@@ -197,8 +198,9 @@ fn two_programs_with_one_name_and_different_kinds_do_not_mix() {
 fn a_dead_program_does_not_displace_the_kind_of_a_live_one() {
     let directory = TestDirectory::new();
     let reader = directory.reader();
-    let [mut first, mut second] = [(); 2].map(|()| Role::script(directory.path()));
+    let mut first = Role::script(directory.path());
     first.run("counter jobs_total 5");
+    let mut second = Role::script(directory.path());
     second.run("gauge jobs_total max 100");
     second.run("counter other_total 2");
     second.kill();

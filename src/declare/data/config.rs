@@ -1,6 +1,32 @@
-//! The description of a metric as data.
+//! The descriptions of metrics and views as data.
 
 use std::collections::BTreeMap;
+
+use crate::registry::View;
+
+/// Metrics and views as data: what a configuration file says.
+///
+/// ```
+/// use tallies::config::{Config, MetricConfig};
+/// use tallies::{Registry, View};
+///
+/// let mut config = Config::default();
+/// config.views.push(View::new("*_length").rename("my_*_length"));
+/// config.metrics.push(MetricConfig::new("queue_length", "Jobs waiting.", "gauge"));
+/// let registry = Registry::new();
+/// let metrics = registry.configure(config)?;
+/// metrics.with("queue_length", &[])?.set(4.0)?; // its name in the configuration
+/// assert_eq!(registry.snapshot().get("my_queue_length", &[]), Some(4.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The views, in the order in which they hold.
+    pub views: Vec<View>,
+    /// The metrics.
+    pub metrics: Vec<MetricConfig>,
+}
 
 /// A metric as data: what a configuration file says about it.
 ///

@@ -13,7 +13,7 @@ use crate::family::label::{AnyLabels, DynLabels};
 use crate::registry::Registry;
 use crate::snapshot::{Kind, Text};
 
-use super::config::{MetricConfig, Setting};
+use super::config::{Config, MetricConfig, Setting};
 use super::metric::{AnyMetric, Inner, MetricMap};
 use super::states::Table;
 
@@ -72,22 +72,48 @@ impl Registry {
         &self,
         configs: impl IntoIterator<Item = MetricConfig>,
     ) -> Result<MetricMap, Error> {
-        let location = Location::caller();
         let configs: Vec<_> = configs.into_iter().collect();
-        let mut names = BTreeSet::new();
-        for config in &configs {
-            let twice = || Err((Part::Name, Error::metric_twice(&config.name)));
-            let unique = if names.insert(&config.name) {
-                Ok(())
-            } else {
-                twice()
-            };
-            unique
-                .and_then(|()| check(config))
-                .map_err(|(part, error)| config.placed(&part, error))?;
-        }
+        check_all(&configs)?;
+        self.create_checked(&configs, Location::caller())
+    }
+
+    /// Adds the views and creates the metrics of a configuration, and returns the metrics by name. If
+    /// one of them is an error, no metric is created and no view is added.
+    ///
+    /// ```
+    /// use tallies::{Registry, View, config::Config};
+    ///
+    /// let mut config = Config::default();
+    /// config.views.push(View::new("debug_*").off());
+    /// let registry = Registry::new();
+    /// registry.configure(config)?;
+    /// registry.counter("debug_steps_total", "Steps.")?.inc();
+    /// assert!(registry.snapshot().family("debug_steps_total").is_none());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The views hold for the metrics of the configuration, and for all that are registered later.
+    /// Call it at start-up, before other metrics are declared: see [`view`](Self::view).
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`view`](Self::view) and [`create_metrics`](Self::create_metrics). The error of
+    /// a view or metric from a file begins with the file, the line and the column.
+    #[track_caller]
+    pub fn configure(&self, config: Config) -> Result<MetricMap, Error> {
+        check_all(&config.metrics)?;
+        let views = self.families().add_views(config.views)?;
+        self.create_checked(&config.metrics, Location::caller())
+            .inspect_err(|_| self.families().remove_views(&views))
+    }
+
+    fn create_checked(
+        &self,
+        configs: &[MetricConfig],
+        location: &'static Location<'static>,
+    ) -> Result<MetricMap, Error> {
         let mut created: Vec<AnyMetric> = Vec::new();
-        for config in &configs {
+        for config in configs {
             match create(config, self, location) {
                 Ok(metric) => created.push(metric),
                 Err((part, error)) => {
@@ -285,6 +311,22 @@ fn kind_of(config: &MetricConfig) -> Checked<Kind> {
         "summary" => Kind::Summary,
         _ => return Err((Part::Kind, Error::metric_type(&config.name))),
     })
+}
+
+/// Checks configurations before the first metric is registered.
+fn check_all(configs: &[MetricConfig]) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    for config in configs {
+        let unique = if names.insert(&config.name) {
+            Ok(())
+        } else {
+            Err((Part::Name, Error::metric_twice(&config.name)))
+        };
+        unique
+            .and_then(|()| check(config))
+            .map_err(|(part, error)| config.placed(&part, error))?;
+    }
+    Ok(())
 }
 
 /// Checks a configuration on its own, and warns of what it ignores.

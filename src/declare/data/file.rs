@@ -1,12 +1,14 @@
-//! Metrics from a file: YAML or TOML.
+//! Metrics and views from a file: YAML or TOML.
 
 use std::path::Path;
 
 use crate::document::{self, Language, Node, Value};
 use crate::error::Error;
+use crate::registry::ViewPart;
 
-use super::config::{MetricConfig, Setting};
+use super::config::{Config, MetricConfig, Setting};
 use super::create::Part;
+use super::views;
 
 /// Where a file has a metric and its parts.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,81 @@ impl Origin {
             }
         };
         Error::at(self.file.as_deref(), place, error)
+    }
+}
+
+impl Config {
+    /// Reads metrics and views from YAML text.
+    ///
+    /// ```
+    /// use tallies::{Registry, config::Config};
+    ///
+    /// let config = Config::from_yaml(
+    ///     "
+    ///     views:
+    ///       - family: queue_*
+    ///         drop: [host]
+    ///     metrics:
+    ///       - name: queue_length
+    ///         type: gauge
+    ///         labels: [queue, host]
+    ///     ",
+    /// )?;
+    /// let registry = Registry::new();
+    /// let metrics = registry.configure(config)?;
+    /// for host in ["a", "b"] {
+    ///     metrics.with("queue_length", &[("queue", "mail"), ("host", host)])?.set(4.0)?;
+    /// }
+    /// assert_eq!(registry.snapshot().get("queue_length", &[("queue", "mail")]), Some(8.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The keys of a metric are those of [`MetricConfig::from_yaml`], and the keys of a view are those
+    /// that [`View`](crate::View) lists. Both lists may be absent.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not YAML, a key that does not exist, and a value of the wrong kind. The message
+    /// has the line and the column. [`Registry::configure`](crate::Registry::configure) checks the
+    /// rest, with the line and the column, too.
+    pub fn from_yaml(text: &str) -> Result<Self, Error> {
+        parse(text, Language::Yaml, None)
+    }
+
+    /// Reads metrics and views from TOML text.
+    ///
+    /// ```
+    /// use tallies::config::Config;
+    ///
+    /// let config = Config::from_toml("[[views]]\nfamily = \"debug_*\"\noff = true")?;
+    /// assert_eq!((config.views.len(), config.metrics.len()), (1, 0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`from_yaml`](Self::from_yaml).
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        parse(text, Language::Toml, None)
+    }
+
+    /// Reads metrics and views from a file: TOML if its name ends in `.toml`, else YAML.
+    ///
+    /// ```no_run
+    /// use tallies::{Registry, config::Config};
+    ///
+    /// let metrics = Registry::new().configure(Config::from_file("metrics.yml")?)?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is larger than 4 MiB, and the errors of
+    /// [`from_yaml`](Self::from_yaml). The message has the path.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let text = document::read(path)?;
+        parse(&text, Language::of(path), Some(&path.display().to_string()))
     }
 }
 
@@ -59,7 +136,8 @@ impl MetricConfig {
     /// ```
     ///
     /// A metric has the keys `name`, `type`, and if needed `description`, `labels` and `config`. The
-    /// list may also be a map from each name to the other keys.
+    /// list may also be a map from each name to the other keys. Text with views is an error:
+    /// [`Config::from_yaml`] reads both.
     ///
     /// # Errors
     ///
@@ -67,7 +145,7 @@ impl MetricConfig {
     /// has the line and the column. [`Registry::create_metrics`](crate::Registry::create_metrics)
     /// checks the rest, with the line and the column, too.
     pub fn from_yaml(text: &str) -> Result<Vec<Self>, Error> {
-        parse(text, Language::Yaml, None)
+        Config::from_yaml(text)?.only_metrics()
     }
 
     /// Reads metrics from TOML text.
@@ -94,7 +172,7 @@ impl MetricConfig {
     ///
     /// The same as for [`from_yaml`](Self::from_yaml).
     pub fn from_toml(text: &str) -> Result<Vec<Self>, Error> {
-        parse(text, Language::Toml, None)
+        Config::from_toml(text)?.only_metrics()
     }
 
     /// Reads metrics from a file: TOML if its name ends in `.toml`, else YAML.
@@ -110,34 +188,44 @@ impl MetricConfig {
     /// A file that cannot be read or is larger than 4 MiB, and the errors of
     /// [`from_yaml`](Self::from_yaml). The message has the path.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
-        let path = path.as_ref();
-        let text = document::read(path)?;
-        parse(&text, Language::of(path), Some(&path.display().to_string()))
+        Config::from_file(path)?.only_metrics()
     }
 }
 
-fn parse(text: &str, language: Language, file: Option<&str>) -> Result<Vec<MetricConfig>, Error> {
-    let tree = document::parse(text, language, file)?;
-    let mut metrics = Vec::new();
-    for (key, value) in tree.map(file, "the file")? {
-        if key.text != "metrics" {
-            return Err(key.unknown(file, &["metrics"]));
-        }
-        match &value.value {
-            Value::List(list) => {
-                for node in list {
-                    metrics.push(metric(node, None, file)?);
-                }
-            }
-            Value::Map(map) => {
-                for (name, node) in map {
-                    metrics.push(metric(node, Some(name), file)?);
-                }
-            }
-            _ => return Err(value.wrong(file, "metrics", "a list of metrics")),
+impl Config {
+    fn only_metrics(self) -> Result<Vec<MetricConfig>, Error> {
+        match self.views.first() {
+            None => Ok(self.metrics),
+            Some(view) => Err(view.placed(
+                ViewPart::Family,
+                Error::document("there are views here, which `Config` reads, not `MetricConfig`"),
+            )),
         }
     }
-    Ok(metrics)
+}
+
+fn parse(text: &str, language: Language, file: Option<&str>) -> Result<Config, Error> {
+    let tree = document::parse(text, language, file)?;
+    let mut config = Config::default();
+    for (key, value) in tree.map(file, "the file")? {
+        match &*key.text {
+            "metrics" => config.metrics = metrics(value, file)?,
+            "views" => config.views = views::views(value, file)?,
+            _ => return Err(key.unknown(file, &["metrics", "views"])),
+        }
+    }
+    Ok(config)
+}
+
+fn metrics(node: &Node, file: Option<&str>) -> Result<Vec<MetricConfig>, Error> {
+    match &node.value {
+        Value::List(list) => list.iter().map(|node| metric(node, None, file)).collect(),
+        Value::Map(map) => map
+            .iter()
+            .map(|(name, node)| metric(node, Some(name), file))
+            .collect(),
+        _ => Err(node.wrong(file, "metrics", "a list of metrics")),
+    }
 }
 
 /// Reads one metric. `key` is its name if the file has a map of metrics.

@@ -1,12 +1,13 @@
 //! The metrics that a registry creates from data, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::declare::{Counter, Gauge, Histogram, Series, Summary};
 use crate::error::Error;
-use crate::family::desc::{Desc, in_order};
+use crate::family::desc::{DEFAULT_LIMIT, Desc, in_order};
 use crate::family::label::{AnyLabels, DynLabels};
+use crate::family::view::View;
 
 use super::states::Table;
 
@@ -39,7 +40,7 @@ struct Named {
 pub(super) enum Inner {
     /// A counter with labels. The lock is held while a total is set, so that two threads do not
     /// both add the difference.
-    Counter(Counter<DynLabels, f64>, Mutex<()>),
+    Counter(Counter<DynLabels, f64>, Mutex<Totals>),
     /// A counter without labels. Its family takes any labels, because the series of such a family
     /// can be removed, and this one is when its total goes back.
     Total(Counter<AnyLabels, f64>, Mutex<()>),
@@ -49,6 +50,10 @@ pub(super) enum Inner {
     Enum(Arc<Table>),
     Info(Arc<Table>),
 }
+
+/// The last total that was set for each label set. Only for a counter whose label sets share series
+/// because of a view: the value of a series does not tell the total of one label set.
+pub(super) type Totals = HashMap<Vec<String>, f64>;
 
 impl AnyMetric {
     pub(super) fn new(name: &str, inner: Inner) -> Self {
@@ -74,7 +79,8 @@ impl AnyMetric {
     }
 
     /// Returns the name of the family, without the registry's prefix. It differs from
-    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info.
+    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info, and if
+    /// a [view](crate::View) renames it.
     #[must_use]
     pub fn family_name(&self) -> &str {
         &self.desc().name
@@ -99,10 +105,23 @@ impl AnyMetric {
         }
     }
 
-    /// Returns the label names, sorted.
+    /// Returns the label names of the configuration, sorted. A [view](crate::View) does not change
+    /// them.
     #[must_use]
     pub fn labels(&self) -> &[&'static str] {
-        self.desc().labels.fixed()
+        self.desc().declared_labels().fixed()
+    }
+
+    /// Returns the view if label sets share series because of it.
+    fn sharing_view(&self) -> Option<&View> {
+        self.desc().changing_view()
+    }
+
+    fn forget_total(&self, values: &[&str]) {
+        if let (Inner::Counter(_, totals), Some(_)) = (&self.0.inner, self.sharing_view()) {
+            let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.retain(|own, _| own.iter().ne(values));
+        }
     }
 
     /// Returns the series of these labels, in any order. An update through it makes the series if
@@ -110,7 +129,7 @@ impl AnyMetric {
     ///
     /// # Errors
     ///
-    /// Names that are not exactly those of the metric.
+    /// Names that are not exactly [those](Self::labels) of the metric.
     pub fn with(&self, labels: &[(&str, &str)]) -> Result<AnySeries<'_>, Error> {
         let values = in_order(self.desc(), labels)?;
         Ok(AnySeries {
@@ -121,13 +140,19 @@ impl AnyMetric {
 
     /// Removes the series of these labels and drops its value. Returns `false` if there is none.
     ///
-    /// A gauge, histogram or summary without labels has one series for ever, and stays.
+    /// A gauge, histogram or summary without labels has one series for ever, and stays. So does a
+    /// series in which other labels count, too, because of a [view](crate::View).
     ///
     /// # Errors
     ///
     /// The same as for [`with`](Self::with).
     pub fn remove(&self, labels: &[(&str, &str)]) -> Result<bool, Error> {
         let values = in_order(self.desc(), labels)?;
+        self.forget_total(&values);
+        let is_total = matches!(self.0.inner, Inner::Total(..));
+        if !is_total && self.sharing_view().is_some_and(|view| view.shares(&values)) {
+            return Ok(false);
+        }
         Ok(match &self.0.inner {
             Inner::Counter(metric, _) => metric.remove(&values),
             Inner::Total(metric, _) => metric.remove(&[]),
@@ -154,9 +179,27 @@ impl AnyMetric {
     /// assert_eq!(free.retain(|values| values == ["sda"]), 1);
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// A series in which several label sets count because of a [view](crate::View) stays, and `keep`
+    /// is not called for it.
     pub fn retain(&self, mut keep: impl FnMut(&[&str]) -> bool) -> usize {
         let names = self.labels();
+        if let (Inner::Counter(_, totals), Some(_)) = (&self.0.inner, self.sharing_view()) {
+            let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.retain(|own, _| keep(&own.iter().map(String::as_str).collect::<Vec<_>>()));
+        }
+        let view = self.sharing_view();
+        if view.is_some_and(|view| view.off || !view.dropped.is_empty()) {
+            return 0;
+        }
         let mut keeps = |pairs: &[(&str, std::borrow::Cow<'_, str>)]| {
+            let is_beyond = |view: &View| {
+                let mut pairs = pairs.iter();
+                pairs.any(|(name, value)| view.is_beyond_cap(name, value))
+            };
+            if view.is_some_and(is_beyond) {
+                return true;
+            }
             let value = |name: &&str| {
                 let pair = pairs.iter().find(|(own, _)| own == name);
                 pair.map_or("", |(_, value)| &**value)
@@ -180,7 +223,13 @@ impl AnyMetric {
     /// Removes all series and drops their values, as [`remove`](Self::remove) does.
     pub fn clear(&self) {
         match &self.0.inner {
-            Inner::Counter(metric, _) => metric.clear(),
+            Inner::Counter(metric, totals) => {
+                totals
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clear();
+                metric.clear();
+            }
             Inner::Total(metric, _) => metric.clear(),
             Inner::Gauge(metric) => metric.clear(),
             Inner::Histogram(metric) => metric.clear(),
@@ -267,20 +316,43 @@ impl AnySeries<'_> {
     /// ```
     ///
     /// A total is set by adding the difference, which takes a pass over all threads. It can so
-    /// differ from the given one in the last digit, if it is not a whole number.
+    /// differ from the given one in the last digit, if it is not a whole number. A total that is
+    /// less than the one before only by such a digit changes nothing.
+    ///
+    /// If label sets share a series because of a [view](crate::View), the series has the sum of their
+    /// increases. It does not start again with one of them. The totals of at most
+    /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT) label sets are remembered, until [`AnyMetric::retain`] leaves one out.
     ///
     /// # Errors
     ///
-    /// A metric that is neither a counter nor a gauge, and a negative or infinite total.
+    /// A metric that is neither a counter nor a gauge, a negative or infinite total, and a label set
+    /// whose total cannot be remembered.
     pub fn set(&self, value: f64) -> Result<(), Error> {
         match &self.metric.0.inner {
             Inner::Gauge(metric) => {
                 metric.with(&self.texts()).set(value);
                 Ok(())
             }
-            Inner::Counter(metric, lock) => {
-                let _lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            Inner::Counter(metric, totals) => {
+                let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
                 let texts = self.texts();
+                if let Some(view) = self.metric.sharing_view() {
+                    if view.off {
+                        return Ok(());
+                    }
+                    // The series goes on: others count in it.
+                    let last = totals.get(&self.values).copied();
+                    if last.is_none() && totals.len() >= DEFAULT_LIMIT {
+                        let name = self.metric.family_name();
+                        return Err(Error::overflow(name, DEFAULT_LIMIT));
+                    }
+                    let last = last.unwrap_or(0.0);
+                    let restarted = (0.0..last).contains(&value);
+                    let more = if restarted { value } else { value - last };
+                    metric.with(&texts).try_add(more)?;
+                    totals.insert(self.values.clone(), value);
+                    return Ok(());
+                }
                 let remove = || _ = metric.remove(&texts);
                 set_total(|| metric.with(&texts), remove, value)
             }
@@ -343,6 +415,10 @@ impl AnySeries<'_> {
     }
 }
 
+/// The part of a total by which the sum of its differences may exceed it. It is some hundred times
+/// what rounding does to the sum of a few threads' cells.
+const ROUNDING: f64 = 1e-13;
+
 /// Adds what is missing to a total, or begins again if there is too much.
 fn set_total<'a>(
     series: impl Fn() -> Series<'a, Counter<(), f64>>,
@@ -350,6 +426,11 @@ fn set_total<'a>(
     total: f64,
 ) -> Result<(), Error> {
     let counted = series().get();
+    // Rounding may have left the sum just above the total that was set. That is no restart of the
+    // other program, and Prometheus would count the whole total again.
+    if total < counted && counted - total <= counted * ROUNDING {
+        return Ok(());
+    }
     if total < counted && total >= 0.0 {
         remove();
         return series().try_add(total);

@@ -1,5 +1,5 @@
-//! Metrics that are described by data: a list of [`MetricConfig`] in code or from a file, and the
-//! metrics by name that a registry creates from it.
+//! Metrics that are described by data: a list of [`MetricConfig`] in code or from a file, which may
+//! have views, too, and the metrics by name that a registry creates from it.
 
 mod config;
 mod create;
@@ -7,6 +7,8 @@ mod create;
 mod file;
 mod metric;
 mod states;
+#[cfg(feature = "config-files")]
+mod views;
 
-pub use config::{MetricConfig, Setting};
+pub use config::{Config, MetricConfig, Setting};
 pub use metric::{AnyMetric, AnySeries, MetricMap};

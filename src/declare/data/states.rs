@@ -1,6 +1,7 @@
 //! Enums and infos whose states, labels and pairs are known only at run time. They change rarely, so
 //! their series are in a table behind a lock.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,18 +46,20 @@ impl Table {
         states: Box<[Box<str>]>,
         registry: &Registry,
     ) -> Result<Arc<Self>, Error> {
+        // Label sets that become equal are one row, which the last update decides.
+        let desc = registry.families().viewed(desc, true);
         desc.check()?;
         let is_enum = desc.kind == Kind::StateSet;
         if is_enum {
             let name = &*desc.name;
             check_label(name.as_bytes(), Kind::StateSet)
                 .map_err(|_| Error::name(name, NameRule::StateSet))?;
-            if desc.labels.fixed().contains(&name) {
+            if desc.declared_labels().fixed().contains(&name) {
                 return Err(Error::label_name(name, name, NameRule::States));
             }
         }
         let mut rows = Rows::default();
-        if is_enum && desc.labels.fixed().is_empty() {
+        if is_enum && desc.declared_labels().fixed().is_empty() {
             rows.by_labels.insert(Vec::new(), Row::State(0));
         }
         let table = Arc::new(Self {
@@ -93,7 +96,7 @@ impl Table {
         for (name, value) in pairs {
             let wrong = |rule| Error::label_name(&self.desc.name, name, rule);
             self.desc.check_label(name).map_err(wrong)?;
-            let names = self.desc.labels.fixed();
+            let names = self.desc.declared_labels().fixed();
             if names.contains(name) || row.iter().any(|(other, _)| other == name) {
                 return Err(wrong(NameRule::Twice));
             }
@@ -102,8 +105,22 @@ impl Table {
         self.put(values, Row::Pairs(row))
     }
 
+    /// Returns the label values of the row in which a label set of the declaration counts. `makes`:
+    /// the caller makes the row.
+    fn reduced<'a>(&self, values: &'a [String], makes: bool) -> Cow<'a, [String]> {
+        let Some(view) = self.desc.changing_view() else {
+            return Cow::Borrowed(values);
+        };
+        let texts: Vec<_> = values.iter().map(String::as_str).collect();
+        match view.reduce(&texts, makes) {
+            Some(reduced) => reduced.texts.into_iter().map(str::to_owned).collect(),
+            None => Cow::Borrowed(values),
+        }
+    }
+
     fn put(&self, values: &[String], row: Row) -> Result<(), Error> {
         let mut rows = self.lock();
+        let values = &*self.reduced(values, true);
         let changed = match (rows.by_labels.get(values), &row) {
             (Some(Row::Pairs(old)), Row::Pairs(new)) => old != new,
             (Some(_), _) => false,
@@ -122,7 +139,9 @@ impl Table {
     pub(super) fn remove(&self, values: &[String]) -> bool {
         let mut rows = self.lock();
         rows.texts = None;
-        rows.by_labels.remove(values).is_some()
+        rows.by_labels
+            .remove(&*self.reduced(values, false))
+            .is_some()
     }
 
     pub(super) fn retain(&self, mut keep: impl FnMut(&[String]) -> bool) -> usize {
@@ -134,7 +153,11 @@ impl Table {
     }
 
     pub(super) fn clear(&self) {
-        *self.lock() = Rows::default();
+        let mut rows = self.lock();
+        *rows = Rows::default();
+        if let Some(view) = self.desc.changing_view() {
+            view.clear();
+        }
     }
 
     /// Returns the label texts of all series. The label of the states has the name of the family,

@@ -276,6 +276,11 @@ impl Reader<'_> {
             }
             _ => {}
         }
+        if auth == ClientAuth::None && tls.has_names() {
+            let what = "`client_allowed_sans` needs a `client_auth_type`, such as \
+                        `RequireAndVerifyClientCert`";
+            return Err(self.error(node, what));
+        }
         if tls.min > tls.max {
             return Err(self.error(node, "`min_version` is above `max_version`"));
         }

@@ -6,7 +6,7 @@ mod tls;
 mod users;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +31,8 @@ pub(super) struct Web {
     current: Mutex<Arc<Loaded>>,
     /// The stamp of the files at the last check, good or bad. Locked by checks.
     stamp: tokio::sync::Mutex<Stamp>,
-    metrics: Option<Metrics>,
+    /// Set once, before the service begins, unless the exporter has no metrics about itself.
+    metrics: OnceLock<Metrics>,
 }
 
 /// A web configuration that is in use, or was.
@@ -42,8 +43,6 @@ struct Loaded {
     users: Users,
     headers: Vec<(HeaderName, HeaderValue)>,
     rate: Option<Rate>,
-    /// All files that the configuration is read from.
-    files: Vec<PathBuf>,
 }
 
 /// A bucket of tokens: `burst` requests at once, and one more after each `interval`.
@@ -87,19 +86,25 @@ impl Metrics {
 }
 
 impl Web {
-    /// Reads the configuration. Registers its metrics in `registry`, if given.
-    pub(super) fn load(path: &Path, registry: Option<&Registry>) -> Result<Self, Error> {
-        let loaded = Loaded::read(path, 0)?;
-        let metrics = registry.map(Metrics::register).transpose()?;
-        if let Some(metrics) = &metrics {
-            metrics.record(true);
-        }
+    /// Reads the configuration.
+    pub(super) fn load(path: &Path) -> Result<Self, Error> {
+        let (stamp, loaded) = Loaded::read(path, 0);
+        let loaded = loaded?;
         Ok(Self {
             path: path.to_owned(),
-            stamp: tokio::sync::Mutex::new(stamp(&loaded.files)),
+            stamp: tokio::sync::Mutex::new(stamp),
             current: Mutex::new(Arc::new(loaded)),
-            metrics,
+            metrics: OnceLock::new(),
         })
+    }
+
+    /// Registers the metrics about the configuration.
+    pub(super) fn register(&self, registry: &Registry) -> Result<(), Error> {
+        let metrics = Metrics::register(registry)?;
+        metrics.record(true);
+        // Called once.
+        let _ = self.metrics.set(metrics);
+        Ok(())
     }
 
     fn current(&self) -> Arc<Loaded> {
@@ -151,11 +156,12 @@ impl Web {
         let current = self.current();
         let (path, old) = (self.path.clone(), last.clone());
         let check = move || {
-            let stamp = stamp(&current.files);
-            if stamp == old && !anyway {
+            let files: Vec<_> = old.iter().map(|(path, _)| path.clone()).collect();
+            if stamp(&files) == old && !anyway {
                 return None;
             }
-            let loaded = Loaded::read(&path, current.version + 1).and_then(|loaded| {
+            let (stamp, loaded) = Loaded::read(&path, current.version + 1);
+            let loaded = loaded.and_then(|loaded| {
                 if loaded.tls.is_some() == current.tls.is_some() {
                     Ok(loaded)
                 } else {
@@ -167,23 +173,21 @@ impl Web {
             Some((stamp, loaded))
         };
         // On another thread, because reading may hang.
-        let Ok(Some((stamp_before, loaded))) = tokio::task::spawn_blocking(check).await else {
+        let Ok(Some((stamp, loaded))) = tokio::task::spawn_blocking(check).await else {
             return;
         };
         let successful = loaded.is_ok();
+        *last = stamp;
         match loaded {
             Ok(loaded) => {
-                // The new configuration may have other files, whose state counts from now on.
-                *last = stamp(&loaded.files);
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
                 log::info!(file = self.path.display().to_string().as_str(); "web configuration");
             }
             Err(error) => {
-                *last = stamp_before;
                 log::error!("the web configuration stays as it was: {error}");
             }
         }
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = self.metrics.get() {
             metrics.record(successful);
         }
     }
@@ -206,28 +210,28 @@ impl TlsSource for WebTls {
 }
 
 impl Loaded {
-    fn read(path: &Path, version: u64) -> Result<Self, Error> {
-        let settings = Settings::read(path)?;
-        let mut files = vec![path.to_owned()];
-        let tls = match &settings.tls {
-            None => None,
-            Some(tls) => {
-                files.extend(tls.files().map(Path::to_owned));
-                Some(tls.config()?)
+    /// Reads a configuration. The stamp is of all files that it names, even if it cannot be used.
+    fn read(path: &Path, version: u64) -> (Stamp, Result<Self, Error>) {
+        // Each stamp is taken before its file is read, so a change in between is seen later.
+        let mut files = stamp(&[path.to_owned()]);
+        let loaded = Settings::read(path).and_then(|settings| {
+            if let Some(tls) = &settings.tls {
+                let named: Vec<_> = tls.files().map(Path::to_owned).collect();
+                files.extend(stamp(&named));
             }
-        };
-        Ok(Self {
-            version,
-            tls,
-            users: Users::new(settings.users),
-            headers: settings.headers,
-            rate: settings.rate.map(|(interval, burst)| Rate {
-                interval,
-                burst,
-                tokens: Mutex::new((burst, Instant::now())),
-            }),
-            files,
-        })
+            Ok(Self {
+                version,
+                tls: settings.tls.as_ref().map(|tls| tls.config()).transpose()?,
+                users: Users::new(settings.users),
+                headers: settings.headers,
+                rate: settings.rate.map(|(interval, burst)| Rate {
+                    interval,
+                    burst,
+                    tokens: Mutex::new((burst, Instant::now())),
+                }),
+            })
+        });
+        (files, loaded)
     }
 }
 

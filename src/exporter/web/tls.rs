@@ -127,6 +127,11 @@ impl TlsSettings {
         Ok(())
     }
 
+    /// Returns whether client certificates need one of some names.
+    pub(super) fn has_names(&self) -> bool {
+        !self.sans.is_empty()
+    }
+
     /// Admits a cipher suite of TLS 1.2, by its name in Go. Those of TLS 1.3 are always admitted, as
     /// they are in Go.
     pub(super) fn allow_suite(&mut self, name: &str) -> Result<(), ()> {

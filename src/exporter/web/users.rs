@@ -1,14 +1,13 @@
 //! Passwords as bcrypt hashes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use ring::hmac;
-use tokio::sync::Mutex;
 
 /// The most results that are remembered. More are not needed by anyone who knows a password.
 const REMEMBERED: usize = 100;
@@ -24,16 +23,19 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 /// The users that may read the pages. If there are none, everyone may.
 pub(super) struct Users {
     hashes: Arc<HashMap<String, String>>,
-    /// Results of checks by the name of user and password. The lock is held while a hash is computed,
-    /// so that wrong passwords keep only one processor busy.
-    known: Mutex<HashMap<[u8; 32], bool>>,
+    /// Results of checks by the name of user and password. Read and written by requests.
+    known: Arc<Mutex<HashMap<[u8; 32], bool>>>,
+    /// Held while a hash is computed, even if the client has gone, so that wrong passwords keep only
+    /// one processor busy. Requests whose result is known do not wait for it.
+    computing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Users {
     pub(super) fn new(hashes: HashMap<String, String>) -> Self {
         Self {
             hashes: Arc::new(hashes),
-            known: Mutex::default(),
+            known: Arc::default(),
+            computing: Arc::default(),
         }
     }
 
@@ -50,29 +52,39 @@ impl Users {
         context.update(&password);
         let mut name = [0; 32];
         name.copy_from_slice(context.sign().as_ref());
-        let mut known = self.known.lock().await;
-        if let Some(admitted) = known.get(&name) {
+        if let Some(admitted) = lock(&self.known).get(&name) {
             return *admitted;
         }
-        let hashes = Arc::clone(&self.hashes);
+        let turn = Arc::clone(&self.computing).lock_owned().await;
+        let (hashes, known) = (Arc::clone(&self.hashes), Arc::clone(&self.known));
         let check = move || {
+            let _turn = turn;
+            // Another request may have had the same password.
+            if let Some(admitted) = lock(&known).get(&name) {
+                return *admitted;
+            }
             let hash = hashes.get(&user);
             // A user that does not exist takes as long as one that does.
             let Some(compared) = hash.or_else(|| hashes.values().next()) else {
                 return false;
             };
-            bcrypt::verify(&password, compared).unwrap_or(false) && hash.is_some()
+            let admitted = bcrypt::verify(&password, compared).unwrap_or(false) && hash.is_some();
+            let mut known = lock(&known);
+            if known.len() >= REMEMBERED {
+                // Guesses must not evict the passwords that are right.
+                known.retain(|_, admitted| *admitted);
+            }
+            if known.len() < REMEMBERED {
+                known.insert(name, admitted);
+            }
+            admitted
         };
-        let admitted = tokio::task::spawn_blocking(check).await.unwrap_or(false);
-        if known.len() >= REMEMBERED {
-            // Guesses must not evict the passwords that are right.
-            known.retain(|_, admitted| *admitted);
-        }
-        if known.len() < REMEMBERED {
-            known.insert(name, admitted);
-        }
-        admitted
+        tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the user and the password of a request.
@@ -86,4 +98,39 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let colon = both.iter().position(|byte| *byte == b':')?;
     let user = String::from_utf8(both[..colon].to_vec()).ok()?;
     Some((user, both[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_password_that_is_known_does_not_wait_for_guesses() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let hash = bcrypt::hash("right", 4).unwrap();
+        let users = Users::new([("ann".to_owned(), hash)].into());
+        let headers = |both: &str| {
+            let value = format!("Basic {}", STANDARD.encode(both));
+            HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+        };
+        assert!(runtime.block_on(users.admit(&headers("ann:right"))));
+        assert!(!runtime.block_on(users.admit(&headers("ann:wrong"))));
+        let _guessing = users.computing.try_lock().unwrap();
+        let poll = |headers: &HeaderMap| {
+            let mut context = Context::from_waker(Waker::noop());
+            std::pin::pin!(users.admit(headers)).poll(&mut context)
+        };
+        assert_eq!(poll(&headers("ann:right")), Poll::Ready(true));
+        assert_eq!(poll(&headers("ann:wrong")), Poll::Ready(false));
+        assert_eq!(
+            poll(&headers("ann:another")),
+            Poll::Pending,
+            "its turn comes"
+        );
+    }
 }

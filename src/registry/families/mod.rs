@@ -27,7 +27,7 @@ use entry::Entry;
 pub(crate) use entry::meta;
 use names::{Inner, Reserved};
 
-use super::view::{View, Views};
+use super::view::{Part, View, Views};
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
@@ -127,22 +127,28 @@ impl Families {
         Ok(family)
     }
 
-    /// Adds a view, before the families that it changes.
-    pub(crate) fn add_view(&self, view: View) -> Result<(), Error> {
-        view.check()?;
+    /// Adds views, before the families that they change. If one of them is an error, none is added.
+    pub(crate) fn add_views(&self, views: Vec<View>) -> Result<Vec<Arc<View>>, Error> {
+        views.iter().try_for_each(View::check)?;
         let mut inner = self.lock();
-        let mut entries = inner.entries.values().map(|entry| entry.desc());
-        if let Some(desc) = entries.find(|desc| view.matches(desc.declared_name())) {
-            let (pattern, name) = (view.pattern(), desc.declared_name());
-            return Err(Error::view_too_late(pattern, name, desc.location));
+        for view in &views {
+            let mut entries = inner.entries.values().map(|entry| entry.desc());
+            if let Some(desc) = entries.find(|desc| view.matches(desc.declared_name())) {
+                let (pattern, name) = (view.pattern(), desc.declared_name());
+                let late = Error::view_too_late(pattern, name, desc.location);
+                return Err(view.placed(Part::Family, late));
+            }
         }
-        inner.views = inner
-            .views
-            .iter()
-            .cloned()
-            .chain([Arc::new(view)])
-            .collect();
-        Ok(())
+        let added: Vec<_> = views.into_iter().map(Arc::new).collect();
+        inner.views = inner.views.iter().chain(&added).cloned().collect();
+        Ok(added)
+    }
+
+    /// Removes views again, before families that they would change.
+    pub(crate) fn remove_views(&self, views: &[Arc<View>]) {
+        let mut inner = self.lock();
+        let stays = |view: &&Arc<View>| !views.iter().any(|other| Arc::ptr_eq(view, other));
+        inner.views = inner.views.iter().filter(stays).cloned().collect();
     }
 
     /// Returns the views, in the order in which they were added.

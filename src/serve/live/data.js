@@ -3,6 +3,9 @@
 // The longest time range in milliseconds, and so the age at which points are forgotten.
 export const KEPT = 3600e3;
 
+// The same for the quantiles of rows that are not selected: there may be a thousand.
+const KEPT_IN_ROWS = 300e3;
+
 // A pause between two points of more than this is a gap in the curve.
 export let GAP = 3500;
 
@@ -22,7 +25,7 @@ export class Track {
   t = [];
   v = [];
 
-  push(t, v) {
+  push(t, v, kept = KEPT) {
     const last = this.t[this.t.length - 1];
     // The first point of another stream may be the last one of the stream before. One that is older
     // comes after the clock of the service was set back.
@@ -30,8 +33,8 @@ export class Track {
     if (t < last) this.t.length = this.v.length = 0;
     this.t.push(t);
     this.v.push(v);
-    if (this.t.length > 64 && this.t[0] < t - KEPT * 1.2) {
-      const from = this.from(t - KEPT);
+    if (this.t.length > 64 && this.t[0] < t - kept * 1.2) {
+      const from = this.from(t - kept);
       this.t.splice(0, from);
       this.v.splice(0, from);
     }
@@ -87,12 +90,12 @@ class Curves {
     this.main.push(t, gauge ? num(value) : seconds ? num(increase) / seconds : NaN);
   }
 
-  detail(t, total) {
+  detail(t, total, kept) {
     this.last = total;
     if (total.heat) this.heat.push(t, total.heat.map(num));
     for (const [phi, ...rest] of total.quantiles ?? []) {
       if (!this.quantiles.has(phi)) this.quantiles.set(phi, new Track());
-      this.quantiles.get(phi).push(t, rest.map(num));
+      this.quantiles.get(phi).push(t, rest.map(num), kept);
     }
   }
 }
@@ -142,7 +145,7 @@ export class Family {
       known.last = row;
       known.gone = 0;
       known.curves.push(t, seconds, row.value, this.grows ? (row.increase ?? null) : undefined);
-      known.curves.detail(t, row);
+      known.curves.detail(t, row, row.id === series ? KEPT : KEPT_IN_ROWS);
       now.add(known);
     }
     if (total) this.get(key, series).detail(t, total);

@@ -27,6 +27,7 @@ use super::answer::{Answer, content, head, plain};
 use super::body::Body;
 
 use choice::Choice;
+pub(super) use moment::Before;
 use moment::Hub;
 pub(super) use stream::Stream;
 
@@ -34,7 +35,7 @@ pub(super) use stream::Stream;
 pub(super) const PATH: &str = "/live";
 
 /// Returns whether this is the path of the page, or may be that of a part of it.
-pub(super) fn is_part(path: &str) -> bool {
+pub(crate) fn is_part(path: &str) -> bool {
     let rest = path.strip_prefix(PATH);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -84,9 +85,14 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, age: Duration) -> Self {
+    /// `before` runs before each snapshot.
+    pub(super) fn new(
+        sources: Vec<Arc<dyn Source>>,
+        before: Option<Before>,
+        age: Duration,
+    ) -> Self {
         Self {
-            hub: Arc::new(Hub::new(sources)),
+            hub: Arc::new(Hub::new(sources, before)),
             streams: Arc::new(Semaphore::new(STREAMS)),
             age,
         }

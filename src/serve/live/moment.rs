@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use crate::snapshot::{Family, MergedView, Source, millis};
 
@@ -20,9 +21,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// snapshots of very large registries take at most a tenth of the time of one processor.
 const PAUSE: u32 = 10;
 
+/// Begins the work before a moment is taken. The moment waits for its end.
+pub(in crate::serve) type Before = Arc<dyn Fn() -> JoinHandle<()> + Send + Sync>;
+
 /// Takes the moments of some sources. All streams share one hub.
 pub(super) struct Hub {
     sources: Vec<Arc<dyn Source>>,
+    /// Runs before each moment, while no other one can be taken.
+    before: Option<Before>,
     /// The last moment, while a stream has it. The thread that takes a moment holds the lock, so at
     /// most one is being taken, and collectors that hang occupy one thread.
     last: Arc<Mutex<Weak<Moment>>>,
@@ -79,15 +85,16 @@ impl Moment {
 }
 
 impl Hub {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>) -> Self {
+    pub(super) fn new(sources: Vec<Arc<dyn Source>>, before: Option<Before>) -> Self {
         Self {
             sources,
+            before,
             last: Arc::default(),
         }
     }
 
-    /// Returns the moment after `seen`, or the last one if the stream has seen none. Waits until it
-    /// is due. Returns `None` if a snapshot panics, or if there is no runtime.
+    /// Returns the moment after `seen`, or the last one if the stream has seen none and the next one is not
+    /// due. Waits until it is due. Returns `None` if a snapshot panics, or if there is no runtime.
     pub(super) async fn after(self: Arc<Self>, seen: Option<&Arc<Moment>>) -> Option<Arc<Moment>> {
         let runtime = Handle::try_current().ok()?;
         if let Some(seen) = seen {
@@ -96,9 +103,17 @@ impl Hub {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         let before = last.upgrade();
         if let Some(before) = &before {
-            if seen.is_none_or(|seen| seen.number < before.number) {
+            let is_good = match seen {
+                Some(seen) => seen.number < before.number,
+                None => Instant::now() < before.next(),
+            };
+            if is_good {
                 return Some(Arc::clone(before));
             }
+        }
+        if let Some(work) = &self.before {
+            // Work that panics is no reason to show nothing.
+            let _ = work().await;
         }
         // The lock moves into the blocking work, which goes on if the client disconnects.
         let work = move || {
@@ -131,7 +146,11 @@ mod tests {
     fn hub() -> (Registry, Arc<AtomicUsize>, Arc<Hub>) {
         let (registry, taken) = (Registry::new(), Arc::default());
         let source = Counted(registry.clone(), Arc::clone(&taken));
-        (registry, taken, Arc::new(Hub::new(vec![Arc::new(source)])))
+        (
+            registry,
+            taken,
+            Arc::new(Hub::new(vec![Arc::new(source)], None)),
+        )
     }
 
     fn runtime() -> tokio::runtime::Runtime {

@@ -89,7 +89,7 @@ mod tests {
     fn a_stream_ends_at_its_age() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().build().unwrap().block_on(async {
-            let hub = Arc::new(Hub::new(vec![Arc::new(Registry::new())]));
+            let hub = Arc::new(Hub::new(vec![Arc::new(Registry::new())], None));
             let streams = Arc::new(Semaphore::new(2));
             let begin = |age| {
                 let permit = Arc::clone(&streams).try_acquire_owned().unwrap();

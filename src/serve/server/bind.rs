@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::serve::answer::Pages;
 use crate::serve::connection::Host;
 use crate::serve::listen::{Listener, tcp};
+#[cfg(feature = "live")]
+use crate::serve::live::Before;
 use crate::serve::report::CARDINALITY;
 use crate::serve::routes::Routes;
 use crate::serve::seats::Seats;
@@ -160,7 +162,7 @@ impl Server {
                 #[cfg(feature = "live")]
                 live: self.live.then(|| {
                     let sources = self.sources.all().to_vec();
-                    crate::serve::live::Live::new(sources, self.limits.age)
+                    crate::serve::live::Live::new(sources, self.before(), self.limits.age)
                 }),
             },
             limits: self.limits,
@@ -170,6 +172,24 @@ impl Server {
             open: Arc::default(),
         };
         Ok(BoundServer::new(listeners, host, secure))
+    }
+}
+
+#[cfg(feature = "live")]
+impl Server {
+    /// Returns what runs before each snapshot of the live page.
+    #[cfg(feature = "exporter")]
+    fn before(&self) -> Option<Before> {
+        let extension = self.extension.clone()?;
+        Some(Arc::new(move || {
+            let extension = Arc::clone(&extension);
+            tokio::spawn(async move { extension.before_moment().await })
+        }))
+    }
+
+    #[cfg(not(feature = "exporter"))]
+    fn before(&self) -> Option<Before> {
+        None
     }
 }
 

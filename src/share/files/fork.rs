@@ -21,7 +21,7 @@ use super::writer::{Own, own, set_no_file, share_again};
 struct Held {
     series: region::Series,
     // Dropped, and so unlocked, in the opposite order.
-    memory: MutexGuard<'static, region::Memory>,
+    memory: region::Locked,
     _all: MutexGuard<'static, ()>,
     living: MutexGuard<'static, living::Living>,
     families: SharedFamilies<'static>,

@@ -104,7 +104,7 @@ impl View {
             }
             let again = self.list(own)?;
             if again.generations.last() == listing.generations.last() {
-                return Ok(());
+                return self.check_own(own);
             }
         }
         // Others fold all the time. They stop while this process has the lock, which they do not
@@ -114,7 +114,7 @@ impl View {
             if let Some(_lock) = self.directory.try_lock() {
                 let listing = self.list(own)?;
                 if self.try_read(&listing)? {
-                    return Ok(());
+                    return self.check_own(own);
                 }
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -123,6 +123,16 @@ impl View {
             io::ErrorKind::TimedOut,
             "other processes change the directory all the time",
         )))
+    }
+
+    /// Returns an error if the file of this process was skipped: without its counts, totals would go back.
+    fn check_own(&self, own: Option<&str>) -> Result<(), Error> {
+        match own.and_then(|own| self.skipped.get(own)) {
+            None => Ok(()),
+            Some(refused) => Err(self.error(io::Error::other(format!(
+                "the file of this process cannot be read: {refused}"
+            )))),
+        }
     }
 
     fn error(&self, cause: io::Error) -> Error {

@@ -51,11 +51,17 @@ impl Connection {
         weight: u32,
     ) -> RedisResult<T> {
         let timeout = self.timeout * weight;
-        let result = match self.open().await? {
-            Open::Single(c) => limited(timeout, script.invoke_async(c)).await,
-            Open::Cluster(c) => limited(timeout, script.invoke_async(c)).await,
-        };
-        self.checked(result)
+        loop {
+            let was_open = self.open.is_some();
+            let result = match self.open().await? {
+                Open::Single(c) => limited(timeout, script.invoke_async(c)).await,
+                Open::Cluster(c) => limited(timeout, script.invoke_async(c)).await,
+            };
+            let result = self.checked(result);
+            if !(was_open && is_dropped(&result)) {
+                return result;
+            }
+        }
     }
 
     pub(super) async fn command<T: FromRedisValue>(
@@ -64,11 +70,17 @@ impl Connection {
         weight: u32,
     ) -> RedisResult<T> {
         let timeout = self.timeout * weight;
-        let result = match self.open().await? {
-            Open::Single(c) => limited(timeout, command.query_async(c)).await,
-            Open::Cluster(c) => limited(timeout, command.query_async(c)).await,
-        };
-        self.checked(result)
+        loop {
+            let was_open = self.open.is_some();
+            let result = match self.open().await? {
+                Open::Single(c) => limited(timeout, command.query_async(c)).await,
+                Open::Cluster(c) => limited(timeout, command.query_async(c)).await,
+            };
+            let result = self.checked(result);
+            if !(was_open && is_dropped(&result)) {
+                return result;
+            }
+        }
     }
 
     /// Runs commands in one round trip. All their keys are in one slot.
@@ -78,11 +90,17 @@ impl Connection {
         weight: u32,
     ) -> RedisResult<T> {
         let timeout = self.timeout * weight;
-        let result = match self.open().await? {
-            Open::Single(c) => limited(timeout, pipeline.query_async(c)).await,
-            Open::Cluster(c) => limited(timeout, pipeline.query_async(c)).await,
-        };
-        self.checked(result)
+        loop {
+            let was_open = self.open.is_some();
+            let result = match self.open().await? {
+                Open::Single(c) => limited(timeout, pipeline.query_async(c)).await,
+                Open::Cluster(c) => limited(timeout, pipeline.query_async(c)).await,
+            };
+            let result = self.checked(result);
+            if !(was_open && is_dropped(&result)) {
+                return result;
+            }
+        }
     }
 
     async fn open(&mut self) -> RedisResult<&mut Open> {
@@ -120,6 +138,15 @@ impl Connection {
         }
         result
     }
+}
+
+/// Returns whether the server, or something on the way, has closed the connection. A connection that
+/// was open for a while may have been closed because it was idle, so a new one is worth a try at
+/// once: nothing is applied twice.
+fn is_dropped<T>(result: &RedisResult<T>) -> bool {
+    result
+        .as_ref()
+        .is_err_and(|error| error.is_connection_dropped() && !error.is_timeout())
 }
 
 async fn limited<T>(

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use redis::Value as Reply;
 
+use crate::share::exact::{ExactSum, Sums};
+use crate::share::merge::rounded_sum;
 use crate::share::record;
 use crate::snapshot::{Family, Snapshot};
 
@@ -13,6 +15,8 @@ pub(super) struct Content {
     /// What is counted. Usually one snapshot; more if the hash has several descriptions of families
     /// with one name.
     pub(super) snapshots: Vec<Snapshot>,
+    /// The exact sums of floats in each snapshot, if the hash has them.
+    pub(super) sums: Vec<Sums>,
     /// The fields that begin with `#`.
     words: HashMap<String, String>,
     /// The fields that begin with `t`: folded writers, and the times of their folds.
@@ -41,9 +45,36 @@ pub(super) fn series_field(id: [u8; 8], text: &str) -> Vec<u8> {
     [b"s", &id[..], text.as_bytes()].concat()
 }
 
-/// Splits the field of a series into the number of its family and its label text.
+/// Returns the field of the exact sum of a series.
+pub(super) fn sum_field(id: [u8; 8], text: &str) -> Vec<u8> {
+    [b"e", &id[..], text.as_bytes()].concat()
+}
+
+/// Appends the terms of an exact sum, each as eight bytes. A sum that is one float is in the record
+/// already.
+pub(super) fn write_sum(sum: Option<&ExactSum>, out: &mut Vec<u8>) {
+    let terms: Vec<f64> = sum.into_iter().flat_map(ExactSum::terms).collect();
+    if terms.len() > 1 {
+        terms.iter().for_each(|term| out.extend(term.to_le_bytes()));
+    }
+}
+
+/// Reads the exact sum of series `i` of `family`. Ignores one that does not belong to its value, as
+/// after a fold by an older version.
+pub(super) fn read_sum(family: &Family, i: usize, bytes: &[u8]) -> Option<ExactSum> {
+    if bytes.is_empty() || bytes.len() % 8 != 0 {
+        return None;
+    }
+    let mut sum = ExactSum::default();
+    for term in bytes.chunks_exact(8) {
+        sum.add(f64::from_le_bytes(term.try_into().ok()?));
+    }
+    (sum.value() == rounded_sum(family, i)).then_some(sum)
+}
+
+/// Splits the field of a series or of its sum into the number of its family and its label text.
 pub(super) fn split_field(field: &[u8]) -> Option<([u8; 8], &str)> {
-    let (id, text) = field.strip_prefix(b"s")?.split_first_chunk::<8>()?;
+    let (id, text) = field.get(1..)?.split_first_chunk::<8>()?;
     Some((*id, std::str::from_utf8(text).ok()?))
 }
 
@@ -53,6 +84,8 @@ impl Content {
         let mut content = Self::default();
         let mut families: HashMap<[u8; 8], Family> = HashMap::new();
         let mut series: Vec<([u8; 8], &str, &[u8])> = Vec::new();
+        let mut terms: HashMap<([u8; 8], &str), &[u8]> = HashMap::new();
+        let mut sums: HashMap<[u8; 8], Vec<ExactSum>> = HashMap::new();
         for (field, value) in pairs(reply) {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             match field.first() {
@@ -69,18 +102,39 @@ impl Content {
                     Some((id, text)) => series.push((id, text, value)),
                     None => content.malformed += 1,
                 },
+                Some(b'e') => match split_field(field) {
+                    Some(series) => _ = terms.insert(series, value),
+                    None => content.malformed += 1,
+                },
                 _ => content.malformed += 1,
             }
         }
         // Redis has no order. A page has the same order each time.
         series.sort_unstable();
         for (id, text, value) in series {
-            let family = families.get_mut(&id);
-            if family.is_none_or(|family| record::read_record(family, text, value).is_err()) {
+            let Some(family) = families.get_mut(&id) else {
                 content.malformed += 1;
+                continue;
+            };
+            let i = family.len();
+            if record::read_record(family, text, value).is_err() {
+                content.malformed += 1;
+            } else if let Some(sum) = terms
+                .get(&(id, text))
+                .and_then(|terms| read_sum(family, i, terms))
+            {
+                let sums = sums.entry(id).or_default();
+                sums.resize(i, ExactSum::default());
+                sums.push(sum);
             }
         }
-        content.snapshots = snapshots(families.into_values());
+        // A description without series is left of a family that was removed. One that took its name
+        // since may have another kind.
+        let families = families
+            .into_iter()
+            .filter(|(_, family)| !family.is_empty());
+        let families = families.map(|(id, family)| (family, sums.remove(&id).unwrap_or_default()));
+        (content.snapshots, content.sums) = distribute(families);
         content
     }
 
@@ -92,23 +146,32 @@ impl Content {
 
 /// Distributes families over snapshots in which each name occurs once.
 pub(super) fn snapshots(families: impl Iterator<Item = Family>) -> Vec<Snapshot> {
-    let mut by_name: BTreeMap<String, Vec<Family>> = BTreeMap::new();
-    for family in families {
+    distribute(families.map(|family| (family, Vec::new()))).0
+}
+
+/// The same for families with the exact sums of their series.
+fn distribute(
+    families: impl Iterator<Item = (Family, Vec<ExactSum>)>,
+) -> (Vec<Snapshot>, Vec<Sums>) {
+    let mut by_name: BTreeMap<String, Vec<(Family, Vec<ExactSum>)>> = BTreeMap::new();
+    for (family, sums) in families {
         by_name
             .entry(family.name().to_owned())
             .or_default()
-            .push(family);
+            .push((family, sums));
     }
-    let mut all: Vec<Snapshot> = Vec::new();
-    for families in by_name.into_values() {
-        for (at, family) in families.into_iter().enumerate() {
+    let (mut all, mut all_sums) = (Vec::new(), Vec::new());
+    for (name, families) in by_name {
+        for (at, (family, sums)) in families.into_iter().enumerate() {
             if at == all.len() {
                 all.push(Snapshot::default());
+                all_sums.push(Sums::default());
             }
             all[at].families.push(family);
+            all_sums[at].set(&name, sums);
         }
     }
-    all
+    (all, all_sums)
 }
 
 /// Iterates over the fields and values of a hash, in RESP2 or RESP3.

@@ -4,17 +4,20 @@
 //! other writer has been folded since, and this one has not been folded. So any number of processes
 //! may fold the same writer, and one of them does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use redis::{RedisResult, Value as Reply};
 
-use crate::share::merge::{Writer, is_live_only, merge};
+use crate::share::exact::{ExactSum, Sums};
+use crate::share::merge::{Writer, has_floats, is_live_only, merge_exact};
 use crate::share::record;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch};
 use crate::snapshot::{Family, Snapshot, Values};
 
 use super::connection::Connection;
-use super::content::{Content, bytes, description_field, family_id, series_field};
+use super::content::{
+    Content, bytes, description_field, family_id, read_sum, series_field, sum_field, write_sum,
+};
 use super::scripts::{FOLD, Keys};
 use super::writer::random_name;
 
@@ -30,6 +33,9 @@ pub(super) enum Folded {
     Already,
     /// It has flushed since.
     Alive,
+    /// Not now: other writers are folded all the time, or a newer version of this crate wrote something
+    /// that this one cannot read.
+    Later,
 }
 
 /// Folds a writer. `silence` is the time in milliseconds for which it has to have been silent; `None`
@@ -45,10 +51,7 @@ pub(super) async fn fold(
             return Ok(folded);
         }
     }
-    Err(redis::RedisError::from((
-        redis::ErrorKind::Client,
-        "other writers are folded all the time",
-    )))
+    Ok(Folded::Later)
 }
 
 /// Returns `None` if something changed in between.
@@ -68,6 +71,9 @@ async fn try_fold(
     let version = bytes(version).map_or("0".into(), String::from_utf8_lossy);
     let ended = Content::read(totals);
     let seq = ended.word("#seq").unwrap_or("-1");
+    if ended.malformed > 0 {
+        return Ok(Some(Folded::Later));
+    }
 
     // Only the series that the writer has are read and written.
     let mut fields = Fields::default();
@@ -145,6 +151,9 @@ impl Fields {
             return Ok(());
         };
         let mut before = empty;
+        let mut sums_before: Vec<ExactSum> = Vec::new();
+        // A series of which the exact sum is there gets a new one, even if that is one float.
+        let mut had_sum: HashSet<String> = HashSet::new();
         let texts: Vec<String> = ended.texts.iter().map(str::to_owned).collect();
         for chunk in texts.chunks(CHUNK) {
             let mut command = redis::cmd("HMGET");
@@ -152,41 +161,64 @@ impl Fields {
             for text in chunk {
                 command.arg(series_field(id, text));
             }
+            // Sums of integers and gauges are not rounded.
+            let floats = if has_floats(ended) { chunk } else { &[] };
+            for text in floats {
+                command.arg(sum_field(id, text));
+            }
             let values: Vec<Option<Vec<u8>>> = connection.command(&command, 2).await?;
-            for (text, value) in chunk.iter().zip(values) {
-                if let Some(value) = value {
-                    // What cannot be read is replaced.
-                    let _ = record::read_record(&mut before, text, &value);
+            let (values, terms) = values.split_at(chunk.len().min(values.len()));
+            for (at, (text, value)) in chunk.iter().zip(values).enumerate() {
+                let terms = terms.get(at).and_then(Option::as_deref);
+                if terms.is_some() {
+                    had_sum.insert(text.clone());
+                }
+                let i = before.len();
+                // What cannot be read is replaced.
+                let read = value
+                    .as_ref()
+                    .is_some_and(|value| record::read_record(&mut before, text, value).is_ok());
+                if read {
+                    let sum = terms.and_then(|terms| read_sum(&before, i, terms));
+                    sums_before.push(sum.unwrap_or_default());
                 }
             }
         }
         self.all.push((description_field(id), description));
-        let mut folded = sum(before, ended);
+        let (mut folded, sums) = sum(before, sums_before, ended);
         compress(&mut folded);
         for i in 0..folded.len() {
-            let mut value = Vec::new();
+            let text = folded.texts.get(i);
+            let (mut value, mut terms) = (Vec::new(), Vec::new());
             record::write_record(&folded, i, &mut value);
-            self.all
-                .push((series_field(id, folded.texts.get(i)), value));
+            self.all.push((series_field(id, text), value));
+            write_sum(sums.of(folded.name()).get(i), &mut terms);
+            if !terms.is_empty() || had_sum.contains(text) {
+                self.all.push((sum_field(id, text), terms));
+            }
         }
         Ok(())
     }
 }
 
-/// Adds two families of one description.
-fn sum(before: Family, ended: &Family) -> Family {
+/// Adds two families of one description. The sums of floats are not rounded from fold to fold: that
+/// could lower a sum in its last bit, and Prometheus takes a lower sum for a restart.
+fn sum(before: Family, sums_before: Vec<ExactSum>, ended: &Family) -> (Family, Sums) {
     let of = |family: Family| Snapshot {
         families: vec![family],
         ..Snapshot::default()
     };
     let exemplars = later_exemplars(&before, ended);
+    let mut all_before = Sums::default();
+    all_before.set(before.name(), sums_before);
     let (before, ended) = (of(before), of(ended.clone()));
     let writer = |snapshot| Writer {
         snapshot,
         index: None,
     };
     // They have one shape, so nothing is left out.
-    let mut merged = merge(&[writer(&before), writer(&ended)], |_| {});
+    let writers = [(writer(&before), Some(&all_before)), (writer(&ended), None)];
+    let (mut merged, sums) = merge_exact(&writers, |_| {});
     let mut merged = merged.families.swap_remove(0);
     let index: HashMap<_, u32> = merged.texts.iter().zip(0..).collect();
     let mut exemplars: Vec<_> = exemplars
@@ -195,7 +227,7 @@ fn sum(before: Family, ended: &Family) -> Family {
         .collect();
     exemplars.sort_by_key(|(i, bucket, _)| (*i, *bucket));
     merged.exemplars = exemplars;
-    merged
+    (merged, sums)
 }
 
 /// Returns the exemplar of each bucket that was observed last.

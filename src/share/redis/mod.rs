@@ -24,6 +24,8 @@ mod fold;
 mod pause;
 mod reader;
 mod scripts;
+#[cfg(unix)]
+mod signals;
 mod worker;
 mod writer;
 
@@ -603,8 +605,8 @@ impl Redis {
         self.ask_blocking(command, self.inner.wait)
     }
 
-    /// Ends the sharing: sends the last changes, folds the totals of this process into those of ended
-    /// processes, and removes its gauges. Waits for what is under way, up to
+    /// Ends the sharing: sends the last changes, removes the gauges of this process, and folds its totals
+    /// into those of ended processes (if many processes end at once, others do that). Waits for what is under way, up to
     /// [`close_timeout`](RedisBuilder::close_timeout).
     ///
     /// Closing twice is fine. After that, flushes and scrapes fail.
@@ -617,7 +619,18 @@ impl Redis {
         if self.inner.commands.is_closed() {
             return Ok(());
         }
-        self.ask(Command::Close).await
+        // The limit holds even if the thread of the store waits for a collector, and no timer of
+        // whatever runtime this is polled by is needed.
+        let (sender, receiver) = oneshot::channel();
+        let store = self.clone();
+        let close = move || {
+            let _ = sender.send(store.close_blocking());
+        };
+        let spawned = std::thread::Builder::new()
+            .name("tallies-close".to_owned())
+            .spawn(close);
+        spawned.map_err(|error| Error::store("cannot close", &self.inner.store, error))?;
+        receiver.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
     /// Closes like [`close`](Self::close), and blocks until that is done.
@@ -629,16 +642,21 @@ impl Redis {
         if self.inner.commands.is_closed() {
             return Ok(());
         }
-        let wait = self.inner.wait.saturating_add(self.inner.close);
+        // The thread keeps the limit itself, and can say more about the reason.
+        let wait = self.inner.close.saturating_add(Duration::from_millis(200));
         self.ask_blocking(Command::Close, wait)
     }
 
     /// Closes the store when the program gets SIGINT or SIGTERM, and then ends the program as the
     /// signal does by default. For programs that do not handle these signals themselves.
+    ///
+    /// The program ends after [`close_timeout`](RedisBuilder::close_timeout) in any case, and if the
+    /// store is closed already, at once. Several stores close at the same time.
     #[cfg(unix)]
     pub fn close_on_signals(&self) {
-        // If the queue is full or closed, there is nothing to close.
-        let _ = self.inner.commands.try_send(Command::CloseOnSignals);
+        if !self.inner.commands.is_closed() {
+            signals::close_on_signals(&self.inner);
+        }
     }
 
     /// Asks the thread, and blocks until it answers.
@@ -707,6 +725,8 @@ impl Source for Redis {
         let wait = self.inner.wait / 4;
         match self.ask_blocking(Command::Scrape, wait) {
             Ok(view) => snapshot.clone_from(&view),
+            // The last view of the parent says nothing of a child, and its lock may be held for ever.
+            Err(error) if self.inner.process != std::process::id() => return Err(error),
             Err(error) => {
                 // The thread is late. What it has read before is still good for a while.
                 let last = self.inner.last_view.lock();

@@ -93,12 +93,10 @@ impl ShardView {
         script.key(self.keys.writers());
         let list: (u64, String, String, Vec<(String, f64)>) = connection.script(&script, 1).await?;
         let (now, version, born, list) = list;
-        self.now = now;
         let list: HashMap<_, _> = list.into_iter().collect();
         if own.is_some_and(|own| !list.contains_key(own)) {
             return Ok(Visit::OwnIsGone);
         }
-        self.writers.retain(|name, _| list.contains_key(name));
         let others: Vec<&String> = list.keys().filter(|name| Some(&***name) != own).collect();
 
         let mut changed: Vec<(&String, bool, bool)> = Vec::new();
@@ -176,7 +174,10 @@ impl ShardView {
         if after != (version.clone(), born.clone()) {
             return Ok(Visit::Folded);
         }
-        // Nothing is replaced before all of it is known to belong together.
+        // Nothing is replaced or removed before all of it is known to belong together: after a
+        // failure, the pages go on showing what was read before.
+        self.now = now;
+        self.writers.retain(|name, _| list.contains_key(name));
         for (name, totals, gauges) in loaded {
             let known = self.writers.entry(name).or_insert_with(|| KnownWriter {
                 heard: 0,

@@ -15,7 +15,8 @@
 //! | `f:<random>` | hash, expires | a fold that is being uploaded in parts |
 //!
 //! In `acc`, `w:` and `g:`, the field `d<id>` is the description of a family, and `s<id><label
-//! text>` the record of a series, both as in [`record`](crate::share::record).
+//! text>` the record of a series, both as in [`record`](crate::share::record). In `acc`, `e<id><label
+//! text>` has floats whose exact sum is that of the series, if it is not one float.
 
 use std::sync::LazyLock;
 
@@ -32,7 +33,8 @@ impl Keys {
     pub(super) fn new(namespace: &str, index: usize, shards: usize) -> Self {
         let prefix = match shards {
             1 => format!("{{tallies:{namespace}}}:"),
-            _ => format!("{{tallies:{namespace}:{index}}}:"),
+            // Not `:`, so that no other namespace has these keys.
+            _ => format!("{{tallies#{index}:{namespace}}}:"),
         };
         Self { prefix }
     }
@@ -137,6 +139,24 @@ return {'OK', seq, born, slot, now, lost}
     )
 });
 
+/// Removes the gauges of a writer that closes, and lets everybody fold it.
+///
+/// - Keys: writers, slots, w, g.
+/// - Arguments: writer.
+pub(super) static LEAVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local writers, slots, w, g = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local wid = ARGV[1]
+redis.call('DEL', g)
+local slot = redis.call('HGET', w, '#slot')
+if slot and redis.call('HGET', slots, slot) == wid then redis.call('HDEL', slots, slot) end
+if redis.call('ZSCORE', writers, wid) then redis.call('ZADD', writers, 0, wid) end
+return 'OK'
+",
+    )
+});
+
 /// Lists the writers of a shard.
 ///
 /// - Keys: acc, writers.
@@ -160,6 +180,9 @@ return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', al
 ///   a random name, the number of fields in `f` if the fold is there (0: it
 ///   is not); then fields and values for `acc`.
 /// - Returns: status.
+///
+/// `#ver` grows by a random step. After a failover that loses folds, other folds follow, and with
+/// steps of one they would lead to a number that readers know already.
 pub(super) static FOLD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -192,7 +215,7 @@ else
   set(9, ARGV)
 end
 redis.call('HSET', acc, 't' .. wid, now)
-redis.call('HINCRBY', acc, '#ver', 1)
+redis.call('HINCRBY', acc, '#ver', 1 + tonumber(string.sub(ARGV[7], 1, 6), 16))
 if not head[2] then redis.call('HSET', acc, '#born', ARGV[7]) end
 local slot = redis.call('HGET', w, '#slot')
 if slot and redis.call('HGET', slots, slot) == wid then redis.call('HDEL', slots, slot) end

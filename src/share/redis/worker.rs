@@ -9,14 +9,14 @@ use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, warn, warn_once};
-use crate::share::merge::{Writer as Merged, insert_gauge, merge};
+use crate::share::merge::{Writer as Merged, insert_gauge, merge_exact};
 use crate::snapshot::{Family, Kind, Meta, Number, Numbers, Snapshot, Text, Values};
 
 use super::admin::{self, Overview};
 use super::connection::Connection;
 use super::fold::{Folded, fold};
 use super::reader::ShardView;
-use super::scripts::{Keys, LIST};
+use super::scripts::{Keys, LEAVE, LIST};
 use super::writer::OwnWriter;
 use super::{StoreSettings, pause};
 
@@ -31,12 +31,13 @@ pub(super) enum Command {
     /// Folds all writers that have been silent for this long.
     Fold(Duration, Reply<usize>),
     Close(Reply<()>),
-    #[cfg(unix)]
-    CloseOnSignals,
 }
 
 /// The last view, and when it was read.
 pub(super) type LastView = Arc<Mutex<Option<(Arc<Snapshot>, Instant)>>>;
+
+/// The time after which folding lets flushes and scrapes pass.
+const FOLDING: Duration = Duration::from_millis(100);
 
 pub(super) struct Worker {
     /// The name of the store in messages.
@@ -77,24 +78,12 @@ impl Worker {
     pub(super) async fn run(mut self, mut commands: Receiver<Command>) {
         let mut next_flush = Instant::now();
         let mut next_fold = Instant::now() + self.fold_interval();
-        #[cfg(unix)]
-        let mut signals: Option<Signals> = None;
         loop {
-            let signal = async {
-                #[cfg(unix)]
-                match &mut signals {
-                    Some(signals) => return signals.next().await,
-                    None => std::future::pending::<()>().await,
-                }
-                #[cfg(not(unix))]
-                std::future::pending::<()>().await;
-                0
-            };
             tokio::select! {
                 command = commands.recv() => {
                     let Some(command) = command else {
                         // Nobody can ask for a result.
-                        let _ = tokio::time::timeout(self.settings.close, self.close()).await;
+                        let _ = self.close_in_time().await;
                         return;
                     };
                     // Requests that came in the meantime share one pass.
@@ -103,10 +92,6 @@ impl Worker {
                         all.push(command);
                     }
                     let mut all = Requests::sort(all);
-                    #[cfg(unix)]
-                    if all.signals && signals.is_none() {
-                        signals = Signals::new();
-                    }
                     // Before it closes: afterwards, a flush would begin a new writer.
                     self.serve(&mut all).await;
                     if !all.closes.is_empty() {
@@ -121,7 +106,11 @@ impl Worker {
                         return;
                     }
                 }
-                () = tokio::time::sleep_until(next_flush.into()) => {
+                () = tokio::time::sleep_until(self.next_beat(next_flush).into()) => {
+                    if Instant::now() < next_flush {
+                        self.beat().await;
+                        continue;
+                    }
                     let before = Instant::now();
                     // A failure is recorded in `health`, where scrapes find it.
                     let _ = self.flush(false).await;
@@ -130,21 +119,17 @@ impl Worker {
                     next_flush = self.health.not_before.unwrap_or(Instant::now() + pause);
                 }
                 () = tokio::time::sleep_until(next_fold.into()) => {
+                    let mut pause = self.fold_interval();
                     if self.health.failures == 0 {
                         let silence = self.settings.fold_after;
-                        if let Err(error) = self.fold_silent(silence).await {
-                            self.failed(error);
+                        match self.fold_silent(silence, FOLDING).await {
+                            Ok((_, true)) => {}
+                            // Flushes and scrapes have waited for long enough.
+                            Ok((_, false)) => pause = pause.min(FOLDING),
+                            Err(error) => self.failed(error),
                         }
                     }
-                    next_fold = Instant::now() + self.fold_interval();
-                }
-                signal = signal => {
-                    let _ = self.close_in_time().await;
-                    #[cfg(unix)]
-                    let _ = signal_hook::low_level::emulate_default_handler(signal);
-                    #[cfg(not(unix))]
-                    let _: i32 = signal;
-                    return;
+                    next_fold = Instant::now() + pause;
                 }
             }
         }
@@ -177,8 +162,12 @@ impl Worker {
             reply(result.map_err(|e| self.error("cannot read from", e)));
         }
         for (silence, reply) in all.folds.drain(..) {
-            let result = self.fold_silent(silence).await;
-            reply(result.map_err(|e| self.error("cannot fold in", e)));
+            let result = self.fold_silent(silence, Duration::MAX).await;
+            reply(
+                result
+                    .map(|(count, _)| count)
+                    .map_err(|e| self.error("cannot fold in", e)),
+            );
         }
     }
 
@@ -221,6 +210,28 @@ impl Worker {
         let idle = self.health.flushed.map(|flushed| flushed.elapsed());
         let refresh = self.settings.refresh_of(&self.writer.current);
         self.health.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
+    }
+
+    /// Returns the time of the next sign of life if that is before the next flush.
+    fn next_beat(&self, next_flush: Instant) -> Instant {
+        let beat = match self.health.flushed {
+            Some(flushed) if self.health.failures == 0 => {
+                flushed + self.settings.refresh_of(&self.writer.current)
+            }
+            _ => next_flush,
+        };
+        beat.min(next_flush)
+    }
+
+    /// Sends a sign of life between two flushes, so that no gauge expires in between. Takes no
+    /// snapshot: collectors run at flushes and scrapes only.
+    async fn beat(&mut self) {
+        match self.writer.beat(&mut self.connection, &self.settings).await {
+            Ok(true) => self.health.flushed = Some(Instant::now()),
+            // A flush finds out what else there is to do.
+            Ok(false) => _ = self.flush(true).await,
+            Err(error) => self.failed(error),
+        }
     }
 
     /// Sends what has changed, or at least a sign of life if `beat`.
@@ -345,6 +356,7 @@ impl Worker {
         let index = |slot: Option<u32>, shard: usize| {
             slot.map(|slot| slot.saturating_mul(count).saturating_add(shard as u32))
         };
+        let own_index = index(self.writer.slot, self.shard).unwrap_or(0);
         let mut gauges = Vec::new();
         for (at, shard) in self.shards.iter().enumerate() {
             for (name, known) in &shard.writers {
@@ -355,44 +367,58 @@ impl Worker {
                 }
             }
         }
+        // If Redis has lost `slots`, one number can have been given twice. The writer that was heard
+        // last has it, until the other one flushes and gets a new number: no page has a series twice.
+        gauges.sort_by_key(|(.., known, live)| (live.is_empty(), std::cmp::Reverse(known.heard)));
+        let claimed: HashSet<u32> = gauges.iter().filter_map(|gauge| gauge.2).collect();
+        let mut free = (0..).filter(|number| !claimed.contains(number) && *number != own_index);
+        let mut used = HashSet::from([own_index]);
+        if self.observes {
+            used.clear();
+        }
+        for (_, _, index, _, live) in &mut gauges {
+            if !live.is_empty() && !index.is_some_and(|index| used.insert(index)) {
+                *index = free.next();
+            }
+        }
         // The newest first: its buckets are shown during a rolling deployment.
         gauges.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
         let own = Merged {
             snapshot: &self.writer.current,
-            index: Some(index(self.writer.slot, self.shard).unwrap_or(0)),
+            index: Some(own_index),
         };
         let mut all = Vec::new();
         let (mut malformed, mut own_is_in) = (0, false);
         for (started, _, index, known, live) in &gauges {
             if !own_is_in && !self.observes && *started <= self.writer.started {
                 own_is_in = true;
-                all.push(own);
+                all.push((own, None));
             }
             let totals = known.totals.snapshots.iter();
-            all.extend(totals.map(|snapshot| Merged {
-                snapshot,
-                index: None,
+            all.extend(totals.map(|snapshot| {
+                let index = None;
+                (Merged { snapshot, index }, None)
             }));
-            all.extend(live.iter().map(|snapshot| Merged {
-                snapshot,
-                index: Some(index.unwrap_or(0)),
+            all.extend(live.iter().map(|snapshot| {
+                let index = Some(index.unwrap_or(0));
+                (Merged { snapshot, index }, None)
             }));
             malformed += known.totals.malformed + known.gauges.malformed;
         }
         if !own_is_in && !self.observes {
-            all.push(own);
+            all.push((own, None));
         }
         for shard in &self.shards {
-            let folded = shard.acc.snapshots.iter();
-            all.extend(folded.map(|snapshot| Merged {
-                snapshot,
-                index: None,
+            let folded = shard.acc.snapshots.iter().zip(&shard.acc.sums);
+            all.extend(folded.map(|(snapshot, sums)| {
+                let index = None;
+                (Merged { snapshot, index }, Some(sums))
             }));
             malformed += shard.acc.malformed;
         }
         let writers = gauges.len() + usize::from(!self.observes);
         let mut conflicts = HashSet::new();
-        let mut merged = merge(&all, |error| {
+        let (mut merged, _) = merge_exact(&all, |error| {
             let message = format!("{error}; the page shows one of the two");
             warn_once(&message);
             conflicts.insert(message);
@@ -443,8 +469,14 @@ impl Worker {
         );
     }
 
-    /// Folds the writers that have been silent for longer than `silence`. Returns their number.
-    async fn fold_silent(&mut self, silence: Duration) -> RedisResult<usize> {
+    /// Folds the writers that have been silent for longer than `silence`, and stops after `limit`.
+    /// Returns the number of folds, and whether that was all that can be folded now.
+    async fn fold_silent(
+        &mut self,
+        silence: Duration,
+        limit: Duration,
+    ) -> RedisResult<(usize, bool)> {
+        let begin = Instant::now();
         let silence = silence.as_millis() as u64;
         let mut count = 0;
         for shard in 0..self.shards.len() {
@@ -452,34 +484,52 @@ impl Worker {
             for name in silent(&mut self.connection, &keys, silence).await? {
                 let is_own = shard == self.shard && name == self.writer.name;
                 if !is_own {
+                    if begin.elapsed() > limit {
+                        return Ok((count, false));
+                    }
                     let folded = fold(&mut self.connection, &keys, &name, Some(silence)).await?;
                     count += usize::from(folded == Folded::Yes);
                 }
             }
         }
-        Ok(count)
+        Ok((count, true))
     }
 
     async fn close_in_time(&mut self) -> RedisResult<()> {
-        let limit = self.settings.close;
-        match tokio::time::timeout(limit, self.close()).await {
-            Ok(result) => result,
-            Err(_) => Err(RedisError::from(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("not done within {limit:?}; another process folds this one later"),
-            ))),
-        }
-    }
-
-    /// Sends the last changes and folds this process, which removes its gauges.
-    async fn close(&mut self) -> RedisResult<()> {
         if self.observes {
             return Ok(());
         }
-        self.flush(true).await?;
+        let limit = self.settings.close;
+        let begin = Instant::now();
+        match tokio::time::timeout(limit, self.leave()).await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(RedisError::from(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    format!("not done within {limit:?}; another process folds this one later"),
+                )));
+            }
+        }
+        // If many processes end at once, they get in each other's way. Nothing depends on who folds
+        // this one: another process, or the next that starts.
+        let rest = limit.saturating_sub(begin.elapsed());
         let keys = self.writer.keys.clone();
-        let folded = fold(&mut self.connection, &keys, &self.writer.name, None).await;
-        folded.map(|_| ())
+        let fold = fold(&mut self.connection, &keys, &self.writer.name, None);
+        let _ = tokio::time::timeout(rest, fold).await;
+        Ok(())
+    }
+
+    /// Sends the last changes, removes the gauges of this process, and lets everybody fold it.
+    async fn leave(&mut self) -> RedisResult<()> {
+        self.flush(true).await?;
+        let keys = &self.writer.keys;
+        let mut script = LEAVE.key(keys.writers());
+        script
+            .key(keys.slots())
+            .key(keys.totals(&self.writer.name))
+            .key(keys.gauges(&self.writer.name))
+            .arg(&self.writer.name);
+        self.connection.script::<()>(&script, 1).await
     }
 }
 
@@ -507,8 +557,6 @@ struct Requests {
     overviews: Vec<Reply<Overview>>,
     folds: Vec<(Duration, Reply<usize>)>,
     closes: Vec<Reply<()>>,
-    #[cfg(unix)]
-    signals: bool,
 }
 
 impl Requests {
@@ -521,8 +569,6 @@ impl Requests {
                 Command::Overview(reply) => all.overviews.push(reply),
                 Command::Fold(silence, reply) => all.folds.push((silence, reply)),
                 Command::Close(reply) => all.closes.push(reply),
-                #[cfg(unix)]
-                Command::CloseOnSignals => all.signals = true,
             }
         }
         all
@@ -544,39 +590,6 @@ impl Requests {
             .into_iter()
             .for_each(|(_, reply)| reply(Err(closed())));
         self.closes.into_iter().for_each(|reply| reply(Ok(())));
-    }
-}
-
-/// The signals that end a program.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Option<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let all = signal(SignalKind::interrupt()).and_then(|interrupt| {
-            let terminate = signal(SignalKind::terminate())?;
-            Ok(Self {
-                interrupt,
-                terminate,
-            })
-        });
-        if let Err(error) = &all {
-            warn(&format_args!("cannot handle signals: {error}"));
-        }
-        all.ok()
-    }
-
-    async fn next(&mut self) -> i32 {
-        use tokio::signal::unix::SignalKind;
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-        }
     }
 }
 

@@ -199,6 +199,16 @@ impl OwnWriter {
         )))
     }
 
+    /// Sends a sign of life. Returns `false` if Redis does not have what it has acknowledged.
+    pub(super) async fn beat(
+        &mut self,
+        connection: &mut Connection,
+        settings: &StoreSettings,
+    ) -> RedisResult<bool> {
+        let sent = self.send_batch(Batch::default(), connection, settings);
+        Ok(matches!(sent.await?, Sent::Done(_)))
+    }
+
     async fn send(
         &mut self,
         connection: &mut Connection,
@@ -281,11 +291,17 @@ impl OwnWriter {
             "FENCED" => return self.come_back(connection).await,
             // Nobody else writes with this name, so this is an old number after a failover.
             "STALE" => {
+                self.find_old_series(connection).await?;
                 self.forget_acks();
                 self.seq = self.seq.max(answer.have);
                 return Ok(Sent::Again);
             }
-            _ => return Ok(self.find_loss(&answer)),
+            _ => {
+                if answer.have > 0 {
+                    self.find_old_series(connection).await?;
+                }
+                return Ok(self.find_loss(&answer));
+            }
         }
         self.acked = self.seq;
         self.heard = answer.now;
@@ -356,6 +372,32 @@ impl OwnWriter {
         self.acked = 0;
         self.slot = None;
         Sent::Again
+    }
+
+    /// After a failover, or a restart from an older dump, Redis can have series that this writer has
+    /// removed since. They become known, so that the next pass removes them: the counts of a retired
+    /// one are in the overflow series, too.
+    async fn find_old_series(&mut self, connection: &mut Connection) -> RedisResult<()> {
+        for key in [self.keys.totals(&self.name), self.keys.gauges(&self.name)] {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(key);
+            let reply: Reply = connection.command(&command, 5).await?;
+            let content = Content::read(&reply);
+            for family in content.snapshots.iter().flat_map(|all| &all.families) {
+                let mut description = Vec::new();
+                record::write_description(family, &mut description);
+                let id = family_id(&description);
+                let tracked = self.families.entry(id).or_insert_with(|| TrackedFamily {
+                    description,
+                    live: is_live_only(&family.meta),
+                    ..TrackedFamily::default()
+                });
+                for text in family.texts.iter() {
+                    tracked.entry(text);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// This writer was folded while it was away. What was folded becomes its baseline, and it goes

@@ -167,7 +167,7 @@ fn a_page_outlives_its_connections() {
     let registry = Registry::new();
     let jobs = registry.counter("jobs_total", "").unwrap();
     let server = Server::new().registry(&registry).live();
-    let server = server.connection_age(Duration::from_secs(8));
+    let server = server.connection_age(Duration::from_secs(16));
     let serving = server.listen("127.0.0.1:0").unwrap();
     browse(async |browser| {
         watch(browser, &serving).await;

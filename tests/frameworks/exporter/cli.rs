@@ -54,6 +54,7 @@ fn e1_what_fails_at_the_start_ends_with_1_and_says_why() {
     for (place, why) in [
         ("configure", "cannot start: told to fail in configure"),
         ("startup", "cannot start: told to fail in startup"),
+        ("panic", "cannot start: the hook panicked"),
     ] {
         let args = HERE.iter().copied().chain(["--fails", place]);
         let output = run(command("troubled_exporter", args));
@@ -64,11 +65,21 @@ fn e1_what_fails_at_the_start_ends_with_1_and_says_why() {
 
 #[test]
 fn e1_a_signal_ends_a_start_that_hangs() {
-    let mut running = serve("troubled_exporter", &["--fails", "hang"]);
-    running.wait_for("hook: startup", 1);
-    running.signal("-TERM");
-    assert_eq!(running.end(), Some(0));
-    assert!(running.events("listening").is_empty());
+    for fails in ["hang", "block"] {
+        let mut running = serve("troubled_exporter", &["--fails", fails]);
+        running.wait_for("hook: startup", 1);
+        running.signal("-TERM");
+        assert_eq!(running.end(), Some(0), "{fails}");
+        assert!(running.events("listening").is_empty());
+    }
+}
+
+#[test]
+fn e1_a_shutdown_hook_that_panics_stops_no_other() {
+    let log = terminated(serve("troubled_exporter", &["--fails", "shutdown"]));
+    let has = |event: &str| log.iter().any(|line| line.contains(event));
+    assert!(has("shutdown: the hook panicked"), "{log:#?}");
+    assert!(has("hook: blocking shutdown"), "{log:#?}");
 }
 
 #[test]
@@ -104,6 +115,7 @@ fn e2_the_help_lists_every_option() {
         "--ssl-ca",
         "--web.config.file",
         "--web.systemd-socket",
+        "--web.enable-live",
         "--config-check",
         "--completions",
         "--version",
@@ -196,6 +208,30 @@ fn e2_completions_for_shells() {
 }
 
 #[test]
+fn e2_completions_may_go_to_a_pipe_that_closes() {
+    let mut command = command("troubled_exporter", ["--completions", "bash"]);
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    command
+        .stdout(std::os::fd::OwnedFd::from(writer))
+        .stderr(std::process::Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(said(&output.stderr), "");
+}
+
+#[test]
+fn e2_the_help_is_shown_even_if_a_variable_is_wrong() {
+    for option in ["--help", "--version"] {
+        let mut command = command("troubled_exporter", [option]);
+        command.env("TROUBLED_PROCESS_STATS", "maybe");
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(!output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
 fn e2_a_configuration_can_be_checked() {
     let dir = folder("check");
     let metrics = dir.join("metrics.yml");
@@ -265,6 +301,13 @@ fn e3_the_command_line_wins_over_environment_dotenv_and_default() {
 }
 
 #[test]
+fn e3_a_port_of_the_command_line_wins_over_addresses_of_the_environment() {
+    let mut command = command("troubled_exporter", HERE);
+    command.env("TROUBLED_WEB_LISTEN_ADDRESS", "127.0.0.2:0");
+    assert_eq!(start(command).address().ip().to_string(), "127.0.0.1");
+}
+
+#[test]
 fn e3_a_dotenv_file_in_the_directory_is_read() {
     let dir = folder("dotenv");
     std::fs::write(
@@ -308,7 +351,7 @@ fn e3_secrets_are_read_from_files_and_not_shown() {
 fn e3_a_wrong_variable_ends_with_2_and_its_name() {
     let dir = folder("wrong");
     std::fs::write(dir.join("wrong"), "TROUBLED_PORT=many\n").unwrap();
-    std::fs::write(dir.join("broken"), "this is no variable\n").unwrap();
+    std::fs::write(dir.join("broken"), "# one\nTROUBLED_TOKEN hunter2\n").unwrap();
     for (name, value, why) in [
         (
             "TROUBLED_PORT",
@@ -343,7 +386,7 @@ fn e3_a_wrong_variable_ends_with_2_and_its_name() {
         (
             "TROUBLED_DOTENV",
             dir.join("broken").display().to_string(),
-            "cannot read `",
+            "broken, line 2: the line is not of the form NAME=value",
         ),
     ] {
         let mut command = command("troubled_exporter", [] as [&str; 0]);
@@ -351,6 +394,7 @@ fn e3_a_wrong_variable_ends_with_2_and_its_name() {
         let output = run(command);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(said(&output.stderr).contains(why), "{why}: {output:?}");
+        assert!(!said(&output.stderr).contains("hunter2"), "{output:?}");
     }
 }
 
@@ -439,6 +483,18 @@ fn e7_localhost_is_both_of_its_addresses() {
         assert!(address.ip().is_loopback(), "{address}");
         assert_eq!(get(address, "/metrics", &[]).status(), 200);
     }
+}
+
+#[test]
+fn e7_an_address_that_two_hosts_have_is_bound_once() {
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port().to_string()
+    };
+    let args = ["-H", "127.0.0.1", "localhost", "127.0.0.1", "-p", &port];
+    let rest = ["-L", "info", "--log-format", "json"];
+    let mut running = start(command("troubled_exporter", args.iter().chain(rest.iter())));
+    assert_eq!(running.get("/metrics").status(), 200);
 }
 
 #[test]

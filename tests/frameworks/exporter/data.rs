@@ -205,6 +205,30 @@ fn e4_a_total_that_is_kept_elsewhere_begins_again() {
     }
 }
 
+/// The difference of two totals rounds. The sum was above the last total, so setting that again began
+/// the series again, and Prometheus counted all of it twice.
+#[test]
+fn e4_rounding_is_no_restart() {
+    for labels in [&[][..], &[("disk", "sda")]] {
+        let registry = Registry::new();
+        let names = labels.iter().map(|(name, _): &(&str, &str)| *name);
+        let metrics = registry
+            .create_metrics([one("counter").labels(names)])
+            .unwrap();
+        let set = |total| {
+            metrics.with("m1", labels).unwrap().set(total).unwrap();
+            registry.snapshot().get("m1_total", labels).unwrap()
+        };
+        let (small, total) = (0.004_236_644_311_168_547, 20.051_604_671_209_7);
+        assert!(small + (total - small) > total, "an example that rounds up");
+        set(small);
+        let first = set(total);
+        assert!((first - total).abs() < 1e-13, "{first}");
+        assert!(set(total) >= first, "the total has not changed");
+        assert_eq!(set(19.0), 19.0, "a real restart");
+    }
+}
+
 #[test]
 fn e4_series_that_are_gone_are_removed() {
     let registry = Registry::new();

@@ -2,10 +2,14 @@
 
 mod cli;
 mod data;
+#[path = "../../support/events.rs"]
+mod events;
+mod live;
 mod process;
 #[path = "../../support/mod.rs"]
 mod support;
 #[cfg(unix)]
 mod systemd;
 mod updates;
+mod views;
 mod web;

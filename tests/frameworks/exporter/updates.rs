@@ -1,6 +1,7 @@
 //! Row E5, and troubles: updates before each page, and probes.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
@@ -16,18 +17,24 @@ fn errors(reason: &str) -> String {
 }
 
 /// An exporter that obeys a file.
-struct Troubled {
+pub struct Troubled {
     running: Running,
     orders: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Troubled {
     fn start(name: &str) -> Self {
+        Self::with(name, &[])
+    }
+
+    /// Starts it with further arguments.
+    pub fn with(name: &str, args: &[&str]) -> Self {
         let orders = folder(name).join("orders");
         std::fs::write(&orders, "ok").unwrap();
         let path = orders.display().to_string();
-        let mut running = serve("troubled_exporter", &["--orders", &path]);
+        let args = [&["--orders", &path], args].concat();
+        let mut running = serve("troubled_exporter", &args);
         let address = running.address();
         Self {
             running,
@@ -36,14 +43,14 @@ impl Troubled {
         }
     }
 
-    fn order(&self, order: &str) {
+    pub fn order(&self, order: &str) {
         let new = self.orders.with_extension("new");
         std::fs::write(&new, order).unwrap();
         std::fs::rename(new, &self.orders).unwrap();
     }
 
     /// Returns the page for a scrape with this timeout in seconds.
-    fn scrape(&self, timeout: &str) -> String {
+    pub fn scrape(&self, timeout: &str) -> String {
         let header = format!("X-Prometheus-Scrape-Timeout-Seconds: {timeout}");
         let answer = get(self.address, "/metrics", &[&header]);
         assert_eq!(answer.status(), 200, "{answer:?}");
@@ -89,6 +96,19 @@ fn e5_a_handler_that_fails_or_panics_leaves_the_last_good_values() {
     assert_eq!(value(&page, &errors("timeout")), Some(0.0));
 }
 
+/// The run was never marked as ended, so there was no other one, and no page told of it.
+#[test]
+fn e5_an_error_without_a_text_is_a_panic_of_the_handler() {
+    let troubled = Troubled::start("unspeakable");
+    troubled.order("fail to say");
+    for run in 1..=2 {
+        let page = troubled.scrape("10");
+        assert_eq!(value(&page, "updates"), Some(f64::from(run)));
+        assert_eq!(value(&page, SUCCESS), Some(0.0));
+        assert_eq!(value(&page, &errors("panic")), Some(f64::from(run)));
+    }
+}
+
 #[test]
 fn e5_a_handler_that_hangs_holds_no_page() {
     for order in ["hang", "block"] {
@@ -123,8 +143,9 @@ fn e5_a_handler_that_takes_longer_than_the_timeout_is_fresh_at_the_next_scrape()
     assert_eq!(value(&page, "last_good"), Some(1.0));
     assert_eq!(value(&page, &errors("timeout")), Some(1.0));
     until("the end of the run", || {
-        // Too short for a run, so it only sees the one that is running.
-        value(&troubled.scrape("0.2"), "last_good") >= Some(2.0)
+        // Too short for a run, so it only sees the one that is running, and long enough to make the
+        // page on a busy machine.
+        value(&troubled.scrape("1"), "last_good") >= Some(2.0)
     });
 }
 
@@ -192,7 +213,7 @@ fn a_probe_has_a_registry_of_its_own() {
         assert!(!page.contains("last_good"), "{page}");
     }
     for target in ["fail", "panic"] {
-        let page = probe(&format!("target={target}"), &[]);
+        let page = probe(&format!("target={target}&token=hunter2"), &[]);
         assert_eq!(page.status(), 200);
         assert_eq!(value(page.text(), "probe_success"), Some(0.0));
     }
@@ -204,10 +225,63 @@ fn a_probe_has_a_registry_of_its_own() {
     let page = probe("target=a%20b", &["Accept: application/openmetrics-text"]);
     assert!(page.text().ends_with("# EOF\n"));
     assert_eq!(value(page.text(), "probe_length"), Some(3.0));
+    assert_eq!(running.wait_for("probe failed", 3)[0]["path"], "/probe");
+    assert!(!running.log().concat().contains("hunter2"), "a secret");
     // Its metrics are on no other page.
     assert!(
         !get(address, "/metrics", &[])
             .text()
             .contains("probe_length")
     );
+}
+
+/// With all threads of the handlers' runtime blocked, nobody received signals.
+#[test]
+fn handlers_that_block_all_threads_hold_up_no_signal() {
+    let mut running = serve("troubled_exporter", &[]);
+    let address = running.address();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let timeout = "X-Prometheus-Scrape-Timeout-Seconds: 0.5";
+                let page = get(address, "/probe?target=block", &[timeout]);
+                assert_eq!(value(page.text(), "probe_success"), Some(0.0));
+            });
+        }
+    });
+    // The thread that drives the runtime may be the last one that is blocked.
+    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
+/// The password of the configured server went to any target, and a reply with a great length ended the
+/// exporter for lack of memory.
+#[test]
+fn a_hostile_target_gets_no_password_and_does_no_harm() {
+    let mut running = serve("redis_exporter", &["--password", "hunter2"]);
+    let address = running.address();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = target.local_addr().unwrap();
+    let hostile = thread::spawn(move || {
+        let mut received = Vec::new();
+        for reply in ["$999999999999999\r\n", "$18446744073709551615\r\n"] {
+            let (mut client, _) = target.accept().unwrap();
+            let mut bytes = [0; 1000];
+            let length = client.read(&mut bytes).unwrap();
+            received.extend_from_slice(&bytes[..length]);
+            client.write_all(reply.as_bytes()).unwrap();
+        }
+        String::from_utf8(received).unwrap()
+    });
+    for _ in 0..2 {
+        let page = get(address, &format!("/probe?target={place}"), &[]);
+        assert_eq!(value(page.text(), "probe_success"), Some(0.0), "{page:?}");
+    }
+    let received = hostile.join().unwrap();
+    assert!(
+        received.contains("INFO") && !received.contains("hunter2"),
+        "{received}"
+    );
+    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
 }

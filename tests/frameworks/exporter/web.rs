@@ -177,7 +177,7 @@ fn replace(path: &Path, text: &str) {
     std::fs::rename(new, path).unwrap();
 }
 
-fn basic(both: &str) -> String {
+pub fn basic(both: &str) -> String {
     // Base64, by hand: the tests have no crate for it.
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::from("Authorization: Basic ");
@@ -198,7 +198,7 @@ fn basic(both: &str) -> String {
     text
 }
 
-fn hash(password: &str) -> String {
+pub fn hash(password: &str) -> String {
     bcrypt::hash(password, 4).unwrap()
 }
 
@@ -423,6 +423,45 @@ fn the_kinds_of_client_authentication() {
     }
 }
 
+/// The files of a configuration that cannot be used were not watched.
+#[test]
+fn a_certificate_that_appears_after_the_file_that_names_it() {
+    let dir = folder("web-later");
+    let (old, new) = (
+        Authority::new(&dir, "old.pem"),
+        Authority::new(&dir, "new.pem"),
+    );
+    old.write(&dir);
+    let config = dir.join("web.yml");
+    let text = "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n";
+    std::fs::write(&config, text).unwrap();
+    let mut running = with_config(&config);
+    let address = running.address();
+    replace(&config, &text.replace("tls.", "later."));
+    let stays = "the web configuration stays as it was: cannot use";
+    until("the change", || running.log().concat().contains(stays));
+    assert!(is_200(ask(address, &old, None, &[])));
+    let (certificate, key) = new.pair("localhost");
+    std::fs::write(dir.join("later.key"), key).unwrap();
+    replace(&dir.join("later.crt"), &certificate);
+    until("the certificate", || is_200(ask(address, &new, None, &[])));
+}
+
+/// SIGHUP waited for the file, and SIGTERM for that.
+#[test]
+fn a_configuration_that_cannot_be_read_holds_up_no_signal() {
+    let config = folder("web-hangs").join("web.yml");
+    std::fs::write(&config, "rate_limit: {}\n").unwrap();
+    let mut running = with_config(&config);
+    running.address();
+    std::fs::remove_file(&config).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&config).status();
+    assert!(made.unwrap().success());
+    running.signal("-HUP");
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+}
+
 #[test]
 fn a_mistake_in_the_web_configuration_is_shown_with_its_place() {
     let dir = folder("mistakes");
@@ -459,6 +498,11 @@ fn a_mistake_in_the_web_configuration_is_shown_with_its_place() {
             "tls_server_config: {cert_file: tls.crt, key_file: tls.key, client_ca_file: ca.pem}\n",
             "line 1, column ",
             "needs a `client_auth_type`",
+        ),
+        (
+            "tls_server_config: {cert_file: tls.crt, key_file: tls.key, client_allowed_sans: [a]}\n",
+            "line 1, column ",
+            "`client_allowed_sans` needs a `client_auth_type`",
         ),
         (
             "tls_server_config: {cert_file: no.crt, key_file: tls.key}\n",

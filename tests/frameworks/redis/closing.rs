@@ -65,6 +65,54 @@ fn a_signal_closes_the_store_and_ends_the_program() {
     assert_eq!(server.keys("*}:g:*"), [""; 0]);
 }
 
+/// Both programs ignored the signals.
+#[test]
+fn a_signal_ends_a_program_whose_store_hangs_or_is_closed() {
+    use std::os::unix::process::ExitStatusExt;
+    let server = Server::start();
+    for state in ["hang", "close"] {
+        let mut process = Process::start(&server.url(), "test");
+        assert_eq!(process.tell("signals"), "ok");
+        assert_eq!(process.tell(state), "ok");
+        process.signal(libc::SIGTERM);
+        assert_eq!(process.wait_for_end().signal(), Some(libc::SIGTERM));
+    }
+}
+
+/// The limit did not hold while the thread of the store waited for something.
+#[test]
+fn closing_takes_no_longer_than_its_limit() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let hang = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let wait = std::sync::Arc::clone(&hang);
+    let collect = move |_: &mut tallies::Collected| {
+        drop(wait.lock());
+        Ok(())
+    };
+    registry.collect("hanging", collect).unwrap();
+    let limit = Duration::from_millis(300);
+    let start = || {
+        let store = builder(&server.url(), &registry).close_timeout(limit);
+        let store = store.start().unwrap();
+        store.flush_blocking().unwrap();
+        store
+    };
+    let (one, two) = (start(), start());
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().unwrap();
+    let held = hang.lock().unwrap();
+    let before = std::time::Instant::now();
+    runtime.block_on(one.close()).unwrap_err();
+    two.close_blocking().unwrap_err();
+    assert!(
+        before.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        before.elapsed()
+    );
+    drop(held);
+}
+
 #[test]
 fn async_programs_flush_and_read() {
     let server = Server::start();
@@ -154,7 +202,7 @@ fn unix_sockets_databases_and_users_work() {
         "metrics",
         "on",
         ">a pass:word",
-        "~{tallies:*",
+        "~{tallies*",
         "+@read",
         "+@write",
         "+@scripting",
@@ -224,8 +272,44 @@ fn namespaces_and_shards_are_apart() {
         .for_each(|store| store.close_blocking().unwrap());
     assert_eq!(total(&last, "jobs_total"), 4095.0);
     assert!(
-        server.keys("{tallies:test:*}:acc").len() > 1,
+        server.keys("{tallies#*:test}:acc").len() > 1,
         "several shards are in use"
+    );
+}
+
+/// A server that ends with all of its workers. Most of them cannot be folded in time, because the folds get in
+/// each other's way.
+#[test]
+fn many_processes_close_at_once() {
+    let server = Server::start();
+    let stores: Vec<_> = (0..24)
+        .map(|_| {
+            let registry = Registry::new();
+            let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+            let jobs = jobs.register(&registry).unwrap();
+            (0..200).for_each(|i| jobs.with([&*i.to_string()]).inc());
+            registry.gauge("load", "").unwrap().set(1.0);
+            quiet(&server.url(), &registry)
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(|| store.close_blocking().unwrap());
+        }
+    });
+    assert_eq!(server.keys("*}:g:*"), [""; 0]);
+    let last = quiet(&server.url(), &Registry::new());
+    let all = super::counting::view(&last);
+    assert_eq!(all.family("load").map_or(0, |load| load.len()), 0);
+    let jobs = all.family("jobs_total").unwrap();
+    assert_eq!(jobs.len(), 200);
+    assert_eq!(all.get("jobs_total", &[("queue", "7")]), Some(24.0));
+    // Those that are left need not be silent first.
+    last.fold_blocking(Duration::from_secs(3600)).unwrap();
+    assert_eq!(server.keys("*}:w:*").len(), 1);
+    assert_eq!(
+        super::counting::view(&last).get("jobs_total", &[("queue", "7")]),
+        Some(24.0)
     );
 }
 
@@ -365,6 +449,8 @@ fn a_fork_is_told_to_start_a_store_of_its_own() {
     let server = Server::start();
     let mut process = Process::start(&server.url(), "test");
     assert_eq!(process.tell("count 100"), "ok");
+    // A view that the parent has read is not one of the child.
+    assert_eq!(process.tell("get jobs_total"), "Some(100.0)");
     assert_eq!(process.tell("fork"), "0");
     assert_eq!(process.tell("count 100"), "ok");
     assert_eq!(process.tell("close"), "ok");

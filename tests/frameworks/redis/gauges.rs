@@ -56,6 +56,50 @@ fn numbers_of_processes_are_small_and_used_again() {
     assert_eq!(load(&five), indexed(&[(0, 5.0)]));
 }
 
+/// They expired between two flushes, and half of all pages were without them.
+#[test]
+fn gauges_live_while_flushes_are_far_apart() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let load = Gauge::builder("load", "").shared_ttl(Duration::from_millis(600));
+    load.register(&registry).unwrap().set(1.0);
+    let store = quiet(&server.url(), &registry);
+    store.flush_blocking().unwrap();
+    let observer = super::counting::observer(&server.url());
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) {
+        assert!(view(&observer).family("load").is_some());
+        std::thread::yield_now();
+    }
+}
+
+/// The next writer to flush got number 0, which another one showed as well.
+#[test]
+fn two_processes_never_have_one_number_on_a_page() {
+    let server = Server::start();
+    let mut all = Vec::new();
+    for value in 0..3 {
+        let registry = Registry::new();
+        let load = Gauge::builder("load", "").register(&registry).unwrap();
+        load.set(f64::from(value));
+        let store = quiet(&server.url(), &registry);
+        store.flush_blocking().unwrap();
+        all.push((store, load));
+    }
+    for slots in server.keys("*}:slots") {
+        let () = server.run_command(&["DEL", &slots]);
+    }
+    all[2].0.flush_blocking().unwrap();
+    let observer = super::counting::observer(&server.url());
+    for store in all.iter().map(|(store, _)| store).chain([&observer]) {
+        let page = view(store);
+        let load = |index: &str| page.get("load", &[("gauge_index", index)]).unwrap();
+        let mut values = ["0", "1", "2"].map(load);
+        values.sort_by(f64::total_cmp);
+        assert_eq!(values, [0.0, 1.0, 2.0]);
+    }
+}
+
 #[test]
 fn gauges_live_while_they_are_refreshed_and_expire_with_their_process() {
     let server = Server::start();

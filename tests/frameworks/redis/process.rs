@@ -176,6 +176,9 @@ fn is_a_process() {
                     let refused = store
                         .flush_blocking()
                         .is_err_and(|error| error.to_string().contains("started before a fork"));
+                    use tallies::snapshot::Source;
+                    let mut page = tallies::Snapshot::default();
+                    let refused = refused && store.try_snapshot_into(&mut page).is_err();
                     // SAFETY: ends this process only.
                     #[allow(unsafe_code)]
                     unsafe {
@@ -189,6 +192,16 @@ fn is_a_process() {
                     libc::waitpid(child, &mut status, 0);
                 }
                 println!("> {status}");
+            }
+            // From now on, no snapshot of the registry ends.
+            "hang" => {
+                let collect = |_: &mut tallies::Collected| {
+                    loop {
+                        std::thread::park();
+                    }
+                };
+                registry.collect("hanging", collect).unwrap();
+                println!("> ok");
             }
             "close" => done(store.close_blocking()),
             "signals" => {

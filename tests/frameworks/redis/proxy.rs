@@ -14,6 +14,8 @@ pub enum Mode {
     Cut,
     /// Requests arrive, replies do not.
     DropReplies,
+    /// The next reply arrives, further ones do not.
+    OneReply,
     /// Nothing arrives, and nothing is closed.
     Swallow,
 }
@@ -108,7 +110,13 @@ impl State {
                 return;
             }
             std::thread::sleep(Duration::from_millis(self.delay.load(SeqCst)));
-            match *self.mode.lock().unwrap() {
+            let mut mode = self.mode.lock().unwrap();
+            let before = *mode;
+            if before == Mode::OneReply && replies {
+                *mode = Mode::DropReplies;
+            }
+            drop(mode);
+            match before {
                 Mode::DropReplies if replies => {
                     self.dropped.fetch_add(1, SeqCst);
                     continue;

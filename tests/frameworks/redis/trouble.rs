@@ -86,6 +86,51 @@ fn a_batch_whose_reply_was_lost_counts_once_even_if_its_writer_was_folded() {
     assert_eq!(total(&cut, "jobs_total"), 11.0);
 }
 
+/// The reader learned that the writer was folded, and then Redis went away. It forgot the writer,
+/// did not know the folded totals, and showed a page without both.
+#[test]
+fn a_read_that_fails_half_way_changes_no_page() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let (one, two) = (Registry::new(), Registry::new());
+    two.self_metrics(false);
+    one.counter("jobs_total", "").unwrap().add(5);
+    let writer = quiet(&server.url(), &one);
+    writer.flush_blocking().unwrap();
+    let reader = builder(&proxy.url(), &two).timeout(Duration::from_millis(200));
+    let reader = reader.start().unwrap();
+    assert_eq!(total(&reader, "jobs_total"), 5.0);
+    writer.close_blocking().unwrap();
+    proxy.set(Mode::OneReply);
+    let page = view(&reader);
+    assert_eq!(page.get("tallies_share_up", &[]), Some(0.0));
+    assert_eq!(page.get("jobs_total", &[]), Some(5.0));
+    proxy.set(Mode::Forward);
+    wait_for("the store is reached again", || {
+        reader.flush_blocking().ok()
+    });
+    assert_eq!(total(&reader, "jobs_total"), 5.0);
+}
+
+/// Some servers close idle connections. That is no failure: the page said so, and so did the log.
+#[test]
+fn a_connection_that_is_closed_while_it_is_idle_is_opened_again() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let store = quiet(&server.url(), &registry);
+    for round in 1..4 {
+        jobs.inc();
+        store.flush_blocking().unwrap();
+        assert_eq!(total(&store, "jobs_total"), f64::from(round));
+        let closed: u64 = server.run_command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert!(closed > 0);
+        let () = server.run_command(&["SCRIPT", "FLUSH"]);
+    }
+    assert_eq!(total(&store, "tallies_share_up"), 1.0);
+    assert_eq!(total(&store, "tallies_share_failures_total"), 0.0);
+}
+
 #[test]
 fn a_network_that_delays_and_drops_costs_time_and_no_counts() {
     let server = Server::start();
@@ -283,6 +328,61 @@ fn a_failover_that_loses_writes_loses_no_counts() {
     jobs.add(1);
     assert_eq!(total(&store, "jobs_total"), 12.0);
     assert_eq!(total(&other, "jobs_total"), 12.0);
+}
+
+/// The older state has the series, and the writer forgot that it ever was there: its counts were
+/// shown twice, in the series and in the overflow series.
+#[test]
+fn a_series_that_a_failover_brings_back_is_removed_again() {
+    let mut server = Server::start();
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+    let jobs = jobs.register(&registry).unwrap();
+    registry.gauge("load", "").unwrap().set(1.0);
+    let store = quiet(&server.url(), &registry);
+    let other = quiet(&server.url(), &Registry::new());
+    jobs.with(["a"]).add(10);
+    jobs.with(["b"]).add(1);
+    store.flush_blocking().unwrap();
+    let () = server.run_command(&["SAVE"]);
+    jobs.retire(["a"]);
+    registry.remove("load").unwrap();
+    store.flush_blocking().unwrap();
+    server.restart();
+    wait_for("the server is reached", || store.flush_blocking().ok());
+    wait_for("the other, too", || other.flush_blocking().ok());
+    for page in [view(&store), view(&other)] {
+        assert_eq!(page.get("jobs_total", &[("queue", "a")]), None);
+        assert_eq!(page.get("jobs_total", &[("queue", "b")]), Some(1.0));
+        assert_eq!(
+            page.get("jobs_total", &[("queue", "__overflow__")]),
+            Some(10.0)
+        );
+        assert!(page.family("load").is_none());
+    }
+}
+
+/// Both states have one fold, but not of the same writer. The reader took the folded totals that it
+/// knew for those of the other state, and showed 10 instead of 105.
+#[test]
+fn a_failover_that_loses_a_fold_does_not_confuse_readers() {
+    let mut server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    one.counter("jobs_total", "").unwrap().add(5);
+    two.counter("jobs_total", "").unwrap().add(100);
+    let (first, second) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
+    first.flush_blocking().unwrap();
+    second.flush_blocking().unwrap();
+    let reader = quiet(&server.url(), &Registry::new());
+    assert_eq!(total(&reader, "jobs_total"), 105.0);
+    let () = server.run_command(&["SAVE"]);
+    first.close_blocking().unwrap();
+    assert_eq!(total(&reader, "jobs_total"), 105.0);
+    server.restart();
+    wait_for("the server is reached", || second.flush_blocking().ok());
+    second.close_blocking().unwrap();
+    wait_for("the reader, too", || reader.flush_blocking().ok());
+    assert_eq!(total(&reader, "jobs_total"), 105.0);
 }
 
 #[test]
@@ -514,6 +614,33 @@ fn a_rolling_deployment_with_other_buckets_shows_those_of_the_newer_version() {
     latency(&registry, &[1.0]).observe(0.25);
     let again = quiet(&server.url(), &registry);
     assert_eq!(total(&again, "latency_seconds_count"), 2.0);
+}
+
+/// The description of the removed family stayed, and displaced the new one.
+#[test]
+fn a_family_that_is_removed_leaves_its_name_to_another_kind() {
+    let server = Server::start();
+    let registry = Registry::new();
+    let store = quiet(&server.url(), &registry);
+    let other = quiet(&server.url(), &Registry::new());
+    let sizes = |bounds: &'static [f64]| {
+        let sizes = Histogram::builder("sizes", "").buckets(bounds);
+        sizes.register(&registry).unwrap().observe(0.5);
+        store.flush_blocking().unwrap();
+    };
+    sizes(&[1.0]);
+    assert_eq!(total(&other, "sizes_count"), 1.0);
+    registry.remove("sizes").unwrap();
+    sizes(&[1.0, 2.0]);
+    let page = view(&other);
+    assert_eq!(page.get("sizes_bucket", &[("le", "2")]), Some(1.0));
+    assert_eq!(page.get("tallies_share_conflicts", &[]), Some(0.0));
+    registry.remove("sizes").unwrap();
+    registry.counter("sizes", "").unwrap().add(9);
+    store.flush_blocking().unwrap();
+    let page = view(&other);
+    assert_eq!(page.family("sizes").unwrap().kind(), Kind::Counter);
+    assert_eq!(page.get("tallies_share_conflicts", &[]), Some(0.0));
 }
 
 #[test]

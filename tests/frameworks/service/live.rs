@@ -1,7 +1,6 @@
 //! The stream behind the live page, over real sockets.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +8,7 @@ use tallies::serve::Serving;
 use tallies::{Counter, Histogram, MetricsService, Registry, Server};
 use tower_service::Service;
 
+use super::events::Events;
 use super::support::http::{connect, exchange, get, request, until};
 
 fn serve(registry: &Registry) -> Serving {
@@ -16,40 +16,8 @@ fn serve(registry: &Registry) -> Serving {
     server.listen("127.0.0.1:0").unwrap()
 }
 
-/// A stream of events that is being read.
-struct Events {
-    head: String,
-    lines: BufReader<TcpStream>,
-}
-
-impl Events {
-    fn begin(serving: &Serving, query: &str) -> Self {
-        let mut stream = connect(serving);
-        stream
-            .write_all(&request("GET", &format!("/live/stream?{query}"), &[]))
-            .unwrap();
-        let mut lines = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
-        }
-        Self { head, lines }
-    }
-
-    /// Waits for the next frame. Returns `None` at the end of the stream, which has to be complete.
-    fn next(&mut self) -> Option<Value> {
-        loop {
-            let mut line = String::new();
-            self.lines.read_line(&mut line).unwrap();
-            if line == "0\r\n" {
-                return None;
-            }
-            assert_ne!(line, "", "the stream was cut off");
-            if let Some(data) = line.strip_prefix("data: {") {
-                return Some(serde_json::from_str(&format!("{{{data}")).unwrap());
-            }
-        }
-    }
+fn events(serving: &Serving, query: &str) -> Events {
+    Events::begin(connect(serving), query, &[])
 }
 
 #[test]
@@ -62,11 +30,11 @@ fn increases_of_all_frames_add_up_and_nothing_is_reset() {
     let latency = registry.histogram("latency_seconds", "").unwrap();
     jobs.with(["mail"]).add(5);
     let serving = serve(&registry);
-    let mut one = Events::begin(&serving, "open=jobs_total&seen=latency_seconds");
+    let mut one = events(&serving, "open=jobs_total&seen=latency_seconds");
     assert!(one.head.starts_with("HTTP/1.1 200 "), "{}", one.head);
     assert!(one.head.contains("content-type: text/event-stream\r\n"));
     assert!(one.head.contains("cache-control: no-store\r\n"));
-    let mut two = Events::begin(&serving, "");
+    let mut two = events(&serving, "");
     let first = one.next().unwrap();
     assert_eq!(
         first["names"][0],
@@ -125,7 +93,7 @@ fn a_stream_has_what_was_asked_for() {
         .unwrap();
     latency.with(["q07"]).observe(1.0);
     let serving = serve(&registry);
-    let frame = |query: &str| Events::begin(&serving, query).next().unwrap();
+    let frame = |query: &str| events(&serving, query).next().unwrap();
     let rows = |frame: &Value| -> Vec<String> {
         let rows = frame["seen"]["jobs_total"]["rows"].as_array().unwrap();
         rows.iter()
@@ -160,7 +128,7 @@ fn a_stream_outlives_the_time_of_an_answer() {
     let server = Server::new().registry(&registry).live();
     let server = server.answer_timeout(Duration::from_millis(200));
     let serving = server.listen("127.0.0.1:0").unwrap();
-    let mut events = Events::begin(&serving, "");
+    let mut events = events(&serving, "");
     for _ in 0..3 {
         assert!(events.next().is_some());
     }
@@ -173,7 +141,7 @@ fn a_stream_ends_at_the_age_of_its_connection() {
     let server = Server::new().registry(&registry).live();
     let server = server.connection_age(Duration::from_millis(1500));
     let serving = server.listen("127.0.0.1:0").unwrap();
-    let mut events = Events::begin(&serving, "");
+    let mut events = events(&serving, "");
     while events.next().is_some() {}
     until("no connection", || serving.connections() == 0);
     serving.stop();
@@ -185,7 +153,7 @@ fn pages_give_way_to_scrapes() {
     registry.counter("jobs_total", "").unwrap().inc();
     let server = Server::new().registry(&registry).live().connections(2);
     let serving = server.listen("127.0.0.1:0").unwrap();
-    let mut pages = [(); 2].map(|()| Events::begin(&serving, ""));
+    let mut pages = [(); 2].map(|()| events(&serving, ""));
     pages
         .iter_mut()
         .for_each(|page| assert!(page.next().is_some()));
@@ -197,7 +165,7 @@ fn pages_give_way_to_scrapes() {
 #[test]
 fn so_many_pages_and_no_more() {
     let serving = serve(&Registry::new());
-    let mut open: Vec<_> = (0..64).map(|_| Events::begin(&serving, "")).collect();
+    let mut open: Vec<_> = (0..64).map(|_| events(&serving, "")).collect();
     open.iter_mut()
         .for_each(|page| assert!(page.next().is_some()));
     let refused = get(&serving, "/live/stream", &[]);

@@ -4,6 +4,8 @@
 mod addresses;
 mod blocks;
 mod commands;
+#[path = "../../support/events.rs"]
+mod events;
 mod frameworks;
 #[path = "../../support/gateway.rs"]
 mod gateway;

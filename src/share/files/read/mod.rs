@@ -262,6 +262,7 @@ impl WriterFile {
             // It was mapped while the writer lived.
             self.image = None;
         }
+        let mut doubts = 0;
         // A file grows seldom; more tries mean that it is not a writer's.
         for _ in 0..100 {
             let image = match self.image.take() {
@@ -274,6 +275,11 @@ impl WriterFile {
             match read {
                 // The next try loads the file again.
                 Err(Failed::Outgrown) => {}
+                // Another family may have taken the name of one in between.
+                Err(Failed::Damaged(_)) if is_alive && doubts < 3 => {
+                    doubts += 1;
+                    self.image = Some(image);
+                }
                 read => {
                     // The values of a dead writer do not change any more.
                     self.image = is_alive.then_some(image);
