@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use redis::Value as Reply;
 
-use crate::share::exact::{ExactSum, Sums};
 use crate::share::merge::rounded_sum;
 use crate::share::record;
+use crate::share::sums::Sums;
+use crate::snapshot::ExactSum;
 use crate::snapshot::{Family, Snapshot};
 
 /// The content of a `w:`, `g:`, `x:` or `acc` hash.

@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use redis::{RedisResult, Value as Reply};
 
-use crate::share::exact::{ExactSum, Sums};
 use crate::share::merge::{Writer, has_floats, is_live_only, merge_exact};
 use crate::share::record;
+use crate::share::sums::Sums;
+use crate::snapshot::ExactSum;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch};
 use crate::snapshot::{Family, Snapshot, Values};
 
