@@ -321,7 +321,7 @@ impl AnySeries<'_> {
     ///
     /// If label sets share a series because of a [view](crate::View), the series has the sum of their
     /// increases. It does not start again with one of them. The totals of at most
-    /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT) label sets are remembered, until [`AnyMetric::retain`] leaves one out.
+    /// [`DEFAULT_LIMIT`] label sets are remembered, until [`AnyMetric::retain`] leaves one out.
     ///
     /// # Errors
     ///

@@ -29,8 +29,8 @@ pub(super) struct Web {
     path: PathBuf,
     /// Replaced when the files have changed. Read by connections and requests.
     current: Mutex<Arc<Loaded>>,
-    /// The stamp of the files at the last check, good or bad. Locked by checks.
-    stamp: tokio::sync::Mutex<Stamp>,
+    /// Locked by checks.
+    stamps: tokio::sync::Mutex<Stamps>,
     /// Set once, before the service begins, unless the exporter has no metrics about itself.
     metrics: OnceLock<Metrics>,
 }
@@ -54,6 +54,14 @@ struct Rate {
 
 /// The modification time, length and identity of each file.
 type Stamp = Vec<(PathBuf, Option<(SystemTime, u64, u64)>)>;
+
+#[derive(Clone)]
+struct Stamps {
+    /// That of the files that were read last, good or bad.
+    read: Stamp,
+    /// That of the last check.
+    seen: Stamp,
+}
 
 struct Metrics {
     successful: Gauge,
@@ -92,7 +100,10 @@ impl Web {
         let loaded = loaded?;
         Ok(Self {
             path: path.to_owned(),
-            stamp: tokio::sync::Mutex::new(stamp),
+            stamps: tokio::sync::Mutex::new(Stamps {
+                seen: stamp.clone(),
+                read: stamp,
+            }),
             current: Mutex::new(Arc::new(loaded)),
             metrics: OnceLock::new(),
         })
@@ -151,14 +162,18 @@ impl Web {
 
     /// Reads the configuration if its files have changed, or anyway. A configuration that cannot be
     /// used changes nothing.
+    ///
+    /// A file that changed since the last check is perhaps not complete, and half a file may be one
+    /// without passwords. So it is read when it has stayed the same from one check to the next.
     async fn check(&self, anyway: bool) {
-        let mut last = self.stamp.lock().await;
+        let mut stamps = self.stamps.lock().await;
         let current = self.current();
-        let (path, old) = (self.path.clone(), last.clone());
+        let (path, last) = (self.path.clone(), stamps.clone());
         let check = move || {
-            let files: Vec<_> = old.iter().map(|(path, _)| path.clone()).collect();
-            if stamp(&files) == old && !anyway {
-                return None;
+            let files: Vec<_> = last.read.iter().map(|(path, _)| path.clone()).collect();
+            let now = stamp(&files);
+            if !anyway && (now == last.read || now != last.seen) {
+                return (now, None);
             }
             let (stamp, loaded) = Loaded::read(&path, current.version + 1);
             let loaded = loaded.and_then(|loaded| {
@@ -170,14 +185,18 @@ impl Web {
                     ))
                 }
             });
-            Some((stamp, loaded))
+            (now, Some((stamp, loaded)))
         };
         // On another thread, because reading may hang.
-        let Ok(Some((stamp, loaded))) = tokio::task::spawn_blocking(check).await else {
+        let Ok((seen, read)) = tokio::task::spawn_blocking(check).await else {
+            return;
+        };
+        stamps.seen = seen;
+        let Some((stamp, loaded)) = read else {
             return;
         };
         let successful = loaded.is_ok();
-        *last = stamp;
+        stamps.read = stamp;
         match loaded {
             Ok(loaded) => {
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);

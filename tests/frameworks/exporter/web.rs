@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
@@ -291,6 +291,28 @@ fn a_configuration_that_changes_or_breaks_while_running() {
     until("the change", || {
         get(address, "/metrics", &[]).status() == 200
     });
+}
+
+#[test]
+fn a_configuration_that_is_written_in_place_is_used_when_it_is_complete() {
+    let config = folder("in-place").join("web.yml");
+    let users = |password: &str| format!("basic_auth_users: {{ann: '{}'}}\n", hash(password));
+    std::fs::write(&config, users("first")).unwrap();
+    let mut running = with_config(&config);
+    let address = running.address();
+    let status = |headers: &[&str]| get(address, "/metrics", headers).status();
+    // Longer than two checks, the passwords are not there yet.
+    let begin = Instant::now();
+    let mut text = String::new();
+    while begin.elapsed() < Duration::from_millis(2500) {
+        text.push_str("# A file that is being written.\n");
+        std::fs::write(&config, &text).unwrap();
+        assert_eq!(status(&[]), 401);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::fs::write(&config, format!("{text}{}", users("second"))).unwrap();
+    until("the change", || status(&[&basic("ann:second")]) == 200);
+    assert_eq!(status(&[]), 401);
 }
 
 #[test]
