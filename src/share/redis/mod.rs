@@ -198,8 +198,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Only reads: this process shares nothing and is no writer. For tools, and for a process whose only
-    /// task is to be scraped.
+    /// This process shares nothing and is no writer. Like all processes it folds those that have ended.
+    /// For tools, and for a process whose only task is to be scraped.
     pub fn observe(mut self) -> Self {
         self.observes = true;
         self
