@@ -35,6 +35,24 @@ pub(super) struct Connection {
     timeout: Duration,
 }
 
+/// Sends something, and once more if the connection was closed while nobody used it.
+macro_rules! send {
+    ($self:ident, $weight:ident, $connection:ident => $call:expr) => {{
+        let timeout = $self.timeout * $weight;
+        loop {
+            let was_open = $self.open.is_some();
+            let result = match $self.open().await? {
+                Open::Single($connection) => limited(timeout, $call).await,
+                Open::Cluster($connection) => limited(timeout, $call).await,
+            };
+            let result = $self.checked(result);
+            if !(was_open && is_dropped(&result)) {
+                return result;
+            }
+        }
+    }};
+}
+
 impl Connection {
     pub(super) fn new(server: RedisServer, timeout: Duration) -> Self {
         Self {
@@ -50,18 +68,7 @@ impl Connection {
         script: &ScriptInvocation<'_>,
         weight: u32,
     ) -> RedisResult<T> {
-        let timeout = self.timeout * weight;
-        loop {
-            let was_open = self.open.is_some();
-            let result = match self.open().await? {
-                Open::Single(c) => limited(timeout, script.invoke_async(c)).await,
-                Open::Cluster(c) => limited(timeout, script.invoke_async(c)).await,
-            };
-            let result = self.checked(result);
-            if !(was_open && is_dropped(&result)) {
-                return result;
-            }
-        }
+        send!(self, weight, c => script.invoke_async(c))
     }
 
     pub(super) async fn command<T: FromRedisValue>(
@@ -69,18 +76,7 @@ impl Connection {
         command: &Cmd,
         weight: u32,
     ) -> RedisResult<T> {
-        let timeout = self.timeout * weight;
-        loop {
-            let was_open = self.open.is_some();
-            let result = match self.open().await? {
-                Open::Single(c) => limited(timeout, command.query_async(c)).await,
-                Open::Cluster(c) => limited(timeout, command.query_async(c)).await,
-            };
-            let result = self.checked(result);
-            if !(was_open && is_dropped(&result)) {
-                return result;
-            }
-        }
+        send!(self, weight, c => command.query_async(c))
     }
 
     /// Runs commands in one round trip. All their keys are in one slot.
@@ -89,18 +85,7 @@ impl Connection {
         pipeline: &Pipeline,
         weight: u32,
     ) -> RedisResult<T> {
-        let timeout = self.timeout * weight;
-        loop {
-            let was_open = self.open.is_some();
-            let result = match self.open().await? {
-                Open::Single(c) => limited(timeout, pipeline.query_async(c)).await,
-                Open::Cluster(c) => limited(timeout, pipeline.query_async(c)).await,
-            };
-            let result = self.checked(result);
-            if !(was_open && is_dropped(&result)) {
-                return result;
-            }
-        }
+        send!(self, weight, c => pipeline.query_async(c))
     }
 
     async fn open(&mut self) -> RedisResult<&mut Open> {
