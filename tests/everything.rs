@@ -164,6 +164,7 @@ fn every_kind_under_scrapes() {
     let done = AtomicBool::new(false);
     let rounds = UPDATES / ROUND;
     let scrapes = AtomicU64::new(0);
+    let begin = Instant::now();
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let mut watch = Watch::default();
@@ -177,10 +178,15 @@ fn every_kind_under_scrapes() {
         });
         let workers: Vec<_> = (0..THREADS)
             .map(|_| {
-                scope.spawn(move || {
+                scope.spawn(|| {
                     // Each part of the work runs on a thread of its own, so that threads start and
                     // end.
                     for part in 0..10 {
+                        while scrapes.load(Relaxed) < part / 2
+                            && begin.elapsed() < Duration::from_secs(60)
+                        {
+                            std::thread::yield_now();
+                        }
                         std::thread::spawn(move || {
                             for i in part * rounds / 10..(part + 1) * rounds / 10 {
                                 round(i);
