@@ -77,7 +77,8 @@ calm() { # waits until no request is in flight; sets text
 start measured
 measured=$pid
 timeout $((seconds + 60)) wrk --threads 1 --connections $connections --duration $((seconds + 2))s --timeout 30s \
-    --script tests/load.lua "$app" -- "$seconds" >/dev/null 2>"$dir/made"
+    --script tests/load.lua "$app" -- "$seconds" >"$dir/report" 2>"$dir/made" ||
+    fail "wrk failed: $(cat "$dir/report" "$dir/made")"
 calm
 read -r _ answered _ failed <<<"$(head -n 1 "$dir/made")"
 [ "$failed" = 0 ] || fail "$failed requests failed"
