@@ -545,12 +545,10 @@ impl Redis {
     ///
     /// ```no_run
     /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
-    /// /// Jobs done.
-    /// #[tallies::metric]
-    /// static JOBS: tallies::Counter = tallies::Counter::new("jobs_total");
+    /// static PARCELS: tallies::Counter = tallies::Counter::new("parcels_total").help("Parcels sent.");
     ///
-    /// JOBS.inc();
-    /// let all: f64 = store.total(&JOBS).await?;
+    /// PARCELS.inc();
+    /// let all: f64 = store.total(&PARCELS).await?;
     /// # Ok(())
     /// # }
     /// ```
