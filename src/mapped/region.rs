@@ -447,7 +447,7 @@ impl Memory {
 mod tests {
     use super::*;
 
-    /// What an allocator that updates metrics does while a list of free memory grows. Without the check, this
+    /// An allocator that updates metrics comes here while a list of free memory grows. Without the check, this
     /// thread waits for itself.
     #[test]
     fn a_thread_that_has_the_lock_allocates_elsewhere() {

@@ -495,7 +495,7 @@ struct Inner {
     close: Duration,
     /// The process that has the thread.
     process: u32,
-    /// What is shared, if it is a registry.
+    /// The source, if it is a registry.
     registry: Option<Registry>,
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::fold::{dead, totals};
 use super::kinds::TestDirectory;
 
-/// What two writers counted who are dead when the model begins.
+/// The number of jobs that the two dead writers counted.
 const JOBS: f64 = 5.0;
 
 thread_local! {
@@ -41,9 +41,9 @@ struct State {
     script: Vec<usize>,
     /// The choices that were made, each with the number of those that there were.
     made: Vec<(usize, usize)>,
-    /// Who runs.
+    /// The thread that runs.
     turn: Option<usize>,
-    /// Who has not ended.
+    /// The threads that have not ended.
     live: Vec<usize>,
     switches: usize,
     /// The thread that can be killed, once.
