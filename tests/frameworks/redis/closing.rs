@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tallies::{Counter, Registry, UpDownCounter, share};
 
-use super::counting::{builder, quiet, total};
+use super::counting::{add_hanging_collector, builder, quiet, total};
 use super::process::Process;
 use super::server::{Server, wait_for};
 
@@ -84,13 +84,7 @@ fn a_signal_ends_a_program_whose_store_hangs_or_is_closed() {
 fn closing_takes_no_longer_than_its_limit() {
     let server = Server::start();
     let registry = Registry::new();
-    let hang = std::sync::Arc::new(std::sync::Mutex::new(()));
-    let wait = std::sync::Arc::clone(&hang);
-    let collect = move |_: &mut tallies::Collected| {
-        drop(wait.lock());
-        Ok(())
-    };
-    registry.collect("hanging", collect).unwrap();
+    let hang = add_hanging_collector(&registry);
     let limit = Duration::from_millis(300);
     let start = || {
         let store = builder(&server.url(), &registry).close_timeout(limit);

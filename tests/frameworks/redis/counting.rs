@@ -1,5 +1,6 @@
 //! Totals are exact, whoever counts and whoever ends.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tallies::share::{self, Redis};
@@ -24,6 +25,18 @@ pub fn builder(url: &str, registry: &Registry) -> share::RedisBuilder {
         .refresh_every(hour)
         .fold_after(2 * hour)
         .timeout(Duration::from_secs(5))
+}
+
+/// Adds a collector that hangs while the result is locked.
+pub fn add_hanging_collector(registry: &Registry) -> Arc<Mutex<()>> {
+    let hang = Arc::new(Mutex::new(()));
+    let wait = Arc::clone(&hang);
+    let collect = move |_: &mut tallies::Collected| {
+        drop(wait.lock());
+        Ok(())
+    };
+    registry.collect("hanging", collect).unwrap();
+    hang
 }
 
 /// A store that only reads.
@@ -217,13 +230,7 @@ fn a_collector_that_hangs_keeps_nobody_waiting_for_long() {
     let server = Server::start();
     let registry = Registry::new();
     registry.counter("jobs_total", "").unwrap().inc();
-    let hang = std::sync::Arc::new(std::sync::Mutex::new(()));
-    let wait = std::sync::Arc::clone(&hang);
-    let collect = move |_: &mut tallies::Collected| {
-        drop(wait.lock());
-        Ok(())
-    };
-    registry.collect("hanging", collect).unwrap();
+    let hang = add_hanging_collector(&registry);
     let store = builder(&server.url(), &registry).timeout(Duration::from_millis(200));
     let store = store.start().unwrap();
     assert_eq!(total(&store, "jobs_total"), 1.0);
