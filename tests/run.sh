@@ -142,7 +142,7 @@ small_tree() {
     rm -rf "$1" && mkdir -p "$1/tests"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
     cp tests/everything.rs "$1/tests"
-    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
+    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
 }
 
 # ---- The steps ----
@@ -298,8 +298,11 @@ if wants load; then
 fi
 if wants package; then
     say "the package"
-    cargo package --quiet -p tallies -p tallies-macros --no-verify --allow-dirty
-    cargo package -p tallies -p tallies-macros --list --allow-dirty | grep -qx README.md
+    packages="-p tallies -p tallies-macros -p tallies-cli"
+    cargo package --quiet $packages --no-verify --allow-dirty
+    for file in README.md CHANGELOG.md LICENSE-MIT src/lib.rs src/top/mod.rs; do
+        cargo package $packages --list --allow-dirty | grep -qx "$file"
+    done
 fi
 if wants api; then
     say "the public API: compared with tests/public-api.txt (ACCEPT=1 writes that file)"

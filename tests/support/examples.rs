@@ -1,10 +1,23 @@
-//! Builds the examples as programs.
+//! Builds the examples and the command-line tool as programs.
+
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Builds these examples in the profile of the tests and returns the directory of the programs.
+/// Builds these examples and returns the directory of the programs.
 pub fn build(examples: &[&str]) -> PathBuf {
+    let targets = examples.iter().flat_map(|example| ["--example", example]);
+    build_targets(targets).join("examples")
+}
+
+/// Builds the tool `tallies` and returns the path of the program.
+pub fn build_tool() -> PathBuf {
+    build_targets(["--bin", "tallies"]).join("tallies")
+}
+
+/// Builds in the profile of the tests and returns its directory.
+fn build_targets<'a>(targets: impl IntoIterator<Item = &'a str>) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     // With the features that the tests of the whole workspace have, so that nothing is built twice.
     build.args(["build", "--quiet", "--workspace", "--all-features"]);
@@ -19,17 +32,14 @@ pub fn build(examples: &[&str]) -> PathBuf {
             build.env_remove(&*name);
         }
     }
-    for example in examples {
-        build.args(["--example", example]);
-    }
+    build.args(targets);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
     assert!(
         build.status().unwrap().success(),
-        "the examples do not build"
+        "the programs do not build"
     );
     let tests = std::env::current_exe().unwrap();
-    let profile = tests.parent().unwrap().parent().unwrap();
-    profile.join("examples")
+    tests.parent().unwrap().parent().unwrap().to_owned()
 }

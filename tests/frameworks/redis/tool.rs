@@ -13,11 +13,11 @@ mod examples;
 
 #[test]
 fn the_tool_lists_folds_and_checks_without_being_a_writer() {
-    let tool = examples::build(&["shared"]).join("shared");
+    let tool = examples::build_tool();
     let server = Server::start();
     let run = |arguments: &[&str]| {
         let output = Command::new(&tool)
-            .args(["--redis", &server.url(), "--namespace", "test"])
+            .args(["shared", "--redis", &server.url(), "--namespace", "test"])
             .args(arguments)
             .output()
             .unwrap();

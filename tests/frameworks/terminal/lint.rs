@@ -4,12 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
+use portable_pty::CommandBuilder;
 use tallies::{Registry, Server};
 
-use crate::screen::EXAMPLES;
+use crate::screen::{TOOL, Terminal};
 
 fn lint(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(EXAMPLES.join("lint"))
+    let mut child = Command::new(&*TOOL)
+        .arg("lint")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -65,6 +67,23 @@ fn the_exit_code_says_whether_there_are_problems() {
         assert_eq!(said, output);
         assert_eq!(run.stderr.is_empty(), code < 2);
     }
+}
+
+/// Who runs it by hand wants to see that it has read something.
+#[test]
+fn a_terminal_is_told_that_all_is_well() {
+    let registry = Registry::new();
+    for name in ["a", "b"] {
+        registry.gauge(name, "A value.").unwrap();
+    }
+    registry.self_metrics(false);
+    let serving = Server::new().registry(&registry);
+    let serving = serving.listen("127.0.0.1:0").unwrap();
+    let mut command = CommandBuilder::new(&*TOOL);
+    command.args(["lint", &serving.metrics_url()]);
+    let mut terminal = Terminal::start(10, 80, command);
+    terminal.line(&["2 families, nothing to say"]);
+    assert_eq!(terminal.ended(), 0);
 }
 
 /// Serves a page as text, and a broken one as OpenMetrics. Ends with the test's process.

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-pub static EXAMPLES: LazyLock<PathBuf> =
-    LazyLock::new(|| crate::support::examples::build(&["top", "lint"]));
+pub static TOOL: LazyLock<PathBuf> = LazyLock::new(crate::support::examples::build_tool);
 
 /// A terminal. Its program is killed when the test ends.
 pub struct Terminal {
@@ -44,15 +43,20 @@ impl Terminal {
 
     /// Starts `top`, with `NO_COLOR` in its environment if it shall show none.
     pub fn with_colors(colors: bool, rows: u16, cols: u16, arguments: &[&str]) -> Self {
-        let pair = native_pty_system().openpty(size(rows, cols)).unwrap();
-        let mut command = CommandBuilder::new(EXAMPLES.join("top"));
-        command.args(["--interval", "0.1"]);
+        let mut command = CommandBuilder::new(&*TOOL);
+        command.args(["top", "--interval", "0.1"]);
         command.args(arguments);
-        command.env("TERM", "xterm-256color");
         match colors {
             true => command.env_remove("NO_COLOR"),
             false => command.env("NO_COLOR", "1"),
         }
+        Self::start(rows, cols, command)
+    }
+
+    /// Starts a program.
+    pub fn start(rows: u16, cols: u16, mut command: CommandBuilder) -> Self {
+        let pair = native_pty_system().openpty(size(rows, cols)).unwrap();
+        command.env("TERM", "xterm-256color");
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let [rows, cols] = [rows, cols].map(|n| NonZeroU16::new(n).unwrap());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tallies::serve::Serving;
 use tallies::{Counter, Gauge, Histogram, Registry, Server, Summary};
 
-use crate::screen::{EXAMPLES, Terminal};
+use crate::screen::{TOOL, Terminal};
 use crate::support::http::until;
 
 fn serve(registry: &Registry) -> Serving {
@@ -438,7 +438,8 @@ fn wrong_arguments_are_explained() {
         (&["--ca", "/nonexistent", "127.0.0.1:1"], "/nonexistent"),
         (&["127.0.0.1:1"], "has to be a terminal"),
     ] {
-        let run = Command::new(EXAMPLES.join("top"))
+        let run = Command::new(&*TOOL)
+            .arg("top")
             .args(arguments)
             .stdin(Stdio::null())
             .output()

@@ -1,9 +1,8 @@
 //! Shows what the processes that share a store have counted, without their help: also what one has
 //! counted that hangs, is stopped or has died.
 //!
-//!     cargo run --release --example shared -- --dir /dev/shm/shop list 'http_*'
-//!     cargo run --release --example shared -- --redis redis://127.0.0.1/ \
-//!         --namespace shop list 'http_*'
+//!     tallies shared --dir /dev/shm/shop list 'http_*'
+//!     tallies shared --redis redis://127.0.0.1/ --namespace shop list 'http_*'
 //!
 //! `list` prints every process, its series and then the merged totals. `fold` adds the totals of
 //! processes that have ended to those of all ended ones, which processes of the program do by
@@ -15,13 +14,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Subcommand};
 use tallies::snapshot::Value;
 use tallies::{Error, Snapshot};
 
 /// Shows what the processes that share a store have counted.
-#[derive(Parser)]
-struct Options {
+#[derive(Args)]
+pub struct Options {
     /// Directory of mapped files.
     #[arg(long, required_unless_present = "redis")]
     dir: Option<PathBuf>,
@@ -59,18 +58,18 @@ enum Task {
     Check,
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(&options) {
+/// Does the task in the store.
+pub fn run(options: &Options) -> ExitCode {
+    match try_run(options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("tallies shared: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(options: &Options) -> Result<ExitCode, Error> {
+fn try_run(options: &Options) -> Result<ExitCode, Error> {
     if let Some(url) = &options.redis {
         return in_redis::run(options, url);
     }
@@ -78,7 +77,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     if let Some(dir) = &options.dir {
         return in_files::run(options, dir);
     }
-    eprintln!("Mapped files need Linux.");
+    eprintln!("tallies shared: mapped files need Linux");
     Ok(ExitCode::FAILURE)
 }
 

@@ -1,7 +1,7 @@
 //! Watches Prometheus endpoints in the terminal: rates, values, distributions.
 //!
-//!     cargo run --example top -- http://127.0.0.1:9464/metrics
-//!     cargo run --example top -- localhost:9464 https://user:password@example.com/metrics
+//!     tallies top http://127.0.0.1:9464/metrics
+//!     tallies top localhost:9464 https://user:password@example.com/metrics
 //!
 //! `?` shows the keys.
 
@@ -9,8 +9,6 @@ mod app;
 mod chart;
 mod details;
 mod endpoint;
-#[path = "../fetch.rs"]
-mod fetch;
 mod history;
 mod number;
 mod view;
@@ -23,17 +21,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use app::App;
 use endpoint::{Endpoint, Report};
-use fetch::{Client, Target};
+
+use crate::fetch::{Client, Target};
 
 /// Watches Prometheus endpoints in the terminal.
-#[derive(Parser)]
-struct Options {
+#[derive(Args)]
+pub struct Options {
     /// URLs, http or https, with user:password@ if needed. HOST:PORT is short for
     /// http://HOST:PORT/metrics.
     #[arg(required = true, value_name = "URL")]
@@ -60,17 +59,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
+/// Shows the endpoints until the user ends it.
+pub fn run(options: Options) -> ExitCode {
     let clients = match clients(&options) {
         Ok(clients) => clients,
         Err(error) => {
-            eprintln!("top: {error}");
+            eprintln!("tallies top: {error}");
             return ExitCode::from(2);
         }
     };
     if !std::io::stdout().is_terminal() {
-        eprintln!("top: standard output has to be a terminal");
+        eprintln!("tallies top: standard output has to be a terminal");
         return ExitCode::from(2);
     }
     let (endpoints, clients) = clients.into_iter().unzip();
@@ -78,13 +77,13 @@ fn main() -> ExitCode {
     let mut app = App::new(endpoints, options.interval);
     app.search = options.search;
     match ratatui::try_init().and_then(|terminal| {
-        let ended = run(terminal, &mut app, &reports);
+        let ended = show(terminal, &mut app, &reports);
         ratatui::try_restore()?;
         ended
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("top: {error}");
+            eprintln!("tallies top: {error}");
             ExitCode::from(1)
         }
     }
@@ -101,7 +100,7 @@ fn clients(options: &Options) -> Result<Vec<(Endpoint, Client)>, String> {
 }
 
 /// Shows the reports until a key or a signal ends it.
-fn run(
+fn show(
     mut terminal: DefaultTerminal,
     app: &mut App,
     reports: &Receiver<(usize, Report)>,

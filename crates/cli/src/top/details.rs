@@ -7,11 +7,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use tallies::snapshot::Kind;
 
-use crate::app::{App, Row};
-use crate::chart;
-use crate::history::{FamilyHistory, Track, is_gauge};
-use crate::number::{plain, with_unit};
-use crate::view::{BAD, BOLD, DIM, QUANTILE_PAGES, color_of, line, now, right, write};
+use super::app::{App, Row};
+use super::chart;
+use super::history::{FamilyHistory, Track, is_gauge};
+use super::number::{plain, with_unit};
+use super::view::{BAD, BOLD, DIM, QUANTILE_PAGES, color_of, line, now, right, write};
 
 /// The lower part of the screen.
 pub fn draw(app: &App, area: Rect, color: bool, buffer: &mut Buffer) {

@@ -1,29 +1,27 @@
 //! Says what Prometheus users would not expect of a page of metrics.
 //!
-//!     cargo run --example lint -- http://127.0.0.1:9464/metrics
-//!     cargo run --example lint -- --json page.txt
-//!     curl -s http://127.0.0.1:9464/metrics | cargo run --example lint -- -
+//!     tallies lint http://127.0.0.1:9464/metrics
+//!     tallies lint --json page.txt
+//!     curl -s http://127.0.0.1:9464/metrics | tallies lint -
 //!
 //! Exits with 0 if there is nothing to say, with 1 if there is, and with 2 if a page cannot be had.
-
-mod fetch;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::Args;
 use serde_json::{Value, json};
 use tallies::encode;
-use tallies::snapshot::lint::Rule;
+use tallies::snapshot::lint::{Problem, Rule};
 
-use fetch::{Client, Page, Target};
+use crate::fetch::{Client, Page, Target};
 
 /// Says what Prometheus users would not expect of a page of metrics: the rules of `promtool check
 /// metrics` and ours.
-#[derive(Parser)]
-struct Options {
+#[derive(Args)]
+pub struct Options {
     /// URLs (http or https, with user:password@ if needed), files, or - for standard input.
     #[arg(required_unless_present = "rules", value_name = "URL|FILE")]
     pages: Vec<String>,
@@ -63,8 +61,8 @@ struct Finding {
     text: String,
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
+/// Checks the pages and prints the findings.
+pub fn run(options: &Options) -> ExitCode {
     if options.rules {
         for rule in Rule::ALL {
             let origin = if rule.is_promlint() {
@@ -77,19 +75,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut found = Vec::new();
+    let mut families = 0;
     let mut failed = false;
     for page in &options.pages {
-        match pages(page, &options) {
+        match pages(page, options) {
             Ok(pages) => {
                 // The URL without its password.
                 let shown = Target::parse(page).ok().filter(|_| is_url(page));
                 let shown = shown.map_or_else(|| page.clone(), |target| target.url);
-                let mut findings = findings(&pages);
+                let (count, mut findings) = findings(&pages);
+                families += count;
                 findings.retain(|finding| options.keeps(finding));
                 found.push((shown, findings));
             }
             Err(error) => {
-                eprintln!("lint: {error}");
+                eprintln!("tallies lint: {error}");
                 failed = true;
             }
         }
@@ -107,7 +107,8 @@ fn main() -> ExitCode {
         (_, false) => ExitCode::from(1),
         _ => {
             if std::io::stderr().is_terminal() {
-                eprintln!("lint: nothing to say");
+                let plural = if families == 1 { "family" } else { "families" };
+                eprintln!("tallies lint: {families} {plural}, nothing to say");
             }
             ExitCode::SUCCESS
         }
@@ -156,25 +157,27 @@ fn pages(page: &str, options: &Options) -> Result<Vec<Page>, String> {
     Ok(vec![Page { content_type, body }])
 }
 
-/// Returns what the rules say about the page in all of its formats, each thing once.
-fn findings(pages: &[Page]) -> Vec<Finding> {
+/// Returns the number of families, and what the rules say about the page in all of its formats, each
+/// thing once.
+fn findings(pages: &[Page]) -> (usize, Vec<Finding>) {
     let mut found: Vec<Finding> = Vec::new();
+    let mut families = 0;
     for page in pages {
         let read = match page.is_open_metrics() {
             true => encode::read_open_metrics(&page.body),
             false => encode::read(&page.body),
         };
         let new: Vec<_> = match read {
-            Ok(snapshot) => snapshot
-                .lint()
-                .iter()
-                .map(|problem| Finding {
+            Ok(snapshot) => {
+                families = families.max(snapshot.families().count());
+                let finding = |problem: &Problem| Finding {
                     family: problem.family().to_owned(),
                     rule: problem.rule().name(),
                     promlint: problem.rule().is_promlint(),
                     text: problem.text().to_owned(),
-                })
-                .collect(),
+                };
+                snapshot.lint().iter().map(finding).collect()
+            }
             Err(error) => vec![Finding {
                 family: String::new(),
                 rule: "syntax",
@@ -189,7 +192,7 @@ fn findings(pages: &[Page]) -> Vec<Finding> {
         }
     }
     found.sort_by(|a, b| a.family.cmp(&b.family));
-    found
+    (families, found)
 }
 
 fn as_text(found: &[(String, Vec<Finding>)]) -> String {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::endpoint::{Endpoint, Report};
-use crate::history::{FamilyHistory, History, Track, is_gauge};
+use super::endpoint::{Endpoint, Report};
+use super::history::{FamilyHistory, History, Track, is_gauge};
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::widgets::{Block, Clear, Widget};
 use tallies::snapshot::Kind;
 
-use crate::app::{App, Row};
-use crate::chart;
-use crate::details;
-use crate::endpoint::Endpoint;
-use crate::history::{FamilyHistory, Track, is_gauge};
-use crate::number::{plain, with_unit};
+use super::app::{App, Row};
+use super::chart;
+use super::details;
+use super::endpoint::Endpoint;
+use super::history::{FamilyHistory, Track, is_gauge};
+use super::number::{plain, with_unit};
 
 /// The quantiles of histograms are those of so many last pages.
 pub const QUANTILE_PAGES: usize = 60;
