@@ -37,6 +37,8 @@ pub(crate) use families::SharedFamilies;
 pub(crate) use families::meta;
 use listed::enlist_all;
 use self_metrics::LastScrape;
+#[cfg(feature = "redis")]
+pub(crate) use self_metrics::is_self_metric;
 
 /// The families and collectors of a program, or of a part of it. A scrape reads one registry or
 /// several.

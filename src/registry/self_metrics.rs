@@ -16,6 +16,12 @@ pub(super) struct LastScrape {
     pub(super) bytes: usize,
 }
 
+/// Returns whether a family of a registry is about the engine itself.
+#[cfg(feature = "redis")]
+pub(crate) fn is_self_metric(name: &str) -> bool {
+    name.starts_with("tallies_")
+}
+
 /// Writes the self-metrics.
 pub(super) fn collect(
     pass: &Pass<'_>,

@@ -101,10 +101,32 @@ pub(crate) fn merge_exact(
     let mut sums = Sums::default();
     for mut joined in joined {
         joined.write_sums();
+        if joined.rule == Rule::Each {
+            sort_series(&mut joined.family);
+        }
         sums.set(joined.family.name(), joined.sums);
         merged.families.push(joined.family);
     }
     (merged, sums)
+}
+
+/// Sorts the series of a family by their labels, and those that differ in the number of their writer by
+/// that number, so that their order does not depend on that of the writers.
+pub(crate) fn sort_series(family: &mut Family) {
+    /// The number without leading zeros is the last label. One that is longer is larger.
+    fn key(text: &str) -> (&str, usize, &str) {
+        let last = text.rsplit_once("gauge_index=\"");
+        let (rest, number) = last.unwrap_or((text, ""));
+        (rest, number.len(), number)
+    }
+    if family.texts.iter().map(key).is_sorted() {
+        return;
+    }
+    let mut order: Vec<usize> = (0..family.len()).collect();
+    order.sort_by(|one, other| key(family.texts.get(*one)).cmp(&key(family.texts.get(*other))));
+    let mut sorted = Family::new(family.meta.clone(), family.values.to_empty());
+    order.iter().for_each(|i| sorted.push_from(family, *i));
+    *family = sorted;
 }
 
 /// Returns whether only live writers have a value of such a family.
@@ -372,6 +394,19 @@ mod tests {
             })
             .collect();
         merge(&writers, |error| panic!("{error}"))
+    }
+
+    /// The newest process came first, and 10 before 2.
+    #[test]
+    fn gauges_of_several_processes_are_in_the_order_of_their_numbers() {
+        let one = process(2.0);
+        let newest_first: Vec<_> = (0..12).rev().map(|index| (&one, Some(index))).collect();
+        let page = merged(&newest_first);
+        let series = page.family("live_all").unwrap().series();
+        let numbers: Vec<_> = series
+            .map(|(labels, _)| labels.get(GAUGE_INDEX).unwrap().parse::<u32>().unwrap())
+            .collect();
+        assert_eq!(numbers, (0..12).collect::<Vec<_>>());
     }
 
     #[test]

@@ -77,6 +77,8 @@ impl Keys {
 ///   exist, `#info`, and four counts: of arguments that follow for HSET w, HDEL w, HSET g, HDEL g.
 /// - Returns: status, `#seq`, `#born`, slot, time in ms, 1 if `g` has been lost.
 ///
+/// A writer gets no slot if the first 4096 belong to others: the search holds up the server.
+///
 /// A batch with a number that is not above `#seq` has been overtaken by a later one (`STALE`). A
 /// `#seq` below the last acknowledged number, or none, says that Redis has lost writes (`LOST`).
 pub(super) static FLUSH: LazyLock<Script> = LazyLock::new(|| {
@@ -119,16 +121,19 @@ end
 redis.call('HSET', w, '#seq', seq)
 local slot = tonumber(ARGV[4])
 if slot < 0 or redis.call('HGET', slots, slot) ~= wid then
-  slot = 0
-  while true do
-    local owner = redis.call('HGET', slots, slot)
-    if not owner or owner == wid then break end
-    local heard = redis.call('ZSCORE', writers, owner)
-    if not heard or tonumber(heard) + tonumber(ARGV[5]) < now then break end
-    slot = slot + 1
+  slot = -1
+  for i = 0, 4095 do
+    local owner = redis.call('HGET', slots, i)
+    local heard = owner and owner ~= wid and redis.call('ZSCORE', writers, owner)
+    if not heard or tonumber(heard) + tonumber(ARGV[5]) < now then
+      slot = i
+      break
+    end
   end
-  redis.call('HSET', slots, slot, wid)
-  redis.call('HSET', w, '#slot', slot)
+  if slot >= 0 then
+    redis.call('HSET', slots, slot, wid)
+    redis.call('HSET', w, '#slot', slot)
+  end
 end
 redis.call('ZADD', writers, now, wid)
 local lost = 0

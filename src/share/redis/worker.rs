@@ -9,7 +9,7 @@ use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Error, warn, warn_once};
-use crate::share::merge::{Writer as Merged, insert_gauge, merge_exact};
+use crate::share::merge::{Writer as Merged, insert_gauge, merge_exact, sort_series};
 use crate::snapshot::{Family, Kind, Meta, Number, Numbers, Snapshot, Text, Values};
 
 use super::admin::{self, Overview};
@@ -96,10 +96,11 @@ impl Worker {
                     self.serve(&mut all).await;
                     if !all.closes.is_empty() {
                         let result = self.close_in_time().await;
+                        // Before the replies: a handle that is dropped after one has nothing to warn of.
+                        commands.close();
                         for reply in all.closes {
                             reply(result.as_ref().copied().map_err(|e| self.error("cannot close", e.clone())));
                         }
-                        commands.close();
                         while let Ok(command) = commands.try_recv() {
                             Requests::sort(vec![command]).refuse(&self);
                         }
@@ -389,8 +390,9 @@ impl Worker {
         };
         let mut all = Vec::new();
         let (mut malformed, mut own_is_in) = (0, false);
-        for (started, _, index, known, live) in &gauges {
-            if !own_is_in && !self.observes && *started <= self.writer.started {
+        for (started, name, index, known, live) in &gauges {
+            let is_older = (*started, *name) < (self.writer.started, &self.writer.name);
+            if !own_is_in && !self.observes && is_older {
                 own_is_in = true;
                 all.push((own, None));
             }
@@ -424,6 +426,8 @@ impl Worker {
             conflicts.insert(message);
         });
         let conflicts = conflicts.len();
+        // Each process knows its own series in the order in which they were made.
+        merged.families.iter_mut().for_each(sort_series);
         merged.taken = std::time::SystemTime::now();
         self.insert_self_metrics(&mut merged, writers, conflicts, malformed);
         merged

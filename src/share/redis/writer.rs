@@ -14,6 +14,7 @@ use std::sync::Arc;
 use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
 
 use crate::error::warn_once;
+use crate::registry::is_self_metric;
 use crate::share::merge::is_live_only;
 use crate::share::record;
 use crate::snapshot::{Family, Snapshot, Source, Texts, labels};
@@ -167,6 +168,9 @@ impl OwnWriter {
 
     fn beyond_baseline(&self, snapshot: &Snapshot) -> Snapshot {
         let mut rest = snapshot.clone();
+        // They tell about one process, and are on a page of its own.
+        rest.families
+            .retain(|family| !is_self_metric(family.name()));
         for family in &mut rest.families {
             inline(family);
         }

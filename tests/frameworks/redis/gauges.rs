@@ -56,6 +56,80 @@ fn numbers_of_processes_are_small_and_used_again() {
     assert_eq!(load(&five), indexed(&[(0, 5.0)]));
 }
 
+/// Whose page it was decided the order: the own series came as they were made, others sorted.
+#[test]
+fn the_page_is_the_same_from_every_process() {
+    let server = Server::start();
+    let registries = [(); 3].map(|()| Registry::new());
+    for (registry, queues) in registries.iter().zip([["b", "a"], ["c", "b"], ["a", "c"]]) {
+        let jobs = tallies::Counter::builder("jobs_total", "").labels(["queue"]);
+        let jobs = jobs.register(registry).unwrap();
+        queues.iter().for_each(|queue| jobs.with([*queue]).inc());
+        registry.gauge("load", "").unwrap().set(1.0);
+    }
+    let stores = registries.each_ref().map(|one| quiet(&server.url(), one));
+    let flush = |store: &tallies::share::Redis| store.flush_blocking().unwrap();
+    stores.iter().for_each(flush);
+    let pages = stores
+        .each_ref()
+        .map(|one| tallies::encode::text(&view(one)));
+    assert_eq!(pages[0], pages[1]);
+    assert_eq!(pages[0], pages[2]);
+    let load: Vec<_> = pages[0]
+        .lines()
+        .filter(|line| line.starts_with("load{"))
+        .collect();
+    assert_eq!(
+        load,
+        [0, 1, 2].map(|i| format!("load{{gauge_index=\"{i}\"}} 1"))
+    );
+}
+
+/// A page of 100 workers had 1 100 series about the engine.
+#[test]
+fn pages_have_no_self_metrics_of_single_processes() {
+    let server = Server::start();
+    let registry = Registry::new();
+    registry.self_metrics(true);
+    registry.counter("jobs_total", "").unwrap().inc();
+    let store = quiet(&server.url(), &registry);
+    store.flush_blocking().unwrap();
+    let other = quiet(&server.url(), &Registry::new());
+    for page in [view(&store), view(&other)] {
+        let names = page.families().map(|family| family.name());
+        let names: Vec<_> = names
+            .filter(|name| !name.starts_with("tallies_share_"))
+            .collect();
+        assert_eq!(names, ["jobs_total"]);
+    }
+}
+
+/// A million numbers in one hash, which anybody with the password can write, held up the server at
+/// every flush.
+#[test]
+fn a_process_looks_for_a_number_only_so_long() {
+    let server = Server::start();
+    let fill = "for i = 0, 99999 do redis.call('HSET', KEYS[1], i, 'another') end \
+                redis.call('ZADD', KEYS[2], 1e15, 'another')";
+    let keys = ["{tallies:test}:slots", "{tallies:test}:writers"];
+    let () = server.run_command(&["EVAL", fill, "2", keys[0], keys[1]]);
+    let registry = Registry::new();
+    registry.gauge("load", "").unwrap().set(1.0);
+    let store = quiet(&server.url(), &registry);
+    store.flush_blocking().unwrap();
+    let numbered = |key: &String| server.run_command(&["HEXISTS", key, "#slot"]);
+    let own = server.keys("{tallies:test}:w:*");
+    assert!(
+        !own.iter().any(numbered),
+        "no number is free among the first 4096"
+    );
+    assert_eq!(load(&store).len(), 1);
+    let () = server.run_command(&["HDEL", keys[0], "4095"]);
+    store.flush_blocking().unwrap();
+    assert!(own.iter().all(numbered), "4095 is free");
+    assert_eq!(load(&store), [("4095".to_owned(), 1.0)]);
+}
+
 /// They expired between two flushes, and half of all pages were without them.
 #[test]
 fn gauges_live_while_flushes_are_far_apart() {
