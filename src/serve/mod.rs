@@ -27,6 +27,8 @@ mod listen;
 #[cfg(feature = "live")]
 mod live;
 mod page;
+#[cfg(feature = "serve")]
+pub(crate) mod places;
 mod report;
 #[cfg(feature = "serve")]
 mod routes;

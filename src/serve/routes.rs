@@ -18,6 +18,7 @@ use super::body::Body;
 use super::extension::{Admission, Extension, PageTime, Record};
 #[cfg(feature = "exporter")]
 use super::page::Style;
+use super::places::Peer;
 use super::report::{CARDINALITY, ReportRequest};
 
 /// The request header with Prometheus' scrape timeout in seconds.
@@ -109,9 +110,9 @@ impl Routes {
             let (parts, _) = request.into_parts();
             return self.extended(extension, parts, remote).await;
         }
-        let _ = remote;
         let request = request.map(|_| ());
-        self.plain_answer(request, |page, timeout| self.page(page, timeout))
+        let peer = remote.map(Peer::of);
+        self.plain_answer(request, peer, |page, timeout| self.page(page, timeout))
             .await
     }
 
@@ -126,10 +127,11 @@ impl Routes {
     async fn plain_answer<F: Future<Output = Answer>>(
         &self,
         request: Request<()>,
+        peer: Option<Peer>,
         page: impl FnOnce(PageRequest, (Duration, bool)) -> F,
     ) -> Answer {
         let probe = is_probe(request.uri().path());
-        let mut answer = match self.route(&request).unwrap_or_else(Route::Answer) {
+        let mut answer = match self.route(&request, peer).unwrap_or_else(Route::Answer) {
             Route::Page(asked) => {
                 let timeout = scrape_timeout(request.headers(), self.timeout);
                 let by_client = client_timeout(request.headers()).is_some();
@@ -169,7 +171,9 @@ impl Routes {
         let start = std::time::Instant::now();
         let method = parts.method.clone();
         let path = parts.uri.path().to_owned();
-        let mut answer = self.extended_answer(extension, parts).await;
+        let mut answer = self
+            .extended_answer(extension, parts, remote.map(Peer::of))
+            .await;
         #[cfg(feature = "live")]
         let has_policy = self.live.is_some() && super::live::is_part(&path);
         #[cfg(not(feature = "live"))]
@@ -199,6 +203,7 @@ impl Routes {
         &self,
         extension: &Arc<dyn Extension>,
         parts: http::request::Parts,
+        peer: Option<Peer>,
     ) -> Answer {
         let request = Request::from_parts(parts, ());
         let path = request.uri().path();
@@ -228,7 +233,7 @@ impl Routes {
         let query = request.uri().query().unwrap_or_default();
         if let Some(page) = extension.page(path, query, time) {
             // The checks of host and credentials, whose answers are those of an unknown path.
-            if let Err(answer) = self.route(&request) {
+            if let Err(answer) = self.route(&request, peer) {
                 if answer.status() != StatusCode::NOT_FOUND {
                     return answer;
                 }
@@ -252,7 +257,7 @@ impl Routes {
         }
         let is_home = path == "/";
         let mut answer = self
-            .plain_answer(request, |asked, (limit, by_client)| async move {
+            .plain_answer(request, peer, |asked, (limit, by_client)| async move {
                 let page = async {
                     extension.before_page(PageTime { limit, by_client }).await;
                     self.pages.clone().answer(asked).await
@@ -281,7 +286,7 @@ impl Routes {
     }
 
     /// Routes a request by its path. If the request is rejected, returns the response as an error.
-    fn route<B>(&self, request: &Request<B>) -> Result<Route, Answer> {
+    fn route<B>(&self, request: &Request<B>, peer: Option<Peer>) -> Result<Route, Answer> {
         let path = request.uri().path();
         // RFC 9112, section 3.2: a request without a host, or with several, is answered with 400.
         let hosts = request.headers().get_all(HOST).iter().count();
@@ -314,7 +319,7 @@ impl Routes {
         }
         #[cfg(feature = "live")]
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
-            if let Some(answer) = live.answer(rest, request) {
+            if let Some(answer) = live.answer(rest, request, peer) {
                 return Ok(Route::Answer(answer));
             }
         }

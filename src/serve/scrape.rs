@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::encode::{Escaping, Format};
 use crate::snapshot::{Family, MergedView, Source};
 use crate::sync::CoalescedPasses;
@@ -97,7 +99,7 @@ pub(super) struct Scraper {
     last_size: AtomicUsize,
     /// The limit of bytes of scrapes and blocks that clients are reading.
     limit: usize,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
     /// Disconnects a slow reader when memory runs out. `None` in a framework, which owns the
     /// connections.
     evict_reader: Option<EvictReader>,
@@ -122,18 +124,87 @@ pub(super) struct ScrapedPage {
     scraper: Arc<Scraper>,
 }
 
-/// The memory of blocks.
+/// The memory of blocks, and of what else clients are reading.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Bytes of the blocks that exist. Added by the reader that makes a block, subtracted by
-    /// dropped blocks.
+    /// Bytes of the blocks, reports and frames that exist. Added by the reader that makes one,
+    /// subtracted when it is dropped.
     held: AtomicUsize,
+    /// Bytes of the moments of the live page, of which there are two at most. Added and subtracted
+    /// like `held`.
+    #[cfg(feature = "live")]
+    moments: AtomicUsize,
     /// Free buffers of plain blocks and of compressed blocks. Taken by readers that make blocks,
     /// returned by dropped blocks.
     spare: [Mutex<Vec<Vec<u8>>>; 2],
 }
 
+/// A report or a frame, which counts as held until it is dropped.
+struct HeldBytes {
+    bytes: Vec<u8>,
+    memory: Arc<Memory>,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.memory.held.fetch_sub(self.bytes.len(), Relaxed);
+    }
+}
+
+/// The bytes of a moment, which count until this value is dropped.
+#[cfg(feature = "live")]
+pub(super) struct HeldMoment {
+    bytes: usize,
+    memory: Arc<Memory>,
+}
+
+#[cfg(feature = "live")]
+impl Drop for HeldMoment {
+    fn drop(&mut self) {
+        self.memory.moments.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
 impl Memory {
+    /// Counts the bytes of a report or a frame until they are dropped.
+    pub(super) fn share(self: &Arc<Self>, text: String) -> Bytes {
+        self.held.fetch_add(text.len(), Relaxed);
+        Bytes::from_owner(HeldBytes {
+            bytes: text.into_bytes(),
+            memory: Arc::clone(self),
+        })
+    }
+
+    /// Counts the bytes of a moment.
+    #[cfg(feature = "live")]
+    pub(super) fn hold_moment(self: &Arc<Self>, bytes: usize) -> HeldMoment {
+        self.moments.fetch_add(bytes, Relaxed);
+        HeldMoment {
+            bytes,
+            memory: Arc::clone(self),
+        }
+    }
+
+    /// Returns the bytes of moments.
+    #[cfg(all(test, feature = "live"))]
+    pub(super) fn moments(&self) -> usize {
+        self.moments.load(Relaxed)
+    }
+
+    /// Returns the part of `limit` that moments leave.
+    fn left_by_moments(&self, limit: usize) -> usize {
+        #[cfg(feature = "live")]
+        return limit.saturating_sub(self.moments.load(Relaxed));
+        #[cfg(not(feature = "live"))]
+        limit
+    }
+
     /// Returns an empty buffer of this kind.
     pub(super) fn buffer(&self, kind: usize) -> Vec<u8> {
         let mut buffer = lock(&self.spare[kind]).pop().unwrap_or_default();
@@ -260,7 +331,7 @@ impl Scraper {
                 held += scrape.merged.bytes();
             }
         }
-        held <= self.limit.max(4 * expected)
+        held <= self.memory.left_by_moments(self.limit).max(4 * expected)
     }
 }
 

@@ -143,6 +143,7 @@ impl MetricsService {
             self.sources.clone(),
             None,
             STREAM_AGE,
+            Arc::clone(&self.pages.scraper.memory),
         ));
         self
     }
@@ -157,14 +158,13 @@ impl MetricsService {
         }
     }
 
-    /// Sets the style. The pages begin anew, and the live page is the same.
+    /// Sets the style. The pages begin anew.
     fn restyled(self) -> Self {
         let service = Self::with_style(self.sources, self.style);
         #[cfg(feature = "live")]
-        let service = Self {
-            live: self.live,
-            ..service
-        };
+        if self.live.is_some() {
+            return service.live();
+        }
         service
     }
 }
@@ -176,7 +176,7 @@ impl MetricsService {
         let path = request.uri().path();
         let at = path.rfind(super::live::PATH)?;
         let rest = &path[at + super::live::PATH.len()..];
-        let mut answer = self.live.as_ref()?.answer(rest, request)?;
+        let mut answer = self.live.as_ref()?.answer(rest, request, None)?;
         if matches!(super::answer::head(request.method()), Ok(true)) {
             *answer.body_mut() = Body::default();
         }

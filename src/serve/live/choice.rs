@@ -6,6 +6,12 @@ use crate::snapshot::Family;
 /// The most characters of a search.
 const SEARCH: usize = 200;
 
+/// The most words of a search. Further ones are left out.
+const WORDS: usize = 8;
+
+/// The bytes of label texts that one frame compares with words. Series beyond that are not found.
+const COMPARED: usize = 64 << 20;
+
 /// The most families whose series one stream gets.
 const SEEN: usize = 60;
 
@@ -19,7 +25,7 @@ const OPEN_ROWS: usize = 1000;
 /// stream.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
-    /// The words of the search, in lower case.
+    /// The different words of the search, in lower case.
     words: Vec<String>,
     /// The families in sight, by name.
     seen: Vec<String>,
@@ -48,8 +54,12 @@ impl Choice {
             match &*key {
                 "match" => {
                     let search: String = value.chars().take(SEARCH).collect();
-                    let words = search.split_whitespace().map(str::to_ascii_lowercase);
-                    choice.words = words.collect();
+                    choice.words.clear();
+                    for word in search.split_whitespace().map(str::to_ascii_lowercase) {
+                        if choice.words.len() < WORDS && !choice.words.contains(&word) {
+                            choice.words.push(word);
+                        }
+                    }
                 }
                 "seen" if choice.seen.len() < SEEN => choice.seen.push(value.into_owned()),
                 "open" => choice.open = value.into_owned(),
@@ -61,21 +71,12 @@ impl Choice {
         choice
     }
 
-    /// Returns the series that have all words, each in the name or the help of their family or in
-    /// their labels. Returns `None` if there are none.
-    pub(super) fn find(&self, family: &Family) -> Option<Found> {
-        let (name, help) = (family.name(), family.help());
-        let elsewhere = |word: &&String| {
-            !(has(name, word) || has(help, word) || has(&family.meta.constant, word))
-        };
-        let words: Vec<_> = self.words.iter().filter(elsewhere).collect();
-        if words.is_empty() {
-            return Some(Found::All(family.len()));
+    /// Begins a search through the families of a moment.
+    pub(super) fn search(&self) -> Search<'_> {
+        Search {
+            words: &self.words,
+            left: COMPARED,
         }
-        let texts = family.texts.iter().enumerate();
-        let found = texts.filter(|(_, text)| words.iter().all(|word| has(text, word)));
-        let found: Vec<_> = found.map(|(i, _)| i).collect();
-        (!found.is_empty()).then_some(Found::Some(found))
     }
 
     /// Returns how many series of this family the page shows, or `None` if it is out of sight.
@@ -89,6 +90,47 @@ impl Choice {
     /// Returns the label text of the series of this family that is selected.
     pub(super) fn selected(&self, family: &str) -> Option<&str> {
         self.series.as_deref().filter(|_| self.open == family)
+    }
+}
+
+/// A search through families, which compares a bounded number of bytes.
+pub(super) struct Search<'a> {
+    words: &'a [String],
+    /// The bytes of label texts that may yet be compared.
+    left: usize,
+}
+
+impl Search<'_> {
+    /// Returns the series that have all words, each in the name or the help of their family or in
+    /// their labels. Returns `None` if there are none.
+    pub(super) fn find(&mut self, family: &Family) -> Option<Found> {
+        let (name, help) = (family.name(), family.help());
+        let elsewhere = |word: &&String| {
+            !(has(name, word) || has(help, word) || has(&family.meta.constant, word))
+        };
+        let words: Vec<_> = self.words.iter().filter(elsewhere).collect();
+        if words.is_empty() {
+            return Some(Found::All(family.len()));
+        }
+        let mut found = Vec::new();
+        for (i, text) in family.texts.iter().enumerate() {
+            if self.is_partial() {
+                break;
+            }
+            let has_all = words.iter().all(|word| {
+                self.left = self.left.saturating_sub(text.len());
+                has(text, word)
+            });
+            if has_all {
+                found.push(i);
+            }
+        }
+        (!found.is_empty()).then_some(Found::Some(found))
+    }
+
+    /// Returns whether the search ended early, so that it perhaps found too little.
+    pub(super) fn is_partial(&self) -> bool {
+        self.left == 0
     }
 }
 
@@ -113,8 +155,15 @@ impl Found {
 /// are compared in both cases.
 fn has(text: &str, word: &str) -> bool {
     let (text, word) = (text.as_bytes(), word.as_bytes());
-    let mut windows = text.windows(word.len().max(1));
-    windows.any(|window| window.eq_ignore_ascii_case(word))
+    let Some(first) = word.first() else {
+        return true;
+    };
+    let starts = text.iter().enumerate();
+    let mut starts = starts.filter(|(_, byte)| byte.to_ascii_lowercase() == *first);
+    starts.any(|(at, _)| {
+        let part = text.get(at..at + word.len());
+        part.is_some_and(|part| part.eq_ignore_ascii_case(word))
+    })
 }
 
 #[cfg(all(test, not(loom)))]
@@ -135,7 +184,8 @@ mod tests {
             .append_pair("match", search)
             .finish();
         let snapshot = registry.snapshot();
-        let found = Choice::read(&query).find(snapshot.family("jobs_total").unwrap());
+        let choice = Choice::read(&query);
+        let found = choice.search().find(snapshot.family("jobs_total").unwrap());
         found.map(|found| {
             assert_eq!(found.len(), found.iter().count());
             found.iter().collect()
@@ -171,5 +221,35 @@ mod tests {
             Choice::read("limit=-1&open=a&nonsense").rows("a"),
             Some(ROWS)
         );
+    }
+
+    /// A search of 100 words, all equal, was compared 100 times with each series.
+    #[test]
+    fn equal_words_count_once_and_there_are_eight() {
+        let words = |query: &str| Choice::read(query).words;
+        assert_eq!(words("match=a+A+b+a"), ["a", "b"]);
+        let many: Vec<_> = (0..99).map(|i| i.to_string()).collect();
+        assert_eq!(words(&format!("match={}", many.join("+"))).len(), WORDS);
+    }
+
+    #[test]
+    fn a_search_ends_after_so_many_bytes() {
+        let registry = Registry::new();
+        let jobs = Counter::builder("jobs_total", "")
+            .labels(["queue"])
+            .register(&registry)
+            .unwrap();
+        (0..5).for_each(|i| jobs.with([&*format!("q{i}")]).inc());
+        let snapshot = registry.snapshot();
+        let family = snapshot.family("jobs_total").unwrap();
+        let choice = Choice::read("match=queue+q");
+        let mut search = choice.search();
+        assert_eq!(search.find(family).map(|found| found.len()), Some(5));
+        assert!(!search.is_partial());
+        // Each of two words is compared with `queue="q0"`.
+        search.left = 2 * 10 * 3;
+        assert_eq!(search.find(family).map(|found| found.len()), Some(3));
+        assert!(search.is_partial());
+        assert!(search.find(family).is_none());
     }
 }

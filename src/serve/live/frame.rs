@@ -7,6 +7,7 @@
 //! families  and
 //! series    in the program
 //! matched   families that the search finds, of which the first 300 follow
+//! partial   true if the search ended early, because it compared too many bytes; else left out
 //! names     of these: [name, kind, unit, help, [[label, value]…]…]; left out if they are as before
 //! all       in the same order: [series found, value, increase]
 //! seen      by name, for those in sight: {total, rows}
@@ -54,10 +55,11 @@ struct Shown<'a> {
 /// its hash is `names`.
 pub(super) fn frame(moment: &Moment, choice: &Choice, names: Option<u64>) -> (String, u64) {
     let (mut shown, mut matched, mut families, mut series) = (Vec::new(), 0, 0, 0);
+    let mut search = choice.search();
     for (at, now) in moment.view.families().enumerate() {
         families += 1;
         series += now.len() as u64;
-        let Some(found) = choice.find(now) else {
+        let Some(found) = search.find(now) else {
             continue;
         };
         matched += 1;
@@ -85,6 +87,10 @@ pub(super) fn frame(moment: &Moment, choice: &Choice, names: Option<u64>) -> (St
         ] {
             json.key(key);
             json.integer(n);
+        }
+        if search.is_partial() {
+            json.key("partial");
+            json.bool(true);
         }
         if names != Some(hash) {
             json.key("names");

@@ -19,12 +19,13 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::snapshot::Source;
 
 use super::answer::{Answer, content, head, plain};
 use super::body::Body;
+use super::places::{Peer, Place, Places};
+use super::scrape::Memory;
 
 use choice::Choice;
 pub(super) use moment::Before;
@@ -42,6 +43,9 @@ pub(crate) fn is_part(path: &str) -> bool {
 
 /// The most streams at once. A page has two for a moment, when it wants to see something else.
 const STREAMS: usize = 64;
+
+/// The streams of one peer if half of them are open.
+const SHARE: usize = 8;
 
 /// What the page may do: fetch from this service. Nothing in it is inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -78,29 +82,35 @@ const FILES: [(&str, &str, &str); 6] = [
 #[derive(Clone)]
 pub(super) struct Live {
     hub: Arc<Hub>,
-    /// One permit for each stream that may be open.
-    streams: Arc<Semaphore>,
+    /// One place for each stream that may be open.
+    streams: Arc<Places>,
     /// The maximum age of a stream.
     age: Duration,
 }
 
 impl Live {
-    /// `before` runs before each snapshot.
+    /// `before` runs before each snapshot, and `memory` counts the bytes of snapshots and frames.
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
         before: Option<Before>,
         age: Duration,
+        memory: Arc<Memory>,
     ) -> Self {
         Self {
-            hub: Arc::new(Hub::new(sources, before)),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            hub: Arc::new(Hub::new(sources, before, memory)),
+            streams: Places::new(STREAMS, SHARE),
             age,
         }
     }
 
     /// Answers a request whose path has `rest` after [`PATH`]. Returns `None` if no part of the page
     /// has this path. The caller drops the body if the request is a HEAD request.
-    pub(super) fn answer<B>(&self, rest: &str, request: &Request<B>) -> Option<Answer> {
+    pub(super) fn answer<B>(
+        &self,
+        rest: &str,
+        request: &Request<B>,
+        peer: Option<Peer>,
+    ) -> Option<Answer> {
         let stream = rest == "/stream";
         let file = FILES.iter().find(|(path, ..)| *path == rest);
         if !stream && file.is_none() {
@@ -114,7 +124,7 @@ impl Live {
                 let text = Bytes::from_static(text.as_bytes());
                 content(StatusCode::OK, content_type, Body::whole(text))
             }
-            None => self.stream(request),
+            None => self.stream(request, peer),
         };
         for (name, value) in [
             (CONTENT_SECURITY_POLICY, POLICY),
@@ -136,7 +146,7 @@ impl Live {
     }
 
     /// Begins a stream.
-    fn stream<B>(&self, request: &Request<B>) -> Answer {
+    fn stream<B>(&self, request: &Request<B>, peer: Option<Peer>) -> Answer {
         // A page of another site could not read the stream, but it could keep it open.
         let from = request.headers().get("sec-fetch-site");
         if from.is_some_and(|from| from == "cross-site") {
@@ -146,14 +156,14 @@ impl Live {
             let answer = "the live page needs a Tokio runtime\n";
             return plain(StatusCode::NOT_IMPLEMENTED, answer);
         }
-        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
+        let Some(place) = self.streams.take(peer) else {
             let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open\n");
             let soon = HeaderValue::from_static("5");
             answer.headers_mut().insert(RETRY_AFTER, soon);
             return answer;
         };
         let choice = Choice::read(request.uri().query().unwrap_or_default());
-        let stream = Stream::new(Arc::clone(&self.hub), choice, self.age, permit);
+        let stream = Stream::new(Arc::clone(&self.hub), choice, self.age, place);
         content(StatusCode::OK, "text/event-stream", Body::stream(stream))
     }
 }

@@ -2,23 +2,28 @@
 //! streams share them.
 //!
 //! The first stream that wants a moment takes it, and the others wait for that one. So there is no
-//! task that runs while nobody listens. The hub itself only has a weak reference to the last moment:
-//! the streams keep it alive, and with the last stream its memory is freed.
+//! task that runs while nobody listens. Streams hold the number of the moment that they sent last.
+//! Their [`Audience`] holds the last moment, and is dropped with the last stream.
+//!
+//! At most one thread works for the live page: a permit moves into the work of a stream, which takes
+//! the moment if it is due, and makes the stream's frame of it. The work of a stream that has gone
+//! is skipped.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::serve::scrape::{HeldMoment, Memory, lock};
 use crate::snapshot::{Family, MergedView, Source, millis};
 
 /// The time between two moments.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A moment that took long to take is followed by a pause of as many times that long. So the
-/// snapshots of very large registries take at most a tenth of the time of one processor.
+/// A moment is followed by a pause of as many times the time that it and its frames took. So the
+/// live page takes at most a tenth of the time of one processor.
 const PAUSE: u32 = 10;
 
 /// Begins the work before a moment is taken. The moment waits for its end.
@@ -29,9 +34,19 @@ pub(super) struct Hub {
     sources: Vec<Arc<dyn Source>>,
     /// Runs before each moment, while no other one can be taken.
     before: Option<Before>,
-    /// The last moment, while a stream has it. The thread that takes a moment holds the lock, so at
-    /// most one is being taken, and collectors that hang occupy one thread.
-    last: Arc<Mutex<Weak<Moment>>>,
+    /// Counts the bytes of moments and frames.
+    pub(super) memory: Arc<Memory>,
+    /// The permit of the thread that works for a stream. If collectors hang, they occupy one thread.
+    work: Arc<Semaphore>,
+    /// The streams that are open. Written by the first one, read by the others.
+    audience: Mutex<Weak<Audience>>,
+}
+
+/// The streams that are open share the last moment.
+#[derive(Default)]
+pub(super) struct Audience {
+    /// Written by the work of one stream, read by all.
+    last: Mutex<Option<Arc<Moment>>>,
 }
 
 /// What all families hold at one time.
@@ -40,17 +55,19 @@ pub(super) struct Moment {
     pub(super) number: u64,
     /// The time at which it was taken.
     at: Instant,
-    /// The time to take it.
-    cost: Duration,
+    /// The time to take it and to make its frames. Added to by the work of streams.
+    cost: Mutex<Duration>,
     /// The families.
     pub(super) view: MergedView,
     /// The seconds since the moment before, and what changed in each family. `None` if nobody
     /// listened then.
     pub(super) interval: Option<(f64, Vec<Family>)>,
+    /// The bytes of both.
+    _held: HeldMoment,
 }
 
 impl Moment {
-    fn take(sources: &[Arc<dyn Source>], before: Option<&Self>) -> Self {
+    fn take(sources: &[Arc<dyn Source>], before: Option<&Self>, memory: &Arc<Memory>) -> Self {
         let at = Instant::now();
         let mut view = MergedView::default();
         let taken = view.take(sources, |error| {
@@ -64,12 +81,15 @@ impl Moment {
             let seconds = at.saturating_duration_since(before.at).as_secs_f64();
             (seconds, view.since(&before.view))
         });
+        // The changes are as large as the families.
+        let bytes = view.bytes() * (1 + usize::from(interval.is_some()));
         Self {
             number: before.map_or(0, |before| before.number) + 1,
             at,
-            cost: at.elapsed(),
+            cost: Mutex::new(at.elapsed()),
             view,
             interval,
+            _held: memory.hold_moment(bytes),
         }
     }
 
@@ -80,48 +100,100 @@ impl Moment {
 
     /// Returns the time at which the next moment is due.
     fn next(&self) -> Instant {
-        self.at + INTERVAL.max(self.cost * PAUSE)
+        self.at + INTERVAL.max(*lock(&self.cost) * PAUSE)
+    }
+}
+
+impl Audience {
+    fn last(&self) -> Option<Arc<Moment>> {
+        lock(&self.last).clone()
+    }
+
+    /// Waits until a moment after `seen` is there or due. Frames that others make meanwhile put it
+    /// off.
+    async fn due(&self, seen: u64) {
+        while let Some(last) = self.last().filter(|last| last.number <= seen) {
+            let next = last.next();
+            if next <= Instant::now() {
+                return;
+            }
+            drop(last);
+            tokio::time::sleep_until(next.into()).await;
+        }
     }
 }
 
 impl Hub {
-    pub(super) fn new(sources: Vec<Arc<dyn Source>>, before: Option<Before>) -> Self {
+    pub(super) fn new(
+        sources: Vec<Arc<dyn Source>>,
+        before: Option<Before>,
+        memory: Arc<Memory>,
+    ) -> Self {
         Self {
             sources,
             before,
-            last: Arc::default(),
+            memory,
+            work: Arc::new(Semaphore::new(1)),
+            audience: Mutex::default(),
         }
     }
 
-    /// Returns the moment after `seen`, or the last one if the stream has seen none and the next one is not
-    /// due. Waits until it is due. Returns `None` if a snapshot panics, or if there is no runtime.
-    pub(super) async fn after(self: Arc<Self>, seen: Option<&Arc<Moment>>) -> Option<Arc<Moment>> {
+    /// Joins the streams that are open.
+    pub(super) fn join(&self) -> Arc<Audience> {
+        let mut audience = lock(&self.audience);
+        audience.upgrade().unwrap_or_else(|| {
+            let first = Arc::default();
+            *audience = Arc::downgrade(&first);
+            first
+        })
+    }
+
+    /// Makes a frame of the moment after `seen`, or of the last one if the stream has seen none and
+    /// the next one is not due. Waits until it is due. Returns its number and the frame, or `None`
+    /// if a snapshot panics, or if there is no runtime.
+    pub(super) async fn next<T: Send + 'static>(
+        self: Arc<Self>,
+        audience: Arc<Audience>,
+        seen: Option<u64>,
+        frame: impl FnOnce(&Arc<Moment>) -> T + Send + 'static,
+    ) -> Option<(u64, T)> {
         let runtime = Handle::try_current().ok()?;
         if let Some(seen) = seen {
-            tokio::time::sleep_until(seen.next().into()).await;
+            audience.due(seen).await;
         }
-        let mut last = Arc::clone(&self.last).lock_owned().await;
-        let before = last.upgrade();
-        if let Some(before) = &before {
-            let is_good = match seen {
-                Some(seen) => seen.number < before.number,
-                None => Instant::now() < before.next(),
-            };
-            if is_good {
-                return Some(Arc::clone(before));
-            }
-        }
-        if let Some(work) = &self.before {
+        let permit = Arc::clone(&self.work).acquire_owned().await.ok()?;
+        let last = audience.last();
+        let mut moment = last.clone();
+        moment = moment.filter(|last| match seen {
+            Some(seen) => seen < last.number,
+            None => Instant::now() < last.next(),
+        });
+        if let (None, Some(work)) = (&moment, &self.before) {
             // Work that panics is no reason to show nothing.
             let _ = work().await;
         }
-        // The lock moves into the blocking work, which goes on if the client disconnects.
+        // The permit moves into the blocking work. This future drops `waiting` when the client
+        // disconnects.
+        let waiting = Arc::new(());
+        let waiter = Arc::downgrade(&waiting);
         let work = move || {
-            let moment = Arc::new(Moment::take(&self.sources, before.as_deref()));
-            *last = Arc::downgrade(&moment);
-            moment
+            let _permit = permit;
+            waiter.upgrade()?;
+            let moment = moment.unwrap_or_else(|| {
+                let before = last.as_deref();
+                let moment = Arc::new(Moment::take(&self.sources, before, &self.memory));
+                *lock(&audience.last) = Some(Arc::clone(&moment));
+                moment
+            });
+            drop(last);
+            let begun = Instant::now();
+            let frame = frame(&moment);
+            *lock(&moment.cost) += begun.elapsed();
+            Some((moment.number, frame))
         };
-        runtime.spawn_blocking(work).await.ok()
+        let made = runtime.spawn_blocking(work).await.ok()?;
+        drop(waiting);
+        made
     }
 }
 
@@ -149,8 +221,14 @@ mod tests {
         (
             registry,
             taken,
-            Arc::new(Hub::new(vec![Arc::new(source)], None)),
+            Arc::new(Hub::new(vec![Arc::new(source)], None, Arc::default())),
         )
+    }
+
+    /// Waits for the moment after `seen`.
+    async fn after(hub: &Arc<Hub>, audience: &Arc<Audience>, seen: Option<u64>) -> Arc<Moment> {
+        let (hub, audience) = (Arc::clone(hub), Arc::clone(audience));
+        hub.next(audience, seen, Arc::clone).await.unwrap().1
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -164,17 +242,15 @@ mod tests {
         let jobs = registry.counter("jobs_total", "").unwrap();
         jobs.add(5);
         runtime().block_on(async {
-            let next = |seen: Option<Arc<Moment>>| {
-                let hub = Arc::clone(&hub);
-                async move { hub.after(seen.as_ref()).await.unwrap() }
-            };
+            let audience = hub.join();
+            let next = |seen| after(&hub, &audience, seen);
             let first = next(None).await;
             assert!(first.interval.is_none());
             // Another stream that begins within the same second.
             assert_eq!(next(None).await.number, first.number);
             assert_eq!(taken.load(Relaxed), 1);
             jobs.add(2);
-            let both = tokio::join!(next(Some(Arc::clone(&first))), next(Some(first)));
+            let both = tokio::join!(next(Some(1)), next(Some(1)));
             assert_eq!((both.0.number, both.1.number), (2, 2));
             assert_eq!(taken.load(Relaxed), 2);
             let (seconds, families) = both.0.interval.as_ref().unwrap();
@@ -183,9 +259,9 @@ mod tests {
             let now = both.0.view.family(0).value(0);
             let number = |n| crate::snapshot::Value::Counter(crate::snapshot::Number::Int(n));
             assert_eq!((now, increase), (number(7), number(2)));
-            drop(both);
+            drop((first, both, audience));
             // The streams have ended: the next one begins from nothing.
-            let again = next(None).await;
+            let again = after(&hub, &hub.join(), None).await;
             assert_eq!((again.number, again.interval.is_none()), (1, true));
             assert_eq!(taken.load(Relaxed), 3);
         });
@@ -197,10 +273,11 @@ mod tests {
     fn a_stream_that_is_behind_gets_the_last_moment() {
         let (_registry, taken, hub) = hub();
         runtime().block_on(async {
-            let first = Arc::clone(&hub).after(None).await.unwrap();
-            let second = Arc::clone(&hub).after(Some(&first)).await.unwrap();
-            let third = Arc::clone(&hub).after(Some(&second)).await.unwrap();
-            let late = Arc::clone(&hub).after(Some(&first)).await.unwrap();
+            let audience = hub.join();
+            let next = |seen| after(&hub, &audience, seen);
+            next(None).await;
+            next(Some(1)).await;
+            let (third, late) = (next(Some(2)).await, next(Some(1)).await);
             assert_eq!((third.number, late.number), (3, 3));
             assert_eq!(taken.load(Relaxed), 3);
         });
@@ -209,10 +286,85 @@ mod tests {
     #[test]
     fn without_a_runtime_there_is_no_moment() {
         let (_, taken, hub) = hub();
-        let mut waiting = std::pin::pin!(hub.after(None));
+        let audience = hub.join();
+        let mut waiting = std::pin::pin!(hub.next(audience, None, |_| ()));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let polled = waiting.as_mut().poll(&mut cx);
         assert!(matches!(polled, std::task::Poll::Ready(None)));
         assert_eq!(taken.load(Relaxed), 0);
+    }
+
+    /// Each stream that read nothing held a moment of its own: 173 MB for 60 of them.
+    #[test]
+    fn streams_that_read_nothing_hold_no_moment() {
+        let (registry, _, hub) = hub();
+        registry.counter("jobs_total", "").unwrap().inc();
+        runtime().block_on(async {
+            let (audience, mut moments) = (hub.join(), Vec::new());
+            for seen in [None, Some(1), Some(2)] {
+                // The stream of this moment goes no further.
+                let moment = after(&hub, &audience, seen).await;
+                moments.push(Arc::downgrade(&moment));
+            }
+            let held: Vec<_> = moments.iter().filter_map(Weak::upgrade).collect();
+            assert_eq!(held.iter().map(|m| m.number).collect::<Vec<_>>(), [3]);
+            assert_eq!(hub.memory.moments(), 2 * held[0].view.bytes());
+            drop((held, audience));
+        });
+        assert_eq!(hub.memory.moments(), 0, "the last stream has gone");
+    }
+
+    /// Frames of 64 streams were made at once, on the threads of the scrapes, and those of streams
+    /// that had gone, too.
+    #[test]
+    fn one_frame_at_a_time_and_none_for_streams_that_have_gone() {
+        let (_registry, taken, hub) = hub();
+        let (at_once, made) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicUsize::new(0)));
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        threads
+            .worker_threads(2)
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async {
+                let audience = hub.join();
+                let stream = || {
+                    let (at_once, made) = (Arc::clone(&at_once), Arc::clone(&made));
+                    let frame = move |_: &Arc<Moment>| {
+                        let _alone = at_once.try_acquire().expect("one at a time");
+                        std::thread::yield_now();
+                        made.fetch_add(1, Relaxed);
+                    };
+                    tokio::spawn(Arc::clone(&hub).next(Arc::clone(&audience), None, frame))
+                };
+                // No work begins before they have gone.
+                let permit = Arc::clone(&hub.work).acquire_owned().await.unwrap();
+                let gone: Vec<_> = (0..100).map(|_| stream()).collect();
+                let stay: Vec<_> = (0..10).map(|_| stream()).collect();
+                for stream in gone {
+                    stream.abort();
+                    assert!(stream.await.unwrap_err().is_cancelled());
+                }
+                drop(permit);
+                for stream in stay {
+                    assert_eq!(stream.await.unwrap(), Some((1, ())));
+                }
+            });
+        assert_eq!((taken.load(Relaxed), made.load(Relaxed)), (1, 10));
+    }
+
+    #[test]
+    fn the_time_of_frames_puts_off_the_next_moment() {
+        let (_registry, _, hub) = hub();
+        runtime().block_on(async {
+            let audience = hub.join();
+            let frame = |_: &Arc<Moment>| std::thread::sleep(Duration::from_millis(1));
+            let next = Arc::clone(&hub).next(Arc::clone(&audience), None, frame);
+            next.await.unwrap();
+            let last = audience.last().unwrap();
+            assert!(*lock(&last.cost) >= Duration::from_millis(1));
+            *lock(&last.cost) += INTERVAL;
+            assert!(last.next() - last.at >= INTERVAL * PAUSE);
+        });
     }
 }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
-
+use super::Place;
 use super::choice::Choice;
 use super::frame::frame;
-use super::moment::{Hub, Moment};
+use super::moment::{Audience, Hub, Moment};
+use bytes::Bytes;
 
 /// The events of one page. Dropping it ends the stream.
 pub(in crate::serve) struct Stream {
@@ -19,29 +17,27 @@ pub(in crate::serve) struct Stream {
     age: Duration,
     /// The time at which the stream began.
     begun: Instant,
-    /// The last moment that was sent. It keeps the moment alive for the next one.
-    seen: Option<Arc<Moment>>,
+    /// Has the last moment, for the next one.
+    audience: Arc<Audience>,
+    /// The number of the moment that was sent last.
+    seen: Option<u64>,
     /// The hash of the list of names that the page has.
     names: Option<u64>,
     /// One of the streams that may be open at once.
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stream {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        choice: Choice,
-        age: Duration,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, choice: Choice, age: Duration, place: Place) -> Self {
         Self {
+            audience: hub.join(),
             hub,
             choice: Arc::new(choice),
             age,
             begun: Instant::now(),
             seen: None,
             names: None,
-            _permit: permit,
+            _place: place,
         }
     }
 
@@ -52,17 +48,10 @@ impl Stream {
         if self.seen.is_some() && self.begun.elapsed() >= self.age {
             return None;
         }
-        let moment = Arc::clone(&self.hub).after(self.seen.as_ref()).await?;
         let (choice, names) = (Arc::clone(&self.choice), self.names);
-        let work = {
-            let moment = Arc::clone(&moment);
-            move || frame(&moment, &choice, names)
-        };
-        let (frame, names) = Handle::try_current()
-            .ok()?
-            .spawn_blocking(work)
-            .await
-            .ok()?;
+        let (hub, audience) = (Arc::clone(&self.hub), Arc::clone(&self.audience));
+        let work = move |moment: &Arc<Moment>| frame(moment, &choice, names);
+        let (number, (frame, names)) = hub.next(audience, self.seen, work).await?;
         let mut event = String::with_capacity(frame.len() + 64);
         if self.seen.is_none() {
             // A page whose stream ends begins the next one without a long pause.
@@ -72,16 +61,16 @@ impl Stream {
         event.push_str("data: ");
         event.push_str(&frame);
         event.push_str("\n\n");
-        self.seen = Some(moment);
+        self.seen = Some(number);
         self.names = Some(names);
-        Some((self, event.into()))
+        let event = self.hub.memory.share(event);
+        Some((self, event))
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use tokio::sync::Semaphore;
-
+    use super::super::Places;
     use super::*;
     use crate::Registry;
 
@@ -89,17 +78,21 @@ mod tests {
     fn a_stream_ends_at_its_age() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().build().unwrap().block_on(async {
-            let hub = Arc::new(Hub::new(vec![Arc::new(Registry::new())], None));
-            let streams = Arc::new(Semaphore::new(2));
+            let hub = Arc::new(Hub::new(
+                vec![Arc::new(Registry::new())],
+                None,
+                Arc::default(),
+            ));
+            let streams = Places::new(2, 2);
             let begin = |age| {
-                let permit = Arc::clone(&streams).try_acquire_owned().unwrap();
-                Stream::new(Arc::clone(&hub), Choice::default(), age, permit)
+                let place = streams.take(None).unwrap();
+                Stream::new(Arc::clone(&hub), Choice::default(), age, place)
             };
             let (old, _) = begin(Duration::ZERO).next().await.unwrap();
             let (young, _) = begin(Duration::from_secs(3600)).next().await.unwrap();
             assert!(old.next().await.is_none());
             assert!(young.next().await.is_some());
-            assert_eq!(streams.available_permits(), 2);
+            assert!(streams.take(None).is_some() && streams.take(None).is_some());
         });
     }
 }

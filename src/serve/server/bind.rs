@@ -142,15 +142,21 @@ impl Server {
             let seats = Arc::clone(&seats);
             Box::new(move || seats.evict_slow_reader())
         };
-        let pages = (self.limits.scrapes, self.limits.pages);
+        let pages = Pages::new(
+            self.sources.all().to_vec(),
+            self.style,
+            (self.limits.scrapes, self.limits.pages),
+            Some(evict_reader),
+        );
+        #[cfg(feature = "live")]
+        let live = self.live.then(|| {
+            let sources = self.sources.all().to_vec();
+            let memory = Arc::clone(&pages.scraper.memory);
+            crate::serve::live::Live::new(sources, self.before(), self.limits.age, memory)
+        });
         let host = Host {
             routes: Routes {
-                pages: Pages::new(
-                    self.sources.all().to_vec(),
-                    self.style,
-                    pages,
-                    Some(evict_reader),
-                ),
+                pages,
                 path: self.path.clone(),
                 credentials: self.credentials.clone(),
                 timeout: self.limits.answer,
@@ -160,10 +166,7 @@ impl Server {
                 #[cfg(feature = "exporter")]
                 style: self.style,
                 #[cfg(feature = "live")]
-                live: self.live.then(|| {
-                    let sources = self.sources.all().to_vec();
-                    crate::serve::live::Live::new(sources, self.before(), self.limits.age)
-                }),
+                live,
             },
             limits: self.limits,
             seats,

@@ -295,10 +295,12 @@ impl Server {
     ///
     /// While at least one page is in sight, the service takes a snapshot each second, which runs the
     /// collectors. All pages share it, nothing is reset, and other readers do not notice. If a
-    /// snapshot takes more than 100 ms, the pages get one less often, so that at most a tenth of the
-    /// time is spent on them. A page in the background costs nothing. At most 64 streams are open at
-    /// once; each is a connection that ends after [`connection_age`](Self::connection_age), and the
-    /// page then begins another one.
+    /// snapshot and the frames of the pages take more than 100 ms, the pages get one less often, so
+    /// that at most a tenth of the time is spent on them. They have a thread of their own, and take
+    /// none from scrapes. A page in the background costs nothing. At most 64 streams are open at
+    /// once, of which a host gets no more than 8 once half are open. Each is a
+    /// connection that ends after [`connection_age`](Self::connection_age), and the page then begins
+    /// another one.
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::http::{connect, exchange, get, request, until};
 use tallies::{Collected, Counter, Registry, Server, serve::Serving};
@@ -410,5 +410,59 @@ fn refusals_and_probes_end_their_connection_and_nothing_is_sniffed() {
         let further = answer.text().matches("HTTP/1.1 ").count();
         assert_eq!(further, usize::from(!closes), "{path}: {}", answer.text());
     }
+    serving.stop();
+}
+
+/// Scrapes like an honest client, several times, while others attack. Each try is answered within
+/// the client's own timeout of 30 s, and so is the health check. Prints the longest time.
+fn scrapes_are_answered(attack: &str, serving: &Serving, path: &str) {
+    let mut worst = Duration::ZERO;
+    for _ in 0..5 {
+        for path in [path, "/-/healthy"] {
+            let begun = Instant::now();
+            assert_eq!(get(serving, path, &[]).status(), 200, "{attack}: {path}");
+            worst = worst.max(begun.elapsed());
+        }
+    }
+    println!("{attack}: the slowest of 5 scrapes and health checks took {worst:.2?}");
+}
+
+/// A registry of many families, and a small one.
+fn wide(families: usize, series: usize) -> Registry {
+    let registry = small();
+    for family in 0..families {
+        let name = format!("family_{family}_total");
+        let family = Counter::builder(&name, "Many.")
+            .labels(["pod", "target"])
+            .register(&registry)
+            .unwrap();
+        (0..series).for_each(|i| family.with(["web-frontend", &*i.to_string()]).inc());
+    }
+    registry
+}
+
+/// Streams of the live page with long searches took the threads of the scrapes: no scrape was
+/// answered for as long as 64 of them were open. Those that had left cost as much.
+#[test]
+fn long_searches_of_live_pages_leave_scrapes_alone() {
+    let serving = Server::new()
+        .registry(&wide(2, 5000))
+        .live()
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let search = ",t+".repeat(66);
+    let path = format!("/live/stream?match={search}&seen=family_1_total");
+    let ask = || {
+        let mut stream = connect(&serving);
+        stream.write_all(&request("GET", &path, &[])).unwrap();
+        stream
+    };
+    for _ in 0..100 {
+        let mut left = ask();
+        left.read_exact(&mut [0; 12]).unwrap();
+    }
+    let open: Vec<_> = (0..32).map(|_| ask()).collect();
+    scrapes_are_answered("live", &serving, "/metrics?name[]=served_total");
+    drop(open);
     serving.stop();
 }

@@ -12,6 +12,9 @@ mod gateway;
 mod hostile;
 mod live;
 mod negotiation;
+#[cfg(target_os = "linux")]
+#[path = "../../support/peers.rs"]
+mod peers;
 mod push;
 mod secrets;
 mod serve;
