@@ -312,6 +312,7 @@ pub mod docs {
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         limitations: "../docs/limitations.md",
+        platforms: "../docs/platforms.md",
         // Its programs need the crates that it leads away from: `tests/frameworks/lib.rs` runs them.
         #[cfg(not(doctest))]
         migration: "../docs/migration.md",

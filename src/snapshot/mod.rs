@@ -1,7 +1,7 @@
 //! Snapshots: the merged value of every family at one time, as plain data.
 //!
-//! The writing stages (`declare`, `observe`, `collect`) produce snapshots; the reading stages
-//! (`encode`, `serve`, `push`) consume them. This module is the only one that both sides know.
+//! Registries and stores produce snapshots; [`encode`](crate::encode), servers and pushes consume
+//! them.
 //!
 //! A [`Snapshot`] is a value. Subtracting two snapshots gives an interval ([`Snapshot::since`]).
 //! Nothing is reset, so any number of readers can each keep an earlier snapshot of their own. The

@@ -183,7 +183,7 @@ impl Server {
     ///
     /// Families with the same name are merged. A family is left out if it conflicts with those of
     /// earlier registries, because its kind differs or because it would write the same samples.
-    /// Each such conflict is logged once on standard error.
+    /// Each such conflict is logged once.
     #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
         self.sources.add(registry);

@@ -1,0 +1,212 @@
+//! README, the manifest and the pages of `docs` say the same, and their links lead somewhere.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// README, and the pages that rustdoc shows as modules.
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = docs
+        .filter(|path| path.extension().is_some_and(|e| e == "md"))
+        .collect();
+    pages.push(root().join("README.md"));
+    pages
+}
+
+/// The lines outside of code blocks.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.starts_with("```");
+        is_code ^= is_fence;
+        !is_fence && !is_code
+    })
+}
+
+/// What stands between `open` and `close`, each time.
+fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
+    let parts = text.split(open).skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once(close)?.0))
+        .collect()
+}
+
+fn features() -> BTreeSet<String> {
+    let manifest = text("Cargo.toml");
+    let section = manifest.split("\n[features]\n").nth(1).unwrap();
+    let section = section.split("\n[").next().unwrap();
+    let names = section.lines().filter(|line| !line.starts_with('#'));
+    let names = names.filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()));
+    names.filter(|name| name != "default").collect()
+}
+
+#[test]
+fn the_readme_lists_the_features_of_the_manifest() {
+    let readme = text("README.md");
+    let section = readme.split("\n## Features\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let named: Vec<_> = section.split('`').skip(1).step_by(2).collect();
+    for feature in features() {
+        assert!(
+            named.contains(&&*feature),
+            "README does not list `{feature}`"
+        );
+    }
+}
+
+#[test]
+fn the_oldest_rust_is_the_same_on_every_page() {
+    let (manifest, platforms) = (text("Cargo.toml"), text("docs/platforms.md"));
+    let oldest = between(&manifest, "\nrust-version = \"", '"')[0];
+    let rows = platforms
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains("| 1."));
+    let rows: Vec<Vec<_>> = rows
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows[0][2], oldest);
+    let readme = text("README.md");
+    let known = features();
+    for row in &rows {
+        assert!(
+            readme.contains(row[2]),
+            "README does not name Rust {}",
+            row[2]
+        );
+        for feature in row[1].trim_matches('`').split(',') {
+            assert!(known.contains(feature), "`{feature}` is no feature");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let rewritten = text("src/links.md");
+    let slug = |heading: &str| {
+        let kept = heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    for page in pages() {
+        let name = page.file_name().unwrap().to_str().unwrap();
+        let content = text(&page);
+        let is_readme = name == "README.md";
+        for line in prose(&content) {
+            let target = match line.split_once("]: ") {
+                Some((label, target)) if label.starts_with('[') => {
+                    let label = &label[1..];
+                    let is_page = target.contains(".md");
+                    let has_label = rewritten.contains(&format!("[{label}]: "));
+                    assert!(
+                        !is_page || has_label,
+                        "{name}: src/links.md has no `{label}`"
+                    );
+                    Some(target)
+                }
+                _ => None,
+            };
+            // rustdoc rewrites references, and not links that name a file in the text.
+            for inline in between(line, "](", ')') {
+                let is_page = inline.contains(".md");
+                assert!(!is_page, "{name}: `{inline}` should be a reference");
+            }
+            let inline = between(line, "](", ')').into_iter().filter(|_| !is_readme);
+            for target in target.into_iter().chain(inline) {
+                let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+                if target.starts_with("http") || target.starts_with("crate::") {
+                    continue;
+                }
+                assert!(
+                    !is_readme || file.is_empty(),
+                    "README.md: `{target}` is relative"
+                );
+                let path = if file.is_empty() {
+                    page.clone()
+                } else {
+                    page.with_file_name(file)
+                };
+                assert!(path.exists(), "{name}: there is no `{file}`");
+                if !anchor.is_empty() {
+                    let there = text(&path);
+                    let mut headings = there.lines().filter(|line| line.starts_with('#'));
+                    let found = headings.any(|h| slug(h.trim_start_matches('#').trim()) == anchor);
+                    assert!(found, "{name}: `{target}` has no such heading");
+                }
+            }
+        }
+    }
+}
+
+/// rustdoc hides them, and nothing else does.
+#[test]
+fn no_program_on_a_page_has_hidden_lines() {
+    for page in pages() {
+        let content = text(&page);
+        let mut is_rust = false;
+        for (i, line) in content.lines().enumerate() {
+            if line.starts_with("```") {
+                is_rust = line.starts_with("```rust");
+            }
+            let is_hidden = is_rust && (line == "#" || line.starts_with("# "));
+            assert!(!is_hidden, "{}:{}: {line}", page.display(), i + 1);
+        }
+    }
+}
+
+#[test]
+fn every_example_that_a_page_runs_exists() {
+    for page in pages() {
+        for name in between(&text(&page), "--example ", ' ') {
+            let name = name.split(['\n', '`']).next().unwrap();
+            let is_there = root().join(format!("examples/{name}.rs")).exists();
+            assert!(
+                is_there || name == "X",
+                "{}: no example `{name}`",
+                page.display()
+            );
+        }
+    }
+}
+
+/// What the front page says an operation costs is what the page of benchmarks has.
+#[test]
+fn a_cost_is_the_same_on_every_page() {
+    let benchmarks = text("docs/benchmarks.md");
+    let readme = text("README.md");
+    let rows = readme
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains(" / "));
+    let rows: Vec<_> = rows.filter(|line| line.matches('|').count() == 5).collect();
+    assert!(rows.len() >= 5);
+    for row in rows {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        for cost in &cells[2..5] {
+            assert!(benchmarks.contains(&format!("| {cost} |")), "{row}: {cost}");
+        }
+    }
+    for place in ["src/declare/counter.rs", "README.md"] {
+        assert!(text(place).contains("0.33 ns"), "{place}");
+    }
+}
+
+#[test]
+fn no_page_denies_what_there_is() {
+    for page in pages() {
+        let content = text(&page);
+        for claim in ["is not included", "not yet", "coming soon"] {
+            let found = prose(&content).find(|line| line.contains(claim));
+            assert_eq!(found, None, "{}", page.display());
+        }
+    }
+}
