@@ -274,10 +274,10 @@ fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
 /// declared with `utf8`, so the family checks them.
 fn check_label(name: &LitStr) -> syn::Result<()> {
     let text = name.value();
-    if text.is_empty() || text.contains(['"', '\\', '\n']) {
+    if text.is_empty() || text.contains(|c: char| matches!(c, '"' | '\\') || c.is_control()) {
         return Err(syn::Error::new(
             name.span(),
-            "a label name must not be empty or contain `\"`, `\\` or a line feed",
+            "a label name must not be empty or contain `\"`, `\\` or a control character",
         ));
     }
     if text.starts_with("__") {

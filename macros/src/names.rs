@@ -49,10 +49,19 @@ impl fmt::Display for Note {
         match self {
             Self::NoHelp => write!(f, "it has no help text"),
             Self::Unit(unit, name) => {
-                write!(f, "its unit is `{unit}`, so its name should be `{name}`")
+                write!(
+                    f,
+                    "its unit is `{}`, so its name should be `{}`",
+                    shown(unit),
+                    shown(name)
+                )
             }
             Self::NoTotal(name) => {
-                write!(f, "it is a counter, so its name should be `{name}`")
+                write!(
+                    f,
+                    "it is a counter, so its name should be `{}`",
+                    shown(name)
+                )
             }
             Self::Total => write!(f, "its name ends in `_total`, but it is no counter"),
             Self::Timestamp => write!(
@@ -69,7 +78,8 @@ impl fmt::Display for Note {
             Self::BaseUnit(unit, base) => {
                 write!(
                     f,
-                    "its name should have the base unit `{base}`, not `{unit}`"
+                    "its name should have the base unit `{base}`, not `{}`",
+                    shown(unit)
                 )
             }
             Self::Abbreviation(unit) => write!(
@@ -84,22 +94,29 @@ impl fmt::Display for Note {
             ),
             Self::CamelCase => write!(f, "its name should be in snake_case"),
             Self::LabelCamelCase(label) => {
-                write!(f, "its label `{label}` should be in snake_case")
+                write!(f, "its label `{}` should be in snake_case", shown(label))
             }
             Self::LabelReserved(label, kind) => {
                 write!(f, "it has the label `{label}`, but it is no {kind}")
             }
             Self::LabelUnderscores(label) => write!(
                 f,
-                "its label `{label}` is reserved, because it begins with `__`"
+                "its label `{}` is reserved, because it begins with `__`",
+                shown(label)
             ),
             Self::LabelInName(label) => write!(
                 f,
-                "its name should not repeat its label `{label}`: a query that sums over the label \
-                 makes the name wrong"
+                "its name should not repeat its label `{}`: a query that sums over the label makes \
+                 the name wrong",
+                shown(label)
             ),
         }
     }
+}
+
+/// Escapes a name, which may be anything.
+fn shown(name: &str) -> std::str::EscapeDebug<'_> {
+    name.escape_debug()
 }
 
 /// The words for units, and the base unit that should be used instead.

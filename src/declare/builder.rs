@@ -205,8 +205,8 @@ impl<M: Metric> Builder<M> {
         self
     }
 
-    /// Allows any characters except `"`, `\` and line feed in the metric's name and label names:
-    /// `http.requests`.
+    /// Allows any characters except `"`, `\` and control characters in the metric's name and label
+    /// names: `http.requests`.
     ///
     /// ```
     /// use tallies::{Counter, Registry};

@@ -116,7 +116,7 @@ macro_rules! metric {
             }
 
             /// Declares a metric like [`new`](Self::new) does, and allows any characters except
-            /// `"`, `\` and line feed in its name: `http.requests`.
+            /// `"`, `\` and control characters in its name: `http.requests`.
             ///
             /// ```
             #[doc = concat!("static REQUESTS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new_utf8(\"http.requests\");")]

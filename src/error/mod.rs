@@ -4,11 +4,15 @@
 mod constructors;
 mod kind;
 mod message;
+mod printable;
 mod rule;
 
 use std::fmt;
 
 pub(crate) use kind::Subject;
+#[cfg(feature = "push")]
+pub(crate) use printable::is_printable;
+pub(crate) use printable::printable;
 pub(crate) use rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
 use kind::Kind;
@@ -177,7 +181,12 @@ impl From<Kind> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&*self.0, f)
+        let text = self.0.to_string();
+        match *self.0 {
+            // The only message of several lines.
+            Kind::Queries(_) => f.write_str(&text),
+            _ => printable(&text).fmt(f),
+        }
     }
 }
 
@@ -197,6 +206,8 @@ impl std::error::Error for Error {}
 /// there it goes to standard error.
 pub(crate) fn warn(what: &dyn fmt::Display) {
     use std::io::Write;
+    let what = what.to_string();
+    let what = printable(&what);
     if log::max_level() == log::LevelFilter::Off {
         // Ignores a failed write: a closed standard error is no reason to panic.
         let _ = writeln!(std::io::stderr(), "tallies: {what}");

@@ -39,7 +39,7 @@ impl NameRule {
         match self {
             Self::Metric => "has to match [a-zA-Z_:][a-zA-Z0-9_:]*",
             Self::Label => "has to match [a-zA-Z_][a-zA-Z0-9_]*",
-            Self::Utf8 => "must not be empty or contain `\"`, `\\` or a line feed",
+            Self::Utf8 => "must not be empty or contain `\"`, `\\` or a control character",
             Self::StateSet => {
                 "is also the label of a state set: it has to match [a-zA-Z_][a-zA-Z0-9_]* and \
                  must not begin with `__`"
@@ -60,7 +60,7 @@ impl NameRule {
     /// Returns the rule as a compile error for a metric name.
     pub(crate) const fn metric_text(self) -> &'static str {
         match self {
-            Self::Utf8 => "this metric name is empty or contains `\"`, `\\` or a line feed",
+            Self::Utf8 => "this metric name is empty or contains `\"`, `\\` or a control character",
             _ => {
                 "a metric name has to match [a-zA-Z_:][a-zA-Z0-9_:]*; `new_utf8` allows other \
                  characters"
@@ -71,7 +71,7 @@ impl NameRule {
     /// Returns the rule as a compile error for a label name.
     pub(crate) const fn label_text(self) -> &'static str {
         match self {
-            Self::Utf8 => "a label name is empty or contains `\"`, `\\` or a line feed",
+            Self::Utf8 => "a label name is empty or contains `\"`, `\\` or a control character",
             Self::Underscores => "a label name begins with `__`: such names are reserved",
             Self::Le => {
                 "the label name `le` is reserved in histograms, for the bounds of their buckets"

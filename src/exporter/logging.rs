@@ -7,6 +7,8 @@ use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::Map;
 
+use crate::error::printable;
+
 use super::args::{Format, Level};
 
 /// Crates whose notes are about their own work.
@@ -102,31 +104,22 @@ fn json(record: &Record<'_>, time: &str) -> String {
 
 fn plain(record: &Record<'_>, time: &str) -> String {
     let event = record.args().to_string();
-    let mut line = format!("{time} {:<7} {}", level(record), one_line(&event));
+    let mut line = format!("{time} {:<7} {}", level(record), printable(&event));
     for (name, value) in fields(record, Map::new()).0 {
         let value = match value {
             serde_json::Value::String(text) => {
                 let is_word = !text.is_empty() && !text.contains([' ', '"', '=']);
-                let text = one_line(&text);
-                if is_word { text } else { format!("\"{text}\"") }
+                let text = printable(&text);
+                if is_word {
+                    text.to_string()
+                } else {
+                    format!("\"{text}\"")
+                }
             }
             other => other.to_string(),
         };
         line.push_str(&format!(" {name}={value}"));
     }
     line.push('\n');
-    line
-}
-
-/// Escapes control characters, so that nobody can write lines of their own.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
     line
 }

@@ -1,7 +1,7 @@
 //! The grammar of names: metric names, label names, and prefixes of names.
 
 use crate::error::NameRule;
-use crate::snapshot::{Kind, is_label_name, is_metric_name};
+use crate::snapshot::{Kind, is_label_name, is_metric_name, is_utf8_name};
 
 /// Puts a prefix before a name. Adds an underscore between them if the prefix ends in an ASCII
 /// letter or digit.
@@ -50,16 +50,13 @@ pub(crate) fn exemplar_label(name: &str) -> Result<(), NameRule> {
     }
 }
 
-/// Checks that a name can be written in quotes without escapes, which every format's parser reads.
+/// Checks a name that may have any characters of UTF-8.
 pub(super) const fn check_utf8(name: &[u8]) -> Result<(), NameRule> {
-    let mut i = 0;
-    while i < name.len() {
-        if matches!(name[i], b'"' | b'\\' | b'\n') {
-            return Err(NameRule::Utf8);
-        }
-        i += 1;
+    if is_utf8_name(name) {
+        Ok(())
+    } else {
+        Err(NameRule::Utf8)
     }
-    if i == 0 { Err(NameRule::Utf8) } else { Ok(()) }
 }
 
 pub(super) const fn check_labels(

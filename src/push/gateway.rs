@@ -11,7 +11,7 @@ use ureq::Agent;
 use ureq::http::{HeaderValue, Method, Request, Response, header};
 
 use crate::encode::{Format, Options};
-use crate::error::Error;
+use crate::error::{Error, is_printable};
 use crate::snapshot::{MergedView, Source, labels};
 use crate::sync::pushes;
 
@@ -177,17 +177,6 @@ impl Gateway {
     ) -> Error {
         Error::push_failed(method.as_str(), &self.url, source)
     }
-}
-
-/// Returns whether a character is safe to show in one line of a log. Control characters, line
-/// separators, direction marks and characters without width are not.
-fn is_printable(c: char) -> bool {
-    let hidden = matches!(
-        c,
-        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
-    );
-    !c.is_control() && !hidden
 }
 
 /// Converts a text from the gateway to one line without control characters and of bounded length.

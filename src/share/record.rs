@@ -41,7 +41,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
     Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
-    Quantiles, Resolution, Text, Values, is_label_name, is_metric_name, labels,
+    Quantiles, Resolution, Text, Values, is_label_name, is_metric_name, is_utf8_name, labels,
 };
 
 /// The version of both forms. Other versions are not read.
@@ -221,7 +221,7 @@ pub(crate) fn is_label_text(text: &str) -> bool {
         };
         // Names outside the legacy character set are quoted, and only those.
         let is_name = is_label_name(name.as_bytes()) != quoted;
-        if !is_name || name.is_empty() || name.contains(['"', '\\', '\n']) {
+        if !is_name || !is_utf8_name(name.as_bytes()) {
             return false;
         }
         if before.is_some_and(|before| before >= name) {
@@ -414,7 +414,7 @@ fn modes() -> impl Iterator<Item = GaugeMode> {
 
 fn is_name(name: &str, utf8: bool) -> bool {
     if utf8 {
-        !name.is_empty() && !name.contains(['"', '\\', '\n'])
+        is_utf8_name(name.as_bytes())
     } else {
         is_metric_name(name.as_bytes())
     }

@@ -223,8 +223,14 @@ impl LabelCardinality {
 
 impl fmt::Display for Cardinality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names and values come from outside: no line breaks, no control characters.
         for family in &self.families {
-            write!(f, "{}: {} series", family.name, family.series)?;
+            write!(
+                f,
+                "{}: {} series",
+                family.name.escape_debug(),
+                family.series
+            )?;
             if let Some(limit) = family.limit {
                 write!(f, " of at most {limit}")?;
             }
@@ -236,11 +242,10 @@ impl fmt::Display for Cardinality {
             }
             writeln!(f)?;
             for label in &family.labels {
-                write!(f, "  {}: {}", label.label, label.distinct)?;
+                write!(f, "  {}: {}", label.label.escape_debug(), label.distinct)?;
                 let values = label.largest.iter();
                 for (i, (value, series)) in values.enumerate() {
                     let before = if i == 0 { " (" } else { ", " };
-                    // Values come from outside: no line breaks, no control characters.
                     write!(f, "{before}{} {series}", value.escape_debug())?;
                 }
                 let more = if label.distinct > label.largest.len() {
@@ -350,6 +355,18 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "f: 1 series of at most 7, 3 updates refused\n  a: 1 (</script>\\n\\\" 1)\n"
+        );
+    }
+
+    #[test]
+    fn names_that_a_terminal_would_obey_are_escaped() {
+        let mut count = LabelCount::default();
+        count.add("\"l\u{1b}[2J\r\n\"=\"v\"");
+        let mut report = Cardinality::default();
+        report.add("f\u{7}\u{9b}\u{202e}\u{2028}", count, None, 0);
+        assert_eq!(
+            report.to_string(),
+            "f\\u{7}\\u{9b}\\u{202e}\\u{2028}: 1 series\n  l\\u{1b}[2J\\r\\n: 1 (v 1)\n"
         );
     }
 

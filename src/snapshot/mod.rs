@@ -53,7 +53,7 @@ pub(crate) use float_sum::{FloatSum, sum_up};
 #[cfg(any(feature = "tower", feature = "push"))]
 pub(crate) use merged_view::MergedView;
 pub use names::Escaping;
-pub(crate) use names::{is_label_name, is_metric_name};
+pub(crate) use names::{is_label_name, is_metric_name, is_utf8_name};
 pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;

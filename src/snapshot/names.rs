@@ -129,9 +129,37 @@ pub(crate) const fn is_label_name(name: &[u8]) -> bool {
     is_metric_name(name)
 }
 
+/// Returns whether `name` can be written in quotes without escapes, which every format's parser
+/// reads, and has no control character, which a terminal would obey.
+pub(crate) const fn is_utf8_name(name: &[u8]) -> bool {
+    let mut i = 0;
+    while i < name.len() {
+        match name[i] {
+            b'"' | b'\\' | ..b' ' | 0x7F => return false,
+            // U+0080 to U+009F.
+            0xC2 if i + 1 < name.len() && name[i + 1] < 0xA0 => return false,
+            _ => i += 1,
+        }
+    }
+    i > 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The plain twin goes by characters.
+    #[test]
+    fn names_that_a_terminal_would_obey_are_refused() {
+        let is_name = |name: &str| {
+            !name.is_empty() && !name.contains(|c: char| matches!(c, '"' | '\\') || c.is_control())
+        };
+        assert!(!is_utf8_name(b""));
+        for c in '\0'..'\u{3000}' {
+            let name = format!("a{c} é");
+            assert_eq!(is_utf8_name(name.as_bytes()), is_name(&name), "{c:?}");
+        }
+    }
 
     fn escaped(scheme: Escaping, name: &str) -> String {
         let mut out = String::new();

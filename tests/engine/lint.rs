@@ -144,3 +144,20 @@ fn a_registry_and_its_page_have_the_same_problems() {
     assert_eq!(read.lint(), snapshot.lint());
     assert_eq!(snapshot.lint().len(), 6, "{:?}", snapshot.lint());
 }
+
+/// Each of them was once compared with all before it: 100 000 took a minute in an optimized build.
+#[test]
+fn families_with_names_in_utf8_are_not_compared_with_each_other() {
+    let page: String = (0..50_000)
+        .map(|i| format!("# HELP \"é{i}\" An e.\n# TYPE \"é{i}\" gauge\n{{\"é{i}\"}} 1\n"))
+        .chain([
+            "# HELP \"é1.a\" An e.\n{\"é1.a\"} 1\n# HELP \"é1_a\" An e.\n{\"é1_a\"} 1\n".to_owned(),
+        ])
+        .collect();
+    let problems = encode::read(page).unwrap().lint();
+    let found: Vec<_> = problems.iter().map(|problem| problem.text()).collect();
+    assert_eq!(
+        found,
+        ["it has a sample name in common with `é1.a`, in some format"]
+    );
+}

@@ -1,5 +1,6 @@
 //! A client for pages of metrics, over http and https.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use ureq::Agent;
 use ureq::http::Uri;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// The longest page that is read, in bytes.
-const MAX_BYTES: u64 = 256 << 20;
+/// The longest page that is read, in MiB, after it was decompressed.
+const MAX_MIB: u64 = 64;
 
 /// An endpoint: its URL without the password, and the header that has it.
 #[derive(Clone, Debug)]
@@ -25,9 +26,7 @@ impl Target {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         if !["http", "https"].contains(&scheme) {
-            return Err(format!(
-                "the scheme has to be http or https, got `{scheme}`"
-            ));
+            return Err("the scheme has to be http or https".to_owned());
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -35,6 +34,12 @@ impl Target {
             Some((login, host)) => (Some(login), host),
             None => (None, authority),
         };
+        // A slash in a password makes its rest a part of the path.
+        if path.contains('@') {
+            return Err(format!(
+                "`{scheme}://…`: write a `/` in a password as `%2F`, and an `@` in the path as `%40`"
+            ));
+        }
         let path = match path {
             "" if !text.contains("://") => "/metrics",
             path => path,
@@ -128,8 +133,14 @@ impl Client {
         let content_type = response.headers().get("content-type");
         let content_type = content_type.and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().to_owned();
-        let body = response.body_mut().with_config().limit(MAX_BYTES);
-        let body = body.read_to_vec().map_err(explain)?;
+        // The client's own limit counts bytes before they are decompressed.
+        let reader = response.body_mut().with_config().limit(u64::MAX).reader();
+        let mut body = Vec::new();
+        let read = reader.take((MAX_MIB << 20) + 1).read_to_end(&mut body);
+        read.map_err(|e| explain(e.into()))?;
+        if body.len() as u64 > MAX_MIB << 20 {
+            return Err(format!("the page is larger than {MAX_MIB} MiB"));
+        }
         Ok(Page { content_type, body })
     }
 }

@@ -17,6 +17,7 @@ use tallies::encode;
 use tallies::snapshot::lint::{Problem, Rule};
 
 use crate::fetch::{Client, Page, Target};
+use crate::printable::{Printable, json as json_text};
 
 /// Says what Prometheus users would not expect of a page of metrics: the rules of `promtool check
 /// metrics` and ours.
@@ -89,7 +90,7 @@ pub fn run(options: &Options) -> ExitCode {
                 found.push((shown, findings));
             }
             Err(error) => {
-                eprintln!("tallies lint: {error}");
+                eprintln!("tallies lint: {}", Printable(&error));
                 failed = true;
             }
         }
@@ -124,7 +125,7 @@ impl Options {
 }
 
 fn is_url(page: &str) -> bool {
-    page.starts_with("http://") || page.starts_with("https://")
+    page.contains("://")
 }
 
 /// Reads a page in each format that its source has.
@@ -200,7 +201,7 @@ fn as_text(found: &[(String, Vec<Finding>)]) -> String {
     for (page, findings) in found {
         for finding in findings {
             let prefix = if found.len() > 1 {
-                format!("{page}: ")
+                format!("{}: ", Printable(page))
             } else {
                 String::new()
             };
@@ -232,5 +233,5 @@ fn as_json(found: &[(String, Vec<Finding>)]) -> String {
             json!({ "page": page, "problems": problems })
         })
         .collect();
-    format!("{:#}\n", Value::from(pages))
+    json_text(&format!("{:#}\n", Value::from(pages)))
 }

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod lint;
+mod printable;
 mod shared;
 mod top;
 

@@ -18,6 +18,8 @@ use clap::{Args, Subcommand};
 use tallies::snapshot::Value;
 use tallies::{Error, Snapshot};
 
+use crate::printable::Printable;
+
 /// Shows what the processes that share a store have counted.
 #[derive(Args)]
 pub struct Options {
@@ -63,7 +65,7 @@ pub fn run(options: &Options) -> ExitCode {
     match try_run(options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tallies shared: {error}");
+            eprintln!("tallies shared: {}", Printable(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -88,7 +90,7 @@ mod in_files {
 
     use tallies::share::Dir;
 
-    use super::{Error, ExitCode, Options, Task, print, status};
+    use super::{Error, ExitCode, Options, Printable, Task, print, status};
 
     pub(super) fn run(options: &Options, path: &Path) -> Result<ExitCode, Error> {
         let shared = Dir::open(path)?;
@@ -113,7 +115,7 @@ mod in_files {
             println!(
                 "process {}, {state}, started {age} s ago, {}",
                 process.id(),
-                process.file()
+                Printable(process.file())
             );
             print(process.snapshot(), pattern);
         }
@@ -140,7 +142,7 @@ mod in_files {
             skipped.len(),
         );
         for (file, reason) in &skipped {
-            println!("{file} is skipped: {reason}");
+            println!("{} is skipped: {}", Printable(file), Printable(reason));
         }
         Ok(status(conflicts == 0.0 && skipped.is_empty()))
     }
@@ -228,14 +230,14 @@ fn print(snapshot: &Snapshot, pattern: &str) {
         for (labels, value) in family.series() {
             let labels: Vec<_> = labels
                 .iter()
-                .map(|(name, value)| format!("{name}={value:?}"))
+                .map(|(name, value)| format!("{}={value:?}", name.escape_debug()))
                 .collect();
             let labels = if labels.is_empty() {
                 String::new()
             } else {
                 format!("{{{}}}", labels.join(","))
             };
-            print!("  {}{labels} ", family.name());
+            print!("  {}{labels} ", family.name().escape_debug());
             match value {
                 Value::Counter(number) => println!("{}", number.as_f64()),
                 Value::Gauge(value) => println!("{value}"),

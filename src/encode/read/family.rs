@@ -173,7 +173,7 @@ impl<'a> PartialFamily<'a> {
     pub(super) fn suffix_message(&self) -> String {
         let parts = parts(self.kind(), self.dialect).iter();
         let names: Vec<_> = parts
-            .map(|(suffix, _)| format!("`{}{suffix}`", self.name))
+            .map(|(suffix, _)| show(&format!("{}{suffix}", self.name)))
             .collect();
         format!(
             "samples of {} {} are called {}",

@@ -47,9 +47,9 @@ impl fmt::Display for WriterInfo {
         write!(
             f,
             "writer {} index {index} pid {} host {} last flush {seconds:.1} s ago",
-            self.name,
-            pid.unwrap_or("-"),
-            host.unwrap_or("-"),
+            self.name.escape_debug(),
+            pid.unwrap_or("-").escape_debug(),
+            host.unwrap_or("-").escape_debug(),
         )
     }
 }
@@ -89,4 +89,25 @@ pub(super) async fn overview(worker: &mut Worker) -> RedisResult<Overview> {
     all.writers
         .sort_by_key(|writer| std::cmp::Reverse(started(writer)));
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_lies_about_itself_writes_one_line() {
+        let writer = WriterInfo {
+            name: "w\u{1b}[2J".to_owned(),
+            index: None,
+            info: "1 2\u{7} host\r\nwriter\u{9b}\u{202e}\u{2028}".to_owned(),
+            silent_millis: 1500,
+            series: Vec::new(),
+        };
+        assert_eq!(
+            writer.to_string(),
+            "writer w\\u{1b}[2J index - pid 2\\u{7} host \
+             host\\r\\nwriter\\u{9b}\\u{202e}\\u{2028} last flush 1.5 s ago"
+        );
+    }
 }

@@ -17,7 +17,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::clash::clashing;
+use super::clash::exposed;
+use super::clash_index::ClashIndex;
 use super::{Family, Snapshot};
 
 pub(crate) use names::{Described, Note, of_family, of_label};
@@ -195,6 +196,7 @@ impl Problem {
     }
 
     /// Returns what is wrong, and what would be right, as the end of a sentence about the family.
+    /// Names in it are escaped, so that a terminal does not obey them.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -203,7 +205,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.family, self.text)
+        write!(f, "{}: {}", self.family.escape_debug(), self.text)
     }
 }
 
@@ -228,16 +230,19 @@ impl Snapshot {
     #[must_use]
     pub fn lint(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (i, family) in self.families.iter().enumerate() {
+        // An index of the families before the current one.
+        let mut before = ClashIndex::new(self.families.iter().any(|family| family.meta.utf8));
+        for family in &self.families {
             lint_names(family, &mut problems);
             lint_series(family, &mut problems);
-            if let Some(other) = clashing(&self.families[..i], family) {
+            if let Some(other) = before.clash(exposed(family), |other| exposed(other)) {
                 let text = format!(
                     "it has a sample name in common with `{}`, in some format",
-                    other.name()
+                    other.name().escape_debug()
                 );
                 problems.push(Problem::new(family, Rule::SharedSamples, text));
             }
+            before.insert(exposed(family), &family);
         }
         problems
     }

@@ -86,6 +86,53 @@ fn a_terminal_is_told_that_all_is_well() {
     assert_eq!(terminal.ended(), 0);
 }
 
+/// Names from outside cannot write to the terminal, wherever they stand in the output.
+#[test]
+fn control_characters_in_names_are_shown_and_not_obeyed() {
+    let name = "n\u{1b}]0;title\u{7}\u{9b}2J\r\u{202e}\u{2028}";
+    let pages = [
+        format!("# TYPE \"{name}\" counter\n{{\"{name}\"}} 1\n"),
+        format!("# TYPE \"{name}\" counter\n{{\"{name}\"}} 1\n# EOF\n"),
+        format!("# HELP a A.\n# TYPE a gauge\na{{\"__{name}\"=\"1\"}} 1\n"),
+        format!("# TYPE a gauge\na 1\n# TYPE \"a{name}\" gauge\n\"a{name}\" 1\n"),
+    ];
+    for page in pages {
+        for arguments in [&["-"][..], &["--json", "-"], &["-", "\u{1b}[2J"]] {
+            let run = lint(arguments, &page);
+            for said in [text(run.stdout), text(run.stderr)] {
+                let obeyed =
+                    |c: char| c != '\n' && c.is_control() || matches!(c, '\u{202e}' | '\u{2028}');
+                assert!(!said.contains(obeyed), "{page:?}: {said:?}");
+            }
+        }
+    }
+}
+
+/// The limit once counted the bytes before they were decompressed.
+#[test]
+fn a_page_that_is_small_only_while_it_is_compressed_is_refused() {
+    let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeros = vec![0; 1 << 20];
+    (0..65).for_each(|_| coder.write_all(&zeros).unwrap());
+    let body = coder.finish().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let length = body.len();
+        let head = format!("Content-Encoding: gzip\r\nContent-Length: {length}");
+        let head = format!("HTTP/1.1 200 OK\r\n{head}\r\nConnection: close\r\n\r\n");
+        // The client leaves as soon as it has enough.
+        let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+    });
+    let run = lint(&["--timeout", "60", &url], "");
+    assert_eq!(run.status.code(), Some(2));
+    let said = text(run.stderr);
+    assert!(said.contains("the page is larger than 64 MiB"), "{said}");
+    server.join().unwrap();
+}
+
 /// Serves a page as text, and a broken one as OpenMetrics. Ends with the test's process.
 fn serve_two_formats() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

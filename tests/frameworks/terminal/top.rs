@@ -434,6 +434,8 @@ fn wrong_arguments_are_explained() {
         (&[][..], "Usage:"),
         (&["ftp://x:secret@127.0.0.1/"], "http or https"),
         (&["http://x:secret@/metrics"], "`http:///metrics`"),
+        (&["http://x:a/secret@127.0.0.1/metrics"], "`%2F`"),
+        (&["x:secret://127.0.0.1/metrics"], "http or https"),
         (&["--interval", "0", "127.0.0.1:1"], "from 0.05 to 3600"),
         (&["--ca", "/nonexistent", "127.0.0.1:1"], "/nonexistent"),
         (&["127.0.0.1:1"], "has to be a terminal"),

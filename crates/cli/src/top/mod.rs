@@ -29,6 +29,7 @@ use app::App;
 use endpoint::{Endpoint, Report};
 
 use crate::fetch::{Client, Target};
+use crate::printable::Printable;
 
 /// Watches Prometheus endpoints in the terminal.
 #[derive(Args)]
@@ -64,7 +65,7 @@ pub fn run(options: Options) -> ExitCode {
     let clients = match clients(&options) {
         Ok(clients) => clients,
         Err(error) => {
-            eprintln!("tallies top: {error}");
+            eprintln!("tallies top: {}", Printable(&error));
             return ExitCode::from(2);
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{
     Family, GaugeMode, Kind, Meta, Natives, Numbers, Resolution, Text, Values, is_metric_name,
-    labels,
+    is_utf8_name, labels,
 };
 
 use super::super::format::{checksum, description, kind};
@@ -108,7 +108,7 @@ impl Description {
         let ascends = bounds.is_sorted_by(|one, next| one < next)
             && bounds.iter().all(|bound| bound.is_finite());
         let is_name = if utf8 {
-            !name.is_empty() && !name.contains(['"', '\\', '\n'])
+            is_utf8_name(name.as_bytes())
         } else {
             is_metric_name(name.as_bytes())
         };
@@ -159,8 +159,7 @@ impl Description {
 
 /// Returns whether this is a label text as the crate writes it. One that is not would break the page.
 pub(super) fn is_text(text: &str) -> bool {
-    let is_name = |name: &str| !name.is_empty() && !name.contains(['"', '\\', '\n']);
-    if !labels::parts(text).all(|(name, _)| is_name(name)) {
+    if !labels::parts(text).all(|(name, _)| is_utf8_name(name.as_bytes())) {
         return false;
     }
     let all: Vec<_> = labels::pairs(text).collect();
