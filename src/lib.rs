@@ -76,6 +76,8 @@ pub mod exporter;
 pub mod facade;
 #[cfg(not(loom))]
 mod family;
+#[cfg(all(any(feature = "tls", feature = "config-files"), not(loom)))]
+mod file;
 #[cfg(not(loom))]
 pub mod instrument;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]

@@ -40,8 +40,8 @@ pub(crate) enum Language {
     Toml,
 }
 
-/// The largest file that is read, in bytes.
-const MAX_BYTES: u64 = 4 << 20;
+/// The largest file that is read.
+const MAX_MIB: u64 = 4;
 
 impl Language {
     /// Returns the language that the name of a file stands for. Only `.toml` stands for TOML.
@@ -70,19 +70,9 @@ pub(crate) fn parse(text: &str, language: Language, file: Option<&str>) -> Resul
 ///
 /// # Errors
 ///
-/// A file that cannot be read, is larger than 4 MiB, or is not UTF-8.
+/// A file that cannot be read, is not a regular one, is larger than 4 MiB, or is not UTF-8.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    use std::io::Read;
-    let read = || {
-        let mut text = String::new();
-        let file = std::fs::File::open(path)?;
-        file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(std::io::Error::other("it is larger than 4 MiB"));
-        }
-        Ok(text)
-    };
-    read().map_err(|cause| Error::unreadable(path, cause))
+    crate::file::read_text(path, MAX_MIB).map_err(|cause| Error::unreadable(path, cause))
 }
 
 impl Node {

@@ -15,12 +15,13 @@
 
 use super::Escaping;
 
-/// The formats that can be negotiated. A format is listed once the crate can write it.
+/// The formats that can be negotiated. A format is listed once the crate can write it. OpenMetrics is
+/// the last.
 const OFFERED: &[Syntax] = &[
     Syntax::Text,
     Syntax::Text1,
-    Syntax::OpenMetrics,
     Syntax::Protobuf,
+    Syntax::OpenMetrics,
 ];
 
 /// How samples are written.
@@ -88,6 +89,13 @@ impl Format {
     #[must_use]
     pub fn negotiate(accept: &str) -> Self {
         Self::among(OFFERED, accept)
+    }
+
+    /// Returns the format that an Accept header prefers, as [`negotiate`](Self::negotiate) does, among
+    /// all but OpenMetrics.
+    #[cfg(feature = "tower")]
+    pub(crate) fn negotiate_without_open_metrics(accept: &str) -> Self {
+        Self::among(&OFFERED[..OFFERED.len() - 1], accept)
     }
 
     fn among(offered: &[Syntax], accept: &str) -> Self {

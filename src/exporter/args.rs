@@ -21,8 +21,25 @@ pub(super) struct Common {
     #[arg(short, long)]
     pub(super) port: u16,
     /// Addresses to listen on instead, such as `:9100` or `[::1]:9100`
-    #[arg(long = "web.listen-address", id = "web_listen_address", value_name = "ADDRESS", num_args = 1..)]
+    #[arg(
+        long = "web.listen-address",
+        id = "web_listen_address",
+        value_name = "ADDRESS",
+        value_parser = address,
+        num_args = 1..
+    )]
     pub(super) listen: Vec<String>,
+    /// Hosts that requests may name, beside those of sockets that only this machine reaches; * for all
+    #[arg(
+        long = "web.allowed-host",
+        id = "web_allowed_host",
+        value_name = "HOST",
+        num_args = 1..
+    )]
+    pub(super) allowed_hosts: Vec<String>,
+    /// Serve no OpenMetrics, so that Prometheus stores names as they are, without `_total`
+    #[arg(long = "web.disable-openmetrics", id = "web_disable_openmetrics")]
+    pub(super) without_open_metrics: bool,
     /// Path of the metrics page
     #[arg(long, alias = "web.telemetry-path", value_name = "PATH")]
     pub(super) metrics_path: String,
@@ -102,6 +119,19 @@ pub(super) enum Format {
     Json,
 }
 
+/// Takes a host, which may be missing, and a port.
+fn address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let has_port = port.parse::<u16>().is_ok();
+    if has_port && (!host.contains(':') || host.starts_with('[') && host.ends_with(']')) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "an address has a host and a port, such as `127.0.0.1:9100`, `[::1]:9100` or `:9100`"
+            .to_owned(),
+    )
+}
+
 /// Takes the path of a file that exists.
 fn existing(path: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(path);
@@ -132,6 +162,20 @@ pub(super) fn command<A: Args>(about: &About) -> Command {
         .mut_arg("metrics_path", |arg| {
             arg.required(false).default_value(about.path.clone())
         });
+    let command = command.mut_arg("web_allowed_host", |arg| {
+        if about.allowed_hosts.is_empty() {
+            arg
+        } else {
+            arg.default_values(about.allowed_hosts.clone())
+        }
+    });
+    let command = command.mut_arg("web_disable_openmetrics", |arg| {
+        if about.open_metrics {
+            arg
+        } else {
+            arg.default_value("true")
+        }
+    });
     #[cfg(feature = "live")]
     let command = command.mut_arg("web_enable_live", |arg| {
         if about.live {

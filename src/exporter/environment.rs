@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 
+/// The largest file that is read.
+const MAX_MIB: u64 = 1;
+
 /// The values of options that variables set.
 #[derive(Debug, Default)]
 pub(super) struct Applied(Vec<Variable>);
@@ -38,7 +41,7 @@ impl Variables {
             let dotenv = HashMap::new();
             return Ok(Self { dotenv, path });
         }
-        let text = std::fs::read_to_string(&path)
+        let text = crate::file::read_text(&path, MAX_MIB)
             .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
         let variables = dotenvy::from_read_iter(text.as_bytes());
         let dotenv = variables.collect::<Result<_, _>>();
@@ -59,7 +62,7 @@ impl Variables {
     /// value of `EXP_TOKEN`, as container systems pass secrets.
     fn in_file(&self, name: &str) -> Option<Result<(String, String), String>> {
         let (path, source) = self.get(&format!("{name}_FILE"))?;
-        Some(match std::fs::read_to_string(&path) {
+        Some(match crate::file::read_text(Path::new(&path), MAX_MIB) {
             Ok(text) => Ok((text.trim_end().to_owned(), source)),
             Err(error) => Err(format!("{source}: cannot read `{path}`: {error}")),
         })

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use crate::error::Error;
-use crate::serve::Server;
+use crate::serve::{Server, any_port, bind_any};
 
 use super::BoxError;
 use super::args::Common;
@@ -12,19 +12,53 @@ use super::args::Common;
 /// Adds the listeners to a server. If one cannot be bound, none is.
 pub(super) fn add_listeners(server: Server, args: &Common) -> Result<Server, BoxError> {
     if args.systemd_socket {
-        return from_systemd(server);
+        return from_systemd(server, args);
     }
-    let addresses: Vec<String> = if args.listen.is_empty() {
+    let mut listeners = Vec::new();
+    for address in &addresses(args) {
+        bind(address, &mut listeners).map_err(|error| Error::bind(address, error))?;
+    }
+    let server = with_hosts(server, args, &listeners);
+    Ok(listeners.into_iter().fold(server, Server::listener))
+}
+
+/// Checks that each address can be resolved, without binding it.
+pub(super) fn check(args: &Common) -> Result<(), Error> {
+    for address in addresses(args) {
+        if any_port(&address).is_none() {
+            let resolved = address.to_socket_addrs();
+            resolved.map_err(|error| Error::bind(&address, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn addresses(args: &Common) -> Vec<String> {
+    if args.listen.is_empty() {
         let with_port = |host: &String| with_port(host, args.port);
         args.host.iter().map(with_port).collect()
     } else {
         args.listen.clone()
-    };
-    let mut listeners = Vec::new();
-    for address in &addresses {
-        bind(address, &mut listeners).map_err(|error| Error::bind(address, error))?;
     }
-    Ok(listeners.into_iter().fold(server, Server::listener))
+}
+
+/// Names the hosts that the server admits. If only this machine reaches it, these are its names, so
+/// that a web site which points its own name here cannot have a browser read the page.
+fn with_hosts(server: Server, args: &Common, listeners: &[TcpListener]) -> Server {
+    let mut hosts = args.allowed_hosts.clone();
+    if hosts.iter().any(|host| host == "*") {
+        return server;
+    }
+    let mut sockets = listeners.iter().map(TcpListener::local_addr);
+    let is_loopback = |address: io::Result<SocketAddr>| {
+        address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
+    };
+    if !listeners.is_empty() && sockets.all(is_loopback) {
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+        let given = addresses(args).into_iter();
+        hosts.extend(given.filter_map(|address| Some(address.rsplit_once(':')?.0.to_owned())));
+    }
+    server.hosts(hosts)
 }
 
 /// Returns an address with a port. An IPv6 address may have brackets already.
@@ -39,11 +73,8 @@ fn with_port(host: &str, port: u16) -> String {
 /// Binds all addresses that a name stands for. `localhost` is often both 127.0.0.1 and `[::1]`, of
 /// which a machine may have only one.
 fn bind(address: &str, listeners: &mut Vec<TcpListener>) -> io::Result<()> {
-    // `:9100` means all addresses of the machine. A socket for IPv6 usually takes IPv4, too.
-    if let Some(port) = address.strip_prefix(':') {
-        let listener = TcpListener::bind(format!("[::]:{port}"))
-            .or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}")))?;
-        listeners.push(listener);
+    if let Some(port) = any_port(address) {
+        listeners.push(bind_any(port)?);
         return Ok(());
     }
     let mut first_error = None;
@@ -82,8 +113,9 @@ fn bind(address: &str, listeners: &mut Vec<TcpListener>) -> io::Result<()> {
 
 /// Takes all sockets that systemd passes.
 #[cfg(unix)]
-fn from_systemd(mut server: Server) -> Result<Server, BoxError> {
+fn from_systemd(mut server: Server, args: &Common) -> Result<Server, BoxError> {
     let mut passed = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
     let count = passed.len();
     if count == 0 {
         return Err("systemd passed no socket; `--web.systemd-socket` needs a socket unit".into());
@@ -93,14 +125,15 @@ fn from_systemd(mut server: Server) -> Result<Server, BoxError> {
         if let Ok(Some(listener)) = passed.take_unix_listener(index) {
             server = server.unix_listener(listener);
         } else if let Some(listener) = passed.take_tcp_listener(index)? {
-            server = server.listener(listener);
+            listeners.push(listener);
         }
     }
-    Ok(server)
+    let server = with_hosts(server, args, &listeners);
+    Ok(listeners.into_iter().fold(server, Server::listener))
 }
 
 #[cfg(not(unix))]
-fn from_systemd(_: Server) -> Result<Server, BoxError> {
+fn from_systemd(_: Server, _: &Common) -> Result<Server, BoxError> {
     Err("`--web.systemd-socket` needs systemd".into())
 }
 

@@ -14,6 +14,9 @@ use super::args::{Format, Level};
 /// Crates whose notes are about their own work.
 const QUIET: [&str; 6] = ["h2", "hyper", "mio", "rustls", "tokio", "want"];
 
+/// The target of records that are shown at the level `warning`, too, although they are no warnings.
+pub(super) const NOTICE: &str = "tallies::notice";
+
 struct Logger {
     level: LevelFilter,
     format: Format,
@@ -28,7 +31,12 @@ pub(super) fn install(level: Level, format: Format) {
         Level::Debug => LevelFilter::Debug,
     };
     if log::set_boxed_logger(Box::new(Logger { level, format })).is_ok() {
-        log::set_max_level(level);
+        // Notices are records of the level `info`.
+        log::set_max_level(if level == LevelFilter::Warn {
+            LevelFilter::Info
+        } else {
+            level
+        });
     }
 }
 
@@ -40,7 +48,8 @@ impl Log for Logger {
         } else {
             self.level
         };
-        metadata.level() <= level
+        let is_notice = metadata.target() == NOTICE && level == LevelFilter::Warn;
+        is_notice || metadata.level() <= level
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -62,6 +71,7 @@ impl Log for Logger {
 
 fn level(record: &Record<'_>) -> &'static str {
     match record.level() {
+        _ if record.target() == NOTICE => "notice",
         log::Level::Error => "error",
         log::Level::Warn => "warning",
         log::Level::Info => "info",

@@ -77,6 +77,9 @@ pub(crate) struct About {
     pub(crate) port: u16,
     pub(crate) path: String,
     pub(crate) prefix: String,
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Whether the page is served as OpenMetrics, too.
+    pub(crate) open_metrics: bool,
     /// Whether there is a live page, unless a variable says otherwise.
     #[cfg(feature = "live")]
     pub(crate) live: bool,
@@ -105,6 +108,8 @@ impl Exporter {
                 port: 9090,
                 path: "/metrics".to_owned(),
                 prefix: "EXP".to_owned(),
+                allowed_hosts: Vec::new(),
+                open_metrics: true,
                 #[cfg(feature = "live")]
                 live: false,
             },
@@ -172,6 +177,32 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
         self
     }
 
+    /// Sets the default of `--web.allowed-host`: hosts that requests may name in their `Host` header.
+    ///
+    /// ```no_run
+    /// let exporter = tallies::exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
+    /// exporter.allowed_hosts(["metrics.example.org"]).run();
+    /// ```
+    ///
+    /// An exporter whose sockets are all on loopback addresses also admits `localhost`, `127.0.0.1`,
+    /// `[::1]` and the hosts that it was told to listen on, and no others: a browser on this machine
+    /// may be led to it by a web site that points a name of its own at 127.0.0.1. An exporter with
+    /// other sockets admits all hosts unless some are named. `*` admits all.
+    #[must_use]
+    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.about.allowed_hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether clients that prefer OpenMetrics get it, as
+    /// [`Server::open_metrics`](crate::Server::open_metrics) does. `false` is the same as the option
+    /// `--web.disable-openmetrics`.
+    #[must_use]
+    pub fn open_metrics(mut self, yes: bool) -> Self {
+        self.about.open_metrics = yes;
+        self
+    }
+
     /// Adds `/live`, a page in the browser where the metrics move, as [`Server::live`] does. Without
     /// it, the option `--web.enable-live` adds the page.
     ///
@@ -209,7 +240,8 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     ///
     /// - 0: it was ended by a signal, or has printed its help, version or completions.
     /// - 1: it cannot start. The log says why.
-    /// - 2: the command line, an environment variable or the dotenv file is wrong.
+    /// - 2: the command line, an environment variable or the dotenv file is wrong. Nothing was
+    ///   configured then.
     ///
     /// # Panics
     ///

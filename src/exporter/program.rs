@@ -12,11 +12,12 @@ use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::registry::Registry;
-use crate::serve::{BoundServer, Server};
+use crate::serve::{BoundServer, Server, check_path};
 
 use super::args::{Common, command};
 use super::environment::{self, Applied};
 use super::extension::ExporterPages;
+use super::logging::NOTICE;
 use super::setup::{Hook, Setup};
 use super::update::{UpdateMetrics, Updater};
 use super::web::Web;
@@ -124,7 +125,22 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
     if common.host.is_empty() && common.listen.is_empty() {
         return Err(usage(command, "a host is missing"));
     }
+    check_options(&common).map_err(|why| usage(command, &why))?;
     Ok((common, own))
+}
+
+/// Checks options that are wrong in themselves or together.
+fn check_options(common: &Common) -> Result<(), String> {
+    check_path(&common.metrics_path, has_live(common)).map_err(|error| error.to_string())?;
+    let why = match (&common.ssl_public_key, &common.ssl_private_key) {
+        (Some(_), None) => "--ssl-public-key needs --ssl-private-key",
+        (None, Some(_)) => "--ssl-private-key needs --ssl-public-key",
+        (None, None) if common.ssl_ca.is_some() => {
+            "--ssl-ca needs --ssl-public-key and --ssl-private-key"
+        }
+        _ => return Ok(()),
+    };
+    Err(why.to_owned())
 }
 
 /// Writes to standard output. A pipe that was closed, as by `head`, is no reason to fail.
@@ -154,7 +170,9 @@ fn bind<A>(
     configure: Configure<A>,
     own: A,
 ) -> Result<Prepared, BoxError> {
-    let mut server = Server::of(Arc::new(registry.clone())).path(&common.metrics_path);
+    let mut server = Server::of(Arc::new(registry.clone()))
+        .path(&common.metrics_path)
+        .open_metrics(!common.without_open_metrics);
     let own_metrics = !common.without_own_metrics;
     let web = match &common.web_config {
         None => None,
@@ -166,14 +184,8 @@ fn bind<A>(
         &common.ssl_ca,
     ];
     let has_files = has_files.iter().any(|file| file.is_some());
-    match (&common.ssl_public_key, &common.ssl_private_key) {
-        (Some(certificate), Some(key)) => server = server.certificate(certificate).key(key),
-        (None, None) if common.ssl_ca.is_none() => {}
-        (None, None) => {
-            return Err("--ssl-ca needs --ssl-public-key and --ssl-private-key".into());
-        }
-        (Some(_), None) => return Err("--ssl-public-key needs --ssl-private-key".into()),
-        (None, Some(_)) => return Err("--ssl-private-key needs --ssl-public-key".into()),
+    if let (Some(certificate), Some(key)) = (&common.ssl_public_key, &common.ssl_private_key) {
+        server = server.certificate(certificate).key(key);
     }
     if let Some(ca) = &common.ssl_ca {
         server = server.client_ca(ca);
@@ -230,6 +242,7 @@ fn bind<A>(
     let server = if common.live { server.live() } else { server };
     // A check does not need the port, which the running exporter has.
     let server = if common.config_check {
+        listen::check(common)?;
         server.address("127.0.0.1:0")
     } else {
         listen::add_listeners(server, common)?
@@ -325,10 +338,10 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     }
     let scheme = if secure { "https" } else { "http" };
     for address in server.addresses() {
-        log::info!(url = format!("{scheme}://{address}/").as_str(), path = path.as_str(); "listening");
+        log::info!(target: NOTICE, url = format!("{scheme}://{address}/").as_str(), path = path.as_str(); "listening");
     }
     if server.addresses().is_empty() {
-        log::info!(url = "unix", path = path.as_str(); "listening");
+        log::info!(target: NOTICE, url = "unix", path = path.as_str(); "listening");
     }
     let serving = match server.start() {
         Ok(serving) => serving,

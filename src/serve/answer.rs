@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::encode::Format;
 use crate::snapshot::Source;
 
 use super::body::Body;
@@ -49,7 +48,7 @@ impl PageRequest {
     /// Reads a request for the page. Returns the response to send if the method is neither GET nor
     /// HEAD. Unreadable headers and query parameters are never an error: the client gets the
     /// default page.
-    pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Answer> {
+    pub(super) fn read<B>(request: &Request<B>, style: Style) -> Result<Self, Answer> {
         let head = head(request.method())?;
         let all = |name: HeaderName| joined(request.headers(), &name);
         let names: Vec<_> =
@@ -60,7 +59,7 @@ impl PageRequest {
         Ok(Self {
             head,
             selection: Selection {
-                format: Format::negotiate(&all(ACCEPT)),
+                format: style.format(&all(ACCEPT)),
                 coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
                 names: (!names.is_empty()).then_some(names),
             },

@@ -1,7 +1,7 @@
 //! Listening sockets: TCP over IPv4 and IPv6, and Unix sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 #[cfg(unix)]
@@ -74,11 +74,27 @@ impl Address {
     }
 }
 
-/// Binds the first address that can be bound. An error message names the address as `name`.
+/// Binds the first address that can be bound. `name` is the address as the caller wrote it.
 pub(super) fn tcp(address: impl ToSocketAddrs, name: &str) -> Result<Listener, Error> {
-    TcpListener::bind(address)
+    let bound = match any_port(name) {
+        Some(port) => bind_any(port),
+        None => TcpListener::bind(address),
+    };
+    bound
         .and_then(into_listener)
         .map_err(|e| Error::bind(name, e))
+}
+
+/// Returns the port of an address without a host, such as `:9464`, which stands for all addresses of
+/// this machine.
+pub(crate) fn any_port(address: &str) -> Option<u16> {
+    address.strip_prefix(':')?.parse().ok()
+}
+
+/// Binds all addresses of this machine. A socket for IPv6 usually takes IPv4, too.
+pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
 }
 
 fn into_listener(listener: TcpListener) -> io::Result<Listener> {

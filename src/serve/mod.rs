@@ -48,10 +48,14 @@ mod timed_body;
 pub(crate) mod tls;
 
 pub use body::Body;
+#[cfg(feature = "exporter")]
+pub(crate) use listen::{any_port, bind_any};
 #[cfg(all(feature = "exporter", feature = "live"))]
 pub(crate) use live::is_part as is_live;
 #[cfg(feature = "serve")]
 pub use server::Server;
+#[cfg(feature = "exporter")]
+pub(crate) use server::check_path;
 pub use service::MetricsService;
 #[cfg(feature = "serve")]
 pub use serving::{BoundServer, Serving};

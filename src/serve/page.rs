@@ -37,6 +37,27 @@ const RECENT: usize = 8;
 pub(super) struct Style {
     pub(super) options: Options,
     pub(super) levels: Levels,
+    /// Whether clients that prefer OpenMetrics get it.
+    pub(super) open_metrics: bool,
+}
+
+impl Style {
+    pub(super) fn new() -> Self {
+        Self {
+            options: Options::new(),
+            levels: Levels::default(),
+            open_metrics: true,
+        }
+    }
+
+    /// Returns the format for an Accept header.
+    pub(super) fn format(self, accept: &str) -> Format {
+        if self.open_metrics {
+            Format::negotiate(accept)
+        } else {
+            Format::negotiate_without_open_metrics(accept)
+        }
+    }
 }
 
 /// A page that readers share.

@@ -16,7 +16,6 @@ use super::auth::Credentials;
 use super::body::Body;
 #[cfg(feature = "exporter")]
 use super::extension::{Admission, Extension, PageTime, Record};
-#[cfg(feature = "exporter")]
 use super::page::Style;
 use super::places::Peer;
 use super::report::{CARDINALITY, ReportRequest};
@@ -34,8 +33,7 @@ pub(super) struct Routes {
     pub(super) hosts: Hosts,
     #[cfg(feature = "exporter")]
     pub(super) extension: Option<Arc<dyn Extension>>,
-    /// What the extension's pages are made with.
-    #[cfg(feature = "exporter")]
+    /// What pages are made with.
     pub(super) style: Style,
     #[cfg(feature = "live")]
     pub(super) live: Option<super::live::Live>,
@@ -238,7 +236,7 @@ impl Routes {
                     return answer;
                 }
             }
-            let asked = match PageRequest::read(&request) {
+            let asked = match PageRequest::read(&request, self.style) {
                 Ok(asked) => asked,
                 Err(answer) => return answer,
             };
@@ -312,7 +310,7 @@ impl Routes {
             return Err(answer);
         }
         if path == self.path {
-            return PageRequest::read(request).map(Route::Page);
+            return PageRequest::read(request, self.style).map(Route::Page);
         }
         if path == CARDINALITY {
             return ReportRequest::read(request).map(Route::Report);

@@ -14,7 +14,6 @@ use crate::snapshot::Source;
 
 use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
 use super::body::Body;
-use super::coding::Levels;
 use super::page::Style;
 use super::report::{CARDINALITY, ReportRequest};
 
@@ -73,11 +72,7 @@ impl MetricsService {
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
         let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
-        let style = Style {
-            options: Options::new(),
-            levels: Levels::default(),
-        };
-        Self::with_style(registries.into_iter().map(source).collect(), style)
+        Self::with_style(registries.into_iter().map(source).collect(), Style::new())
     }
 
     /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
@@ -91,6 +86,18 @@ impl MetricsService {
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.style.options = options;
+        self.restyled()
+    }
+
+    /// Sets whether clients that prefer OpenMetrics get it, like
+    /// [`Server::open_metrics`](crate::Server::open_metrics).
+    ///
+    /// ```
+    /// let service = tallies::MetricsService::new().open_metrics(false);
+    /// ```
+    #[must_use]
+    pub fn open_metrics(mut self, yes: bool) -> Self {
+        self.style.open_metrics = yes;
         self.restyled()
     }
 
@@ -215,7 +222,7 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
                 })
             });
         }
-        let request = PageRequest::read(&request);
+        let request = PageRequest::read(&request, self.style);
         Box::pin(async move {
             Ok(match request {
                 Ok(request) => pages.answer(request).await,

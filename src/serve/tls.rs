@@ -1,7 +1,6 @@
 //! HTTPS: reads certificates from files, and reads them again when the files change.
 
 use std::fs::Metadata;
-use std::io::Read;
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -76,9 +75,6 @@ struct Current {
 /// The minimum time between checks of the files for requests on existing connections. A new
 /// connection always checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The maximum size of a file. Certificates and keys take kilobytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The maximum time that a start waits for the files to be read.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -218,27 +214,9 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(all)
 }
 
-/// Reads a regular file of at most 1 MiB. Opening a pipe would wait for its other end, and a device
-/// may never end.
+/// Reads a file with certificates or a key, which take kilobytes.
 pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(
-        &mut options,
-        rustix::fs::OFlags::NONBLOCK.bits() as i32,
-    );
-    let file = options.open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(bytes)
+    crate::file::read(path, 1)
 }
 
 impl Tls {

@@ -382,3 +382,33 @@ fn prometheus_answers_what_the_shop_called() {
     });
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Prometheus asks for OpenMetrics, where the samples of a counter end in `_total`. So dashboards of a
+/// program that served text only asked in vain for `events`.
+#[test]
+fn prometheus_stores_names_as_they_are_without_openmetrics() {
+    let dir = std::env::temp_dir().join(format!("tallies-names-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let registry = tallies::Registry::new();
+    registry.lint(false);
+    registry.counter("events", "Events.").unwrap().add(3);
+    let http = tallies::http::ServerMetrics::aioprometheus()
+        .register(&registry)
+        .unwrap();
+    let server = tallies::Server::new()
+        .registry(&registry)
+        .open_metrics(false);
+    let serving = server.listen("127.0.0.1:0").unwrap();
+    let (_prometheus, prometheus) = prometheus(&dir, &serving.metrics_url());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let http: Http = Client::builder(TokioExecutor::new()).build_http();
+        ready(&http, &prometheus, &dir).await;
+        expect(&http, &prometheus, "events", 3.0).await;
+        let other = r#"count({__name__=~"events_total|.*_counter_total"}) or vector(0)"#;
+        expect(&http, &prometheus, other, 0.0).await;
+    });
+    drop(http);
+    serving.stop();
+    std::fs::remove_dir_all(&dir).unwrap();
+}

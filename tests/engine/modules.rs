@@ -9,7 +9,8 @@ const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("mapped", &["sync"]),
     ("error", &["snapshot"]),
-    ("document", &["error"]),
+    ("file", &[]),
+    ("document", &["error", "file"]),
     ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
@@ -44,7 +45,10 @@ const RULES: &[(&str, &[&str])] = &[
         &["error", "observe", "family", "registry", "declare"],
     ),
     ("encode", &["error", "snapshot"]),
-    ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
+    (
+        "serve",
+        &["sync", "error", "file", "clock", "snapshot", "encode"],
+    ),
     (
         "instrument",
         &[
@@ -54,7 +58,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "exporter",
         &[
-            "error", "document", "snapshot", "registry", "declare", "process", "serve",
+            "error", "file", "document", "snapshot", "registry", "declare", "process", "serve",
         ],
     ),
     (

@@ -84,7 +84,8 @@ pub fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Resul
 
 /// Builds a request for `path` with further header lines.
 pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for header in headers {
         request.push_str(header);
         request.push_str("\r\n");

@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub(super) users: HashMap<String, String>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) rate: Option<(Duration, f64)>,
+    /// Whether the file sets nothing at all.
+    pub(super) is_empty: bool,
 }
 
 /// The headers that the file may set. Those with a list take only its values.
@@ -86,8 +88,12 @@ impl Reader<'_> {
     }
 
     fn settings(&self, tree: &Node) -> Result<Settings, Error> {
-        let mut settings = Settings::default();
-        for (key, node) in self.map(tree, "the file")? {
+        let pairs = self.map(tree, "the file")?;
+        let mut settings = Settings {
+            is_empty: pairs.is_empty(),
+            ..Settings::default()
+        };
+        for (key, node) in pairs {
             match &*key.text {
                 "tls_server_config" => settings.tls = self.tls(node)?,
                 "http_server_config" => settings.headers = self.http(node)?,

@@ -5,6 +5,7 @@ mod file;
 mod tls;
 mod users;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,6 +25,9 @@ use users::Users;
 /// The time between checks of the files.
 const CHECK: Duration = Duration::from_secs(1);
 
+/// The time after which a check that goes on is shown as a failure.
+const LATE: Duration = Duration::from_secs(10);
+
 /// The web configuration in use, and the file that it is from.
 pub(super) struct Web {
     path: PathBuf,
@@ -40,7 +44,11 @@ struct Loaded {
     /// The number of changes before this one.
     version: u64,
     tls: Option<Arc<ServerConfig>>,
+    /// Whether clients are asked for certificates of a CA.
+    has_client_ca: bool,
     users: Users,
+    /// Whether the file sets nothing at all.
+    is_empty: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
     rate: Option<Rate>,
 }
@@ -98,6 +106,12 @@ impl Web {
     pub(super) fn load(path: &Path) -> Result<Self, Error> {
         let (stamp, loaded) = Loaded::read(path, 0);
         let loaded = loaded?;
+        if !loaded.users.is_empty() && is_readable_by_all(path) {
+            crate::error::warn_once(&format_args!(
+                "all users of this machine can read the hashes in {}; `chmod o-r` it",
+                path.display()
+            ));
+        }
         Ok(Self {
             path: path.to_owned(),
             stamps: tokio::sync::Mutex::new(Stamps {
@@ -176,19 +190,20 @@ impl Web {
                 return (now, None);
             }
             let (stamp, loaded) = Loaded::read(&path, current.version + 1);
-            let loaded = loaded.and_then(|loaded| {
-                if loaded.tls.is_some() == current.tls.is_some() {
-                    Ok(loaded)
-                } else {
-                    Err(Error::service(
-                        "the web configuration turns TLS on or off, which needs a restart",
-                    ))
-                }
+            let loaded = loaded.and_then(|loaded| match loaded.weakness(&current) {
+                Some(why) => Err(Error::service(why)),
+                None => Ok(loaded),
             });
             (now, Some((stamp, loaded)))
         };
-        // On another thread, because reading may hang.
-        let Ok((seen, read)) = tokio::task::spawn_blocking(check).await else {
+        // On another thread, because a file system may hang.
+        let late = || {
+            log::error!("the web configuration stays as it was: its files take long to read");
+            if let Some(metrics) = self.metrics.get() {
+                metrics.record(false);
+            }
+        };
+        let Ok((seen, read)) = or_late(tokio::task::spawn_blocking(check), late).await else {
             return;
         };
         stamps.seen = seen;
@@ -228,7 +243,33 @@ impl TlsSource for WebTls {
     }
 }
 
+/// Waits for the end of a check. Calls `late` if it takes longer than [`LATE`].
+async fn or_late<T>(check: impl Future<Output = T>, late: impl FnOnce()) -> T {
+    let mut check = std::pin::pin!(check);
+    if let Ok(done) = tokio::time::timeout(LATE, &mut check).await {
+        return done;
+    }
+    late();
+    check.await
+}
+
 impl Loaded {
+    /// Returns why this configuration cannot replace `current` while the exporter runs: a file that
+    /// was cut off, or that is not yet written, must not open the pages to everyone.
+    fn weakness(&self, current: &Self) -> Option<&'static str> {
+        if self.tls.is_some() != current.tls.is_some() {
+            Some("the web configuration turns TLS on or off, which needs a restart")
+        } else if self.users.is_empty() && !current.users.is_empty() {
+            Some("the web configuration has no users any more, which needs a restart")
+        } else if current.has_client_ca && !self.has_client_ca {
+            Some("the web configuration has no client CA any more, which needs a restart")
+        } else if self.is_empty {
+            Some("the web configuration is empty; to do without one needs a restart")
+        } else {
+            None
+        }
+    }
+
     /// Reads a configuration. The stamp is of all files that it names, even if it cannot be used.
     fn read(path: &Path, version: u64) -> (Stamp, Result<Self, Error>) {
         // Each stamp is taken before its file is read, so a change in between is seen later.
@@ -240,6 +281,11 @@ impl Loaded {
             }
             Ok(Self {
                 version,
+                has_client_ca: settings
+                    .tls
+                    .as_ref()
+                    .is_some_and(|tls| tls.client_ca.is_some()),
+                is_empty: settings.is_empty,
                 tls: settings.tls.as_ref().map(|tls| tls.config()).transpose()?,
                 users: Users::new(settings.users),
                 headers: settings.headers,
@@ -270,6 +316,17 @@ impl Rate {
     }
 }
 
+fn is_readable_by_all(path: &Path) -> bool {
+    #[cfg(unix)]
+    return std::fs::metadata(path)
+        .is_ok_and(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o004 != 0);
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 fn stamp(files: &[PathBuf]) -> Stamp {
     let of = |path: &PathBuf| {
         let metadata = std::fs::metadata(path).ok()?;
@@ -280,4 +337,24 @@ fn stamp(files: &[PathBuf]) -> Stamp {
         Some((metadata.modified().ok()?, metadata.len(), identity))
     };
     files.iter().map(|path| (path.clone(), of(path))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_hangs_is_shown_and_its_result_is_used_all_the_same() {
+        for (seconds, is_late) in [(9, false), (11, true)] {
+            let late = Cell::new(false);
+            let check = async {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                seconds
+            };
+            assert_eq!(or_late(check, || late.set(true)).await, seconds);
+            assert_eq!(late.get(), is_late);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bcrypt::HashParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use ring::hmac;
@@ -23,6 +24,9 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 /// The users that may read the pages. If there are none, everyone may.
 pub(super) struct Users {
     hashes: Arc<HashMap<String, String>>,
+    /// The hash with which users are compared that do not exist: the dearest, so that they take as
+    /// long as any that do.
+    dearest: Option<String>,
     /// Results of checks by the name of user and password. Read and written by requests.
     known: Arc<Mutex<HashMap<[u8; 32], bool>>>,
     /// Held while a hash is computed, even if the client has gone, so that wrong passwords keep only
@@ -32,15 +36,22 @@ pub(super) struct Users {
 
 impl Users {
     pub(super) fn new(hashes: HashMap<String, String>) -> Self {
+        let cost = |hash: &&String| hash.parse().map_or(0, |parts: HashParts| parts.get_cost());
         Self {
+            dearest: hashes.values().max_by_key(cost).cloned(),
             hashes: Arc::new(hashes),
             known: Arc::default(),
             computing: Arc::default(),
         }
     }
 
+    /// Returns whether nobody needs a password.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
     pub(super) async fn admit(&self, headers: &HeaderMap) -> bool {
-        if self.hashes.is_empty() {
+        if self.is_empty() {
             return true;
         }
         let Some((user, password)) = credentials(headers) else {
@@ -57,6 +68,7 @@ impl Users {
         }
         let turn = Arc::clone(&self.computing).lock_owned().await;
         let (hashes, known) = (Arc::clone(&self.hashes), Arc::clone(&self.known));
+        let dearest = self.dearest.clone();
         let check = move || {
             let _turn = turn;
             // Another request may have had the same password.
@@ -64,8 +76,7 @@ impl Users {
                 return *admitted;
             }
             let hash = hashes.get(&user);
-            // A user that does not exist takes as long as one that does.
-            let Some(compared) = hash.or_else(|| hashes.values().next()) else {
+            let Some(compared) = hash.or(dearest.as_ref()) else {
                 return false;
             };
             let admitted = bcrypt::verify(&password, compared).unwrap_or(false) && hash.is_some();
@@ -132,5 +143,14 @@ mod tests {
             Poll::Pending,
             "its turn comes"
         );
+    }
+
+    #[test]
+    fn users_that_do_not_exist_are_compared_with_the_dearest_hash() {
+        let hash = |cost| bcrypt::hash("right", cost).unwrap();
+        let costs = [("ann", 5), ("bob", 6), ("eve", 4)];
+        let hashes = costs.map(|(user, cost)| (user.to_owned(), hash(cost)));
+        let users = Users::new(hashes.clone().into());
+        assert_eq!(users.dearest.as_ref(), Some(&hashes[1].1));
     }
 }

@@ -87,35 +87,11 @@ impl Server {
     }
 
     fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
-        if !self.path.starts_with('/') {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "has to begin with `/`",
-            ));
-        }
-        if self.path.contains(['?', '#']) || RESERVED_PATHS.contains(&&*self.path) {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "must not have a query, and must not be the path of another page of the service",
-            ));
-        }
         #[cfg(feature = "live")]
-        if self.live && crate::serve::live::is_part(&self.path) {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "must not be `/live` or below it, where the live page is",
-            ));
-        }
-        if !self.path.is_ascii() || self.path.parse::<PathAndQuery>().is_err() {
-            return Err(Error::setting(
-                "metrics path",
-                &self.path,
-                "has to be percent-encoded, as in a request",
-            ));
-        }
+        let live = self.live;
+        #[cfg(not(feature = "live"))]
+        let live = false;
+        check_path(&self.path, live)?;
         self.credentials.check()?;
         #[cfg(feature = "tls")]
         let tls = self.tls.load()?;
@@ -163,7 +139,6 @@ impl Server {
                 hosts: self.hosts.clone(),
                 #[cfg(feature = "exporter")]
                 extension: self.extension.clone(),
-                #[cfg(feature = "exporter")]
                 style: self.style,
                 #[cfg(feature = "live")]
                 live,
@@ -176,6 +151,28 @@ impl Server {
         };
         Ok(BoundServer::new(listeners, host, secure))
     }
+}
+
+/// Checks the path of a metrics page, beside a live page or not.
+pub(crate) fn check_path(path: &str, live: bool) -> Result<(), Error> {
+    #[cfg(feature = "live")]
+    let is_live = live && crate::serve::live::is_part(path);
+    #[cfg(not(feature = "live"))]
+    let is_live = live;
+    let why = if !path.starts_with('/') {
+        "has to begin with `/`"
+    } else if path.contains(['?', '#']) {
+        "must not have a query"
+    } else if RESERVED_PATHS.contains(&path) {
+        "is the path of another page of the service"
+    } else if is_live {
+        "must not be `/live` or below it, where the live page is"
+    } else if !path.is_ascii() || path.parse::<PathAndQuery>().is_err() {
+        "has to be percent-encoded, as in a request"
+    } else {
+        return Ok(());
+    };
+    Err(Error::setting("metrics path", path, why))
 }
 
 #[cfg(feature = "live")]

@@ -2,6 +2,9 @@
 
 mod bind;
 
+#[cfg(feature = "exporter")]
+pub(crate) use bind::check_path;
+
 use std::fmt::Debug;
 use std::net::TcpListener;
 #[cfg(unix)]
@@ -18,7 +21,6 @@ use crate::snapshot::{Source, Sources};
 
 use super::answer::{PAGES, SCRAPES};
 use super::auth::Credentials;
-use super::coding::Levels;
 use super::connection::Limits;
 use super::listen::Address;
 use super::page::Style;
@@ -129,10 +131,7 @@ impl Server {
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
             sources: Sources::new(source),
-            style: Style {
-                options: Options::new(),
-                levels: Levels::default(),
-            },
+            style: Style::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
             credentials: Credentials::default(),
@@ -206,6 +205,26 @@ impl Server {
         self
     }
 
+    /// Sets whether clients that prefer OpenMetrics get it. Default: true.
+    ///
+    /// ```
+    /// use tallies::Server;
+    ///
+    /// let serving = Server::new().open_metrics(false).listen("127.0.0.1:0")?;
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// In OpenMetrics, the samples of each counter end in `_total`, and Prometheus asks for it, so it
+    /// stores a counter `events` as `events_total`. Dashboards of a program that served the text format
+    /// only, as many libraries do, ask for `events`. With `false`, the page has the names of the
+    /// declarations in the text formats and in protobuf. Text has no exemplars.
+    #[must_use]
+    pub fn open_metrics(mut self, yes: bool) -> Self {
+        self.style.open_metrics = yes;
+        self
+    }
+
     /// Sets the level of gzip, from 1 (fast) to 9 (small). Default: 1.
     ///
     /// ```
@@ -258,8 +277,8 @@ impl Server {
         self
     }
 
-    /// Listens on this address, such as `0.0.0.0:9464` or `[::1]:9464`. Further calls add
-    /// addresses.
+    /// Listens on this address, such as `127.0.0.1:9464`, `[::1]:9464`, or `:9464` for all addresses of
+    /// this machine. Further calls add addresses.
     ///
     /// Port 0 takes a free port. If a name resolves to several addresses, the server takes the
     /// first one that it can bind.
@@ -507,6 +526,8 @@ impl Server {
     ///
     /// Hosts are compared without the port. This stops web sites that point their own host name at
     /// this address (DNS rebinding): without it, a browser would let such a site read the page.
+    /// A server on a loopback address admits all hosts, too, because a proxy beside it may pass on the
+    /// name that its client asked for. Exporters have a list there.
     ///
     /// ```
     /// # use tallies::Server;

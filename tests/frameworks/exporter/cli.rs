@@ -4,7 +4,8 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::process::{HERE, ask, command, folder, get, run, said, serve, start, value};
+use crate::process::{HERE, Running, ask, command, folder, get, run, said, serve, start, value};
+use crate::support::http::exchange;
 
 /// Waits until the program ends by SIGTERM, and returns its log.
 fn terminated(mut running: crate::process::Running) -> Vec<String> {
@@ -152,6 +153,23 @@ fn e2_a_wrong_command_line_ends_with_2_and_the_usage() {
         (&["--ssl-ca", "/no/such/file"], "No such file"),
         (&["--web.config.file", "/"], "it is a directory"),
         (&["-H"], "a value is required for '--host <HOST>...'"),
+        (
+            &["--web.listen-address", "nonsense"],
+            "an address has a host and a port",
+        ),
+        (&["--web.listen-address", "::1:9100"], "such as"),
+        (
+            &["--fails", "configure", "--metrics-path", "metrics"],
+            "metrics path `metrics` has to begin with `/`",
+        ),
+        (
+            &["--metrics-path", "/"],
+            "metrics path `/` is the path of another page",
+        ),
+        (
+            &["--metrics-path", "/a?b"],
+            "metrics path `/a?b` must not have a query",
+        ),
     ] {
         let output = run(command("troubled_exporter", args));
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -246,6 +264,14 @@ fn e2_a_configuration_can_be_checked() {
     let output = check();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(said(&output.stdout), "the configuration is fine\n");
+    let args = [
+        "--config-check",
+        "--web.listen-address",
+        "no.such.host.invalid:1",
+    ];
+    let output = run(command("troubled_exporter", args));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(said(&output.stderr).contains("`no.such.host.invalid:1`"));
     std::fs::write(&metrics, "metrics:\n  m: {type: meter}\n").unwrap();
     let output = check();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -531,15 +557,84 @@ fn e7_a_port_in_use_ends_with_1_and_binds_nothing() {
     TcpListener::bind(&other).unwrap();
 }
 
+/// A web site that points a name of its own at 127.0.0.1 leads browsers of this machine here.
 #[test]
-fn e7_a_metrics_path_without_a_slash_ends_with_1() {
-    let args = HERE.iter().copied().chain(["--metrics-path", "metrics"]);
-    let output = run(command("troubled_exporter", args));
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(
-        said(&output.stderr).contains("has to begin with `/`"),
-        "{output:?}"
+fn an_exporter_that_only_this_machine_reaches_has_only_its_names() {
+    let statuses = |running: &mut Running, hosts: &[&str]| {
+        let address = running.address();
+        let status = |host: &&str| {
+            let request =
+                format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let stream = std::net::TcpStream::connect(address).unwrap();
+            exchange(stream, request.as_bytes()).unwrap().status()
+        };
+        hosts.iter().map(status).collect::<Vec<_>>()
+    };
+    let hosts = [
+        "localhost",
+        "127.0.0.1:1",
+        "[::1]",
+        "127.0.0.2",
+        "evil.example",
+        "Proxy.example",
+    ];
+    let mut running = serve("troubled_exporter", &[]);
+    assert_eq!(
+        statuses(&mut running, &hosts),
+        [200, 200, 200, 403, 403, 403]
     );
+    let more = ["-H", "127.0.0.2", "--web.allowed-host", "proxy.example"];
+    let mut running = serve("troubled_exporter", &more);
+    assert_eq!(
+        statuses(&mut running, &hosts),
+        [200, 200, 200, 200, 403, 200]
+    );
+    let mut running = serve("troubled_exporter", &["--web.allowed-host", "*"]);
+    assert_eq!(statuses(&mut running, &hosts), [200; 6]);
+    let args = ["--web.listen-address", ":0", "--log-format", "json"];
+    let mut running = start(command("troubled_exporter", args));
+    let address = ("127.0.0.1", running.address().port());
+    let stream = std::net::TcpStream::connect(address).unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(exchange(stream, request).unwrap().status(), 200);
+}
+
+/// It once looked as if it hung.
+#[test]
+fn an_exporter_says_where_it_listens_at_the_default_level() {
+    let args = ["-H", "127.0.0.1", "-p", "0", "--log-format", "json"];
+    let mut running = start(command("troubled_exporter", args));
+    let listening = running.wait_for("listening", 1);
+    assert_eq!(listening[0]["level"], "notice");
+    assert_eq!(running.log().len(), 1, "{:?}", running.log());
+    let mut running = start(command(
+        "troubled_exporter",
+        args.iter().chain(&["-L", "error"]),
+    ));
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+    assert!(running.log().is_empty());
+}
+
+/// Prometheus asks for OpenMetrics, and stores the names that it finds there.
+#[test]
+fn names_stay_as_they_are_without_openmetrics() {
+    let accept =
+        "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    for (args, kind) in [
+        (&[][..], "application/openmetrics-text"),
+        (&["--web.disable-openmetrics"], "text/plain; version=0.0.4"),
+    ] {
+        let mut running = serve("troubled_exporter", args);
+        let address = running.address();
+        for path in ["/metrics", "/probe?target=x"] {
+            let page = get(address, path, &[accept]);
+            assert!(
+                page.header("content-type").unwrap().starts_with(kind),
+                "{path}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -648,7 +743,10 @@ fn e9_the_plain_log_has_a_line_per_record() {
     });
     let listening = listening.unwrap();
     let words: Vec<_> = listening.split_whitespace().collect();
-    assert!(words[0].ends_with('Z') && words[1] == "info", "{listening}");
+    assert!(
+        words[0].ends_with('Z') && words[1] == "notice",
+        "{listening}"
+    );
     let url = words
         .iter()
         .find_map(|word| word.strip_prefix("url=http://"))

@@ -78,7 +78,7 @@ fn there_is_no_live_page_unless_it_is_wanted() {
         "troubled_exporter",
         HERE.iter().copied().chain(taken),
     ));
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(
         said(&output.stderr).contains("must not be `/live`"),
         "{output:?}"

@@ -135,7 +135,7 @@ fn e8_https_with_key_and_certificate() {
 }
 
 #[test]
-fn e8_half_of_tls_is_an_error_at_the_start() {
+fn e8_half_of_tls_is_a_wrong_command_line() {
     let dir = folder("half");
     let authority = Authority::new(&dir, "ca.pem");
     let (certificate, key) = authority.write(&dir);
@@ -159,7 +159,7 @@ fn e8_half_of_tls_is_an_error_at_the_start() {
         let file = file.display().to_string();
         let args = HERE.iter().copied().chain([option, &file]);
         let output = run(command("troubled_exporter", args));
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(said(&output.stderr).contains(why), "{why}: {output:?}");
     }
 }
@@ -287,9 +287,61 @@ fn a_configuration_that_changes_or_breaks_while_running() {
     std::fs::remove_file(&config).unwrap();
     until("the failure", || success("third") == Some(0.0));
     assert_eq!(status("third"), 200);
-    replace(&config, "");
+    // A disk that was full left an empty file, and the pages were open to everyone.
+    let failures = || running.log().concat().matches("stays as it was").count();
+    for (text, why) in [
+        ("", "no users any more, which needs a restart"),
+        ("# later\n", "no users any more, which needs a restart"),
+        (
+            "rate_limit: {}\n",
+            "no users any more, which needs a restart",
+        ),
+    ] {
+        let before = failures();
+        replace(&config, text);
+        running.signal("-HUP");
+        until("the refusal", || failures() > before);
+        assert!(running.log().concat().contains(why), "{text:?}");
+        assert_eq!(get(address, "/metrics", &[]).status(), 401);
+        assert_eq!(success("third"), Some(0.0));
+    }
+    replace(&config, &users("fourth"));
+    until("the change", || status("fourth") == 200);
+    assert!(running.log().concat().contains("chmod o-r"));
+}
+
+#[test]
+fn an_empty_configuration_is_taken_at_the_start_only() {
+    let config = folder("empty").join("web.yml");
+    std::fs::write(&config, "").unwrap();
+    let mut running = with_config(&config);
+    let success =
+        |running: &mut Running| running.value("exporter_web_config_last_reload_successful");
+    assert_eq!(success(&mut running), Some(1.0));
+    running.signal("-HUP");
+    until("the refusal", || success(&mut running) == Some(0.0));
+    assert!(running.log().concat().contains("is empty"));
+}
+
+/// A pipe was opened by a thread that never came back, so no later file was read.
+#[test]
+fn a_configuration_that_is_a_pipe_for_a_while_is_read_again() {
+    let config = folder("pipe").join("web.yml");
+    let users = |password: &str| format!("basic_auth_users: {{ann: '{}'}}\n", hash(password));
+    std::fs::write(&config, users("first")).unwrap();
+    let mut running = with_config(&config);
+    let address = running.address();
+    std::fs::remove_file(&config).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&config).status();
+    assert!(made.unwrap().success());
+    running.signal("-HUP");
+    until("the refusal", || {
+        running.log().concat().contains("it is not a regular file")
+    });
+    replace(&config, &users("second"));
+    let second = basic("ann:second");
     until("the change", || {
-        get(address, "/metrics", &[]).status() == 200
+        get(address, "/metrics", &[&second]).status() == 200
     });
 }
 
@@ -394,10 +446,20 @@ http_server_config:
         &[],
         &[&TLS12]
     )));
+    // Anyone could come in without the CA.
+    let open = text.split("  client_auth_type").next().unwrap();
+    replace(&config, open);
+    until("the refusal", || {
+        running.log().concat().contains("no client CA any more")
+    });
+    assert!(!is_200(ask(address, &new, None, &[])));
     // Turning TLS off needs a restart.
     replace(&config, "{}\n");
     until("the refusal", || {
-        running.log().concat().contains("needs a restart")
+        running
+            .log()
+            .concat()
+            .contains("TLS on or off, which needs a restart")
     });
     assert!(is_200(ask(address, &new, Some(&scraper), &[])));
 }

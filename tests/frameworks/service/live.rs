@@ -258,7 +258,7 @@ fn only_the_page_and_its_parts_are_there_and_only_if_wanted() {
 #[test]
 fn the_page_asks_for_what_the_metrics_ask_for() {
     let server = Server::new().registry(&Registry::new()).live();
-    let server = server.bearer_token("long secret").hosts(["x"]);
+    let server = server.bearer_token("long secret").hosts(["localhost"]);
     let serving = server.listen("127.0.0.1:0").unwrap();
     for path in ["/live", "/live/page.js", "/live/stream"] {
         assert_eq!(get(&serving, path, &[]).status(), 401, "{path}");

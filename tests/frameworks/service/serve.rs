@@ -165,6 +165,19 @@ fn the_path_can_be_set_and_is_escaped() {
     serving.stop();
 }
 
+#[test]
+fn an_address_without_a_host_is_all_addresses_of_this_machine() {
+    let serving = tallies::serve(":0").unwrap();
+    let bound = Server::new().address(":0").bind().unwrap();
+    for address in [serving.address(), bound.addresses()[0]] {
+        assert!(address.ip().is_unspecified(), "{address}");
+    }
+    std::net::TcpStream::connect(("127.0.0.1", serving.address().port())).unwrap();
+    serving.stop();
+    let error = tallies::serve(":70000").unwrap_err().to_string();
+    assert!(error.contains("`:70000`"), "{error}");
+}
+
 /// A path that no request can name is an error at start.
 #[test]
 fn a_path_that_cannot_be_asked_for_is_an_error() {

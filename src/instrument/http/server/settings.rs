@@ -178,6 +178,10 @@ impl ServerMetrics {
     /// route. Excludes the same paths as that middleware (`/metrics`, `/docs`, `/favicon.ico` and
     /// so on).
     ///
+    /// Prometheus asks for OpenMetrics, which appends `_total` to these names.
+    /// `Server::open_metrics(false)` and [`MetricsService::open_metrics`](crate::MetricsService::open_metrics)
+    /// keep them as they are.
+    ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
