@@ -92,7 +92,7 @@ impl<M: Metric> Clone for Bound<M> {
 impl<M: Metric> std::fmt::Debug for Bound<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bound")
-            .field("family", &self.bound.get().family.desc.name)
+            .field("family", &self.bound.family().desc.name)
             .finish_non_exhaustive()
     }
 }

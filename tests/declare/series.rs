@@ -8,6 +8,19 @@ use tallies::{
 
 use crate::support::page;
 
+/// Printing a bound series brought a series back that had been removed.
+#[test]
+fn printing_a_bound_series_does_not_make_it() {
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+    let jobs = jobs.register(&registry).unwrap();
+    let mail = jobs.bind(["mail"]);
+    mail.inc();
+    jobs.remove(["mail"]);
+    assert_eq!(format!("{mail:?}"), "Bound { family: \"jobs_total\", .. }");
+    assert!(registry.snapshot().family("jobs_total").unwrap().is_empty());
+}
+
 /// Regression: a bound series whose label set has a value too many was rejected when it was bound,
 /// and then counted in the series without that value.
 #[test]
