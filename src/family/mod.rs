@@ -172,6 +172,8 @@ struct Retirement<T> {
     /// The label texts of the last series that were removed, so that updates through their handles
     /// make the series again.
     removed: Removed,
+    /// The series that left with their totals, for snapshots.
+    listed: snapshot::Removed,
 }
 
 /// A removed or retired series that is not reclaimed yet.
@@ -298,6 +300,7 @@ impl<C: MetricCells> Family<C> {
                 idle: Vec::new(),
                 cleared: None,
                 removed: Removed::default(),
+                listed: snapshot::Removed::default(),
             }),
             scraped: Mutex::default(),
             exclusive: Mutex::new(()),

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::lockfree::{OVERFLOW, SeriesKey};
 use crate::observe::{self, Pass};
+use crate::snapshot::MOST_REMOVED;
 
 use super::{Family, MetricCells, RetiredSeries, SeriesRef, each_of, read};
 
@@ -130,17 +131,17 @@ impl<C: MetricCells> Family<C> {
         }
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
+        self.created.store(crate::clock::millis(), Relaxed);
         let closed = self.closed.get().into_iter().map(|run| (0, run));
         for (_, run) in closed.chain(self.arena.runs()) {
             for (index, series) in each_of(run).enumerate() {
                 if series.is_live() {
                     let text = series.text.with(str::to_owned);
                     Self::close_text(run, index);
-                    Self::open_text(run, index, &text);
+                    self.open_text(run, index, &text);
                 }
             }
         }
-        self.created.store(crate::clock::millis(), Relaxed);
         self.version.fetch_add(1, Relaxed);
     }
 
@@ -202,6 +203,12 @@ impl<C: MetricCells> Family<C> {
             return false;
         };
         let forget = forget || !C::FOLDS;
+        if forget {
+            let text = |text: Option<(&str, u64)>| text.map(|(text, at)| (text.to_owned(), at));
+            if let Some((text, created)) = series.text.get(text) {
+                self.retirement().listed.push(&text, created);
+            }
+        }
         let cells = pass.retire(series.cells.slot_word(), forget);
         if let Some((run, index)) = self.arena.run_of(index as usize) {
             Self::close_text(run, index);
@@ -306,9 +313,6 @@ impl<C: MetricCells> Family<C> {
         now.duration_since(unchanged_since) >= after && C::may_expire(total)
     }
 }
-
-/// The number of removed series whose label texts a family has. Further removals evict the oldest.
-const MOST_REMOVED: usize = 4096;
 
 /// The label texts of the last series that were removed, by the keys that the series had.
 #[derive(Debug, Default)]

@@ -46,6 +46,8 @@ impl<C: MetricCells> Family<C> {
                 self.close_quiet(&mut scraped.quiet, pass);
             }
             self.write_overflow(pass, &mut scraped, &mut output);
+            // Series are removed in passes only, so the list has all that this scrape did not find.
+            out.removed = self.retirement().listed.clone();
         }
         output.texts.finish();
         out.exemplars = exemplars.finish();

@@ -339,16 +339,18 @@ impl<C: MetricCells> Family<C> {
     /// Makes a series live under this label text.
     pub(super) fn open(&self, index: usize, text: &str) {
         if let Some((run, index)) = self.arena.run_of(index) {
-            Self::open_text(run, index, text);
+            self.open_text(run, index, text);
         }
     }
 
     /// As [`open`](Self::open), for a series of this run.
-    pub(super) fn open_text(run: &LabelledRun<C, Label>, index: usize, text: &str) {
+    pub(super) fn open_text(&self, run: &LabelledRun<C, Label>, index: usize, text: &str) {
         let Some(series) = Series::new(run, index) else {
             return;
         };
-        let created = crate::clock::millis();
+        // Not before the family, even if the clock was set back: what counted before the overflow
+        // series began was cleared.
+        let created = crate::clock::millis().max(self.created.load(Relaxed));
         series.text.set(text, created);
         if let Some(texts) = run.texts() {
             set_label(&texts[index], text, created, generation_of(series));

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Text;
 use super::exemplar::Exemplar;
 use super::labels;
+use super::removed::Removed;
 use super::texts::Texts;
 use super::values::{Value, Values};
 
@@ -268,6 +269,8 @@ pub struct Family {
     /// The index of the series, the index of the bucket (0 for a counter), and the exemplar. Sorted
     /// by both indices; usually empty.
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
+    /// The series that were removed, as far as they are known: a page and a store do not have them.
+    pub(crate) removed: Removed,
 }
 
 impl Family {
@@ -277,6 +280,7 @@ impl Family {
             texts: Texts::default(),
             values,
             exemplars: Vec::new(),
+            removed: Removed::default(),
         }
     }
 
@@ -286,6 +290,7 @@ impl Family {
         self.values.clear();
         self.values.reserve(series);
         self.exemplars.clear();
+        self.removed = Removed::default();
     }
 
     /// Returns the name, as registered.

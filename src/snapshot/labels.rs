@@ -113,6 +113,16 @@ pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Returns the label text of both, of which either may be empty.
+pub(crate) fn joined(constant: &str, own: &str) -> String {
+    let comma = if constant.is_empty() || own.is_empty() {
+        ""
+    } else {
+        ","
+    };
+    format!("{constant}{comma}{own}")
+}
+
 /// Returns the label text with its labels sorted by name, so that equal label sets have equal
 /// texts.
 pub(crate) fn ordered(text: &str) -> Cow<'_, str> {

@@ -24,6 +24,7 @@ mod merged_view;
 mod names;
 pub(crate) mod native;
 mod number;
+mod removed;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
@@ -58,6 +59,7 @@ pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
 pub(crate) use number::Numbers;
+pub(crate) use removed::{MOST_REMOVED, Removed};
 #[cfg(any(feature = "serve", feature = "push"))]
 pub(crate) use sources::Sources;
 pub(crate) use text::Text;

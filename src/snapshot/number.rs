@@ -40,15 +40,20 @@ impl Number {
         }
     }
 
-    /// Returns the increase since `before`. A counter that went down was restarted, so its whole
-    /// value is the increase.
-    pub(super) fn since(self, before: Self) -> Self {
+    /// Returns the increase since `before`, or `None` for a counter that went down.
+    ///
+    /// Floats that were added in another order may differ in their last bits, which is no decrease.
+    pub(super) fn since(self, before: Self) -> Option<Self> {
+        const ROUNDING: f64 = 1e-12;
         match (self, before) {
-            (Self::Int(now), Self::Int(before)) => {
-                Self::Int(now.checked_sub(before).unwrap_or(now))
+            (Self::Int(now), Self::Int(before)) => now.checked_sub(before).map(Self::Int),
+            (now, before) => {
+                let (now, before) = (now.as_f64(), before.as_f64());
+                if now >= before {
+                    return Some(Self::Float(now - before));
+                }
+                (before - now <= before * ROUNDING).then_some(Self::Float(0.0))
             }
-            (now, before) if now.as_f64() < before.as_f64() => now,
-            (now, before) => Self::Float(now.as_f64() - before.as_f64()),
         }
     }
 }
@@ -147,6 +152,16 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_of_the_same_floats_in_another_order_did_not_go_down() {
+        let since = |now, before| Number::Float(now).since(Number::Float(before));
+        assert_eq!(
+            since(0.3 + 0.2 + 0.1, 0.1 + 0.2 + 0.3),
+            Some(Number::Float(0.0))
+        );
+        assert_eq!(since(3.0, 3.0001), None);
+    }
 
     #[test]
     fn one_float_makes_floats_of_all() {

@@ -52,11 +52,15 @@ impl Family {
         let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.to_empty()));
         self.meta.constant.clear();
         let texts = std::mem::take(&mut all.texts);
-        for (own, created) in texts.with_created() {
+        let text = |own: &str| {
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
             let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
-            all.texts.push(&labels::text(&set), created);
+            labels::text(&set)
+        };
+        for (own, created) in texts.with_created() {
+            all.texts.push(&text(own), created);
         }
+        all.removed.relabel(text);
         all.meta.constant.clear();
         self.add(&all);
     }
@@ -70,9 +74,9 @@ impl Family {
         }
         let mut texts = Texts::default();
         for (own, created) in self.texts.with_created() {
-            let comma = if own.is_empty() { "" } else { "," };
-            texts.push(&format!("{constant}{comma}{own}"), created);
+            texts.push(&labels::joined(&constant, own), created);
         }
         self.texts = texts;
+        self.removed.inline(&constant);
     }
 }

@@ -72,6 +72,7 @@ impl Family {
     /// The same, for families with the same constant labels.
     fn add_alike(&mut self, other: &Self, added: &mut impl FnMut(usize, usize)) {
         self.meta.utf8 |= other.meta.utf8;
+        self.removed.add(&other.removed);
         if self.is_shapeless() {
             self.values = other.values.to_empty();
         }

@@ -2,12 +2,14 @@
 //! machines.
 
 mod constant;
+mod ended;
+#[cfg(all(test, not(loom), not(miri)))]
+mod laws;
 mod merge;
 mod shape;
 mod since;
 #[cfg(all(test, not(loom), not(miri)))]
 mod tests;
-#[cfg(feature = "live")]
 mod total;
 
 use std::collections::HashMap;

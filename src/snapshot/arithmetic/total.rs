@@ -1,7 +1,7 @@
 //! The total of some series of one family.
 
 use crate::snapshot::sketch::Sketch;
-use crate::snapshot::{Family, Quantiles, Values};
+use crate::snapshot::{Family, PageSummary, Quantiles, Values};
 
 use super::join_sums;
 
@@ -36,7 +36,18 @@ impl Family {
                 total.push(all);
             }
             // Pages do not have what it takes to add up quantiles.
-            (Values::PageSummary(_), _) => total.values.push(self.value(first)),
+            (Values::PageSummary(total), Values::PageSummary(values)) if rest.next().is_some() => {
+                let mut all = PageSummary {
+                    count: Some(0),
+                    sum: 0.0,
+                    quantiles: Vec::new(),
+                };
+                for value in series.map(|i| &values[i]) {
+                    all.count = all.count.zip(value.count).map(|(a, b)| a.saturating_add(b));
+                    all.sum = join_sums(all.sum, value.sum);
+                }
+                total.push(all);
+            }
             _ => {
                 total.values.push(self.value(first));
                 rest.for_each(|i| total.add_series(0, self, i));

@@ -1,0 +1,179 @@
+//! What became of the series of an earlier snapshot that have ended since.
+//!
+//! The total of a series that was retired is in the overflow series, so it has to be subtracted
+//! there. The total of one that was removed is nowhere. Both may have begun again since, under the
+//! same labels; the time of creation tells.
+
+use std::cell::LazyCell;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::snapshot::{Family, labels};
+#[cfg(feature = "redis")]
+use crate::snapshot::{GaugeMode, Kind};
+
+/// The value that all labels of most overflow series have.
+const OVERFLOW: &str = "__overflow__";
+
+/// The most by which a time of creation may be too early, in milliseconds: one tick of the kernel.
+const TICK: u64 = 10;
+
+/// The series of an earlier snapshot that have ended since.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Their indices, in ascending order.
+    series: Vec<usize>,
+    /// The overflow series that have the totals of some of them.
+    moved: Vec<Moved>,
+}
+
+/// Earlier totals that are in one overflow series now.
+#[derive(Debug)]
+struct Moved {
+    /// The index of the overflow series.
+    to: usize,
+    /// The earlier indices of the series, and of the overflow series itself if it was there.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for the store"))]
+    from: Vec<usize>,
+    /// The sum of these.
+    total: Family,
+}
+
+impl Ended {
+    /// Returns whether earlier series `at` has ended.
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.series.binary_search(&at).is_ok()
+    }
+
+    /// Returns the earlier total of overflow series `i`, if series have moved there.
+    pub(super) fn moved_to(&self, i: usize) -> Option<&Family> {
+        let moved = self.moved.iter().find(|moved| moved.to == i);
+        moved.map(|moved| &moved.total)
+    }
+}
+
+impl Family {
+    /// Finds the series of `before`, a snapshot of this family at the time `taken`, that have ended
+    /// since: those that are not there any more, and those that have begun again.
+    ///
+    /// A series that is not known to have been removed was retired if the overflow series has
+    /// counted enough since. That is certain for two snapshots of one registry, unless so many
+    /// series were removed in between that they are not listed. In a family that was merged from
+    /// several registries or processes, or read from a page, it is the best guess.
+    pub(super) fn ended(&self, before: &Self, taken: u64) -> Ended {
+        let same = self.texts.same(&before.texts);
+        let indices = LazyCell::new(|| self.indices());
+        let created: Vec<_> = self.texts.all_created().collect();
+        // A family of several processes has the earliest of their times, which changes with them.
+        // Only a time after `taken` is that of a series that began since.
+        let began = |i: usize, then: u64| {
+            let now = created[i];
+            now != then && now != 0 && then != 0 && now.saturating_add(TICK) >= taken
+        };
+        let mut ended = Ended::default();
+        for (at, (text, then)) in before.texts.with_created().enumerate() {
+            let i = match same.get(at) {
+                Some(true) => Some(at),
+                _ => indices.get(&*labels::ordered(text)).copied(),
+            };
+            if i.is_none_or(|i| began(i, then)) {
+                ended.series.push(at);
+            }
+        }
+        if ended.series.is_empty() {
+            return ended;
+        }
+        let overflows = self.overflows();
+        let removed = self.removed.to_set();
+        let mut moved: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &at in &ended.series {
+            let (text, then) = (before.texts.get(at), before.texts.created(at));
+            if overflows.is_empty() || removed.contains(&(labels::ordered(text), then)) {
+                continue;
+            }
+            let set = set(text);
+            let to = overflows.iter().find(|(_, overflow)| takes(overflow, &set));
+            // An overflow series that began later was cleared since, with all that was in it.
+            if let Some((to, _)) = to.filter(|(to, _)| then == 0 || created[*to] <= then) {
+                moved.entry(*to).or_default().push(at);
+            }
+        }
+        for (to, mut from) in moved {
+            let text = labels::ordered(self.texts.get(to));
+            let mut texts = before.texts.iter();
+            let own = texts.position(|before| labels::ordered(before) == text);
+            from.extend(own.filter(|own| !ended.has(*own)));
+            let total = before.total(from.iter().copied());
+            let mut now = self.total(std::iter::once(to));
+            if now.subtract_series(0, &total, 0) {
+                ended.moved.push(Moved { to, from, total });
+            }
+        }
+        ended
+    }
+
+    /// Returns the indices and the labels of the overflow series, in the order in which they take
+    /// the totals of other series. A family that was merged from families with different constant
+    /// labels has one overflow series for each of them.
+    fn overflows(&self) -> Vec<(usize, BTreeMap<String, String>)> {
+        let texts = (0..).zip(self.texts.iter());
+        let mut overflows: Vec<_> = texts
+            .filter(|(_, text)| text.contains(OVERFLOW))
+            .map(|(i, text)| (i, set(text)))
+            .collect();
+        // Overflow series with the most `__overflow__` values come first, because most counts move
+        // there. Among these, the series with the most labels comes first, because it is the most
+        // specific.
+        let moved = |set: &BTreeMap<_, _>| set.values().filter(|value| *value == OVERFLOW).count();
+        overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
+        overflows
+    }
+
+    /// Does with this earlier snapshot what the family has done since, as its later snapshot `now`
+    /// shows: moves the totals of retired series to the overflow series, and drops those of removed
+    /// ones.
+    ///
+    /// A gauge that was removed stays, because it may be set again.
+    #[cfg(feature = "redis")]
+    pub(crate) fn follow(&mut self, now: &Self) {
+        let is_gauge = matches!(self.meta.kind, Kind::Gauge | Kind::Unknown);
+        if is_gauge && self.meta.mode != GaugeMode::Sum || !self.is_subtractable_from(now) {
+            return;
+        }
+        let ended = now.ended(self, 0);
+        if ended.series.is_empty() {
+            return;
+        }
+        let mut stays = vec![true; self.len()];
+        let gone = ended.series.iter().filter(|_| !is_gauge);
+        let moved = ended.moved.iter().flat_map(|moved| &moved.from);
+        gone.chain(moved).for_each(|at| stays[*at] = false);
+        let mut rest = Self::new(self.meta.clone(), self.values.to_empty());
+        let stays = (0..self.len()).filter(|at| stays[*at]);
+        stays.for_each(|at| rest.push_from(self, at));
+        for moved in &ended.moved {
+            let texts = &now.texts;
+            rest.texts
+                .push(texts.get(moved.to), texts.created(moved.to));
+            rest.values.push(moved.total.value(0));
+        }
+        *self = rest;
+    }
+}
+
+/// Returns the labels of a label text.
+fn set(text: &str) -> BTreeMap<String, String> {
+    let pairs = labels::pairs(text);
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+        .collect()
+}
+
+/// Returns whether an overflow series has the totals of retired series with these labels. If each
+/// series brings label names of its own, the overflow series has a label `overflow` instead.
+fn takes(overflow: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -> bool {
+    overflow.iter().all(|(name, value)| {
+        set.get(name).map_or(name == "overflow", |own| own == value)
+            || value == OVERFLOW && set.contains_key(name)
+    })
+}

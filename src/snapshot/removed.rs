@@ -1,0 +1,70 @@
+//! The series that left a family together with their totals.
+//!
+//! The total of a series that was retired is in the overflow series from then on, and the total of
+//! one that was removed is nowhere. A later snapshot lists the removed ones, because subtraction
+//! has to tell both apart.
+
+use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::labels;
+
+/// The number of removed series that a family lists. Further removals evict the oldest.
+pub(crate) const MOST_REMOVED: usize = 4096;
+
+/// The last series that were removed from a family, and its gauges that expired or were retired.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Removed(Option<Arc<VecDeque<RemovedSeries>>>);
+
+#[derive(Clone, Debug)]
+struct RemovedSeries {
+    text: Arc<str>,
+    /// The time since when it counted, which tells it from others with these labels, in
+    /// milliseconds since the Unix epoch.
+    created: u64,
+}
+
+impl Removed {
+    /// Appends a series with this label text and [`Entry::created`](super::Entry).
+    pub(crate) fn push(&mut self, text: &str, created: u64) {
+        let text = text.into();
+        let all = Arc::make_mut(self.0.get_or_insert_default());
+        if all.len() >= MOST_REMOVED {
+            all.pop_front();
+        }
+        all.push_back(RemovedSeries { text, created });
+    }
+
+    /// Appends those of another family.
+    pub(super) fn add(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (_, None) => {}
+            (None, Some(_)) => *self = other.clone(),
+            (Some(all), Some(theirs)) => Arc::make_mut(all).extend(theirs.iter().cloned()),
+        }
+    }
+
+    /// Replaces the label text of each series.
+    pub(super) fn relabel(&mut self, text: impl Fn(&str) -> String) {
+        if let Some(all) = &mut self.0 {
+            let all = Arc::make_mut(all).iter_mut();
+            all.for_each(|series| series.text = text(&series.text).into());
+        }
+    }
+
+    /// Makes the constant labels of the family labels of each series.
+    pub(crate) fn inline(&mut self, constant: &str) {
+        if !constant.is_empty() {
+            self.relabel(|own| labels::joined(constant, own));
+        }
+    }
+
+    /// Returns the label texts, with their labels sorted by name, and the times since when the
+    /// series counted.
+    pub(super) fn to_set(&self) -> HashSet<(Cow<'_, str>, u64)> {
+        let all = self.0.iter().flat_map(|all| all.iter());
+        all.map(|series| (labels::ordered(&series.text), series.created))
+            .collect()
+    }
+}
