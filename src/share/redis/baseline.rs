@@ -3,24 +3,23 @@
 
 use std::collections::HashMap;
 
-use crate::snapshot::{Family, GaugeMode, Kind, Snapshot, Values};
+use crate::snapshot::{Family, GaugeMode, Snapshot, Values};
 
-/// Returns what `now` has beyond `baseline`, an earlier copy. Both have sorted label texts and no
-/// constant labels.
+/// Returns what `now` has beyond `baseline`, an earlier copy, which then belongs to the same series
+/// as `now`. Both have sorted label texts and no constant labels.
 ///
-/// Counters and histograms are differences. A series that was removed and made again since counts
-/// in full. The counts of a series that was retired since are subtracted from the overflow series,
-/// where they are now. Of gauges, only those that add up with the values of ended processes change.
-pub(super) fn beyond(now: &Snapshot, baseline: &Snapshot) -> Snapshot {
-    let mut before = Snapshot::default();
-    for family in &baseline.families {
-        if let Some(ours) = now.family(family.name()) {
-            before.families.push(not_restarted(family, ours));
+/// Counters and histograms are differences. The baseline of a series that was retired since is
+/// moved to the overflow series, where its counts are now, and that of one that was removed is
+/// dropped. Of gauges, only those that add up with the values of ended processes change.
+pub(super) fn beyond(now: &Snapshot, baseline: &mut Snapshot) -> Snapshot {
+    for family in &mut baseline.families {
+        if let Some(now) = now.family(family.name()) {
+            family.follow(now);
         }
     }
-    let mut rest = now.since(&before);
+    let mut rest = now.since(baseline);
     for (family, ours) in rest.families.iter_mut().zip(&now.families) {
-        let Some(before) = before.family(ours.name()) else {
+        let Some(before) = baseline.family(ours.name()) else {
             continue;
         };
         restore_sketches(family, ours, before);
@@ -32,40 +31,12 @@ pub(super) fn beyond(now: &Snapshot, baseline: &Snapshot) -> Snapshot {
 /// Adds what was folded now to what was folded before. There is one baseline after any number of
 /// folds, unless their families do not fit together.
 pub(super) fn add(all: &mut Vec<Snapshot>, folded: Snapshot) {
-    for baseline in all.iter_mut() {
-        // A series that began again is no longer in any total of this process.
-        for family in &mut baseline.families {
-            if let Some(now) = folded.family(family.name()) {
-                *family = not_restarted(family, now);
-            }
-        }
-    }
     let merged = all
         .iter_mut()
         .any(|baseline| baseline.merge(&folded).is_ok());
     if !merged {
         all.push(folded);
     }
-}
-
-/// Returns the series of `before` that `now` has not begun again since.
-fn not_restarted(before: &Family, now: &Family) -> Family {
-    if matches!(before.meta.kind, Kind::Gauge | Kind::Unknown) {
-        // The time of a gauge can be that of its last update.
-        return before.clone();
-    }
-    let created = now.texts.iter().zip(now.texts.all_created());
-    let created: HashMap<_, _> = created.collect();
-    let mut kept = Family::new(before.meta.clone(), before.values.to_empty());
-    for (i, text) in before.texts.iter().enumerate() {
-        let restarted = created
-            .get(text)
-            .is_some_and(|created| *created > before.texts.created(i));
-        if !restarted {
-            kept.push_from(before, i);
-        }
-    }
-    kept
 }
 
 /// Intervals have no quantiles. Here the sketch of what came later can be told: a window shows

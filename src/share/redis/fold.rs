@@ -83,8 +83,8 @@ async fn try_fold(
         .iter()
         .flat_map(|snapshot| &snapshot.families)
     {
-        if !is_live_only(&family.meta) {
-            fields.add(connection, keys, family).await?;
+        if !is_live_only(&family.meta) && !fields.add(connection, keys, family).await? {
+            return Ok(Some(Folded::Later));
         }
     }
     let all = fields.all;
@@ -138,18 +138,19 @@ struct Fields {
 }
 
 impl Fields {
-    /// Adds the series of a family of the ended writer to those in `acc`.
+    /// Adds the series of a family of the ended writer to those in `acc`. Returns `false` if one of
+    /// these cannot be read: replacing it would lose its total.
     async fn add(
         &mut self,
         connection: &mut Connection,
         keys: &Keys,
         ended: &Family,
-    ) -> RedisResult<()> {
+    ) -> RedisResult<bool> {
         let mut description = Vec::new();
         record::write_description(ended, &mut description);
         let id = family_id(&description);
         let Ok(empty) = record::read_description(&description) else {
-            return Ok(());
+            return Ok(true);
         };
         let mut before = empty;
         let mut sums_before: Vec<ExactSum> = Vec::new();
@@ -175,14 +176,12 @@ impl Fields {
                     had_sum.insert(text.clone());
                 }
                 let i = before.len();
-                // What cannot be read is replaced.
-                let read = value
-                    .as_ref()
-                    .is_some_and(|value| record::read_record(&mut before, text, value).is_ok());
-                if read {
-                    let sum = terms.and_then(|terms| read_sum(&before, i, terms));
-                    sums_before.push(sum.unwrap_or_default());
+                let Some(value) = value else { continue };
+                if record::read_record(&mut before, text, value).is_err() {
+                    return Ok(false);
                 }
+                let sum = terms.and_then(|terms| read_sum(&before, i, terms));
+                sums_before.push(sum.unwrap_or_default());
             }
         }
         self.all.push((description_field(id), description));
@@ -198,7 +197,7 @@ impl Fields {
                 self.all.push((sum_field(id, text), terms));
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -80,7 +80,8 @@ impl Keys {
 /// A writer gets no slot if the first 4096 belong to others: the search holds up the server.
 ///
 /// A batch with a number that is not above `#seq` has been overtaken by a later one (`STALE`). A
-/// `#seq` below the last acknowledged number, or none, says that Redis has lost writes (`LOST`).
+/// `#seq` below the last acknowledged number, or none, says that Redis has lost writes (`LOST`), or
+/// that it has forgotten a fold (`GONE`).
 pub(super) static FLUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -94,7 +95,10 @@ if redis.call('HEXISTS', acc, 't' .. wid) == 1 then
 end
 local have = tonumber(redis.call('HGET', w, '#seq') or '-1')
 if have >= seq then return {'STALE', have, born, -1, now, 0} end
-if acked > 0 and have < acked then return {'LOST', have, born, -1, now, 0} end
+if acked > 0 and have < acked then
+  local gone = have < 0 and not redis.call('ZSCORE', writers, wid)
+  return {gone and 'GONE' or 'LOST', have, born, -1, now, 0}
+end
 if born == '' then
   born = ARGV[7]
   redis.call('HSET', acc, '#born', born)

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::time::Instant;
 
 use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
 
@@ -57,6 +58,8 @@ pub(super) struct OwnWriter {
     born: Option<String>,
     /// The time of the last acknowledgement by the clock of Redis, in milliseconds.
     heard: u64,
+    /// The same by the clock of this process, which does not jump.
+    heard_at: Option<Instant>,
     /// Whether there should be a `g:` hash.
     has_gauges: bool,
     /// The number of times that this writer came back and could not know exactly what was folded.
@@ -93,6 +96,8 @@ struct TrackedSeries {
     acked: Option<Box<[u8]>>,
     /// Whether Redis has that record. It may have another one while a batch is not answered.
     is_known: bool,
+    /// The time since when the series counts as that record has it; 0 if it is unknown.
+    created: u64,
     /// The last pass in which the series was there.
     seen: u64,
 }
@@ -103,6 +108,8 @@ struct Change {
     entry: u32,
     /// The new record; `None` for a series that is no longer there.
     record: Option<Box<[u8]>>,
+    /// The time since when the series counts.
+    created: u64,
 }
 
 #[derive(Default)]
@@ -151,6 +158,7 @@ impl OwnWriter {
             slot: None,
             born: None,
             heard: 0,
+            heard_at: None,
             has_gauges: false,
             uncertain: 0,
             epoch: 0,
@@ -166,7 +174,8 @@ impl OwnWriter {
         self.snapshot = snapshot;
     }
 
-    fn beyond_baseline(&self, snapshot: &Snapshot) -> Snapshot {
+    /// Returns what `snapshot` has beyond the baseline, which follows the series to where they are.
+    fn beyond_baseline(&mut self, snapshot: &Snapshot) -> Snapshot {
         let mut rest = snapshot.clone();
         // They tell about one process, and are on a page of its own.
         rest.families
@@ -174,7 +183,7 @@ impl OwnWriter {
         for family in &mut rest.families {
             inline(family);
         }
-        for baseline in &self.baseline {
+        for baseline in &mut self.baseline {
             rest = super::baseline::beyond(&rest, baseline);
         }
         rest
@@ -194,7 +203,11 @@ impl OwnWriter {
         for _ in 0..6 {
             match self.send(connection, settings, beat).await? {
                 Sent::Done(sent) => return Ok(sent),
-                Sent::Again => self.current = self.beyond_baseline(&self.snapshot),
+                Sent::Again => {
+                    let snapshot = std::mem::take(&mut self.snapshot);
+                    self.current = self.beyond_baseline(&snapshot);
+                    self.snapshot = snapshot;
+                }
             }
         }
         Err(RedisError::from((
@@ -285,10 +298,7 @@ impl OwnWriter {
         }
         let answer: Reply = connection.script(&script, 1).await?;
         let Some(answer) = FlushAnswer::read(&answer) else {
-            return Err(RedisError::from((
-                ErrorKind::UnexpectedReturnType,
-                "the answer to a flush is malformed",
-            )));
+            return Err(malformed());
         };
         match &*answer.status {
             "OK" => {}
@@ -300,15 +310,23 @@ impl OwnWriter {
                 self.seq = self.seq.max(answer.have);
                 return Ok(Sent::Again);
             }
-            _ => {
+            "LOST" => {
                 if answer.have > 0 {
                     self.find_old_series(connection).await?;
                 }
-                return Ok(self.find_loss(&answer));
+                return Ok(self.find_loss(&answer, false));
             }
+            // Only a fold removes a writer from the list. Others wait for so long before they fold
+            // it, unless a clock jumps; a failover loses only what was written just before.
+            "GONE" => {
+                let silence = self.heard_at.map(|heard| heard.elapsed());
+                let was_folded = silence.is_some_and(|silence| silence >= settings.fold_after);
+                return Ok(self.find_loss(&answer, was_folded));
+            }
+            _ => return Err(malformed()),
         }
         self.acked = self.seq;
-        self.heard = answer.now;
+        (self.heard, self.heard_at) = (answer.now, Some(Instant::now()));
         self.slot = u32::try_from(answer.slot).ok();
         self.has_gauges |= sets_gauges;
         self.acknowledge(batch);
@@ -345,6 +363,7 @@ impl OwnWriter {
                 Some(record) => {
                     let entry = &mut tracked.entries[change.entry as usize];
                     (entry.acked, entry.is_known) = (Some(record), true);
+                    entry.created = change.created;
                 }
                 None => tracked.remove(change.entry),
             }
@@ -354,8 +373,9 @@ impl OwnWriter {
             .retain(|_, tracked| tracked.seen == pass || !tracked.index.is_empty());
     }
 
-    /// Redis does not have what it has acknowledged.
-    fn find_loss(&mut self, answer: &FlushAnswer) -> Sent {
+    /// Redis does not have what it has acknowledged. `was_folded`: this writer was folded, and that
+    /// is forgotten.
+    fn find_loss(&mut self, answer: &FlushAnswer, was_folded: bool) -> Sent {
         let same_life = self.born.as_ref().is_some_and(|born| *born == answer.born);
         let is_recent = answer.now.saturating_sub(self.heard) < REMEMBERED;
         if !same_life {
@@ -363,8 +383,8 @@ impl OwnWriter {
             self.set_baseline(None);
             self.born = None;
             self.forget_totals();
-        } else if !is_recent {
-            // This writer was folded so long ago that nobody remembers what was folded.
+        } else if was_folded || !is_recent {
+            // Nobody remembers what was folded of this writer.
             self.uncertain += 1;
             let acked = self.acknowledged();
             self.set_baseline(Some(acked));
@@ -396,8 +416,9 @@ impl OwnWriter {
                     live: is_live_only(&family.meta),
                     ..TrackedFamily::default()
                 });
-                for text in family.texts.iter() {
-                    tracked.entry(text);
+                for (text, created) in family.texts.iter().zip(family.texts.all_created()) {
+                    let at = tracked.entry(text);
+                    tracked.entries[at as usize].created = created;
                 }
             }
         }
@@ -495,6 +516,7 @@ impl OwnWriter {
                     family: *id,
                     entry,
                     record: None,
+                    created: 0,
                 });
                 batches.add(gone.collect(), None);
             }
@@ -537,8 +559,10 @@ impl TrackedFamily {
                 family: id,
                 entry: at,
                 record: Some(record.as_slice().into()),
+                created: family.texts.created(i),
             };
-            if entry.text.contains("__overflow__") {
+            let began_again = entry.created != 0 && entry.created != change.created;
+            if began_again || entry.text.contains("__overflow__") {
                 overflowed.push(change);
             } else {
                 changes.push(change);
@@ -553,9 +577,11 @@ impl TrackedFamily {
                 family: id,
                 entry,
                 record: None,
+                created: 0,
             }));
         }
-        // Series that were retired moved to the overflow series: both in one batch.
+        // The counts of series that were retired are in the overflow series, also if they have begun
+        // again: all in one batch.
         if !overflowed.is_empty() {
             out.add(overflowed, describe);
         }
@@ -581,6 +607,7 @@ impl TrackedFamily {
             text: text.into(),
             acked: None,
             is_known: false,
+            created: 0,
             seen: 0,
         };
         let at = match self.free.pop() {
@@ -669,6 +696,13 @@ impl FlushAnswer {
     }
 }
 
+fn malformed() -> RedisError {
+    RedisError::from((
+        ErrorKind::UnexpectedReturnType,
+        "the answer to a flush is malformed",
+    ))
+}
+
 /// Makes the constant labels of a family labels of its series, and sorts the labels of each series.
 fn inline(family: &mut Family) {
     let is_plain = family.meta.constant.is_empty()
@@ -684,7 +718,8 @@ fn inline(family: &mut Family) {
         texts.push(&record::label_text(family, i), family.texts.created(i));
     }
     family.texts = texts;
-    family.meta.constant.clear();
+    let constant = std::mem::take(&mut family.meta.constant);
+    family.removed.inline(&constant);
 }
 
 /// Returns 32 random hexadecimal digits. The thread of the store was started by this process, so its
@@ -706,4 +741,58 @@ fn host() -> String {
     let name = name.unwrap_or_default();
     let name = name.split_whitespace().next().unwrap_or("-");
     name.chars().take(64).collect()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Counter, Registry};
+
+    use super::*;
+
+    /// Returns the number of the batch that has a series of the family.
+    fn batch_of(writer: &OwnWriter, batches: &[Batch], queue: &str) -> Option<usize> {
+        let text = format!("queue=\"{queue}\"");
+        let is_it = |change: &Change| {
+            let tracked = &writer.families[&change.family];
+            *tracked.entries[change.entry as usize].text == *text
+        };
+        batches
+            .iter()
+            .position(|batch| batch.changes.iter().any(is_it))
+    }
+
+    /// If the connection broke between two batches, the counts of a series would be in Redis twice,
+    /// or not at all.
+    #[test]
+    fn counts_that_move_to_the_overflow_series_do_so_in_one_batch() {
+        let registry = Registry::new();
+        let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+        let jobs = jobs.limit(5000).register(&registry).unwrap();
+        let source = Arc::new(registry.clone());
+        let mut writer = OwnWriter::new(source, Keys::new("test", 0, 1), 0);
+        let count_all = || (0..2500).for_each(|i| jobs.with([&*i.to_string()]).inc());
+        count_all();
+        writer.take();
+        for batch in writer.changes() {
+            writer.acknowledge(batch);
+        }
+        assert!(writer.changes().is_empty());
+        crate::clock::advance(Duration::from_secs(1));
+        jobs.retire(["2498"]);
+        jobs.retire(["2499"]);
+        count_all();
+        jobs.retire(["2498"]);
+        // The first batches may never arrive.
+        for _ in 0..2 {
+            writer.take();
+            let batches = writer.changes();
+            assert_eq!(batches.len(), 4);
+            let of = |queue: &str| batch_of(&writer, &batches, queue);
+            assert_eq!(of("2498"), of("__overflow__"));
+            assert_eq!(of("2499"), of("__overflow__"));
+            assert!(of("__overflow__").is_some());
+        }
+    }
 }

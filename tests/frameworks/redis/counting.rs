@@ -396,13 +396,7 @@ fn what_did_not_change_is_neither_sent_nor_read_again() {
     one.self_metrics(false);
     two.self_metrics(false);
     let (store, other) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
-    let calls = |command: &str| -> u64 {
-        let stats: String = server.run_command(&["INFO", "commandstats"]);
-        let line = stats
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-    };
+    let calls = |command: &str| server.calls(command);
     jobs.inc();
     store.flush_blocking().unwrap();
     assert_eq!(total(&other, "jobs_total"), 1.0);

@@ -7,5 +7,6 @@ mod server;
 mod closing;
 mod counting;
 mod gauges;
+mod model;
 mod tool;
 mod trouble;

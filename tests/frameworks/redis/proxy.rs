@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub enum Mode {
     OneReply,
     /// Nothing arrives, and nothing is closed.
     Swallow,
+    /// Requests arrive after [`Proxy::release`], whatever the mode is by then.
+    Hold,
 }
 
 struct State {
@@ -29,6 +31,8 @@ struct State {
     connections: Mutex<Vec<TcpStream>>,
     /// Blocks of replies that were dropped.
     dropped: AtomicU64,
+    /// Whether requests that are held arrive.
+    released: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -47,6 +51,7 @@ impl Proxy {
             delay: AtomicU64::new(0),
             connections: Mutex::default(),
             dropped: AtomicU64::new(0),
+            released: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -95,6 +100,11 @@ impl Proxy {
         self.state.delay.store(delay.as_millis() as u64, SeqCst);
     }
 
+    /// Lets the requests arrive that are held.
+    pub fn release(&self) {
+        self.state.released.store(true, SeqCst);
+    }
+
     pub fn dropped(&self) -> u64 {
         self.state.dropped.load(SeqCst)
     }
@@ -122,6 +132,11 @@ impl State {
                     continue;
                 }
                 Mode::Swallow => continue,
+                Mode::Hold if !replies => {
+                    while !self.released.load(SeqCst) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
                 _ => {}
             }
             if to.write_all(&block[..n]).is_err() {

@@ -113,6 +113,26 @@ impl Server {
         command.query(&mut self.connect().unwrap()).unwrap()
     }
 
+    /// Returns how often a command was called.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.run_command(&["INFO", "commandstats"]);
+        let prefix = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&prefix));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
+    /// Returns the fields of a hash.
+    pub fn fields(&self, key: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.run_command(&["HGETALL", key])
+    }
+
+    /// Sets a field of a hash.
+    pub fn set_field(&self, key: &str, field: &[u8], value: &[u8]) {
+        let mut command = redis::cmd("HSET");
+        command.arg(key).arg(field).arg(value);
+        let () = command.query(&mut self.connect().unwrap()).unwrap();
+    }
+
     /// Returns the keys that match, for tests only: nothing in the library needs this command.
     pub fn keys(&self, pattern: &str) -> Vec<String> {
         let mut keys: Vec<String> = self.run_command(&["KEYS", pattern]);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tallies::snapshot::{Kind, Source};
 use tallies::{Counter, Histogram, Registry, Snapshot, Summary};
 
-use super::counting::{builder, quiet, total, view};
+use super::counting::{builder, observer, quiet, total, view};
 use super::process::Process;
 use super::proxy::{Mode, Proxy};
 use super::server::{Server, wait_for};
 
 /// Folds all silent writers, from another process, until only those that are open remain.
-fn fold_others(store: &tallies::share::Redis, remaining: usize) {
+pub fn fold_others(store: &tallies::share::Redis, remaining: usize) {
     wait_for("all others are folded", || {
         store.fold_blocking(Duration::ZERO).unwrap();
         (total(store, "tallies_share_writers") == remaining as f64).then_some(())
@@ -334,6 +334,13 @@ fn a_failover_that_loses_writes_loses_no_counts() {
 /// shown twice, in the series and in the overflow series.
 #[test]
 fn a_series_that_a_failover_brings_back_is_removed_again() {
+    for is_stale in [false, true] {
+        a_failover_brings_back_a_series(is_stale);
+    }
+}
+
+/// `is_stale`: the older state has a number of the last batch that is too high.
+fn a_failover_brings_back_a_series(is_stale: bool) {
     let mut server = Server::start();
     let registry = Registry::new();
     let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
@@ -349,6 +356,11 @@ fn a_series_that_a_failover_brings_back_is_removed_again() {
     registry.remove("load").unwrap();
     store.flush_blocking().unwrap();
     server.restart();
+    if is_stale {
+        for key in server.keys("*}:w:*") {
+            let () = server.run_command(&["HSET", &key, "#seq", "1000"]);
+        }
+    }
     wait_for("the server is reached", || store.flush_blocking().ok());
     wait_for("the other, too", || other.flush_blocking().ok());
     for page in [view(&store), view(&other)] {
@@ -554,6 +566,179 @@ fn a_series_that_expires_while_its_process_is_cut_off_counts_once() {
     jobs.with(["c"]).add(4);
     store.flush_blocking().unwrap();
     assert_eq!(sum("jobs_total"), 21.0);
+}
+
+/// Returns when the clock that stamps new series shows a later time than now.
+pub fn wait_for_later_tick() {
+    let now = || {
+        let registry = Registry::new();
+        registry.counter("probe_total", "").unwrap().inc();
+        let page = registry.snapshot();
+        page.family("probe_total").unwrap().created(0)
+    };
+    let before = now();
+    wait_for("a later tick", || (now() != before).then_some(()));
+}
+
+/// The counts that were folded are in the overflow series, and were sent again from there: 201
+/// instead of 101.
+#[test]
+fn a_series_that_ends_and_is_used_again_after_its_process_was_folded_counts_once() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
+    let jobs = jobs.register(&one).unwrap();
+    let store = quiet(&server.url(), &one);
+    let other = quiet(&server.url(), &two);
+    let check = |wanted: [u32; 4]| {
+        store.flush_blocking().unwrap();
+        let page = view(&other);
+        let queues = ["retired", "removed", "later", "__overflow__"];
+        let found = queues.map(|queue| page.get("jobs_total", &[("queue", queue)]).unwrap_or(0.0));
+        assert_eq!(found, wanted.map(f64::from));
+    };
+    for queue in ["retired", "removed", "later"] {
+        jobs.with([queue]).add(100);
+    }
+    check([100, 100, 100, 0]);
+    fold_others(&other, 1);
+    wait_for_later_tick();
+    jobs.retire(["retired"]);
+    jobs.with(["retired"]).inc();
+    jobs.remove(["removed"]);
+    jobs.with(["removed"]).inc();
+    check([101, 101, 100, 0]);
+    wait_for_later_tick();
+    jobs.retire(["later"]);
+    jobs.with(["later"]).inc();
+    jobs.retire(["retired"]);
+    check([100, 101, 101, 1]);
+    store.close_blocking().unwrap();
+    fold_others(&other, 1);
+    let total = || view(&other).family("jobs_total").unwrap().len();
+    assert_eq!(total(), 4);
+}
+
+/// A value that was sent without an answer counted as unchanged when it came back: the gauge went
+/// from 1 to 2 and back to 1, and the page showed 2.
+#[test]
+fn a_gauge_that_returns_to_its_old_value_after_a_lost_reply_is_sent() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let registry = Registry::new();
+    let load = registry.gauge("load", "").unwrap();
+    let store = builder(&proxy.url(), &registry).timeout(Duration::from_millis(200));
+    let store = store.start().unwrap();
+    let other = quiet(&server.url(), &Registry::new());
+    let shown = || view(&other).get("load", &[("gauge_index", "0")]);
+    load.set(1.0);
+    store.flush_blocking().unwrap();
+    assert_eq!(shown(), Some(1.0));
+    proxy.set(Mode::DropReplies);
+    load.set(2.0);
+    store.flush_blocking().unwrap_err();
+    assert_eq!(shown(), Some(2.0), "it arrived");
+    load.set(1.0);
+    proxy.set(Mode::Cut);
+    proxy.set(Mode::Forward);
+    store.flush_blocking().unwrap();
+    assert_eq!(shown(), Some(1.0));
+}
+
+#[test]
+fn a_batch_that_arrives_after_a_later_one_changes_nothing() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let store = builder(&proxy.url(), &registry).timeout(Duration::from_millis(200));
+    let store = store.start().unwrap();
+    let other = observer(&server.url());
+    jobs.add(5);
+    store.flush_blocking().unwrap();
+    proxy.set(Mode::Hold);
+    jobs.add(3);
+    store.flush_blocking().unwrap_err();
+    proxy.set(Mode::Forward);
+    jobs.add(2);
+    store.flush_blocking().unwrap();
+    assert_eq!(total(&other, "jobs_total"), 10.0);
+    let before = server.calls("evalsha");
+    proxy.release();
+    wait_for("the old batch arrives", || {
+        (server.calls("evalsha") > before).then_some(())
+    });
+    assert_eq!(total(&other, "jobs_total"), 10.0);
+}
+
+/// While the clock of Redis was a week ahead, the fold was forgotten. The process, which lives, sent
+/// again what was folded of it.
+#[test]
+fn a_process_whose_fold_was_forgotten_goes_on() {
+    let server = Server::start();
+    let proxy = Proxy::to(server.port);
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "").unwrap();
+    let silence = Duration::from_millis(100);
+    let store = builder(&proxy.url(), &registry).timeout(Duration::from_millis(200));
+    let store = store.refresh_every(silence / 2).fold_after(silence);
+    let store = store.gauge_ttl(silence).start().unwrap();
+    let other = observer(&server.url());
+    jobs.add(5);
+    store.flush_blocking().unwrap();
+    proxy.set(Mode::Cut);
+    wait_for("it is folded", || {
+        (other.fold_blocking(silence).unwrap() == 1).then_some(())
+    });
+    let folds = server.keys("*}:acc").remove(0);
+    for (field, _) in server.fields(&folds) {
+        if field[0] == b't' {
+            let field = String::from_utf8(field).unwrap();
+            let () = server.run_command(&["HDEL", &folds, &field]);
+        }
+    }
+    for key in server.keys("*}:x:*") {
+        let () = server.run_command(&["DEL", &key]);
+    }
+    proxy.set(Mode::Forward);
+    jobs.inc();
+    wait_for("the store is reached again", || store.flush_blocking().ok());
+    assert_eq!(total(&other, "jobs_total"), 6.0);
+    assert_eq!(total(&store, "tallies_share_uncertain_total"), 1.0);
+}
+
+/// Another version wrote a folded total. A fold replaced what it could not read, and the total was
+/// gone.
+#[test]
+fn a_folded_total_that_cannot_be_read_is_not_replaced() {
+    let server = Server::start();
+    let [one, two] = [5, 7].map(|count| {
+        let registry = Registry::new();
+        registry.counter("jobs_total", "").unwrap().add(count);
+        let store = quiet(&server.url(), &registry);
+        store.flush_blocking().unwrap();
+        store
+    });
+    let other = observer(&server.url());
+    one.close_blocking().unwrap();
+    let folds = server.keys("*}:acc").remove(0);
+    let is_jobs = |(field, value): &(Vec<u8>, Vec<u8>)| {
+        field[0] == b's' && field.len() == 9 && value.len() < 20
+    };
+    let all: Vec<_> = server.fields(&folds).into_iter().filter(is_jobs).collect();
+    assert!(!all.is_empty());
+    for (field, _) in &all {
+        server.set_field(&folds, field, b"\xffnewer");
+    }
+    two.close_blocking().unwrap();
+    assert_eq!(other.fold_blocking(Duration::ZERO).unwrap(), 0);
+    assert_eq!(total(&other, "tallies_share_writers"), 1.0);
+    assert_eq!(total(&other, "jobs_total"), 7.0);
+    for (field, value) in &all {
+        server.set_field(&folds, field, value);
+    }
+    fold_others(&other, 0);
+    assert_eq!(total(&other, "jobs_total"), 12.0);
 }
 
 #[test]
