@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use tallies::{Histogram, Registry};
+use tallies::{Counter, Gauge, Histogram, Registry};
 
 static LOGGED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
@@ -69,6 +69,53 @@ fn a_rejected_update_is_logged_once_for_each_family() {
     let other = Histogram::builder("other_seconds", "Time elsewhere.").register(&registry);
     assert!(other.unwrap().try_observe(f64::NAN).is_err());
     assert!(taken().is_empty());
+    drop(logging);
+}
+
+/// Each use of such a metric takes the family from the registry.
+#[test]
+#[expect(
+    clippy::declare_interior_mutable_const,
+    clippy::borrow_interior_mutable_const,
+    reason = "the mistake that this is about"
+)]
+fn a_metric_that_is_no_static_is_logged_once_with_its_place() {
+    const AGAIN: Counter = Counter::new("again_total").help("Each use declares it.");
+    const TAKEN: Gauge = Gauge::new("again_total").help("Another kind.");
+    // One place, two statics: a file that is compiled twice looks like this.
+    macro_rules! twice {
+        () => {{
+            static A: Counter = Counter::new("statics_total").help("Here and there.");
+            static B: Counter = Counter::new("statics_total").help("Here and there.");
+            [&A, &B]
+        }};
+    }
+
+    let logging = LOGGING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    taken();
+    for _ in 0..10 {
+        AGAIN.inc();
+        TAKEN.inc();
+        twice!().iter().for_each(|counter| counter.inc());
+    }
+    let texts: Vec<_> = taken().into_iter().map(|(_, text)| text).collect();
+    let [rejected, again] = &*texts else {
+        panic!("{texts:?}")
+    };
+    assert!(rejected.contains("is already registered as a counter at tests/logging.rs"));
+    let (place, advice) = again.rsplit_once(", which").unwrap();
+    assert!(
+        place.starts_with(
+            "family `again_total` is declared again by each use of the metric at tests/logging.rs:"
+        ),
+        "{again}"
+    );
+    assert!(advice.ends_with("make it a `static`"), "{again}");
+    let now = tallies::snapshot();
+    assert_eq!(now.get("tallies_rejected_families_total", &[]), Some(1.0));
+    assert_eq!(now.get("statics_total", &[]), Some(20.0));
     drop(logging);
 }
 

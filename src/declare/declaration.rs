@@ -3,8 +3,9 @@
 //!
 //! A `static` cannot be its own family, because the registry has to own the family, and a
 //! declaration in a `let` is dropped earlier. So the first use makes the family and shares it with
-//! the registry. The declaration keeps what the hot path needs: its own copy of the slot word of
-//! the series without labels, which is never removed or retired.
+//! the registry, and the same place finds it there when it declares it again. The declaration keeps
+//! what the hot path needs: its own copy of the slot word of the series without labels, which is
+//! never removed or retired.
 
 use std::sync::{Arc, OnceLock};
 
@@ -72,9 +73,8 @@ impl<C: MetricCells> Declaration<C> {
     fn make_family(&self) -> &Arc<Family<C>> {
         let made = self.made.get_or_init(|| {
             let families = registry::registry().families();
-            let family = Family::create(families.viewed(self.desc.clone(), C::FOLDS));
-            families.add_static(family.clone());
-            family
+            let desc = families.viewed(self.desc.clone(), C::FOLDS);
+            families.add_static(desc, Family::create)
         });
         if !made.desc.is_off() {
             self.family.owner_or(|| Arc::clone(made));

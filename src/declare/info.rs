@@ -221,9 +221,7 @@ impl<S: LabelValue> StateSet<S> {
     fn states(&self) -> &Arc<States> {
         self.states.get_or_init(|| {
             let families = registry::registry().families();
-            let states = States::make::<S>(families.viewed(self.desc.clone(), true));
-            families.add_static(states.clone());
-            states
+            families.add_static(families.viewed(self.desc.clone(), true), States::make::<S>)
         })
     }
 }

@@ -115,6 +115,12 @@ impl Error {
         })
     }
 
+    /// A metric that is no static, so that each use of it declares it.
+    pub(crate) fn declared_again(name: &str, location: Site) -> Self {
+        let name = name.into();
+        Self::from(Kind::DeclaredAgain { name, location })
+    }
+
     /// A name that a collector has, or a function that computes a metric of this kind.
     pub(crate) fn collector(name: &str, kind: Option<snapshot::Kind>, location: Site) -> Self {
         Self::from(Kind::Collector {

@@ -38,6 +38,11 @@ pub(crate) enum Kind {
         location: Site,
         difference: Option<Difference>,
     },
+    /// A metric that was declared for the default registry is no static.
+    DeclaredAgain {
+        name: Box<str>,
+        location: Site,
+    },
     /// A collector or, if `new` is some, a function that computes a metric of this kind, has the
     /// name of a family.
     Family {

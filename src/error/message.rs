@@ -63,6 +63,11 @@ impl fmt::Display for Kind {
                     }
                 }
             }
+            Self::DeclaredAgain { name, location } => write!(
+                f,
+                "family `{name}` is declared again by each use of the metric at {location}, which \
+                 makes updates slow; make it a `static`"
+            ),
             Self::Family {
                 name,
                 first,

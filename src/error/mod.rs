@@ -224,12 +224,16 @@ pub(crate) fn warn(what: &dyn fmt::Display) {
     feature = "redis"
 ))]
 pub(crate) fn warn_once(what: &dyn fmt::Display) {
-    static LOGGED: std::sync::Mutex<std::collections::BTreeSet<String>> =
-        std::sync::Mutex::new(std::collections::BTreeSet::new());
-    let mut logged = LOGGED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if logged.insert(what.to_string()) {
+    if is_first(what) {
         warn(what);
     }
+}
+
+/// Returns whether this message was not given here before, and remembers it.
+pub(crate) fn is_first(what: &dyn fmt::Display) -> bool {
+    static GIVEN: std::sync::Mutex<std::collections::BTreeSet<String>> =
+        std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let given = GIVEN.lock();
+    let mut given = given.unwrap_or_else(std::sync::PoisonError::into_inner);
+    given.insert(what.to_string())
 }

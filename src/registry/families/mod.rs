@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Difference, Error, NameRule, Subject, warn};
+use crate::error::{Difference, Error, NameRule, Subject, is_first, warn};
 #[cfg(feature = "mmap")]
 use crate::observe;
 use crate::observe::Pass;
@@ -90,17 +90,36 @@ impl Families {
         self.without_notes.store(!on, Relaxed);
     }
 
-    /// Adds the family of a static. If the same family is registered, the two share their series. A
-    /// conflicting one is logged once and not exported.
-    pub(crate) fn add_static(&self, family: Arc<dyn AnyFamily>) {
-        // The lock has to be released before the warning, so this is not in the condition.
-        let added = self.lock().add(Arc::clone(&family), true);
-        if let Err(error) = added {
-            REJECTED.fetch_add(1, Relaxed);
-            warn(&error);
-        } else {
-            self.log_notes(family.desc());
+    /// Returns the family of a static: the one that the same place declared before, or a new one. If
+    /// another place declared the same family, the two share their series. A conflicting one is
+    /// logged once and not exported.
+    ///
+    /// A place declares a family again if it is no `static` but a `const` or a local variable, or if
+    /// its file is compiled twice.
+    pub(crate) fn add_static<F: AnyFamily + 'static>(
+        &self,
+        desc: Desc,
+        make: impl FnOnce(Desc) -> Arc<F>,
+    ) -> Arc<F> {
+        // The lock has to be released before a warning, so these are not in the conditions.
+        let before = self.lock().declared_before::<F>(&desc);
+        if let Some((family, is_note_due)) = before {
+            if is_note_due {
+                warn(&Error::declared_again(&desc.name, desc.location));
+            }
+            return family;
         }
+        let family = make(desc);
+        let added = self.lock().add(Arc::<F>::clone(&family), true);
+        match added {
+            Ok(()) => self.log_notes(family.desc()),
+            Err(error) if is_first(&error) => {
+                REJECTED.fetch_add(1, Relaxed);
+                warn(&error);
+            }
+            Err(_) => {}
+        }
+        family
     }
 
     /// Returns the family that has this description, and adds it if its name is free.

@@ -1,6 +1,6 @@
 //! The names of a registry: the families and reserved names under its lock, and their conflicts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
@@ -35,6 +35,8 @@ pub(super) struct Inner {
     pub(super) views: Arc<[Arc<View>]>,
     /// Whether other processes read the families, if the process shares its metrics.
     pub(super) is_shared: bool,
+    /// The families that the program was told to declare in a `static`.
+    pub(super) declared_again: HashSet<Text, RandomState>,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     pub(super) scraped: bool,
 }
@@ -101,6 +103,28 @@ impl Inner {
         }
         self.put(entry);
         Ok(())
+    }
+
+    /// Returns the family that the same place declared before, and whether to log, now and only now,
+    /// that this place is no `static`: the declaration before was dropped, which a static never is.
+    pub(super) fn declared_before<F: AnyFamily + 'static>(
+        &mut self,
+        desc: &Desc,
+    ) -> Option<(Arc<F>, bool)> {
+        let entry = self.entries.get(&*desc.name)?;
+        let mut before = entry.duplicates.iter().filter(|family| {
+            let before = family.desc();
+            before.location == desc.location
+                && before.is_same_family(desc)
+                && before.has_same_combinations(desc)
+        });
+        let (family, is_dropped) = before.find_map(|family| {
+            let is_dropped = Arc::strong_count(family) == 1;
+            let family = Arc::clone(family).as_any().downcast().ok()?;
+            Some((family, is_dropped))
+        })?;
+        let is_note_due = is_dropped && self.declared_again.insert(desc.name.clone());
+        Some((family, is_note_due))
     }
 
     /// Checks that no sample of this family has the name of another family's sample.
