@@ -17,7 +17,11 @@ impl log::Log for Collect {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let line = (record.target().to_owned(), record.args().to_string());
+        let text = match record.level() {
+            log::Level::Warn => record.args().to_string(),
+            level => format!("{level}: {}", record.args()),
+        };
+        let line = (record.target().to_owned(), text);
         LOGGED.lock().unwrap().push(line);
     }
 
@@ -27,7 +31,7 @@ impl log::Log for Collect {
 /// Installs the logger, and returns the lines since the last call.
 fn taken() -> Vec<(String, String)> {
     if log::set_logger(&Collect).is_ok() {
-        log::set_max_level(log::LevelFilter::Warn);
+        log::set_max_level(log::LevelFilter::Debug);
     }
     std::mem::take(&mut *LOGGED.lock().unwrap())
 }
@@ -139,18 +143,18 @@ fn a_name_that_surprises_is_noted_at_registration() {
         let expected: &[&str] = match on {
             false => &[],
             true => &[
-                "family `jobs` at tests/logging.rs: it is a counter, so its name should be \
+                "DEBUG: family `jobs` at tests/logging.rs: it is a counter, so its name should be \
                  `jobs_total`",
-                "family `calls` at tests/logging.rs: it is a counter, so its name should be \
+                "DEBUG: family `calls` at tests/logging.rs: it is a counter, so its name should be \
                  `calls_total`",
-                "family `free_bytes` at tests/logging.rs: it has no help text",
-                "family `sent_total` at tests/logging.rs: its unit is `bytes`, so its name should \
+                "DEBUG: family `free_bytes` at tests/logging.rs: it has no help text",
+                "DEBUG: family `sent_total` at tests/logging.rs: its unit is `bytes`, so its name should \
                  be `sent_bytes_total`",
             ],
         };
         assert_eq!(texts.len(), expected.len(), "{texts:?}");
         for (text, expected) in texts.iter().zip(expected) {
-            let (place, note) = expected.split_once(": ").unwrap();
+            let (place, note) = expected.rsplit_once(": ").unwrap();
             assert!(text.starts_with(place) && text.contains(note), "{text}");
         }
     }

@@ -51,7 +51,7 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
     let mut notes = Vec::new();
     if help.is_empty() && !calls_help(&item.expr) {
         let note = "a metric should have a help text: its doc comment".to_owned();
-        notes.push((item.ident.span(), note));
+        notes.push((item.ident.span(), "help", note));
     }
     if let Some((span, name)) = name(&item.expr) {
         let family = names::Described {
@@ -62,17 +62,23 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
             help: "-",
         };
         let of_family = names::of_family(family).into_iter();
-        notes.extend(of_family.map(|note| (span, format!("`{name}`: {note}"))));
+        notes.extend(of_family.map(|note| (span, "name", format!("`{name}`: {note}"))));
     }
     let attributes: Vec<_> = attributes(item, &["cfg", "allow", "expect"]).collect();
-    let notes = notes.into_iter().map(|(span, note)| {
-        let note = format!("{note} (`#[allow(deprecated)]` on the static switches this note off)");
+    let notes = notes.into_iter().map(|(span, of, note)| {
+        let note = format!(
+            "{note} (nothing is deprecated: `#[tallies::metric]` has no other way to warn; \
+             `#[allow(deprecated)]` on the static switches this note off)"
+        );
+        // The warning begins with the name of the constant.
+        let constant = Ident::new(&format!("{of}_of_{}", item.ident), span);
         quote_spanned! {span=>
             #(#attributes)*
             const _: () = {
+                #[allow(non_upper_case_globals)]
                 #[deprecated(note = #note)]
-                const METRIC: () = ();
-                METRIC
+                const #constant: () = ();
+                #constant
             };
         }
     });
@@ -108,11 +114,20 @@ fn last_name(ty: &Type) -> Option<&Ident> {
 }
 
 /// Returns the name that a chain of calls gives to its metric: the first argument of the first
-/// call.
+/// call. `None` for an invalid name, which is an error: a better name beside it would confuse.
 fn name(expr: &Expr) -> Option<(Span, String)> {
     match expr {
         Expr::MethodCall(call) => name(&call.receiver),
-        Expr::Call(call) => literal(call.args.first()?),
+        Expr::Call(call) => {
+            let is_utf8 = matches!(&*call.func, Expr::Path(path)
+                if path.path.segments.last().is_some_and(|last| last.ident == "new_utf8"));
+            let is_valid = |name: &str| {
+                let mut bytes = name.bytes();
+                !name.starts_with(|c: char| c.is_ascii_digit())
+                    && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
+            };
+            literal(call.args.first()?).filter(|(_, name)| is_utf8 || is_valid(name))
+        }
         _ => None,
     }
 }

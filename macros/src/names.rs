@@ -168,7 +168,7 @@ pub(crate) fn of_family(family: Described<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
     let total = if kind == "counter" { "_total" } else { "" };
     let stem = name.strip_suffix(total).unwrap_or(name);
-    if !(unit.is_empty() || stem == unit || has_last_word(stem, unit)) {
+    if can_end_name(unit) && stem != unit && !has_last_word(stem, unit) {
         let better = format!("{stem}_{unit}{total}");
         notes.push(Note::Unit(unit.to_owned(), better));
     } else if !name.ends_with(total) {
@@ -231,6 +231,12 @@ pub(crate) fn of_label(family: Described<'_>, label: &str) -> Vec<Note> {
         notes.push(Note::LabelInName(label.to_owned()));
     }
     notes
+}
+
+/// Returns whether a name that ends in this unit is valid, so that it can be proposed.
+fn can_end_name(unit: &str) -> bool {
+    let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    !unit.is_empty() && unit.as_bytes().iter().all(is_valid)
 }
 
 /// Returns the word and its base unit, if the word is a unit with or without a prefix.

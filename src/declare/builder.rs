@@ -191,7 +191,7 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Logs no notes about the name.
-    #[cfg(feature = "facade")]
+    #[cfg(any(feature = "facade", feature = "middleware"))]
     pub(crate) fn without_notes(mut self) -> Self {
         self.desc.lint = false;
         self

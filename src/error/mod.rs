@@ -205,14 +205,24 @@ impl std::error::Error for Error {}
 /// The warning goes to the logger of the `log` crate. A program without one has no maximum level;
 /// there it goes to standard error.
 pub(crate) fn warn(what: &dyn fmt::Display) {
-    use std::io::Write;
     let what = what.to_string();
     let what = printable(&what);
     if log::max_level() == log::LevelFilter::Off {
-        // Ignores a failed write: a closed standard error is no reason to panic.
-        let _ = writeln!(std::io::stderr(), "tallies: {what}");
+        // With `eprint!`, because tests capture what it writes.
+        eprint!("{}", Unfailing(&format!("tallies: {what}\n")));
     } else {
         log::warn!(target: "tallies", "{what}");
+    }
+}
+
+/// A text that is written without an error, even if nothing can be written: `eprint!` panics if
+/// standard error is closed.
+struct Unfailing<'a>(&'a str);
+
+impl fmt::Display for Unfailing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = f.write_str(self.0);
+        Ok(())
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::warn;
 use crate::snapshot::Kind;
 use crate::snapshot::lint::{Described, of_family, of_label};
 
@@ -16,6 +15,8 @@ use super::desc::Desc;
 const MOST_NOTES: usize = 100;
 
 /// Logs what the rules of [`lint`](crate::snapshot::lint) say about a family, once for each text.
+/// It goes to the program's logger only, for who reads its debug messages: a name is a matter of
+/// taste, and often of somebody else's.
 pub(crate) fn log_notes(desc: &Desc) {
     if desc.lint {
         let family = Described {
@@ -40,6 +41,9 @@ pub(crate) fn notes(kind: Kind, name: &str, help: &str, location: &'static Locat
 }
 
 fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'static>) {
+    if !log::log_enabled!(target: "tallies", log::Level::Debug) {
+        return;
+    }
     let of_labels = labels.iter().flat_map(|label| of_label(family, label));
     let notes = of_family(family).into_iter().chain(of_labels);
     let notes: Vec<_> = notes.map(|note| note.to_string()).collect();
@@ -52,7 +56,7 @@ fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'stat
         notes.join("; ")
     );
     if is_new(&note) {
-        warn(&note);
+        log::debug!(target: "tallies", "{note}");
     }
 }
 

@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_millis(500);
 /// ```
 ///
 /// Dropping this value pushes once more and ends the pushes, as [`stop`](Self::stop) does. An error
-/// of that last push is logged on standard error. A program should therefore keep the value until
+/// of that last push is logged. A program should therefore keep the value until
 /// it ends. `std::process::exit` runs no destructors, so it skips the last push.
 #[must_use = "pushes end when it is dropped"]
 pub struct Pushing {

@@ -284,7 +284,7 @@ impl Pusher {
     ///
     /// A failed push is retried after 1 s. The pause doubles with each further failure, up to a
     /// minute, or up to the interval if that is longer. Each pause is randomly made up to a tenth
-    /// shorter or longer. The beginning and the end of an outage are logged on standard error. An
+    /// shorter or longer. The beginning and the end of an outage are logged. An
     /// outage does not slow down the program, because updates do not depend on pushes.
     ///
     /// # Errors

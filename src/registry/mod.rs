@@ -228,7 +228,8 @@ impl Registry {
 
     /// Sets whether registration logs a note about names that Prometheus users would not expect,
     /// such as a counter without `_total`, and about families without help text. The default is on.
-    /// About statics with `#[tallies::metric]` the compiler makes these notes.
+    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics with
+    /// `#[tallies::metric]` the compiler makes them.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
