@@ -35,7 +35,7 @@
 //! are no slots, and updates of new series are not seen.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -46,7 +46,7 @@ use std::task::{Context, Poll};
 use crate::encode;
 use crate::observe;
 use crate::registry::{Registry, registry};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, labels};
 
 thread_local! {
     /// The recorders that see the updates of this thread now.
@@ -103,7 +103,8 @@ impl Here {
     pub fn since(&self) -> Changes {
         let mut parts = self.handle.0.parts().clone();
         parts.extend(self.entered.part());
-        Changes { parts }
+        let registry = self.handle.0.registry.clone();
+        Changes { parts, registry }
     }
 
     /// Begins again.
@@ -264,6 +265,16 @@ impl<F: Future> Future for Scope<F> {
 pub struct Changes {
     /// Before and after, for each thread that took part.
     parts: Vec<(Snapshot, Snapshot)>,
+    /// Tells what is declared, if an assertion fails.
+    registry: Registry,
+}
+
+/// By how much a sample has grown.
+#[derive(Clone, Copy, Default)]
+struct Grown {
+    by: f64,
+    /// Whether it is a bucket or the sum of a histogram or summary.
+    is_detail: bool,
 }
 
 impl Changes {
@@ -284,12 +295,70 @@ impl Changes {
     pub fn text(&self) -> String {
         let mut changed = String::new();
         for (sample, grown) in self.samples() {
-            changed.push_str(&format!("{sample} {grown}\n"));
+            changed.push_str(&format!("{sample} {}\n", grown.by));
         }
         changed
     }
 
+    /// Checks that a sample has grown by `expected`: `name` and `labels` as for [`Snapshot::get`].
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = registry.counter("mails_sent_total", "Messages sent.")?;
+    /// let here = tallies::testing::here_in(&registry);
+    /// sent.inc();
+    /// here.since().assert("mails_sent_total", &[], 1.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it has not. The message says by how much it has grown instead, or why there is no such
+    /// sample: ``no family exports it; `mails_sent_total` is similar``.
+    #[track_caller]
+    pub fn assert(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
+        let why = match self.get(name, labels) {
+            Some(grown) if grown == expected => return,
+            Some(grown) => format!("it has grown by {grown}"),
+            None => match self.why_absent(name, labels) {
+                // Nobody has used the label set so far.
+                None if expected == 0.0 => return,
+                None => format!("it has not; this has changed:\n{self}"),
+                Some(why) => why,
+            },
+        };
+        let labels = labels::text(labels);
+        let labels = match &*labels {
+            "" => String::new(),
+            labels => format!("{{{labels}}}"),
+        };
+        panic!("`{name}{labels}` should have grown by {expected}: {why}");
+    }
+
+    /// Returns why there is no such sample, if it cannot be one of a thread.
+    fn why_absent(&self, name: &str, labels: &[(&str, &str)]) -> Option<String> {
+        let catalogue = self.registry.catalogue();
+        let family = match catalogue.exporter_of(name, labels) {
+            Ok(family) => family,
+            Err(why) => return Some(why),
+        };
+        let mut snapshots = self.parts.iter().map(|(_, after)| after);
+        if snapshots.any(|after| after.family(&family.name).is_some()) {
+            return None;
+        }
+        let what = match family.collector {
+            Some(_) => "a collector writes it".to_owned(),
+            None => format!("it is of kind {}", family.kind),
+        };
+        Some(format!(
+            "{what}, with one value for all threads; test it with a registry of its own"
+        ))
+    }
+
     /// Checks that exactly these samples have changed, and by these amounts.
+    ///
+    /// Of a histogram or summary, the `_count` is enough. Its buckets are compared if one of them is
+    /// listed, and so is its `_sum`.
     ///
     /// ```
     /// use tallies::{Counter, Registry};
@@ -312,19 +381,32 @@ impl Changes {
             .iter()
             .map(|(name, n)| ((*name).to_owned(), *n))
             .collect();
+        let name = |sample: &str| sample.split('{').next().unwrap_or_default().to_owned();
+        let names: BTreeSet<_> = expected.keys().map(|sample| name(sample)).collect();
         let mut wrong = String::new();
-        for (sample, grown) in &found {
+        for (sample, Grown { by, is_detail }) in &found {
             match expected.get(sample) {
-                Some(wanted) if wanted == grown => {}
-                Some(wanted) => wrong += &format!("  {sample}: added {grown}, expected {wanted}\n"),
-                None => wrong += &format!("  {sample}: added {grown}, expected no change\n"),
+                Some(wanted) if wanted == by => {}
+                Some(wanted) => wrong += &format!("  {sample}: added {by}, expected {wanted}\n"),
+                None if *is_detail && !names.contains(&name(sample)) => {}
+                None => wrong += &format!("  {sample}: added {by}, expected no change\n"),
             }
         }
-        for (sample, wanted) in expected
-            .iter()
-            .filter(|(sample, _)| !found.contains_key(*sample))
-        {
-            wrong += &format!("  {sample}: not changed, expected {wanted}\n");
+        for (sample, wanted) in expected {
+            if found.contains_key(&sample) {
+                continue;
+            }
+            let given = sample.split_once('{').map_or("", |(_, labels)| labels);
+            let given: Vec<_> = labels::pairs(given.trim_end_matches('}')).collect();
+            let given: Vec<_> = given
+                .iter()
+                .map(|(label, value)| (*label, &**value))
+                .collect();
+            match self.why_absent(&name(&sample), &given) {
+                None if wanted == 0.0 => {}
+                None => wrong += &format!("  {sample}: not changed, expected {wanted}\n"),
+                Some(why) => wrong += &format!("  {sample}: expected {wanted}, but {why}\n"),
+            }
         }
         assert!(
             wrong.is_empty(),
@@ -332,32 +414,47 @@ impl Changes {
         );
     }
 
-    /// Every sample that has changed, and by how much.
-    fn samples(&self) -> BTreeMap<String, f64> {
-        let mut grown = BTreeMap::new();
+    /// Returns every sample that has changed.
+    fn samples(&self) -> BTreeMap<String, Grown> {
+        let mut grown: BTreeMap<String, Grown> = BTreeMap::new();
         for (before, after) in &self.parts {
             for (snapshot, sign) in [(after, 1.0), (before, -1.0)] {
                 let page = encode::text(snapshot);
-                let lines = page.lines().filter(|line| !line.starts_with('#'));
-                // Quantiles do not add up.
-                let samples = lines
-                    .filter(|line| !line.contains("quantile=\""))
-                    .filter_map(|line| line.rsplit_once(' '));
-                for (sample, value) in samples {
-                    if let Ok(value) = value.parse::<f64>() {
-                        *grown.entry(sample.to_owned()).or_insert(0.0) += sign * value;
+                // The names of the samples of a histogram or summary without its details.
+                let mut count = None;
+                for line in page.lines() {
+                    if let Some(of) = line.strip_prefix("# TYPE ") {
+                        let name = of.strip_suffix(" histogram");
+                        let name = name.or_else(|| of.strip_suffix(" summary"));
+                        count = name.map(|name| format!("{name}_count"));
                     }
+                    // Quantiles do not add up.
+                    let is_sample = !line.starts_with('#') && !line.contains("quantile=\"");
+                    let sample = line.rsplit_once(' ').filter(|_| is_sample);
+                    let Some((sample, Ok(value))) =
+                        sample.map(|(sample, value)| (sample, value.parse::<f64>()))
+                    else {
+                        continue;
+                    };
+                    let entry = grown.entry(sample.to_owned()).or_default();
+                    entry.by += sign * value;
+                    entry.is_detail = count
+                        .as_ref()
+                        .is_some_and(|count| !sample.starts_with(&**count));
                 }
             }
         }
-        grown.retain(|_, grown| *grown != 0.0);
+        grown.retain(|_, grown| grown.by != 0.0);
         grown
     }
 }
 
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.samples()).finish()
+        let grown = self.samples().into_iter();
+        f.debug_map()
+            .entries(grown.map(|(sample, grown)| (sample, grown.by)))
+            .finish()
     }
 }
 

@@ -158,14 +158,134 @@ fn a_failed_assertion_shows_the_difference() {
     let here = tallies::testing::here_in(&registry);
     sent.with(["a"]).add(2);
     let wrong = std::panic::catch_unwind(|| {
-        here.since()
-            .assert_only(&[("sent_total{peer=\"a\"}", 1.0), ("lost_total", 4.0)]);
+        here.since().assert_only(&[
+            ("sent_total{peer=\"a\"}", 1.0),
+            ("sent_total{peer=\"b\"}", 4.0),
+        ]);
     });
     let message = *wrong.unwrap_err().downcast::<String>().unwrap();
     for line in [
         "sent_total{peer=\"a\"}: added 2, expected 1",
-        "lost_total: not changed, expected 4",
+        "sent_total{peer=\"b\"}: not changed, expected 4",
     ] {
         assert!(message.contains(line), "{message}");
     }
+}
+
+/// The message of the panic in `f`.
+fn message(f: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let panic = std::panic::catch_unwind(f).unwrap_err();
+    *panic.downcast::<String>().unwrap()
+}
+
+#[test]
+fn a_sample_that_is_not_there_is_explained() {
+    let registry = tallies::Registry::new();
+    let mails = Counter::builder("mails_sent_total", "Sent.").labels(["peer"]);
+    let mails = mails.register(&registry).unwrap();
+    let closed = Counter::builder("jobs_total", "Done.").label_set::<Closed>();
+    let closed = closed.register(&registry).unwrap();
+    registry.gauge("queue_length", "Waiting.").unwrap().set(4.0);
+    registry.gauge_fn("pool_size", "Workers.", || 4.0).unwrap();
+    let here = tallies::testing::here_in(&registry);
+    mails.with(["a"]).add(2);
+    closed
+        .with(Closed {
+            outcome: Outcome::Failed,
+        })
+        .inc();
+    let since = here.since();
+    since.assert("mails_sent_total", &[("peer", "a")], 2.0);
+    // Nobody has sent anything to it so far.
+    since.assert("mails_sent_total", &[("peer", "b")], 0.0);
+    since.assert("jobs_total", &[("outcome", "ok")], 0.0);
+    for (name, labels, why) in [
+        (
+            "mail_sent_total",
+            &[][..],
+            "no family exports it; `mails_sent_total` is similar",
+        ),
+        ("xyz", &[], "no family exports it"),
+        ("mails_sent_total", &[], "its label `peer` is missing"),
+        (
+            "mails_sent_total",
+            &[("pear", "a")],
+            "it has no label `pear`, but `peer`",
+        ),
+        ("mails_sent_total", &[("peer", "a")], "it has grown by 2"),
+        (
+            "mails_sent_total",
+            &[("peer", "b")],
+            "it has not; this has changed:\njobs_total{outcome=\"failed\"} 1\n\
+             mails_sent_total{peer=\"a\"} 2\n",
+        ),
+        (
+            "jobs_total",
+            &[("outcome", "okay")],
+            "its label `outcome` is never `okay`, but ok, failed",
+        ),
+        (
+            "queue_length",
+            &[],
+            "it is of kind gauge, with one value for all threads; test it with a registry of its \
+             own",
+        ),
+        (
+            "pool_size",
+            &[],
+            "a collector writes it, with one value for all threads; test it with a registry of \
+             its own",
+        ),
+    ] {
+        let (since, lines) = (&since, message(|| here.since().assert(name, labels, 7.0)));
+        let (what, found) = lines.split_once(": ").unwrap();
+        assert!(
+            what.ends_with("should have grown by 7") && found == why,
+            "{lines}"
+        );
+        assert!(what.starts_with(&format!("`{name}")), "{lines}");
+        if since.get(name, labels).is_none() && !why.starts_with("it has not") {
+            let sample = match labels {
+                [(label, value)] => format!("{name}{{{label}=\"{value}\"}}"),
+                _ => name.to_owned(),
+            };
+            let lines = message(|| here.since().assert_only(&[(&sample, 1.0)]));
+            assert!(
+                lines.contains(&format!("  {sample}: expected 1, but {why}\n")),
+                "{lines}"
+            );
+        }
+    }
+}
+
+/// One observation changes a dozen buckets, and nobody knows what a timer adds to the sum.
+#[test]
+fn a_timer_is_one_count_for_assert_only() {
+    let registry = tallies::Registry::new();
+    let took = registry.histogram("took_seconds", "Time.").unwrap();
+    let waited = registry.summary("waited_seconds", "Time.").unwrap();
+    let here = tallies::testing::here_in(&registry);
+    took.time(|| ());
+    waited.time(|| ());
+    here.since()
+        .assert_only(&[("took_seconds_count", 1.0), ("waited_seconds_count", 1.0)]);
+    let lines = message(|| here.since().assert_only(&[("took_seconds_count", 1.0)]));
+    assert!(
+        lines.contains("waited_seconds_count: added 1, expected no change"),
+        "{lines}"
+    );
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    // What is listed is compared, with all of its kind.
+    let lines = message(|| {
+        let bucket = "took_seconds_bucket{le=\"+Inf\"}";
+        here.since().assert_only(&[
+            (bucket, 1.0),
+            ("took_seconds_count", 1.0),
+            ("waited_seconds_count", 1.0),
+        ]);
+    });
+    assert!(
+        lines.contains("took_seconds_bucket{le=\"10.0\"}: added 1"),
+        "{lines}"
+    );
 }

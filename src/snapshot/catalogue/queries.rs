@@ -145,17 +145,43 @@ impl Catalogue {
             if family.dropped.contains(label) {
                 why.push(format!("a view drops its label `{label}`"));
             }
-            let known = family.labels.iter().find(|known| known.name == *label);
-            let values = known.map_or(&[][..], |label| &label.values);
             let is_plain = operator == "=" && !value.is_empty() && !value.contains(['$', '[']);
-            if is_plain && !values.is_empty() && !values.contains(value) {
-                why.push(format!(
-                    "its label `{label}` is never `{value}`, but {}",
-                    values.join(", ")
-                ));
-            }
+            why.extend(family.why_never(label, value).filter(|_| is_plain));
         }
         why
+    }
+
+    /// Returns the family that exports this sample, or why none does. The label `le` or `quantile`
+    /// of a sample is given beside those of the family.
+    pub(crate) fn exporter_of(
+        &self,
+        name: &str,
+        given: &[(&str, &str)],
+    ) -> Result<&Declared, String> {
+        let family = self.families.iter().find(|family| family.exports(name));
+        let family = family.ok_or_else(|| format!("no family exports it{}", self.hint(name)))?;
+        if family.off {
+            return Err("a view switches the family off".to_owned());
+        }
+        let own = ["le", "quantile"];
+        let constant = family.constant.iter().map(|(label, _)| &**label);
+        let names = || family.labels.iter().map(|label| &*label.name);
+        let known: Vec<&str> = names().chain(constant).chain(own).collect();
+        let unknown = given.iter().find(|(label, _)| !known.contains(label));
+        if let (Some((label, _)), false) = (unknown, family.any_labels) {
+            let names: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+            return Err(match &*names {
+                [] => format!("it has no label `{label}`, nor any other"),
+                names => format!("it has no label `{label}`, but {}", names.join(", ")),
+            });
+        }
+        if let Some(label) = names().find(|name| !given.iter().any(|(label, _)| label == name)) {
+            return Err(format!("its label `{label}` is missing"));
+        }
+        let mut never = given
+            .iter()
+            .filter_map(|(label, value)| family.why_never(label, value));
+        never.next().map_or(Ok(family), Err)
     }
 
     /// Returns the most similar name as a hint, if one is similar.
@@ -175,6 +201,14 @@ impl Catalogue {
 impl Declared {
     fn exports(&self, name: &str) -> bool {
         self.samples().any(|sample| sample == name)
+    }
+
+    /// Returns why no series has this value of a label, if it is known to have others only.
+    fn why_never(&self, label: &str, value: &str) -> Option<String> {
+        let known = self.labels.iter().find(|known| known.name == label)?;
+        let is_never = !known.values.is_empty() && !known.values.iter().any(|known| known == value);
+        let values = known.values.join(", ");
+        is_never.then(|| format!("its label `{label}` is never `{value}`, but {values}"))
     }
 
     /// Iterates over the names of the samples, in any format.
