@@ -526,11 +526,13 @@ impl Error {
         store: &str,
         age: Option<std::time::Duration>,
         limit: std::time::Duration,
+        cause: String,
     ) -> Self {
         Self::from(Kind::StaleStore {
             store: store.into(),
             age,
             limit,
+            cause: cause.into(),
         })
     }
 }

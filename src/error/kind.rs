@@ -299,6 +299,8 @@ pub(crate) enum Kind {
         store: Box<str>,
         age: Option<std::time::Duration>,
         limit: std::time::Duration,
+        /// The last failure.
+        cause: Box<str>,
     },
 }
 

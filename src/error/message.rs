@@ -385,12 +385,17 @@ impl fmt::Display for Kind {
                 cause,
             } => write!(f, "{action} {store}: {cause}"),
             #[cfg(feature = "redis")]
-            Self::StaleStore { store, age, limit } => match age {
-                None => write!(f, "the store at {store} has not been reached yet"),
+            Self::StaleStore {
+                store,
+                age,
+                limit,
+                cause,
+            } => match age {
+                None => write!(f, "the store at {store} was never read: {cause}"),
                 Some(age) => write!(
                     f,
-                    "the store at {store} was last reached {} s ago; its last view is served for \
-                     {} s",
+                    "the store at {store} was last read {} s ago, and its last view is served for \
+                     {} s: {cause}",
                     age.as_secs(),
                     limit.as_secs()
                 ),

@@ -77,6 +77,8 @@ struct Shared {
 struct Settings {
     /// Whether snapshots have the self-metrics.
     self_metrics: bool,
+    /// The process that made the registry, or that started over last.
+    process: u32,
     /// Read and written by snapshots.
     last_scrape: LastScrape,
 }
@@ -112,6 +114,7 @@ impl Registry {
             is_default,
             settings: Mutex::new(Settings {
                 self_metrics: is_default,
+                process: std::process::id(),
                 last_scrape: LastScrape::default(),
             }),
             collectors: Collectors::default(),
@@ -446,6 +449,25 @@ impl Registry {
     pub fn start_over(&self) {
         self.enlist();
         self.families().start_over(&observe::engine().pass());
+        lock(&self.0.settings).process = std::process::id();
+    }
+
+    /// Starts over if the process was forked from the one that counted so far, whose counts are its own.
+    #[cfg(any(feature = "mmap", feature = "redis"))]
+    pub(crate) fn start_over_after_fork(&self) {
+        let process = lock(&self.0.settings).process;
+        if process != std::process::id() {
+            self.start_over();
+        }
+    }
+
+    /// Notes that this process, a child of `fork`, has started over. A thread that only its parent has may hold the
+    /// settings: then they stay.
+    #[cfg(feature = "mmap")]
+    pub(crate) fn note_process(&self) {
+        if let Ok(mut settings) = self.0.settings.try_lock() {
+            settings.process = std::process::id();
+        }
     }
 
     /// Returns the names of all families and collectors, sorted.

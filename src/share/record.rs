@@ -38,6 +38,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::observe::MOST_BUCKETS;
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
     Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
@@ -49,6 +50,9 @@ const VERSION: u8 = 1;
 
 /// The latest time that is read: the end of the year 9999, in milliseconds.
 const MAX_MILLIS: u64 = 253_402_300_799_999;
+
+/// The longest description and the longest label text of a series, in bytes.
+pub(crate) const LONGEST_TEXT: usize = 16 << 20;
 
 /// The longest label text of an exemplar, in bytes: 128 characters and their escapes need less.
 const MAX_EXEMPLAR_TEXT: usize = 4096;
@@ -136,6 +140,9 @@ pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
 
 /// Reads a description. Returns a family without series and without constant labels.
 pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
+    if description.len() > LONGEST_TEXT {
+        return Err(Malformed("the description is too long"));
+    }
     let mut bytes = Bytes(description);
     if bytes.byte()? != VERSION {
         return Err(Malformed("the description has another version"));
@@ -336,7 +343,7 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
 /// Reads the record of a series of `family` and appends the series. If the bytes are malformed, the
 /// family is unchanged.
 pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read<()> {
-    if !is_label_text(text) {
+    if text.len() > LONGEST_TEXT || !is_label_text(text) {
         return Err(Malformed("the label text is invalid"));
     }
     let reserved = match family.meta.kind {
@@ -538,6 +545,10 @@ impl<'a> Bytes<'a> {
 
     fn bounds(&mut self) -> Read<Vec<f64>> {
         let n = self.count(8)?;
+        // A bucket has a byte in a record and a word in memory.
+        if n >= MOST_BUCKETS {
+            return Err(Malformed("there are too many buckets"));
+        }
         let bounds: Vec<f64> = (0..n).map(|_| self.float()).collect::<Read<_>>()?;
         let ascend = bounds.is_sorted_by(|one, next| one < next);
         if !ascend || bounds.iter().any(|bound| !bound.is_finite()) {

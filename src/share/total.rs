@@ -34,20 +34,19 @@ impl<L: LabelSet> Exposed for UpDownCounter<L> {
 
 impl<L: LabelSet> Totalled for UpDownCounter<L> {}
 
+/// Returns the name of a metric on pages. Registers a static that was not used yet.
+pub(super) fn name_on_pages(metric: &impl Totalled, prefix: &str) -> String {
+    format!("{prefix}{}", metric.exposed_name())
+}
+
 /// Adds up all series of a metric on a page of `store`.
-pub(super) fn total(
-    metric: &impl Totalled,
-    prefix: &str,
-    page: &Snapshot,
-    store: &str,
-) -> Result<f64, Error> {
-    let name = format!("{prefix}{}", metric.exposed_name());
-    let Some(family) = page.family(&name) else {
+pub(super) fn total(name: &str, page: &Snapshot, store: &str) -> Result<f64, Error> {
+    let Some(family) = page.family(name) else {
         let cause = format!(
             "no process shares `{name}`; the metric is not in the registry of the store, or a view \
              switched it off"
         );
-        return Err(Error::store("cannot read", store, cause));
+        return Err(Error::store("there is no total in", store, cause));
     };
     Ok(family
         .series()

@@ -276,3 +276,27 @@ fn label_texts_that_would_break_a_page_are_refused() {
     assert!(read_record(&mut sizes, r#"lf="1""#, &series[0].1).is_ok());
     assert!(read_record(&mut sizes, r#"le="1""#, &series[0].1).is_err());
 }
+
+/// A million buckets had a byte each in a record, and 50 bytes each in a reader.
+#[test]
+fn a_description_of_more_buckets_than_can_be_declared_is_refused() {
+    let family = |buckets: u32| {
+        let meta = families(&[])
+            .family("classic_seconds")
+            .unwrap()
+            .meta
+            .clone();
+        let values = Values::Histogram {
+            bounds: (1..buckets).map(f64::from).collect(),
+            counts: Vec::new(),
+            sums: Vec::new(),
+            natives: None,
+        };
+        let mut description = Vec::new();
+        write_description(&Family::new(meta, values), &mut description);
+        read_description(&description).map(drop)
+    };
+    assert_eq!(family(MOST_BUCKETS as u32), Ok(()));
+    let too_many = Malformed("there are too many buckets");
+    assert_eq!(family(MOST_BUCKETS as u32 + 1), Err(too_many));
+}

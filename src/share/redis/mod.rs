@@ -26,6 +26,7 @@ mod reader;
 mod scripts;
 #[cfg(unix)]
 mod signals;
+mod url;
 mod worker;
 mod writer;
 
@@ -36,10 +37,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use redis::cluster::ClusterClient;
-use redis::{Client, IntoConnectionInfo};
+use redis::{Client, IntoConnectionInfo, RedisError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::Error;
+use crate::error::{Error, warn};
 use crate::registry::{self, Registry};
 use crate::snapshot::{Snapshot, Source, millis};
 
@@ -57,6 +58,8 @@ pub use admin::{Overview, WriterInfo};
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The time for which the exact totals of a folded writer are kept, in case it comes back.
 const REMEMBER: Duration = Duration::from_secs(24 * 3600);
+/// The most writers of a shard that are read. With more, pages are errors until enough are folded.
+const MOST_WRITERS: usize = 1 << 16;
 /// The most requests of handles that wait. Further ones fail.
 const WAITING: usize = 1024;
 
@@ -171,10 +174,27 @@ pub fn redis(url: &str) -> Result<RedisBuilder, Error> {
 }
 
 fn check_url(url: &str) -> Result<(), Error> {
-    let parsed = url.into_connection_info();
-    parsed
-        .map(|_| ())
-        .map_err(|error| Error::store("cannot use the URL of", "a Redis store", error.to_string()))
+    match url.into_connection_info() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::store(
+            "cannot use the URL of",
+            "a Redis store",
+            url::problem(url),
+        )),
+    }
+}
+
+/// Returns an error on one line: its words may be those of a hostile server.
+fn one_line(error: &RedisError) -> String {
+    let mut line = String::new();
+    for c in error.to_string().chars().take(500) {
+        if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() {
+            line.push(c);
+        } else {
+            line.extend(c.escape_unicode());
+        }
+    }
+    line
 }
 
 impl RedisBuilder {
@@ -308,6 +328,9 @@ impl RedisBuilder {
     /// cannot be reached is not an error: the store tries again.
     pub fn start(self) -> Result<Redis, Error> {
         self.check()?;
+        if let Some(registry) = self.registry.as_ref().filter(|_| !self.observes) {
+            registry.start_over_after_fork();
+        }
         let store: Arc<str> = self.store_name().into();
         let server = self
             .server()
@@ -323,6 +346,7 @@ impl RedisBuilder {
                 wait: self.settings.timeout.saturating_mul(12),
                 close: self.settings.close,
                 process: std::process::id(),
+                observes: self.observes,
                 registry: self.registry,
             }),
         };
@@ -479,8 +503,11 @@ impl fmt::Debug for RedisBuilder {
 /// [`MetricsService`](crate::MetricsService) or a [`Pusher`](crate::Pusher) takes it in place of a
 /// registry. [`redis()`] has an example.
 ///
-/// Dropping the last handle closes the store without waiting for it.
+/// Dropping the last handle closes the store without waiting for it, and logs a warning: what the
+/// process counts from then on is not shared. So keep a handle as long as the program counts, and then
+/// [close](Self::close) the store.
 #[derive(Clone)]
+#[must_use = "the sharing ends when the last handle is dropped: keep it, and `close` it at the end"]
 pub struct Redis {
     inner: Arc<Inner>,
 }
@@ -495,8 +522,23 @@ struct Inner {
     close: Duration,
     /// The process that has the thread.
     process: u32,
+    /// Whether the process only reads.
+    observes: bool,
     /// The source, if it is a registry.
     registry: Option<Registry>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let is_own = self.process == std::process::id();
+        if is_own && !self.observes && !self.commands.is_closed() {
+            warn(&format_args!(
+                "the store at {} is closed because its last handle was dropped: what this process counts \
+                 from now on is not shared; keep the handle, and call `close` at the end",
+                self.store
+            ));
+        }
+    }
 }
 
 impl Redis {
@@ -540,6 +582,15 @@ impl Redis {
         Ok((*view).clone())
     }
 
+    /// Returns what [`snapshot`](Self::snapshot) returns, and blocks until it is read.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`snapshot`](Self::snapshot).
+    pub fn snapshot_blocking(&self) -> Result<Snapshot, Error> {
+        Ok((*self.view_blocking()?).clone())
+    }
+
     /// Returns the total of a metric over all processes, ended ones included; with labels, that of
     /// all its series. This flushes first, as [`snapshot`](Self::snapshot) does.
     ///
@@ -558,11 +609,29 @@ impl Redis {
     /// The errors of [`snapshot`](Self::snapshot), and a metric that is not in the registry of the
     /// store.
     pub async fn total(&self, metric: &impl Totalled) -> Result<f64, Error> {
+        // Before the flush: a static that was not used yet is registered now, and its total is 0.
+        let name = self.name_of(metric);
         let view = self.ask(Command::Scrape).await?;
+        total::total(&name, &view, &self.inner.store)
+    }
+
+    /// Returns what [`total`](Self::total) returns, and blocks until it is read.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`total`](Self::total).
+    pub fn total_blocking(&self, metric: &impl Totalled) -> Result<f64, Error> {
+        let name = self.name_of(metric);
+        let view = self.view_blocking()?;
+        total::total(&name, &view, &self.inner.store)
+    }
+
+    /// Returns the name of a metric on pages.
+    fn name_of(&self, metric: &impl Totalled) -> String {
         let registry = self.inner.registry.as_ref();
         let prefix =
             registry.map_or_else(Default::default, |registry| registry.families().prefix());
-        total::total(metric, &prefix, &view, &self.inner.store)
+        total::name_on_pages(metric, &prefix)
     }
 
     /// Returns one number over all processes, addressed as by [`Snapshot::get`]. This flushes first,
@@ -581,6 +650,19 @@ impl Redis {
     pub async fn get(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
         let view = self.ask(Command::Scrape).await?;
         Ok(view.get(name, labels))
+    }
+
+    /// Returns what [`get`](Self::get) returns, and blocks until it is read.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`snapshot`](Self::snapshot).
+    pub fn get_blocking(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
+        Ok(self.view_blocking()?.get(name, labels))
+    }
+
+    fn view_blocking(&self) -> Result<Arc<Snapshot>, Error> {
+        self.ask_blocking(Command::Scrape, self.inner.wait)
     }
 
     /// Returns the writers of the namespace, with what each of them has counted.

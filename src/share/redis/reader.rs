@@ -10,9 +10,10 @@ use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, Value as Reply};
 
 use crate::snapshot::Snapshot;
 
+use super::MOST_WRITERS;
 use super::connection::Connection;
 use super::content::Content;
-use super::scripts::{Keys, LIST};
+use super::scripts::{Keys, LIST, WriterList};
 
 /// The number of tries to read between two folds before the reader asks for all at once.
 const TRIES: usize = 4;
@@ -90,9 +91,17 @@ impl ShardView {
         at_once: bool,
     ) -> RedisResult<Visit> {
         let mut script = LIST.key(self.keys.acc());
-        script.key(self.keys.writers());
-        let list: (u64, String, String, Vec<(String, f64)>) = connection.script(&script, 1).await?;
-        let (now, version, born, list) = list;
+        script.key(self.keys.writers()).arg(MOST_WRITERS);
+        let list: WriterList = connection.script(&script, 1).await?;
+        let (now, version, born, count, list) = list;
+        if count > list.len() {
+            // A page without some of them would go back.
+            return Err(RedisError::from((
+                ErrorKind::Client,
+                "the namespace has too many writers",
+                format!("{count} in one shard, of at most {MOST_WRITERS}; silent ones are folded"),
+            )));
+        }
         let list: HashMap<_, _> = list.into_iter().collect();
         if own.is_some_and(|own| !list.contains_key(own)) {
             return Ok(Visit::OwnIsGone);

@@ -166,17 +166,22 @@ return 'OK'
     )
 });
 
-/// Lists the writers of a shard.
+/// What [`LIST`] returns.
+pub(super) type WriterList = (u64, String, String, usize, Vec<(String, f64)>);
+
+/// Lists the writers of a shard, those that are silent for the longest time first.
 ///
 /// - Keys: acc, writers.
-/// - Returns: time in ms, `#ver`, `#born`, then each writer and the time of its last flush.
+/// - Arguments: the most writers to list.
+/// - Returns: time in ms, `#ver`, `#born`, number of writers, then each writer and the time of its last flush.
 pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local t = redis.call('TIME')
 local head = redis.call('HMGET', KEYS[1], '#ver', '#born')
-local all = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
-return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', all}
+local count = redis.call('ZCARD', KEYS[2])
+local all = redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1, 'WITHSCORES')
+return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', count, all}
 ",
     )
 });

@@ -16,9 +16,9 @@ use super::admin::{self, Overview};
 use super::connection::Connection;
 use super::fold::{Folded, fold};
 use super::reader::ShardView;
-use super::scripts::{Keys, LEAVE, LIST};
+use super::scripts::{Keys, LEAVE, LIST, WriterList};
 use super::writer::OwnWriter;
-use super::{StoreSettings, pause};
+use super::{MOST_WRITERS, StoreSettings, one_line, pause};
 
 /// How a handle gets its answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -144,7 +144,7 @@ impl Worker {
             for reply in all.scrapes.drain(..) {
                 reply(match &result {
                     Ok(view) => Ok(Arc::clone(view)),
-                    Err(age) => Err(Error::stale_store(&self.store, *age, self.settings.stale)),
+                    Err(age) => Err(self.stale(*age)),
                 });
             }
             if flushed {
@@ -173,7 +173,14 @@ impl Worker {
     }
 
     pub(super) fn error(&self, action: &str, cause: RedisError) -> Error {
-        Error::store(action, &self.store, cause)
+        Error::store(action, &self.store, one_line(&cause))
+    }
+
+    /// Returns the error that the last view is too old, or that there is none.
+    fn stale(&self, age: Option<Duration>) -> Error {
+        let cause = self.health.error.as_ref().map(one_line);
+        let cause = cause.unwrap_or_else(|| "it was not tried yet".to_owned());
+        Error::stale_store(&self.store, age, self.settings.stale, cause)
     }
 
     fn fold_interval(&self) -> Duration {
@@ -275,9 +282,10 @@ impl Worker {
     fn failed(&mut self, error: RedisError) {
         if self.health.failures == 0 {
             warn(&format_args!(
-                "the store at {} cannot be reached: {error}; nothing is lost while this process \
+                "the store at {} cannot be reached: {}; nothing is lost while this process \
                  runs, and further failures are not logged until it is reached",
-                self.store
+                self.store,
+                one_line(&error)
             ));
         }
         self.health.failures = self.health.failures.saturating_add(1);
@@ -544,9 +552,9 @@ async fn silent(
     silence: u64,
 ) -> RedisResult<Vec<String>> {
     let mut script = LIST.key(keys.acc());
-    script.key(keys.writers());
-    let list: (u64, String, String, Vec<(String, f64)>) = connection.script(&script, 1).await?;
-    let (now, _, _, list) = list;
+    script.key(keys.writers()).arg(MOST_WRITERS);
+    let list: WriterList = connection.script(&script, 1).await?;
+    let (now, _, _, _, list) = list;
     let silent = list
         .into_iter()
         .filter(|(_, heard)| (*heard as u64).saturating_add(silence) < now);

@@ -1,5 +1,6 @@
 //! The end of a store, and ways to reach a server.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use tallies::{Counter, Registry, UpDownCounter, share};
@@ -45,6 +46,19 @@ fn closing_sends_the_last_counts_and_removes_all_but_the_totals() {
         (total(&other, "jobs_total") == 7.0 && total(&other, "tallies_share_writers") == 1.0)
             .then_some(())
     });
+}
+
+/// `share::redis(url)?.start()?;` shared nothing, and said nothing.
+#[test]
+fn a_store_that_is_dropped_without_being_closed_says_so() {
+    let server = Server::start();
+    for command in ["flush", "close"] {
+        let mut process = Process::start_with(&server.url(), "test", Stdio::piped());
+        assert_eq!(process.tell(command), "ok");
+        let errors = process.errors();
+        let says = errors.contains("its last handle was dropped");
+        assert_eq!(says, command == "flush", "after {command}: {errors}");
+    }
 }
 
 #[test]
@@ -169,6 +183,24 @@ fn the_total_of_a_metric_is_that_of_all_its_series() {
             "{error}"
         );
     });
+}
+
+/// The static was on no page yet, so its total was an error that read like a broken connection.
+#[test]
+fn the_total_of_a_static_that_nobody_has_used_is_zero() {
+    static EARLY: Counter = Counter::new("early_total").help("Jobs.");
+    static EARLY_BY_QUEUE: Counter<[&str; 1]> =
+        Counter::labelled("early_by_queue_total", &["queue"]).help("Jobs.");
+    let server = Server::start();
+    let store = share::redis(&server.url()).unwrap().start().unwrap();
+    assert_eq!(store.total_blocking(&EARLY).unwrap(), 0.0);
+    assert_eq!(store.total_blocking(&EARLY_BY_QUEUE).unwrap(), 0.0);
+    EARLY.inc();
+    assert_eq!(store.total_blocking(&EARLY).unwrap(), 1.0);
+    assert_eq!(store.get_blocking("early_total", &[]).unwrap(), Some(1.0));
+    let page = store.snapshot_blocking().unwrap();
+    assert_eq!(page.get("early_total", &[]), Some(1.0));
+    store.close_blocking().unwrap();
 }
 
 #[test]

@@ -17,6 +17,10 @@ pub struct Process {
 
 impl Process {
     pub fn start(url: &str, namespace: &str) -> Self {
+        Self::start_with(url, namespace, Stdio::null())
+    }
+
+    pub fn start_with(url: &str, namespace: &str, errors: Stdio) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "process::is_a_process",
@@ -28,7 +32,7 @@ impl Process {
             .env(NAMESPACE, namespace)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(errors)
             .spawn()
             .unwrap();
         let input = child.stdin.take().unwrap();
@@ -89,6 +93,16 @@ impl Process {
     /// Waits until the process ends by itself.
     pub fn wait_for_end(mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()
+    }
+
+    /// Tells the process to end, and returns what it wrote to standard error.
+    pub fn errors(mut self) -> String {
+        drop(self.input);
+        let mut errors = String::new();
+        let mut pipe = self.child.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut pipe, &mut errors).unwrap();
+        self.child.wait().unwrap();
+        errors
     }
 
     /// Tells the process to end, and waits for that.

@@ -227,7 +227,9 @@ fn a_store_that_was_never_reached_shows_no_page_that_looks_like_a_reset() {
     let mut snapshot = Snapshot::default();
     let error = store.try_snapshot_into(&mut snapshot).unwrap_err();
     assert!(
-        error.to_string().contains("not been reached yet"),
+        error
+            .to_string()
+            .contains("was never read: Connection refused"),
         "{error}"
     );
     store.snapshot_into(&mut snapshot);
@@ -450,6 +452,32 @@ fn a_wrong_password_is_said_without_showing_it() {
     assert!(!error.to_string().contains("opensaysme"), "{error}");
     let right = server.url().replace("redis://", "redis://:sesame@");
     quiet(&right, &registry).flush_blocking().unwrap();
+}
+
+/// The page said that the server had not been reached, which it had.
+#[test]
+fn a_key_of_another_type_is_named_as_the_reason() {
+    let server = Server::start();
+    let () = server.run_command(&["SET", "{tallies:test}:writers", "x"]);
+    let registry = Registry::new();
+    let store = quiet(&server.url(), &registry);
+    let error = store.snapshot_blocking().unwrap_err().to_string();
+    assert!(error.contains("wrong kind of value"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+    let _ = store.close_blocking();
+}
+
+/// A page of 200 000 writers took more time than a scrape has, and 200 MB.
+#[test]
+fn too_many_writers_are_no_page_until_they_are_folded() {
+    let server = Server::start();
+    let fill = "for i = 1, 70000 do redis.call('ZADD', KEYS[1], i, 'w' .. i) end";
+    let () = server.run_command(&["EVAL", fill, "1", "{tallies:test}:writers"]);
+    let store = quiet(&server.url(), &Registry::new());
+    let error = store.snapshot_blocking().unwrap_err().to_string();
+    assert!(error.contains("too many writers"), "{error}");
+    assert!(error.contains("70001"), "{error}");
+    store.close_blocking().unwrap();
 }
 
 #[test]

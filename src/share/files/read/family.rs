@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::share::record::LONGEST_TEXT;
 use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
 
+use super::super::between;
 use super::super::format::{
     FNV_START, block, checksum_from, chunk, exemplars, family, header, kind, label, series, shard,
     slab,
@@ -18,9 +20,6 @@ use super::stream::{Ages, Summed, sized};
 
 /// The number of times that an up-down counter is read whose decrements change meanwhile.
 const UP_DOWN_TRIES: u32 = 8;
-
-/// The longest label text, in bytes.
-const LONGEST_TEXT: u64 = 16 << 20;
 
 /// The number of the first series in a block of exemplars.
 const FIRST_SERIES: u32 = u32::MAX;
@@ -124,6 +123,7 @@ impl Known {
             AllSeries::default()
         };
         let mut total = Total::new(memory, record, description)?;
+        between("values");
         // The overflow series comes before the retired ones: if a decrement is seen there, its
         // increment is then found in one of them.
         total.reset();
@@ -361,7 +361,7 @@ impl TextMark {
     /// Appends the text to a page.
     fn read(&self, memory: &Memory<'_>, page: &mut Page) -> Try<()> {
         let len = self.stamp & 0xffff_ffff;
-        if len > LONGEST_TEXT {
+        if len > LONGEST_TEXT as u64 {
             return Err(Failed::Damaged("a label text is too long"));
         }
         let text = memory.range(self.address + label::TEXT as u64, len.next_multiple_of(8))?;
