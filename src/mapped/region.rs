@@ -37,6 +37,7 @@ static MEMORY: Mutex<Memory> = Mutex::new(Memory {
     free: BTreeMap::new(),
     series: BTreeMap::new(),
     file: None,
+    spare: 0,
     full_since: None,
 });
 
@@ -55,6 +56,8 @@ pub(crate) struct Memory {
     series: BTreeMap<usize, usize>,
     /// The file, if the region is one.
     file: Option<File>,
+    /// The bytes that the file leaves free on its disk, beside as many as it has.
+    spare: u64,
     /// When the disk was full for the last time.
     full_since: Option<Instant>,
 }
@@ -301,7 +304,7 @@ impl Memory {
         match &self.file {
             None => anonymous(address, bytes)?,
             Some(file) => {
-                allocate_file(file, start, bytes)?;
+                allocate_file(file, start, bytes, self.spare)?;
                 map_file(file, address, start, bytes)?;
             }
         }
@@ -355,10 +358,17 @@ pub(crate) fn check_file_limit(bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Makes the file larger, with memory or a disk behind it, so that no store to it can fail.
-fn allocate_file(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
+/// Makes the file larger, with memory or a disk behind it, so that no store to it can fail. Leaves `spare` and as
+/// many bytes free as the file then has: when the process has ended, a fold writes totals before it removes the file.
+fn allocate_file(file: &File, offset: usize, bytes: usize, spare: u64) -> io::Result<()> {
     // A file beyond the limit would be a signal that ends the process.
     check_file_limit((offset + bytes) as u64)?;
+    let disk = rustix::fs::fstatvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // A tmpfs without a limit has no blocks.
+    if disk.f_blocks > 0 && free < spare.saturating_add((offset + 2 * bytes) as u64) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
     let flags = rustix::fs::FallocateFlags::empty();
     match rustix::fs::fallocate(file, flags, offset as u64, bytes as u64) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
@@ -372,11 +382,13 @@ fn allocate_file(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
 /// Replaces the memory of the region by a file of the same content, in which all that is allocated from now
 /// on is, too.
 ///
-/// `file` is empty. `fill` stores the words of the header; `publish` runs once the file is complete. Nothing may
-/// write to the region meanwhile: what a thread stores is lost.
+/// `file` is empty. `spare` bytes stay free on its disk, beside as many as the file has. `fill` stores the
+/// words of the header; `publish` runs once the file is complete. Nothing may write to the region
+/// meanwhile: what a thread stores is lost.
 pub(crate) fn share(
     memory: &mut Memory,
     file: File,
+    spare: u64,
     fill: impl FnOnce(),
     publish: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
@@ -386,7 +398,7 @@ pub(crate) fn share(
     if base == 0 {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
-    allocate_file(&file, 0, memory.mapped)?;
+    allocate_file(&file, 0, memory.mapped, spare)?;
     fill();
     if let (Some(word), Some(extents)) = (header_word(header::BASE), header_word(header::EXTENTS)) {
         word.store(base as u64, Relaxed);
@@ -399,7 +411,7 @@ pub(crate) fn share(
     publish()?;
     let address = std::ptr::with_exposed_provenance_mut(base);
     map_file(&file, address, 0, memory.mapped)?;
-    memory.file = Some(file);
+    (memory.file, memory.spare) = (Some(file), spare);
     // Relaxed: see `is_shared`.
     SHARED.store(true, Relaxed);
     Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 const ROLE: &str = "TALLIES_TEST_ROLE";
-const DIRECTORY: &str = "TALLIES_TEST_DIRECTORY";
+pub const DIRECTORY: &str = "TALLIES_TEST_DIRECTORY";
 
 /// A child process that plays a role. It is killed when it is dropped.
 pub struct Role {

@@ -7,7 +7,7 @@ use tallies::{
     Counter, Gauge, Histogram, Info, LabelValue, StateSet, Summary, UpDownCounter, registry,
 };
 
-use crate::child::{hear, say};
+use crate::child::{DIRECTORY, hear, say};
 
 /// Jobs done.
 pub static JOBS: Counter = Counter::new("jobs_total").help("Jobs done.");
@@ -128,6 +128,11 @@ pub fn play(role: &str, directory: &Path) {
     }
 }
 
+/// Shares the metrics of this process.
+fn share() -> tallies::share::Dir {
+    tallies::share::dir(std::env::var(DIRECTORY).unwrap()).unwrap()
+}
+
 /// Counts a job in all kinds.
 fn job(worker: &str, i: u64) {
     obey(&["up", "all_in_flight", "1"]);
@@ -208,6 +213,29 @@ fn obey(words: &[&str]) -> String {
             let counter = Counter::builder(name, "Counts.").labels(["a"]).limit(100);
             let counter = counter.get_or_register(registry).unwrap();
             counter.retire([*value]);
+        }
+        // One by one, so that the series is promoted.
+        ["label", name, value, n] => {
+            let counter = Counter::builder(name, "Counts.").labels(["a"]).limit(100);
+            let counter = counter.get_or_register(registry).unwrap();
+            (0..times(n)).for_each(|_| counter.with([*value]).inc());
+        }
+        // In a thread that stays, and does nothing more.
+        ["stay", rest @ ..] => {
+            let rest: Vec<_> = rest.iter().map(|word| (*word).to_owned()).collect();
+            let (sender, receiver) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let rest: Vec<_> = rest.iter().map(|word| &**word).collect();
+                sender.send(obey(&rest)).unwrap();
+                loop {
+                    std::thread::park();
+                }
+            });
+            return receiver.recv().unwrap();
+        }
+        ["clear", name] => {
+            let counter = Counter::builder(name, "Counts.").labels(["a"]).limit(100);
+            counter.get_or_register(registry).unwrap().clear();
         }
         ["up", name, n] => {
             let n: i64 = n.parse().unwrap();
@@ -291,6 +319,17 @@ fn obey(words: &[&str]) -> String {
         // A limit on the length of files, which growth of the file of this process exceeds.
         ["file-limit", bytes] => limit_files(times(bytes)),
         ["fork", rest @ ..] => return fork(rest),
+        // What a worker of a server does that forks first.
+        ["share-and", rest @ ..] => {
+            std::mem::forget(share());
+            return obey(rest);
+        }
+        ["start-over-and", rest @ ..] => {
+            registry.start_over();
+            let answer = obey(rest);
+            std::mem::forget(share());
+            return answer;
+        }
         other => panic!("no command {other:?}"),
     }
     String::new()
@@ -298,11 +337,17 @@ fn obey(words: &[&str]) -> String {
 
 #[allow(unsafe_code, reason = "limits are set by calls to libc")]
 fn limit_files(bytes: u64) {
-    let limit = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: bytes,
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
     };
     // SAFETY: `limit` is a valid pointer.
+    assert_eq!(
+        unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) },
+        0
+    );
+    limit.rlim_cur = bytes;
+    // SAFETY: as above.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
 }
 

@@ -213,3 +213,42 @@ fn exemplars_are_shared() {
     reader.dir.fold().unwrap();
     check();
 }
+
+/// What a cleared family had counted in retired series stayed on the pages of other processes.
+#[test]
+fn a_family_that_is_cleared_has_no_retired_counts_elsewhere() {
+    let directory = TestDirectory::new();
+    let reader = directory.reader();
+    let mut role = Role::script(directory.path());
+    role.run("stay label by_total x 3000");
+    role.run("retire by_total x");
+    assert_eq!(reader.get("by_total", &[("a", "__overflow__")]), 3000.0);
+    role.run("clear by_total");
+    assert_eq!(reader.get("by_total", &[("a", "__overflow__")]), 0.0);
+    role.run("labelled by_total x 2");
+    assert_eq!(reader.get("by_total", &[("a", "x")]), 2.0);
+    assert_eq!(reader.get("by_total", &[("a", "__overflow__")]), 0.0);
+}
+
+/// The number at 128 tells readers that memory they have found is used again.
+#[test]
+fn memory_that_is_freed_is_announced_in_the_header() {
+    use std::os::unix::fs::FileExt;
+    let directory = TestDirectory::new();
+    let mut role = Role::script(directory.path());
+    role.run("labelled by_total x 5");
+    let file = std::fs::File::open(&directory.files(".pm")[0]).unwrap();
+    let replaced = || {
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, 128).unwrap();
+        u64::from_ne_bytes(word)
+    };
+    let before = replaced();
+    role.run("remove by_total x");
+    // The label text is freed once no thread can read it.
+    let freed = (0..100).any(|_| {
+        role.run("scrape");
+        replaced() > before
+    });
+    assert!(freed);
+}

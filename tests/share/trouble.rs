@@ -44,6 +44,45 @@ fn the_own_file_that_is_removed_makes_no_page_instead_of_a_lower_one() {
     assert!(answer.contains("was removed"), "{answer}");
 }
 
+/// Without the counts of the process that is asked, the page would be a lower one.
+#[test]
+fn the_own_file_that_is_damaged_makes_no_page_instead_of_a_lower_one() {
+    use std::os::unix::fs::FileExt;
+    let directory = TestDirectory::new();
+    let mut role = Role::script(directory.path());
+    role.run("count jobs_total 5");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).open(&directory.files(".pm")[0]);
+    let file = file.unwrap();
+    file.write_all_at(b"another ", 0).unwrap();
+    let answer = role.run("total jobs_total");
+    assert!(
+        answer.contains("the file of this process cannot be read"),
+        "{answer}"
+    );
+}
+
+/// A file system that compresses stores no zeros: the own file looked as if it had holes.
+#[test]
+#[allow(unsafe_code, reason = "holes are made by a call to libc")]
+fn the_own_file_may_have_holes() {
+    use std::os::fd::AsRawFd;
+    let directory = TestDirectory::new();
+    let reader = directory.reader();
+    let mut role = Role::script(directory.path());
+    role.run("counter jobs_total 5");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).open(&directory.files(".pm")[0]);
+    let file = file.unwrap();
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: an open file.
+    let punched = unsafe { libc::fallocate(file.as_raw_fd(), mode, 240 << 10, 16 << 10) };
+    assert_eq!(punched, 0);
+    assert_eq!(role.run("total jobs_total"), "5");
+    // Others do not read it: that might take memory without end.
+    assert_eq!(reader.dir.skipped().unwrap().len(), 1);
+}
+
 /// Returns the status and the body of a page.
 fn get(address: &str) -> (u16, String) {
     use std::io::{Read, Write};
@@ -144,11 +183,11 @@ fn directories_of_others_are_refused() {
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(directory.path(), permissions).unwrap();
     };
-    for open in [0o770, 0o707, 0o722] {
+    for open in [0o770, 0o707, 0o722, 0o755] {
         mode(open);
         let error = Dir::open(directory.path()).unwrap_err();
         assert!(
-            error.to_string().contains("other users may write"),
+            error.to_string().contains("it is open to other users"),
             "{error}"
         );
         assert_eq!(error.io_kind(), Some(std::io::ErrorKind::PermissionDenied));
@@ -159,7 +198,12 @@ fn directories_of_others_are_refused() {
     mode(0o700);
     let link = directory.path().with_extension("link");
     std::os::unix::fs::symlink(directory.path(), &link).unwrap();
-    assert!(Dir::open(&link).is_err(), "a link was followed");
+    for link in [link.clone(), link.join(""), link.join(".")] {
+        assert!(Dir::open(&link).is_err(), "a link was followed");
+        let mut role = Role::start("script", &link);
+        let answer = role.run("share-or-error");
+        assert!(answer.contains("cannot share metrics"), "{answer}");
+    }
     std::fs::remove_file(&link).unwrap();
     assert!(Dir::open(directory.path().join("none")).is_err());
     assert!(Dir::open("/proc/version").is_err());
@@ -329,6 +373,21 @@ fn a_full_disk_costs_sharing_and_nothing_else() {
     assert!(shared < 50_000, "the limit had no effect");
     assert!(reader.get("tallies_share_words_not_shared", &[]) > 0.0);
     assert_eq!(reader.dir.skipped().unwrap().len(), 0);
+    // The disk has room again.
+    role.run(&format!("file-limit {}", 64 * size));
+    let end = Instant::now() + Duration::from_secs(60);
+    for family in 0.. {
+        assert!(Instant::now() < end, "the disk was never tried again");
+        let name = format!("later_{family}_total");
+        role.run(&format!("labels {name} 0 5000"));
+        let page = reader.snapshot();
+        if page
+            .family(&name)
+            .is_some_and(|family| family.len() == 5000)
+        {
+            break;
+        }
+    }
     role.kill();
     assert_eq!(reader.dir.fold().unwrap(), 1);
     assert_eq!(reader.get("jobs_total", &[]), 10.0);
@@ -365,17 +424,52 @@ fn a_full_tmpfs_costs_sharing_and_nothing_else() {
     // Its own page has everything.
     assert_eq!(role.run("own jobs_total"), "2005");
     assert_eq!(role.run("own latency_count"), "2000");
-    // There is no space for another process, and none for the totals.
-    let mut other = Role::start("script", directory.path());
-    let answer = other.run("share-or-error");
-    assert!(answer.contains("cannot share metrics"), "{answer}");
-    assert_eq!(directory.files("").len(), 1);
-    role.kill();
-    let folded = reader.dir.fold();
-    assert_eq!(reader.get("jobs_total", &[]), 2005.0, "{folded:?}");
+    // There is no space for ever more processes, and when they have ended there was none for the totals, without
+    // which their files stayed.
+    let mut roles = vec![role];
+    for _ in 0..4 {
+        let refused = loop {
+            let mut other = Role::start("script", directory.path());
+            let answer = other.run("share-or-error");
+            if answer != "shared" {
+                assert!(answer.contains("cannot share metrics"), "{answer}");
+                break other;
+            }
+            assert_eq!(other.run("total jobs_total"), "2005");
+            other.run("labels many_total 0 50000");
+            roles.push(other);
+            assert!(roles.len() < 10, "the disk is never full");
+        };
+        roles.iter_mut().for_each(Role::kill);
+        roles = vec![refused];
+        assert_eq!(roles[0].run("share-or-error"), "shared");
+        assert_eq!(roles[0].run("total jobs_total"), "2005");
+        assert_eq!(directory.files(".pm").len(), 1, "the dead are folded");
+    }
+    assert_eq!(reader.get("jobs_total", &[]), 2005.0);
     assert!(reader.dir.skipped().unwrap().is_empty());
-    drop((reader, role, other));
+    drop((reader, roles));
     assert!(mount("umount", &["-l"]));
+}
+
+/// The page had what the parent had counted once for each worker: 3 000 300 of 1 000 300.
+#[test]
+fn what_was_counted_before_a_fork_counts_once() {
+    let directory = TestDirectory::new();
+    let mut reader = directory.reader();
+    let mut role = Role::start("script", directory.path());
+    role.run("counter jobs_total 1000000");
+    for _ in 0..3 {
+        assert_eq!(role.run("fork share-and counter jobs_total 100"), "true");
+    }
+    assert_eq!(reader.total(), 300.0);
+    // A child that has started over itself may count before it shares.
+    assert_eq!(role.run("fork start-over-and counter jobs_total 7"), "true");
+    assert_eq!(reader.total(), 307.0);
+    role.run("share");
+    assert_eq!(reader.total(), 1_000_307.0);
+    assert_eq!(role.run("fork share-and counter jobs_total 100"), "true");
+    assert_eq!(reader.total(), 1_000_407.0);
 }
 
 #[test]

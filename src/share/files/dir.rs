@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::share::merge;
 use crate::snapshot::{Snapshot, Source};
 
-use super::directory::{Directory, boot_hash};
+use super::directory::{Directory, boot_hash, without_slash};
 use super::view::View;
 
 /// The time for which the file of a dead process stays, so that it can be looked at.
@@ -167,10 +167,10 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// A directory that does not exist, cannot be read, belongs to another user, or that others may
-    /// write.
+    /// A directory that does not exist, cannot be read, belongs to another user, or is open to other
+    /// users.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &without_slash(path.as_ref());
         let directory =
             Directory::open(path).and_then(|directory| Self::new(path, directory, false));
         directory.map_err(|cause| Error::share("cannot open the shared directory", path, cause))

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -56,8 +56,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// A directory that belongs to another user, or that others may write: files in it could be
-    /// anything.
+    /// A directory that belongs to another user, or that others may use: files in it could be
+    /// anything, and whoever can open it can hold its lock.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
@@ -66,8 +66,8 @@ impl Directory {
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return denied("it belongs to another user");
         }
-        if stat.st_mode & 0o022 != 0 {
-            return denied("other users may write to it; its mode should be 0700");
+        if stat.st_mode & 0o077 != 0 {
+            return denied("it is open to other users; its mode has to be 0700");
         }
         Ok(Self(directory))
     }
@@ -145,6 +145,13 @@ impl Directory {
 
     pub(super) fn open_totals(&self, generation: u64) -> io::Result<File> {
         self.open_file(&totals_name(generation))
+    }
+
+    /// Returns the space that the last totals take, in bytes.
+    pub(super) fn totals_len(&self) -> io::Result<u64> {
+        let last = self.list()?.generations.last().copied();
+        let stat = last.and_then(|last| self.stat(&totals_name(last)).ok());
+        Ok(stat.map_or(0, |stat| 512 * stat.st_blocks as u64))
     }
 
     /// Takes the lock of the directory. Returns `None` if another process has it.
@@ -246,6 +253,17 @@ impl Directory {
             }
         }
     }
+}
+
+/// Returns a path without slashes at its end, behind which a link would be followed.
+pub(super) fn without_slash(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// Returns whether there is no space left.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Returns the hash of the boot id of the system; that of an empty one where there is no `/proc`.

@@ -92,6 +92,7 @@ fn in_child() {
     drop(memory);
     shared::forget_spare();
     families.iter().for_each(|family| family.after_fork());
+    registry().note_process();
     if let Some(own) = own {
         match share_again(own) {
             Ok(own) => *held.own = Some(own),

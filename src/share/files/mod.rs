@@ -14,5 +14,11 @@ pub(crate) use crate::mapped::format;
 pub use dir::{Dir, Process};
 #[cfg(fuzzing)]
 pub use read::read_bytes;
+#[cfg(all(test, not(miri)))]
+use tests::between;
 pub use writer::dir;
 use writer::own_file;
+
+/// Marks a point at which a test changes what a reader reads.
+#[cfg(not(all(test, not(miri))))]
+fn between(_: &str) {}

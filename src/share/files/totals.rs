@@ -33,7 +33,8 @@ use super::read::{Refused, WriterId};
 
 const MAGIC: &[u8; 8] = b"tallysum";
 const VERSION: u32 = 1;
-const HEADER: usize = 48;
+/// The bytes of the header.
+pub(super) const HEADER: usize = 48;
 
 /// The totals of dead writers.
 #[derive(Debug, Default)]
@@ -89,24 +90,16 @@ impl Totals {
 
     /// Reads the content of a file.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
-        let mut header = Bytes(bytes);
-        if header.take(8)? != MAGIC {
-            return Err(damaged("the totals have no magic number"));
-        }
-        let version = header.u32()?;
-        if version != VERSION {
-            return Err(Refused::OtherVersion(version));
-        }
-        header.u32()?;
-        let (boot, generation) = (header.u64()?, header.u64()?);
-        let (len, sum) = (header.u64()?, header.u64()?);
-        if len != header.0.len() as u64 || checksum(header.0) != sum {
+        let split = bytes.split_first_chunk();
+        let (header, rest) = split.ok_or(damaged("the totals end early"))?;
+        let header = Header::read(header, rest.len() as u64)?;
+        if checksum(rest) != header.checksum {
             return Err(damaged("the totals are damaged"));
         }
-        let mut bytes = header;
+        let mut bytes = Bytes(rest);
         let mut totals = Self {
-            boot,
-            generation,
+            boot: header.boot,
+            generation: header.generation,
             ..Self::default()
         };
         for _ in 0..bytes.count(16)? {
@@ -139,6 +132,37 @@ impl Totals {
         } else {
             Err(damaged("bytes are left over"))
         }
+    }
+}
+
+/// What the header says.
+pub(super) struct Header {
+    boot: u64,
+    generation: u64,
+    checksum: u64,
+}
+
+impl Header {
+    /// Reads a header, which `len` bytes follow.
+    pub(super) fn read(bytes: &[u8; HEADER], len: u64) -> Result<Self, Refused> {
+        let mut bytes = Bytes(bytes);
+        if bytes.take(8)? != MAGIC {
+            return Err(damaged("the totals have no magic number"));
+        }
+        let version = bytes.u32()?;
+        if version != VERSION {
+            return Err(Refused::OtherVersion(version));
+        }
+        bytes.u32()?;
+        let (boot, generation) = (bytes.u64()?, bytes.u64()?);
+        if bytes.u64()? != len {
+            return Err(damaged("the totals are damaged"));
+        }
+        Ok(Self {
+            boot,
+            generation,
+            checksum: bytes.u64()?,
+        })
     }
 }
 

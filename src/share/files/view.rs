@@ -27,7 +27,8 @@
 //! Readers skip it, and the next process that folds removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -36,9 +37,10 @@ use crate::share::merge::{self, Writer};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch};
 use crate::snapshot::{Family, Snapshot, Values};
 
-use super::directory::{Directory, Listing, Lock, is_dead};
+use super::between;
+use super::directory::{Directory, Listing, Lock, is_dead, is_full};
 use super::read::{Refused, WriterFile, WriterId};
-use super::totals::Totals;
+use super::totals::{self, Totals};
 
 /// The number of times that a reader starts again before it takes the lock.
 const TRIES: u32 = 20;
@@ -99,7 +101,7 @@ impl View {
     pub(super) fn read(&mut self, own: Option<&str>) -> Result<(), Error> {
         for _ in 0..TRIES {
             let listing = self.list(own)?;
-            if !self.try_read(&listing)? {
+            if !self.try_read(&listing, own)? {
                 continue;
             }
             let again = self.list(own)?;
@@ -113,7 +115,7 @@ impl View {
         while Instant::now() < end {
             if let Some(_lock) = self.directory.try_lock() {
                 let listing = self.list(own)?;
-                if self.try_read(&listing)? {
+                if self.try_read(&listing, own)? {
                     return self.check_own(own);
                 }
             }
@@ -155,7 +157,7 @@ impl View {
     }
 
     /// Reads what is in a listing. Returns `false` if the directory has changed since.
-    fn try_read(&mut self, listing: &Listing) -> Result<bool, Error> {
+    fn try_read(&mut self, listing: &Listing, own: Option<&str>) -> Result<bool, Error> {
         if !self.read_totals(listing)? {
             return Ok(false);
         }
@@ -163,7 +165,7 @@ impl View {
         self.writers
             .retain(|name, _| listing.writers.binary_search(name).is_ok());
         for name in &listing.writers {
-            match self.read_writer(name) {
+            match self.read_writer(name, own == Some(name)) {
                 Ok(()) => {}
                 Err(Refused::Gone) => return Ok(false),
                 Err(Refused::Folded) => _ = self.writers.remove(name),
@@ -252,8 +254,16 @@ impl View {
         if size > MAX_TOTALS {
             return Err(Refused::Damaged("it is too large".into()));
         }
-        let mut bytes = Vec::new();
-        file.take(size).read_to_end(&mut bytes)?;
+        // Before anything is read: a file of another program can be large, and one with holes as large as it likes.
+        let mut header = [0; totals::HEADER];
+        file.read_exact_at(&mut header, 0)?;
+        totals::Header::read(&header, size.saturating_sub(totals::HEADER as u64))?;
+        let hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(0));
+        if hole.map_err(io::Error::from)? < size {
+            return Err(Refused::Damaged("it has holes".into()));
+        }
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(&mut bytes, 0)?;
         let totals = Totals::from_bytes(&bytes)?;
         if totals.generation == generation {
             Ok(totals)
@@ -264,8 +274,8 @@ impl View {
         }
     }
 
-    /// Reads the values of a writer.
-    fn read_writer(&mut self, name: &str) -> Result<(), Refused> {
+    /// Reads the values of a writer. `is_own` tells whether it is this process.
+    fn read_writer(&mut self, name: &str, is_own: bool) -> Result<(), Refused> {
         // After the totals were read: see the module's text.
         let stat = self.directory.stat(name)?;
         let open = match self.writers.get_mut(name) {
@@ -288,7 +298,8 @@ impl View {
         if open.dead_since.is_none() && is_dead(open.file.file()) {
             open.dead_since = Some(Instant::now());
         }
-        open.file.read(open.dead_since.is_none())
+        between("death");
+        open.file.read(open.dead_since.is_none(), is_own)
     }
 
     /// Notes that a file is skipped. Logs each cause once.
@@ -340,7 +351,7 @@ impl View {
     pub(super) fn fold(
         &mut self,
         own: Option<&str>,
-        conflict: impl FnMut(Error),
+        mut conflict: impl FnMut(Error),
     ) -> Result<Option<usize>, Error> {
         let Some(lock) = self.directory.try_lock() else {
             return Ok(None);
@@ -348,27 +359,33 @@ impl View {
         let listing = self.list(own)?;
         // The lock excludes others that fold, so nothing is removed meanwhile. If something is
         // nevertheless, somebody else cleans up: leave it to them.
-        if !self.try_read(&listing)? {
+        if !self.try_read(&listing, own)? {
             return Ok(None);
         }
-        self.fold_locked(&lock, &listing, conflict)
-            .map(Some)
-            .map_err(|cause| {
-                Error::share(
-                    "cannot fold the files of dead processes in",
-                    &self.path,
-                    cause,
-                )
-            })
+        let mut most = self.newest_first(|open| open.dead_since.is_some()).len();
+        loop {
+            match self.fold_locked(&lock, &listing, most, &mut conflict) {
+                // The totals of fewer need less space, and afterwards there is more.
+                Err(error) if is_full(&error) && most > 1 => most /= 2,
+                Ok(folded) => return Ok(Some(folded)),
+                Err(cause) => {
+                    let action = "cannot fold the files of dead processes in";
+                    return Err(Error::share(action, &self.path, cause));
+                }
+            }
+        }
     }
 
+    /// Folds the dead writers that began first, of which there are at most `most`.
     fn fold_locked(
         &mut self,
         lock: &Lock,
         listing: &Listing,
+        most: usize,
         conflict: impl FnMut(Error),
     ) -> io::Result<usize> {
-        let dead = self.newest_first(|open| open.dead_since.is_some());
+        let mut dead = self.newest_first(|open| open.dead_since.is_some());
+        let dead = dead.split_off(dead.len().saturating_sub(most));
         let folded: Vec<_> = dead.iter().map(|open| open.file.id()).collect();
         let mut generation = self.totals.generation;
         if !folded.is_empty() {
@@ -428,6 +445,8 @@ impl View {
             };
             if is_folded {
                 self.directory.remove(name)?;
+                // An open file keeps its space.
+                self.writers.remove(name);
             }
         }
         self.directory.remove_temporary(lock, listing);

@@ -15,8 +15,11 @@ use crate::error::Error;
 use crate::mapped::region;
 
 use super::dir::Dir;
-use super::directory::{Directory, Lock, TEMPORARY, WRITER, boot_hash, is_dead};
+use super::directory::{
+    Directory, Lock, TEMPORARY, WRITER, boot_hash, is_dead, is_full, without_slash,
+};
 use super::format::{self, checksum, header};
+use super::view::View;
 
 /// The file of this process, once it has one.
 static OWN: Mutex<Option<Own>> = Mutex::new(None);
@@ -77,13 +80,15 @@ pub(super) fn own_file() -> io::Result<String> {
 /// `tallies_cells_not_shared_total` counts their words.
 ///
 /// A later call with the same directory returns the same. A child of `fork` gets a file of its own, and starts at zero.
+/// So does a child whose parent had counted, but not called this function: it calls it first of all, because what it
+/// counts between the fork and the call is dropped with what it inherited.
 ///
 /// # Errors
 ///
 /// A directory that cannot be made or used, belongs to another user, or is open to other users; a
 /// disk that is full; a process that shares its metrics in another directory.
 pub fn dir(path: impl AsRef<Path>) -> Result<Dir, Error> {
-    let path = path.as_ref();
+    let path = &without_slash(path.as_ref());
     start(path).map_err(|cause| Error::share("cannot share metrics in", path, cause))
 }
 
@@ -104,29 +109,48 @@ fn start(path: &Path) -> io::Result<Dir> {
     }
     // Before there is a file: a fork of another thread then waits until all is done.
     super::fork::register_hooks();
-    let boot = boot_hash()?;
-    let id = random()?;
-    let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
-    let fresh = Fresh::create(path, &id)?;
-    let file = fresh.file()?;
-    // Processes choose their numbers one after the other.
-    let lock = wait_for_lock(&directory);
-    let index = free_index(&directory)?;
-    crate::registry::registry().share(|| {
-        region::share(
-            &mut region::lock(),
-            file,
-            || fill(&id, index, boot),
-            || fresh.rename(&name),
-        )
-    })?;
-    drop(lock);
+    crate::registry::registry().start_over_after_fork();
+    let mut view = View::new(Directory::open(path)?, path.to_owned(), boot_hash()?);
+    let name = loop {
+        match share(path, &directory) {
+            // The files of processes that have ended may be what fills the disk.
+            Err(error) if is_full(&error) => match view.fold(None, |_| ()) {
+                Ok(Some(1..)) => {}
+                _ => return Err(error),
+            },
+            shared => break shared?,
+        }
+    };
     *own = Some(Own {
         directory: full_path,
         name,
     });
     drop(own);
     Dir::new(path, directory, true)
+}
+
+/// Makes a file in which this process counts from now on. Returns its name.
+fn share(path: &Path, directory: &Directory) -> io::Result<String> {
+    let boot = boot_hash()?;
+    let id = random()?;
+    let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
+    let fresh = Fresh::create(path, &id)?;
+    let file = fresh.file()?;
+    // Processes choose their numbers one after the other.
+    let lock = wait_for_lock(directory);
+    let index = free_index(directory)?;
+    let spare = directory.totals_len()?;
+    crate::registry::registry().share(|| {
+        region::share(
+            &mut region::lock(),
+            file,
+            spare,
+            || fill(&id, index, boot),
+            || fresh.rename(&name),
+        )
+    })?;
+    drop(lock);
+    Ok(name)
 }
 
 /// Makes a file for the child of a `fork`, in the directory of its parent's.
@@ -142,7 +166,8 @@ pub(super) fn share_again(parent: Own) -> io::Result<Own> {
     let index = free_index(&directory)?;
     let memory = &mut region::lock();
     let header = || fill(&id, index, boot);
-    region::share(memory, file, header, || fresh.rename(&name))?;
+    let spare = directory.totals_len()?;
+    region::share(memory, file, spare, header, || fresh.rename(&name))?;
     drop(lock);
     Ok(Own {
         directory: parent.directory,
@@ -203,13 +228,6 @@ impl Fresh {
     fn create(path: &Path, id: &[u8; 16]) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&directory)?;
-        if stat.st_mode & 0o077 != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "it is open to other users; its mode has to be 0700",
-            ));
-        }
         let name = format!("{TEMPORARY}{}", hexadecimal(id));
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -239,12 +239,13 @@ impl WriterFile {
         &self.snapshot
     }
 
-    /// Reads the values. `is_alive` tells whether the writer held its lock before.
-    pub(super) fn read(&mut self, is_alive: bool) -> Result<(), Refused> {
+    /// Reads the values. `is_alive` tells whether the writer held its lock before, and `is_own` whether it is this
+    /// process.
+    pub(super) fn read(&mut self, is_alive: bool, is_own: bool) -> Result<(), Refused> {
         if self.is_final {
             return Ok(());
         }
-        let read = self.read_image(is_alive);
+        let read = self.read_image(is_alive, is_own);
         match read {
             Ok(()) => {
                 self.is_read = true;
@@ -257,7 +258,7 @@ impl WriterFile {
         }
     }
 
-    fn read_image(&mut self, is_alive: bool) -> Result<(), Refused> {
+    fn read_image(&mut self, is_alive: bool, is_own: bool) -> Result<(), Refused> {
         if !is_alive {
             // It was mapped while the writer lived.
             self.image = None;
@@ -267,7 +268,7 @@ impl WriterFile {
         for _ in 0..100 {
             let image = match self.image.take() {
                 Some(image) if self.is_whole(&image)? => image,
-                _ => self.load(is_alive)?,
+                _ => self.load(is_alive, is_own)?,
             };
             let read = self.read_families(&image);
             let word = |at: usize| image.words()[at / 8].load(Acquire);
@@ -301,7 +302,7 @@ impl WriterFile {
     }
 
     /// Loads the extents of the file.
-    fn load(&self, is_alive: bool) -> Result<Image, Refused> {
+    fn load(&self, is_alive: bool, is_own: bool) -> Result<Image, Refused> {
         let mut word = [0; 8];
         self.file.read_exact_at(&mut word, header::EXTENTS as u64)?;
         let extents = u64::from_ne_bytes(word);
@@ -314,8 +315,9 @@ impl WriterFile {
             return Err(Refused::Damaged("it is cut off".into()));
         }
         // A writer allocates every block before it uses it. Holes are somebody else's: reading them
-        // takes memory or time, and on a full disk a mapping of them ends with a signal.
-        if meta.blocks() * 512 < bytes {
+        // takes memory or time, and on a full disk a mapping of them ends with a signal. The own file is what this
+        // process made, whatever its file system does with zeros.
+        if !is_own && meta.blocks() * 512 < bytes {
             return Err(Refused::Damaged("it has holes".into()));
         }
         Ok(if is_alive {

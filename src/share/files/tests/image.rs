@@ -196,7 +196,7 @@ impl Image {
         self.set_word(at, address);
     }
 
-    fn text(&mut self, generation: u64, text: &str) -> u64 {
+    pub(super) fn text(&mut self, generation: u64, text: &str) -> u64 {
         let (created, stamp) = (6000, generation << 32 | text.len() as u64);
         let sum = checksum_from(FNV_START, &u64::to_ne_bytes(created));
         let sum = checksum_from(sum, &stamp.to_ne_bytes());

@@ -1,9 +1,11 @@
 //! Tests with files that are built word by word, without a writer.
 
+mod between;
 mod fold;
 mod hostile;
 mod image;
 mod kinds;
 mod schedules;
 
+pub(super) use between::between;
 pub(super) use fold::step;
