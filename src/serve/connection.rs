@@ -60,6 +60,10 @@ type StopSignal = watch::Receiver<bool>;
 
 /// Serves until `stopped` is `true`, then waits for connections to finish.
 pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: StopSignal) {
+    #[cfg(feature = "live")]
+    if let Some(live) = &host.routes.live {
+        live.remember();
+    }
     let mut all = JoinSet::new();
     for listener in listeners {
         match listener.into_async() {

@@ -208,6 +208,10 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         #[cfg(feature = "live")]
+        if let Some(live) = &self.live {
+            live.remember();
+        }
+        #[cfg(feature = "live")]
         if let Some(answer) = self.live_answer(&request) {
             return Box::pin(std::future::ready(Ok(answer)));
         }

@@ -15,9 +15,6 @@ const COMPARED: usize = 64 << 20;
 /// The most families whose series one stream gets.
 const SEEN: usize = 60;
 
-/// The series of a family that a page shows, unless it asks for more of the one that is open.
-const ROWS: usize = 3;
-
 /// The most series of the family that is open.
 const OPEN_ROWS: usize = 1000;
 
@@ -27,14 +24,20 @@ const OPEN_ROWS: usize = 1000;
 pub(super) struct Choice {
     /// The different words of the search, in lower case.
     words: Vec<String>,
-    /// The families in sight, by name.
+    /// The families that the page wants, by name.
     seen: Vec<String>,
+    /// Whether it wants the first ones, whatever they are.
+    all: bool,
     /// The family that is open, if one is.
     open: String,
     /// The label text of the series that is selected in it, if one is.
     series: Option<String>,
+    /// The label by whose values the series of the open family are added up, if they are.
+    by: Option<String>,
     /// The most series of the open family.
     limit: usize,
+    /// The time from which the page lacks the past, in milliseconds since the Unix epoch.
+    pub(super) past: Option<u64>,
 }
 
 /// The series of a family that a search finds.
@@ -62,8 +65,11 @@ impl Choice {
                     }
                 }
                 "seen" if choice.seen.len() < SEEN => choice.seen.push(value.into_owned()),
+                "all" => choice.all = true,
                 "open" => choice.open = value.into_owned(),
                 "series" => choice.series = Some(value.into_owned()),
+                "by" => choice.by = Some(value.into_owned()),
+                "past" => choice.past = value.parse().ok(),
                 "limit" => choice.limit = value.parse().unwrap_or(0),
                 _ => {}
             }
@@ -79,12 +85,24 @@ impl Choice {
         }
     }
 
-    /// Returns how many series of this family the page shows, or `None` if it is out of sight.
-    pub(super) fn rows(&self, family: &str) -> Option<usize> {
+    /// Returns how many series the page gets of this family, which is one of the first if it is at
+    /// `at`. Returns `None` if the page does not want it. One that is not open has at most `closed`.
+    pub(super) fn rows(&self, at: usize, family: &str, closed: usize) -> Option<usize> {
         if self.open == family {
-            return Some(self.limit.clamp(ROWS, OPEN_ROWS));
+            return Some(self.limit.clamp(closed, OPEN_ROWS));
         }
-        self.seen.iter().any(|seen| seen == family).then_some(ROWS)
+        let is_seen = self.all && at < SEEN || self.seen.iter().any(|seen| seen == family);
+        is_seen.then_some(closed)
+    }
+
+    /// Returns whether the page searches for something.
+    pub(super) fn is_search(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Returns the label by whose values the series of this family are added up.
+    pub(super) fn by(&self, family: &str) -> Option<&str> {
+        self.by.as_deref().filter(|_| self.open == family)
     }
 
     /// Returns the label text of the series of this family that is selected.
@@ -210,16 +228,21 @@ mod tests {
         let choice = Choice::read(&query);
         assert_eq!(choice.words[0].len(), SEARCH);
         assert_eq!(choice.seen.len(), SEEN);
-        assert_eq!(choice.rows("a"), Some(OPEN_ROWS));
-        assert_eq!(choice.rows("f7"), Some(ROWS));
-        assert_eq!(choice.rows("f999"), None);
+        assert_eq!(choice.rows(0, "a", 7), Some(OPEN_ROWS));
+        assert_eq!(choice.rows(0, "f7", 7), Some(7));
+        assert_eq!(choice.rows(0, "f999", 7), None);
+        let all = Choice::read("all=1");
+        assert_eq!(
+            (all.rows(SEEN - 1, "f", 7), all.rows(SEEN, "f", 7)),
+            (Some(7), None)
+        );
         assert_eq!(
             (choice.selected("a"), choice.selected("f7")),
             (Some(""), None)
         );
         assert_eq!(
-            Choice::read("limit=-1&open=a&nonsense").rows("a"),
-            Some(ROWS)
+            Choice::read("limit=-1&open=a&nonsense").rows(0, "a", 7),
+            Some(7)
         );
     }
 

@@ -1,6 +1,7 @@
 // Curves and heat maps on canvases. Colors are those of the style sheet.
 
-import { GAP, clock, short } from './data.js';
+import { high, low } from './data.js';
+import { clock, short } from './text.js';
 
 const FONT = '11px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif';
 const NAMES = ['ink', 'soft', 'faint', 'line', 'accent', 'accent-2', 'accent-3', 'accent-4', 'area', 'heat-0', 'heat-1', 'heat-2'];
@@ -24,7 +25,16 @@ export function repaint() {
   });
 }
 
-// Fits the bitmap to the element, and clears it. The margins are for axes.
+// The part of a canvas that the chart has, without the axes: those of a card that is open, those of
+// others, or none.
+function box(canvas, axes) {
+  const width = canvas.clientWidth, height = canvas.clientHeight;
+  if (axes === 'full') return { x: 58, y: 8, w: width - 66, h: height - 30 };
+  if (axes) return { x: 46, y: 6, w: width - 47, h: height - 12 };
+  return { x: 1, y: 3, w: width - 2, h: height - 5 };
+}
+
+// Fits the bitmap to the element, and clears it.
 function begin(canvas, axes) {
   const ratio = window.devicePixelRatio || 1;
   const width = canvas.clientWidth, height = canvas.clientHeight;
@@ -33,9 +43,8 @@ function begin(canvas, axes) {
   const g = canvas.getContext('2d');
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
   g.clearRect(0, 0, width, height);
-  g.font = FONT;
-  const box = axes ? { x: 58, y: 8, w: width - 66, h: height - 30 } : { x: 1, y: 3, w: width - 2, h: height - 5 };
-  return { g, ...box, axes, snap: (x) => Math.round(x * ratio) / ratio };
+  g.font = axes === 'full' ? FONT : FONT.replace('11px', '10px');
+  return { g, ...box(canvas, axes), axes, snap: (x) => Math.round(x * ratio) / ratio };
 }
 
 const scale = (area, t0, t1) => ({
@@ -85,27 +94,32 @@ function label(area, y, text) {
   g.fillStyle = colors.faint;
   g.textAlign = 'right';
   g.textBaseline = 'middle';
-  g.fillText(text, area.x - 8, y);
+  g.fillText(text, area.x - (area.axes === 'full' ? 8 : 5), y);
 }
 
-function hairline(area, at, cursor, t0, t1) {
-  if (!cursor || cursor < t0 || cursor > t1) return;
+// The time under the pointer, and the range that is being chosen.
+function hairline(area, at, { cursor, drag, t0, t1 }) {
   const { g } = area;
   g.fillStyle = colors.soft;
+  if (drag) {
+    const [from, to] = drag.map((t) => at.x(Math.max(t0, Math.min(t1, t))));
+    g.globalAlpha = 0.16;
+    g.fillRect(Math.min(from, to), area.y, Math.abs(to - from), area.h);
+  }
   g.globalAlpha = 0.55;
-  g.fillRect(Math.round(at.x(cursor)), area.y, 1, area.h);
+  if (cursor && cursor >= t0 && cursor <= t1) g.fillRect(Math.round(at.x(cursor)), area.y, 1, area.h);
   g.globalAlpha = 1;
 }
 
 // Calls `each` with the stretches of points that have no gap between them.
 function stretches(track, t0, t1, value, each) {
   let points = [];
-  let last = -Infinity;
   const end = () => { if (points.length) each(points); points = []; };
-  for (let i = Math.max(0, track.from(t0) - 1); i < track.t.length && track.t[i] <= t1; i++) {
+  for (let i = Math.max(0, track.from(t0) - 1); i < track.t.length && (track.t[i] <= t1 || track.t[i - 1] < t1); i++) {
     const v = value(track.v[i]);
-    if (track.t[i] - last > GAP || !Number.isFinite(v)) end();
-    last = track.t[i];
+    if (!track.joined(i) || !Number.isFinite(v)) end();
+    // A point that stands for some seconds, and has nothing before it, is as long as these.
+    if (!points.length && Number.isFinite(v) && track.d[i] > 0) points.push([track.t[i] - track.d[i], v, track.v[i]]);
     if (Number.isFinite(v)) points.push([track.t[i], v, track.v[i]]);
   }
   end();
@@ -145,7 +159,8 @@ function stroke(area, at, y, track, t0, t1, value, color, width, fill) {
 
 // Draws lines with common limits. Each line is { track, value, color, fill, band }. Returns how to
 // find the time at a place.
-export function lines(canvas, all, { t0, t1, cursor, unit, axes, zero }) {
+export function lines(canvas, all, view) {
+  const { t0, t1, unit, axes, zero } = view;
   const area = begin(canvas, axes);
   if (area.w < 4 || area.h < 4) return;
   const at = scale(area, t0, t1);
@@ -160,17 +175,19 @@ export function lines(canvas, all, { t0, t1, cursor, unit, axes, zero }) {
     }
     return [low, high];
   };
-  const [low, high] = limits(all.map(range), zero);
+  const ranges = all.map(range);
+  const [low, high] = limits(ranges, zero);
   const y = (v) => area.y + area.h - ((v - low) / (high - low)) * area.h;
   const { g } = area;
-  const marks = axes ? 4 : 1;
-  g.fillStyle = colors.line;
+  const marks = axes === 'full' ? 4 : 1;
+  const known = ranges.some(([low, high]) => low <= high);
   for (let i = 0; i <= marks; i++) {
     const v = low + ((high - low) * i) / marks;
+    g.fillStyle = colors.line;
     if (axes || i === 0) g.fillRect(area.x, Math.round(y(v)), area.w, 1);
-    if (axes) { label(area, y(v), short(v, unit)); g.fillStyle = colors.line; }
+    if (axes && known) label(area, y(v), short(v, unit));
   }
-  if (axes) times(area, at, t0, t1);
+  if (axes === 'full') times(area, at, t0, t1);
   clip(area, () => {
     for (const { track, band, color } of all) {
       if (!band) continue;
@@ -185,11 +202,19 @@ export function lines(canvas, all, { t0, t1, cursor, unit, axes, zero }) {
       g.globalAlpha = 1;
     }
     for (const { track, value, color, fill } of all) {
-      stroke(area, at, y, track, t0, t1, value, colors[color], axes ? 1.6 : 1.4, fill && colors.area);
+      stroke(area, at, y, track, t0, t1, value, colors[color], axes === 'full' ? 1.6 : 1.4, fill && colors.area);
     }
   });
-  hairline(area, at, cursor, t0, t1);
+  hairline(area, at, view);
   return at;
+}
+
+// Draws a rate, or what a gauge holds. If its series do not add up, that is a range.
+export function curve(canvas, track, { fill, ...view }) {
+  const line = { track, value: high, color: 'accent', fill };
+  const i = track.index(view.t1);
+  if (!Array.isArray(track.v[i < 0 ? track.v.length - 1 : i])) return lines(canvas, [line], view);
+  return lines(canvas, [{ ...line, fill: false, band: (v) => [low(v), high(v)] }, { track, value: low, color: 'accent' }], view);
 }
 
 // The bounds of all buckets in sight, and where they are: each bucket as high as the others. Of
@@ -220,31 +245,34 @@ function ladder(track, t0, t1) {
 }
 
 // Draws counts per bucket over time, and quantiles as lines on top.
-export function heat(canvas, curves, { t0, t1, cursor, unit, axes }) {
+export function heat(canvas, curves, view) {
+  const { t0, t1, unit, axes } = view;
   const area = begin(canvas, axes);
   if (area.w < 4 || area.h < 4) return;
   const at = scale(area, t0, t1);
   const { g } = area;
   const { bounds, places, height } = ladder(curves.heat, t0, t1);
   const y = (place) => area.y + area.h - (place / height) * area.h;
-  if (axes) times(area, at, t0, t1);
+  if (axes === 'full') times(area, at, t0, t1);
   if (bounds.length < 2) {
     g.fillStyle = colors.line;
     g.fillRect(area.x, area.y + area.h - 1, area.w, 1);
-    hairline(area, at, cursor, t0, t1);
+    hairline(area, at, view);
     return at;
   }
-  // One column is at least two points wide: counts of several seconds add up.
+  // One column is at least two points wide: counts of several seconds add up. The shade is that of
+  // the observations per second, because points of the past stand for more than one.
   const track = curves.heat;
   const width = Math.max(1000, ((t1 - t0) / area.w) * 2);
   const columns = new Map();
   let most = 0;
-  for (let i = track.from(t0 - width); i < track.t.length && track.t[i] <= t1; i++) {
+  for (let i = track.from(t0 - width); i < track.t.length && track.t[i] - track.d[i] < t1; i++) {
     const number = Math.ceil(track.t[i] / width - 0.5);
-    if (!columns.has(number)) columns.set(number, { from: Infinity, to: -Infinity, cells: new Map() });
+    if (!columns.has(number)) columns.set(number, { from: Infinity, to: -Infinity, ms: 0, cells: new Map() });
     const column = columns.get(number);
-    const before = i && track.t[i] - track.t[i - 1] < GAP ? track.t[i - 1] : track.t[i] - 1000;
+    const before = track.joined(i) ? track.t[i - 1] : track.t[i] - (track.d[i] || 1000);
     column.from = Math.min(column.from, before);
+    column.ms += track.t[i] - before;
     column.to = Math.max(column.to, track.t[i]);
     const cells = track.v[i];
     for (let j = 0; j < cells.length; j += 3) {
@@ -252,8 +280,10 @@ export function heat(canvas, curves, { t0, t1, cursor, unit, axes }) {
       const cell = column.cells.get(key) ?? { from: cells[j], to: cells[j + 1], n: 0 };
       cell.n += cells[j + 2];
       column.cells.set(key, cell);
-      most = Math.max(most, cell.n);
     }
+  }
+  for (const { cells, ms } of columns.values()) {
+    for (const cell of cells.values()) most = Math.max(most, (cell.n /= ms));
   }
   clip(area, () => {
     g.fillStyle = ramp[0];
@@ -272,7 +302,7 @@ export function heat(canvas, curves, { t0, t1, cursor, unit, axes }) {
       }
     }
   });
-  if (axes) {
+  if (axes === 'full') {
     // Quantiles, between the bounds of their buckets.
     const place = (v) => {
       const i = bounds.findIndex((bound) => bound >= v);
@@ -285,21 +315,23 @@ export function heat(canvas, curves, { t0, t1, cursor, unit, axes }) {
     clip(area, () => all.forEach(([, track], i) => {
       stroke(area, at, (v) => y(place(v)), track, t0, t1, (v) => v[0], colors[['accent-3', 'accent-4', 'accent-2'][i % 3]], 1.6);
     }));
+  }
+  if (axes) {
     let last = Infinity;
     for (const bound of bounds) {
       const place = y(places.get(bound));
-      if (last - place < 15 || !Number.isFinite(bound)) continue;
+      if (last - place < (axes === 'full' ? 15 : 24) || !Number.isFinite(bound)) continue;
       label(area, place, short(bound, unit));
       last = place;
     }
   }
-  hairline(area, at, cursor, t0, t1);
+  hairline(area, at, view);
   return at;
 }
 
 // The bucket at a height of a heat map, and its count at a time.
 export function bucket(canvas, curves, t0, t1, t, offset, axes) {
-  const top = axes ? 8 : 3, h = canvas.clientHeight - (axes ? 30 : 5);
+  const { y: top, h } = box(canvas, axes);
   const { bounds, places, height } = ladder(curves.heat, t0, t1);
   const place = (1 - (offset - top) / h) * height;
   const i = bounds.findIndex((bound) => places.get(bound) > place);

@@ -3,6 +3,7 @@
 //! - `moment` takes a snapshot each second, while a page is open. All pages share it.
 //! - `choice` is what one page wants to see, and `frame` is that of one moment, as JSON (`json`).
 //! - `stream` sends a frame each second.
+//! - `ring` has the last minutes, for pages that begin.
 //! - `page.html`, `style.css` and the scripts are the page. It asks for nothing else, and its policy
 //!   lets it.
 
@@ -10,6 +11,7 @@ mod choice;
 mod frame;
 mod json;
 mod moment;
+mod ring;
 mod stream;
 
 use std::sync::Arc;
@@ -53,7 +55,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The files of the page: their path below [`PATH`], their type and their content.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("", "text/html; charset=utf-8", include_str!("page.html")),
     (
         "/style.css",
@@ -74,6 +76,21 @@ const FILES: [(&str, &str, &str); 6] = [
         "/data.js",
         "text/javascript; charset=utf-8",
         include_str!("data.js"),
+    ),
+    (
+        "/text.js",
+        "text/javascript; charset=utf-8",
+        include_str!("text.js"),
+    ),
+    (
+        "/card.js",
+        "text/javascript; charset=utf-8",
+        include_str!("card.js"),
+    ),
+    (
+        "/state.js",
+        "text/javascript; charset=utf-8",
+        include_str!("state.js"),
     ),
     ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
@@ -101,6 +118,11 @@ impl Live {
             streams: Places::new(STREAMS, SHARE),
             age,
         }
+    }
+
+    /// Begins to remember the last minutes, if there is a runtime. Only the first call does.
+    pub(super) fn remember(&self) {
+        self.hub.remember();
     }
 
     /// Answers a request whose path has `rest` after [`PATH`]. Returns `None` if no part of the page

@@ -2,7 +2,7 @@
 //! streams share them.
 //!
 //! The first stream that wants a moment takes it, and the others wait for that one. So there is no
-//! task that runs while nobody listens. Streams hold the number of the moment that they sent last.
+//! task that runs while nobody listens, but for the one of the [ring](super::ring). Streams hold the number of the moment that they sent last.
 //! Their [`Audience`] holds the last moment, and is dropped with the last stream.
 //!
 //! At most one thread works for the live page: a permit moves into the work of a stream, which takes
@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use crate::serve::scrape::{HeldMoment, Memory, lock};
 use crate::snapshot::{Family, MergedView, Source, millis};
 
+use super::ring::Ring;
+
 /// The time between two moments.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -31,13 +33,15 @@ pub(in crate::serve) type Before = Arc<dyn Fn() -> JoinHandle<()> + Send + Sync>
 
 /// Takes the moments of some sources. All streams share one hub.
 pub(super) struct Hub {
-    sources: Vec<Arc<dyn Source>>,
+    pub(super) sources: Vec<Arc<dyn Source>>,
     /// Runs before each moment, while no other one can be taken.
-    before: Option<Before>,
+    pub(super) before: Option<Before>,
+    /// The last minutes, for pages that begin.
+    pub(super) ring: Ring,
     /// Counts the bytes of moments and frames.
     pub(super) memory: Arc<Memory>,
     /// The permit of the thread that works for a stream. If collectors hang, they occupy one thread.
-    work: Arc<Semaphore>,
+    pub(super) work: Arc<Semaphore>,
     /// The streams that are open. Written by the first one, read by the others.
     audience: Mutex<Weak<Audience>>,
 }
@@ -67,7 +71,11 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    fn take(sources: &[Arc<dyn Source>], before: Option<&Self>, memory: &Arc<Memory>) -> Self {
+    pub(super) fn take(
+        sources: &[Arc<dyn Source>],
+        before: Option<&Self>,
+        memory: &Arc<Memory>,
+    ) -> Self {
         let at = Instant::now();
         let mut view = MergedView::default();
         let taken = view.take(sources, |error| {
@@ -96,6 +104,14 @@ impl Moment {
     /// Returns the time at which the snapshots were taken, in milliseconds since the Unix epoch.
     pub(super) fn millis(&self) -> u64 {
         millis(self.view.taken())
+    }
+
+    /// Returns the moment without what changed before it, which takes as much memory.
+    pub(super) fn without_interval(self) -> Self {
+        Self {
+            interval: None,
+            ..self
+        }
     }
 
     /// Returns the time at which the next moment is due.
@@ -135,6 +151,7 @@ impl Hub {
             memory,
             work: Arc::new(Semaphore::new(1)),
             audience: Mutex::default(),
+            ring: Ring::default(),
         }
     }
 
@@ -180,7 +197,9 @@ impl Hub {
             let _permit = permit;
             waiter.upgrade()?;
             let moment = moment.unwrap_or_else(|| {
-                let before = last.as_deref();
+                // The first interval of the first stream begins where the ring ends.
+                let before = last.clone().or_else(|| self.ring.last());
+                let before = before.as_deref();
                 let moment = Arc::new(Moment::take(&self.sources, before, &self.memory));
                 *lock(&audience.last) = Some(Arc::clone(&moment));
                 moment

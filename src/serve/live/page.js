@@ -1,64 +1,38 @@
-// The live page: what is in sight, the stream of frames, and the elements.
+// The live page: the stream of frames, the order of the cards, and what the user does.
 //
 // Texts from outside only ever become the text of an element.
 
-import { Family, GAP, clock, exact, held, lower, num, pace, short } from './data.js';
+import { Card } from './card.js';
+import { Family, KEPT } from './data.js';
 import * as draw from './draw.js';
+import { LONGEST, MORE_ROWS, act, cards, families, flag, inSight, make, place, span, state, words, write } from './state.js';
+import { clock, exact, held } from './text.js';
 
 const RANGES = [[60e3, '1 min'], [300e3, '5 min'], [900e3, '15 min'], [3600e3, '1 h']];
-const CLOSED_ROWS = 3;
-const MORE_ROWS = 50;
-const RATE_OVER = 5000; // a rate is that of the last five seconds
-const LONGEST = 12e3; // bytes of a URL's query
+const SEEN = 60; // families whose series one stream has
+const SETTLE = 10e3; // the order of the cards is looked at so often
 
 const $ = (id) => document.getElementById(id);
-const state = {
-  search: '', range: 60e3, open: '', series: null, limit: MORE_ROWS, tab: 'metrics',
-  paused: false, cursor: null, now: 0, frame: null, names: [],
-};
-const families = new Map();
-const cards = new Map();
-const inSight = new Set(); // cards and rows
-const words = () => lower(state.search).split(/\s+/).filter(Boolean);
-
-// An element with classes, as in `make('p.help', …)`, and its children: elements and texts.
-function make(what, attributes = {}, ...children) {
-  const [tag, ...classes] = what.split('.');
-  const element = document.createElement(tag);
-  if (classes.length) element.className = classes.join(' ');
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-// Shows a number, and has it in full for programs and as a tooltip. The unit of a large one is small.
-function figure(element, value, text) {
-  const [, number, unit] = element.unit ? /^(.*?)(?:\u202f(\D+))?$/.exec(text) : [, text];
-  write(element.number ?? element, number);
-  if (element.unit) write(element.unit, unit ?? '');
-  const full = value === undefined || value === null ? '' : String(value);
-  if (element.value !== full) {
-    element.value = full;
-    element.title = full && exact(full) !== text ? exact(full) : '';
-  }
-}
-
-function flag(element, name, on) {
-  element.classList.toggle(name, Boolean(on));
-}
 
 // ---- The stream ----
 
-const stream = { source: null, url: '', next: null, timer: 0, change: 0, failures: 0, last: 0, age: 0 };
+const stream = { source: null, query: '', next: null, timer: 0, change: 0, failures: 0, last: 0, age: 0, fed: [], at: 0, skew: 0, pace: 3500 };
 
 // A URL beside that of the page, without the password that the latter may have.
 const here = (path) => new URL(path, location.origin + location.pathname).href;
 
-// What the page wants to get, as a URL. Services reject long ones, so that only as many families are
+// The families whose series the page wants: all, so that their history has no holes, or if they are
+// too many, those in sight and the ones before.
+function fed() {
+  const all = state.names.map(({ name }) => name);
+  if (all.length <= SEEN) return all;
+  const sight = [...cards].filter(([, card]) => inSight.has(card.element)).map(([name]) => name);
+  const before = stream.fed.filter((name) => all.includes(name));
+  if (before.length && sight.every((name) => before.includes(name))) return before;
+  return [...new Set([...sight, ...before])].slice(0, SEEN);
+}
+
+// What the page wants to get, as a query. Services reject long URLs, so that only as many families are
 // in it as have room.
 function wanted() {
   const query = new URLSearchParams();
@@ -67,14 +41,25 @@ function wanted() {
     room -= name.length + encodeURIComponent(value).length + 2;
     if (room > 0) query.append(name, value);
   };
-  if (words().length) append('match', words().join(' '));
+  if (state.search) append('match', state.search);
   if (state.open) {
     append('open', state.open);
     append('limit', String(state.limit));
     if (state.series !== null) append('series', state.series);
+    if (state.by) append('by', state.by);
   }
-  for (const [name, card] of cards) if (inSight.has(card.element) && name !== state.open) append('seen', name);
-  return here(`live/stream?${query}`);
+  stream.fed = fed();
+  if (state.names.length <= SEEN) append('all', '1');
+  else for (const name of stream.fed) if (name !== state.open) append('seen', name);
+  return String(query);
+}
+
+// The time since when the page lacks something that it wants, if it does.
+function missed() {
+  if (!state.frame) return 0;
+  const all = stream.fed.map((name) => families.get(name)?.fed ?? 0);
+  const since = Math.min(stream.at, ...all);
+  return since < Math.max(stream.at, Date.now() - stream.skew) - 4000 ? since : undefined;
 }
 
 // Begins another stream if the page wants something else. The old one goes on until the new one
@@ -82,24 +67,28 @@ function wanted() {
 function update() {
   clearTimeout(stream.change);
   stream.change = setTimeout(() => {
-    if (!document.hidden && state.tab === 'metrics' && (wanted() !== stream.url || !(stream.source || stream.next))) connect();
+    if (!document.hidden && state.tab === 'metrics' && (wanted() !== stream.query || !(stream.source || stream.next))) connect();
   }, 120);
 }
 
 function connect() {
   clearTimeout(stream.timer);
   stream.next?.close();
-  const url = (stream.url = wanted());
-  const key = state.search;
-  const source = (stream.next = new EventSource(url));
-  const { limit, open, series } = state;
+  stream.query = wanted();
+  const past = missed();
+  const source = (stream.next = new EventSource(here(`live/stream?${stream.query}${past === undefined ? '' : `&past=${past}`}`)));
+  const [key, series] = [state.search, state.series];
+  let before = [];
+  source.addEventListener('past', (event) => { before = JSON.parse(event.data); });
   source.addEventListener('message', (event) => {
     if (source === stream.next) {
       stream.source?.close();
       [stream.source, stream.next] = [source, null];
       stream.failures = 0;
     }
-    if (source === stream.source && key === state.search) receive(JSON.parse(event.data), limit, open, series);
+    if (source !== stream.source) return;
+    receive(JSON.parse(event.data), key, series, before);
+    before = [];
   });
   source.addEventListener('age', (event) => {
     // The connection ends at this age: another one begins before.
@@ -124,40 +113,36 @@ function disconnect() {
   for (const timer of ['timer', 'change', 'age']) clearTimeout(stream[timer]);
   stream.source?.close();
   stream.next?.close();
-  Object.assign(stream, { source: null, next: null, url: '' });
+  Object.assign(stream, { source: null, next: null, query: '' });
   status();
 }
 
-function receive(frame, limit, open, series) {
+function receive(frame, search, series, before) {
   stream.last = performance.now();
   const t = frame.time;
-  pace(frame.seconds);
+  Object.assign(stream, { at: t, skew: Date.now() - t, pace: Math.max(3500, (frame.seconds ?? 0) * 2500) });
+  const asked = search !== state.found;
+  state.found = search;
   if (frame.names) names(frame.names, t);
+  for (const { time, seconds, was } of before) {
+    for (const [name, all] of Object.entries(was)) families.get(name)?.past(time, seconds, all);
+  }
   const all = words();
-  state.names.forEach((family, i) => {
-    if (frame.all[i]) family.overview(t, frame.seconds, family.key(all), frame.all[i]);
-  });
-  for (const [name, detail] of Object.entries(frame.seen)) {
-    const family = families.get(name);
-    if (!family) continue;
-    const selected = name === open ? series : null;
-    family.detail(t, frame.seconds, family.key(all), selected, detail, name === open ? limit : CLOSED_ROWS, state.search);
-  }
+  state.names.forEach((family, i) => family.push(t, frame.seconds, frame.all[i], frame.found ? frame.found[i] : true, all));
+  for (const [name, detail] of Object.entries(frame.seen)) families.get(name)?.detail(t, frame.seconds, detail, all, series);
   state.frame = frame;
-  if (!state.paused) {
-    state.now = t;
-    render();
-  }
+  if (!state.paused) state.now = t;
+  if (asked || frame.names || t - arrange.at > SETTLE) arrange(asked);
+  if (asked || !state.paused) render();
   status();
+  if (frame.names) update();
+  reveal();
 }
 
-// Takes over a new list of families. One that was there before, under the same search, is gone.
+// Takes over a new list of families. One that was there before is gone.
 function names(list, t) {
-  const searched = state.search !== names.search;
-  names.search = state.search;
-  const now = new Set(list.map(([name]) => name));
   state.names = list.map((meta) => {
-    const [name, kind, unit] = meta;
+    const [name, kind] = meta;
     let family = families.get(name);
     if (!family || family.kind !== kind) {
       cards.get(name)?.remove();
@@ -166,22 +151,15 @@ function names(list, t) {
     family.gone = 0;
     return family;
   });
-  for (const [name, card] of cards) {
-    if (now.has(name)) continue;
-    if (searched) card.remove();
-    else card.family.gone ||= t;
-  }
-  // In the order of the list, without moving what is in place.
-  let at = $('metrics').firstElementChild;
-  for (const family of state.names) {
-    const card = cards.get(family.name) ?? new Card(family);
-    while (at && at !== card.element && cards.get(at.dataset.family)?.family.gone) at = at.nextElementSibling;
-    if (at === card.element) at = at.nextElementSibling;
-    else $('metrics').insertBefore(card.element, at);
+  const now = new Set(state.names);
+  for (const [name, family] of families) {
+    if (now.has(family)) continue;
+    family.gone ||= t;
+    if (t - family.gone > KEPT) families.delete(name);
   }
 }
 
-// ---- Elements ----
+// ---- The order of the cards ----
 
 const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -192,243 +170,92 @@ const observer = new IntersectionObserver((entries) => {
   soon();
 }, { rootMargin: '120px' });
 
-// A canvas that tells the time under the pointer.
-function canvas(name, at) {
-  const element = make('canvas', { role: 'img', 'aria-label': name });
-  element.addEventListener('pointermove', (event) => {
-    const t = at()?.t(event.offsetX);
-    if (t === undefined) return;
-    state.cursor = t;
-    readout.at = { element, x: event.clientX, y: event.clientY, offset: event.offsetY };
-    soon();
-  });
-  element.addEventListener('pointerleave', () => {
-    state.cursor = null;
-    readout.at = null;
-    soon();
-  });
-  return element;
+const SELF = 'tallies';
+const sections = new Map();
+
+class Section {
+  constructor(key) {
+    this.title = make('span');
+    this.head = make('button.group', { type: 'button' }, make('h2', {}, key || 'others'), this.title);
+    this.grid = make('div.grid');
+    this.lines = make('div.lines');
+    this.element = make('section', { 'data-group': key }, this.head, this.grid, this.lines);
+    if (key === SELF) this.head.addEventListener('click', () => { state.self = !state.self; arrange(true); });
+    else this.head.disabled = true;
+    sections.set(key, this);
+  }
 }
 
-const pill = ([name, value]) => make('span', {}, make('i', {}, name), value === '' ? '""' : value);
-const text = (labels) => labels.map(([name, value]) => `${name}="${value}"`).join('\n');
+const first = (name) => name.split(/[_:.]/)[0];
 
-class Card {
-  constructor(family) {
-    this.family = family;
-    this.rows = new Map();
-    this.quantiles = new Map();
-    this.canvas = canvas(family.name, () => this.at);
-    this.name = make('h2', {}, family.name);
-    this.head = make('header', {}, this.name, make('span.kind', {}, family.kind));
-    this.big = make('data.big');
-    this.big.append((this.big.number = make('span')), (this.big.unit = make('small')));
-    this.per = make('span.per', {}, family.grows ? '/s' : '');
-    this.side = make('span.side');
-    this.sideLabel = document.createTextNode('');
-    this.sideValue = make('data.value');
-    this.side.append(this.sideLabel, this.sideValue);
-    this.dl = make('dl.quantiles', { hidden: '' });
-    this.plot = make('div.plot', {}, this.canvas);
-    this.list = make('ul.rows');
-    this.series = make('span');
-    this.more = make('button', { type: 'button', hidden: '' }, 'show more');
-    this.element = make('article.card', { tabindex: '0', 'aria-label': `${family.name}, ${family.kind}`, 'aria-expanded': 'false' },
-      this.head, make('p.help', { title: family.help }, family.help));
-    if (family.constant.length) this.element.append(make('div.labels.constant', {}, ...family.constant.map(pill)));
-    this.element.append(make('div.figures', {}, this.big, this.per, this.side), this.dl, this.plot, this.list,
-      make('footer.foot', {}, this.series, this.more));
-    this.element.dataset.family = family.name;
-    flag(this.element, 'heat', family.heat);
-    flag(this.element, 'bands', family.kind === 'summary');
-    flag(this.element, 'still', family.still);
-    this.head.addEventListener('click', () => toggle(family.name));
-    this.plot.addEventListener('dblclick', () => toggle(family.name));
-    this.more.addEventListener('click', () => {
-      if (state.open !== family.name) return toggle(family.name);
-      state.limit = Math.min(1000, state.limit + MORE_ROWS);
-      update();
-    });
-    cards.set(family.name, this);
-    observer.observe(this.element);
+// Puts each family into its group: the ones that move as cards, others as lines. Nothing changes
+// places under the pointer, unless the user asked for it.
+function arrange(asked) {
+  if (!asked && arrange.at && ($('metrics').matches(':hover') || $('metrics').contains(document.activeElement))) {
+    // What is new gets its place all the same.
+    if ([...families.values()].every((family) => !shown(family) === !cards.has(family.name))) return;
   }
+  arrange.at = state.now;
+  const all = [...families.values()].filter(shown);
+  for (const [name, card] of cards) if (!all.includes(card.family)) card.remove(name);
+  const moving = state.order === 'moves';
+  const counts = new Map();
+  for (const { name } of all) counts.set(first(name), (counts.get(first(name)) ?? 0) + 1);
+  const key = ({ name }) => (first(name) === SELF ? SELF : moving || counts.get(first(name)) < 2 ? '' : first(name));
+  const searching = words().length > 0;
+  const groups = new Map();
+  const [t0, t1] = span();
+  const by = moving
+    ? (a, b) => b.moves - a.moves || (a.name < b.name ? -1 : 1)
+    : (a, b) => (a.name < b.name ? -1 : 1);
+  for (const family of all) family.moves = moving ? family.get(words()).main.movement(t0, t1) : 0;
+  for (const family of all.sort(by)) {
+    if (!groups.has(key(family))) groups.set(key(family), []);
+    groups.get(key(family)).push(family);
+  }
+  // Names without a group are first; the process and the metrics about metrics are last.
+  const rank = (key) => (key === SELF ? 3 : key === 'process' ? 2 : key === '' ? 0 : 1);
+  const order = [...groups.keys()].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+  for (const [key, section] of sections) if (!groups.has(key)) section.element.remove();
+  place($('metrics'), order.map((key) => {
+    const section = sections.get(key) ?? new Section(key);
+    const own = groups.get(key);
+    const folded = key === SELF && !state.self && !searching && order.length > 1 && !own.some(({ name }) => name === state.open);
+    const [grid, lines] = [[], []];
+    for (const family of own) {
+      const card = cards.get(family.name) ?? new Card(family, observer);
+      const quiet = family.name !== state.open && (!family.count || (!searching && family.quiet(state.now)));
+      flag(card.element, 'quiet', quiet);
+      (quiet ? lines : grid).push(card.element);
+    }
+    place(section.grid, grid);
+    place(section.lines, lines);
+    section.grid.hidden = folded || !grid.length;
+    section.lines.hidden = folded || !lines.length;
+    section.head.hidden = key === '' || order.length < 2;
+    write(section.title, key === SELF ? `${own.length} families about the metrics themselves` : `${own.length} families`);
+    if (key === SELF) section.head.setAttribute('aria-expanded', !folded);
+    return section.element;
+  }));
+  identify();
+}
 
-  remove() {
-    observer.unobserve(this.element);
-    for (const row of this.rows.values()) observer.unobserve(row.element);
-    inSight.delete(this.element);
-    this.element.remove();
-    cards.delete(this.family.name);
-    if (state.open === this.family.name) Object.assign(state, { open: '', series: null });
-  }
+// Whether a family has a card: the search finds it, and it is there, or was a moment ago.
+function shown(family) {
+  return family.found !== null && (!family.gone || (cards.has(family.name) && Math.abs(state.now - family.gone) < 30e3));
+}
 
-  // The curves that the figures and the plot show.
-  get curves() {
-    const selected = state.open === this.family.name ? state.series : null;
-    return this.family.get(this.family.key(words()), selected);
-  }
-
-  render(t0, t1) {
-    const { family } = this;
-    const open = state.open === family.name;
-    flag(this.element, 'open', open);
-    flag(this.element, 'gone', family.gone);
-    this.element.setAttribute('aria-expanded', open);
-    const { curves } = this;
-    const one = state.series !== null && open;
-    const value = one ? curves.last?.value : family.value;
-    const at = state.cursor ?? t1;
-    this.figures(curves, value, at, t0, t1);
-    const view = { t0, t1, cursor: state.cursor, unit: family.unit, axes: open };
-    if (family.still) this.at = undefined;
-    else if (family.heat) this.at = draw.heat(this.canvas, curves, view);
-    else if (family.kind === 'summary') this.at = draw.lines(this.canvas, this.bands(curves), view);
-    else {
-      const line = { track: curves.main, value: (v) => v, color: 'accent', fill: true };
-      this.at = draw.lines(this.canvas, [line], { ...view, zero: family.grows });
-    }
-    this.series_rows(open, t0, t1);
-    const n = exact(family.count);
-    const shown = this.shown;
-    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
-    this.more.hidden = shown >= family.count || (open && state.limit >= 1000);
-  }
-
-  figures(curves, value, at, t0, t1) {
-    const { family } = this;
-    if (family.still) {
-      this.big.parentElement.hidden = true;
-      return;
-    }
-    const rate = family.grows ? curves.main.mean(at, Math.max(RATE_OVER, GAP)) : undefined;
-    if (family.grows) {
-      figure(this.big, rate, short(rate, family.heat || family.kind === 'summary' ? '' : family.unit));
-      write(this.sideLabel, family.kind === 'counter' ? 'total ' : 'observations ');
-      figure(this.sideValue, value, family.kind === 'counter' && family.unit ? short(value, family.unit) : Number.isInteger(num(value)) ? exact(value) : short(value));
-    } else {
-      const then = state.cursor === null ? value : curves.main.at(at);
-      figure(this.big, then, held(then, family));
-      const range = curves.main.range(t0, t1);
-      const moved = range && range[0] !== range[1];
-      write(this.sideLabel, moved ? `${held(range[0], family)} to ${held(range[1], family)}` : '');
-      figure(this.sideValue, undefined, '');
-    }
-    if (!family.heat && family.kind !== 'summary') return;
-    const all = [...curves.quantiles].sort(([a], [b]) => a - b);
-    this.dl.hidden = !all.length;
-    for (const [phi, track] of all) {
-      if (!this.quantiles.has(phi)) {
-        const parts = { value: make('data'), error: make('small') };
-        parts.element = make('div', {}, make('dt', {}, phi === 0.5 ? 'median' : `p${Number((phi * 100).toPrecision(6))}`), make('dd', {}, parts.value, ' ', parts.error));
-        this.quantiles.set(phi, parts);
-        this.dl.append(parts.element);
-      }
-      const parts = this.quantiles.get(phi);
-      const i = track.from(at + 1) - 1;
-      const [value, low, high, error] = i >= 0 ? track.v[i] : [];
-      figure(parts.value, value, short(value, family.unit));
-      parts.element.title = low === undefined ? '' : `certainly from ${short(low, family.unit)} to ${short(high, family.unit)}`;
-      const bounds = error === undefined ? '' : `±${Number((error * 100).toPrecision(2))}\u202f%`;
-      write(parts.error, bounds);
-      parts.error.title = error === undefined ? '' : 'certified: by how much the rank can be wrong';
-    }
-    for (const [phi, { element }] of this.quantiles) element.hidden = !curves.quantiles.has(phi);
-  }
-
-  bands(curves) {
-    const colors = ['accent-3', 'accent-4', 'accent-2'];
-    const all = [...curves.quantiles].sort(([a], [b]) => a - b);
-    return all.map(([, track], i) => ({
-      track, value: (v) => v[0], color: colors[i % 3],
-      band: (v) => [v[1] ?? v[0], v[2] ?? v[0]],
-    }));
-  }
-
-  series_rows(open, t0, t1) {
-    const { family } = this;
-    const rows = open ? family.shown : family.shown.slice(0, CLOSED_ROWS);
-    this.shown = rows.filter((row) => !row.gone).length;
-    // A single series without labels has nothing that the figures above do not have.
-    const bare = family.count <= 1 && rows.length === 1 && rows[0].labels.length === 0;
-    const wanted = bare ? [] : rows;
-    let at = this.list.firstElementChild;
-    const now = new Set();
-    for (const data of wanted) {
-      const row = this.rows.get(data.id) ?? this.add(data);
-      now.add(data.id);
-      const item = row.element.parentElement;
-      if (at === item) at = at.nextElementSibling;
-      else this.list.insertBefore(item, at);
-      this.row(row, data, open, t0, t1);
-    }
-    for (const [id, row] of this.rows) {
-      if (now.has(id)) continue;
-      observer.unobserve(row.element);
-      inSight.delete(row.element);
-      row.element.parentElement.remove();
-      this.rows.delete(id);
-    }
-    this.list.hidden = !wanted.length;
-  }
-
-  add(data) {
-    const { family } = this;
-    const labels = make('span.labels', {}, ...(data.labels.length ? data.labels.map(pill) : [make('em', {}, 'no labels')]));
-    const row = { value: make('data'), more: make('data.more') };
-    if (family.still) {
-      row.state = make('span.state');
-      row.element = make('div.row.plain', {}, labels, ...(family.kind === 'info' ? [] : [row.state]));
-    } else {
-      row.canvas = canvas('', () => row.at);
-      row.element = make('button.row', { type: 'button', 'aria-pressed': 'false' }, labels, row.canvas, row.value, row.more);
-      row.element.addEventListener('click', () => {
-        const same = state.open === family.name && state.series === data.id;
-        // The service could not be asked for it.
-        if (encodeURIComponent(data.id).length > LONGEST / 2) return;
-        if (state.open !== family.name) toggle(family.name);
-        state.series = same ? null : data.id;
-        changed();
-      });
-    }
-    row.element.dataset.series = data.id;
-    row.element.title = text(data.labels);
-    // In a closed card, the values alone tell series apart, if there are several labels.
-    flag(labels, 'several', data.labels.length > 1 || data.labels[0]?.[0] === family.name);
-    this.list.append(make('li', {}, row.element));
-    this.rows.set(data.id, row);
-    observer.observe(row.element);
-    return row;
-  }
-
-  row(row, data, open, t0, t1) {
-    const { family } = this;
-    const { last, curves } = data;
-    flag(row.element, 'gone', data.gone);
-    if (row.state) {
-      const on = num(last.value) === 1;
-      flag(row.state, 'on', on);
-      row.state.title = on ? 'now' : '';
-    }
-    if (!row.canvas || !inSight.has(row.element)) return;
-    row.element.setAttribute('aria-pressed', open && state.series === data.id);
-    const at = state.cursor ?? t1;
-    if (family.grows) {
-      const rate = curves.main.mean(at, Math.max(RATE_OVER, GAP));
-      figure(row.value, rate, data.gone ? 'gone' : `${short(rate, family.kind === 'counter' ? family.unit : '')}/s`);
-    } else {
-      const then = state.cursor === null ? last.value : curves.main.at(at);
-      figure(row.value, then, data.gone ? 'gone' : held(then, family));
-    }
-    if (open) {
-      const [phi, value] = (last.quantiles ?? []).at(-1) ?? [];
-      if (family.kind === 'counter') figure(row.more, last.value, short(last.value, family.unit));
-      else if (phi !== undefined && phi < 1) figure(row.more, value, `p${Number((phi * 100).toPrecision(6))} ${short(value, family.unit)}`);
-      else if (family.heat) figure(row.more, undefined, 'p99 –');
-      else figure(row.more, last.value, family.grows ? exact(last.value) : '');
-    }
-    const line = { track: curves.main, value: (v) => v, color: 'accent' };
-    row.at = draw.lines(row.canvas, [line], { t0, t1, cursor: state.cursor, zero: family.grows });
-  }
+// Writes which program this is, and since when it runs, if its metrics say so.
+function identify() {
+  const all = state.names.filter(({ name }) => first(name) !== SELF);
+  const build = all.find(({ name }) => /(^|_)build_info$/.test(name)) ?? all.find(({ name }) => name === 'target_info');
+  const start = all.find(({ name }) => name === 'process_start_time_seconds') ?? all.find(({ name }) => /(^|_)start_time_seconds$/.test(name));
+  const labels = new Map([...(build?.constant ?? []), ...(build?.listed[0]?.labels ?? [])]);
+  const name = labels.get('service_name') ?? labels.get('name') ?? build?.name.replace(/_?build_info$|^target_info$/, '') ?? '';
+  const version = labels.get('version') ?? labels.get('service_version') ?? '';
+  write($('program'), `${name} ${version}`.trim());
+  const since = Number(start?.value);
+  write($('since'), since > 1e8 && since < 1e11 ? `since ${held(since, start)}` : '');
 }
 
 // ---- Drawing ----
@@ -442,18 +269,18 @@ function soon() {
 }
 
 function render() {
-  const [t0, t1] = [state.now - state.range, state.now];
   for (const [, card] of cards) {
-    if (card.family.gone && Math.abs(t1 - card.family.gone) > 30e3) card.remove();
-    else if (inSight.has(card.element) || card.family.name === state.open) card.render(t0, t1);
+    if (inSight.has(card.element) || card.open) card.render();
   }
-  const { families: all, series, matched } = state.frame;
+  const { families: all, series, matched, partial } = state.frame;
   const some = (n, one, many) => `${exact(n)} ${n === 1 ? one : many}`;
   const found = words().length ? `${exact(matched)} of ${some(all, 'family', 'families')}` : some(all, 'family', 'families');
   write($('count'), `${found}, ${exact(series)} series`);
-  const hidden = matched - state.names.length;
-  $('note').hidden = state.tab !== 'metrics' || (matched > 0 && hidden <= 0);
-  write($('note'), matched === 0 ? 'Nothing has all of these words in its name, help or labels.' : `${exact(hidden)} more. Search to see them.`);
+  const hidden = matched - state.names.filter((family) => family.found !== null).length;
+  $('note').hidden = state.tab !== 'metrics' || (matched > 0 && hidden <= 0 && !partial);
+  write($('note'), partial ? 'There is more than the service searches in one second: some series may be missing.' : matched === 0 ? 'Nothing has all of these words in its name, help or labels.' : `${exact(hidden)} more. Search to see them.`);
+  $('zoom').hidden = !state.zoom;
+  if (state.zoom) write($('zoom'), `${state.zoom.map((t) => clock(new Date(t))).join(' – ')} ×`);
   readout();
 }
 
@@ -463,20 +290,8 @@ function readout() {
   const at = readout.at;
   output.hidden = !at || !state.cursor;
   if (output.hidden) return;
-  let text = clock(new Date(state.cursor));
   const card = cards.get(at.element.closest('.card')?.dataset.family);
-  if (card?.canvas === at.element) {
-    const { family, curves } = card;
-    const [t0, t1] = [state.now - state.range, state.now];
-    if (family.heat) {
-      const found = draw.bucket(at.element, curves, t0, t1, state.cursor, at.offset, state.open === family.name);
-      if (found) text += `\n${short(found.from, family.unit)} to ${short(found.to, family.unit)}: ${exact(found.n)}`;
-    } else if (family.kind !== 'summary') {
-      const value = curves.main.at(state.cursor);
-      if (value !== undefined) text += `\n${family.grows ? `${short(value, family.unit)}/s` : held(value, family)}`;
-    }
-  }
-  write(output, text);
+  write(output, clock(new Date(state.cursor)) + (card?.canvas === at.element ? card.read(at.offset) : ''));
   const box = output.getBoundingClientRect();
   const x = Math.min(at.x + 14, innerWidth - box.width - 8), y = Math.max(8, at.y - box.height - 10);
   output.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
@@ -488,7 +303,7 @@ function status() {
   if (state.paused) [name, text] = ['paused', `paused at ${clock(new Date(state.now))}`];
   else if (state.tab !== 'metrics') [name, text] = ['live', ''];
   else if (!stream.source) [name, text] = ['lost', state.frame ? 'connection lost, trying again' : 'connecting'];
-  else if (quiet > 0.5 + GAP / 1000) [name, text] = ['waiting', `no news for ${Math.round(quiet)}\u202fs`];
+  else if (quiet > 0.5 + stream.pace / 1000) [name, text] = ['waiting', `no news for ${Math.round(quiet)}\u202fs`];
   document.body.dataset.state = name;
   write($('status'), text);
 }
@@ -497,7 +312,7 @@ setInterval(() => {
   if (document.hidden) return;
   const quiet = performance.now() - stream.last;
   // A stream that says nothing for so long may have died without a word.
-  if (stream.source && quiet > Math.max(20e3, 3 * GAP) && !stream.next) { stream.last += 10e3; connect(); }
+  if (stream.source && quiet > Math.max(20e3, 3 * stream.pace) && !stream.next) { stream.last += 10e3; connect(); }
   status();
 }, 1000);
 
@@ -509,18 +324,45 @@ function changed() {
   soon();
 }
 
-function toggle(name) {
+function toggle(name, block = 'nearest') {
   const opens = state.open !== name;
-  Object.assign(state, { open: opens ? name : '', series: null, limit: MORE_ROWS });
-  const card = cards.get(name);
+  Object.assign(state, { open: opens ? name : '', series: null, by: '', limit: MORE_ROWS });
   changed();
-  if (state.now) render();
-  if (card && opens) card.element.scrollIntoView({ block: 'nearest' });
+  if (!state.now) return;
+  arrange(true);
+  render();
+  if (opens) cards.get(name)?.element.scrollIntoView({ block });
+}
+
+// Adds up the series of a family by the values of a label, or shows them again.
+function sum(name, label) {
+  if (state.open !== name) toggle(name);
+  state.by = state.by === label ? '' : label;
+  state.series = null;
+  changed();
 }
 
 function range(ms) {
-  state.range = ms;
+  Object.assign(state, { range: ms, zoom: null });
   for (const button of $('ranges').children) button.setAttribute('aria-pressed', Number(button.value) === ms);
+  changed();
+}
+
+// Shows the range between two times.
+function zoom(range) {
+  state.zoom = range && [...range].sort((a, b) => a - b);
+  changed();
+}
+
+function point(at) {
+  readout.at = at;
+  soon();
+}
+
+function order(name) {
+  state.order = name;
+  $('order').setAttribute('aria-pressed', name === 'moves');
+  if (state.now) arrange(true);
   changed();
 }
 
@@ -549,12 +391,14 @@ function nextTheme() {
 
 function search(text) {
   state.search = text.trim();
-  if (state.open && !families.get(state.open)) state.open = '';
+  if ($('search').value.trim() !== state.search) $('search').value = state.search;
   changed();
 }
 
+Object.assign(act, { changed, point, search, sum, toggle, zoom });
+
 function step(by) {
-  const all = [...$('metrics').children];
+  const all = [...$('metrics').querySelectorAll('.card')].filter((card) => card.checkVisibility());
   const at = all.indexOf(document.activeElement?.closest?.('.card'));
   const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.max(0, Math.min(all.length - 1, at + by))];
   next?.focus();
@@ -562,10 +406,11 @@ function step(by) {
 
 function escape() {
   if (document.activeElement === $('search')) {
-    if ($('search').value) { $('search').value = ''; search(''); } else $('search').blur();
-  } else if (state.series !== null) { state.series = null; changed(); }
+    if ($('search').value) search(''); else $('search').blur();
+  } else if (state.zoom) zoom(null);
+  else if (state.series !== null) { state.series = null; changed(); }
   else if (state.open) toggle(state.open);
-  else if (state.search) { $('search').value = ''; search(''); }
+  else if (state.search) search('');
 }
 
 document.addEventListener('keydown', (event) => {
@@ -576,7 +421,7 @@ document.addEventListener('keydown', (event) => {
   const card = event.target.matches?.('.card') && event.target;
   const keys = {
     '/': () => $('search').focus(), j: () => step(1), k: () => step(-1), ArrowDown: card && (() => step(1)), ArrowUp: card && (() => step(-1)),
-    Enter: card && (() => toggle(card.dataset.family)), p: pause, t: nextTheme, '?': () => $('help').showModal(),
+    Enter: card && (() => toggle(card.dataset.family)), p: pause, t: nextTheme, o: () => order(state.order === 'name' ? 'moves' : 'name'), '?': () => $('help').showModal(),
     c: () => !$('tabs').hidden && tab(state.tab === 'metrics' ? 'cardinality' : 'metrics'),
   };
   RANGES.forEach(([ms], i) => { keys[i + 1] = () => range(ms); });
@@ -632,16 +477,38 @@ function remember() {
   const query = new URLSearchParams();
   if (state.search) query.set('match', state.search);
   if (state.open) query.set('open', state.open);
+  if (state.by) query.set('by', state.by);
+  if (state.order !== 'name') query.set('order', state.order);
   if (state.range !== RANGES[0][0]) query.set('range', state.range / 1000);
   if (state.tab !== 'metrics') query.set('tab', state.tab);
   history.replaceState(null, '', query.size ? `#${query}` : location.pathname);
 }
 
-function begin() {
+// Shows what the address says, when the page begins and when the user changes it.
+function follow() {
   const query = new URLSearchParams(location.hash.slice(1));
   state.search = query.get('match') ?? '';
-  state.open = query.get('open') ?? '';
   $('search').value = state.search;
+  Object.assign(state, { open: query.get('open') ?? '', by: query.get('by') ?? '', series: null, limit: MORE_ROWS });
+  order(query.get('order') === 'moves' ? 'moves' : 'name');
+  range(RANGES.find(([ms]) => ms / 1000 === Number(query.get('range')))?.[0] ?? RANGES[0][0]);
+  const wanted = query.get('tab') === 'cardinality' && !$('tabs').hidden ? 'cardinality' : 'metrics';
+  if (wanted !== state.tab) tab(wanted);
+  follow.open = state.open;
+  reveal();
+}
+
+// Scrolls to the family that the address names, as soon as it is there.
+function reveal() {
+  if (!follow.open || !state.now) return;
+  arrange(true);
+  const card = cards.get(follow.open);
+  follow.open = '';
+  render();
+  card?.element.scrollIntoView({ block: 'start' });
+}
+
+function begin() {
   write($('host'), location.host);
   document.title = `${location.host} live`;
   for (const [ms, name] of RANGES) {
@@ -652,9 +519,13 @@ function begin() {
   let stored = null;
   try { stored = localStorage.getItem('tallies-theme'); } catch { /* not allowed here */ }
   theme(THEMES.includes(stored) ? stored : 'auto');
-  range(RANGES.find(([ms]) => ms / 1000 === Number(query.get('range')))?.[0] ?? RANGES[0][0]);
+  const first = new URLSearchParams(location.hash.slice(1)).get('tab');
+  follow();
+  addEventListener('hashchange', follow);
   $('pause').addEventListener('click', pause);
   $('theme').addEventListener('click', nextTheme);
+  $('order').addEventListener('click', () => order(state.order === 'name' ? 'moves' : 'name'));
+  $('zoom').addEventListener('click', () => zoom(null));
   $('keys').addEventListener('click', () => $('help').showModal());
   let typing = 0;
   $('search').addEventListener('input', () => {
@@ -670,7 +541,6 @@ function begin() {
     else if (state.tab === 'metrics') { stream.last = performance.now(); connect(); }
   });
   addEventListener('pagehide', disconnect);
-  const first = query.get('tab');
   report().then(() => { $('tabs').hidden = false; if (first === 'cardinality') tab(first); }).catch(() => {});
   if (!document.hidden) connect();
 }

@@ -50,13 +50,21 @@ impl Stream {
         }
         let (choice, names) = (Arc::clone(&self.choice), self.names);
         let (hub, audience) = (Arc::clone(&self.hub), Arc::clone(&self.audience));
-        let work = move |moment: &Arc<Moment>| frame(moment, &choice, names);
-        let (number, (frame, names)) = hub.next(audience, self.seen, work).await?;
+        let past = choice.past.filter(|_| self.seen.is_none());
+        let ring = Arc::clone(&hub);
+        let work = move |moment: &Arc<Moment>| {
+            let past = past.map(|time| ring.ring.since(time));
+            (past, frame(moment, &choice, names))
+        };
+        let (number, (past, (frame, names))) = hub.next(audience, self.seen, work).await?;
         let mut event = String::with_capacity(frame.len() + 64);
         if self.seen.is_none() {
             // A page whose stream ends begins the next one without a long pause.
             event.push_str("retry: 500\n");
             event.push_str(&format!("event: age\ndata: {}\n\n", self.age.as_millis()));
+            if let Some(past) = past {
+                event.push_str(&format!("event: past\ndata: {past}\n\n"));
+            }
         }
         event.push_str("data: ");
         event.push_str(&frame);

@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod many;
 mod pictures;
+mod remembered;
 mod tabs;
 mod use_;
 

@@ -45,8 +45,8 @@ fn everything_can_be_done_with_the_keyboard() {
             card("b_total", ".rows")
         );
         browser.until(&rows, 5).await;
-        // The next thing that takes the focus is the first series.
-        browser.keys("\u{e004}\u{e007}").await; // Tab, Enter
+        // The next things that take the focus are the label, and the first series.
+        browser.keys("\u{e004}\u{e004}\u{e007}").await; // Tab, Tab, Enter
         browser
             .until(
                 "document.querySelector('.row[aria-pressed=true]')?.dataset.series",

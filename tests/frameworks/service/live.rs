@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tallies::serve::Serving;
-use tallies::{Counter, Histogram, MetricsService, Registry, Server};
+use tallies::{Counter, Gauge, Histogram, MetricsService, Registry, Server};
 use tower_service::Service;
 
 use super::events::Events;
@@ -86,39 +86,59 @@ fn a_stream_has_what_was_asked_for() {
         .labels(["queue"])
         .register(&registry)
         .unwrap();
-    (0..100).for_each(|i| jobs.with([&*format!("q{i:02}")]).add(i));
+    (0..600).for_each(|i| jobs.with([&*format!("q{i:03}")]).add(i));
     let latency = Histogram::builder("latency_seconds", "")
         .labels(["queue"])
         .register(&registry)
         .unwrap();
-    latency.with(["q07"]).observe(1.0);
+    latency.with(["q007"]).observe(1.0);
+    let rooms = Gauge::builder("room_celsius", "").labels(["room"]);
+    let rooms = rooms.register(&registry).unwrap();
+    rooms.with(["cellar"]).set(12.0);
+    rooms.with(["roof"]).set(20.0);
     let serving = serve(&registry);
     let frame = |query: &str| events(&serving, query).next().unwrap();
-    let rows = |frame: &Value| -> Vec<String> {
-        let rows = frame["seen"]["jobs_total"]["rows"].as_array().unwrap();
+    let rows = |frame: &Value, rows: &str| -> Vec<String> {
+        let rows = frame["seen"]["jobs_total"][rows].as_array().unwrap();
         rows.iter()
             .map(|row| row["labels"][0][1].as_str().unwrap().to_owned())
             .collect()
     };
     assert_eq!(frame("")["seen"], json!({}));
-    assert_eq!(rows(&frame("seen=jobs_total")), ["q99", "q98", "q97"]);
-    assert_eq!(rows(&frame("open=jobs_total&limit=7")).len(), 7);
-    // A series that is not among the largest comes along if it is selected, and its figures alone.
-    let one = frame("open=jobs_total&series=queue%3D%22q07%22");
-    assert_eq!(rows(&one), ["q99", "q98", "q97", "q07"]);
-    assert_eq!(one["seen"]["jobs_total"]["total"]["value"], 7);
+    // Rows that are not shown, too: the page remembers what they did.
+    let seen = rows(&frame("seen=jobs_total"), "rows");
     assert_eq!(
-        frame("open=jobs_total&series=gone")["seen"]["jobs_total"]["total"],
-        Value::Null
+        (&seen[..2], seen.len()),
+        (&["q599", "q598"].map(String::from)[..], 500)
     );
-    let found = frame("match=Q07&seen=jobs_total");
-    assert_eq!(rows(&found), ["q07"]);
+    let seen = rows(&frame("seen=jobs_total&seen=latency_seconds"), "rows");
+    assert_eq!(seen.len(), 499);
+    assert_eq!(rows(&frame("open=jobs_total&limit=550"), "rows").len(), 550);
+    // A series that is not among the largest comes along if it is selected.
+    let one = rows(&frame("open=jobs_total&series=queue%3D%22q007%22"), "rows");
+    assert_eq!((one.len(), &*one[500]), (501, "q007"));
+    // A search puts what it finds first, and the others do not end.
+    let found = frame("match=Q007&seen=jobs_total");
+    let first = rows(&found, "rows");
+    assert_eq!((first.len(), &*first[0], &*first[1]), (501, "q007", "q599"));
+    let seen = &found["seen"]["jobs_total"];
+    assert_eq!(
+        (&seen["found"]["value"], &seen["total"]["value"]),
+        (&json!(7), &json!(179_700))
+    );
     assert_eq!(
         (&found["matched"], &found["families"], &found["series"]),
-        (&json!(2), &json!(2), &json!(101))
+        (&json!(2), &json!(3), &json!(603))
     );
-    assert_eq!(frame("match=q07+latency")["matched"], 1);
+    assert_eq!(found["all"][0], json!([600, 179_700, null]));
+    assert_eq!(found["found"], json!([[1, 7, null], [1, 1, null], null]));
+    assert_eq!(frame("match=jobs")["found"], json!([true, null, null]));
+    assert_eq!(frame("match=q007+latency")["matched"], 1);
     assert_eq!(frame("match=nothing")["matched"], 0);
+    // Temperatures do not add up.
+    assert_eq!(frame("")["all"][2], json!([2, [12, 20], null]));
+    let groups = rows(&frame("match=q00&open=jobs_total&by=queue"), "groups");
+    assert_eq!((groups.len(), &*groups[0]), (10, "q009"));
     serving.stop();
 }
 

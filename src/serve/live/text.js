@@ -1,0 +1,117 @@
+// How the page writes numbers and label values.
+
+const NARROW = '\u202f';
+
+// All digits, in groups. A string is an integer that a number cannot hold.
+export function exact(x) {
+  const text = String(x);
+  if (!/^-?\d+$/.test(text)) return special(Number(x)) ?? text;
+  return text.replace(/\B(?=(\d{3})+$)/g, NARROW);
+}
+
+function special(x) {
+  if (Number.isNaN(x)) return '–';
+  if (x === Infinity) return '∞';
+  if (x === -Infinity) return '−∞';
+}
+
+function digits(x, n = 3) {
+  const text = Math.abs(x) >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(n)));
+  return text.replace('-', '−');
+}
+
+function scaled(x, steps) {
+  const size = Math.abs(x);
+  let [scale, unit] = steps[0];
+  for (const [from, name] of steps) if (size >= from * 0.9995) [scale, unit] = [from, name];
+  return `${digits(x / scale)}${unit ? NARROW + unit : ''}`;
+}
+
+const TIMES = [[1e-9, 'ns'], [1e-6, 'µs'], [1e-3, 'ms'], [1, 's'], [60, 'min'], [3600, 'h'], [86400, 'd']];
+const BYTES = [[1, 'B'], [2 ** 10, 'KiB'], [2 ** 20, 'MiB'], [2 ** 30, 'GiB'], [2 ** 40, 'TiB']];
+const PLAIN = [[1, ''], [1e4, ''], [1e6, 'M'], [1e9, 'G'], [1e12, 'T'], [1e15, 'P']];
+
+// A number of three digits with its unit.
+export function short(x, unit = '') {
+  if (x === undefined || x === null) return '–';
+  x = Number(x);
+  const odd = special(x);
+  if (odd) return odd;
+  if (x === 0) return unit === 'seconds' ? `0${NARROW}s` : unit === 'bytes' ? `0${NARROW}B` : '0';
+  if (unit === 'seconds') return scaled(x, TIMES);
+  if (unit === 'bytes') return scaled(x, BYTES);
+  if (unit === 'celsius') return `${digits(x)}${NARROW}°C`;
+  if (unit === 'ratio') return `${digits(x * 100)}${NARROW}%`;
+  const size = Math.abs(x);
+  if (size < 1e-4) return x.toExponential(2).replace(/-/g, '−').replace('e+', 'e');
+  let text = digits(x);
+  if (size >= 1e6) text = scaled(x, PLAIN.slice(2));
+  else if (size >= 1e4) text = exact(Math.round(x)).replace('-', '−');
+  return unit ? `${text}${NARROW}${unit}` : text;
+}
+
+// What a gauge holds: integers up to nine digits in full, points in time as such.
+export function held(x, family) {
+  if (Array.isArray(x)) {
+    const [least, most] = x.map((x) => held(x, family));
+    const unit = /\u202f\D+$/.exec(most)?.[0];
+    return least === most ? most : `${unit && least.endsWith(unit) ? least.slice(0, -unit.length) : least} – ${most}`;
+  }
+  const value = Number(x);
+  if (/(timestamp|_time)_seconds$/.test(family.name) && value > 1e8 && value < 1e11) {
+    const date = new Date(value * 1000);
+    const pad = (n) => String(n).padStart(2, '0');
+    return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${clock(date)}`;
+  }
+  if (!family.unit && Number.isInteger(value) && Math.abs(value) < 1e9) return exact(value).replace('-', '−');
+  return short(value, family.unit);
+}
+
+export function clock(date) {
+  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, '0')).join(':');
+}
+
+// What is known of a quantile: a value, or the one bucket that has it.
+export function bounded([value, low, high], unit) {
+  if (!Number.isNaN(value)) return short(value, unit);
+  if (Number.isFinite(high)) return `≤${NARROW}${short(high, unit)}`;
+  return Number.isFinite(low) ? `>${NARROW}${short(low, unit)}` : '–';
+}
+
+// The label names whose values differ, and for each of them how many characters the values share at
+// both ends. What all rows share tells none of them apart.
+export function differing(rows) {
+  const names = new Map();
+  for (const { labels } of rows) {
+    for (const [name, value] of labels) names.set(name, [...(names.get(name) ?? []), value]);
+  }
+  for (const [name, values] of names) {
+    const [first] = values;
+    let head = first.length, tail = first.length;
+    for (const value of values) {
+      while (!value.startsWith(first.slice(0, head))) head--;
+      while (!value.endsWith(first.slice(first.length - tail))) tail--;
+    }
+    if (rows.length > 1 && values.length === rows.length && values.every((value) => value === first)) names.delete(name);
+    else names.set(name, values.length > 1 ? [head, tail] : [0, 0]);
+  }
+  return names;
+}
+
+// The longest label value that is written in full.
+const FULL = 20;
+
+// A label value, without what others of its name share at its ends, and cut in the middle.
+export function cut(value, [head, tail]) {
+  if (value === '') return '""';
+  if (value.length <= FULL) return value;
+  const parts = /[/._:-]/;
+  let from = Math.min(head, value.length - 1), to = value.length - Math.max(0, Math.min(tail, value.length - from - 1));
+  while (from > 0 && !parts.test(value[from])) from--;
+  while (to < value.length && !parts.test(value[to])) to++;
+  if (from < 9) from = 0;
+  if (value.length - to < 4) to = value.length;
+  const middle = value.slice(from, to);
+  const kept = middle.length > 2 * FULL ? `${middle.slice(0, FULL)}…${middle.slice(4 - FULL)}` : middle;
+  return `${from ? '…' : ''}${kept}${to < value.length ? '…' : ''}`;
+}
