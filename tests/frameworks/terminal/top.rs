@@ -71,8 +71,9 @@ fn the_figures_are_those_of_the_page() {
     terminal.keys("/wait\r");
     terminal.line(&["Time in the queue."]);
     wait.observe_many(0.15, 1000);
-    terminal.line(&["p50", "150.0 ms"]);
-    terminal.line(&["p99", "199.0 ms"]);
+    // Nothing more than that bucket is known of them.
+    terminal.line(&["p50", "≤ 200.0 ms"]);
+    terminal.line(&["p99", "≤ 200.0 ms"]);
     terminal.line(&["average", "150.0 ms"]);
     terminal.line(&["count", "1000"]);
     let row = terminal.line(&["≤ 200.0 ms"]);
@@ -83,6 +84,53 @@ fn the_figures_are_those_of_the_page() {
     let jobs = registry.snapshot();
     assert_eq!(jobs.get("wait_seconds_count", &[]), Some(1000.0));
     terminal.line(&["now", " 0/s"]);
+}
+
+/// States once were 1, start times numbers, temperatures sums, and summaries nothing.
+#[test]
+fn each_kind_shows_what_is_known() {
+    #[derive(tallies::LabelValue)]
+    enum Pump {
+        Off,
+        Running,
+    }
+    let registry = Registry::new();
+    let pump = tallies::StateSet::builder("pump_state", "").register(&registry);
+    let pump = pump.unwrap();
+    pump.set(Pump::Off);
+    pump.set(Pump::Running);
+    let start = registry.gauge("process_start_time_seconds", "").unwrap();
+    start.set(1_795_356_721.0);
+    let rooms = Gauge::builder("room_celsius", "").labels(["room"]);
+    let rooms = rooms.register(&registry).unwrap();
+    rooms.with(["cellar"]).set(12.0);
+    rooms.with(["roof"]).set(25.0);
+    let payments = Summary::builder("payment_seconds", "").labels(["bank"]);
+    let payments = payments.register(&registry).unwrap();
+    payments.with(["north"]).observe(0.25);
+    payments.with(["south"]).observe(0.5);
+    let sizes = Histogram::builder("size_bytes", "").buckets(&[]).native(3);
+    let sizes = sizes.register(&registry).unwrap();
+    let own = registry.counter("tallies_scrapes_total", "").unwrap();
+    let scrapes = count_scrapes(&registry);
+    let serving = serve(&registry);
+    let mut terminal = Terminal::top(40, 120, &[&serving.metrics_url()]);
+    terminal.line(&["pump_state  ×2", "states", " running "]);
+    terminal.line(&["process_start_time_seconds", "2026-11-22 14:12Z"]);
+    terminal.line(&["room_celsius  ×2", " 12–25 "]);
+    terminal.line(&["payment_seconds  ×2", " ~250.0–500.0 ms "]);
+    // The text has no native buckets.
+    sizes.observe(100.0);
+    until_scraped_again(&scrapes);
+    terminal.line(&["size_bytes", "histogram", " – "]);
+    // The ones about the metrics are the last row, until it is opened.
+    own.inc();
+    let text = terminal.until("the last row", |text| text.contains("tallies_…  ×1"));
+    assert!(!text.contains("tallies_scrapes_total"), "{text}");
+    terminal.keys("G\r");
+    terminal.line(&["tallies_scrapes_total", "counter"]);
+    terminal.keys("?");
+    terminal.line(&["search names and labels; Esc ends the search", "│"]);
 }
 
 #[test]

@@ -8,6 +8,10 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::endpoint::{Endpoint, Report};
 use super::history::{FamilyHistory, History, Track, is_gauge};
 
+/// The beginning of the names of families about the metrics themselves. They are the last rows, or
+/// one row of this name while it is folded.
+pub const SELF: &str = "tallies_";
+
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
@@ -164,15 +168,42 @@ impl App {
                 }
             }
         }
-        let mut heads: Vec<Row> = families.iter().map(|(row, _)| row.clone()).collect();
+        let heads = families.iter().map(|(row, _)| row.clone());
+        let (mut own, mut heads): (Vec<Row>, Vec<Row>) =
+            heads.partition(|row| words.is_empty() && row.family.starts_with(SELF));
+        self.sort(&mut own);
         self.sort(&mut heads);
         let mut rows = Vec::new();
-        for head in heads {
+        let mut add = |head: Row, rows: &mut Vec<Row>| {
             let at = families.partition_point(|(row, _)| *row < head);
             rows.push(head);
             rows.append(&mut families[at].1);
+        };
+        heads.into_iter().for_each(|head| add(head, &mut rows));
+        for endpoint in 0..self.histories.len() {
+            let mut own = own
+                .extract_if(.., |row| row.endpoint == endpoint)
+                .peekable();
+            if own.peek().is_none() {
+                continue;
+            }
+            let fold = Row {
+                endpoint,
+                family: SELF.to_owned(),
+                series: None,
+            };
+            let is_expanded = self.is_expanded(&fold);
+            rows.push(fold);
+            own.filter(|_| is_expanded)
+                .for_each(|head| add(head, &mut rows));
         }
         rows
+    }
+
+    /// Iterates over the names of the families about the metrics themselves.
+    pub fn folded(&self, endpoint: usize) -> impl Iterator<Item = &String> {
+        let names = self.histories[endpoint].families.keys();
+        names.filter(|name| name.starts_with(SELF))
     }
 
     fn sort(&self, rows: &mut [Row]) {

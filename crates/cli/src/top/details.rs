@@ -7,11 +7,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use tallies::snapshot::Kind;
 
-use super::app::{App, Row};
+use super::app::{App, Row, SELF};
 use super::chart;
 use super::history::{FamilyHistory, Track, is_gauge};
 use super::number::{plain, with_unit};
-use super::view::{BAD, BOLD, DIM, QUANTILE_PAGES, color_of, line, now, right, write};
+use super::view::{BAD, BOLD, DIM, color_of, known, line, now, right, write};
 
 /// The lower part of the screen.
 pub fn draw(app: &App, area: Rect, color: bool, buffer: &mut Buffer) {
@@ -23,6 +23,11 @@ pub fn draw(app: &App, area: Rect, color: bool, buffer: &mut Buffer) {
         DIM,
     );
     let Some(row) = &app.selected else { return };
+    if row.family == SELF {
+        let text = "Families about the metrics themselves: Enter shows them.";
+        write(&[(text, DIM)], line(area, area.y + 1), buffer);
+        return;
+    }
     let (Some(family), Some(track)) = (app.family(row), app.track(row)) else {
         write(&[("it is gone", DIM)], line(area, area.y + 1), buffer);
         return;
@@ -145,8 +150,8 @@ fn figures(row: &Row, family: &FamilyHistory, track: &Track) -> Vec<(String, Str
                 }
             } else {
                 for phi in [0.5, 0.9, 0.99] {
-                    let x = track.quantile(phi, QUANTILE_PAGES).unwrap_or(f64::NAN);
-                    figures.push((format!("p{}", phi * 100.0), unit(x)));
+                    let text = known(track, phi, &row.family, "");
+                    figures.push((format!("p{}", phi * 100.0), text));
                 }
             }
             if let Some(average) = track.average {
@@ -155,6 +160,12 @@ fn figures(row: &Row, family: &FamilyHistory, track: &Track) -> Vec<(String, Str
             figures.push(named("now", now(row, family, track)));
             figures.push(named("count", plain(track.value)));
             figures.push(named("sum", unit(track.sum)));
+        }
+        Kind::StateSet if row.series.is_none() => figures.push(named("now", track.state.clone())),
+        _ if row.series.is_none() && family.series.len() > 1 => {
+            figures.push(named("least", unit(track.least)));
+            figures.push(named("most", unit(track.value)));
+            figures.push(named("highest", unit(high)));
         }
         _ => {
             figures.push(named("value", unit(track.value)));

@@ -26,6 +26,10 @@ pub struct Track {
     pub points: VecDeque<f64>,
     /// The value on the last page: a total, the value of a gauge, or a number of observations.
     pub value: f64,
+    /// The least value of several gauges, of which `value` and `points` are the largest.
+    pub least: f64,
+    /// The state that is on, of a state set.
+    pub state: String,
     /// The sum of observations on the last page.
     pub sum: f64,
     /// The average of the observations between the last two pages.
@@ -64,8 +68,8 @@ impl Track {
     }
 
     /// Returns a quantile of the observations of the last `pages` pages, interpolated as
-    /// `histogram_quantile` does.
-    pub fn quantile(&self, phi: f64, pages: usize) -> Option<f64> {
+    /// `histogram_quantile` does. Returns `None` if there are none, or if no bound is known.
+    pub fn quantile(&self, phi: f64, pages: usize) -> Option<Quantile> {
         let mut counts = vec![0; self.bounds.len()];
         for page in self.heat.iter().rev().take(pages) {
             counts.iter_mut().zip(page).for_each(|(sum, n)| *sum += n);
@@ -80,15 +84,30 @@ impl Track {
         let upper = self.bounds[i];
         let lower = match i {
             0 if upper > 0.0 => 0.0,
-            0 => return Some(upper),
+            0 => upper,
             _ => self.bounds[i - 1],
         };
         if upper.is_infinite() {
-            return Some(lower);
+            return (i > 0).then_some(Quantile::Above(lower));
+        }
+        if counts[i] == total {
+            return Some(Quantile::AtMost(upper));
         }
         let part = (rank - (below - counts[i]) as f64) / counts[i] as f64;
-        Some(lower + (upper - lower) * part.clamp(0.0, 1.0))
+        let value = lower + (upper - lower) * part.clamp(0.0, 1.0);
+        Some(Quantile::About(value))
     }
+}
+
+/// What is known of a quantile.
+#[derive(Clone, Copy)]
+pub enum Quantile {
+    /// An estimate, between two bounds.
+    About(f64),
+    /// Only the one bucket that has all observations.
+    AtMost(f64),
+    /// Only the last bucket, which has no end.
+    Above(f64),
 }
 
 /// The history of a family.
@@ -170,6 +189,7 @@ impl FamilyHistory {
         let has_heat = family.len() <= MOST_HEAT_MAPS;
         let mut all = Sums::default();
         let mut restarted = false;
+        let mut state = String::new();
         self.series.values_mut().for_each(|track| track.gone += 1);
         let mut news = interval.map(|(interval, seconds)| (interval.series(), seconds));
         for (labels, value) in family.series() {
@@ -181,11 +201,14 @@ impl FamilyHistory {
             let new = new.map(|(value, seconds)| (Figures::of(value), seconds));
             track.gone = 0;
             track.most = (family.len() > MANY_SERIES).then_some(FEW_POINTS);
+            if is_on(self.kind, &figures) {
+                state = text_of_state(labels, family.name());
+            }
             if !is_gauge && figures.value < track.value {
                 track.resets += 1;
                 restarted = true;
             }
-            all.add(&figures, new.as_ref().map(|(new, _)| new));
+            all.add(&figures, new.as_ref().map(|(new, _)| new), is_gauge);
             track.set(figures, new, is_gauge, has_heat);
         }
         for track in self.series.values_mut().filter(|track| track.gone > 0) {
@@ -196,10 +219,7 @@ impl FamilyHistory {
         self.all.resets += u32::from(restarted);
         let new = interval.map(|(_, seconds)| (all.new, seconds));
         self.all.set(all.now, new, is_gauge, true);
-        if family.len() > 1 {
-            // Quantiles of several series do not add up.
-            self.all.quantiles.clear();
-        }
+        self.all.state = state;
     }
 
     fn add_gap(&mut self) {
@@ -224,6 +244,7 @@ impl Track {
             self.heat.clear();
         }
         (self.value, self.sum, self.quantiles) = (now.value, now.sum, now.quantiles);
+        self.least = now.least;
         let (point, counts) = match new {
             _ if is_gauge => (now.value, Some(now.counts)),
             Some((new, seconds)) => {
@@ -243,10 +264,13 @@ impl Track {
 #[derive(Clone, Default)]
 struct Figures {
     value: f64,
+    least: f64,
     sum: f64,
     quantiles: Vec<(f64, f64)>,
     bounds: Vec<f64>,
     counts: Counts,
+    /// The number of series that are added up; 0 for one series alone.
+    series: usize,
 }
 
 impl Figures {
@@ -258,6 +282,7 @@ impl Figures {
             },
             Value::Gauge(value) => Self {
                 value,
+                least: value,
                 ..Self::default()
             },
             Value::Summary(summary) => Self {
@@ -277,9 +302,9 @@ impl Figures {
                 Self {
                     value: histogram.count() as f64,
                     sum: histogram.sum(),
-                    quantiles: Vec::new(),
                     counts: counts.collect(),
                     bounds,
+                    ..Self::default()
                 }
             }
             _ => Self::default(),
@@ -295,25 +320,48 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, now: &Figures, new: Option<&Figures>) {
-        add(&mut self.now, now);
+    fn add(&mut self, now: &Figures, new: Option<&Figures>, is_gauge: bool) {
+        add(&mut self.now, now, is_gauge);
         if let Some(new) = new {
-            add(&mut self.new, new);
+            add(&mut self.new, new, is_gauge);
         }
     }
 }
 
-fn add(sum: &mut Figures, one: &Figures) {
-    sum.value += one.value;
+/// Adds the figures of a series. Gauges do not add up: their range is known.
+fn add(sum: &mut Figures, one: &Figures, is_gauge: bool) {
+    if sum.series == 0 {
+        *sum = one.clone();
+        sum.series = 1;
+        return;
+    }
+    sum.series += 1;
+    if is_gauge {
+        (sum.least, sum.value) = (sum.least.min(one.value), sum.value.max(one.value));
+    } else {
+        sum.value += one.value;
+    }
     sum.sum += one.sum;
+    // Quantiles of several series do not add up.
+    sum.quantiles.clear();
     if sum.counts.is_empty() {
         sum.bounds.clone_from(&one.bounds);
         sum.counts.clone_from(&one.counts);
-        sum.quantiles.clone_from(&one.quantiles);
     } else {
         let both = sum.counts.iter_mut().zip(&one.counts);
         both.for_each(|(sum, n)| *sum += n);
     }
+}
+
+/// Returns whether these are the figures of the state that a state set is in.
+fn is_on(kind: Kind, figures: &Figures) -> bool {
+    kind == Kind::StateSet && figures.value == 1.0
+}
+
+/// Returns the value of the label that has the name of the state set.
+fn text_of_state(labels: SeriesLabels<'_>, family: &str) -> String {
+    let state = labels.get(family).unwrap_or_default();
+    state.chars().map(shown).collect()
 }
 
 /// Returns the labels as the text format writes them, with invisible characters escaped.

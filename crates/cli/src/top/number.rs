@@ -40,9 +40,12 @@ pub fn with_unit(x: f64, family: &str) -> String {
         return plain(x);
     }
     let size = x.abs();
-    // The time of day is not a duration.
-    if stem.ends_with("_timestamp_seconds") || stem.ends_with("_time_seconds") {
-        return plain(x);
+    if is_time(stem) {
+        return if (1e8..1e11).contains(&x) {
+            date(x)
+        } else {
+            plain(x)
+        };
     }
     if stem.ends_with("seconds") {
         return match size {
@@ -64,4 +67,41 @@ pub fn with_unit(x: f64, family: &str) -> String {
         );
     }
     plain(x)
+}
+
+/// Returns whether the values of this family are points in time.
+pub fn is_time(family: &str) -> bool {
+    family.ends_with("_timestamp_seconds") || family.ends_with("_time_seconds")
+}
+
+/// Writes seconds since 1970 as date and time, in UTC.
+fn date(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    // Years of this count begin in March, so that a leap day is the last one. Eras have 400 years.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute) = (time / 3600, time / 60 % 60);
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_time_is_a_date() {
+        let text = |x| with_unit(x, "process_start_time_seconds");
+        assert_eq!(text(1_795_356_721.5), "2026-11-22 14:12Z");
+        assert_eq!(text(951_782_400.0), "2000-02-29 00:00Z");
+        assert_eq!(text(1_704_067_199.0), "2023-12-31 23:59Z");
+        // A duration that is called so.
+        assert_eq!(text(12.0), "12");
+    }
 }

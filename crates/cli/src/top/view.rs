@@ -9,11 +9,11 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::widgets::{Block, Clear, Widget};
 use tallies::snapshot::Kind;
 
-use super::app::{App, Row};
+use super::app::{App, Row, SELF};
 use super::chart;
 use super::details;
 use super::endpoint::Endpoint;
-use super::history::{FamilyHistory, Track, is_gauge};
+use super::history::{FamilyHistory, Quantile, Track, is_gauge};
 use super::number::{plain, with_unit};
 
 /// The quantiles of histograms are those of so many last pages.
@@ -50,7 +50,9 @@ impl Columns {
     fn of(area: Rect) -> Self {
         let width = area.width;
         let kind = if width >= 90 { 10 } else { 0 };
-        let (value, now) = (11.min(width / 4), 12.min(width / 4));
+        // A date, or a range, has room on wide screens.
+        let value = if width >= 100 { 18 } else { 11.min(width / 4) };
+        let now = 12.min(width / 4);
         let spark = if width >= 60 { width / 4 } else { 0 };
         let name = width.saturating_sub(kind + value + now + spark + 2);
         let mut x = area.x;
@@ -228,10 +230,29 @@ fn table(app: &mut App, rows: &[Row], area: Rect, buffer: &mut Buffer) {
     app.first = app.first.min(rows.len().saturating_sub(app.height));
     for (i, row) in rows.iter().enumerate().skip(app.first).take(app.height) {
         let y = area.y + 1 + (i - app.first) as u16;
-        if let (Some(family), Some(track)) = (app.family(row), app.track(row)) {
+        if row.family == SELF {
+            folded(app, row, i == at, &columns, y, buffer);
+        } else if let (Some(family), Some(track)) = (app.family(row), app.track(row)) {
             self::row(app, row, family, track, i == at, &columns, y, buffer);
         }
     }
+}
+
+/// The row of the families about the metrics themselves.
+fn folded(app: &App, row: &Row, selected: bool, columns: &Columns, y: u16, buffer: &mut Buffer) {
+    let (x, width) = columns.name;
+    let style = match selected {
+        true => BOLD.add_modifier(Modifier::REVERSED),
+        false => DIM,
+    };
+    let number = match app.endpoints.len() {
+        1 => String::new(),
+        _ => format!("{} ", row.endpoint + 1),
+    };
+    let sign = if app.is_expanded(row) { "▾ " } else { "▸ " };
+    buffer.set_stringn(x, y, sign, 2, DIM);
+    let text = format!("{number}{SELF}…  ×{}", app.folded(row.endpoint).count());
+    buffer.set_stringn(x + 2, y, text, width.saturating_sub(3) as usize, style);
 }
 
 #[expect(clippy::too_many_arguments, reason = "all of them are what is drawn")]
@@ -338,26 +359,53 @@ pub fn color_of(kind: Kind) -> Style {
     Style::new().fg(color)
 }
 
-/// The second column: a total, a value, or a median.
+/// The second column: a total, a value, the range of several gauges, a state, or a median.
 fn value(row: &Row, family: &FamilyHistory, track: &Track) -> String {
+    let unit = |x: f64| with_unit(x, &row.family);
     match family.kind {
-        Kind::Histogram | Kind::GaugeHistogram => {
-            let median = track.quantile(0.5, QUANTILE_PAGES);
-            median.map_or_else(String::new, |x| format!("~{}", with_unit(x, &row.family)))
-        }
+        Kind::Histogram | Kind::GaugeHistogram => known(track, 0.5, &row.family, "~"),
         Kind::Summary => {
-            let middle = track.quantiles.iter().find(|(phi, _)| *phi == 0.5);
-            match middle {
-                Some((_, x)) if !x.is_nan() => format!("~{}", with_unit(*x, &row.family)),
-                _ => String::new(),
+            let median =
+                |track: &Track| track.quantiles.iter().find(|(phi, _)| *phi == 0.5).copied();
+            let tracks = match &row.series {
+                Some(_) => vec![track],
+                None => family.series.values().collect(),
+            };
+            let medians = tracks.into_iter().filter_map(median).map(|(_, x)| x);
+            let (least, most) = chart::range(medians.clone(), false);
+            match medians.clone().any(f64::is_finite) {
+                true => format!("~{}", between(&unit(least), &unit(most))),
+                false => "–".to_owned(),
             }
         }
-        _ if row.series.is_none() && family.series.len() > 1 => {
-            let sign = if is_gauge(family.kind) { "Σ " } else { "" };
-            format!("{sign}{}", with_unit(track.value, &row.family))
+        Kind::StateSet if row.series.is_none() => track.state.clone(),
+        Kind::StateSet => if track.value == 1.0 { "now" } else { "" }.to_owned(),
+        _ if is_gauge(family.kind) && row.series.is_none() && family.series.len() > 1 => {
+            between(&unit(track.least), &unit(track.value))
         }
-        _ => with_unit(track.value, &row.family),
+        _ => unit(track.value),
     }
+}
+
+/// Writes what is known of a quantile of a histogram, with `sign` before an estimate.
+pub fn known(track: &Track, phi: f64, family: &str, sign: &str) -> String {
+    let unit = |x: f64| with_unit(x, family);
+    match track.quantile(phi, QUANTILE_PAGES) {
+        None => "–".to_owned(),
+        Some(Quantile::About(x)) => format!("{sign}{}", unit(x)),
+        Some(Quantile::AtMost(x)) => format!("≤ {}", unit(x)),
+        Some(Quantile::Above(x)) => format!("> {}", unit(x)),
+    }
+}
+
+/// Writes a range. A unit that both ends have is written once.
+pub fn between(least: &str, most: &str) -> String {
+    if least == most {
+        return most.to_owned();
+    }
+    let unit = most.split_once(' ').map_or("", |(_, unit)| unit);
+    let least = least.strip_suffix(unit).unwrap_or(least).trim_end();
+    format!("{least}–{most}")
 }
 
 /// The third column: a rate, or how a gauge changed.
@@ -387,7 +435,8 @@ pub fn now(row: &Row, family: &FamilyHistory, track: &Track) -> String {
 }
 
 fn help(area: Rect, buffer: &mut Buffer) {
-    let width = 62.min(area.width);
+    let widest = KEYS.iter().map(|(_, effect)| effect.chars().count());
+    let width = (widest.max().unwrap_or(0) as u16 + 20).min(area.width);
     let height = (KEYS.len() as u16 + 4).min(area.height);
     let x = area.x + (area.width - width) / 2;
     let y = area.y + (area.height - height) / 2;
@@ -400,7 +449,7 @@ fn help(area: Rect, buffer: &mut Buffer) {
         buffer.set_stringn(x + 18, y, effect, left, Style::new());
     }
     if height as usize > KEYS.len() + 3 {
-        let text = "~ median   Σ sum of gauges   NOW rate, or change of a gauge";
+        let text = "~ median   a–b least and most of several   NOW rate or change";
         buffer.set_stringn(x + 2, window.bottom() - 2, text, width as usize - 4, DIM);
     }
 }
