@@ -231,7 +231,8 @@ impl Snapshot {
     pub fn lint(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         // An index of the families before the current one.
-        let mut before = ClashIndex::new(self.families.iter().any(|family| family.meta.utf8));
+        let mut before =
+            ClashIndex::<&Family>::new(self.families.iter().any(|family| family.meta.utf8));
         for family in &self.families {
             lint_names(family, &mut problems);
             lint_series(family, &mut problems);
