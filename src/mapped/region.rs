@@ -1,20 +1,17 @@
 //! The region: its addresses, its extents, and the allocator of its memory.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
+use crate::sync::{Acquire, AllocatingGuard, AllocatingMutex, AtomicU64, Relaxed, Release};
 
 use super::format::{EXTENT, MOST_EXTENTS, header};
 use super::journal::Journal;
@@ -31,7 +28,8 @@ static NOT_SHARED: AtomicU64 = AtomicU64::new(0);
 /// The number of forks between the first process and this one, since it shares its metrics.
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
-static MEMORY: Mutex<Memory> = Mutex::new(Memory {
+/// The lists of free memory grow under the lock.
+static MEMORY: AllocatingMutex<Memory> = AllocatingMutex::new(Memory {
     mapped: 0,
     next: 0,
     free: BTreeMap::new(),
@@ -84,23 +82,17 @@ pub(crate) fn contains(address: *const u8) -> bool {
 }
 
 /// Allocates zeroed memory, aligned to 16, or to 128 if it has 128 bytes or more. Returns `None` if there is no
-/// region or it is full.
+/// region or it is full, or if the calling thread has the region's lock.
 pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
-    let memory = try_lock()?.allocate(bytes);
-    // Release: pairs with the Acquire fence of a reader in another process, which then loads `replaced`. It
-    // sees what the thread that freed this memory stored there, if it sees any of the next stores.
-    fence(Release);
-    memory
+    MEMORY.lock_unless_held()?.allocate(bytes)
 }
 
-/// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` if
-/// there is no region or it is full.
+/// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` as
+/// [`allocate`] does.
 pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
-    let mut memory = try_lock()?;
+    let mut memory = MEMORY.lock_unless_held()?;
     memory.reserve();
     let allocated = memory.allocate(bytes)?;
-    // Release: as in `allocate`.
-    fence(Release);
     // Under the lock, so that a file that replaces the region has the result.
     init(allocated);
     let offset = allocated.addr().get() - BASE.load(Relaxed);
@@ -115,12 +107,12 @@ pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> O
 /// It was allocated here with this size, and no thread can reach it any more.
 pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
     if let Some(replaced) = header_word(header::REPLACED).filter(|_| is_shared()) {
-        // Release: pairs with the fence in `allocate`, through the lock.
+        // Release: pairs with the fence in `Memory::allocate`, through the lock.
         replaced.fetch_add(1, Release);
     }
     let offset = memory.addr().get() - BASE.load(Relaxed);
     // Without the lock, the memory stays allocated: that is rare.
-    let Some(mut memory) = try_lock() else {
+    let Some(mut memory) = MEMORY.lock_unless_held() else {
         return;
     };
     memory.series.remove(&offset);
@@ -165,50 +157,18 @@ pub(crate) fn journal() -> Option<&'static Journal> {
 const _: () = assert!(header::JOURNAL + size_of::<Journal>() <= header::BYTES);
 
 /// Keeps the process from beginning to share its metrics while the result lives: what a thread stores in the
-/// region meanwhile is not lost.
-pub(crate) fn steady() -> Locked {
-    lock()
-}
-
-thread_local! {
-    /// Whether this thread has the region's lock.
-    static HAS_LOCK: Cell<bool> = const { Cell::new(false) };
+/// region meanwhile is not lost. Returns `None` if the calling thread has the region's lock: its allocator updates a
+/// metric, possibly while the process begins to share.
+pub(crate) fn steady() -> Option<Locked> {
+    MEMORY.lock_unless_held()
 }
 
 /// The region's lock. While it is held, nothing is allocated or freed.
-pub(crate) struct Locked(MutexGuard<'static, Memory>);
-
-impl Deref for Locked {
-    type Target = Memory;
-
-    fn deref(&self) -> &Memory {
-        &self.0
-    }
-}
-
-impl DerefMut for Locked {
-    fn deref_mut(&mut self) -> &mut Memory {
-        &mut self.0
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        HAS_LOCK.set(false);
-    }
-}
+pub(crate) type Locked = AllocatingGuard<'static, Memory>;
 
 /// Takes the region's lock.
 pub(crate) fn lock() -> Locked {
-    let locked = Locked(MEMORY.lock().unwrap_or_else(PoisonError::into_inner));
-    HAS_LOCK.set(true);
-    locked
-}
-
-/// Takes the region's lock, unless this thread has it: the lists of free memory grow under it, and the program's
-/// allocator may count that in a metric, which then finds no memory here and uses the heap.
-fn try_lock() -> Option<Locked> {
-    (!HAS_LOCK.get()).then(lock)
+    MEMORY.lock()
 }
 
 /// Rounds a size up, so that freed memory fits what is allocated later: at most a quarter more.
@@ -259,6 +219,10 @@ impl Memory {
         if base == 0 {
             return None;
         }
+        // Release: pairs with the Acquire fence of a reader in another process, which then loads `replaced`. It
+        // sees what the thread that freed this memory stored there, which the lock carries to this thread, if it
+        // sees any of the next stores: the zeroes below, or what the caller stores.
+        fence(Release);
         let size = rounded(bytes);
         let offset = match self.free.get_mut(&size).and_then(Vec::pop) {
             Some(offset) => {
@@ -467,6 +431,7 @@ mod tests {
         let locked = lock();
         assert_eq!(allocate(64), None);
         assert_eq!(allocate_series(64, |_| ()), None);
+        assert!(steady().is_none());
         // SAFETY: allocated above, and used nowhere.
         unsafe { free(given, 64) };
         drop(locked);

@@ -11,7 +11,8 @@
 //!
 //! Other processes may read the word in a file: `docs/sharing.md` has what they make of its bits.
 //!
-//! - W1: Only the collector retires a series, so generations advance one at a time. A retired
+//! - W1: Only the collector retires a series, so generations advance one at a time, up to the last
+//!   one, whose series is not used again. A retired
 //!   series is cold until it is reclaimed and reused, and no handle has its new generation until
 //!   then.
 //! - W2: A slot that is given to a series has zeroed cells in every shard. The Release in
@@ -20,10 +21,12 @@
 //!   if a block's last cell is below a slab's capacity, all its cells are inside that slab.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::lockfree::Generation;
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
+#[cfg(all(feature = "mmap", not(loom)))]
+use crate::sync::AllocatingGuard;
+use crate::sync::{Acquire, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn};
 
 /// The slot half of the word of a cold series, which has no slot and counts in its shared cell.
 pub(super) const COLD: u64 = u32::MAX as u64;
@@ -150,12 +153,12 @@ impl SlotWord {
         Some((Generation::of(word), slot))
     }
 
-    /// Opens a slot again that is closing and was not cleared. Called by the collector only.
+    /// Opens a slot again that is closing. Called by the collector only.
     ///
-    /// Relaxed: this exchange and that of `close` continue the Release of `promote`, so that an
-    /// update that finds the slot finds its cells zeroed (W2).
+    /// Release: pairs with the Acquire in [`last`](Self::last). Carries the zeroes of blocks that the
+    /// collector cleared before it had to stop (W2).
     pub(super) fn reopen(&self) {
-        self.0.fetch_and(!CLOSING, Relaxed);
+        self.0.fetch_and(!CLOSING, Release);
     }
 
     /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
@@ -170,6 +173,12 @@ impl SlotWord {
     pub(crate) fn open_slot(&self) -> Option<u64> {
         let word = self.0.load(Relaxed);
         slot_in(word).filter(|_| word & CLOSING == 0)
+    }
+
+    /// Gives a cold series a later generation.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn skip_to(&self, generation: Generation) {
+        self.0.store(generation.word() | COLD, Relaxed);
     }
 
     /// Stores the first slot of a row in this word, which is fresh.
@@ -204,8 +213,9 @@ impl Default for SlotWord {
 
 /// The allocator of slots. A slot is the index of a block in every shard.
 pub(crate) struct Slots {
-    /// The free blocks. Locked by threads that promote a series, and by the collector.
-    blocks: Mutex<Blocks>,
+    /// The free blocks, whose lists grow under the lock. Locked by threads that promote a series, and
+    /// by the collector.
+    blocks: AllocatingMutex<Blocks>,
     /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
     /// only.
     deferred: Mutex<Vec<(u64, u64)>>,
@@ -234,7 +244,7 @@ impl Slots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                blocks: Mutex::new(Blocks { next: 0, free: BTreeMap::new() }),
+                blocks: AllocatingMutex::new(Blocks { next: 0, free: BTreeMap::new() }),
                 deferred: Mutex::new(Vec::new()),
                 unreclaimed: AtomicU64::new(0),
                 shards: std::sync::atomic::AtomicU64::new(0),
@@ -248,7 +258,7 @@ impl Slots {
     pub(super) fn lock(&self) -> SlotsGuard<'_> {
         SlotsGuard {
             _deferred: self.deferred.lock().unwrap_or_else(PoisonError::into_inner),
-            _blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner),
+            _blocks: self.blocks.lock(),
         }
     }
 
@@ -282,13 +292,13 @@ impl Slots {
     }
 
     /// Allocates a block of `cells` cells and returns its last cell. Returns `None` if the limit is
-    /// reached, or if too many slots are unreclaimed.
+    /// reached, if too many slots are unreclaimed, or if the calling thread has the lock.
     pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
         let size = stride(cells as usize);
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.lock_unless_held()?;
         if let Some(last) = blocks.free.get_mut(&size).and_then(Vec::pop) {
             return Some(u64::from(last));
         }
@@ -309,7 +319,7 @@ impl Slots {
             return None;
         }
         let size = stride(cells);
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.lock_unless_held()?;
         if let Some(last) = blocks.take_row(size, count as usize) {
             return Some(last);
         }
@@ -327,12 +337,7 @@ impl Slots {
     pub(crate) fn free_later(&self, freed: impl Iterator<Item = (u64, u64)>) {
         let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
         deferred.extend(freed);
-        let blocks = match self.blocks.try_lock() {
-            Ok(blocks) => Some(blocks),
-            Err(TryLockError::Poisoned(blocks)) => Some(blocks.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        if let Some(mut blocks) = blocks {
+        if let Some(mut blocks) = self.blocks.try_lock() {
             for (last, cells) in deferred.drain(..) {
                 blocks.put(last, cells);
             }
@@ -341,18 +346,12 @@ impl Slots {
 
     /// Frees a block whose cells are zero in every shard.
     pub(crate) fn free(&self, last: u64, cells: u64) {
-        self.blocks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .put(last, cells);
+        self.blocks.lock().put(last, cells);
     }
 
     /// Returns the number of cells that blocks have used so far. A warm thread allocates as many.
     pub(crate) fn high_water(&self) -> u64 {
-        self.blocks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next
+        self.blocks.lock().next
     }
 
     /// Returns the number of slots of retired series that are not reclaimed yet.
@@ -371,7 +370,7 @@ impl Slots {
 #[cfg(all(feature = "mmap", not(loom)))]
 pub(super) struct SlotsGuard<'a> {
     _deferred: std::sync::MutexGuard<'a, Vec<(u64, u64)>>,
-    _blocks: std::sync::MutexGuard<'a, Blocks>,
+    _blocks: AllocatingGuard<'a, Blocks>,
 }
 
 impl Blocks {
@@ -484,6 +483,18 @@ mod tests {
         assert!(first.promote(first.generation(), 0));
         assert_eq!(first.retire(false), Some(0));
         assert_eq!(first.retire(false), None);
+    }
+
+    /// A counting allocator promotes a series while a list of free blocks grows. Without the check, the
+    /// thread waits for itself.
+    #[test]
+    fn a_thread_that_has_the_lock_gets_no_slot() {
+        let slots = Slots::new();
+        let locked = slots.blocks.lock();
+        assert_eq!(slots.allocate(1), None);
+        assert_eq!(slots.allocate_row(1, 2), None);
+        drop(locked);
+        assert!(slots.allocate(1).is_some());
     }
 
     #[test]

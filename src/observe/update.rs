@@ -98,10 +98,13 @@ pub(super) fn update_cold(
 
 /// Gives a cold series a slot, if one is free. If several threads try, one succeeds.
 pub(super) fn promote(engine: &Engine, slot_word: &SlotWord, generation: Generation, cells: u64) {
-    let slot = engine.slots.allocate(cells);
-    // The slot word is not stored while the process begins to share its metrics.
-    let _steady = region::steady();
-    if let Some(last) = slot.filter(|last| !slot_word.promote(generation, *last)) {
+    let Some(last) = engine.slots.allocate(cells) else {
+        return;
+    };
+    // The slot word is not stored while the process begins to share its metrics. The result is dropped
+    // before the slot is freed, because a `fork` locks the slots before the region.
+    let is_stored = region::steady().is_some_and(|_steady| slot_word.promote(generation, last));
+    if !is_stored {
         engine.slots.free(last, cells);
     }
 }

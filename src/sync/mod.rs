@@ -111,6 +111,7 @@ impl AtomicF64 {
     }
 }
 
+mod allocating;
 mod passes;
 #[cfg(all(feature = "push", not(loom)))]
 pub(crate) mod pushes;
@@ -120,3 +121,5 @@ pub(crate) mod pushes;
     allow(unused_imports, reason = "who serves shares passes")
 )]
 pub(crate) use passes::CoalescedPasses;
+
+pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};
