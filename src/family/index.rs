@@ -9,14 +9,18 @@
 //! | `remove`, `retain`, `clear`, `retire` | `remove` | write |
 //! | a scrape that retires an expired series | `try_remove` | write, if no thread has it |
 //!
+//! | a `fork` | `lock` | write, all shards |
+//!
 //! A scrape never waits for these locks. The label values to compare are in the series, so an entry
 //! is eight bytes: half the hash and the number.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::OnceLock;
+#[cfg(feature = "mmap")]
+use std::sync::RwLockWriteGuard;
+use std::sync::{OnceLock, PoisonError, RwLock, TryLockError};
 
 use ahash::RandomState;
-use dashmap::{DashMap, SharedValue};
+use hashbrown::raw::RawTable;
 
 use crate::lockfree::{SeriesKey, prefetch};
 
@@ -29,14 +33,31 @@ const SHARDS: usize = 8;
 pub(super) struct Index {
     hasher: RandomState,
     /// Allocated for the first series with labels.
-    map: OnceLock<DashMap<u32, u32, RandomState>>,
+    shards: OnceLock<Box<[Shard; SHARDS]>>,
+}
+
+/// A part of the index, by the hash. In cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(RwLock<Table>);
+
+/// Entries: the upper half of the hash, and the number of the series.
+#[derive(Default)]
+pub(super) struct Table(RawTable<(u32, u32)>);
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table")
+            .field("len", &self.0.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Index {
     pub(super) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            map: OnceLock::new(),
+            shards: OnceLock::new(),
         }
     }
 
@@ -63,14 +84,11 @@ impl Index {
         matches: impl Fn(u32) -> bool,
         key_of: impl Fn(u32) -> SeriesKey,
     ) -> Option<SeriesKey> {
-        let map = self.map();
         let spread = spread(short(hash));
-        let shard = map.shards()[map.determine_shard(spread as usize)].read();
-        let same =
-            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
-        shard
-            .get(spread, same)
-            .map(|(_, index)| key_of(*index.get()))
+        let shard = self.shard(spread).read();
+        let table = &shard.unwrap_or_else(PoisonError::into_inner).0;
+        let same = |(half, index): &(u32, u32)| *half == short(hash) && matches(*index);
+        table.get(spread, same).map(|(_, index)| key_of(*index))
     }
 
     /// Finds a series as [`find`](Self::find) does, or inserts an entry with the number that `make`
@@ -83,47 +101,61 @@ impl Index {
         key_of: impl Fn(u32) -> SeriesKey,
         make: impl FnOnce() -> Option<u32>,
     ) -> Option<SeriesKey> {
-        let map = self.map();
         let spread_hash = spread(short(hash));
-        let mut shard = map.shards()[map.determine_shard(spread_hash as usize)].write();
+        let shard = self.shard(spread_hash).write();
+        let table = &mut shard.unwrap_or_else(PoisonError::into_inner).0;
         // The new entry is written to a cache line far from the one that the search reads.
-        let position = spread_hash as usize & (shard.buckets() - 1);
-        prefetch(shard.data_end().as_ptr().wrapping_sub(position + 16), 16);
-        let same =
-            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
-        if let Some((_, index)) = shard.get(spread_hash, same) {
-            return Some(key_of(*index.get()));
+        let position = spread_hash as usize & (table.buckets() - 1);
+        prefetch(table.data_end().as_ptr().wrapping_sub(position + 16), 16);
+        let same = |(half, index): &(u32, u32)| *half == short(hash) && matches(*index);
+        if let Some((_, index)) = table.get(spread_hash, same) {
+            return Some(key_of(*index));
         }
         let index = make()?;
-        let entry = (short(hash), SharedValue::new(index));
-        shard.insert(spread_hash, entry, |(half, _)| spread(*half));
+        table.insert(spread_hash, (short(hash), index), |(half, _)| spread(*half));
         Some(key_of(index))
     }
 
     /// Removes the entry of a series. Waits for threads that make or look up a series in the same
     /// shard.
     pub(super) fn remove(&self, hash: u64, index: u32) {
-        let map = self.map();
         let spread = spread(short(hash));
-        let mut shard = map.shards()[map.determine_shard(spread as usize)].write();
-        shard.remove_entry(spread, |(_, other)| *other.get() == index);
+        let shard = self.shard(spread).write();
+        let mut table = shard.unwrap_or_else(PoisonError::into_inner);
+        table.0.remove_entry(spread, |(_, other)| *other == index);
     }
 
     /// Removes the entry of a series. Returns `false`, and does nothing, if another thread has the
     /// shard's lock.
     pub(super) fn try_remove(&self, hash: u64, index: u32) -> bool {
-        let map = self.map();
         let spread = spread(short(hash));
-        let Some(mut shard) = map.shards()[map.determine_shard(spread as usize)].try_write() else {
-            return false;
+        let mut table = match self.shard(spread).try_write() {
+            Ok(table) => table,
+            Err(TryLockError::Poisoned(table)) => table.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
         };
-        shard.remove_entry(spread, |(_, other)| *other.get() == index);
+        table.0.remove_entry(spread, |(_, other)| *other == index);
         true
     }
 
-    fn map(&self) -> &DashMap<u32, u32, RandomState> {
-        self.map
-            .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), SHARDS))
+    /// Locks all shards, around a `fork`. Makes them if a thread may be making them.
+    #[cfg(feature = "mmap")]
+    pub(super) fn lock(&self) -> Vec<RwLockWriteGuard<'_, Table>> {
+        let shards = self.shards().iter();
+        shards
+            .map(|shard| shard.0.write().unwrap_or_else(PoisonError::into_inner))
+            .collect()
+    }
+
+    /// Returns the lock of the entries with this hash. By other bits of the hash than those with
+    /// which a table finds an entry.
+    fn shard(&self, spread: u64) -> &RwLock<Table> {
+        let number = (spread << 7) >> (u64::BITS - SHARDS.ilog2());
+        &self.shards()[number as usize].0
+    }
+
+    fn shards(&self) -> &[Shard; SHARDS] {
+        self.shards.get_or_init(Box::default)
     }
 }
 

@@ -35,6 +35,8 @@ use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{
     CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
 };
+#[cfg(feature = "mmap")]
+use crate::mapped::held::Held;
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
@@ -645,6 +647,11 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn locks(&self) -> Vec<&observe::SharedLock> {
         Vec::new()
     }
+    /// Takes the locks of look-ups and of updates, around a `fork`. The result holds them, and owns the family.
+    #[cfg(feature = "mmap")]
+    fn lock(self: Arc<Self>) -> Box<dyn std::any::Any> {
+        Box::new(())
+    }
     /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes do not read the
     /// family any more, until it is shared again.
     #[cfg(feature = "mmap")]
@@ -706,6 +713,11 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     #[cfg(feature = "mmap")]
     fn locks(&self) -> Vec<&observe::SharedLock> {
         self.cells().map(Cells::shared_lock).collect()
+    }
+
+    #[cfg(feature = "mmap")]
+    fn lock(self: Arc<Self>) -> Box<dyn std::any::Any> {
+        Box::new(Held::new(self))
     }
 
     #[cfg(feature = "mmap")]

@@ -4,19 +4,27 @@
 //! Series are in the file anyhow. A family that has no record is not read.
 
 use std::collections::HashMap;
+#[cfg(feature = "mmap")]
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
+#[cfg(feature = "mmap")]
+use std::sync::RwLockWriteGuard;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::lockfree::{LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
+#[cfg(feature = "mmap")]
+use crate::mapped::held::Lock;
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
 use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
 use super::{Family, Label, MetricCells, Series, each_of};
+#[cfg(feature = "mmap")]
+use super::{Retirement, index::Table, view::View};
 
 /// The records of a family. A lock of the family guards them.
 #[derive(Debug, Default)]
@@ -373,16 +381,13 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has locked all records.
-    ///
-    /// Locks of the family that another thread had when the parent forked stay locked, and what they guard stays
-    /// as it is.
     #[cfg(feature = "mmap")]
     pub(super) fn after_fork(&self) {
         self.cells().for_each(|cells| cells.after_fork(&self.shape));
-        if let Ok(mut retirement) = self.retirement.try_lock() {
-            retirement.idle.clear();
-            retirement.cleared = None;
-        }
+        let mut retirement = self.retirement();
+        retirement.idle.clear();
+        retirement.cleared = None;
+        drop(retirement);
         self.is_cleared.store(false, Relaxed);
         self.infinity.store(0, Relaxed);
         self.overflowed.store(false, Relaxed);
@@ -400,6 +405,28 @@ impl<C: MetricCells> Family<C> {
             .chain(self.arena.runs().map(|(_, run)| run));
         for texts in runs.filter_map(LabelledRun::texts) {
             texts.iter().for_each(clear_label);
+        }
+    }
+}
+
+/// The locks of a family that look-ups and updates take, and that a pass does not hold.
+#[cfg(feature = "mmap")]
+pub(crate) struct FamilyGuards<'a, C: MetricCells> {
+    _values: Vec<RwLockWriteGuard<'a, HashSet<Box<str>>>>,
+    _index: Vec<RwLockWriteGuard<'a, Table>>,
+    _retirement: MutexGuard<'a, Retirement<C::Total>>,
+}
+
+#[cfg(feature = "mmap")]
+impl<C: MetricCells> Lock for Family<C> {
+    type Guard<'a> = FamilyGuards<'a, C>;
+
+    fn lock(&self) -> FamilyGuards<'_, C> {
+        let view = self.desc.changing_view();
+        FamilyGuards {
+            _values: view.into_iter().flat_map(View::lock).collect(),
+            _index: self.index.lock(),
+            _retirement: self.retirement(),
         }
     }
 }

@@ -21,6 +21,8 @@
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
 pub(crate) mod format;
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(crate) mod held;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),

@@ -267,6 +267,7 @@ pub struct ForkGuard {
     shards: super::shard::PoolGuard<'static>,
     _abandoned: MutexGuard<'static, Vec<Abandoned>>,
     _slots: super::slot::SlotsGuard<'static>,
+    _to_move: MutexGuard<'static, Vec<(u64, super::cells::MoveBlock)>>,
 }
 
 #[cfg(all(feature = "mmap", not(loom)))]
@@ -280,6 +281,7 @@ impl ForkGuard {
             shards: engine.shards.lock(),
             _abandoned: lock(&engine.abandoned),
             _slots: engine.slots.lock(),
+            _to_move: lock(&TO_MOVE),
         }
     }
 

@@ -20,6 +20,12 @@ use super::view::Views;
 #[derive(Debug, Default)]
 pub(super) struct Collectors(Mutex<Vec<Collector>>);
 
+/// Keeps others from using the list.
+#[cfg(feature = "mmap")]
+pub(super) struct CollectorsGuard<'a>(
+    #[expect(dead_code, reason = "a lock")] std::sync::MutexGuard<'a, Vec<Collector>>,
+);
+
 /// A collector that was added under a name.
 struct Collector {
     name: String,
@@ -92,6 +98,12 @@ impl Collectors {
         // As in `remove`.
         drop(collectors);
         drop(removed);
+    }
+
+    /// Locks the list, around a `fork`.
+    #[cfg(feature = "mmap")]
+    pub(super) fn lock(&self) -> CollectorsGuard<'_> {
+        CollectorsGuard(lock(&self.0))
     }
 
     /// Returns the names of all collectors.

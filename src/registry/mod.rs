@@ -28,11 +28,14 @@ pub use view::View;
 pub(crate) use view::{Origin as ViewOrigin, Part as ViewPart};
 
 use collectors::Collectors;
+#[cfg(feature = "mmap")]
+use collectors::CollectorsGuard;
 use families::Families;
+#[cfg(feature = "mmap")]
+use families::LockedFamilies;
 #[cfg(feature = "facade")]
 pub(crate) use families::REJECTED;
 #[cfg(feature = "mmap")]
-pub(crate) use families::SharedFamilies;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
@@ -83,6 +86,22 @@ struct Settings {
     last_scrape: LastScrape,
 }
 
+/// A registry, locked around a `fork`.
+#[cfg(feature = "mmap")]
+pub(crate) struct LockedRegistry<'a> {
+    families: LockedFamilies<'a>,
+    _settings: MutexGuard<'a, Settings>,
+    _collectors: CollectorsGuard<'a>,
+}
+
+#[cfg(feature = "mmap")]
+impl LockedRegistry<'_> {
+    /// Lets other processes read the families again.
+    pub(crate) fn share_all(&self) {
+        self.families.share_all();
+    }
+}
+
 /// Returns the default registry, to which statics belong.
 ///
 /// ```
@@ -126,10 +145,16 @@ impl Registry {
         &self.0.families
     }
 
-    /// Locks the families, around a `fork`.
+    /// Locks what scrapes and registration lock, around a `fork`.
     #[cfg(feature = "mmap")]
-    pub(crate) fn before_fork(&self) -> SharedFamilies<'_> {
-        self.families().before_fork()
+    pub(crate) fn before_fork(&self) -> LockedRegistry<'_> {
+        let collectors = self.0.collectors.lock();
+        let settings = lock(&self.0.settings);
+        LockedRegistry {
+            families: self.families().before_fork(),
+            _settings: settings,
+            _collectors: collectors,
+        }
     }
 
     /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].

@@ -2,12 +2,15 @@
 
 #![allow(unsafe_code, reason = "fork is")]
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use tallies::{Counter, Gauge, Histogram, Summary};
 
 use crate::support::{Directory, child, kill_self, processes};
 
 static UPDATES: Counter = Counter::new("updates_total").help("Updates.");
 static PEERS: Counter<[&str; 1]> = Counter::labelled("peers_total", &["peer"]).help("Peers.");
+static CAPPED: Counter<[&str; 1]> = Counter::labelled("capped_total", &["peer"]).help("Peers.");
 static LEVEL: Gauge = Gauge::new("level").help("Level.");
 static LATENCY: Histogram = Histogram::new("latency_seconds").help("Latency.");
 static NATIVE: Histogram = Histogram::new("native_seconds").help("Latency.").native(3);
@@ -122,6 +125,108 @@ fn wait_for(child: i32) -> i32 {
     // SAFETY: a child of this process.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     status
+}
+
+/// Runs `child` in many children, each of which ends by itself, with 0 for `true`.
+fn fork_often(child: impl Fn(usize) -> bool) {
+    for i in 0..100 {
+        // SAFETY: as in `fork`. The alarm ends a child that waits for ever.
+        let id = unsafe { libc::fork() };
+        if id == 0 {
+            // SAFETY: no memory is involved.
+            unsafe { libc::alarm(60) };
+            let is_right = child(i);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(!is_right)) };
+        }
+        assert_eq!(wait_for(id), 0, "child {i}");
+    }
+}
+
+/// The first child waited for ever for the index of the family, which a thread of its parent had locked.
+#[test]
+fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
+    if let Some(path) = child() {
+        let views = tallies::registry();
+        views
+            .view(tallies::View::new("capped_total").cap("peer", 1000))
+            .unwrap();
+        tallies::share::dir(path).unwrap();
+        CAPPED.with(["first"]).inc();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let is_done = &is_done;
+                scope.spawn(move || {
+                    for i in 0.. {
+                        let peer = format!("{thread} {}", i % 700);
+                        PEERS.with([&*peer]).inc();
+                        CAPPED.with([&*peer]).inc();
+                        // An update through a stale handle asks what became of the series.
+                        let stale = PEERS.with([&*peer]);
+                        PEERS.remove([&*peer]);
+                        stale.inc();
+                        if is_done.load(Relaxed) {
+                            break;
+                        }
+                    }
+                });
+            }
+            fork_often(|child| {
+                for i in 0..50 {
+                    let peer = format!("child {child} {i}");
+                    PEERS.with([&*peer]).inc();
+                    CAPPED.with([&*peer]).inc();
+                }
+                let page = tallies::registry().snapshot();
+                let peer = format!("child {child} 49");
+                page.get("peers_total", &[("peer", &peer)]) == Some(1.0)
+            });
+            is_done.store(true, Relaxed);
+        });
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory
+        .run_until_killed("forks::a_child_of_a_process_whose_threads_look_up_labels_makes_series");
+}
+
+/// Records that the parent had put aside are in lists of its file, and in none of the child's.
+#[test]
+fn a_child_makes_records_of_its_own() {
+    if let Some(path) = child() {
+        let dir = tallies::share::dir(path).unwrap();
+        let registry = tallies::registry();
+        registry.counter("parents_total", "Help.").unwrap().inc();
+        registry.remove("parents_total").unwrap();
+        // More threads at once than the pool has spare shards.
+        let barrier = std::sync::Barrier::new(20);
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    LEVEL.set(1.0);
+                    barrier.wait();
+                });
+            }
+        });
+        (0..8).for_each(|_| _ = dir.snapshot().unwrap());
+        // SAFETY: as in `fork`.
+        if unsafe { libc::fork() } == 0 {
+            registry.counter("childs_total", "Help.").unwrap().add(3);
+            (0..2000).for_each(|_| UPDATES.inc());
+            kill_self();
+        }
+        // SAFETY: the child of this process.
+        unsafe { libc::wait(std::ptr::null_mut()) };
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_makes_records_of_its_own");
+    let sum = |name: &str| -> f64 {
+        let all = processes(&directory.0);
+        all.iter().filter_map(|page| page.get(name, &[])).sum()
+    };
+    assert_eq!((sum("childs_total"), sum("updates_total")), (3.0, 2000.0));
 }
 
 /// The child had the lock of the directory's reader, from a thread that it did not have.

@@ -40,12 +40,12 @@ pub(crate) struct Families {
 
 /// The families of a registry, locked around a `fork`.
 #[cfg(feature = "mmap")]
-pub(crate) struct SharedFamilies<'a>(MutexGuard<'a, Inner>);
+pub(super) struct LockedFamilies<'a>(MutexGuard<'a, Inner>);
 
 #[cfg(feature = "mmap")]
-impl SharedFamilies<'_> {
+impl LockedFamilies<'_> {
     /// Lets other processes read the families again.
-    pub(crate) fn share_all(&self) {
+    pub(super) fn share_all(&self) {
         self.0.share_all();
     }
 }
@@ -352,8 +352,8 @@ impl Families {
 
     /// Locks the families, around a `fork`.
     #[cfg(feature = "mmap")]
-    pub(crate) fn before_fork(&self) -> SharedFamilies<'_> {
-        SharedFamilies(self.lock())
+    pub(super) fn before_fork(&self) -> LockedFamilies<'_> {
+        LockedFamilies(self.lock())
     }
 
     /// Returns whether there is a family of this name.

@@ -5,14 +5,40 @@
 //! memory at the same addresses, with the series as they were. So all handles stay valid. Then it resets all
 //! counts, and makes a file of its own. If that fails, it does not share its metrics.
 
+//!
+//! # The order of locks
+//!
+//! An update or a scrape takes these locks, and a thread that holds one waits only for those below. The child
+//! has one thread, so a lock that another thread held at the fork would never be released. The parent therefore takes
+//! all of them first, in this order:
+//!
+//! | lock | taken by |
+//! |---|---|
+//! | 1. `files::dir` `READS` and the state of each `Dir` | reads of the directory |
+//! | 2. `files::writer` `OWN` | `share::dir`, reads of the directory |
+//! | 3. `Engine::collector` | passes: scrapes, removal, retirement |
+//! | 4. `Shards::pool`, `Engine::abandoned`, `Slots` | the first update of a thread, its end, promotion, dropped families |
+//! | 5. `TO_MOVE`, `spare_records` | updates that move or grow a slab |
+//! | 6. `Registry`: the collectors, the settings, `Families::inner` | scrapes and registration in the default registry |
+//! | 7. `living` | making a family |
+//! | 8. the values of caps, the shards of the index, `Retirement` | look-ups that miss the label cache, stale handles |
+//! | 9. `family::shared::ALL`, and under it the records of families and `SPARE` | making a series, registration |
+//! | 10. `region::MEMORY` | allocation in the file, promotion |
+//!
+//! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone. `Family::scraped` and
+//! the tables of state sets are locked in passes only. Not covered, and so a reason to fork before they are under way:
+//! the first use of a declaration in another thread (a `OnceLock`), registration and scrapes of registries other than
+//! the default one, and the first labels of metrics from data.
+
+use std::any::Any;
 use std::cell::RefCell;
 use std::sync::MutexGuard;
 
-use crate::family::{living, shared};
+use crate::family::{AnyFamily, living, shared};
 use crate::mapped::fork::{Hooks, register};
 use crate::mapped::region;
 use crate::observe::ForkGuard;
-use crate::registry::{SharedFamilies, registry};
+use crate::registry::{LockedRegistry, registry};
 
 use super::dir::WholeReads;
 use super::writer::{Own, own, set_no_file, share_again};
@@ -24,10 +50,12 @@ struct Held {
     memory: region::Locked,
     _all: MutexGuard<'static, ()>,
     living: MutexGuard<'static, living::Living>,
-    families: SharedFamilies<'static>,
+    registry: LockedRegistry<'static>,
     engine: ForkGuard,
     own: MutexGuard<'static, Option<Own>>,
     _reads: WholeReads,
+    // Last: a family that is dropped with its locks needs all of the above.
+    each: Vec<Box<dyn Any>>,
 }
 
 thread_local! {
@@ -52,8 +80,9 @@ fn before() {
         return;
     }
     let engine = ForkGuard::lock();
-    let families = registry().before_fork();
+    let registry = registry().before_fork();
     let living = living::lock();
+    let each = living.all().into_iter().map(AnyFamily::lock).collect();
     let all = shared::lock_all();
     let memory = region::lock();
     let held = Held {
@@ -61,10 +90,11 @@ fn before() {
         memory,
         _all: all,
         living,
-        families,
+        registry,
         engine,
         own,
         _reads: reads,
+        each,
     };
     let _ = HELD.try_with(|slot| slot.replace(Some(held)));
 }
@@ -83,22 +113,30 @@ fn in_child() {
         std::process::abort();
     }
     held.engine.start_over();
+    // Dropped after all of `held`.
     let families = held.living.all();
     let Held {
         memory,
-        families: registered,
+        _all: all,
+        living,
+        registry,
+        engine,
+        own: mut locked_own,
+        _reads: reads,
+        each,
         ..
     } = held;
-    drop(memory);
+    drop((memory, each));
     shared::forget_spare();
     families.iter().for_each(|family| family.after_fork());
     registry().note_process();
     if let Some(own) = own {
         match share_again(own) {
-            Ok(own) => *held.own = Some(own),
+            Ok(own) => *locked_own = Some(own),
             Err(error) => set_no_file(&error),
         }
     }
-    drop((held._all, held.living));
-    registered.share_all();
+    drop((all, living));
+    registry.share_all();
+    drop((registry, engine, locked_own, reads));
 }

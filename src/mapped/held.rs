@@ -1,0 +1,33 @@
+//! A guard together with the value that it borrows from.
+
+use std::sync::Arc;
+
+/// A value with locks.
+pub(crate) trait Lock: 'static {
+    /// The guards of the locks.
+    type Guard<'a>;
+
+    /// Takes the locks.
+    fn lock(&self) -> Self::Guard<'_>;
+}
+
+/// The locks of a value, held until this is dropped.
+pub(crate) struct Held<T: Lock> {
+    // Dropped before the value.
+    _guard: T::Guard<'static>,
+    _value: Arc<T>,
+}
+
+impl<T: Lock> Held<T> {
+    /// Takes the locks of a value.
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        // SAFETY: the result owns the value, which does not move, and drops the guard first. `lock`
+        // works for any lifetime, so it leaves the reference nowhere but in its result, which is
+        // private.
+        let borrowed: &'static T = unsafe { &*Arc::as_ptr(&value) };
+        Self {
+            _guard: borrowed.lock(),
+            _value: value,
+        }
+    }
+}
