@@ -288,4 +288,17 @@ fn a_timer_is_one_count_for_assert_only() {
         lines.contains("took_seconds_bucket{le=\"10.0\"}: added 1"),
         "{lines}"
     );
+
+#[test]
+fn a_restart_forgets_what_other_threads_counted() {
+    let mut here = here();
+    let handle = here.handle();
+    let worker = std::thread::spawn(move || {
+        let _entered = handle.enter();
+        CALLS.inc();
+    });
+    worker.join().unwrap();
+    assert_eq!(here.since().get("testing_calls_total", &[]), Some(1.0));
+    here.restart();
+    assert_eq!(here.since().get("testing_calls_total", &[]), Some(0.0));
 }

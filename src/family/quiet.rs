@@ -236,6 +236,17 @@ mod tests {
         assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
         (0..3).for_each(|_| scrape(&family));
         assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
+        let slots: std::collections::BTreeSet<_> = (0..100)
+            .map(|i| {
+                let series = family.with(&[&i.to_string()]);
+                observe::thread(|thread| {
+                    let (engine, generation) = (observe::engine(), series.generation());
+                    series.cells.add_cold(engine, thread, generation, 1, true)
+                });
+                series.cells.slot_word().slot()
+            })
+            .collect();
+        assert_eq!(slots.len(), 100, "two series have one slot");
     }
 
     /// Adds 1 as `declare` does.

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{OVERFLOW, SeriesKey};
+use crate::lockfree::{Generation, OVERFLOW, SeriesKey};
 use crate::observe::{self, Pass};
 use crate::snapshot::MOST_REMOVED;
 
@@ -256,7 +256,10 @@ impl<C: MetricCells> Family<C> {
                 if let Some(exemplars) = self.exemplars.get() {
                     exemplars.clear(retired.index);
                 }
-                free.push(Reverse(retired.index));
+                // Otherwise a handle of long ago would be one of the next series.
+                if series.cells.slot_word().generation() != Generation::LAST {
+                    free.push(Reverse(retired.index));
+                }
             } else {
                 waiting.push(retired);
             }
@@ -343,7 +346,7 @@ mod tests {
 
     use crate::family::desc::{Desc, Names};
     use crate::lockfree::SeriesKey;
-    use crate::observe::Tally;
+    use crate::observe::{Cells, Tally};
     use crate::snapshot::{self, Kind};
 
     use super::*;
@@ -409,5 +412,24 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("the exemplar is still there");
+    }
+
+    /// A handle that is 2³² generations old counted for whatever series the number had by then.
+    #[test]
+    fn a_number_without_generations_is_not_used_again() {
+        let family =
+            Family::<Tally<u64>>::new(Desc::new("g_total", Kind::Counter, Names::Fixed(&["x"])));
+        let first = family.with(&["first"]);
+        let before_last = Generation::of(Generation::LAST.word() - (1 << 32));
+        first.cells.slot_word().skip_to(before_last);
+        assert!(family.retire(&["first"], false));
+        assert_eq!(first.cells.slot_word().generation(), Generation::LAST);
+        // Nothing has a slot, so one scrape reclaims.
+        scraped(&family);
+        assert!(family.retirement().retired.is_empty());
+        assert_eq!(family.with(&["second"]).key.index(), 1);
+        assert!(family.retire(&["second"], false));
+        scraped(&family);
+        assert_eq!(family.with(&["third"]).key.index(), 1);
     }
 }

@@ -14,6 +14,9 @@ impl Generation {
     /// The generation of a fresh series, and the only one of a series that is never retired.
     pub const FIRST: Self = Self(0);
 
+    /// The last generation. A number whose series has reached it is not used again.
+    pub const LAST: Self = Self(!LOWER);
+
     /// Returns the generation in the upper half of `word`.
     #[inline(always)]
     #[must_use]
@@ -21,10 +24,10 @@ impl Generation {
         Self(word & !LOWER)
     }
 
-    /// Returns whether this generation came later, if less than 2³¹ lie between the two.
+    /// Returns whether this generation came later.
     #[must_use]
     pub const fn is_after(self, other: Self) -> bool {
-        self.0.wrapping_sub(other.0) as i64 > 0
+        self.0 > other.0
     }
 
     /// Returns a word with the generation in the upper half and zeroes in the lower.

@@ -178,22 +178,17 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
 /// Runs `f` while no thread updates the shared cells behind these locks.
 #[cfg(all(feature = "mmap", not(loom)))]
 pub fn while_locked<R>(locks: &[&SharedLock], f: impl FnOnce() -> R) -> R {
+    let mut held = Vec::with_capacity(locks.len());
     for lock in locks {
         let mut tries = 0;
-        loop {
-            // It stays locked.
-            if lock.lock_any().is_some() {
-                break;
+        held.push(loop {
+            match lock.lock_any() {
+                Some(held) => break held,
+                None => super::engine::back_off(&mut tries),
             }
-            super::engine::back_off(&mut tries);
-        }
+        });
     }
-    let result = f();
-    for lock in locks {
-        // This thread has the lock.
-        lock.take().release();
-    }
-    result
+    f()
 }
 
 /// Moves the counts of a slot that is [closing](Pass::close) to the shared cells of its series,
@@ -322,10 +317,15 @@ pub fn promote_row<'a>(
         return None;
     }
     let first = engine.slots.allocate_row(cells, count)?;
+    let slots = (first..).step_by(stride(cells) as usize);
     // As in `promote`.
-    let _steady = crate::mapped::region::steady();
+    let Some(_steady) = crate::mapped::region::steady() else {
+        let row = slots.take(count as usize);
+        row.for_each(|last| engine.slots.free(last, cells as u64));
+        return None;
+    };
     let promoted = slot_words
-        .zip((first..).step_by(stride(cells) as usize))
+        .zip(slots)
         .all(|(slot_word, last)| slot_word.promote(Generation::FIRST, last));
     debug_assert!(promoted, "a series of the row already had a slot");
     promoted.then_some(first)

@@ -5,7 +5,8 @@
 //! Every thread has a shard ([`shard`]): cells of 8 bytes that only this thread writes, with a
 //! relaxed load, an add and a store. No update is lost, because a cell has one writer. Any thread
 //! may read it. A series has a slot, which is the index of its cells in every shard ([`slot`]). A
-//! cold series has no slot yet; threads add to its one shared cell with an atomic add.
+//! cold series has no slot yet; threads write its one shared cell under a lock of one word
+//! ([`shared_lock`]).
 //!
 //! One comparison, of the slot with the length of the thread's slab, separates the hot path from
 //! all other cases: the thread has no shard yet, the series is cold, the slab is too short, the

@@ -261,10 +261,12 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Takes the shards out of the pool that no thread has claimed for long enough: they are idle
-    /// until the end of the pass. [`fold_idle`](super::fold_idle) then moves their counts to shared
+    /// Takes shards out of the pool that no thread has claimed for long enough, within a budget: they
+    /// are idle until the end of the pass. [`fold_idle`](super::fold_idle) then moves their counts to shared
     /// cells. Later passes do not read the shards that are empty afterwards.
     pub fn take_idle(&mut self) {
+        // The unowned shards are members.
+        self.idle.reserve(self.slabs.len());
         self.engine.shards.take_idle(&mut self.idle);
     }
 
@@ -491,7 +493,8 @@ impl<'e> Pass<'e> {
         })
     }
 
-    /// Opens a slot again whose series is busy again before the slot was cleared.
+    /// Opens a slot again whose series is busy again before the slot was cleared. Some of its blocks
+    /// may be clear, if [`clear_slot`](Self::clear_slot) had to stop.
     pub fn reopen(&mut self, slot_word: &SlotWord, closing: Closing) {
         if slot_word.generation() == closing.generation {
             slot_word.reopen();
@@ -546,8 +549,8 @@ impl<'e> Pass<'e> {
         #[cfg(not(loom))]
         super::thread(super::Thread::acknowledge);
         self.update_lagging();
-        // A thread that sleeps may never acknowledge. So the others are not kept off the short cold
-        // path all the time.
+        // While a shard lags, every 16th pass has all cold updates look for the request. If every
+        // pass did, they would be slow for as long as one thread sleeps.
         let asks = !self.collector.lagging.is_empty() && self.collector.passes % 16 == 0;
         self.engine.ask_threads(asks);
         self.collector.passes = self.collector.passes.wrapping_add(1);

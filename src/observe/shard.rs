@@ -413,6 +413,7 @@ impl Shard {
 pub(super) struct PoolGuard<'a> {
     shards: &'a Shards,
     pool: MutexGuard<'a, Pool>,
+    spare_records: std::sync::MutexGuard<'static, Vec<Record>>,
 }
 
 #[cfg(all(feature = "mmap", not(loom)))]
@@ -423,7 +424,7 @@ impl PoolGuard<'_> {
         self.pool.unowned.clear();
         self.pool.empty.clear();
         self.pool.shard_count = 0;
-        spare_records().clear();
+        self.spare_records.clear();
     }
 }
 
@@ -442,6 +443,7 @@ impl Shards {
         PoolGuard {
             shards: self,
             pool: self.pool(),
+            spare_records: spare_records(),
         }
     }
 }
@@ -539,6 +541,10 @@ pub(super) struct Idle {
     /// The same as in [`UnownedShard`].
     backoff: u8,
 }
+
+/// The number of cells of the shards that one pass folds at most. It takes some milliseconds. The
+/// remaining shards wait for the next pass, which reads them as it did before.
+const IDLE_PER_PASS: u64 = 1 << 18;
 
 /// The number of empty shards that the pool has for new threads. Further ones are freed.
 const SPARE_LIMIT: usize = 8;
@@ -653,23 +659,29 @@ impl Shards {
         }
     }
 
-    /// Moves the shards that no thread has claimed for long enough to `idle`. Called by the
-    /// collector, at most once in a pass.
+    /// Moves the shards that no thread has claimed for long enough to `idle`: those that were left
+    /// first, as many as have [`IDLE_PER_PASS`] cells together. Takes no more than `idle` has capacity
+    /// for: under the lock no memory is allocated, because the program's allocator may run a first
+    /// update, which needs the lock. Called by the collector, at most once in a pass.
     pub(super) fn take_idle(&self, idle: &mut Vec<Idle>) {
+        let mut budget = IDLE_PER_PASS;
         self.pool().unowned.retain_mut(|unowned| {
-            let taken = unowned.passes_left == 0;
-            if taken {
-                let UnownedShard { shard, backoff, .. } = *unowned;
+            if unowned.passes_left > 0 {
+                unowned.passes_left -= 1;
+                return true;
+            }
+            let UnownedShard { shard, backoff, .. } = *unowned;
+            let is_taken = budget > 0 && idle.len() < idle.capacity();
+            if is_taken {
+                budget = budget.saturating_sub(shard.slab().capacity());
                 let drained = false;
                 idle.push(Idle {
                     shard,
                     drained,
                     backoff,
                 });
-            } else {
-                unowned.passes_left -= 1;
             }
-            !taken
+            !is_taken
         });
     }
 
@@ -683,8 +695,13 @@ impl Shards {
     /// # Safety
     ///
     /// The shards without counts are no members any more, and the calling pass reads them no more.
-    pub(super) unsafe fn give_back(&self, idle: impl Iterator<Item = (Idle, bool)>, slots: &Slots) {
-        let mut surplus = Vec::new();
+    pub(super) unsafe fn give_back(
+        &self,
+        idle: impl ExactSizeIterator<Item = (Idle, bool)>,
+        slots: &Slots,
+    ) {
+        // As in `take_idle`, no memory is allocated under the lock.
+        let mut surplus = Vec::with_capacity(idle.len());
         let mut pool = self.pool();
         for (idle, empty) in idle {
             let shard = idle.shard;

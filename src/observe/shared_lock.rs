@@ -57,11 +57,11 @@ pub(super) enum Denied {
     Busy,
 }
 
-/// The lock, held by the calling thread.
-#[must_use = "it stays locked"]
+/// The lock, held by the calling thread. Dropping it unlocks, also if the holder panics.
+#[must_use = "dropping it unlocks the cells"]
 pub(super) struct Held<'a> {
     lock: &'a SharedLock,
-    /// The word before it was locked.
+    /// The word before it was locked; then the word that unlocks it.
     word: u64,
 }
 
@@ -101,12 +101,13 @@ impl SharedLock {
 
     #[inline(always)]
     fn exchange(&self, word: u64) -> Option<Held<'_>> {
-        // Acquire: pairs with the Release in `unlock`. This thread sees the stores of the last
-        // holder.
+        // Acquire: pairs with the Release in `drop`. This thread sees the stores of the last holder.
         let result = self
             .0
             .compare_exchange(word, word | LOCKED, Acquire, Relaxed);
-        result.is_ok().then_some(Held { lock: self, word })
+        // Not `then_some`: dropping a guard that was built on failure would release another
+        // holder's lock.
+        result.is_ok().then(|| Held { lock: self, word })
     }
 
     /// Takes the lock from a thread that does not exist any more, in the child of a `fork`.
@@ -161,18 +162,45 @@ impl Held<'_> {
     }
 
     /// Unlocks the cells without counting an update.
-    pub(super) fn release(self) {
-        self.unlock(self.word);
-    }
+    pub(super) fn release(self) {}
 
     /// Unlocks the cells, which are clear now, for a series of another generation.
     pub(super) fn hand_over(self, generation: Generation) {
         self.unlock(generation.word() | NO_MINUTE);
     }
 
+    /// Unlocks the cells, whose lock has this word then.
     #[inline(always)]
-    fn unlock(&self, word: u64) {
+    fn unlock(mut self, word: u64) {
+        self.word = word;
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
         // Release: pairs with the Acquire in `exchange`.
-        self.lock.0.store(word, Release);
+        self.lock.0.store(self.word, Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// All later updates of the series waited for ever.
+    #[test]
+    fn a_holder_that_panics_unlocks() {
+        let lock = SharedLock::new();
+        let panics = || {
+            let _held = lock.lock(Generation::FIRST);
+            assert!(lock.lock_any().is_none(), "a failed try unlocked it");
+            assert!(lock.lock_any().is_none(), "a failed try unlocked it");
+            std::panic::panic_any(());
+        };
+        catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
+        assert!(lock.lock(Generation::FIRST).is_ok());
     }
 }

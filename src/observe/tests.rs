@@ -452,6 +452,9 @@ fn shards_that_held_nothing_are_given_up() {
     for thread in &threads {
         tally.add_cold(&engine, thread, Generation::FIRST, 1, false);
     }
+    // 12 cells for each of the shards that exist, and 32 once the surplus was freed.
+    engine.slots.set_limit(8 * 256);
+    assert_eq!(engine.slots.allocate(16), None);
     threads.iter().for_each(|thread| thread.leave(&engine));
     assert_eq!(engine.pass().shards().0, 20);
     for _ in 0..4 {
@@ -459,6 +462,7 @@ fn shards_that_held_nothing_are_given_up() {
     }
     assert_eq!(engine.pass().shards().0, 0);
     assert_eq!(total(&engine, &tally), 20);
+    assert!(engine.slots.allocate(16).is_some());
 }
 
 /// A thread joins during a pass and is in the middle of an update of a series that the pass then
@@ -523,6 +527,107 @@ fn a_thread_that_runs_only_cold_updates_acknowledges() {
     [&first, &second].into_iter().for_each(inc);
     assert!(engine.pass().is_acknowledged(retired));
     [&first, &second]
+        .into_iter()
+        .for_each(|thread| thread.leave(&engine));
+}
+
+/// The pass after 4 000 threads had ended folded all of their shards, and took 82 ms.
+#[test]
+fn a_pass_folds_large_shards_a_few_at_a_time() {
+    let engine = Engine::new();
+    // A third of what one pass folds.
+    let slot = (1 << 18) / 3;
+    assert!(engine.slots.allocate_row(1, slot).is_some());
+    let tally = Tally::<u64>::new(&());
+    let threads: Vec<_> = (0..7).map(|_| Thread::new()).collect();
+    for thread in &threads {
+        inc(&engine, thread, &tally, Generation::FIRST);
+    }
+    assert_eq!(tally.slot_word().slot(), Some(slot));
+    threads.iter().for_each(|thread| thread.leave(&engine));
+    let mut left = Vec::new();
+    for _ in 0..4 {
+        let mut pass = engine.pass();
+        pass.take_idle();
+        fold_idle(&mut pass, &(), &tally);
+        drop(pass);
+        assert_eq!(total(&engine, &tally), 7);
+        left.push(engine.pass().shards().0);
+    }
+    assert_eq!(left, [7, 4, 1, 0]);
+}
+
+/// An up-down counter that was only decremented has a first cell of zero.
+#[test]
+fn a_shard_with_decrements_only_is_emptied() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let in_flight = UpDown::new(&());
+    in_flight.add_cold(&engine, &thread, Generation::FIRST, 0, 1, true);
+    thread.leave(&engine);
+    for _ in 0..3 {
+        let mut pass = engine.pass();
+        pass.take_idle();
+        fold_idle(&mut pass, &(), &in_flight);
+    }
+    assert_eq!(engine.pass().shards().0, 0);
+    assert_eq!(total(&engine, &in_flight), -1);
+}
+
+/// Registries that are dropped and never scraped would take ever more slots.
+#[test]
+fn many_abandoned_slots_are_freed_without_a_scrape() {
+    let engine = Engine::new();
+    let slots: Vec<_> = (0..5000)
+        .map(|_| engine.slots.allocate(1).unwrap())
+        .collect();
+    engine.abandon::<Tally<u64>>(&(), false, slots.iter().copied());
+    let again = engine.slots.allocate(1);
+    assert!(again.is_some_and(|slot| slots.contains(&slot)), "{again:?}");
+}
+
+/// The slot is the last cell of the thread's slab.
+#[test]
+fn a_shard_that_ends_with_a_slot_has_to_acknowledge() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let [tally, other] = std::array::from_fn(|_| Tally::<u64>::new(&()));
+    promote(&engine, other.slot_word(), Generation::FIRST, 1);
+    (0..14).for_each(|_| _ = engine.slots.allocate(1));
+    inc(&engine, &thread, &tally, Generation::FIRST);
+    assert_eq!(tally.slot_word().slot(), Some(15));
+    assert_eq!(engine.pass().shards(), (1, 16));
+    let retired = engine.pass().retire(tally.slot_word(), false);
+    // This pass sends the request.
+    assert!(!engine.pass().is_acknowledged(retired));
+    inc(&engine, &thread, &other, Generation::FIRST);
+    assert!(engine.pass().is_acknowledged(retired));
+    thread.leave(&engine);
+}
+
+/// Of two shards that lag, the shorter one has acknowledged more than the longer one.
+#[test]
+fn a_slot_waits_for_longer_shards_that_lag_further_behind() {
+    let (engine, long, short) = (Engine::new(), Thread::new(), Thread::new());
+    let [first, second, busy, far] = std::array::from_fn(|_| Tally::<u64>::new(&()));
+    for tally in [&first, &second, &busy] {
+        inc(&engine, &short, tally, Generation::FIRST);
+        inc(&engine, &long, tally, Generation::FIRST);
+    }
+    (0..20).for_each(|_| _ = engine.slots.allocate(1));
+    inc(&engine, &long, &far, Generation::FIRST);
+    let first = engine.pass().retire(first.slot_word(), false);
+    drop(engine.pass());
+    inc(&engine, &short, &busy, Generation::FIRST);
+    let second = engine.pass().retire(second.slot_word(), false);
+    let pass = engine.pass();
+    assert!(!pass.is_acknowledged(first) && !pass.is_acknowledged(second));
+    drop(pass);
+    inc(&engine, &long, &far, Generation::FIRST);
+    let pass = engine.pass();
+    assert!(pass.is_acknowledged(first) && !pass.is_acknowledged(second));
+    drop(pass);
+    inc(&engine, &short, &busy, Generation::FIRST);
+    assert!(engine.pass().is_acknowledged(second));
+    [&long, &short]
         .into_iter()
         .for_each(|thread| thread.leave(&engine));
 }

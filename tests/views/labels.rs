@@ -278,6 +278,7 @@ fn an_info_and_a_constant_label_lose_a_label() {
 #[test]
 fn values_beyond_a_cap_share_one() {
     let (registry, hits) = counter(View::new("hits_total").cap("user", 2));
+    assert!(hits.find(["/x", "d"]).is_none(), "a look-up takes no room");
     for user in ["a", "b", "c", "d", "a"] {
         hits.with(["/x", user]).inc();
         hits.with(["/y", user]).inc();
@@ -291,7 +292,10 @@ fn values_beyond_a_cap_share_one() {
         "hits_total{path=\"/y\",user=\"b\"} 1",
     ];
     assert_eq!(lines(&registry), expected);
-    assert_eq!(registry.cardinality().families()[0].refused(), 4);
+    let refused = || registry.cardinality().families()[0].refused();
+    assert_eq!(refused(), 4);
+    (0..3).for_each(|_| hits.with(["/x", "c"]).inc());
+    assert_eq!(refused(), 7, "updates of one label set, too");
     hits.clear();
     hits.with(["/x", "c"]).inc();
     assert!(lines(&registry).contains(&"hits_total{path=\"/x\",user=\"c\"} 1".to_owned()));

@@ -87,3 +87,48 @@ fn a_slot_that_is_closing_is_folded_beside_a_cold_writer() {
     });
     assert_eq!(seen, set(&[1, 2]));
 }
+
+/// A pass clears the slot of one shard and then has to stop, because a fold needs memory that the
+/// mapped file does not have. So it opens the slot again. The next owner of that shard finds its cell
+/// zeroed: no count is added twice.
+#[test]
+fn a_slot_that_is_cleared_in_part_is_opened_again() {
+    let seen = reached(2, || {
+        let engine = Arc::new(Engine::new());
+        let tally = Arc::new(Tally::<u64>::new(&()));
+        promote(&engine, tally.slot_word(), Generation::FIRST, 1);
+        // Two shards, without an owner afterwards.
+        for thread in [Thread::new(), Thread::new()].each_ref() {
+            inc(&engine, thread, &tally, Generation::FIRST);
+        }
+        let closing = engine.pass().close(tally.slot_word()).unwrap();
+        // This pass sends the request, and acknowledges for both shards.
+        drop(engine.pass());
+        let owner = {
+            let tally = Arc::clone(&tally);
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &tally, Generation::FIRST);
+            })
+        };
+        let mut pass = engine.pass();
+        let mut cleared = 0;
+        if let Some(held) = tally.shared_lock().lock_any() {
+            let done = pass.clear_slot(closing.last, 1, |block| {
+                cleared += 1;
+                cleared < 2 && tally.fold(&(), block)
+            });
+            assert!(!done);
+            held.release();
+        }
+        pass.reopen(tally.slot_word(), closing);
+        let now = total(&mut pass, &*tally);
+        assert!((2..4).contains(&now), "{now}");
+        drop(pass);
+        owner.join().unwrap();
+        assert_eq!(total(&mut engine.pass(), &*tally), 3);
+        (cleared, now)
+    });
+    for outcome in [(0, 2), (2, 2), (2, 3)] {
+        assert!(seen.contains(&outcome), "{outcome:?} is not in {seen:?}");
+    }
+}
