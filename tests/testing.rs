@@ -288,6 +288,7 @@ fn a_timer_is_one_count_for_assert_only() {
         lines.contains("took_seconds_bucket{le=\"10.0\"}: added 1"),
         "{lines}"
     );
+}
 
 #[test]
 fn a_restart_forgets_what_other_threads_counted() {

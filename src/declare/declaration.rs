@@ -71,6 +71,7 @@ impl<C: MetricCells> Declaration<C> {
     #[cold]
     #[inline(never)]
     fn make_family(&self) -> &Arc<Family<C>> {
+        let _making = crate::family::making();
         let made = self.made.get_or_init(|| {
             let families = registry::registry().families();
             let desc = families.viewed(self.desc.clone(), C::FOLDS);

@@ -48,6 +48,12 @@ use retire::Removed;
 use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
 
+/// Keeps the process from forking while something is made once.
+pub(crate) fn making() -> impl Sized {
+    #[cfg(feature = "mmap")]
+    crate::mapped::held::making()
+}
+
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
 pub(crate) trait MetricCells: Cells {
     /// The metric kind of a family of these cells.
@@ -379,6 +385,10 @@ impl<C: MetricCells> Family<C> {
     /// Returns the slot of the first combination of a closed label set, and makes the row if
     /// needed. Returns `None` if the combinations have no cells, or too many for a row.
     pub(crate) fn row(&self, set: ClosedSet) -> Option<u64> {
+        if let Some(row) = self.row.get() {
+            return *row;
+        }
+        let _making = making();
         *self.row.get_or_init(|| {
             if self.has_other_labels() {
                 return None;
@@ -404,6 +414,7 @@ impl<C: MetricCells> Family<C> {
     #[cold]
     /// Returns every series of a closed label set, and makes them if needed.
     pub(crate) fn make_closed(&self, set: ClosedSet) -> &LabelledRun<C, Label> {
+        let _making = making();
         let mut is_new = false;
         let run = self.closed.get_or_init(|| {
             is_new = true;

@@ -423,9 +423,11 @@ impl<C: MetricCells> Lock for Family<C> {
 
     fn lock(&self) -> FamilyGuards<'_, C> {
         let view = self.desc.changing_view();
+        let has_index = !self.is_unlabelled() && !self.is_closed();
+        let index = has_index.then(|| self.index.lock());
         FamilyGuards {
             _values: view.into_iter().flat_map(View::lock).collect(),
-            _index: self.index.lock(),
+            _index: index.unwrap_or_default(),
             _retirement: self.retirement(),
         }
     }

@@ -2,6 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::sync::{AllocatingGuard, AllocatingMutex};
+
+/// Locked by threads that make something once, and around a `fork`.
+static MAKING: AllocatingMutex<()> = AllocatingMutex::new(());
+
+/// Keeps the process from forking while the result lives. For what is made once: in a child it would stay half made if
+/// another thread was making it. Returns `None` if the calling thread does that already.
+pub(crate) fn making() -> Option<AllocatingGuard<'static, ()>> {
+    MAKING.lock_unless_held()
+}
+
 /// A value with locks.
 pub(crate) trait Lock: 'static {
     /// The guards of the locks.

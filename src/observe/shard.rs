@@ -671,8 +671,8 @@ impl Shards {
                 return true;
             }
             let UnownedShard { shard, backoff, .. } = *unowned;
-            let is_taken = budget > 0 && idle.len() < idle.capacity();
-            if is_taken {
+            let taken = budget > 0 && idle.len() < idle.capacity();
+            if taken {
                 budget = budget.saturating_sub(shard.slab().capacity());
                 let drained = false;
                 idle.push(Idle {
@@ -681,7 +681,7 @@ impl Shards {
                     backoff,
                 });
             }
-            !is_taken
+            !taken
         });
     }
 

@@ -90,12 +90,17 @@ struct Settings {
 #[cfg(feature = "mmap")]
 pub(crate) struct LockedRegistry<'a> {
     families: LockedFamilies<'a>,
-    _settings: MutexGuard<'a, Settings>,
+    settings: MutexGuard<'a, Settings>,
     _collectors: CollectorsGuard<'a>,
 }
 
 #[cfg(feature = "mmap")]
 impl LockedRegistry<'_> {
+    /// Notes that this process, a child of `fork`, has started over.
+    pub(crate) fn note_process(&mut self) {
+        self.settings.process = std::process::id();
+    }
+
     /// Lets other processes read the families again.
     pub(crate) fn share_all(&self) {
         self.families.share_all();
@@ -152,7 +157,7 @@ impl Registry {
         let settings = lock(&self.0.settings);
         LockedRegistry {
             families: self.families().before_fork(),
-            _settings: settings,
+            settings,
             _collectors: collectors,
         }
     }
@@ -483,15 +488,6 @@ impl Registry {
         let process = lock(&self.0.settings).process;
         if process != std::process::id() {
             self.start_over();
-        }
-    }
-
-    /// Notes that this process, a child of `fork`, has started over. A thread that only its parent has may hold the
-    /// settings: then they stay.
-    #[cfg(feature = "mmap")]
-    pub(crate) fn note_process(&self) {
-        if let Ok(mut settings) = self.0.settings.try_lock() {
-            settings.process = std::process::id();
         }
     }
 

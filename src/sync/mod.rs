@@ -122,4 +122,6 @@ pub(crate) mod pushes;
 )]
 pub(crate) use passes::CoalescedPasses;
 
-pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};
+#[cfg(all(feature = "mmap", not(loom)))]
+pub(crate) use allocating::AllocatingGuard;
+pub(crate) use allocating::AllocatingMutex;

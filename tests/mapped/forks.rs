@@ -197,14 +197,19 @@ fn a_child_makes_records_of_its_own() {
     if let Some(path) = child() {
         let dir = tallies::share::dir(path).unwrap();
         let registry = tallies::registry();
-        registry.counter("parents_total", "Help.").unwrap().inc();
-        registry.remove("parents_total").unwrap();
+        let names: Vec<_> = (0..20).map(|i| format!("parents_{i}_total")).collect();
+        for name in &names {
+            registry.counter(name, "Help.").unwrap().inc();
+        }
+        for name in &names {
+            registry.remove(name).unwrap();
+        }
         // More threads at once than the pool has spare shards.
         let barrier = std::sync::Barrier::new(20);
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    LEVEL.set(1.0);
+                    (0..2000).for_each(|_| UPDATES.inc());
                     barrier.wait();
                 });
             }
@@ -226,7 +231,7 @@ fn a_child_makes_records_of_its_own() {
         let all = processes(&directory.0);
         all.iter().filter_map(|page| page.get(name, &[])).sum()
     };
-    assert_eq!((sum("childs_total"), sum("updates_total")), (3.0, 2000.0));
+    assert_eq!((sum("childs_total"), sum("updates_total")), (3.0, 42_000.0));
 }
 
 /// The child had the lock of the directory's reader, from a thread that it did not have.

@@ -14,6 +14,7 @@
 //!
 //! | lock | taken by |
 //! |---|---|
+//! | 0. `mapped::held::MAKING` | the first use of a declaration or of a closed label set |
 //! | 1. `files::dir` `READS` and the state of each `Dir` | reads of the directory |
 //! | 2. `files::writer` `OWN` | `share::dir`, reads of the directory |
 //! | 3. `Engine::collector` | passes: scrapes, removal, retirement |
@@ -26,9 +27,8 @@
 //! | 10. `region::MEMORY` | allocation in the file, promotion |
 //!
 //! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone. `Family::scraped` and
-//! the tables of state sets are locked in passes only. Not covered, and so a reason to fork before they are under way:
-//! the first use of a declaration in another thread (a `OnceLock`), registration and scrapes of registries other than
-//! the default one, and the first labels of metrics from data.
+//! the tables of state sets are locked in passes only. Not covered: registration and scrapes of registries other than the
+//! default one, and the first exemplar of a family.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -36,9 +36,11 @@ use std::sync::MutexGuard;
 
 use crate::family::{AnyFamily, living, shared};
 use crate::mapped::fork::{Hooks, register};
+use crate::mapped::held::making;
 use crate::mapped::region;
 use crate::observe::ForkGuard;
 use crate::registry::{LockedRegistry, registry};
+use crate::sync::AllocatingGuard;
 
 use super::dir::WholeReads;
 use super::writer::{Own, own, set_no_file, share_again};
@@ -54,6 +56,7 @@ struct Held {
     engine: ForkGuard,
     own: MutexGuard<'static, Option<Own>>,
     _reads: WholeReads,
+    _making: Option<AllocatingGuard<'static, ()>>,
     // Last: a family that is dropped with its locks needs all of the above.
     each: Vec<Box<dyn Any>>,
 }
@@ -73,6 +76,7 @@ pub(super) fn register_hooks() {
 }
 
 fn before() {
+    let making = making();
     // A child must not find a directory locked by a thread that it does not have.
     let reads = WholeReads::wait();
     let own = own();
@@ -94,6 +98,7 @@ fn before() {
         engine,
         own,
         _reads: reads,
+        _making: making,
         each,
     };
     let _ = HELD.try_with(|slot| slot.replace(Some(held)));
@@ -119,17 +124,18 @@ fn in_child() {
         memory,
         _all: all,
         living,
-        registry,
+        mut registry,
         engine,
         own: mut locked_own,
         _reads: reads,
+        _making: making,
         each,
         ..
     } = held;
     drop((memory, each));
     shared::forget_spare();
     families.iter().for_each(|family| family.after_fork());
-    registry().note_process();
+    registry.note_process();
     if let Some(own) = own {
         match share_again(own) {
             Ok(own) => *locked_own = Some(own),
@@ -138,5 +144,5 @@ fn in_child() {
     }
     drop((all, living));
     registry.share_all();
-    drop((registry, engine, locked_own, reads));
+    drop((registry, engine, locked_own, reads, making));
 }
