@@ -122,7 +122,7 @@ if wants aarch64; then
         rustup target add aarch64-unknown-linux-gnu
     fi
 fi
-if wants mutations || wants thread || wants aarch64; then debian perl perl; fi
+if wants thread || wants aarch64; then debian perl perl; fi
 if wants fuzz; then
     debian g++ g++
     if ! cargo fuzz --version >/dev/null 2>&1; then
@@ -265,8 +265,8 @@ fi
 if wants mutations; then
     say "mutations"
     if wants loom; then export MODELS_PASSED=1; fi
-    timeout 2700 tests/mutate.sh
-    done_with target/mutate
+    timeout 2700 cargo xtask mutate
+    done_with target/mutate/tree target/mutate/loom target/mutate/threads
 fi
 if wants parsers; then
     say "the parsers of others"

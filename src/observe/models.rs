@@ -1,7 +1,7 @@
 //! Models of the protocols under loom. Models run the code that ships, with tiny capacities: a
 //! first slab has four cells, and a series is promoted after its first cold update. Each model
 //! asserts the set of outcomes that it reached, so that a model that explores nothing fails.
-//! `tests/mutate.sh` weakens every ordering and names the model that fails.
+//! `cargo xtask mutate` weakens every ordering and names the model that fails.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

@@ -99,7 +99,7 @@ impl Bound {
             );
             // g + delta <= flat + slope * rank, solved for g. A falling line is lowest at the upper
             // rank of the tuple, rank + delta; a rising one at its lower rank, rank - g.
-            let falls = slope < 0.0; // mutation: lower-rank
+            let falls = slope < 0.0;
             *terms = if falls {
                 (flat, slope, 1.0 - slope)
             } else {
@@ -209,7 +209,7 @@ impl Capacity {
             let line = flat + per_rank * rank - per_delta * delta;
             max_g = if line < max_g { line } else { max_g };
         }
-        max_g as u32 // mutation: v-shaped
+        max_g as u32
     }
 }
 

@@ -135,7 +135,7 @@ impl Sketch {
     /// and on the number of tuples.
     fn insert_counted(&mut self, bound: &Bound, keys: &[u64], scratch: &mut Scratch) {
         self.n += keys.len() as u64;
-        self.pack(&bound.capacity(self.n, 1.0), keys, scratch); // mutation: wide
+        self.pack(&bound.capacity(self.n, 1.0), keys, scratch);
         while self.n > MAX_WEIGHT {
             self.halve();
         }
@@ -175,7 +175,7 @@ impl Sketch {
             for tuple in run {
                 low += u64::from(tuple.g);
                 let high = tuple.high(low, n);
-                let next = low.div_ceil(2).max(begin).min(end); // mutation: lost-run
+                let next = low.div_ceil(2).max(begin).min(end);
                 let delta = high.div_ceil(2).saturating_sub(next);
                 tuple.delta = if tuple.delta == u32::MAX {
                     u32::MAX

@@ -40,7 +40,7 @@ impl Sketch {
                 break;
             };
             all_hidden -= u64::from(tuple.hidden());
-            let delta = u64::from(tuple.delta) + all_hidden; // mutation: naive-merge
+            let delta = u64::from(tuple.delta) + all_hidden;
             merged.tuples.push(Tuple {
                 delta: u32::try_from(delta).unwrap_or(u32::MAX),
                 ..*tuple

@@ -47,10 +47,8 @@
 //! values are never absorbed. The paper's `delta` is F at insertion; here it is the width of the
 //! tuple above. The paper's query stops by a rule that assumes the V.
 //!
-//! **It is tested by mutations.** A comment `// mutation: name` at the end of a line names a
-//! mistake, such as the paper's bound. The script `tests/mutate.sh` has a wrong version of each
-//! such line. It puts the wrong version in place of the line, and a test of this module has to
-//! fail.
+//! **It is tested by mutations.** `cargo xtask mutate snapshot/sketch` makes mistakes in it, such
+//! as the paper's bound, one at a time. A test of this module has to fail for each.
 //!
 //! Sources: Cormode, Korn, Muthukrishnan, Srivastava, "Effective computation of biased quantiles
 //! over data streams", ICDE 2005; Greenwald, Khanna, "Space-efficient online computation of
@@ -259,7 +257,7 @@ impl Sketch {
         for run in self.tuples.chunk_by(|a, b| a.key == b.key) {
             let high = run[0].high(low + u64::from(run[0].g), self.n);
             low += run.iter().map(|tuple| u64::from(tuple.g)).sum::<u64>();
-            let error = high.saturating_sub(rank).max(rank.saturating_sub(low)); // mutation: centre-query
+            let error = high.saturating_sub(rank).max(rank.saturating_sub(low));
             if best.is_none_or(|(_, least)| error < least) {
                 best = Some((run[0].key, error));
             }

@@ -103,7 +103,7 @@ impl Packer<'_> {
     /// the key of the tuple to its left.
     #[inline]
     fn tuple(&mut self, tuple: Tuple, lower: Option<u64>, is_minimum: bool) {
-        let fits = tuple.g as usize <= self.free() && !is_minimum; // mutation: minimum
+        let fits = tuple.g as usize <= self.free() && !is_minimum;
         // S3: The middle of a run is absorbed even without capacity. It lies between two tuples of
         // the same key: the current one on the right, and `lower`. Only the 32 bits of `g` limit
         // it.
@@ -128,7 +128,7 @@ impl Packer<'_> {
         if range.is_empty() || range.len() <= self.free() && lower.is_some() {
             self.g += range.len() as u32;
         } else {
-            self.split(range, higher.map_or(0, Tuple::hidden), lower); // mutation: no-inheritance
+            self.split(range, higher.map_or(0, Tuple::hidden), lower);
         }
     }
 

@@ -1,0 +1,289 @@
+//! What to mutate: the orderings of the sources, and the patches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::patch::{self, Patch};
+use crate::switch::{self, Edit};
+use crate::tree::{self, Result};
+
+/// Where orderings stay as they are. Models have stand-ins. `sync` and `epoch` only wrap what
+/// others wrote. The rest exists only where files are mapped, which loom cannot do: the region,
+/// the records of families, and the reader in another process. Tests kill processes there.
+const WITHOUT_MODELS: [&str; 6] = [
+    "src/observe/models",
+    "src/lockfree/epoch.rs",
+    "src/sync/mod.rs",
+    "src/mapped/region.rs",
+    "src/family/shared.rs",
+    "src/share/",
+];
+
+/// Where every file with atomics or unsafe code has a mutation, and the exceptions: tests, and
+/// modules that only name, wrap or count.
+const COVERED: [&str; 3] = ["src/lockfree/", "src/observe/", "src/sync/"];
+const UNCOVERED: [&str; 8] = [
+    "src/observe/models",
+    "src/observe/tests",
+    "src/observe/mod.rs",
+    "src/lockfree/mod.rs",
+    "src/lockfree/epoch.rs",
+    "src/sync/mod.rs",
+    "src/sync/pushes.rs",
+    "src/observe/native/tests",
+];
+
+#[derive(Debug)]
+pub(crate) struct Mutation {
+    pub(crate) name: String,
+    pub(crate) number: u64,
+    /// Where it changes something, for people.
+    pub(crate) place: String,
+    pub(crate) files: Vec<String>,
+    /// What it puts there.
+    pub(crate) change: String,
+    /// Tests to try first.
+    pub(crate) tests: Vec<String>,
+    pub(crate) with_loom: bool,
+    /// `None` for an ordering.
+    pub(crate) patch: Option<Patch>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) sources: BTreeMap<String, String>,
+    pub(crate) mutations: Vec<Mutation>,
+    /// What runs in place of each file.
+    pub(crate) edits: BTreeMap<String, Vec<(u64, Edit)>>,
+    /// Models, from the quickest to the slowest.
+    pub(crate) models: Vec<String>,
+    /// Mutations that cannot be applied, and other lists that do not agree with the sources.
+    pub(crate) findings: Vec<String>,
+    /// The files of each patch, with it, and whether it no longer agrees with them word by word.
+    pub(crate) patched: Vec<(String, BTreeMap<String, String>, bool)>,
+}
+
+pub(crate) fn plan(root: &Path) -> Result<Plan> {
+    let mut plan = Plan::default();
+    for path in tree::files(root, "src")? {
+        if path.ends_with(".rs") {
+            let text = tree::read(&root.join(&path))?;
+            plan.sources.insert(path, text);
+        }
+    }
+    let mut parsed = BTreeMap::new();
+    for path in tree::files(root, "tests/mutations")? {
+        if let Some(slug) = path
+            .strip_suffix(".patch")
+            .and_then(|path| path.rsplit('/').next())
+        {
+            let patch = Patch::parse(slug, &tree::read(&root.join(&path))?)
+                .map_err(|error| format!("{path}: {error}"))?;
+            if let Err(error) = plan.add(patch, &mut parsed) {
+                plan.findings.push(format!("STALE    {path}: {error}"));
+            }
+        }
+    }
+    plan.add_orderings(root, &mut parsed)?;
+    plan.look_over_tests(root)?;
+    plan.look_for_gaps();
+    Ok(plan)
+}
+
+fn parse<'a>(
+    path: &str,
+    text: &str,
+    parsed: &'a mut BTreeMap<String, syn::File>,
+) -> Result<&'a syn::File> {
+    if !parsed.contains_key(path) {
+        let file = syn::parse_file(text).map_err(|error| format!("{path}: {error}"))?;
+        parsed.insert(path.to_owned(), file);
+    }
+    Ok(&parsed[path])
+}
+
+impl Plan {
+    fn add(&mut self, patch: Patch, parsed: &mut BTreeMap<String, syn::File>) -> Result<()> {
+        let number = switch::number(&patch.slug);
+        let (mut files, mut change, mut all) = (BTreeMap::new(), String::new(), Vec::new());
+        let mut is_drifted = false;
+        for (path, changes) in &patch.files {
+            let named = self
+                .sources
+                .get(path)
+                .ok_or_else(|| "there is no such file".to_owned());
+            let (path, applied) = match named.and_then(|text| patch::apply(changes, text, true)) {
+                Ok(applied) => (path, applied),
+                // The code may be in another file by now.
+                Err(error) => {
+                    let others = self.sources.iter().filter(|(other, _)| *other != path);
+                    let mut found = others.filter_map(|(other, text)| {
+                        Some((other, patch::apply(changes, text, false).ok()?))
+                    });
+                    match (found.next(), found.next()) {
+                        (Some((other, applied)), None) => (
+                            other,
+                            patch::Applied {
+                                drifted: true,
+                                ..applied
+                            },
+                        ),
+                        _ => return Err(format!("{path}: {error}")),
+                    }
+                }
+            };
+            let file = parse(path, &self.sources[path], parsed)?;
+            let edits = switch::patched(file, &applied.text, number)
+                .map_err(|error| format!("{path}: {error}"))?;
+            change.extend(edits.iter().map(|edit| edit.text.as_str()));
+            is_drifted |= applied.drifted;
+            all.push((path.clone(), edits));
+            files.insert(path.clone(), applied.text);
+        }
+        for (path, edits) in all {
+            let edits = edits.into_iter().map(|edit| (number, edit));
+            self.edits.entry(path).or_default().extend(edits);
+        }
+        let patched = (patch.slug.clone(), files.clone(), is_drifted);
+        self.patched.push(patched);
+        self.mutations.push(Mutation {
+            name: patch.breaks.clone(),
+            number,
+            place: files.keys().cloned().collect::<Vec<_>>().join(", "),
+            files: files.keys().cloned().collect(),
+            change,
+            tests: patch.caught_by.clone(),
+            with_loom: patch.with_loom,
+            patch: Some(patch),
+        });
+        Ok(())
+    }
+
+    fn add_orderings(
+        &mut self,
+        root: &Path,
+        parsed: &mut BTreeMap<String, syn::File>,
+    ) -> Result<()> {
+        let caught = tree::read(&root.join("tests/mutations/orderings.txt"))?;
+        let caught: BTreeMap<_, _> = caught
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .collect();
+        for (path, text) in &self.sources {
+            let names = ["Acquire", "Release", "AcqRel"];
+            if WITHOUT_MODELS
+                .iter()
+                .any(|left_out| path.starts_with(left_out))
+                || !names.iter().any(|name| text.contains(name))
+            {
+                continue;
+            }
+            for ordering in switch::orderings(path, parse(path, text, parsed)?) {
+                let number = switch::number(&ordering.name);
+                self.mutations.push(Mutation {
+                    number,
+                    place: format!("{path}:{}", ordering.line),
+                    files: vec![path.clone()],
+                    change: ordering.edit.text.clone(),
+                    tests: caught
+                        .get(ordering.name.as_str())
+                        .map(|&test| test.to_owned())
+                        .into_iter()
+                        .collect(),
+                    with_loom: true,
+                    patch: None,
+                    name: ordering.name,
+                });
+                self.edits
+                    .entry(path.clone())
+                    .or_default()
+                    .push((number, ordering.edit));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the lists of tests with the tests.
+    fn look_over_tests(&mut self, root: &Path) -> Result<()> {
+        let listed = tree::read(&root.join("tests/mutations/models.txt"))?;
+        self.models = listed
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        let mut models = BTreeSet::new();
+        let mut tests = BTreeSet::new();
+        for (path, text) in &self.sources {
+            let module = path
+                .strip_prefix("src/observe/models/")
+                .and_then(|path| path.strip_suffix(".rs"));
+            let tokens = patch::tokens(text);
+            let words = tokens.windows(5).filter(|words| words[0].text == "fn");
+            tests.extend(words.map(|words| words[1].text.to_owned()));
+            for words in tokens.windows(6).filter(|_| module.is_some()) {
+                if words[0].text == "#" && words[2].text == "test" && words[4].text == "fn" {
+                    models.insert(format!(
+                        "observe::models::{}::{}",
+                        module.unwrap_or_default(),
+                        words[5].text
+                    ));
+                }
+            }
+        }
+        for model in models.iter().filter(|model| !self.models.contains(model)) {
+            self.findings.push(format!(
+                "MISSED   the model {model} is not in tests/mutations/models.txt"
+            ));
+        }
+        for model in self.models.iter().filter(|model| !models.contains(*model)) {
+            self.findings.push(format!(
+                "STALE    tests/mutations/models.txt: there is no model {model}"
+            ));
+        }
+        for mutation in &self.mutations {
+            let is_argued = |test: &str| test.starts_with("argued: ");
+            for test in mutation.tests.iter().filter(|test| !is_argued(test)) {
+                if !test
+                    .rsplit("::")
+                    .next()
+                    .is_some_and(|name| tests.contains(name))
+                {
+                    self.findings.push(format!(
+                        "STALE    {}: there is no test {test}",
+                        mutation.name
+                    ));
+                }
+            }
+            if mutation.tests.is_empty() && !mutation.with_loom {
+                self.findings.push(format!(
+                    "STALE    {}: no line `caught-by: TEST`",
+                    mutation.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds files with an atomic of their own or an unsafe block that nothing here touches.
+    fn look_for_gaps(&mut self) {
+        for (path, text) in &self.sources {
+            let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+            if !starts(&COVERED) || starts(&UNCOVERED) || self.edits.contains_key(path) {
+                continue;
+            }
+            let tokens = patch::tokens(text);
+            let is_unsafe = tokens.windows(2).any(|words| {
+                words[0].text == "unsafe" && ["{", "fn", "impl"].contains(&words[1].text)
+            });
+            if is_unsafe
+                || tokens
+                    .iter()
+                    .any(|word| ["AtomicPtr", "AtomicU64", "AtomicBool"].contains(&word.text))
+            {
+                self.findings.push(format!(
+                    "MISSED   {path} has atomics or unsafe code, and nothing here touches it"
+                ));
+            }
+        }
+    }
+}

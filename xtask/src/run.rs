@@ -1,0 +1,219 @@
+//! The two test programs, and how one test runs with one mutation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::patch;
+use crate::switch;
+use crate::tree::{self, Result};
+
+/// How long one test may take, on a machine that does other work as well. Then it says nothing of
+/// the code.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// The test program of the library with all mutations.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+    tree: PathBuf,
+    /// A hash of all that it was built from, without the mutations and without comments.
+    sources: u64,
+}
+
+/// A build that failed: what the compiler said, by file and line.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) errors: Vec<(String, usize, String)>,
+    pub(crate) log: String,
+}
+
+/// Builds a program from the copy of the package, for loom or for real threads.
+pub(crate) fn build(
+    tree: &Path,
+    with_loom: bool,
+    sources: &BTreeMap<String, String>,
+) -> Result<std::result::Result<Program, Broken>> {
+    let (name, flags, features) = if with_loom {
+        ("loom", "--cfg loom --cap-lints allow", "")
+    } else {
+        (
+            "threads",
+            "--cap-lints allow -C debug-assertions",
+            "process,mmap",
+        )
+    };
+    let target = tree.with_file_name(name);
+    let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+        .args([
+            "test",
+            "--package",
+            "tallies",
+            "--release",
+            "--lib",
+            "--no-run",
+            "--message-format=short",
+        ])
+        .args(["--features", features])
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", flags)
+        .env(
+            "CARGO_INCREMENTAL",
+            std::env::var("CARGO_INCREMENTAL").unwrap_or_else(|_| "1".to_owned()),
+        )
+        .env("CARGO_TERM_COLOR", "never")
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut executable = None;
+    let mut errors = Vec::new();
+    for line in log.lines() {
+        if let Some((_, path)) = line
+            .trim()
+            .strip_prefix("Executable ")
+            .and_then(|line| line.split_once('('))
+        {
+            executable = Some(tree.join(path.trim_end_matches(')')));
+        }
+        if let Some((place, message)) = line.split_once(": error") {
+            let mut place = place.split(':');
+            if let (Some(path), Some(Ok(number))) = (place.next(), place.next().map(str::parse)) {
+                errors.push((path.to_owned(), number, message.to_owned()));
+            }
+        }
+    }
+    let Some(path) = executable.filter(|_| output.status.success()) else {
+        return Ok(Err(Broken { errors, log }));
+    };
+    let mut built_from = format!("{flags} {features} {}\n", rustc());
+    // The compiler lists the files that it read.
+    for file in tree::read(&path.with_extension("d"))?
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+    {
+        if let Some(text) = sources.get(file) {
+            built_from += file;
+            patch::tokens(text)
+                .iter()
+                .for_each(|token| built_from.extend([" ", token.text]));
+        }
+    }
+    for file in tree::files(tree, "macros")?
+        .iter()
+        .map(String::as_str)
+        .chain(["Cargo.lock", "Cargo.toml", "build.rs"])
+    {
+        built_from += &tree::read(&tree.join(file))?;
+    }
+    Ok(Ok(Program {
+        path,
+        tree: tree.to_owned(),
+        sources: switch::number(&built_from),
+    }))
+}
+
+fn rustc() -> String {
+    let version = Command::new("rustc").arg("-vV").output();
+    version.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+/// What a test said of a mutation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Passes,
+    Fails,
+    OutOfTime,
+    NoSuchTest,
+}
+
+impl Program {
+    /// Runs one test, or all below a module, with one mutation or, for 0, none.
+    pub(crate) fn run(&self, test: &str, mutation: u64, log: &Path) -> Result<Verdict> {
+        let problem = |error| format!("{}: {error}", self.path.display());
+        let output = File::create(log).map_err(problem)?;
+        let mut command = Command::new(&self.path);
+        if !test.ends_with("::") {
+            command.arg("--exact");
+        }
+        let mut child = command
+            .arg(test)
+            .current_dir(&self.tree)
+            .env("MUTATION", mutation.to_string())
+            .env("RUST_BACKTRACE", "0")
+            .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
+            .stdin(Stdio::null())
+            .stderr(output.try_clone().map_err(problem)?)
+            .stdout(output)
+            .spawn()
+            .map_err(problem)?;
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(problem)? {
+                break status;
+            }
+            if begin.elapsed() > LIMIT {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Ok(Verdict::OutOfTime);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let ran = fs::read(log)
+            .is_ok_and(|log| !String::from_utf8_lossy(&log).contains("running 0 tests"));
+        Ok(match (status.success(), ran) {
+            (false, _) => Verdict::Fails,
+            (true, true) => Verdict::Passes,
+            (true, false) => Verdict::NoSuchTest,
+        })
+    }
+
+    /// A number for one mutation of this program.
+    pub(crate) fn key(&self, name: &str, change: &str) -> u64 {
+        switch::number(&format!("{:x} {name}\n{change}", self.sources))
+    }
+}
+
+/// What caught each mutation in an earlier run, or an interrupted one.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    known: HashMap<u64, String>,
+    file: Mutex<File>,
+}
+
+impl Memory {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let parse = |line: &str| {
+            let (key, test) = line.split_once('\t')?;
+            Some((u64::from_str_radix(key, 16).ok()?, test.to_owned()))
+        };
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self {
+            known: text.lines().filter_map(parse).collect(),
+            file: Mutex::new(file),
+        })
+    }
+
+    pub(crate) fn get(&self, key: u64) -> Option<&str> {
+        self.known.get(&key).map(String::as_str)
+    }
+
+    pub(crate) fn add(&self, key: u64, test: &str) {
+        let mut file = self.file.lock().expect("no panic here");
+        // Only time is lost.
+        let _ = writeln!(file, "{key:x}\t{test}");
+    }
+}
