@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Mutates the modules of pure arithmetic and text with cargo-mutants and runs their unit tests on each
 # mutant. Run it by hand: it takes about a hundred minutes on two cores and is not a part of
-# tests/run.sh. tests/mutants.md should list every mutant that it reports as missed.
+# tests/run.sh. What it reports as missed is a finding, unless .cargo/mutants.toml leaves it out, with the
+# reason.
 #
 #   tests/mutants.sh               all of it
 #   tests/mutants.sh number native only these
@@ -9,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo mutants --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-mutants --version 27.1.0
 
-tree=$PWD/target/mutants/tree pure=$PWD/target/mutants/pure results=$PWD/target/mutants/results
+root=$PWD tree=$PWD/target/mutants/tree pure=$PWD/target/mutants/pure results=$PWD/target/mutants/results
 rm -rf "$tree" "$pure" && mkdir -p "$tree" "$pure/src/snapshot" "$results"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
 export CARGO_TARGET_DIR=$PWD/target/mutants/target CARGO_INCREMENTAL=1 RUST_BACKTRACE=0
@@ -43,7 +44,7 @@ mutants() { # folder, name, seconds, filter of the tests, files
     [[ -z ${only:-} || " $only " == *" $name "* ]] || return 0
     # Ignores the exit code, which reports missed mutants; the results list them.
     (cd "$folder" && cargo mutants --in-place --no-shuffle --baseline=run --build-timeout 90 --profile mutants \
-        --cargo-arg=--lib --exclude-re 'tests::' --timeout "$seconds" -o "$results/$name" \
+        --config "$root/.cargo/mutants.toml" --cargo-arg=--lib --timeout "$seconds" -o "$results/$name" \
         $(printf -- '-f %s ' "$@") ${features[@]+"${features[@]}"} -- -- $filter) || true
     cat "$results/$name/mutants.out/missed.txt"
 }
