@@ -122,11 +122,12 @@ export class Card {
     flag(this.element, 'gone', family.gone);
     this.element.setAttribute('aria-expanded', open);
     this.figures(curves, this.one ? curves.last?.value : family.value, t0, t1);
-    if (!this.element.classList.contains('quiet')) this.draw(curves, t0, t1);
+    const quiet = this.element.classList.contains('quiet');
+    if (!quiet) this.draw(curves, t0, t1);
     this.series_rows(open);
     const n = exact(family.count);
     const shown = this.shown;
-    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : this.sums ? `${n} series, by ${state.by}` : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
+    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : quiet ? '' : this.sums ? `${n} series, by ${state.by}` : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
     this.more.hidden = this.sums || shown >= family.count || (open && state.limit >= 1000);
   }
 

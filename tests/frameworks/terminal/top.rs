@@ -76,8 +76,7 @@ fn the_figures_are_those_of_the_page() {
     terminal.line(&["p99", "≤ 200.0 ms"]);
     terminal.line(&["average", "150.0 ms"]);
     terminal.line(&["count", "1000"]);
-    let row = terminal.line(&["≤ 200.0 ms"]);
-    assert!(row.contains('█'), "{row}");
+    terminal.line(&["≤ 200.0 ms", "█"]);
     let row = terminal.line(&["≤ 100.0 ms"]);
     assert!(!row.contains('█'), "{row}");
     // What grew between two pages has a rate, and what rests has none.
@@ -109,7 +108,7 @@ fn each_kind_shows_what_is_known() {
     let payments = payments.register(&registry).unwrap();
     payments.with(["north"]).observe(0.25);
     payments.with(["south"]).observe(0.5);
-    let sizes = Histogram::builder("size_bytes", "").buckets(&[]).native(3);
+    let sizes = Histogram::builder("size_bytes", "").native(3);
     let sizes = sizes.register(&registry).unwrap();
     let own = registry.counter("tallies_scrapes_total", "").unwrap();
     let scrapes = count_scrapes(&registry);
