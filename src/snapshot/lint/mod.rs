@@ -236,14 +236,14 @@ impl Snapshot {
         for family in &self.families {
             lint_names(family, &mut problems);
             lint_series(family, &mut problems);
-            if let Some(other) = before.clash(exposed(family), exposed) {
+            if let Some(other) = before.clash(exposed(family), |other| exposed(other)) {
                 let text = format!(
                     "it has a sample name in common with `{}`, in some format",
                     other.name().escape_debug()
                 );
                 problems.push(Problem::new(family, Rule::SharedSamples, text));
             }
-            before.insert(exposed(family), family);
+            before.insert(exposed(family), &family);
         }
         problems
     }
