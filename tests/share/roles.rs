@@ -342,10 +342,8 @@ fn limit_files(bytes: u64) {
         rlim_max: 0,
     };
     // SAFETY: `limit` is a valid pointer.
-    assert_eq!(
-        unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) },
-        0
-    );
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    assert_eq!(result, 0);
     limit.rlim_cur = bytes;
     // SAFETY: as above.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
