@@ -307,15 +307,18 @@ pub mod docs {
     }
 
     pages! {
+        // Their programs need several features.
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
         guide: "../docs/guide.md",
-        #[cfg(feature = "exporter")]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
         exporter: "../docs/exporter.md",
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
         sharing: "../docs/sharing.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         limitations: "../docs/limitations.md",
         platforms: "../docs/platforms.md",
-        // Its programs need the crates that it leads away from: `tests/frameworks/lib.rs` runs them.
+        // Its programs need the crates that it leads away from: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]
         migration: "../docs/migration.md",
         architecture: "../docs/architecture.md",

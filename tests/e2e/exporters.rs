@@ -301,7 +301,7 @@ fn repository() -> &'static Path {
 #[test]
 fn the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus() {
     let guide = std::fs::read_to_string(repository().join("docs/exporter.md")).unwrap();
-    let program = include_str!("../frameworks/exporter/thirty_lines.rs");
+    let program = include_str!("../integration/exporter/thirty_lines.rs");
     assert!(
         guide.contains(program),
         "docs/exporter.md has another program"
