@@ -39,11 +39,14 @@ where
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            let status = answer.as_ref().map_or(500, |answer| answer.status().as_u16());
+            let status = answer
+                .as_ref()
+                .map_or(500, |answer| answer.status().as_u16());
             let mut labels = endpoint.clone();
             labels.push(Label::new("status", status.to_string()));
             counter!("http_requests_total", labels.clone()).increment(1);
-            histogram!("http_request_duration_seconds", labels).record(start.elapsed().as_secs_f64());
+            histogram!("http_request_duration_seconds", labels)
+                .record(start.elapsed().as_secs_f64());
             if let Ok(answer) = &answer {
                 let bytes = answer.body().size_hint().lower();
                 histogram!("http_response_size_bytes", endpoint.clone()).record(bytes as f64);

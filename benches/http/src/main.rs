@@ -108,18 +108,24 @@ struct Layers {
 impl Layers {
     fn new() -> Self {
         let measured = |prefix: &str| {
-            let metrics = ServerMetrics::new().prefix(prefix).templates(["/users/{id}"]);
+            let metrics = ServerMetrics::new()
+                .prefix(prefix)
+                .templates(["/users/{id}"]);
             metrics.register(tallies::registry()).expect("good names")
         };
         // Both facade layers use one recorder, the exporter's.
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
-            .set_buckets(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+            .set_buckets(&[
+                0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            ])
             .expect("good buckets");
         recorder.install_recorder().expect("the only recorder");
         Self {
             tower: measured("a_"),
             axum: measured("b_"),
-            peer: PrometheusMetricLayerBuilder::new().enable_response_body_size(true).build(),
+            peer: PrometheusMetricLayerBuilder::new()
+                .enable_response_body_size(true)
+                .build(),
         }
     }
 
@@ -130,21 +136,48 @@ impl Layers {
         let axum = |router: Router| way(router.with_state::<()>(()), Body::empty);
         vec![
             ("tower", 0, way(service_fn(plain), Full::default)),
-            ("tower, tallies", 0, way(self.tower.layer(service_fn(plain)), Full::default)),
-            ("tower, facade", 0, way(facade::Measured(service_fn(plain)), Full::default)),
+            (
+                "tower, tallies",
+                0,
+                way(self.tower.layer(service_fn(plain)), Full::default),
+            ),
+            (
+                "tower, facade",
+                0,
+                way(facade::Measured(service_fn(plain)), Full::default),
+            ),
             ("axum", 3, axum(router())),
-            ("axum, nothing", 3, axum(router().layer(layer_fn(nothing::Service)))),
-            ("axum, nothing and a body", 3, axum(router().layer(layer_fn(nothing::with_body::<_, Body, _>)))),
+            (
+                "axum, nothing",
+                3,
+                axum(router().layer(layer_fn(nothing::Service))),
+            ),
+            (
+                "axum, nothing and a body",
+                3,
+                axum(router().layer(layer_fn(nothing::with_body::<_, Body, _>))),
+            ),
             ("axum, tallies", 3, axum(router().layer(self.axum.clone()))),
-            ("axum, facade", 3, axum(router().layer(layer_fn(facade::Measured)))),
-            ("axum, axum-prometheus", 3, axum(router().layer(self.peer.clone()))),
+            (
+                "axum, facade",
+                3,
+                axum(router().layer(layer_fn(facade::Measured))),
+            ),
+            (
+                "axum, axum-prometheus",
+                3,
+                axum(router().layer(self.peer.clone())),
+            ),
         ]
     }
 }
 
 /// Processor time of this thread in nanoseconds.
 fn processor_time() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid pointer for the duration of the call.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -168,8 +201,14 @@ fn measure(ways: &mut [(&'static str, usize, Way)], together: &Barrier) -> Vec<(
             }
         }
     }
-    spent.iter_mut().for_each(|spent| spent.sort_by(f64::total_cmp));
-    spent.iter().map(|spent| spent[ROUNDS / 2]).zip(allocations).collect()
+    spent
+        .iter_mut()
+        .for_each(|spent| spent.sort_by(f64::total_cmp));
+    spent
+        .iter()
+        .map(|spent| spent[ROUNDS / 2])
+        .zip(allocations)
+        .collect()
 }
 
 fn main() {
@@ -181,7 +220,10 @@ fn main() {
         let (_, _, way) = way.expect("a row of the table");
         return way(requests.parse().expect("a number of requests"));
     }
-    println!("{:<26} {:>8} {:>8} {:>8} {:>8}", "", "ns", "adds", "allocs", "adds");
+    println!(
+        "{:<26} {:>8} {:>8} {:>8} {:>8}",
+        "", "ns", "adds", "allocs", "adds"
+    );
     for threads in [1, THREADS] {
         println!("{threads} thread{}", if threads > 1 { "s" } else { "" });
         let together = Barrier::new(threads);
@@ -189,12 +231,18 @@ fn main() {
             let run = || measure(&mut layers.ways(), &together);
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
             let measured = run();
-            others.into_iter().for_each(|other| drop(other.join().expect("no panic")));
+            others
+                .into_iter()
+                .for_each(|other| drop(other.join().expect("no panic")));
             measured
         });
         for ((name, base, _), (ns, allocs)) in layers.ways().iter().zip(&measured) {
             let (base_ns, base_allocs) = measured[*base];
-            println!("{name:<26} {ns:>8.0} {:>8.0} {allocs:>8.1} {:>8.1}", ns - base_ns, allocs - base_allocs);
+            println!(
+                "{name:<26} {ns:>8.0} {:>8.0} {allocs:>8.1} {:>8.1}",
+                ns - base_ns,
+                allocs - base_allocs
+            );
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use fast_telemetry::{
-    Counter, CounterSet, CounterSetBuffer, Distribution, DynamicCounter, DynamicHistogram, GaugeF64, Histogram,
-    LabelEnum, LabeledCounter, PrometheusExport, SampledTimer,
+    Counter, CounterSet, CounterSetBuffer, Distribution, DynamicCounter, DynamicHistogram,
+    GaugeF64, Histogram, LabelEnum, LabeledCounter, PrometheusExport, SampledTimer,
 };
 
 use crate::Row;
@@ -70,12 +70,20 @@ pub fn forms(row: Row) -> Vec<Form> {
                 Form::new(
                     "Counter",
                     |_, n| over(n, counters, |counter| counter.inc()),
-                    |done| counters.iter().for_each(|counter| assert_eq!(counter.sum(), (done.all / 16) as isize)),
+                    |done| {
+                        counters
+                            .iter()
+                            .for_each(|counter| assert_eq!(counter.sum(), (done.all / 16) as isize))
+                    },
                 ),
                 Form::new(
                     "CounterSet",
                     |_, n| over(n, numbers, |number| set.inc(*number)),
-                    |done| numbers.iter().for_each(|number| assert_eq!(set.sum(*number), (done.all / 16) as isize)),
+                    |done| {
+                        numbers.iter().for_each(|number| {
+                            assert_eq!(set.sum(*number), (done.all / 16) as isize)
+                        })
+                    },
                 ),
             ]
         }
@@ -83,7 +91,11 @@ pub fn forms(row: Row) -> Vec<Form> {
             let dynamic = keep(DynamicCounter::new(shards()));
             vec![Form::new(
                 "DynamicCounter::inc (a cache of 64 per thread)",
-                |_, n| over(n, &REQUESTS, |(method, path)| dynamic.inc(&[("method", method), ("path", path)])),
+                |_, n| {
+                    over(n, &REQUESTS, |(method, path)| {
+                        dynamic.inc(&[("method", method), ("path", path)])
+                    })
+                },
                 |done| assert_eq!(dynamic.sum_all(), done.all as isize),
             )]
         }
@@ -91,7 +103,11 @@ pub fn forms(row: Row) -> Vec<Form> {
             let labeled: &LabeledCounter<Pair> = keep(LabeledCounter::new(shards()));
             vec![Form::new(
                 "LabeledCounter, one label for the pair",
-                |_, n| over(n, &ENUMS, |(method, status)| labeled.inc(Pair(*method, *status))),
+                |_, n| {
+                    over(n, &ENUMS, |(method, status)| {
+                        labeled.inc(Pair(*method, *status))
+                    })
+                },
                 |done| assert_eq!(labeled.sum_all(), done.all as isize),
             )]
         }
@@ -99,7 +115,11 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Facade => vec![],
         Row::Gauge => {
             let gauge = keep(GaugeF64::new());
-            vec![Form::new("GaugeF64", |_, n| over(n, &VALUES, |value| gauge.set(*value)), |_| assert_set(gauge.get()))]
+            vec![Form::new(
+                "GaugeF64",
+                |_, n| over(n, &VALUES, |value| gauge.set(*value)),
+                |_| assert_set(gauge.get()),
+            )]
         }
         Row::UpDown => {
             let counter = keep(Counter::new(shards()));
@@ -132,7 +152,11 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Timer | Row::TimerTsc => {
             let histogram = keep(Histogram::new(&bounds(), shards()));
-            let sampled = keep(SampledTimer::new(&bounds().map(|bound| bound * 1000), shards(), 1));
+            let sampled = keep(SampledTimer::new(
+                &bounds().map(|bound| bound * 1000),
+                shards(),
+                1,
+            ));
             vec![
                 Form::new(
                     "Instant and Histogram",
@@ -173,7 +197,9 @@ pub fn forms(row: Row) -> Vec<Form> {
             let histogram = keep(histograms());
             for labels in LABELS.iter() {
                 let series = histogram.series(&pairs(labels));
-                ONE_EACH.iter().for_each(|value| series.record((value * 1e6) as u64));
+                ONE_EACH
+                    .iter()
+                    .for_each(|value| series.record((value * 1e6) as u64));
             }
             let text = keep(Mutex::new(String::new()));
             vec![Form::scrape(
@@ -188,7 +214,10 @@ pub fn forms(row: Row) -> Vec<Form> {
             )]
         }
         // It writes text only.
-        Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
+        Row::OpenMetricsCounters
+        | Row::OpenMetricsHistograms
+        | Row::ProtobufCounters
+        | Row::ProtobufHistograms => {
             vec![]
         }
         Row::Register => {
@@ -199,11 +228,16 @@ pub fn forms(row: Row) -> Vec<Form> {
                 || *family.lock().unwrap() = keep(counters()),
                 |thread| {
                     let counter: &DynamicCounter = *family.lock().unwrap();
-                    labels_of(thread).iter().for_each(|labels| counter.inc(&pairs(labels)));
+                    labels_of(thread)
+                        .iter()
+                        .for_each(|labels| counter.inc(&pairs(labels)));
                 },
                 |done| {
                     let counter = family.lock().unwrap();
-                    assert_eq!((counter.cardinality(), counter.sum_all()), (done.last as usize, done.last as isize));
+                    assert_eq!(
+                        (counter.cardinality(), counter.sum_all()),
+                        (done.last as usize, done.last as isize)
+                    );
                 },
             )]
         }
@@ -214,7 +248,9 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         Row::BytesHistogram => vec![Form::held("DynamicHistogram", || {
             let histogram = histograms();
-            LABELS.iter().for_each(|labels| histogram.record(&pairs(labels), 300_000));
+            LABELS
+                .iter()
+                .for_each(|labels| histogram.record(&pairs(labels), 300_000));
             Box::new(histogram)
         })],
         // It has no float counters and no summaries.
@@ -252,5 +288,9 @@ fn histograms() -> DynamicHistogram {
 
 fn assert_micros(count: u64, sum: u64, expected: u64) {
     assert_eq!(count, expected, "observations");
-    assert_eq!(sum, expected / SEQUENCE * MICROS.iter().sum::<u64>(), "their sum");
+    assert_eq!(
+        sum,
+        expected / SEQUENCE * MICROS.iter().sum::<u64>(),
+        "their sum"
+    );
 }

@@ -39,7 +39,11 @@ pub fn forms(row: Row) -> Vec<Form> {
             vec![Form::new(
                 "the same",
                 |_, n| over(n, &HANDLES, |handle| handle.add(1)),
-                |done| HANDLES.iter().for_each(|handle| assert_eq!(handle.total(), done.all / 16)),
+                |done| {
+                    HANDLES
+                        .iter()
+                        .for_each(|handle| assert_eq!(handle.total(), done.all / 16))
+                },
             )]
         }
         Row::Float => {
@@ -66,26 +70,43 @@ pub fn forms(row: Row) -> Vec<Form> {
                         add(BLOCK.slot() + *method as usize * 5 + *status as usize, 1);
                     });
                 },
-                |done| assert_eq!((0..20).map(|n| total(BLOCK.slot() + n)).sum::<u64>(), done.all),
+                |done| {
+                    assert_eq!(
+                        (0..20).map(|n| total(BLOCK.slot() + n)).sum::<u64>(),
+                        done.all
+                    )
+                },
             )]
         }
         Row::Thousand | Row::Walk => {
             let all: &Vec<_> = keep((0..SERIES).map(|_| Box::new(AtomicU64::new(0))).collect());
             let inc = |cell: &Box<AtomicU64>| _ = cell.fetch_add(1, Relaxed);
-            handles(row, all, inc, |all| all.iter().map(|cell| cell.load(Relaxed)).sum())
+            handles(row, all, inc, |all| {
+                all.iter().map(|cell| cell.load(Relaxed)).sum()
+            })
         }
         Row::WalkHistogram => {
             // A count per bucket and a sum, shared by all threads: what a cold series costs at least.
             type Cells = [AtomicU64; 13];
             let all: &Vec<_> = keep((0..SERIES).map(|_| Box::<Cells>::default()).collect());
             let observe = |cells: &Box<Cells>| {
-                let bucket = PADDED.iter().filter(|bound| **bound < std::hint::black_box(0.3)).count();
+                let bucket = PADDED
+                    .iter()
+                    .filter(|bound| **bound < std::hint::black_box(0.3))
+                    .count();
                 cells[bucket].fetch_add(1, Relaxed);
                 let add = |sum: u64| Some((f64::from_bits(sum) + 0.3).to_bits());
                 _ = cells[12].fetch_update(Relaxed, Relaxed, add);
             };
             handles(row, all, observe, |all| {
-                all.iter().map(|cells| cells[..12].iter().map(|cell| cell.load(Relaxed)).sum::<u64>()).sum()
+                all.iter()
+                    .map(|cells| {
+                        cells[..12]
+                            .iter()
+                            .map(|cell| cell.load(Relaxed))
+                            .sum::<u64>()
+                    })
+                    .sum()
             })
         }
         // See the row of a hundred series: at 100 000 the memory decides.
@@ -160,7 +181,11 @@ pub fn forms(row: Row) -> Vec<Form> {
             let scrape = keep(Scrape::new(1, |n, shard| {
                 // The shards' parts add up to the series' count.
                 let count = count_of(n);
-                vec![if shard == 0 { count - count / 8 * 7 } else { count / 8 }]
+                vec![if shard == 0 {
+                    count - count / 8 * 7
+                } else {
+                    count / 8
+                }]
             }));
             vec![Form::scrape(
                 "8 shards in memory order, text copied, itoa",
@@ -170,10 +195,14 @@ pub fn forms(row: Row) -> Vec<Form> {
             )]
         }
         // These rows show how much more it costs if something is new.
-        Row::ScrapeFresh | Row::ScrapeRendered | Row::ScrapeChurned => crate::tallies_forms(Row::ScrapeCounters),
+        Row::ScrapeFresh | Row::ScrapeRendered | Row::ScrapeChurned => {
+            crate::tallies_forms(Row::ScrapeCounters)
+        }
         Row::ScrapeFamilies => {
             let mut forms = forms(Row::ScrapeCounters);
-            forms.iter_mut().for_each(|form| form.how = "one family, as above");
+            forms
+                .iter_mut()
+                .for_each(|form| form.how = "one family, as above");
             forms
         }
         Row::ScrapeFamiliesFresh => crate::tallies_forms(Row::ScrapeFamilies),
@@ -195,8 +224,12 @@ pub fn forms(row: Row) -> Vec<Form> {
             )]
         }
         // This row shows how much more the other formats cost.
-        Row::OpenMetricsCounters | Row::ProtobufCounters => crate::tallies_forms(Row::ScrapeCounters),
-        Row::OpenMetricsHistograms | Row::ProtobufHistograms => crate::tallies_forms(Row::ScrapeHistograms),
+        Row::OpenMetricsCounters | Row::ProtobufCounters => {
+            crate::tallies_forms(Row::ScrapeCounters)
+        }
+        Row::OpenMetricsHistograms | Row::ProtobufHistograms => {
+            crate::tallies_forms(Row::ScrapeHistograms)
+        }
         Row::Register => {
             let family = keep(Mutex::new((Index::default(), vec![])));
             vec![Form::register(
@@ -249,7 +282,10 @@ struct Slab {
 
 impl Slab {
     const fn new(len: usize) -> Self {
-        Self { len: AtomicUsize::new(len), cells: [const { AtomicU64::new(0) }; SLOTS] }
+        Self {
+            len: AtomicUsize::new(len),
+            cells: [const { AtomicU64::new(0) }; SLOTS],
+        }
     }
 }
 
@@ -269,7 +305,9 @@ struct Handle {
 
 impl Handle {
     const fn new() -> Self {
-        Self { slot: AtomicUsize::new(usize::MAX) }
+        Self {
+            slot: AtomicUsize::new(usize::MAX),
+        }
     }
 
     fn allocate(&self, cells: usize) {
@@ -289,7 +327,10 @@ impl Handle {
     #[inline(always)]
     fn add_float(&self, value: f64) {
         let cell = cell(self.slot());
-        cell.store((f64::from_bits(cell.load(Relaxed)) + value).to_bits(), Relaxed);
+        cell.store(
+            (f64::from_bits(cell.load(Relaxed)) + value).to_bits(),
+            Relaxed,
+        );
     }
 
     fn total(&self) -> u64 {
@@ -337,12 +378,20 @@ fn add_release(slot: usize, n: u64) {
 }
 
 fn total(slot: usize) -> u64 {
-    SLABS.lock().unwrap().iter().map(|slab| slab.cells[slot].load(Relaxed)).sum()
+    SLABS
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|slab| slab.cells[slot].load(Relaxed))
+        .sum()
 }
 
 fn total_float(slot: usize) -> f64 {
     let slabs = SLABS.lock().unwrap();
-    slabs.iter().map(|slab| f64::from_bits(slab.cells[slot].load(Relaxed))).sum()
+    slabs
+        .iter()
+        .map(|slab| f64::from_bits(slab.cells[slot].load(Relaxed)))
+        .sum()
 }
 
 // Histograms: a state (count << 1 | side), two sums, twelve buckets
@@ -380,9 +429,16 @@ unsafe fn count(slot: usize, bucket: usize, value: f64) {
     let [sum, other, bucket] = unsafe {
         let cells: *const AtomicU64 = state;
         let side = (state.load(Relaxed) & 1) as usize;
-        [&*cells.add(1 + side), &*cells.add(2 - side), &*cells.add(3 + bucket)]
+        [
+            &*cells.add(1 + side),
+            &*cells.add(2 - side),
+            &*cells.add(3 + bucket),
+        ]
     };
-    other.store((f64::from_bits(sum.load(Relaxed)) + value).to_bits(), Release);
+    other.store(
+        (f64::from_bits(sum.load(Relaxed)) + value).to_bits(),
+        Release,
+    );
     bucket.store(bucket.load(Relaxed) + 1, Release);
     state.store((state.load(Relaxed) + 2) ^ 1, Release);
 }
@@ -421,7 +477,10 @@ fn total_native(slot: usize) -> (u64, f64) {
     let read = slabs.iter().map(|slab| {
         let cells = &slab.cells[slot..][..NATIVE_CELLS];
         // All writers have finished.
-        let count = cells[3..].iter().map(|cell| cell.load(Relaxed)).sum::<u64>();
+        let count = cells[3..]
+            .iter()
+            .map(|cell| cell.load(Relaxed))
+            .sum::<u64>();
         let side = (cells[0].load(Relaxed) & 1) as usize;
         (count, f64::from_bits(cells[1 + side].load(Relaxed)))
     });
@@ -518,7 +577,10 @@ fn add_labelled(labels: Request) {
             let mut at = hash as usize % 256;
             loop {
                 let entry = &table.entries[at];
-                if entry.hash == hash && same(entry.labels.0, labels.0) && same(entry.labels.1, labels.1) {
+                if entry.hash == hash
+                    && same(entry.labels.0, labels.0)
+                    && same(entry.labels.1, labels.1)
+                {
                     break entry.slot;
                 }
                 if entry.slot == usize::MAX {
@@ -569,10 +631,20 @@ fn same(one: &str, two: &str) -> bool {
 fn cache_label_set(labels: Request) -> usize {
     let slot = *LABELLED_BLOCK + LABELLED.lock().unwrap().find_or_insert(labels);
     let mut table = match LABEL_CACHE.get() {
-        Some(table) => LabelCache { hasher: table.hasher.clone(), entries: table.entries.clone() },
+        Some(table) => LabelCache {
+            hasher: table.hasher.clone(),
+            entries: table.entries.clone(),
+        },
         None => {
-            let free = Entry { hash: 0, slot: usize::MAX, labels: ("", "") };
-            LabelCache { hasher: HASHER.clone(), entries: Box::new([free; 256]) }
+            let free = Entry {
+                hash: 0,
+                slot: usize::MAX,
+                labels: ("", ""),
+            };
+            LabelCache {
+                hasher: HASHER.clone(),
+                entries: Box::new([free; 256]),
+            }
         }
     };
     let hash = hash(&table.hasher, labels);
@@ -581,7 +653,11 @@ fn cache_label_set(labels: Request) -> usize {
         at = (at + 1) % 256;
     }
     let copy = |text: &str| -> &'static str { text.to_owned().leak() };
-    table.entries[at] = Entry { hash, slot, labels: (copy(labels.0), copy(labels.1)) };
+    table.entries[at] = Entry {
+        hash,
+        slot,
+        labels: (copy(labels.0), copy(labels.1)),
+    };
     LABEL_CACHE.set(Some(keep(table)));
     slot
 }
@@ -631,7 +707,9 @@ impl Index {
         loop {
             match self.table[at] {
                 (_, 0) => break,
-                (same, n) if same == hash && self.text_of(n as usize - 1) == &self.text[start..] => {
+                (same, n)
+                    if same == hash && self.text_of(n as usize - 1) == &self.text[start..] =>
+                {
                     self.text.truncate(start);
                     return n as usize - 1;
                 }
@@ -657,7 +735,10 @@ impl Index {
 }
 
 fn push_escaped(to: &mut Vec<u8>, value: &str) {
-    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    if !value
+        .bytes()
+        .any(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
+    {
         to.extend_from_slice(value.as_bytes());
         return;
     }
@@ -705,10 +786,19 @@ impl Scrape {
         for labels in LABELS.iter() {
             index.find_or_insert(*labels);
         }
-        let shard = |shard| (0..SERIES).flat_map(|n| start(n, shard)).map(AtomicU64::new).collect::<Vec<_>>();
+        let shard = |shard| {
+            (0..SERIES)
+                .flat_map(|n| start(n, shard))
+                .map(AtomicU64::new)
+                .collect::<Vec<_>>()
+        };
         let shards: Vec<_> = (0..SHARDS).map(shard).collect();
         assert!(shards.iter().all(|shard| shard.len() == cells * SERIES));
-        Self { index, shards, sums: Mutex::default() }
+        Self {
+            index,
+            shards,
+            sums: Mutex::default(),
+        }
     }
 
     fn counters(&self, text: &mut String) {
@@ -737,8 +827,11 @@ impl Scrape {
     fn histograms(&self, text: &mut String) {
         text.clear();
         text.push_str("# HELP seconds Time.\n# TYPE seconds histogram\n");
-        let tails: Vec<String> =
-            BOUNDS.iter().map(|bound| format!(",le=\"{bound}\"}} ")).chain([",le=\"+Inf\"} ".to_owned()]).collect();
+        let tails: Vec<String> = BOUNDS
+            .iter()
+            .map(|bound| format!(",le=\"{bound}\"}} "))
+            .chain([",le=\"+Inf\"} ".to_owned()])
+            .collect();
         let mut head = Vec::new();
         let mut out = Out::new(text);
         for n in 0..SERIES {
@@ -784,7 +877,10 @@ impl<'a> Out<'a> {
     fn new(text: &'a mut String) -> Self {
         // SAFETY: only label texts, ASCII of our own and numbers are appended, all of which is
         // UTF-8.
-        Self { text: unsafe { text.as_mut_vec() }, number: itoa::Buffer::new() }
+        Self {
+            text: unsafe { text.as_mut_vec() },
+            number: itoa::Buffer::new(),
+        }
     }
 
     fn reserve(&mut self, bytes: usize) {
@@ -797,14 +893,21 @@ impl<'a> Out<'a> {
         debug_assert!(self.text.capacity() - len >= bytes.len());
         // SAFETY: `reserve` has reserved capacity for the whole series.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.text.as_mut_ptr().add(len), bytes.len());
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.text.as_mut_ptr().add(len),
+                bytes.len(),
+            );
             self.text.set_len(len + bytes.len());
         }
     }
 
     #[inline(always)]
     fn integer(&mut self, number: u64) {
-        let Self { text, number: buffer } = self;
+        let Self {
+            text,
+            number: buffer,
+        } = self;
         let bytes = buffer.format(number).as_bytes();
         let len = text.len();
         // SAFETY: `reserve` has reserved capacity for the whole series.

@@ -14,10 +14,16 @@ use crate::workload::SHUFFLED_MICROS;
 
 pub fn forms(row: Row) -> Vec<Form> {
     let Row::Summary = row else { return vec![] };
-    let histogram = keep(Mutex::new(Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap()));
+    let histogram = keep(Mutex::new(
+        Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap(),
+    ));
     vec![Form::new(
         "record under a Mutex, whole microseconds up to a minute",
-        |_, n| along(n, &SHUFFLED_MICROS, |micros| histogram.lock().unwrap().record(*micros).unwrap()),
+        |_, n| {
+            along(n, &SHUFFLED_MICROS, |micros| {
+                histogram.lock().unwrap().record(*micros).unwrap()
+            })
+        },
         |done| assert_eq!(histogram.lock().unwrap().len(), done.all),
     )]
 }

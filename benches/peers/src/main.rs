@@ -89,22 +89,106 @@ type Target = (Row, &'static str, &'static str, &'static str, &'static str);
 
 const TARGETS: [Target; 33] = [
     (Row::Counter, "counter", "counter inc", "≤ 1.2", "8× / 8×"),
-    (Row::Handles, "handles", "counter inc, 16 handles in turn", "≤ 1.2", "8×"),
-    (Row::Float, "float", "counter add, float", "≤ 1.1", "1.7× / 7×"),
-    (Row::LabelStrings, "labels", "label look-up, strings, 100 series", "≤ 1.3", "3.3× / 9×"),
-    (Row::LabelEnums, "enums", "label look-up, enums", "≤ 1.3", "4×"),
-    (Row::Thousand, "thousand", "counter inc, 1 024 bound series in turn", "", "0.83×"),
-    (Row::Walk, "walk", "counter inc, 100 000 bound series, random walk", "", "0.83×"),
-    (Row::WalkHistogram, "walk-histogram", "histogram, 100 000 bound series, random walk", "", "0.91×"),
-    (Row::InTurn, "in-turn", "label look-up, strings, 100 000 series in turn", "", "1.43×"),
-    (Row::Facade, "facade", "`counter!` of the metrics crate, two constant labels", "", "2× / 5×"),
+    (
+        Row::Handles,
+        "handles",
+        "counter inc, 16 handles in turn",
+        "≤ 1.2",
+        "8×",
+    ),
+    (
+        Row::Float,
+        "float",
+        "counter add, float",
+        "≤ 1.1",
+        "1.7× / 7×",
+    ),
+    (
+        Row::LabelStrings,
+        "labels",
+        "label look-up, strings, 100 series",
+        "≤ 1.3",
+        "3.3× / 9×",
+    ),
+    (
+        Row::LabelEnums,
+        "enums",
+        "label look-up, enums",
+        "≤ 1.3",
+        "4×",
+    ),
+    (
+        Row::Thousand,
+        "thousand",
+        "counter inc, 1 024 bound series in turn",
+        "",
+        "0.83×",
+    ),
+    (
+        Row::Walk,
+        "walk",
+        "counter inc, 100 000 bound series, random walk",
+        "",
+        "0.83×",
+    ),
+    (
+        Row::WalkHistogram,
+        "walk-histogram",
+        "histogram, 100 000 bound series, random walk",
+        "",
+        "0.91×",
+    ),
+    (
+        Row::InTurn,
+        "in-turn",
+        "label look-up, strings, 100 000 series in turn",
+        "",
+        "1.43×",
+    ),
+    (
+        Row::Facade,
+        "facade",
+        "`counter!` of the metrics crate, two constant labels",
+        "",
+        "2× / 5×",
+    ),
     (Row::Gauge, "gauge", "gauge set", "≤ 1.2", "level"),
-    (Row::UpDown, "up-down", "in flight: up and down", "≤ 1.3", "10×"),
-    (Row::Histogram, "histogram", "histogram, 11 bounds", "≤ 1.25", "4×"),
+    (
+        Row::UpDown,
+        "up-down",
+        "in flight: up and down",
+        "≤ 1.3",
+        "10×",
+    ),
+    (
+        Row::Histogram,
+        "histogram",
+        "histogram, 11 bounds",
+        "≤ 1.25",
+        "4×",
+    ),
     (Row::Native, "native", "native histogram", "≤ 1.3", "4×"),
-    (Row::Summary, "summary", "summary (.5, .9, .99)", "≤ 1.3", "4×"),
-    (Row::Timer, "timer", "timer + histogram, `Instant`", "≤ 1.1", "level"),
-    (Row::TimerTsc, "timer-tsc", "timer + histogram, time-stamp counter", "≤ 1.1", "1.6×"),
+    (
+        Row::Summary,
+        "summary",
+        "summary (.5, .9, .99)",
+        "≤ 1.3",
+        "4×",
+    ),
+    (
+        Row::Timer,
+        "timer",
+        "timer + histogram, `Instant`",
+        "≤ 1.1",
+        "level",
+    ),
+    (
+        Row::TimerTsc,
+        "timer-tsc",
+        "timer + histogram, time-stamp counter",
+        "≤ 1.1",
+        "1.6×",
+    ),
     (
         Row::ScrapeCounters,
         "scrape-counters",
@@ -112,10 +196,34 @@ const TARGETS: [Target; 33] = [
         "≤ 1.3",
         "6×",
     ),
-    (Row::ScrapeFresh, "scrape-fresh", "the same, a new snapshot each time; floor: our reused one", "≤ 2", ""),
-    (Row::ScrapeRendered, "scrape-rendered", "the same, new snapshot and new page; floor: our reused ones", "≤ 2", ""),
-    (Row::ScrapeChurned, "scrape-churned", "the same, one label set replaced each time; floor: without", "≤ 1.2", ""),
-    (Row::ScrapeFamilies, "scrape-families", "scrape, 1 000 families of 100 counters, per series", "≤ 1.3", ""),
+    (
+        Row::ScrapeFresh,
+        "scrape-fresh",
+        "the same, a new snapshot each time; floor: our reused one",
+        "≤ 2",
+        "",
+    ),
+    (
+        Row::ScrapeRendered,
+        "scrape-rendered",
+        "the same, new snapshot and new page; floor: our reused ones",
+        "≤ 2",
+        "",
+    ),
+    (
+        Row::ScrapeChurned,
+        "scrape-churned",
+        "the same, one label set replaced each time; floor: without",
+        "≤ 1.2",
+        "",
+    ),
+    (
+        Row::ScrapeFamilies,
+        "scrape-families",
+        "scrape, 1 000 families of 100 counters, per series",
+        "≤ 1.3",
+        "",
+    ),
     (
         Row::ScrapeFamiliesFresh,
         "scrape-families-fresh",
@@ -144,13 +252,55 @@ const TARGETS: [Target; 33] = [
         "≤ 1.5",
         "",
     ),
-    (Row::ProtobufCounters, "protobuf-counters", "the same counters in protobuf; floor: our text", "≤ 1.5", ""),
-    (Row::ProtobufHistograms, "protobuf-histograms", "the same histograms in protobuf; floor: our text", "≤ 1.5", ""),
-    (Row::Register, "register", "register a series", "≤ 2", "ahead of the popular two"),
-    (Row::BytesCounter, "bytes-counter", "bytes per series, counter", "≤ 1.3", "ahead of the popular two"),
-    (Row::BytesHistogram, "bytes-histogram", "bytes per series, histogram", "≤ 1.3", "ahead of the popular two"),
-    (Row::BytesBoundCounter, "bytes-bound-counter", "bytes per series with a handle, counter", "", ""),
-    (Row::BytesBoundHistogram, "bytes-bound-histogram", "bytes per series with a handle, histogram", "", ""),
+    (
+        Row::ProtobufCounters,
+        "protobuf-counters",
+        "the same counters in protobuf; floor: our text",
+        "≤ 1.5",
+        "",
+    ),
+    (
+        Row::ProtobufHistograms,
+        "protobuf-histograms",
+        "the same histograms in protobuf; floor: our text",
+        "≤ 1.5",
+        "",
+    ),
+    (
+        Row::Register,
+        "register",
+        "register a series",
+        "≤ 2",
+        "ahead of the popular two",
+    ),
+    (
+        Row::BytesCounter,
+        "bytes-counter",
+        "bytes per series, counter",
+        "≤ 1.3",
+        "ahead of the popular two",
+    ),
+    (
+        Row::BytesHistogram,
+        "bytes-histogram",
+        "bytes per series, histogram",
+        "≤ 1.3",
+        "ahead of the popular two",
+    ),
+    (
+        Row::BytesBoundCounter,
+        "bytes-bound-counter",
+        "bytes per series with a handle, counter",
+        "",
+        "",
+    ),
+    (
+        Row::BytesBoundHistogram,
+        "bytes-bound-histogram",
+        "bytes per series with a handle, histogram",
+        "",
+        "",
+    ),
 ];
 
 /// A contestant's column, and its forms of an operation, which are empty if it does not support the
@@ -194,7 +344,10 @@ fn main() {
     if names == ["scale"] {
         return scale::run();
     }
-    if let Some(unknown) = names.iter().find(|name| TARGETS.iter().all(|target| target.1 != *name)) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| TARGETS.iter().all(|target| target.1 != *name))
+    {
         let known: Vec<_> = TARGETS.iter().map(|target| target.1).collect();
         eprintln!("no row `{unknown}`; there are: {}", known.join(" "));
         std::process::exit(2);
@@ -207,7 +360,10 @@ fn main() {
         CONTESTANTS.map(|c| c.0).join(" | ")
     );
     println!("|---|{}", "---|".repeat(CONTESTANTS.len() + 3));
-    for target in TARGETS.iter().filter(|target| names.is_empty() || names.iter().any(|name| name == target.1)) {
+    for target in TARGETS
+        .iter()
+        .filter(|target| names.is_empty() || names.iter().any(|name| name == target.1))
+    {
         let results = measure(&workers, target.0);
         println!("{}", line(target, &results));
         notes.push(note(target, &results));
@@ -226,10 +382,22 @@ fn measure(workers: &Workers, row: Row) -> Vec<Entry> {
     let mut timed = vec![];
     // `PEERS=floor,tallies` measures only these contestants, for work on one of them.
     let some = std::env::var("PEERS").ok();
-    let wanted = |name: &str| some.as_ref().is_none_or(|some| some.split(',').any(|other| other == name));
-    for (contestant, (_, forms)) in CONTESTANTS.iter().enumerate().filter(|(_, contestant)| wanted(contestant.0)) {
+    let wanted = |name: &str| {
+        some.as_ref()
+            .is_none_or(|some| some.split(',').any(|other| other == name))
+    };
+    for (contestant, (_, forms)) in CONTESTANTS
+        .iter()
+        .enumerate()
+        .filter(|(_, contestant)| wanted(contestant.0))
+    {
         for Form { how, class, work } in forms(row) {
-            let mut result = Entry { contestant, how, class, figure: Figure::default() };
+            let mut result = Entry {
+                contestant,
+                how,
+                class,
+                figure: Figure::default(),
+            };
             match work {
                 Work::Timed(work) => timed.push((results.len(), work)),
                 Work::Held(make) => result.figure.one = memory::held(make) as f64 / SERIES as f64,
@@ -245,15 +413,26 @@ fn measure(workers: &Workers, row: Row) -> Vec<Entry> {
 }
 
 fn line((_, _, title, to_floor, to_peer): &Target, results: &[Entry]) -> String {
-    let cells: Vec<_> = (0..CONTESTANTS.len()).map(|contestant| cell(results, contestant)).collect();
+    let cells: Vec<_> = (0..CONTESTANTS.len())
+        .map(|contestant| cell(results, contestant))
+        .collect();
     let ours = best(results, |result| result.contestant == TALLIES);
     let floor = best(results, |result| result.contestant == FLOOR);
-    let peer = best(results, |result| result.contestant > TALLIES && result.class != Class::Buffered);
+    let peer = best(results, |result| {
+        result.contestant > TALLIES && result.class != Class::Buffered
+    });
     let quotient = |above: &Option<Best>, below: &Option<Best>, unit: &str| match (above, below) {
         (Some(above), Some(below)) => {
             let one = format!("{:.2}{unit}", above.one / below.one);
-            let mark = if above.doubtful || below.doubtful { "~" } else { "" };
-            let two = above.two.zip(below.two).map(|(above, below)| format!(" / {mark}{:.2}{unit}", above / below));
+            let mark = if above.doubtful || below.doubtful {
+                "~"
+            } else {
+                ""
+            };
+            let two = above
+                .two
+                .zip(below.two)
+                .map(|(above, below)| format!(" / {mark}{:.2}{unit}", above / below));
             one + &two.unwrap_or_default()
         }
         _ => "–".to_owned(),
@@ -275,15 +454,27 @@ fn line((_, _, title, to_floor, to_peer): &Target, results: &[Entry]) -> String 
 /// Formats a contestant's figures: its best form, then the README's and the buffered one.
 fn cell(results: &[Entry], contestant: usize) -> String {
     let of = |class| {
-        let figures = results.iter().filter(move |result| result.contestant == contestant && result.class == class);
+        let figures = results
+            .iter()
+            .filter(move |result| result.contestant == contestant && result.class == class);
         figures.min_by(|a, b| a.figure.one.total_cmp(&b.figure.one))
     };
-    let parts = [(Class::Fastest, ""), (Class::Readme, "r "), (Class::Buffered, "b ")];
+    let parts = [
+        (Class::Fastest, ""),
+        (Class::Readme, "r "),
+        (Class::Buffered, "b "),
+    ];
     let parts: Vec<_> = parts
         .into_iter()
-        .filter_map(|(class, mark)| of(class).map(|result| format!("{mark}{}", show(result.figure))))
+        .filter_map(|(class, mark)| {
+            of(class).map(|result| format!("{mark}{}", show(result.figure)))
+        })
         .collect();
-    if parts.is_empty() { "–".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() {
+        "–".to_owned()
+    } else {
+        parts.join("; ")
+    }
 }
 
 /// The minimum at one thread and the minimum at two threads, possibly of different forms.
@@ -294,17 +485,33 @@ struct Best {
 }
 
 fn best(results: &[Entry], which: impl Fn(&Entry) -> bool) -> Option<Best> {
-    let figures = || results.iter().filter(|result| which(result)).map(|result| result.figure);
+    let figures = || {
+        results
+            .iter()
+            .filter(|result| which(result))
+            .map(|result| result.figure)
+    };
     Some(Best {
         one: figures().map(|figure| figure.one).min_by(f64::total_cmp)?,
-        two: figures().filter_map(|figure| figure.two).min_by(f64::total_cmp),
+        two: figures()
+            .filter_map(|figure| figure.two)
+            .min_by(f64::total_cmp),
         doubtful: figures().any(|figure| figure.doubtful),
     })
 }
 
-fn show(Figure { one, two, doubtful, wrong }: Figure) -> String {
+fn show(
+    Figure {
+        one,
+        two,
+        doubtful,
+        wrong,
+    }: Figure,
+) -> String {
     let mark = if doubtful { "~" } else { "" };
-    let two = two.map(|two| format!(" / {mark}{}", round(two))).unwrap_or_default();
+    let two = two
+        .map(|two| format!(" / {mark}{}", round(two)))
+        .unwrap_or_default();
     let wrong = if wrong { " **wrong**" } else { "" };
     round(one) + &two + wrong
 }
@@ -323,13 +530,22 @@ fn round(number: f64) -> String {
 /// Describes the form behind each number of a row.
 fn note((_, name, ..): &Target, results: &[Entry]) -> String {
     let forms = results.iter().map(|result| {
-        let Entry { contestant, how, class, figure } = result;
+        let Entry {
+            contestant,
+            how,
+            class,
+            figure,
+        } = result;
         let class = match class {
             Class::Fastest => "",
             Class::Readme => " (r)",
             Class::Buffered => " (b)",
         };
-        format!("{}{class} {}, {how}", CONTESTANTS[*contestant].0, show(*figure))
+        format!(
+            "{}{class} {}, {how}",
+            CONTESTANTS[*contestant].0,
+            show(*figure)
+        )
     });
     format!("- `{name}`: {}", forms.collect::<Vec<_>>().join("; "))
 }

@@ -63,7 +63,11 @@ pub fn forms(row: Row) -> Vec<Form> {
             vec![Form::new(
                 "Counter",
                 |_, n| over(n, counters, |counter| counter.inc()),
-                |done| counters.iter().for_each(|counter| assert_eq!(read(counter, "c "), (done.all / 16) as f64)),
+                |done| {
+                    counters
+                        .iter()
+                        .for_each(|counter| assert_eq!(read(counter, "c "), (done.all / 16) as f64))
+                },
             )]
         }
         Row::Float => {
@@ -75,17 +79,28 @@ pub fn forms(row: Row) -> Vec<Form> {
             )]
         }
         Row::LabelStrings => {
-            let fixed = keep(CounterVec::with_label_set(FixedSet { method: reader(&METHODS), path: reader(&paths()) }));
+            let fixed = keep(CounterVec::with_label_set(FixedSet {
+                method: reader(&METHODS),
+                path: reader(&paths()),
+            }));
             let dynamic = keep(counters());
             vec![
                 Form::new(
                     "a fixed set, dense",
-                    |_, n| over(n, &REQUESTS, |(method, path)| fixed.inc(Fixed { method, path })),
+                    |_, n| {
+                        over(n, &REQUESTS, |(method, path)| {
+                            fixed.inc(Fixed { method, path })
+                        })
+                    },
                     |done| assert_eq!(read(fixed, "c{"), done.all as f64),
                 ),
                 Form::new(
                     "a set that grows, sparse",
-                    |_, n| over(n, &REQUESTS, |(method, path)| dynamic.inc(Dynamic { method, path })),
+                    |_, n| {
+                        over(n, &REQUESTS, |(method, path)| {
+                            dynamic.inc(Dynamic { method, path })
+                        })
+                    },
                     |done| assert_eq!(read(dynamic, "c{"), done.all as f64),
                 )
                 .readme(),
@@ -95,7 +110,14 @@ pub fn forms(row: Row) -> Vec<Form> {
             let vec = keep(CounterVec::with_label_set(EnumSet::new()));
             vec![Form::new(
                 "dense",
-                |_, n| over(n, &ENUMS, |(method, status)| vec.inc(Enums { method: *method, status: *status })),
+                |_, n| {
+                    over(n, &ENUMS, |(method, status)| {
+                        vec.inc(Enums {
+                            method: *method,
+                            status: *status,
+                        })
+                    })
+                },
                 |done| assert_eq!(read(vec, "c{"), done.all as f64),
             )]
         }
@@ -127,7 +149,12 @@ pub fn forms(row: Row) -> Vec<Form> {
             vec![Form::new(
                 "Histogram",
                 |_, n| over(n, &VALUES, |value| histogram.observe(*value)),
-                |done| assert_observed((read(histogram, "c_count") as u64, read(histogram, "c_sum")), done.all),
+                |done| {
+                    assert_observed(
+                        (read(histogram, "c_count") as u64, read(histogram, "c_sum")),
+                        done.all,
+                    )
+                },
             )]
         }
         Row::Timer | Row::TimerTsc => {
@@ -148,12 +175,17 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::ScrapeHistograms => {
             let vec = histograms();
             for (method, path) in LABELS.iter() {
-                ONE_EACH.iter().for_each(|value| vec.observe(Dynamic { method, path }, *value));
+                ONE_EACH
+                    .iter()
+                    .for_each(|value| vec.observe(Dynamic { method, path }, *value));
             }
             scrapes(keep(vec), assert_histograms)
         }
         // It writes text only.
-        Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
+        Row::OpenMetricsCounters
+        | Row::OpenMetricsHistograms
+        | Row::ProtobufCounters
+        | Row::ProtobufHistograms => {
             vec![]
         }
         Row::Register => {
@@ -164,19 +196,25 @@ pub fn forms(row: Row) -> Vec<Form> {
                 || *dynamic.lock().unwrap() = keep(counters()),
                 |thread| {
                     let vec: &CounterVec<DynamicSet> = *dynamic.lock().unwrap();
-                    labels_of(thread).iter().for_each(|(method, path)| vec.inc(Dynamic { method, path }));
+                    labels_of(thread)
+                        .iter()
+                        .for_each(|(method, path)| vec.inc(Dynamic { method, path }));
                 },
                 |done| assert_eq!(read(*dynamic.lock().unwrap(), "c{"), done.last as f64),
             )]
         }
         Row::BytesCounter => vec![Form::held("a set that grows, sparse", || {
             let vec = counters();
-            LABELS.iter().for_each(|(method, path)| vec.inc(Dynamic { method, path }));
+            LABELS
+                .iter()
+                .for_each(|(method, path)| vec.inc(Dynamic { method, path }));
             Box::new(vec)
         })],
         Row::BytesHistogram => vec![Form::held("a set that grows, sparse", || {
             let vec = histograms();
-            LABELS.iter().for_each(|(method, path)| vec.observe(Dynamic { method, path }, 0.3));
+            LABELS
+                .iter()
+                .for_each(|(method, path)| vec.observe(Dynamic { method, path }, 0.3));
             Box::new(vec)
         })],
         // It has no native histograms and no summaries.
@@ -201,7 +239,10 @@ fn reader(values: &[&'static str]) -> Reader {
 }
 
 fn dynamic_set() -> DynamicSet {
-    DynamicSet { method: reader(&METHODS), path: ParaCord::default() }
+    DynamicSet {
+        method: reader(&METHODS),
+        path: ParaCord::default(),
+    }
 }
 
 fn counters() -> CounterVec<DynamicSet> {
@@ -214,13 +255,17 @@ fn histograms() -> HistogramVec<DynamicSet, 11> {
 
 fn read(metric: &impl MetricFamilyEncoding<BufferedTextEncoder>, start: &str) -> f64 {
     let mut encoder = BufferedTextEncoder::new();
-    metric.collect_family_into(MetricName::from_str("c"), &mut encoder).unwrap();
+    metric
+        .collect_family_into(MetricName::from_str("c"), &mut encoder)
+        .unwrap();
     sum_in(str::from_utf8(&encoder.finish()).unwrap(), start)
 }
 
 fn scrapes<M>(metric: &'static M, check: fn(&str)) -> Vec<Form>
 where
-    M: MetricFamilyEncoding<BufferedTextEncoder> + for<'a> MetricFamilyEncoding<TextEncoder<&'a mut Vec<u8>>> + Sync,
+    M: MetricFamilyEncoding<BufferedTextEncoder>
+        + for<'a> MetricFamilyEncoding<TextEncoder<&'a mut Vec<u8>>>
+        + Sync,
 {
     let kept = keep(Mutex::new(Vec::new()));
     let encoder = keep(Mutex::new(BufferedTextEncoder::new()));
@@ -233,7 +278,9 @@ where
                 let mut text = kept.lock().unwrap();
                 text.clear();
                 let mut encoder = TextEncoder::new(&mut *text);
-                metric.collect_family_into(MetricName::from_str("c"), &mut encoder).unwrap();
+                metric
+                    .collect_family_into(MetricName::from_str("c"), &mut encoder)
+                    .unwrap();
             },
             move || check(str::from_utf8(&kept.lock().unwrap()).unwrap()),
         ),
@@ -242,7 +289,9 @@ where
             SERIES,
             || {
                 let mut encoder = encoder.lock().unwrap();
-                metric.collect_family_into(MetricName::from_str("c"), &mut *encoder).unwrap();
+                metric
+                    .collect_family_into(MetricName::from_str("c"), &mut *encoder)
+                    .unwrap();
                 *last.lock().unwrap() = vec![encoder.finish()];
             },
             move || check(str::from_utf8(&last.lock().unwrap()[0]).unwrap()),

@@ -12,7 +12,9 @@
 use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, counter, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, counter, gauge, histogram,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::Row;
@@ -20,8 +22,13 @@ use crate::timing::{Form, along, keep, over, repeat};
 use crate::workload::*;
 
 /// The recorder that the macros use.
-static GLOBAL: LazyLock<PrometheusHandle> =
-    LazyLock::new(|| PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap().install_recorder().unwrap());
+static GLOBAL: LazyLock<PrometheusHandle> = LazyLock::new(|| {
+    PrometheusBuilder::new()
+        .set_buckets(&BOUNDS)
+        .unwrap()
+        .install_recorder()
+        .unwrap()
+});
 
 pub fn forms(row: Row) -> Vec<Form> {
     LazyLock::force(&GLOBAL);
@@ -64,7 +71,8 @@ pub fn forms(row: Row) -> Vec<Form> {
                 "counter!(.., labels) each time, &'static str",
                 |_, n| {
                     over(n, &REQUESTS, |(method, path)| {
-                        counter!("static_strings", "method" => *method, "path" => *path).increment(1);
+                        counter!("static_strings", "method" => *method, "path" => *path)
+                            .increment(1);
                     });
                 },
                 |done| assert_eq!(global("static_strings{"), done.all as f64),
@@ -73,7 +81,8 @@ pub fn forms(row: Row) -> Vec<Form> {
                 "the same with a String",
                 |_, n| {
                     over(n, &REQUESTS, |(method, path)| {
-                        counter!("strings", "method" => *method, "path" => path.to_string()).increment(1);
+                        counter!("strings", "method" => *method, "path" => path.to_string())
+                            .increment(1);
                     });
                 },
                 |done| assert_eq!(global("strings{"), done.all as f64),
@@ -84,7 +93,8 @@ pub fn forms(row: Row) -> Vec<Form> {
             "counter!(.., labels) each time, &'static str",
             |_, n| {
                 over(n, &ENUMS, |(method, status)| {
-                    counter!("enums", "method" => method.name(), "status" => status.name()).increment(1);
+                    counter!("enums", "method" => method.name(), "status" => status.name())
+                        .increment(1);
                 });
             },
             |done| assert_eq!(global("enums{"), done.all as f64),
@@ -94,7 +104,12 @@ pub fn forms(row: Row) -> Vec<Form> {
             vec![Form::new(
                 "counter!(..) each time, a local recorder",
                 |_, n| through(recorder, n),
-                |done| assert_eq!(sum_in(&recorder.handle().render(), "facade{"), done.all as f64),
+                |done| {
+                    assert_eq!(
+                        sum_in(&recorder.handle().render(), "facade{"),
+                        done.all as f64
+                    )
+                },
             )]
         }
         Row::Gauge => {
@@ -140,7 +155,8 @@ pub fn forms(row: Row) -> Vec<Form> {
             ]
         }
         Row::Histogram => {
-            let (recorder, handle) = observing(PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap());
+            let (recorder, handle) =
+                observing(PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap());
             vec![
                 Form::new(
                     "a held handle, upkeep",
@@ -156,13 +172,22 @@ pub fn forms(row: Row) -> Vec<Form> {
                         over(n, &VALUES, |value| histogram!("histogram").record(*value));
                         upkeep(thread, &GLOBAL);
                     },
-                    |done| assert_observed((global("histogram_count") as u64, global("histogram_sum")), done.all),
+                    |done| {
+                        assert_observed(
+                            (global("histogram_count") as u64, global("histogram_sum")),
+                            done.all,
+                        )
+                    },
                 )
                 .readme(),
             ]
         }
         Row::Summary => {
-            let (recorder, handle) = observing(PrometheusBuilder::new().set_quantiles(&[0.5, 0.9, 0.99]).unwrap());
+            let (recorder, handle) = observing(
+                PrometheusBuilder::new()
+                    .set_quantiles(&[0.5, 0.9, 0.99])
+                    .unwrap(),
+            );
             vec![Form::new(
                 "a held handle, upkeep (DDSketch)",
                 |thread, n| {
@@ -173,7 +198,8 @@ pub fn forms(row: Row) -> Vec<Form> {
             )]
         }
         Row::Timer | Row::TimerTsc => {
-            let (recorder, handle) = observing(PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap());
+            let (recorder, handle) =
+                observing(PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap());
             vec![Form::new(
                 "Instant and a held handle, upkeep",
                 |thread, n| {
@@ -189,12 +215,19 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::ScrapeCounters => {
             let recorder = keep(PrometheusBuilder::new().build_recorder());
             for (n, labels) in LABELS.iter().enumerate() {
-                recorder.register_counter(&key(labels), &METADATA).increment(count_of(n));
+                recorder
+                    .register_counter(&key(labels), &METADATA)
+                    .increment(count_of(n));
             }
             scrapes(recorder, assert_counters)
         }
         Row::ScrapeHistograms => {
-            let recorder = keep(PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap().build_recorder());
+            let recorder = keep(
+                PrometheusBuilder::new()
+                    .set_buckets(&BOUNDS)
+                    .unwrap()
+                    .build_recorder(),
+            );
             for labels in LABELS.iter() {
                 let histogram = recorder.register_histogram(&key(labels), &METADATA);
                 ONE_EACH.iter().for_each(|value| histogram.record(*value));
@@ -202,7 +235,10 @@ pub fn forms(row: Row) -> Vec<Form> {
             scrapes(recorder, assert_histograms)
         }
         // It writes text only.
-        Row::OpenMetricsCounters | Row::OpenMetricsHistograms | Row::ProtobufCounters | Row::ProtobufHistograms => {
+        Row::OpenMetricsCounters
+        | Row::OpenMetricsHistograms
+        | Row::ProtobufCounters
+        | Row::ProtobufHistograms => {
             vec![]
         }
         Row::Register => {
@@ -228,14 +264,21 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::BytesCounter => vec![Form::held("a key with a String", || {
             let recorder = PrometheusBuilder::new().build_recorder();
             for labels in LABELS.iter() {
-                recorder.register_counter(&key(labels), &METADATA).increment(1);
+                recorder
+                    .register_counter(&key(labels), &METADATA)
+                    .increment(1);
             }
             Box::new(recorder)
         })],
         Row::BytesHistogram => vec![Form::held("a key with a String, after upkeep", || {
-            let recorder = PrometheusBuilder::new().set_buckets(&BOUNDS).unwrap().build_recorder();
+            let recorder = PrometheusBuilder::new()
+                .set_buckets(&BOUNDS)
+                .unwrap()
+                .build_recorder();
             for labels in LABELS.iter() {
-                recorder.register_histogram(&key(labels), &METADATA).record(0.3);
+                recorder
+                    .register_histogram(&key(labels), &METADATA)
+                    .record(0.3);
             }
             recorder.handle().run_upkeep();
             Box::new(recorder)
@@ -254,11 +297,15 @@ pub fn forms(row: Row) -> Vec<Form> {
     }
 }
 
-static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 /// A key that owns its path, like a key built from a request.
 fn key((method, path): &Request) -> Key {
-    let labels = vec![Label::new("method", *method), Label::new("path", path.to_string())];
+    let labels = vec![
+        Label::new("method", *method),
+        Label::new("path", path.to_string()),
+    ];
     Key::from_parts("requests", labels)
 }
 
@@ -271,7 +318,9 @@ fn observing(builder: PrometheusBuilder) -> (&'static PrometheusRecorder, &'stat
 /// Runs the same line of a program with each recorder.
 pub fn through(recorder: &dyn Recorder, n: u64) {
     metrics::with_local_recorder(recorder, || {
-        repeat(n, || counter!("facade", "method" => "GET", "status" => "200").increment(1));
+        repeat(n, || {
+            counter!("facade", "method" => "GET", "status" => "200").increment(1)
+        });
     });
 }
 
@@ -283,7 +332,10 @@ fn upkeep(thread: usize, handle: &PrometheusHandle) {
 
 fn read(recorder: &PrometheusRecorder) -> (u64, f64) {
     let text = recorder.handle().render();
-    (sum_in(&text, "seconds_count") as u64, sum_in(&text, "seconds_sum"))
+    (
+        sum_in(&text, "seconds_count") as u64,
+        sum_in(&text, "seconds_sum"),
+    )
 }
 
 fn global(start: &str) -> f64 {

@@ -4,8 +4,8 @@
 use std::sync::Mutex;
 
 use prometheus::{
-    Counter, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Counter, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 
 use crate::timing::{Form, handles, keep, over, repeat};
@@ -18,7 +18,11 @@ pub fn forms(row: Row) -> Vec<Form> {
             let [int, local] = [(); 2].map(|()| keep(IntCounter::new("c", "h").unwrap()));
             let float = keep(Counter::new("c", "h").unwrap());
             vec![
-                Form::new("IntCounter", |_, n| repeat(n, || int.inc()), |done| assert_eq!(int.get(), done.all)),
+                Form::new(
+                    "IntCounter",
+                    |_, n| repeat(n, || int.inc()),
+                    |done| assert_eq!(int.get(), done.all),
+                ),
                 Form::new(
                     "Counter, of the first example",
                     |_, n| repeat(n, || float.inc()),
@@ -38,11 +42,18 @@ pub fn forms(row: Row) -> Vec<Form> {
             ]
         }
         Row::Handles => {
-            let int: &Vec<_> = keep((0..16).map(|_| IntCounter::new("c", "h").unwrap()).collect());
+            let int: &Vec<_> = keep(
+                (0..16)
+                    .map(|_| IntCounter::new("c", "h").unwrap())
+                    .collect(),
+            );
             vec![Form::new(
                 "IntCounter",
                 |_, n| over(n, int, |counter| counter.inc()),
-                |done| int.iter().for_each(|counter| assert_eq!(counter.get(), done.all / 16)),
+                |done| {
+                    int.iter()
+                        .for_each(|counter| assert_eq!(counter.get(), done.all / 16))
+                },
             )]
         }
         Row::Float => {
@@ -58,14 +69,20 @@ pub fn forms(row: Row) -> Vec<Form> {
             vec![
                 Form::new(
                     "with_label_values",
-                    |_, n| over(n, &REQUESTS, |(method, path)| vec.with_label_values(&[method, path]).inc()),
+                    |_, n| {
+                        over(n, &REQUESTS, |(method, path)| {
+                            vec.with_label_values(&[method, path]).inc()
+                        })
+                    },
                     |done| assert_eq!(total(vec), done.all),
                 ),
                 Form::new(
                     "local(), hash only, one flush per batch",
                     |_, n| {
                         let mut buffer = local.local();
-                        over(n, &REQUESTS, |(method, path)| buffer.with_label_values(&[method, path]).inc());
+                        over(n, &REQUESTS, |(method, path)| {
+                            buffer.with_label_values(&[method, path]).inc()
+                        });
                         buffer.flush();
                     },
                     |done| assert_eq!(total(local), done.all),
@@ -74,20 +91,29 @@ pub fn forms(row: Row) -> Vec<Form> {
             ]
         }
         Row::LabelEnums => {
-            let [vec, fixed] =
-                [(); 2].map(|()| keep(IntCounterVec::new(Opts::new("c", "h"), &["method", "status"]).unwrap()));
-            let children = keep(
-                Method::ALL
-                    .map(|method| Status::ALL.map(|status| fixed.with_label_values(&[method.name(), status.name()]))),
-            );
+            let [vec, fixed] = [(); 2].map(|()| {
+                keep(IntCounterVec::new(Opts::new("c", "h"), &["method", "status"]).unwrap())
+            });
+            let children = keep(Method::ALL.map(|method| {
+                Status::ALL.map(|status| fixed.with_label_values(&[method.name(), status.name()]))
+            }));
             let total = |vec: &IntCounterVec| {
-                let of = |method: Method, status: Status| vec.with_label_values(&[method.name(), status.name()]).get();
-                Method::ALL.iter().flat_map(|m| Status::ALL.map(|s| of(*m, s))).sum::<u64>()
+                let of = |method: Method, status: Status| {
+                    vec.with_label_values(&[method.name(), status.name()]).get()
+                };
+                Method::ALL
+                    .iter()
+                    .flat_map(|m| Status::ALL.map(|s| of(*m, s)))
+                    .sum::<u64>()
             };
             vec![
                 Form::new(
                     "an array of children, as prometheus-static-metric makes",
-                    |_, n| over(n, &ENUMS, |(method, status)| children[*method as usize][*status as usize].inc()),
+                    |_, n| {
+                        over(n, &ENUMS, |(method, status)| {
+                            children[*method as usize][*status as usize].inc()
+                        })
+                    },
                     move |done| assert_eq!(total(fixed), done.all),
                 ),
                 Form::new(
@@ -106,7 +132,12 @@ pub fn forms(row: Row) -> Vec<Form> {
             let vec = counters();
             let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
             let all: &Vec<_> = keep(LABELS.iter().map(bound).collect());
-            handles(row, all, |counter| counter.inc(), |all| all.iter().map(|counter| counter.get()).sum())
+            handles(
+                row,
+                all,
+                |counter| counter.inc(),
+                |all| all.iter().map(|counter| counter.get()).sum(),
+            )
         }
         Row::WalkHistogram => {
             let vec = histograms();
@@ -116,16 +147,25 @@ pub fn forms(row: Row) -> Vec<Form> {
                 row,
                 all,
                 |histogram| histogram.observe(0.3),
-                |all| all.iter().map(|histogram| histogram.get_sample_count()).sum(),
+                |all| {
+                    all.iter()
+                        .map(|histogram| histogram.get_sample_count())
+                        .sum()
+                },
             )
         }
         Row::InTurn => {
             let vec = keep(counters());
             vec![Form::new(
                 "with_label_values",
-                |_, n| in_turn(n, |at| vec.with_label_values(&[LABELS[at].0, LABELS[at].1]).inc()),
+                |_, n| {
+                    in_turn(n, |at| {
+                        vec.with_label_values(&[LABELS[at].0, LABELS[at].1]).inc()
+                    })
+                },
                 |done| {
-                    let of = |(method, path): &Request| vec.with_label_values(&[method, path]).get();
+                    let of =
+                        |(method, path): &Request| vec.with_label_values(&[method, path]).get();
                     assert_eq!(LABELS.iter().map(of).sum::<u64>(), done.all);
                 },
             )]
@@ -134,7 +174,11 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Facade => vec![],
         Row::Gauge => {
             let gauge = keep(Gauge::new("g", "h").unwrap());
-            vec![Form::new("Gauge", |_, n| over(n, &VALUES, |value| gauge.set(*value)), |_| assert_set(gauge.get()))]
+            vec![Form::new(
+                "Gauge",
+                |_, n| over(n, &VALUES, |value| gauge.set(*value)),
+                |_| assert_set(gauge.get()),
+            )]
         }
         Row::UpDown => {
             let int = keep(IntGauge::new("g", "h").unwrap());
@@ -165,7 +209,8 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Histogram => {
             let [shared, local] = [(); 2].map(|()| keep(Histogram::with_opts(options()).unwrap()));
-            let read = |histogram: &Histogram| (histogram.get_sample_count(), histogram.get_sample_sum());
+            let read =
+                |histogram: &Histogram| (histogram.get_sample_count(), histogram.get_sample_sum());
             vec![
                 Form::new(
                     "Histogram",
@@ -225,34 +270,54 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
                 |done| {
                     let vec = family.lock().unwrap();
-                    let of = |(method, path): &Request| vec.with_label_values(&[method, path]).get();
-                    assert_eq!(LABELS.iter().take(done.last as usize).map(of).sum::<u64>(), done.last);
+                    let of =
+                        |(method, path): &Request| vec.with_label_values(&[method, path]).get();
+                    assert_eq!(
+                        LABELS.iter().take(done.last as usize).map(of).sum::<u64>(),
+                        done.last
+                    );
                 },
             )]
         }
         Row::BytesBoundCounter => vec![Form::held("with_label_values, kept", || {
             let vec = counters();
             let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
-            Box::new((LABELS.iter().map(bound).inspect(|counter| counter.inc()).collect::<Vec<_>>(), vec.clone()))
+            Box::new((
+                LABELS
+                    .iter()
+                    .map(bound)
+                    .inspect(|counter| counter.inc())
+                    .collect::<Vec<_>>(),
+                vec.clone(),
+            ))
         })],
         Row::BytesBoundHistogram => vec![Form::held("with_label_values, kept", || {
             let vec = histograms();
             let bound = |(method, path): &Request| vec.with_label_values(&[method, path]);
-            let all = LABELS.iter().map(bound).inspect(|histogram| histogram.observe(0.3));
+            let all = LABELS
+                .iter()
+                .map(bound)
+                .inspect(|histogram| histogram.observe(0.3));
             Box::new((all.collect::<Vec<_>>(), vec.clone()))
         })],
         Row::BytesCounter => vec![Form::held("with_label_values", || {
             let vec = counters();
-            LABELS.iter().for_each(|(method, path)| vec.with_label_values(&[method, path]).inc());
+            LABELS
+                .iter()
+                .for_each(|(method, path)| vec.with_label_values(&[method, path]).inc());
             Box::new(vec)
         })],
         Row::BytesHistogram => vec![Form::held("with_label_values", || {
             let vec = histograms();
-            LABELS.iter().for_each(|(method, path)| vec.with_label_values(&[method, path]).observe(0.3));
+            LABELS
+                .iter()
+                .for_each(|(method, path)| vec.with_label_values(&[method, path]).observe(0.3));
             Box::new(vec)
         })],
         // It has none of these.
-        Row::Native | Row::Summary | Row::OpenMetricsCounters | Row::OpenMetricsHistograms => vec![],
+        Row::Native | Row::Summary | Row::OpenMetricsCounters | Row::OpenMetricsHistograms => {
+            vec![]
+        }
         // Rows of tallies and the floor.
         Row::ScrapeFresh
         | Row::ScrapeRendered
@@ -263,7 +328,11 @@ pub fn forms(row: Row) -> Vec<Form> {
 }
 
 fn counters() -> IntCounterVec {
-    IntCounterVec::new(Opts::new("requests_total", "Requests."), &["method", "path"]).unwrap()
+    IntCounterVec::new(
+        Opts::new("requests_total", "Requests."),
+        &["method", "path"],
+    )
+    .unwrap()
 }
 
 fn options() -> HistogramOpts {
@@ -276,7 +345,10 @@ fn histograms() -> HistogramVec {
 
 fn total(vec: &IntCounterVec) -> u64 {
     let of = |method, path| vec.with_label_values(&[method, path]).get();
-    METHODS.iter().map(|method| paths().iter().map(|path| of(*method, *path)).sum::<u64>()).sum()
+    METHODS
+        .iter()
+        .map(|method| paths().iter().map(|path| of(*method, *path)).sum::<u64>())
+        .sum()
 }
 
 /// Its protobuf support is a feature that slows down its text format.
@@ -289,7 +361,9 @@ fn protobuf(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
         || {
             let mut page = kept.lock().unwrap();
             page.clear();
-            prometheus::ProtobufEncoder::new().encode(&registry.gather(), &mut *page).unwrap();
+            prometheus::ProtobufEncoder::new()
+                .encode(&registry.gather(), &mut *page)
+                .unwrap();
         },
         move || check(&as_text(&kept.lock().unwrap(), Format::Protobuf)),
     )]
@@ -313,7 +387,9 @@ fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<
             || {
                 let mut text = text.lock().unwrap();
                 text.clear();
-                TextEncoder::new().encode_utf8(&registry.gather(), &mut text).unwrap();
+                TextEncoder::new()
+                    .encode_utf8(&registry.gather(), &mut text)
+                    .unwrap();
             },
             move || check(&text.lock().unwrap()),
         ),
@@ -322,7 +398,9 @@ fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<
             SERIES,
             || {
                 let mut buffer = vec![];
-                TextEncoder::new().encode(&registry.gather(), &mut buffer).unwrap();
+                TextEncoder::new()
+                    .encode(&registry.gather(), &mut buffer)
+                    .unwrap();
                 *last.lock().unwrap() = buffer;
             },
             move || check(str::from_utf8(&last.lock().unwrap()).unwrap()),

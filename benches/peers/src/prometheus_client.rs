@@ -74,7 +74,11 @@ pub fn forms(row: Row) -> Vec<Form> {
                         counter.inc();
                     });
                 },
-                |done| counters.iter().for_each(|counter| assert_eq!(counter.get(), done.all / 16)),
+                |done| {
+                    counters
+                        .iter()
+                        .for_each(|counter| assert_eq!(counter.get(), done.all / 16))
+                },
             )]
         }
         Row::Float => {
@@ -93,7 +97,10 @@ pub fn forms(row: Row) -> Vec<Form> {
             let fast: &Family<Static, Counter> = keep(Family::default());
             let slow: &Family<Owned, Counter> = keep(Family::default());
             let total = |of: &dyn Fn(&'static str, &'static str) -> u64| {
-                METHODS.iter().flat_map(|method| paths().into_iter().map(|path| of(method, path))).sum::<u64>()
+                METHODS
+                    .iter()
+                    .flat_map(|method| paths().into_iter().map(|path| of(method, path)))
+                    .sum::<u64>()
             };
             vec![
                 Form::new(
@@ -104,19 +111,33 @@ pub fn forms(row: Row) -> Vec<Form> {
                         });
                     },
                     move |done| {
-                        assert_eq!(total(&|method, path| fast.get_or_create(&Static { method, path }).get()), done.all);
+                        assert_eq!(
+                            total(&|method, path| fast
+                                .get_or_create(&Static { method, path })
+                                .get()),
+                            done.all
+                        );
                     },
                 ),
                 Form::new(
                     "get_or_create, struct with a String",
                     |_, n| {
                         over(n, &REQUESTS, |(method, path)| {
-                            slow.get_or_create(&Owned { method, path: path.to_string() }).inc();
+                            slow.get_or_create(&Owned {
+                                method,
+                                path: path.to_string(),
+                            })
+                            .inc();
                         });
                     },
                     move |done| {
-                        let of =
-                            |method, path: &'static str| slow.get_or_create(&Owned { method, path: path.into() }).get();
+                        let of = |method, path: &'static str| {
+                            slow.get_or_create(&Owned {
+                                method,
+                                path: path.into(),
+                            })
+                            .get()
+                        };
                         assert_eq!(total(&of), done.all);
                     },
                 )
@@ -129,19 +150,31 @@ pub fn forms(row: Row) -> Vec<Form> {
                 "get_or_create, struct of enums",
                 |_, n| {
                     over(n, &ENUMS, |(method, status)| {
-                        family.get_or_create(&Enums { method: *method, status: *status }).inc();
+                        family
+                            .get_or_create(&Enums {
+                                method: *method,
+                                status: *status,
+                            })
+                            .inc();
                     });
                 },
                 |done| {
                     let of = |method, status| family.get_or_create(&Enums { method, status }).get();
-                    let all = Method::ALL.iter().flat_map(|method| Status::ALL.map(|status| of(*method, status)));
+                    let all = Method::ALL
+                        .iter()
+                        .flat_map(|method| Status::ALL.map(|status| of(*method, status)));
                     assert_eq!(all.sum::<u64>(), done.all);
                 },
             )]
         }
         Row::Thousand | Row::Walk => {
             let all: &Vec<_> = keep(LABELS.iter().map(|_| Counter::<u64>::default()).collect());
-            handles(row, all, |counter| _ = counter.inc(), |all| all.iter().map(|counter| counter.get()).sum())
+            handles(
+                row,
+                all,
+                |counter| _ = counter.inc(),
+                |all| all.iter().map(|counter| counter.get()).sum(),
+            )
         }
         Row::WalkHistogram => {
             let all: &Vec<_> = keep(LABELS.iter().map(|_| Histogram::new(BOUNDS)).collect());
@@ -176,7 +209,10 @@ pub fn forms(row: Row) -> Vec<Form> {
             )]
         }
         Row::Histogram => observing("Histogram", Histogram::new(BOUNDS)),
-        Row::Native => observing("new_native, factor 1.1", Histogram::new_native(NativeHistogramConfig::default())),
+        Row::Native => observing(
+            "new_native, factor 1.1",
+            Histogram::new_native(NativeHistogramConfig::default()),
+        ),
         Row::Timer | Row::TimerTsc => {
             let histogram = keep(Histogram::new(BOUNDS));
             vec![Form::new(
@@ -224,7 +260,10 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done: Done| {
                     let family = family.lock().unwrap();
                     let of = |labels: &Request| family.get_or_create(&owned(labels)).get();
-                    assert_eq!(LABELS.iter().take(done.last as usize).map(of).sum::<u64>(), done.last);
+                    assert_eq!(
+                        LABELS.iter().take(done.last as usize).map(of).sum::<u64>(),
+                        done.last
+                    );
                 },
             )]
         }
@@ -237,7 +276,9 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         Row::BytesHistogram => vec![Form::held("get_or_create, struct with a String", || {
             let family = histograms();
-            LABELS.iter().for_each(|labels| family.get_or_create(&owned(labels)).observe(0.3));
+            LABELS
+                .iter()
+                .for_each(|labels| family.get_or_create(&owned(labels)).observe(0.3));
             Box::new(family)
         })],
         // It has no summaries.
@@ -252,7 +293,10 @@ pub fn forms(row: Row) -> Vec<Form> {
 }
 
 fn owned((method, path): &Request) -> Owned {
-    Owned { method, path: path.to_string() }
+    Owned {
+        method,
+        path: path.to_string(),
+    }
 }
 
 fn histograms() -> Histograms {
@@ -273,7 +317,10 @@ fn observing(how: &'static str, histogram: Histogram) -> Vec<Form> {
 fn read(histogram: &Histogram) -> (u64, f64) {
     let text = format!("{histogram:?}");
     let field = |name: &str| text.split_once(name).unwrap().1.split(',').next().unwrap();
-    (field(" count: ").parse().unwrap(), field(" sum: ").parse().unwrap())
+    (
+        field(" count: ").parse().unwrap(),
+        field(" sum: ").parse().unwrap(),
+    )
 }
 
 #[cfg(feature = "protobuf")]
@@ -282,7 +329,10 @@ fn protobuf(registry: &'static Registry, check: fn(&str)) -> Vec<Form> {
     vec![Form::scrape(
         "prometheus_protobuf::encode_to_vec",
         SERIES,
-        || *last.lock().unwrap() = prometheus_client::encoding::prometheus_protobuf::encode_to_vec(registry).unwrap(),
+        || {
+            *last.lock().unwrap() =
+                prometheus_client::encoding::prometheus_protobuf::encode_to_vec(registry).unwrap()
+        },
         move || check(&as_text(&last.lock().unwrap(), Format::Protobuf)),
     )]
 }

@@ -32,14 +32,22 @@ struct Contest {
 
 pub fn run() {
     let most = std::thread::available_parallelism().map_or(1, usize::from);
-    let steps: Vec<usize> = (0..).map(|n| 1 << n).take_while(|n| *n < most).chain([most]).collect();
-    println!("Millions of operations per second, all threads together, beside ten scrapes a second.\n");
+    let steps: Vec<usize> = (0..)
+        .map(|n| 1 << n)
+        .take_while(|n| *n < most)
+        .chain([most])
+        .collect();
+    println!(
+        "Millions of operations per second, all threads together, beside ten scrapes a second.\n"
+    );
     let titles: Vec<_> = steps.iter().map(|n| format!("{n} threads")).collect();
     println!("| operation | {} |", titles.join(" | "));
     println!("|---|{}", "---|".repeat(steps.len()));
     for mut contest in contests() {
-        let figures: Vec<_> =
-            steps.iter().map(|threads| format!("{:.0}", throughput(&mut contest, *threads))).collect();
+        let figures: Vec<_> = steps
+            .iter()
+            .map(|threads| format!("{:.0}", throughput(&mut contest, *threads)))
+            .collect();
         println!("| {} | {} |", contest.name, figures.join(" | "));
     }
     many_threads(500);
@@ -47,11 +55,19 @@ pub fn run() {
 
 fn contests() -> Vec<Contest> {
     let atomic: &'static AtomicU64 = Box::leak(Box::default());
-    let shared = prometheus::IntCounterVec::new(prometheus::Opts::new("c", "h"), &["method", "path"]).unwrap();
+    let shared =
+        prometheus::IntCounterVec::new(prometheus::Opts::new("c", "h"), &["method", "path"])
+            .unwrap();
     let registry: &'static Registry = Box::leak(Box::default());
     let counter = registry.counter("counter_total", "Counted.").unwrap();
-    let labels = Counter::builder("labelled_total", "Counted.").labels(["method", "path"]).register(registry).unwrap();
-    let histogram = Histogram::builder("seconds", "Time.").buckets(&BOUNDS).register(registry).unwrap();
+    let labels = Counter::builder("labelled_total", "Counted.")
+        .labels(["method", "path"])
+        .register(registry)
+        .unwrap();
+    let histogram = Histogram::builder("seconds", "Time.")
+        .buckets(&BOUNDS)
+        .register(registry)
+        .unwrap();
     let vector = shared.clone();
     vec![
         Contest {
@@ -61,8 +77,14 @@ fn contests() -> Vec<Contest> {
         },
         Contest {
             name: "prometheus: look-up of 100 label sets",
-            work: Arc::new(move || twice(&REQUESTS, |(method, path)| vector.with_label_values(&[method, path]).inc())),
-            scrape: Some(Box::new(move || drop(prometheus::core::Collector::collect(&shared)))),
+            work: Arc::new(move || {
+                twice(&REQUESTS, |(method, path)| {
+                    vector.with_label_values(&[method, path]).inc()
+                })
+            }),
+            scrape: Some(Box::new(move || {
+                drop(prometheus::core::Collector::collect(&shared))
+            })),
         },
         Contest {
             name: "tallies: counter",
@@ -71,7 +93,11 @@ fn contests() -> Vec<Contest> {
         },
         Contest {
             name: "tallies: look-up of 100 label sets",
-            work: Arc::new(move || twice(&REQUESTS, |(method, path)| labels.with([*method, *path]).inc())),
+            work: Arc::new(move || {
+                twice(&REQUESTS, |(method, path)| {
+                    labels.with([*method, *path]).inc()
+                })
+            }),
             scrape: Some(scrapes(registry)),
         },
         Contest {
@@ -123,7 +149,10 @@ fn throughput(contest: &mut Contest, threads: usize) -> f64 {
         }
     }
     stop.store(true, Relaxed);
-    let done: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+    let done: u64 = workers
+        .into_iter()
+        .map(|worker| worker.join().unwrap())
+        .sum();
     done as f64 / start.elapsed().as_secs_f64() / 1e6
 }
 
@@ -131,9 +160,13 @@ fn throughput(contest: &mut Contest, threads: usize) -> f64 {
 fn many_threads(threads: usize) {
     const ROUNDS: u64 = 200;
     let registry: &'static Registry = Box::leak(Box::default());
-    let family = Counter::builder("many_total", "Counted.").labels(["path"]).register(registry).unwrap();
+    let family = Counter::builder("many_total", "Counted.")
+        .labels(["path"])
+        .register(registry)
+        .unwrap();
     let family = Arc::new(family);
-    let names: Arc<Vec<String>> = Arc::new((0..100).map(|n| format!("/api/v1/items/{n}")).collect());
+    let names: Arc<Vec<String>> =
+        Arc::new((0..100).map(|n| format!("/api/v1/items/{n}")).collect());
     let ready = Arc::new(Barrier::new(threads + 1));
     let mut time = Duration::ZERO;
     let bytes = memory::held(|| {
@@ -154,7 +187,9 @@ fn many_threads(threads: usize) {
         time = start.elapsed();
         Box::new(())
     });
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(threads);
+    let cores = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(threads);
     let updates = threads as u64 * ROUNDS * names.len() as u64;
     let mut scrape = scrapes(registry);
     scrape();

@@ -6,7 +6,9 @@
 
 use std::sync::{Arc, Barrier, Mutex};
 
-use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter};
+use tallies::{
+    Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter,
+};
 
 use crate::timing::{Form, along, handles, keep, over, repeat};
 use crate::workload::{self, *};
@@ -68,7 +70,10 @@ static IN_FLIGHT: UpDownCounter = UpDownCounter::new("in_flight").hot();
 static SECONDS: Histogram = Histogram::new("seconds").buckets(&BOUNDS).hot();
 static SUMMARY: Summary = Summary::new("summary").hot();
 static NATIVE: Histogram = Histogram::new("native_seconds").native(3).hot();
-static BOTH: Histogram = Histogram::new("both_seconds").native(3).buckets(&BOUNDS).hot();
+static BOTH: Histogram = Histogram::new("both_seconds")
+    .native(3)
+    .buckets(&BOUNDS)
+    .hot();
 static TIMED: Histogram = Histogram::new("timed_seconds").buckets(&BOUNDS).hot();
 
 const fn handle(name: &'static str) -> Counter {
@@ -94,7 +99,11 @@ pub fn forms(row: Row) -> Vec<Form> {
         )],
         Row::LabelStrings => vec![Form::new(
             "with(..)",
-            |_, n| over(n, &REQUESTS, |(method, path)| STRINGS.with(Strings { method, path }).inc()),
+            |_, n| {
+                over(n, &REQUESTS, |(method, path)| {
+                    STRINGS.with(Strings { method, path }).inc()
+                })
+            },
             |done| assert_eq!(global("strings_total{"), done.all as f64),
         )],
         Row::LabelEnums => {
@@ -103,7 +112,12 @@ pub fn forms(row: Row) -> Vec<Form> {
                 "with(..)",
                 |_, n| {
                     over(n, pairs, |(method, status)| {
-                        ENUMERATED.with(Enums { method: *method, status: *status }).inc();
+                        ENUMERATED
+                            .with(Enums {
+                                method: *method,
+                                status: *status,
+                            })
+                            .inc();
                     });
                 },
                 |done| assert_eq!(global("enums_total{"), done.all as f64),
@@ -111,21 +125,46 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Facade => {
             let registry = keep(Registry::new());
-            let recorder = keep(::tallies::facade::Recorder::builder().registry(registry).build().unwrap());
+            let recorder = keep(
+                ::tallies::facade::Recorder::builder()
+                    .registry(registry)
+                    .build()
+                    .unwrap(),
+            );
             vec![Form::new(
                 "counter!(..) each time, a local recorder",
                 |_, n| crate::metrics::through(recorder, n),
-                |done| assert_eq!(sum_in(&::tallies::encode::text(&registry.snapshot()), "facade{"), done.all as f64),
+                |done| {
+                    assert_eq!(
+                        sum_in(&::tallies::encode::text(&registry.snapshot()), "facade{"),
+                        done.all as f64
+                    )
+                },
             )]
         }
         Row::Thousand | Row::Walk => {
             let family = counters(keep(Registry::new()), false);
-            let all: &Vec<_> = keep(LABELS.iter().map(|(method, path)| family.bind([*method, *path])).collect());
-            handles(row, all, |counter| counter.inc(), |all| all.iter().map(|counter| counter.get()).sum())
+            let all: &Vec<_> = keep(
+                LABELS
+                    .iter()
+                    .map(|(method, path)| family.bind([*method, *path]))
+                    .collect(),
+            );
+            handles(
+                row,
+                all,
+                |counter| counter.inc(),
+                |all| all.iter().map(|counter| counter.get()).sum(),
+            )
         }
         Row::WalkHistogram => {
             let family = histograms(keep(Registry::new()), false);
-            let all: &Vec<_> = keep(LABELS.iter().map(|(method, path)| family.bind([*method, *path])).collect());
+            let all: &Vec<_> = keep(
+                LABELS
+                    .iter()
+                    .map(|(method, path)| family.bind([*method, *path]))
+                    .collect(),
+            );
             handles(
                 row,
                 all,
@@ -160,20 +199,39 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Histogram => vec![Form::new(
             "Histogram in a static",
             |_, n| over(n, &VALUES, |value| SECONDS.observe(*value)),
-            |done| assert_observed((global("seconds_count") as u64, global("seconds_sum")), done.all),
+            |done| {
+                assert_observed(
+                    (global("seconds_count") as u64, global("seconds_sum")),
+                    done.all,
+                )
+            },
         )],
         Row::Native => vec![
             Form::new(
                 "Histogram::native(3) in a static",
                 |_, n| over(n, &VALUES, |value| NATIVE.observe(*value)),
                 |done| {
-                    assert_observed((global("native_seconds_count") as u64, global("native_seconds_sum")), done.all);
+                    assert_observed(
+                        (
+                            global("native_seconds_count") as u64,
+                            global("native_seconds_sum"),
+                        ),
+                        done.all,
+                    );
                 },
             ),
             Form::new(
                 "native(3) and 11 bounds",
                 |_, n| over(n, &VALUES, |value| BOTH.observe(*value)),
-                |done| assert_observed((global("both_seconds_count") as u64, global("both_seconds_sum")), done.all),
+                |done| {
+                    assert_observed(
+                        (
+                            global("both_seconds_count") as u64,
+                            global("both_seconds_sum"),
+                        ),
+                        done.all,
+                    )
+                },
             ),
         ],
         // With `--features tsc` timers use another clock, so they are in that clock's row.
@@ -191,7 +249,12 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Summary => vec![Form::new(
             "Summary in a static",
             |_, n| along(n, &SHUFFLED, |value| SUMMARY.observe(*value)),
-            |done| assert_observed((global("summary_count") as u64, global("summary_sum")), done.all),
+            |done| {
+                assert_observed(
+                    (global("summary_count") as u64, global("summary_sum")),
+                    done.all,
+                )
+            },
         )],
         Row::ScrapeCounters | Row::OpenMetricsCounters | Row::ProtobufCounters => {
             scrapes(counted().0, row.format(), assert_counters)
@@ -284,21 +347,42 @@ pub fn forms(row: Row) -> Vec<Form> {
                         counters.with([*method, *path]).inc();
                     }
                 },
-                |done| assert_eq!(sum_in(&text(&family.lock().unwrap().0), "requests_total{"), done.last as f64),
+                |done| {
+                    assert_eq!(
+                        sum_in(&text(&family.lock().unwrap().0), "requests_total{"),
+                        done.last as f64
+                    )
+                },
             )]
         }
         Row::BytesBoundCounter => settled(vec![Form::held("bind(..), cold: updated once", || {
             let registry = Registry::new();
             let family = counters(&registry, false);
-            let bound = LABELS.iter().map(|(method, path)| family.bind([*method, *path]));
-            Box::new((bound.inspect(|counter| counter.inc()).collect::<Vec<_>>(), registry, family.clone()))
+            let bound = LABELS
+                .iter()
+                .map(|(method, path)| family.bind([*method, *path]));
+            Box::new((
+                bound.inspect(|counter| counter.inc()).collect::<Vec<_>>(),
+                registry,
+                family.clone(),
+            ))
         })]),
-        Row::BytesBoundHistogram => settled(vec![Form::held("bind(..), cold: updated once", || {
-            let registry = Registry::new();
-            let family = histograms(&registry, false);
-            let bound = LABELS.iter().map(|(method, path)| family.bind([*method, *path]));
-            Box::new((bound.inspect(|histogram| histogram.observe(0.3)).collect::<Vec<_>>(), registry, family.clone()))
-        })]),
+        Row::BytesBoundHistogram => {
+            settled(vec![Form::held("bind(..), cold: updated once", || {
+                let registry = Registry::new();
+                let family = histograms(&registry, false);
+                let bound = LABELS
+                    .iter()
+                    .map(|(method, path)| family.bind([*method, *path]));
+                Box::new((
+                    bound
+                        .inspect(|histogram| histogram.observe(0.3))
+                        .collect::<Vec<_>>(),
+                    registry,
+                    family.clone(),
+                ))
+            })])
+        }
         Row::BytesCounter => settled(vec![
             Form::held("with(..), hot", || bytes_counter(true)),
             Form::held("with(..), cold: updated once", || bytes_counter(false)),
@@ -321,20 +405,26 @@ fn settled(forms: Vec<Form>) -> Vec<Form> {
 fn bytes_counter(hot: bool) -> Box<dyn Send> {
     let registry = Registry::new();
     let family = counters(&registry, hot);
-    LABELS.iter().for_each(|(method, path)| family.with([*method, *path]).inc());
+    LABELS
+        .iter()
+        .for_each(|(method, path)| family.with([*method, *path]).inc());
     Box::new((registry, family))
 }
 
 fn bytes_histogram(hot: bool) -> Box<dyn Send> {
     let registry = Registry::new();
     let family = histograms(&registry, hot);
-    LABELS.iter().for_each(|(method, path)| family.with([*method, *path]).observe(0.3));
+    LABELS
+        .iter()
+        .for_each(|(method, path)| family.with([*method, *path]).observe(0.3));
     Box::new((registry, family))
 }
 
 /// The default limit of a family is 10 000 series.
 fn counters(registry: &Registry, hot: bool) -> Arc<Counter<[&'static str; 2]>> {
-    let family = Counter::builder("requests_total", "Requests.").labels(["method", "path"]).limit(2 * SERIES);
+    let family = Counter::builder("requests_total", "Requests.")
+        .labels(["method", "path"])
+        .limit(2 * SERIES);
     let family = if hot { family.hot() } else { family };
     Arc::new(family.register(registry).unwrap())
 }
@@ -365,12 +455,18 @@ fn counted_in_families() -> &'static Registry {
     let registry = keep(Registry::new());
     let family = |n: usize| {
         let name = format!("requests_{n:03}_total");
-        Counter::builder(&name, "Requests.").labels(["method", "path"]).hot().register(registry).unwrap()
+        Counter::builder(&name, "Requests.")
+            .labels(["method", "path"])
+            .hot()
+            .register(registry)
+            .unwrap()
     };
     let families: Vec<_> = (0..SERIES / 100).map(family).collect();
     on_eight_threads(move |shard| {
         for (n, (method, path)) in LABELS.iter().enumerate() {
-            families[n / 100].with([*method, *path]).add(part_of(n, shard));
+            families[n / 100]
+                .with([*method, *path])
+                .add(part_of(n, shard));
         }
     });
     registry
@@ -379,18 +475,29 @@ fn counted_in_families() -> &'static Registry {
 /// The part of a series' count that one of eight threads counts.
 fn part_of(n: usize, shard: usize) -> u64 {
     let count = count_of(n);
-    if shard == 0 { count - count / 8 * 7 } else { count / 8 }
+    if shard == 0 {
+        count - count / 8 * 7
+    } else {
+        count / 8
+    }
 }
 
 /// In the steady state: snapshot and text are reused, as the server does.
 fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));
     let (how, write): (_, fn(&Snapshot, &mut Vec<u8>)) = match format {
-        Format::Text => ("snapshot_into and encode::text_into, kept", tallies::encode::text_into),
-        Format::OpenMetrics => {
-            ("snapshot_into and encode::open_metrics_into, kept", tallies::encode::open_metrics_into)
-        }
-        Format::Protobuf => ("snapshot_into and encode::protobuf_into, kept", tallies::encode::protobuf_into),
+        Format::Text => (
+            "snapshot_into and encode::text_into, kept",
+            tallies::encode::text_into,
+        ),
+        Format::OpenMetrics => (
+            "snapshot_into and encode::open_metrics_into, kept",
+            tallies::encode::open_metrics_into,
+        ),
+        Format::Protobuf => (
+            "snapshot_into and encode::protobuf_into, kept",
+            tallies::encode::protobuf_into,
+        ),
     };
     vec![Form::scrape(
         how,
@@ -435,8 +542,12 @@ fn on_eight_threads(work: impl Fn(usize) + Send + Sync + 'static) {
 
 fn ours((method, status): &(workload::Method, workload::Status)) -> (Method, Status) {
     let method = [Method::Get, Method::Post, Method::Put, Method::Delete][*method as usize];
-    let status =
-        [Status::Informational, Status::Success, Status::Redirection, Status::ClientError, Status::ServerError]
-            [*status as usize];
+    let status = [
+        Status::Informational,
+        Status::Success,
+        Status::Redirection,
+        Status::ClientError,
+        Status::ServerError,
+    ][*status as usize];
     (method, status)
 }

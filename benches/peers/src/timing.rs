@@ -41,7 +41,11 @@ pub fn over<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
 /// Runs `op` on `n` items, sequence after sequence, and starts over after the last one.
 #[inline(always)]
 pub fn along<T>(n: u64, items: &[T], mut op: impl FnMut(&T)) {
-    for sequence in items.chunks_exact(SEQUENCE as usize).cycle().take((n / SEQUENCE) as usize) {
+    for sequence in items
+        .chunks_exact(SEQUENCE as usize)
+        .cycle()
+        .take((n / SEQUENCE) as usize)
+    {
         for item in sequence {
             op(item);
             black_box(());
@@ -141,8 +145,17 @@ impl Form {
         run: impl Fn(usize, u64) + Send + Sync + 'static,
         check: impl Fn(Done) + Send + Sync + 'static,
     ) -> Self {
-        let work = Timed { before: Box::new(|| {}), run: Box::new(run), check: Box::new(check), kind: Kind::Often };
-        Self { how, class: Class::Fastest, work: Work::Timed(Arc::new(work)) }
+        let work = Timed {
+            before: Box::new(|| {}),
+            run: Box::new(run),
+            check: Box::new(check),
+            kind: Kind::Often,
+        };
+        Self {
+            how,
+            class: Class::Fastest,
+            work: Work::Timed(Arc::new(work)),
+        }
     }
 
     /// A scrape: one run at a time, on one thread, that counts as `operations`.
@@ -156,9 +169,15 @@ impl Form {
             before: Box::new(|| {}),
             run: Box::new(move |_, _| run()),
             check: Box::new(move |_| check()),
-            kind: Kind::Scrape { operations: operations as u64 },
+            kind: Kind::Scrape {
+                operations: operations as u64,
+            },
         };
-        Self { how, class: Class::Fastest, work: Work::Timed(Arc::new(work)) }
+        Self {
+            how,
+            class: Class::Fastest,
+            work: Work::Timed(Arc::new(work)),
+        }
     }
 
     /// Registrations: `operations` on each thread, after an untimed `before`.
@@ -173,21 +192,37 @@ impl Form {
             before: Box::new(before),
             run: Box::new(move |thread, _| run(thread)),
             check: Box::new(check),
-            kind: Kind::Register { operations: operations as u64 },
+            kind: Kind::Register {
+                operations: operations as u64,
+            },
         };
-        Self { how, class: Class::Fastest, work: Work::Timed(Arc::new(work)) }
+        Self {
+            how,
+            class: Class::Fastest,
+            work: Work::Timed(Arc::new(work)),
+        }
     }
 
     pub fn held(how: &'static str, make: fn() -> Box<dyn Send>) -> Self {
-        Self { how, class: Class::Fastest, work: Work::Held(make) }
+        Self {
+            how,
+            class: Class::Fastest,
+            work: Work::Held(make),
+        }
     }
 
     pub fn readme(self) -> Self {
-        Self { class: Class::Readme, ..self }
+        Self {
+            class: Class::Readme,
+            ..self
+        }
     }
 
     pub fn buffered(self) -> Self {
-        Self { class: Class::Buffered, ..self }
+        Self {
+            class: Class::Buffered,
+            ..self
+        }
     }
 }
 
@@ -283,9 +318,16 @@ impl Workers {
                 }
             }
         }
-        let wrong = |form: usize| catch_unwind(AssertUnwindSafe(|| (forms[form].check)(done[form]))).is_err();
+        let wrong = |form: usize| {
+            catch_unwind(AssertUnwindSafe(|| (forms[form].check)(done[form]))).is_err()
+        };
         let figures = rounds.into_iter().map(figure).enumerate();
-        figures.map(|(form, figure)| Figure { wrong: wrong(form), ..figure }).collect()
+        figures
+            .map(|(form, figure)| Figure {
+                wrong: wrong(form),
+                ..figure
+            })
+            .collect()
     }
 
     /// Runs one batch. Returns the laps of its threads and the number of operations, warm-up
@@ -295,10 +337,19 @@ impl Workers {
         let threads = work.threads(way);
         let barrier = Arc::new(AtomicUsize::new(threads));
         for job in &self.jobs[..threads] {
-            job.send(Job { work: work.clone(), way, n, barrier: barrier.clone() }).unwrap();
+            job.send(Job {
+                work: work.clone(),
+                way,
+                n,
+                barrier: barrier.clone(),
+            })
+            .unwrap();
         }
         let laps = (0..threads).map(|_| self.laps.recv().unwrap()).collect();
-        (laps, threads as u64 * work.operations(n + work.warm_up(way, n)))
+        (
+            laps,
+            threads as u64 * work.operations(n + work.warm_up(way, n)),
+        )
     }
 }
 
@@ -346,7 +397,12 @@ impl Job {
         let (switches, start, cpu) = (preemptions(), Instant::now(), thread_time());
         (self.work.run)(thread, black_box(self.n));
         let (cpu, end) = (thread_time() - cpu, Instant::now());
-        Lap { start, end, cpu, preempted: preemptions() > switches }
+        Lap {
+            start,
+            end,
+            cpu,
+            preempted: preemptions() > switches,
+        }
     }
 }
 
@@ -358,12 +414,18 @@ struct Round {
 impl Round {
     fn new(laps: &[Lap], operations: u64) -> Self {
         let cpu: Duration = laps.iter().map(|lap| lap.cpu).sum();
-        let start = |pick: fn(Instant, Instant) -> Instant| laps.iter().map(|lap| lap.start).reduce(pick).unwrap();
-        let end = |pick: fn(Instant, Instant) -> Instant| laps.iter().map(|lap| lap.end).reduce(pick).unwrap();
+        let start = |pick: fn(Instant, Instant) -> Instant| {
+            laps.iter().map(|lap| lap.start).reduce(pick).unwrap()
+        };
+        let end = |pick: fn(Instant, Instant) -> Instant| {
+            laps.iter().map(|lap| lap.end).reduce(pick).unwrap()
+        };
         let together = end(Ord::min).saturating_duration_since(start(Ord::max));
         let whole = end(Ord::max).saturating_duration_since(start(Ord::min));
         // A thread that waits for a lock does not run either, but it was not preempted.
-        let ran = |lap: &Lap| !lap.preempted || lap.cpu.as_secs_f64() > 0.9 * (lap.end - lap.start).as_secs_f64();
+        let ran = |lap: &Lap| {
+            !lap.preempted || lap.cpu.as_secs_f64() > 0.9 * (lap.end - lap.start).as_secs_f64()
+        };
         Self {
             ns: cpu.as_secs_f64() * 1e9 / operations as f64,
             clean: together.as_secs_f64() > 0.8 * whole.as_secs_f64() && laps.iter().all(ran),
@@ -372,12 +434,28 @@ impl Round {
 }
 
 fn figure([one, two]: [Vec<Round>; 2]) -> Figure {
-    let one = one.iter().map(|round| round.ns).fold(f64::INFINITY, f64::min);
-    let clean: Vec<f64> = two.iter().filter(|round| round.clean).map(|round| round.ns).collect();
+    let one = one
+        .iter()
+        .map(|round| round.ns)
+        .fold(f64::INFINITY, f64::min);
+    let clean: Vec<f64> = two
+        .iter()
+        .filter(|round| round.clean)
+        .map(|round| round.ns)
+        .collect();
     let doubtful = !two.is_empty() && clean.len() < 3;
-    let mut rest = if doubtful { two.iter().map(|round| round.ns).collect() } else { clean };
+    let mut rest = if doubtful {
+        two.iter().map(|round| round.ns).collect()
+    } else {
+        clean
+    };
     rest.sort_by(f64::total_cmp);
-    Figure { one, two: rest.get(rest.len() / 2).copied(), doubtful, wrong: false }
+    Figure {
+        one,
+        two: rest.get(rest.len() / 2).copied(),
+        doubtful,
+        wrong: false,
+    }
 }
 
 /// Reads and writes more than the caches hold.
@@ -398,7 +476,9 @@ fn pin(nth: usize) {
     // fails, no thread is pinned.
     unsafe {
         libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed);
-        let processor = (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &allowed)).nth(nth);
+        let processor = (0..libc::CPU_SETSIZE as usize)
+            .filter(|cpu| libc::CPU_ISSET(*cpu, &allowed))
+            .nth(nth);
         if let Some(processor) = processor {
             libc::CPU_SET(processor, &mut one);
             libc::sched_setaffinity(0, size_of_val(&one), &one);
@@ -408,7 +488,10 @@ fn pin(nth: usize) {
 
 /// The processor time of this thread.
 fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid pointer for the duration of the call.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(failed, 0);

@@ -9,17 +9,22 @@ use crate::Format;
 pub const SEQUENCE: u64 = 2048;
 
 /// The default buckets of every Prometheus client.
-pub const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub const BOUNDS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// Durations spread evenly over the buckets (log-uniform from 1 ms to 20 s), in an order that no
 /// branch predictor learns.
 pub static VALUES: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let mut random = Random(7);
-    (0..SEQUENCE).map(|_| 0.001 * 20_000_f64.powf(random.unit())).collect()
+    (0..SEQUENCE)
+        .map(|_| 0.001 * 20_000_f64.powf(random.unit()))
+        .collect()
 });
 
 /// The same values in whole microseconds, for a peer that takes integers only.
-pub static MICROS: LazyLock<Vec<u64>> = LazyLock::new(|| VALUES.iter().map(|value| (value * 1e6) as u64).collect());
+pub static MICROS: LazyLock<Vec<u64>> =
+    LazyLock::new(|| VALUES.iter().map(|value| (value * 1e6) as u64).collect());
 
 /// `VALUES` in sixteen orders, one after the other. A branch predictor learns how to sort a single
 /// order.
@@ -28,7 +33,9 @@ pub static SHUFFLED: LazyLock<Vec<f64>> = LazyLock::new(|| {
     let mut orders = vec![];
     for _ in 0..16 {
         let mut values = VALUES.clone();
-        (1..values.len()).rev().for_each(|i| values.swap(i, random.below(i as u64 + 1)));
+        (1..values.len())
+            .rev()
+            .for_each(|i| values.swap(i, random.below(i as u64 + 1)));
         orders.extend(values);
     }
     orders
@@ -47,12 +54,18 @@ pub fn sum_of(count: u64) -> f64 {
 pub fn assert_observed((count, sum): (u64, f64), expected: u64) {
     assert_eq!(count, expected, "observations");
     let expected = sum_of(expected);
-    assert!((sum / expected - 1.0).abs() < 1e-6, "sum is {sum}, should be {expected}");
+    assert!(
+        (sum / expected - 1.0).abs() < 1e-6,
+        "sum is {sum}, should be {expected}"
+    );
 }
 
 /// Asserts that a gauge holds one of the values that were set.
 pub fn assert_set(value: f64) {
-    assert!(VALUES.contains(&value), "gauge holds {value}, which was never set");
+    assert!(
+        VALUES.contains(&value),
+        "gauge holds {value}, which was never set"
+    );
 }
 
 pub const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
@@ -83,8 +96,13 @@ impl Method {
 }
 
 impl Status {
-    pub const ALL: [Self; 5] =
-        [Self::Informational, Self::Success, Self::Redirection, Self::ClientError, Self::ServerError];
+    pub const ALL: [Self; 5] = [
+        Self::Informational,
+        Self::Success,
+        Self::Redirection,
+        Self::ClientError,
+        Self::ServerError,
+    ];
 
     pub fn name(self) -> &'static str {
         ["1xx", "2xx", "3xx", "4xx", "5xx"][self as usize]
@@ -97,15 +115,21 @@ pub type Request = (&'static str, &'static str);
 
 /// A hundred label sets (4 methods, 25 paths) in an order that repeats after a sequence.
 pub static REQUESTS: LazyLock<Vec<Request>> = LazyLock::new(|| {
-    let paths: Vec<&str> = (0..25).map(|n| &*format!("/api/v1/resource-{n}/items").leak()).collect();
+    let paths: Vec<&str> = (0..25)
+        .map(|n| &*format!("/api/v1/resource-{n}/items").leak())
+        .collect();
     let mut random = Random(11);
-    (0..SEQUENCE).map(|_| (METHODS[random.below(4)], paths[random.below(25)])).collect()
+    (0..SEQUENCE)
+        .map(|_| (METHODS[random.below(4)], paths[random.below(25)]))
+        .collect()
 });
 
 /// Twenty label sets made of enums.
 pub static ENUMS: LazyLock<Vec<(Method, Status)>> = LazyLock::new(|| {
     let mut random = Random(13);
-    (0..SEQUENCE).map(|_| (Method::ALL[random.below(4)], Status::ALL[random.below(5)])).collect()
+    (0..SEQUENCE)
+        .map(|_| (Method::ALL[random.below(4)], Status::ALL[random.below(5)]))
+        .collect()
 });
 
 /// The paths of `REQUESTS`.
@@ -122,7 +146,9 @@ pub const SERIES: usize = 100_000;
 /// The numbers of `SERIES` series in an order without a pattern.
 static WALK: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut random = Random(23);
-    (0..1 << 20).map(|_| random.below(SERIES as u64) as u32).collect()
+    (0..1 << 20)
+        .map(|_| random.below(SERIES as u64) as u32)
+        .collect()
 });
 
 /// Runs `op` on `n` numbers of series, and goes on where this thread's last batch ended.
@@ -156,8 +182,11 @@ pub fn in_turn(n: u64, mut op: impl FnMut(usize)) {
 pub const REGISTERED: usize = SERIES / 2;
 
 /// One label set for each of `SERIES` series.
-pub static LABELS: LazyLock<Vec<Request>> =
-    LazyLock::new(|| (0..SERIES).map(|n| (METHODS[n % 4], &*format!("/api/v1/items/{n}").leak())).collect());
+pub static LABELS: LazyLock<Vec<Request>> = LazyLock::new(|| {
+    (0..SERIES)
+        .map(|n| (METHODS[n % 4], &*format!("/api/v1/items/{n}").leak()))
+        .collect()
+});
 
 /// The part of `LABELS` that this thread registers.
 pub fn labels_of(thread: usize) -> &'static [Request] {
@@ -170,14 +199,20 @@ pub fn count_of(n: usize) -> u64 {
 }
 
 /// One observation for each bucket, the last one above all bounds.
-pub const ONE_EACH: [f64; 12] = [0.001, 0.008, 0.016, 0.032, 0.064, 0.125, 0.375, 0.75, 1.5, 3.0, 7.0, 12.0];
+pub const ONE_EACH: [f64; 12] = [
+    0.001, 0.008, 0.016, 0.032, 0.064, 0.125, 0.375, 0.75, 1.5, 3.0, 7.0, 12.0,
+];
 
 /// Asserts that the scrape has every series with its value.
 pub fn assert_counters(text: &str) {
     let numbers: Vec<f64> = samples(text).map(|(_, number)| number).collect();
     assert_eq!(numbers.len(), SERIES, "lines");
     let expected = (0..SERIES).map(count_of).sum::<u64>();
-    assert_eq!(numbers.iter().sum::<f64>(), expected as f64, "sum of the counters");
+    assert_eq!(
+        numbers.iter().sum::<f64>(),
+        expected as f64,
+        "sum of the counters"
+    );
 }
 
 /// Asserts 12 buckets, a sum and a count for every series.
@@ -192,7 +227,10 @@ pub fn assert_histograms(text: &str) {
 
 /// The sum of all samples whose line starts with `start`.
 pub fn sum_in(text: &str, start: &str) -> f64 {
-    samples(text).filter(|(line, _)| line.starts_with(start)).map(|(_, number)| number).sum()
+    samples(text)
+        .filter(|(line, _)| line.starts_with(start))
+        .map(|(_, number)| number)
+        .sum()
 }
 
 /// Returns a page as lines of text.
@@ -212,7 +250,9 @@ fn lines_of(page: &[u8]) -> String {
         page = rest;
         for (_, metric) in fields(family).filter(|(field, _)| *field == 4) {
             for (_, counter) in fields(metric).filter(|(field, _)| *field == 3) {
-                fields(counter).filter(|f| f.0 == 1).for_each(|f| line(&mut lines, "", double(f.1)));
+                fields(counter)
+                    .filter(|f| f.0 == 1)
+                    .for_each(|f| line(&mut lines, "", double(f.1)));
             }
             for (_, histogram) in fields(metric).filter(|(field, _)| *field == 7) {
                 for (field, value) in fields(histogram) {
@@ -263,7 +303,10 @@ fn fields(message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 
 fn varint(bytes: &[u8]) -> (u64, &[u8]) {
     let len = bytes.iter().position(|byte| *byte < 0x80).unwrap() + 1;
-    let n = bytes[..len].iter().rev().fold(0, |n, byte| n << 7 | u64::from(byte & 0x7f));
+    let n = bytes[..len]
+        .iter()
+        .rev()
+        .fold(0, |n, byte| n << 7 | u64::from(byte & 0x7f));
     (n, &bytes[len..])
 }
 

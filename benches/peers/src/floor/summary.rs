@@ -13,7 +13,10 @@ use crate::workload::*;
 pub fn forms() -> Vec<Form> {
     [
         ("buffer of 256, sort_unstable, galloping merge", 256),
-        ("buffer of 4096, radix sort: a pause beyond what is allowed", 4096),
+        (
+            "buffer of 4096, radix sort: a pause beyond what is allowed",
+            4096,
+        ),
     ]
     .map(|(how, room)| {
         let streams = keep([(); 2].map(|()| Mutex::new(Stream::new(room))));
@@ -25,8 +28,12 @@ pub fn forms() -> Vec<Form> {
             },
             |done| {
                 let streams = || streams.iter().map(|stream| stream.lock().unwrap());
-                let sum = streams().map(|stream| stream.sum + stream.buffer.iter().sum::<f64>()).sum::<f64>();
-                let count = streams().map(|stream| stream.n + stream.buffer.len() as u64).sum::<u64>();
+                let sum = streams()
+                    .map(|stream| stream.sum + stream.buffer.iter().sum::<f64>())
+                    .sum::<f64>();
+                let count = streams()
+                    .map(|stream| stream.n + stream.buffer.len() as u64)
+                    .sum::<u64>();
                 assert_observed((count, sum), done.all);
                 streams().for_each(|stream| stream.check());
             },
@@ -58,7 +65,16 @@ struct Stream {
 impl Stream {
     fn new(room: usize) -> Self {
         let buffer = Vec::with_capacity(room);
-        Self { buffer, room, sum: 0.0, n: 0, keys: vec![], other: vec![], tuples: vec![], packed: vec![] }
+        Self {
+            buffer,
+            room,
+            sum: 0.0,
+            n: 0,
+            keys: vec![],
+            other: vec![],
+            tuples: vec![],
+            packed: vec![],
+        }
     }
 
     #[inline(always)]
@@ -77,7 +93,9 @@ impl Stream {
     fn flush(&mut self) {
         let mut sums = [0.0; 4];
         for values in self.buffer.chunks_exact(4) {
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            sums.iter_mut()
+                .zip(values)
+                .for_each(|(sum, value)| *sum += value);
         }
         self.sum += sums.iter().sum::<f64>();
         self.keys.clear();
@@ -97,7 +115,11 @@ impl Stream {
         let n = self.n as f64;
         self.packed.clear();
         let mut rank = n;
-        let mut last = Tuple { key: 0, g: 0, delta: 0 };
+        let mut last = Tuple {
+            key: 0,
+            g: 0,
+            delta: 0,
+        };
         let mut room = 0;
         let mut start = |next: Tuple, last: &mut Tuple, packed: &mut Vec<Tuple>| {
             if last.g > 0 {
@@ -125,7 +147,15 @@ impl Stream {
                     last.g += taken as u32;
                     gap = &gap[..gap.len() - taken];
                 } else {
-                    room = start(Tuple { key: *key, g: 1, delta: hidden }, &mut last, &mut self.packed);
+                    room = start(
+                        Tuple {
+                            key: *key,
+                            g: 1,
+                            delta: hidden,
+                        },
+                        &mut last,
+                        &mut self.packed,
+                    );
                     gap = below;
                 }
             }
@@ -158,7 +188,10 @@ impl Stream {
             let (best, _) = best.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
             let found = sorted.partition_point(|value| key(*value) <= self.tuples[best].key);
             let error = error + 2.0 / SEQUENCE as f64;
-            assert!((found as f64 / SEQUENCE as f64 - phi).abs() <= error, "{phi} is {found} of {SEQUENCE}");
+            assert!(
+                (found as f64 / SEQUENCE as f64 - phi).abs() <= error,
+                "{phi} is {found} of {SEQUENCE}"
+            );
         }
     }
 }
@@ -175,7 +208,9 @@ fn gallop(keys: &[u64], key: u64) -> usize {
 
 /// Radix sort from the lowest digit of 11 bits to the highest; skips digits that all keys share.
 fn sort(keys: &mut Vec<u64>, other: &mut Vec<u64>) {
-    let (all, any) = keys.iter().fold((u64::MAX, 0), |(all, any), key| (all & key, any | key));
+    let (all, any) = keys
+        .iter()
+        .fold((u64::MAX, 0), |(all, any), key| (all & key, any | key));
     other.resize(keys.len(), 0);
     if keys.len() < 512 {
         // Six passes do not pay off for few keys, since each pass clears and adds up 2048 counts.
@@ -187,7 +222,8 @@ fn sort(keys: &mut Vec<u64>, other: &mut Vec<u64>) {
             continue;
         }
         let mut places = [0_u16; 2048];
-        keys.iter().for_each(|key| places[(key >> shift & 0x7FF) as usize] += 1);
+        keys.iter()
+            .for_each(|key| places[(key >> shift & 0x7FF) as usize] += 1);
         let mut place = 0;
         for count in &mut places {
             place += std::mem::replace(count, place);

@@ -2,7 +2,7 @@
 //! take. Beside it Python's client, which shares mapped files, if `target/parsers/bin/python` has it
 //! (`tests/run.sh parsers` installs it).
 //!
-//!     cargo bench -p tallies-benches --bench share
+//!     cargo bench -p tallies-system-benches --bench share
 //!
 //! Needs `redis-server`. Every process is a registry with a store of its own; the server is on the
 //! same machine and shares its processors.
@@ -135,7 +135,10 @@ fn main() {
 
 /// The same page by Python's client in its multiprocess mode.
 fn python() {
-    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/parsers/bin/python");
+    let python = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/parsers/bin/python"
+    );
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/multiprocess.py");
     let (processes, series) = (PROCESSES.to_string(), SERIES.to_string());
     match Command::new(python)

@@ -1,6 +1,6 @@
 //! Processes that share a directory of mapped files: the cost of a scrape and of a fold.
 //!
-//! Run it with `cargo bench -p tallies-benches --bench mapped`. Arguments are the number of processes
+//! Run it with `cargo bench -p tallies-system-benches --bench mapped`. Arguments are the number of processes
 //! and the number of series in each: `-- 16 10000`.
 //!
 //! - *First scrape* is that of a reader that has not read the files before: it checks every label

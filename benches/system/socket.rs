@@ -1,7 +1,7 @@
 //! A scrape from socket to socket: pages of 10⁶ counters and of 10⁵ histograms over loopback, plain
 //! and compressed, for one scraper and for four at once.
 //!
-//! Run it with `cargo bench -p tallies-benches --bench socket`. Arguments select rows by words of
+//! Run it with `cargo bench -p tallies-system-benches --bench socket`. Arguments select rows by words of
 //! their names, such as `counters gzip`. `-- levels` instead prints the cost and the effect of each
 //! level of compression, for a page of 10⁵ counters.
 //!

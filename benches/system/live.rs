@@ -1,6 +1,6 @@
 //! A scrape while pages are open: what it costs beside no page, and beside twenty.
 //!
-//! Run it with `cargo bench -p tallies-benches --bench live`. The registry has 10⁴ counters and 10³
+//! Run it with `cargo bench -p tallies-system-benches --bench live`. The registry has 10⁴ counters and 10³
 //! histograms, about 1.5 MB as text. The rounds with and without pages alternate.
 //!
 //! - *Time* is from the request to the end of the page, for one scraper after the other: the median,
