@@ -1,7 +1,7 @@
 //! Any request headers and any query: the response is a page, and its Content-Type as an Accept
 //! header selects the same format.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::pin::pin;
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! Any sequence of registrations and updates, compared with a plain model: a map from names to maps
 //! from labels to numbers.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Any declarations, written in every text-based format and with every escaping, are a valid page.
 //! Without escaped names the page reads back as the declarations.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
 //! A client that sends any bytes gets a response or none, the service frees what the client
 //! held, and the next client is served.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -4,7 +4,7 @@
 //! The input is a list of changes to a file of a real process: each has the number of a word, an
 //! operation and a value.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,7 @@
 //! Reading any bytes never panics. A valid page, written in its own format, reads back as the same
 //! page; writing it in any other format does not panic.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use libfuzzer_sys::fuzz_target;
 use tallies::Snapshot;

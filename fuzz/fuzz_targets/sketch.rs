@@ -1,7 +1,7 @@
 //! Any values, for any objectives, over any shards and merges, compared with a sorted vector:
 //! through sketches, and through summaries whose snapshots are merged.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;

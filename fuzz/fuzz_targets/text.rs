@@ -1,6 +1,6 @@
 //! Any declarations, written as text and read back by a strict reader, are unchanged.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
