@@ -1,6 +1,16 @@
-//! Says what `build_info!` exposes; and cargo asks for a build script where `links` keeps one version per program.
+//! Exports compiler and target for `build_info!`, and refuses processors without 64-bit atomics. Also
+//! required by `links`, which keeps two versions out of one program.
 fn main() {
     let text = |name| std::env::var(name).unwrap_or_default();
+    if !text("CARGO_CFG_TARGET_HAS_ATOMIC")
+        .split(',')
+        .any(|bits| bits == "64")
+    {
+        println!(
+            "cargo::error=tallies needs 64-bit atomics, which {} does not have",
+            text("TARGET")
+        );
+    }
     let version = std::process::Command::new(text("RUSTC"))
         .arg("--version")
         .output();

@@ -108,7 +108,7 @@ fn hidden_system_files_cost_only_their_own_metrics() {
             .output()
     };
     if !hidden("true").is_ok_and(|output| output.status.success()) {
-        eprintln!("not tested: nothing can be hidden here");
+        support::not_tested("this user cannot make a namespace");
         return;
     }
     let output = hidden("exec \"$0\" --exact \"$1\"").unwrap();

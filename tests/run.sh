@@ -1,323 +1,263 @@
 #!/usr/bin/env bash
-# Runs every test, also on a fresh Debian machine: installs missing tools and prints their names. Fails
-# if a tool cannot be installed.
+# Proves what README promises. On a fresh Debian machine it installs what is missing (tests/tools.sh).
 #
-#   tests/run.sh             everything
-#   tests/run.sh --quick     formatting, clippy, unit, integration and documentation tests
-#   tests/run.sh --long      everything, with an hour of fuzzing per target and a ten-minute soak
-#   tests/run.sh loom miri   only these steps
+#   tests/run.sh                   all that a change can break: 15 minutes on two cores, from nothing
+#   tests/run.sh --quick           formatting, lints, tests without servers: 2 minutes when warm
+#   tests/run.sh --all             everything; writes tests/proven.txt
+#   tests/run.sh --all STEP ...    the same for these steps
+#   tests/run.sh --long            everything, with an hour of fuzzing per target and soaks
+#   tests/run.sh STEP ...          these steps
+#
+# The steps in `proofs` are long: models, mutations, sanitizers, emulators. The first form leaves one
+# out only if tests/proven.txt has the fingerprint of its inputs, that is, if nothing has changed
+# since `--all` last ran it. `inputs` below lists them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tools.sh
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS
 
-all="format clippy features oldest units loom miri address thread aarch64 fuzz instructions mutations parsers prometheus pushgateway redis exporters browser load package api"
+# Those of `checks` run beside those of `tests`: each line has a target folder of its own.
+checks="clippy features oldest docs api"
+tests="cargo tests load package"
+proofs="models miri address thread platforms versions fuzz instructions mutations"
+everything="format $checks $tests $proofs"
+proven=tests/proven.txt
 fuzz_seconds=12
-parser=0.26.0
-public_api=0.52.0
+
+circle=steps
 case ${1:-} in
---quick) steps="format clippy units" ;;
---long) steps="$all soak" fuzz_seconds=3600 ;;
-"") steps=$all ;;
+"") circle=short steps="format $checks $tests $proofs" ;;
+--quick) circle=quick steps="format clippy tests" ;;
+--all) circle=all && shift && steps=${*:-$everything} ;;
+--long) circle=all steps="$everything soak" fuzz_seconds=3600 ;;
 *) steps=$* ;;
 esac
 for step in $steps; do
-    case " $all soak " in
-    *" $step "*) ;;
-    *)
-        echo "no step \`$step\`; there are: $all soak" >&2
+    [[ " $everything soak " == *" $step "* ]] || {
+        echo "no step \`$step\`; there are: $everything soak" >&2
         exit 2
-        ;;
-    esac
+    }
 done
-wants() { [[ " $steps " == *" $1 "* ]]; }
 
-say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
-# A full run deletes each step's build once no later step needs it, so that 8 GB of disk suffice.
-case $steps in
-"$all"*)
-    export CARGO_INCREMENTAL=0
-    done_with() { rm -rf "$@"; }
-    ;;
-*) done_with() { :; } ;;
-esac
+# ---- What is proven ----
 
-# ---- Tools ----
-
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-debian() { # command, package
-    command -v "$1" >/dev/null && return
-    echo "installing the Debian package $2, for $1"
-    debian_package "$2"
+# The sources, tests and models on which the result of a proof depends. Memory safety and orderings
+# depend on modules with unsafe code or atomics alone: safe code cannot break them.
+inputs() {
+    local engine="src/lockfree src/observe src/mapped src/sync build.rs tests/everything.rs"
+    case $1 in
+    models | thread) echo "$engine" ;;
+    miri) echo "$engine src/share/files/read" ;;
+    address) echo "$engine tests/engine tests/declare tests/leaks.txt" ;;
+    platforms) echo "$engine src/clock.rs src/process src/share/files tests/platforms.sh" ;;
+    versions) echo "Cargo.toml Cargo.lock" ;;
+    fuzz) echo "src/encode src/snapshot src/share/files/read src/serve/*.rs src/family/grammar.rs src/family/label.rs fuzz" ;;
+    instructions) echo "$engine src/clock.rs src/declare src/family src/registry macros tests/instructions Cargo.toml" ;;
+    mutations) echo "$engine src/declare/exemplar.rs src/family src/registry src/share src/snapshot/sketch src/snapshot/float_sum.rs tests/mutations xtask" ;;
+    esac
 }
-debian_package() {
-    [ -n "${apt_updated:-}" ] || as_root apt-get -qq update
-    apt_updated=1
-    DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "$1" >/dev/null
+# The crates that these modules are built on, as the lock file has them.
+crates='^(ahash|atomic_float|crossbeam-epoch|crossbeam-utils|dashmap|hashbrown|linkme|loom|rustix) '
+# Comments and blank lines of Rust sources do not count.
+fingerprint() { # proof
+    {
+        rustc --version
+        sed -n '/^name = /{s/.*"\(.*\)"/\1/;N;s/\nversion = "\(.*\)"/ \1/p}' Cargo.lock | grep -E "$crates"
+        # shellcheck disable=SC2046
+        git ls-files -z --cached --others --exclude-standard -- $(inputs "$1") | LC_ALL=C sort -z |
+            xargs -0 awk 'FNR == 1 { print "==", FILENAME } FILENAME ~ /\.rs$/ && /^[ \t]*(\/\/|$)/ { next } { print }'
+    } | sha256sum | cut -d ' ' -f 1
 }
-component() { # component of the nightly toolchain
-    rustup component list --toolchain nightly --installed | grep -q "^$1" && return
-    echo "installing the nightly component $1"
-    rustup component add --toolchain nightly "$1"
-}
-if wants parsers; then
-    debian promtool prometheus
-    if ! target/parsers/bin/python -c "import prometheus_client" 2>/dev/null; then
-        echo "installing the Python package prometheus_client $parser, in target/parsers"
-        debian python3 python3
-        if ! python3 -m venv target/parsers 2>/dev/null; then
-            echo "installing the Debian package python3-venv"
-            debian_package python3-venv
-            python3 -m venv --clear target/parsers
-        fi
-        target/parsers/bin/pip install --quiet "prometheus_client==$parser"
-    fi
-    echo "prometheus_client $(target/parsers/bin/pip show prometheus_client | sed -n 's/^Version: //p')"
-    promtool --version 2>&1 | head -n 1
-fi
-if wants prometheus; then
-    debian prometheus prometheus
-    debian promtool prometheus
-    prometheus --version 2>&1 | head -n 1
-fi
-if wants pushgateway; then
-    debian prometheus-pushgateway prometheus-pushgateway
-    debian victoria-metrics victoria-metrics
-    prometheus-pushgateway --version 2>&1 | head -n 1
-    victoria-metrics --version 2>&1 | head -n 1
-fi
-if wants redis; then
-    debian redis-server redis-server
-    redis-server --version
-fi
-if wants exporters; then
-    debian prometheus prometheus
-    debian promtool prometheus
-    debian prometheus-node-exporter prometheus-node-exporter
-    debian redis-server redis-server
-    debian redis-cli redis-tools
-    prometheus-node-exporter --version 2>&1 | head -n 1
-    redis-server --version
-fi
-if wants browser; then
-    debian chromium chromium
-    debian chromedriver chromium-driver
-    chromium --version
-fi
-if wants instructions; then
-    debian valgrind valgrind
-    valgrind --version
-fi
-if wants miri; then component miri; fi
-if wants miri || wants thread; then component rust-src; fi
-if wants aarch64; then
-    debian qemu-aarch64 qemu-user
-    debian aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
-    if [ ! -e /usr/aarch64-linux-gnu/lib/Scrt1.o ]; then
-        echo "installing the Debian package libc6-dev-arm64-cross"
-        debian_package libc6-dev-arm64-cross
-    fi
-    if ! rustup target list --installed | grep -q '^aarch64-unknown-linux-gnu'; then
-        echo "installing the standard library for aarch64-unknown-linux-gnu"
-        rustup target add aarch64-unknown-linux-gnu
-    fi
-fi
-if wants thread || wants aarch64; then debian perl perl; fi
-if wants fuzz; then
-    debian g++ g++
-    if ! cargo fuzz --version >/dev/null 2>&1; then
-        echo "installing the cargo tool cargo-fuzz"
-        cargo install --quiet --locked cargo-fuzz --version 0.13.2
-    fi
-fi
-
-if wants api && ! cargo public-api --version 2>/dev/null | grep -q " $public_api\$"; then
-    echo "installing the cargo tool cargo-public-api"
-    # Without optimizations: it runs once.
-    cargo install --quiet --debug --locked --force cargo-public-api --version "$public_api"
-fi
-
-# Copies the crate with the one test that has no other dependencies, so that it builds in seconds.
-small_tree() {
-    rm -rf "$1" && mkdir -p "$1/tests"
-    cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$1"
-    cp tests/everything.rs "$1/tests"
-    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$1/Cargo.toml"
+is_proven() { grep -qx "$1 $(fingerprint "$1")" "$proven" 2>/dev/null; }
+is_proof() { [[ " $proofs " == *" $1 "* ]]; }
+note_proof() { # proof, fingerprint when it began
+    [ "$2" = "$(fingerprint "$1")" ] || {
+        echo "the inputs of $1 changed while it ran" >&2
+        exit 1
+    }
+    { grep -v "^$1 " "$proven" 2>/dev/null || true; echo "$1 $2"; } | LC_ALL=C sort >target/proven.txt
+    mv target/proven.txt "$proven"
 }
 
-# ---- The steps ----
+# ---- Formatting, lints, features, documentation, API ----
 
-if wants format; then
-    say "formatting"
+step_format() {
     cargo fmt --all --check
-    (cd fuzz && cargo fmt --check)
-    (cd benches/peers && cargo fmt --check)
-    (cd benches/http && cargo fmt --check)
-fi
-if wants clippy; then
-    say "clippy"
+    for folder in fuzz benches/peers benches/http; do (cd $folder && cargo fmt --check); done
+}
+step_clippy() {
     cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+}
+step_docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc -p tallies --quiet --no-deps --all-features --document-private-items
-fi
-if wants features; then
-    say "features: default only, none, each"
-    cargo clippy -p tallies --quiet --lib -- -D warnings
-    for features in "" link-time middleware axum actix reqwest tower serve tls gzip zstd tower,gzip,zstd push push-tls mmap redis redis-tls serde stream facade process "process,tokio-metrics" tsc config-files exporter live; do
-        cargo check -p tallies --quiet --lib --no-default-features --features "$features"
-    done
+}
+step_features() {
+    cargo_tool hack cargo-hack 0.6.37
+    cargo hack check --quiet -p tallies --lib --no-dev-deps --each-feature --exclude-no-default-features --exclude-all-features
+    cargo clippy -p tallies --quiet --lib --no-default-features -- -D warnings
     # The dependencies of a program that enables no features.
     cargo tree -p tallies --quiet --edges normal --depth 1
-fi
-if wants oldest; then
-    oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-    say "Rust $oldest: default features, serve, push, facade, middleware"
-    if ! rustup toolchain list | grep -q "^$oldest"; then
-        echo "installing Rust $oldest"
-        rustup toolchain install "$oldest" --profile minimal
-    fi
-    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check -p tallies --quiet --lib
-    CARGO_TARGET_DIR=target/oldest cargo "+$oldest" check -p tallies --quiet --lib --features serve,push,facade,middleware
-    done_with target/oldest
-fi
-if wants units; then
-    say "unit, integration and documentation tests"
-    cargo test --workspace --all-features
-fi
-if wants loom; then
-    say "loom models"
-    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom timeout 900 cargo test -p tallies --release --lib models::
-    done_with target/loom
-fi
-# Modules without unsafe code are left out, since Miri takes minutes for them.
+}
+# Reads `docs/platforms.md`: the oldest Rust of each feature.
+step_oldest() {
+    local version features
+    while IFS='|' read -r _ features version _; do
+        version=${version//[\` ]/} features=${features//[\` ]/}
+        rustup toolchain list | grep -q "^$version" || rustup toolchain install "$version" --profile minimal
+        echo "Rust $version: ${features:-default features}"
+        CARGO_TARGET_DIR=$CARGO_TARGET_DIR/oldest cargo "+$version" check -p tallies --quiet --lib --features "$features"
+    done < <(sed -n '/^| oldest Rust/,/^$/p' docs/platforms.md | grep -E '^\| .*[0-9]\.[0-9]+')
+}
+step_api() {
+    cargo test --quiet -p tallies-api --test api
+}
+
+# ---- Tests ----
+
+# As a new user types it: no servers, no root, no flags.
+step_cargo() {
+    cargo test --quiet
+    cargo bench --no-run --quiet
+}
+# Everything with all features; the servers are those of other people.
+step_tests() {
+    command -v cargo-nextest >/dev/null || cargo install --quiet --locked --debug cargo-nextest --version 0.9.143
+    local only=(--profile default)
+    if [ $circle = quick ]; then only=(--profile quick); else tools_for_servers; fi
+    TALLIES_LIVES=${TALLIES_LIVES:-1000} cargo nextest run --workspace --all-features --lib --bins --test '*' \
+        --exclude tallies-instructions --no-fail-fast "${only[@]}"
+    # Statics of one program, shared by its tests.
+    cargo test --quiet --workspace --all-features --test testing
+    cargo test --quiet --workspace --all-features --doc
+}
+step_load() { tests/load.sh exact 3; }
+step_package() {
+    cargo package --quiet -p tallies-macros -p tallies -p tallies-cli --allow-dirty
+}
+
+# ---- Proofs ----
+
+step_models() {
+    RUSTFLAGS="--cfg loom" timeout 900 cargo test -p tallies --release --lib models::
+}
 # Tree borrows, because the lists of crossbeam-epoch violate stacked borrows. Leaks are ignored,
-# because shards live as long as the process.
-run_miri() {
-    MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri \
+# because shards live as long as the process. Modules without unsafe code are left out.
+step_miri() {
+    nightly_component miri
+    nightly_component rust-src
+    MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" \
         cargo +nightly miri test -p tallies --lib -- lockfree:: observe:: \
         --skip observe::window --skip observe::bucket_index --skip observe::slot --skip observe::native::key
 }
-if wants miri; then
-    if wants mutations; then
-        # It takes ten minutes of one processor, beside the following steps.
-        say "Miri begins: lockfree and observe"
-        mkdir -p target
-        run_miri >target/miri.log 2>&1 &
-        miri=$!
-        trap 'kill $(pgrep -P "$miri") "$miri" 2>/dev/null || true' EXIT
-    else
-        say "Miri: lockfree and observe"
-        run_miri
-    fi
-fi
-if wants address; then
-    say "AddressSanitizer"
-    # Skipped tests leak on purpose: payloads that panic when they are dropped, and a cycle of a
-    # collector and its own service. The sketch has no unsafe code.
-    host=$(rustc -vV | sed -n 's/^host: //p')
+# Skipped tests leak on purpose: payloads that panic when they are dropped, and a cycle of a
+# collector and its own service. The sketch has no unsafe code.
+step_address() {
     LSAN_OPTIONS="suppressions=$PWD/tests/leaks.txt:print_suppressions=0" RUSTFLAGS="-Zsanitizer=address" \
-        CARGO_TARGET_DIR=target/address cargo +nightly test -p tallies --quiet --target "$host" \
-        --all-features --lib --test everything --test engine --test declare -- --skip regressions::collectors --skip sketch::
-    done_with target/address
-fi
-if wants thread; then
-    say "ThreadSanitizer: every kind under scrapes, while threads and series come and go"
-    small_tree target/thread/tree
-    # Builds the standard library, too, so that ThreadSanitizer sees its locks.
-    (cd target/thread/tree && RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR=../target \
-        cargo +nightly test -Zbuild-std --quiet --release --target "$(rustc -vV | sed -n 's/^host: //p')" --test everything)
-    done_with target/thread
-fi
-if wants aarch64; then
-    say "aarch64, emulated: the room of the lock-free code, and every kind under scrapes"
-    # An emulator on x86-64 inherits its strong memory ordering. This step finds code that does not
-    # build or run; the loom models find wrong orderings.
-    small_tree target/aarch64/tree
-    (cd target/aarch64/tree && CARGO_TARGET_DIR=../target CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
-        cargo test --quiet --release --target aarch64-unknown-linux-gnu --lib --test everything -- --skip sketch)
-    done_with target/aarch64
-fi
-if wants fuzz; then
-    for target in declare exposition read mapped sketch text accept http; do
-        say "fuzzing $target for $fuzz_seconds s"
-        # New inputs go to a directory of their own and not to the committed corpus.
-        mkdir -p target/fuzz/"$target"
-        (cd fuzz && cargo +nightly fuzz run --codegen-units 16 "$target" "$PWD/../target/fuzz/$target" "corpus/$target" -- \
+        cargo +nightly test -p tallies --quiet --target x86_64-unknown-linux-gnu --all-features --lib \
+        --test everything --test engine --test declare -- --skip regressions::collectors --skip sketch::
+}
+# Builds the standard library, too, so that ThreadSanitizer sees its locks.
+step_thread() {
+    nightly_component rust-src
+    (cd "$(small_tree)" && RUSTFLAGS="-Zsanitizer=thread" cargo +nightly test -Zbuild-std --quiet --release \
+        --target x86_64-unknown-linux-gnu --test everything)
+}
+step_platforms() { tests/platforms.sh; }
+# The oldest releases of other crates that the manifest admits, and the newest ones.
+step_versions() {
+    local tree=$CARGO_TARGET_DIR/versions
+    rm -rf "$tree" && mkdir -p "$tree"
+    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+    (cd "$tree" && cargo +nightly -Zdirect-minimal-versions update --quiet && cargo check --quiet -p tallies --lib --all-features)
+    (cd "$tree" && CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=allow cargo update --quiet &&
+        cargo test --quiet -p tallies --lib --all-features)
+}
+# New inputs go to target/ and not to the committed ones.
+step_fuzz() {
+    need g++ g++
+    cargo_tool fuzz cargo-fuzz 0.13.2
+    mkdir -p target/fuzz
+    tar -xzf fuzz/corpus.tar.gz -C target/fuzz
+    local target
+    for target in accept declare exposition http mapped read sketch text; do
+        echo "fuzzing $target for $fuzz_seconds s"
+        mkdir -p target/fuzz/corpus/$target
+        (cd fuzz && cargo +nightly fuzz run --target-dir "$CARGO_TARGET_DIR" --codegen-units 16 $target ../target/fuzz/corpus/$target seeds/$target -- \
             -max_total_time="$fuzz_seconds" -verbosity=0 -print_final_stats=1 2>&1 | grep -avE '^(INFO|"|#####)')
     done
-    done_with fuzz/target
-fi
-if wants instructions; then
-    say "instructions per update"
-    # The profile `bench` is optimized as a program is by default.
+}
+# The profile `bench` is optimized as a program is by default.
+step_instructions() {
+    need valgrind valgrind
     cargo test --quiet --profile bench -p tallies-instructions --test instructions -- --nocapture
     cargo test --quiet --profile bench -p tallies-instructions --features mmap --test instructions -- --nocapture
-fi
-if [ -n "${miri:-}" ]; then
-    say "Miri: the result"
-    result=0
-    wait "$miri" || result=$?
-    trap - EXIT
-    cat target/miri.log
-    [ "$result" = 0 ] || exit "$result"
-    done_with target/miri
-fi
-if wants mutations; then
-    say "mutations"
-    if wants loom; then export MODELS_PASSED=1; fi
-    timeout 2700 cargo xtask mutate
-    done_with target/mutate/tree target/mutate/loom target/mutate/threads
-fi
-if wants parsers; then
-    say "the parsers of others"
-    cargo test --workspace --all-features --test parsers --test promlint -- --nocapture
-fi
-if wants prometheus; then
-    say "a real Prometheus"
-    cargo test --workspace --all-features --test prometheus -- --nocapture
-fi
-if wants pushgateway; then
-    say "a real Pushgateway, a real VictoriaMetrics"
-    cargo test --workspace --all-features --test pushgateway -- --nocapture
-fi
-if wants redis; then
-    say "real Redis servers, single and cluster-enabled; a thousand processes that are killed"
-    TALLIES_LIVES=1000 cargo test --workspace --all-features --test redis -- --include-ignored
-fi
-if wants exporters; then
-    say "example exporters beside a real node exporter and a real Redis, scraped by a real Prometheus"
-    cargo test --workspace --all-features --test exporters -- --nocapture
-fi
-if wants browser; then
-    say "the live page in a real Chromium"
-    cargo test --workspace --all-features --test browser -- --test-threads=2
-fi
-if wants load; then
-    say "load: every request counted, no series that a scanner makes up"
-    tests/load.sh exact 3
-fi
-if wants package; then
-    say "the package"
-    packages="-p tallies -p tallies-macros -p tallies-cli"
-    cargo package --quiet $packages --no-verify --allow-dirty
-    for file in README.md CHANGELOG.md LICENSE-MIT src/lib.rs src/top/mod.rs; do
-        cargo package $packages --list --allow-dirty | grep -qx "$file"
-    done
-fi
-if wants api; then
-    say "the public API: compared with tests/public-api.txt (ACCEPT=1 writes that file)"
-    # Reads rustdoc's JSON, which only the nightly toolchain writes.
-    mkdir -p target
-    cargo +nightly public-api --target-dir target/api -p tallies --all-features -sss |
-        LC_ALL=C sort -u >target/public-api.txt
-    if [ -n "${ACCEPT:-}" ]; then cp target/public-api.txt tests/public-api.txt; fi
-    diff -u tests/public-api.txt target/public-api.txt
-    done_with target/api
-fi
-if wants soak; then
-    say "soak"
+}
+step_mutations() { timeout 2700 cargo xtask mutate; }
+step_soak() {
     tests/soak.sh 10m
     tests/share.sh 10m
+}
+
+# ---- Running them ----
+
+mkdir -p target/log
+# Cargo's own folder for everyday builds; each other line of steps has its own. A whole run deletes
+# those of proofs, so that 8 GB of disk suffice.
+target_of() {
+    case $1 in
+    clippy | features | oldest | docs | api) echo "$PWD/target/check" ;;
+    models | miri | address | thread | platforms | versions | fuzz) echo "$PWD/target/$1" ;;
+    *) echo "$PWD/target" ;;
+    esac
+}
+run() { # step
+    local began=$SECONDS before=
+    printf '\n== %s (%ss)\n' "$1" "$SECONDS"
+    if is_proof "$1"; then
+        before=$(fingerprint "$1")
+        if [ $circle = short ] && is_proven "$1"; then
+            echo "proven: its inputs are those of the last whole run"
+            return
+        fi
+    fi
+    (CARGO_TARGET_DIR=$(target_of "$1") && export CARGO_TARGET_DIR && "step_$1")
+    if is_proof "$1"; then
+        case $circle in
+        all) note_proof "$1" "$before" ;;
+        esac
+        case $circle in
+        short | all)
+            case $1 in
+            instructions) ;;
+            mutations) rm -rf target/mutate ;;
+            *) rm -rf "$(target_of "$1")" ;;
+            esac
+            ;;
+        esac
+    fi
+    printf -- '-- %s: %s s\n' "$1" "$((SECONDS - began))"
+}
+wanted() { local step; for step in $1; do [[ " $steps " != *" $step "* ]] || echo "$step"; done; }
+
+if [ $circle != steps ] && [ $circle != quick ]; then export CARGO_INCREMENTAL=0; fi
+for step in $(wanted format); do run "$step"; done
+beside=
+if [ -n "$(wanted "$checks")" ] && [ -n "$(wanted "$tests")" ]; then
+    (for step in $(wanted "$checks"); do run "$step"; done) >target/log/checks.txt 2>&1 &
+    beside=$!
+    trap 'kill $(pgrep -P "$beside") "$beside" 2>/dev/null || true' EXIT
+else
+    for step in $(wanted "$checks"); do run "$step"; done
 fi
-say "all of it holds: $steps"
-if [ -d target ]; then du -sh target | sed 's/target/of disk are in target/'; fi
+for step in $(wanted "$tests"); do run "$step"; done
+if [ -n "$beside" ]; then
+    result=0
+    wait "$beside" || result=$?
+    trap - EXIT
+    cat target/log/checks.txt
+    [ $result = 0 ] || exit $result
+fi
+for step in $(wanted "$proofs soak"); do run "$step"; done
+printf '\n== all of it holds in %s s: %s\n' "$SECONDS" "$steps"
+du -sh target | sed 's/target/of disk are in target/'

@@ -9,5 +9,7 @@ mod golden;
 mod kills;
 mod roles;
 mod soak;
+#[path = "../support/mod.rs"]
+mod support;
 mod totals;
 mod trouble;

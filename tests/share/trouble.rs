@@ -7,6 +7,7 @@ use tallies::share::Dir;
 
 use crate::child::Role;
 use crate::directory::TestDirectory;
+use crate::support;
 
 #[test]
 fn a_directory_that_is_deleted_makes_no_page_instead_of_a_wrong_one() {
@@ -120,7 +121,6 @@ fn a_server_in_any_process_has_the_page_of_all() {
 /// Everything that takes a registry takes a directory.
 #[test]
 fn a_directory_takes_the_place_of_a_registry() {
-    use std::io::{Read, Write};
     let directory = TestDirectory::new();
     let reader = directory.reader();
     let mut role = Role::script(directory.path());
@@ -144,6 +144,16 @@ fn a_directory_takes_the_place_of_a_registry() {
             .contains("\njobs_total 5\n")
     );
     serving.stop();
+}
+
+#[cfg(feature = "push")]
+#[test]
+fn a_pusher_takes_a_directory_that_can_be_read_and_no_other() {
+    use std::io::{Read, Write};
+    let directory = TestDirectory::new();
+    let reader = directory.reader();
+    let mut role = Role::script(directory.path());
+    role.run("counter jobs_total 5");
     // A gateway that accepts one push.
     let gateway = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", gateway.local_addr().unwrap());
@@ -408,7 +418,7 @@ fn a_full_tmpfs_costs_sharing_and_nothing_else() {
     };
     let options = ["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"];
     if !mount("mount", &options) {
-        eprintln!("not tested: this user may not mount a tmpfs");
+        support::not_tested("this user cannot mount a tmpfs");
         return;
     }
     let reader = directory.reader();

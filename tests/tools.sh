@@ -1,0 +1,78 @@
+# Installs what the steps of tests/run.sh need, where it is missing, and says so. Debian packages and
+# toolchain components come prebuilt; only two cargo tools are compiled. What cannot be had is an
+# error. Sourced by tests/run.sh and tests/load.sh.
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# need COMMAND PACKAGE ...: installs the Debian packages whose command is missing, all at once.
+need() {
+    local missing=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+        /*) [ -e "$1" ] || missing+=("$2") ;;
+        *) command -v "$1" >/dev/null || missing+=("$2") ;;
+        esac
+        shift 2
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    echo "installing Debian packages: ${missing[*]}"
+    as_root apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# nightly_component NAME
+nightly_component() {
+    rustup component list --toolchain nightly --installed | grep -q "^$1" && return
+    echo "installing the nightly component $1"
+    rustup component add --toolchain nightly "$1"
+}
+
+# rust_target NAME
+rust_target() {
+    rustup target list --installed | grep -qx "$1" && return
+    echo "installing the standard library for $1"
+    rustup target add "$1"
+}
+
+# cargo_tool COMMAND CRATE VERSION: compiled, since no registry of binaries is assumed.
+cargo_tool() {
+    cargo "$1" --version >/dev/null 2>&1 && return
+    echo "installing the cargo tool $2 $3"
+    cargo install --quiet --locked --debug "$2" --version "$3"
+}
+
+# The Python package that parses pages, in target/parsers.
+python_parser() {
+    local version=0.26.0
+    need python3 python3
+    if ! target/parsers/bin/python -c "import prometheus_client" 2>/dev/null; then
+        echo "installing the Python package prometheus_client $version, in target/parsers"
+        if ! python3 -m venv target/parsers 2>/dev/null; then
+            need /usr/lib/python3/dist-packages/venv python3-venv
+            python3 -m venv --clear target/parsers
+        fi
+        target/parsers/bin/pip install --quiet "prometheus_client==$version"
+    fi
+}
+
+tools_for_servers() {
+    need prometheus prometheus promtool prometheus prometheus-pushgateway prometheus-pushgateway \
+        victoria-metrics victoria-metrics redis-server redis-server redis-cli redis-tools \
+        prometheus-node-exporter prometheus-node-exporter chromium chromium chromedriver chromium-driver \
+        wrk wrk curl curl
+    python_parser
+    for server in prometheus prometheus-pushgateway victoria-metrics redis-server chromium; do
+        "$server" --version 2>&1 | head -n 1
+    done
+}
+
+# Copies the crate with the one test that has no other dependencies, so that it builds in seconds;
+# prints the folder.
+small_tree() {
+    local tree=$CARGO_TARGET_DIR/tree
+    rm -rf "$tree" && mkdir -p "$tree/tests"
+    cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
+    cp tests/everything.rs "$tree/tests"
+    perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
+    echo "$tree"
+}
