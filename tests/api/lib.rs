@@ -1,1 +1,1 @@
-//! The test is in `main.rs`.
+//! The test is in `list.rs`.
