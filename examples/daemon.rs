@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("Serving metrics on {}", server.metrics_url());
     loop {
         match round(&spool) {
-            Ok(bytes) => SIZE.set(bytes as f64),
+            Ok(bytes) => SIZE.set(bytes),
             Err(error) => {
                 FAILED.inc();
                 eprintln!("{}: {error}", spool.display());

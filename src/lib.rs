@@ -113,30 +113,36 @@ mod sync;
 pub mod testing;
 
 #[cfg(not(loom))]
+pub use declare::macros::{LabelValue, Labels, Metrics, metric};
+#[cfg(not(loom))]
 pub use declare::{
-    Bound, Builder, Counter, Gauge, Histogram, Info, Metric, Series, StateSet, Summary,
+    Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, Metric, Series, StateSet, Summary,
     UpDownCounter,
 };
 pub use error::Error;
 #[cfg(not(loom))]
 pub use family::label::LabelValue;
 #[cfg(all(feature = "middleware", not(loom)))]
+#[doc(inline)]
 pub use instrument::http;
 #[cfg(not(loom))]
+#[doc(inline)]
 pub use instrument::{count, count_errors, in_progress, timed};
 #[cfg(not(loom))]
 pub use observe::Number;
 #[cfg(all(feature = "push", not(loom)))]
+#[doc(inline)]
 pub use push::Pusher;
 #[cfg(not(loom))]
 pub use registry::{Collect, Collected, Registry, View, registry};
 #[cfg(all(feature = "tower", not(loom)))]
+#[doc(inline)]
 pub use serve::MetricsService;
 #[cfg(all(feature = "serve", not(loom)))]
+#[doc(inline)]
 pub use serve::Server;
+#[doc(inline)]
 pub use snapshot::Snapshot;
-#[cfg(not(loom))]
-pub use tallies_macros::{LabelValue, Labels, Metrics, metric};
 
 /// Bucket bounds, and the values of a histogram.
 #[cfg(not(loom))]

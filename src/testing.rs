@@ -171,7 +171,6 @@ impl Recorder {
 impl Handle {
     /// Records what the calling thread counts until the guard is dropped. On a thread that has
     /// entered already, this changes nothing.
-    #[must_use = "it records until it is dropped"]
     pub fn enter(&self) -> Entered {
         let is_new = ACTIVE.with_borrow_mut(|active| {
             let is_new = !active.iter().any(|other| Arc::ptr_eq(other, &self.0));
@@ -214,6 +213,7 @@ impl Handle {
 
 /// Records the calling thread's updates until it is dropped: see [`Handle::enter`].
 #[derive(Debug)]
+#[must_use = "it records until it is dropped: `let _entered = ..`, not `let _ = ..`"]
 pub struct Entered {
     /// `None` if the thread had entered before.
     before: Option<Snapshot>,

@@ -138,6 +138,8 @@ fn a_name_that_surprises_is_noted_at_registration() {
         registry.gauge("free_bytes", "").unwrap();
         let sent = tallies::Counter::builder("sent_total", "Sent.").unit("bytes");
         sent.register(&registry).unwrap();
+        let odd = tallies::Counter::builder("\u{202e}odd", "Odd.").utf8();
+        odd.register(&registry).unwrap();
         registry.counter("good_bytes_total", "Good.").unwrap();
         let texts: Vec<_> = taken().into_iter().map(|(_, text)| text).collect();
         let expected: &[&str] = match on {
@@ -150,6 +152,8 @@ fn a_name_that_surprises_is_noted_at_registration() {
                 "DEBUG: family `free_bytes` at tests/logging.rs: it has no help text",
                 "DEBUG: family `sent_total` at tests/logging.rs: its unit is `bytes`, so its name should \
                  be `sent_bytes_total`",
+                "DEBUG: family `\\u{202e}odd` at tests/logging.rs: it is a counter, so its name should be \
+                 `\\u{202e}odd_total`",
             ],
         };
         assert_eq!(texts.len(), expected.len(), "{texts:?}");

@@ -14,7 +14,7 @@ pub const DEFAULT: &[f64] = &[
 ];
 
 /// Returns `count` bounds. The first is `start`, and each of the others is `width` above the one
-/// before.
+/// before. In a `static`, use [`linear_array`].
 ///
 /// ```
 /// assert_eq!(tallies::buckets::linear(1.0, 2.0, 5)?, [1.0, 3.0, 5.0, 7.0, 9.0]);
@@ -33,10 +33,11 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
         width > 0.0,
         BucketRule::Width(width),
     )
+    .map_err(|rule| Error::bucket_helper("linear", rule))
 }
 
 /// Returns `count` bounds. The first is `start`, and each of the others is `factor` times the one
-/// before.
+/// before. In a `static`, use [`exponential_array`].
 ///
 /// ```
 /// assert_eq!(tallies::buckets::exponential(1.0, 10.0, 5)?, [1.0, 10.0, 100.0, 1e3, 1e4]);
@@ -50,7 +51,10 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 /// bounds that are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     if start.is_nan() || start <= 0.0 {
-        return Err(Error::bucket_helper(BucketRule::Start(start)));
+        return Err(Error::bucket_helper(
+            "exponential",
+            BucketRule::Start(start),
+        ));
     }
     let mut next = start;
     let bound = |_| {
@@ -59,6 +63,7 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
         bound
     };
     checked(count, bound, factor > 1.0, BucketRule::Factor(factor))
+        .map_err(|rule| Error::bucket_helper("exponential", rule))
 }
 
 /// Returns `N` bounds like [`linear`] does, in a constant.
@@ -128,14 +133,14 @@ fn checked(
     bound: impl FnMut(usize) -> f64,
     step: bool,
     rule: BucketRule,
-) -> Result<Vec<f64>, Error> {
+) -> Result<Vec<f64>, BucketRule> {
     if !step {
-        return Err(Error::bucket_helper(rule));
+        return Err(rule);
     }
     if count == 0 || count >= crate::observe::MOST_BUCKETS {
-        return Err(Error::bucket_helper(BucketRule::Count(count)));
+        return Err(BucketRule::Count(count));
     }
     let bounds: Vec<f64> = (0..count).map(bound).collect();
-    crate::family::shape::check_bounds(&bounds).map_err(Error::bucket_helper)?;
+    crate::family::shape::check_bounds(&bounds)?;
     Ok(bounds)
 }

@@ -38,30 +38,75 @@ pub struct Gauge<L = ()> {
     pub(crate) labels: PhantomData<fn(L)>,
 }
 
+/// A value of a gauge: an integer or a float. An integer beyond 2⁵³ is rounded.
+///
+/// ```
+/// static QUEUE: tallies::Gauge = tallies::Gauge::new("waiting_jobs");
+///
+/// fn update(queue: &[String]) {
+///     QUEUE.set(queue.len());
+/// }
+/// # update(&[]);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a value of a gauge",
+    label = "neither an integer nor a float",
+    note = "integers and floats are; a duration is set in seconds: `set(duration.as_secs_f64())`"
+)]
+#[expect(private_bounds, reason = "sealed: gauges have floats")]
+pub trait GaugeValue: IntoF64 {}
+
+trait IntoF64 {
+    fn into_f64(self) -> f64;
+}
+
+macro_rules! gauge_values {
+    ($($ty:ident)*) => {$(
+        impl GaugeValue for $ty {}
+
+        impl IntoF64 for $ty {
+            #[inline(always)]
+            fn into_f64(self) -> f64 {
+                self as f64
+            }
+        }
+    )*};
+}
+
+gauge_values!(f64 f32 u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
+
 macro_rules! gauge_methods {
     ($($L:ident)?) => {
-        /// Sets the value.
+        /// Sets the value: an integer or a float.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
+        /// queue.set(["a", "b"].len());
+        /// queue.set(2.5);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         #[inline]
-        pub fn set(&self, value: f64)
+        pub fn set(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
         {
-            self.change(GaugeOp::Set(value));
+            self.change(GaugeOp::Set(value.into_f64()));
         }
 
         /// Adds `value`, which may be negative.
         #[inline]
-        pub fn add(&self, value: f64)
+        pub fn add(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
         {
-            self.change(GaugeOp::Add(value));
+            self.change(GaugeOp::Add(value.into_f64()));
         }
 
         /// Subtracts `value`.
         #[inline]
-        pub fn sub(&self, value: f64)
+        pub fn sub(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
         {
-            self.change(GaugeOp::Add(-value));
+            self.change(GaugeOp::Add(-value.into_f64()));
         }
 
         /// Adds 1.
@@ -91,18 +136,18 @@ macro_rules! gauge_methods {
         /// # Ok::<(), tallies::Error>(())
         /// ```
         #[inline]
-        pub fn raise(&self, value: f64)
+        pub fn raise(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
         {
-            self.change(GaugeOp::Max(value));
+            self.change(GaugeOp::Max(value.into_f64()));
         }
 
         /// Sets the gauge to `value` if that is lower.
         #[inline]
-        pub fn lower(&self, value: f64)
+        pub fn lower(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
         {
-            self.change(GaugeOp::Min(value));
+            self.change(GaugeOp::Min(value.into_f64()));
         }
 
         /// Sets the gauge to the current time, in seconds since 1970.

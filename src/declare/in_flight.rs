@@ -88,7 +88,7 @@ impl<M: Track + ?Sized> Track for &M {
 /// It costs two updates: for an `UpDownCounter` less than 1 ns together, for a `Gauge` two atomic
 /// additions to a cache line that all threads share.
 #[derive(Debug)]
-#[must_use = "it counts until it is dropped"]
+#[must_use = "it counts until it is dropped: `let _guard = ..`, not `let _ = ..`"]
 pub struct InFlight<M: Track>(M);
 
 impl<M: Track> InFlight<M> {

@@ -5,6 +5,9 @@
 //! f64>`. The compiler checks a metric in a `static`. A metric that is built at run time returns an
 //! error, which says what would be right.
 
+// First, because a page of the documentation has methods in the order of modules.
+mod registry;
+
 pub(crate) mod buckets;
 mod builder;
 pub(crate) mod counter;
@@ -17,7 +20,7 @@ pub(crate) mod histogram;
 mod in_flight;
 pub(crate) mod info;
 mod lazy_ref;
-mod registry;
+pub(crate) mod macros;
 mod series;
 pub(crate) mod summary;
 mod timer;
@@ -26,7 +29,7 @@ pub use builder::{Builder, Metric};
 pub use counter::Counter;
 pub use deferred::{Deferred, Texts};
 pub use exemplar::trace_ids;
-pub use gauge::{Gauge, UpDownCounter};
+pub use gauge::{Gauge, GaugeValue, UpDownCounter};
 pub use histogram::Histogram;
 pub use in_flight::{InFlight, Track};
 pub use info::{Info, StateSet};

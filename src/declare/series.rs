@@ -4,7 +4,8 @@ use super::builder::Metric;
 use super::declaration::BoundSeries;
 use super::lazy_ref::LazyRef;
 
-/// One series of a metric, as `with` returns it, for use now.
+/// One series of a metric, as `with` returns it, for use now. It borrows the metric. For a field of
+/// a struct use a [`Bound`], which `bind` returns.
 ///
 /// ```
 /// use tallies::{Counter, Registry, Series};

@@ -94,7 +94,7 @@ impl<M: Observe + ?Sized> Observe for &M {
 /// feature `tsc` it reads the processor's time-stamp counter instead, about 15 ns each.
 /// [`Histogram::sample`](crate::Histogram::sample) reads no clock for most calls.
 #[derive(Debug)]
-#[must_use = "it observes when it is dropped"]
+#[must_use = "it measures until it is dropped: `let _timer = ..`, not `let _ = ..`"]
 pub struct Timer<M: Observe> {
     metric: M,
     start: Start,
@@ -211,7 +211,6 @@ impl<'a> Sampled<'a> {
     /// Starts a timer, which observes the seconds until it is dropped if this call is in the
     /// sample.
     #[inline]
-    #[must_use = "it observes when it is dropped"]
     pub fn start_timer(self) -> SampledTimer<'a> {
         let start = in_sample(self.one_in.get()).then(Start::now);
         SampledTimer {
@@ -230,6 +229,7 @@ impl<'a> Sampled<'a> {
 /// A timer of a sampled histogram. It observes its duration once for each call that it stands for.
 /// See [`Histogram::sample`](crate::Histogram::sample).
 #[derive(Debug)]
+#[must_use = "it measures until it is dropped: `let _timer = ..`, not `let _ = ..`"]
 pub struct SampledTimer<'a> {
     sampled: Sampled<'a>,
     start: Option<Start>,

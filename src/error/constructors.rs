@@ -51,6 +51,15 @@ impl Error {
         })
     }
 
+    /// A label that the family does not have. `names` are those that it has.
+    pub(crate) fn unknown_label(family: &str, label: &str, names: &[&str]) -> Self {
+        Self::from(Kind::UnknownLabel {
+            family: family.into(),
+            label: label.into(),
+            names: names.iter().map(|name| Box::from(*name)).collect(),
+        })
+    }
+
     pub(crate) fn missing_label(family: &str, label: &str) -> Self {
         Self::from(Kind::MissingLabel {
             family: family.into(),
@@ -215,14 +224,14 @@ impl Error {
 impl Error {
     pub(crate) fn buckets(family: &str, rule: BucketRule) -> Self {
         Self::from(Kind::Buckets {
-            family: Some(family.into()),
+            family: family.into(),
             rule,
         })
     }
 
-    /// Bounds that a function cannot compute from its arguments.
-    pub(crate) fn bucket_helper(rule: BucketRule) -> Self {
-        Self::from(Kind::Buckets { family: None, rule })
+    /// Bounds that a function of [`buckets`](crate::buckets) cannot compute from its arguments.
+    pub(crate) fn bucket_helper(function: &'static str, rule: BucketRule) -> Self {
+        Self::from(Kind::BucketHelper { function, rule })
     }
 
     pub(crate) fn objectives(family: &str, rule: TargetError) -> Self {

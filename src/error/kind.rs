@@ -137,6 +137,12 @@ pub(crate) enum Kind {
         expected: usize,
         got: usize,
     },
+    UnknownLabel {
+        family: Box<str>,
+        label: Box<str>,
+        /// The label names of the family.
+        names: Box<[Box<str>]>,
+    },
     MissingLabel {
         family: Box<str>,
         label: Box<str>,
@@ -160,9 +166,14 @@ pub(crate) enum Kind {
         family: Box<str>,
         location: Site,
     },
-    /// Buckets break a rule. Without a family, a function that computes bounds was called.
+    /// Buckets break a rule.
     Buckets {
-        family: Option<Box<str>>,
+        family: Box<str>,
+        rule: BucketRule,
+    },
+    /// The arguments of a function that computes bounds break a rule.
+    BucketHelper {
+        function: &'static str,
         rule: BucketRule,
     },
     OtherBounds {

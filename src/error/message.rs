@@ -243,6 +243,16 @@ impl fmt::Display for Kind {
                 }
                 write!(f, ", got {got}")
             }
+            Self::UnknownLabel {
+                family,
+                label,
+                names,
+            } => write!(
+                f,
+                "family `{family}` has no label `{}`; it has {}",
+                label.escape_debug(),
+                join(names.iter().map(|name| format!("`{name}`")))
+            ),
             Self::MissingLabel { family, label } => {
                 write!(f, "the label `{label}` of family `{family}` is missing")
             }
@@ -251,11 +261,10 @@ impl fmt::Display for Kind {
                 "state set `{name}` needs an enum with `#[derive(LabelValue)]`, whose variants \
                  are its states"
             ),
-            Self::Buckets {
-                family: Some(family),
-                rule,
-            } => write!(f, "buckets of family `{family}` {rule}"),
-            Self::Buckets { family: None, rule } => write!(f, "bucket bounds {rule}"),
+            Self::Buckets { family, rule } => write!(f, "buckets of family `{family}` {rule}"),
+            Self::BucketHelper { function, rule } => {
+                write!(f, "the bounds of `buckets::{function}` {rule}")
+            }
             Self::OtherBounds { family, first, new } => write!(
                 f,
                 "buckets of family `{family}` have to be equal in all series, got {new:?} after \

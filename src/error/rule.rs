@@ -112,12 +112,13 @@ impl BucketRule {
     const fn predicate(self) -> &'static str {
         match self {
             Self::Empty => "need at least one finite bound",
-            Self::TooMany(_) | Self::Count(_) => "need 1 to 16383 bounds",
+            Self::TooMany(_) => "need 1 to 16383 bounds",
+            Self::Count(_) => "need a `count` from 1 to 16383",
             Self::NotFinite(_) => "have to be finite (`+Inf` is added automatically)",
             Self::Order(..) => "have to ascend",
-            Self::Start(_) => "need a start above 0",
-            Self::Width(_) => "need a width above 0",
-            Self::Factor(_) => "need a factor above 1",
+            Self::Start(_) => "need a `start` above 0",
+            Self::Width(_) => "need a `width` above 0",
+            Self::Factor(_) => "need a `factor` above 1",
             Self::Counts(..) => {
                 "need a count for each bound and one for the values above all bounds"
             }

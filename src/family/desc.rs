@@ -476,6 +476,10 @@ impl Desc {
 /// Returns the values of labels given by name, in the order of the family's names.
 pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
     let names = desc.declared_labels().fixed();
+    let is_unknown = |given: &str| !names.is_empty() && !names.contains(&given);
+    if let Some((unknown, _)) = labels.iter().find(|(given, _)| is_unknown(given)) {
+        return Err(Error::unknown_label(&desc.name, unknown, names));
+    }
     if labels.len() != names.len() {
         let got = labels.len();
         return Err(Error::label_count(&desc.name, names, names.len(), got));

@@ -315,6 +315,11 @@ impl LabelSet for DynLabels {
 
 /// The label names that [`Builder::labels`](crate::Builder::labels) takes: arrays, slices and
 /// `Vec`s of texts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no list of label names",
+    label = "not an array of `&str`, a slice or a `Vec`",
+    note = "pass an array, `labels([\"peer\"])`, or a slice, `labels(&names[..])`"
+)]
 pub trait LabelNames {
     /// The type of the family's label sets.
     type Set: LabelSet;

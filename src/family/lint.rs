@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::{Mutex, PoisonError};
 
+use crate::error::printable;
 use crate::snapshot::Kind;
 use crate::snapshot::lint::{Described, of_family, of_label};
 
@@ -56,7 +57,7 @@ fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'stat
         notes.join("; ")
     );
     if is_new(&note) {
-        log::debug!(target: "tallies", "{note}");
+        log::debug!(target: "tallies", "{}", printable(&note));
     }
 }
 

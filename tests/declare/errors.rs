@@ -116,15 +116,15 @@ fn errors_say_what_where_and_what_would_be_right() {
         ),
         (
             buckets::linear(0.0, 1.0, 0).unwrap_err(),
-            "bucket bounds need 1 to 16383 bounds, got 0",
+            "the bounds of `buckets::linear` need a `count` from 1 to 16383, got 0",
         ),
         (
             buckets::exponential(1.0, 1.0, 3).unwrap_err(),
-            "bucket bounds need a factor above 1, got 1.0",
+            "the bounds of `buckets::exponential` need a `factor` above 1, got 1.0",
         ),
         (
             buckets::exponential(0.0, 2.0, 3).unwrap_err(),
-            "bucket bounds need a start above 0, got 0.0",
+            "the bounds of `buckets::exponential` need a `start` above 0, got 0.0",
         ),
         (
             registry.remove("gone").unwrap_err(),

@@ -373,6 +373,15 @@ fn labels_from_data_by_position_and_by_name() {
         .to_string();
     assert_eq!(
         error,
+        "family `calls_total` has no label `verb`; it has `method`, `path`"
+    );
+    let none = Counter::builder("none_total", "").labels([]);
+    let none = none.register(&registry).unwrap();
+    let error = none.named(&[("verb", "GET")]).unwrap_err().to_string();
+    assert_eq!(error, "family `none_total` takes 0 labels, got 1");
+    let twice = family.named(&[("path", "/"), ("path", "/x")]);
+    assert_eq!(
+        twice.unwrap_err().to_string(),
         "the label `method` of family `calls_total` is missing"
     );
 

@@ -52,6 +52,32 @@ fn integers_are_exact_and_wrap() {
     assert_eq!(n.get(), 1);
 }
 
+/// A gauge took `f64` only, so that every length of a queue needed a cast.
+#[test]
+fn gauges_take_integers_beside_floats() {
+    let registry = Registry::new();
+    let jobs = Gauge::builder("jobs", "Jobs waiting.").labels(["queue"]);
+    let jobs = jobs.register(&registry).unwrap();
+    let (mail, bound) = (jobs.with(["mail"]), jobs.bind(["mail"]));
+    let (length, older, earlier): (usize, u32, i64) = (7, 2, -4);
+    mail.set(length);
+    bound.sub(older);
+    mail.add(earlier);
+    assert_eq!(bound.get(), 1.0);
+    mail.raise(3_u8);
+    mail.lower(1.5_f32);
+    bound.add(-1);
+    assert_eq!(mail.get(), 0.5);
+    bound.set(u64::MAX);
+    assert_eq!(mail.get(), 18_446_744_073_709_551_616.0);
+    bound.set(i64::MIN);
+    assert_eq!(mail.get(), -9_223_372_036_854_775_808.0);
+    let plain = registry.gauge("queues", "Queues.").unwrap();
+    plain.set(["mail"].len());
+    plain.sub(0.5);
+    assert_eq!(plain.get(), 0.5);
+}
+
 #[test]
 fn retired_series_count_into_the_overflow_series() {
     let registry = Registry::new();
