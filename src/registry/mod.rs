@@ -169,113 +169,6 @@ impl Registry {
         self.families().share(f)
     }
 
-    /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
-    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names
-    /// that other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.prefix("app")?;
-    /// registry.counter("jobs_total", "Jobs done.")?.inc();
-    /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// An invalid prefix; a prefix with a colon if there are state sets; a registry that was
-    /// scraped before.
-    pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
-        self.enlist();
-        self.families().set_prefix(prefix)
-    }
-
-    /// Gives every series a constant label, for a value that is known only at start-up, such as the
-    /// name of the host. This includes callbacks, collectors and process metrics. A collector that
-    /// writes a label of this name keeps its own value.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.constant("host", "alpha")?;
-    /// registry.counter("jobs_total", "Jobs done.")?.inc();
-    /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// A label name that is invalid, reserved, or a label of one of the families; a registry that
-    /// was scraped before.
-    pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
-        self.families().set_constant(name, value)
-    }
-
-    /// Adds a view: a rule that changes families by their names. See [`View`].
-    ///
-    /// ```
-    /// use tallies::{Histogram, Registry, View};
-    ///
-    /// let registry = Registry::new();
-    /// registry.view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
-    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
-    /// wait.observe(0.25);
-    /// assert_eq!(wait.get().counts, [0, 1, 0]);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Add views at start-up, before the first use of the metrics that they change. Of several views
-    /// of one family, all hold, in the order in which they were added: of each setting the last one,
-    /// and all dropped labels. The patterns match the names of the declarations.
-    ///
-    /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
-    /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
-    /// [self-metrics](Self::self_metrics).
-    ///
-    /// On metrics with views, look-ups and removals act on the series in which a label set counts.
-    /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
-    /// those of the series.
-    ///
-    /// Without views no update is slower. The cost of each setting is in its documentation.
-    ///
-    /// # Errors
-    ///
-    /// - A family that matches the pattern was registered before. A static is registered by its
-    ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
-    ///   before the first metric, collector, prefix or constant label of the default registry.
-    /// - An invalid name, label name, bound or schema, and a name that several families would get.
-    pub fn view(&self, view: View) -> Result<(), Error> {
-        self.families().add_views(vec![view]).map(drop)
-    }
-
-    /// Sets whether snapshots have metrics about the engine, under names that begin with
-    /// `tallies_`. The default is on in the default registry and off in others.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.self_metrics(true);
-    /// assert_eq!(registry.snapshot().get("tallies_families", &[]), Some(0.0));
-    /// ```
-    pub fn self_metrics(&self, on: bool) {
-        lock(&self.0.settings).self_metrics = on;
-    }
-
-    /// Sets whether registration logs a note about names that Prometheus users would not expect,
-    /// such as a counter without `_total`, and about families without help text. The default is on.
-    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics with
-    /// `#[tallies::metric]` the compiler makes them.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.lint(false);
-    /// registry.counter("jobs", "")?; // logs nothing
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// The rules are those of [`snapshot::lint`](crate::snapshot::lint).
-    pub fn lint(&self, on: bool) {
-        self.families().set_lint(on);
-    }
-
     /// Registers a gauge whose value `value` computes at scrape time.
     ///
     /// # Errors
@@ -400,6 +293,201 @@ impl Registry {
         self.0
             .collectors
             .add(self.families(), name, kind, location, unprefixed, collect)
+    }
+
+    /// Takes a snapshot: the merged value of every series.
+    ///
+    /// Runs the collectors, then adds up the cells of all threads. Snapshots wait for each other;
+    /// updates never wait. The crate's front page says what a snapshot guarantees.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(3.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        self.snapshot_into(&mut snapshot);
+        snapshot
+    }
+
+    /// Takes a snapshot into an earlier one and reuses its memory.
+    ///
+    /// ```
+    /// let mut snapshot = tallies::Snapshot::default();
+    /// for _ in 0..3 {
+    ///     tallies::registry().snapshot_into(&mut snapshot);
+    /// }
+    /// ```
+    pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
+        self.enlist();
+        let start = Instant::now();
+        let collected = self.0.collectors.run(self.families());
+        let mut settings = *lock(&self.0.settings);
+        let mut own = Collected::default();
+        {
+            let mut pass = observe::engine().pass();
+            pass.take_idle();
+            snapshot.taken = SystemTime::now();
+            self.families().write(&mut pass, snapshot);
+            if settings.self_metrics {
+                // These names are valid.
+                let collected: Vec<_> = collected.iter().map(|(_, family)| family).collect();
+                let _ = self_metrics::collect(
+                    &pass,
+                    settings.last_scrape,
+                    snapshot,
+                    &collected,
+                    &self.families().unusual_updates(),
+                    &mut own,
+                );
+            }
+        }
+        let constant = self.families().constant_text();
+        let mut failed = None;
+        for (name, family) in
+            collected
+                .into_iter()
+                .chain(own.families.into_iter().map(|mut family| {
+                    family.add_common("", &constant);
+                    (None, family)
+                }))
+        {
+            // A collector's families are adjacent, so a snapshot counts one failure for each
+            // collector.
+            match (insert(snapshot, family), name) {
+                (Err(why), Some(name)) if failed.as_ref() != Some(&name) => {
+                    self.0.collectors.count_failure(&name, &why);
+                    failed = Some(name);
+                }
+                _ => {}
+            }
+        }
+        settings.last_scrape = LastScrape {
+            seconds: start.elapsed().as_secs_f64(),
+            bytes: snapshot.bytes(),
+        };
+        lock(&self.0.settings).last_scrape = settings.last_scrape;
+    }
+
+    /// Returns what the calling thread has counted, as far as it counted in cells of its own:
+    /// without callbacks, collectors, and gauges that are set.
+    pub(crate) fn snapshot_of_this_thread(&self) -> Snapshot {
+        self.enlist();
+        let mut snapshot = Snapshot::default();
+        let mut pass = observe::engine().pass();
+        pass.read_own_cells_only();
+        self.families().write(&mut pass, &mut snapshot);
+        snapshot
+    }
+
+    /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
+    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names
+    /// that other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.prefix("app")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An invalid prefix; a prefix with a colon if there are state sets; a registry that was
+    /// scraped before.
+    pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.enlist();
+        self.families().set_prefix(prefix)
+    }
+
+    /// Gives every series a constant label, for a value that is known only at start-up, such as the
+    /// name of the host. This includes callbacks, collectors and process metrics. A collector that
+    /// writes a label of this name keeps its own value.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.constant("host", "alpha")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A label name that is invalid, reserved, or a label of one of the families; a registry that
+    /// was scraped before.
+    pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
+        self.families().set_constant(name, value)
+    }
+
+    /// Adds a view: a rule that changes families by their names. See [`View`].
+    ///
+    /// ```
+    /// use tallies::{Histogram, Registry, View};
+    ///
+    /// let registry = Registry::new();
+    /// registry.view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
+    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(wait.get().counts, [0, 1, 0]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Add views at start-up, before the first use of the metrics that they change. Of several views
+    /// of one family, all hold, in the order in which they were added: of each setting the last one,
+    /// and all dropped labels. The patterns match the names of the declarations.
+    ///
+    /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
+    /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
+    /// [self-metrics](Self::self_metrics).
+    ///
+    /// On metrics with views, look-ups and removals act on the series in which a label set counts.
+    /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
+    /// those of the series.
+    ///
+    /// Without views no update is slower. The cost of each setting is in its documentation.
+    ///
+    /// # Errors
+    ///
+    /// - A family that matches the pattern was registered before. A static is registered by its
+    ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
+    ///   before the first metric, collector, prefix or constant label of the default registry.
+    /// - An invalid name, label name, bound or schema, and a name that several families would get.
+    pub fn view(&self, view: View) -> Result<(), Error> {
+        self.families().add_views(vec![view]).map(drop)
+    }
+
+    /// Sets whether snapshots have metrics about the engine, under names that begin with
+    /// `tallies_`. The default is on in the default registry and off in others.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.self_metrics(true);
+    /// assert_eq!(registry.snapshot().get("tallies_families", &[]), Some(0.0));
+    /// ```
+    pub fn self_metrics(&self, on: bool) {
+        lock(&self.0.settings).self_metrics = on;
+    }
+
+    /// Sets whether registration logs a note about names that Prometheus users would not expect,
+    /// such as a counter without `_total`, and about families without help text. The default is on.
+    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics with
+    /// `#[tallies::metric]` the compiler makes them.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.lint(false);
+    /// registry.counter("jobs", "")?; // logs nothing
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The rules are those of [`snapshot::lint`](crate::snapshot::lint).
+    pub fn lint(&self, on: bool) {
+        self.families().set_lint(on);
     }
 
     /// Removes a family or a collector. Its name is free again. Handles to the family can still be
@@ -582,94 +670,6 @@ impl Registry {
         if self.0.is_default {
             enlist_all();
         }
-    }
-
-    /// Takes a snapshot: the merged value of every series.
-    ///
-    /// Runs the collectors, then adds up the cells of all threads. Snapshots wait for each other;
-    /// updates never wait. The crate's front page says what a snapshot guarantees.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
-    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(3.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        self.snapshot_into(&mut snapshot);
-        snapshot
-    }
-
-    /// Takes a snapshot into an earlier one and reuses its memory.
-    ///
-    /// ```
-    /// let mut snapshot = tallies::Snapshot::default();
-    /// for _ in 0..3 {
-    ///     tallies::registry().snapshot_into(&mut snapshot);
-    /// }
-    /// ```
-    pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
-        self.enlist();
-        let start = Instant::now();
-        let collected = self.0.collectors.run(self.families());
-        let mut settings = *lock(&self.0.settings);
-        let mut own = Collected::default();
-        {
-            let mut pass = observe::engine().pass();
-            pass.take_idle();
-            snapshot.taken = SystemTime::now();
-            self.families().write(&mut pass, snapshot);
-            if settings.self_metrics {
-                // These names are valid.
-                let collected: Vec<_> = collected.iter().map(|(_, family)| family).collect();
-                let _ = self_metrics::collect(
-                    &pass,
-                    settings.last_scrape,
-                    snapshot,
-                    &collected,
-                    &self.families().unusual_updates(),
-                    &mut own,
-                );
-            }
-        }
-        let constant = self.families().constant_text();
-        let mut failed = None;
-        for (name, family) in
-            collected
-                .into_iter()
-                .chain(own.families.into_iter().map(|mut family| {
-                    family.add_common("", &constant);
-                    (None, family)
-                }))
-        {
-            // A collector's families are adjacent, so a snapshot counts one failure for each
-            // collector.
-            match (insert(snapshot, family), name) {
-                (Err(why), Some(name)) if failed.as_ref() != Some(&name) => {
-                    self.0.collectors.count_failure(&name, &why);
-                    failed = Some(name);
-                }
-                _ => {}
-            }
-        }
-        settings.last_scrape = LastScrape {
-            seconds: start.elapsed().as_secs_f64(),
-            bytes: snapshot.bytes(),
-        };
-        lock(&self.0.settings).last_scrape = settings.last_scrape;
-    }
-
-    /// Returns what the calling thread has counted, as far as it counted in cells of its own:
-    /// without callbacks, collectors, and gauges that are set.
-    pub(crate) fn snapshot_of_this_thread(&self) -> Snapshot {
-        self.enlist();
-        let mut snapshot = Snapshot::default();
-        let mut pass = observe::engine().pass();
-        pass.read_own_cells_only();
-        self.families().write(&mut pass, &mut snapshot);
-        snapshot
     }
 }
 
