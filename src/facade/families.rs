@@ -30,6 +30,9 @@ pub(super) struct FamilyTable {
     full: AtomicBool,
 }
 
+/// The most bytes of a label value. Longer ones, which often are texts of clients, are cut off.
+const VALUE: usize = 1024;
+
 /// A label: its name and value.
 type Label = (String, String);
 
@@ -132,13 +135,14 @@ impl FamilyTable {
                 let own = series.has_own();
                 // All keys beyond the limit share the overflow series, and also one total for
                 // `absolute`, so that made-up labels take no memory.
-                let key = if own {
+                let series_key = if own {
                     key.to_retained()
                 } else {
                     Key::from_name(key.name().to_owned())
                 };
-                let handle = CounterHandle::new(series, key, own, self);
-                (metrics::Counter::from_arc(Arc::new(handle)), own)
+                let handle = CounterHandle::new(series, series_key, own, self);
+                let handle = metrics::Counter::from_arc(Arc::new(handle));
+                (handle, own && is_bounded(key))
             }
             _ => (metrics::Counter::noop(), self.knows(key)),
         }
@@ -151,7 +155,8 @@ impl FamilyTable {
             FamilyHandle::Gauge(family) => {
                 let series = with_labels(key, None, |labels| family.bind(labels));
                 let own = series.has_own();
-                (metrics::Gauge::from_arc(Arc::new(GaugeHandle(series))), own)
+                let handle = metrics::Gauge::from_arc(Arc::new(GaugeHandle(series)));
+                (handle, own && is_bounded(key))
             }
             _ => (metrics::Gauge::noop(), self.knows(key)),
         }
@@ -167,13 +172,15 @@ impl FamilyTable {
                 let series = with_labels(key, reserved, |labels| family.bind(labels));
                 let own = series.has_own();
                 let handle = HistogramHandle(series);
-                (metrics::Histogram::from_arc(Arc::new(handle)), own)
+                let handle = metrics::Histogram::from_arc(Arc::new(handle));
+                (handle, own && is_bounded(key))
             }
             FamilyHandle::Summary(family) => {
                 let series = with_labels(key, reserved, |labels| family.bind(labels));
                 let own = series.has_own();
                 let handle = SummaryHandle(series);
-                (metrics::Histogram::from_arc(Arc::new(handle)), own)
+                let handle = metrics::Histogram::from_arc(Arc::new(handle));
+                (handle, own && is_bounded(key))
             }
             _ => (metrics::Histogram::noop(), self.knows(key)),
         }
@@ -344,7 +351,7 @@ fn sanitized_labels(key: &Key, reserved: Option<&str>) -> Vec<Label> {
     let mut labels: Vec<Label> = Vec::with_capacity(key.labels().len());
     for label in key.labels() {
         let name = names::label_name(label.key(), reserved);
-        let value = label.value().to_owned();
+        let value = bounded(label.value()).to_owned();
         match labels.iter_mut().find(|(other, _)| *other == name) {
             Some(pair) => pair.1 = value,
             None => labels.push((name, value)),
@@ -352,6 +359,20 @@ fn sanitized_labels(key: &Key, reserved: Option<&str>) -> Vec<Label> {
     }
     labels.sort_unstable();
     labels
+}
+
+/// Returns the value, or the beginning of a long one.
+fn bounded(value: &str) -> &str {
+    let mut end = value.len().min(VALUE);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
+/// Returns whether a cache may have the key: its values are short.
+fn is_bounded(key: &Key) -> bool {
+    key.labels().all(|label| label.value().len() <= VALUE)
 }
 
 /// Calls `f` with the sanitized labels of a key.
@@ -366,4 +387,23 @@ fn with_labels<R>(key: &Key, reserved: Option<&str>, f: impl FnOnce(&[(&str, &st
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::Label;
+
+    use super::*;
+
+    #[test]
+    fn long_label_values_are_cut_off_and_not_cached() {
+        let key = |value: String| Key::from_parts("a", vec![Label::new("path", value)]);
+        let long = key(format!("x{}", "é".repeat(VALUE)));
+        let labels = sanitized_labels(&long, None);
+        assert_eq!(labels[0].1.len(), VALUE - 1, "no half of a character");
+        assert!(!is_bounded(&long));
+        let short = key("x".repeat(VALUE));
+        assert_eq!(sanitized_labels(&short, None)[0].1.len(), VALUE);
+        assert!(is_bounded(&short));
+    }
 }
