@@ -638,6 +638,7 @@ impl Registry {
         for (_, family) in self.0.collectors.run(self.families()) {
             report.add_family(&family);
         }
+        report.sort();
         report
     }
 

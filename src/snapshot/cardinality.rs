@@ -77,6 +77,7 @@ impl Cardinality {
             .families
             .iter()
             .for_each(|family| report.add_family(family));
+        report.sort();
         report
     }
 
@@ -148,6 +149,10 @@ impl Cardinality {
             partial: count.series > MOST_READ,
             labels: count.labels(),
         });
+    }
+
+    /// Brings the families in their order, once all are added.
+    pub(crate) fn sort(&mut self) {
         self.families
             .sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.name.cmp(&b.name)));
     }
@@ -156,8 +161,7 @@ impl Cardinality {
     #[cfg(feature = "tower")]
     pub(crate) fn append(&mut self, other: Self) {
         self.families.extend(other.families);
-        self.families
-            .sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.name.cmp(&b.name)));
+        self.sort();
     }
 }
 
