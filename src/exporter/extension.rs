@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::serve::extension::{Admission, Extension, Later, NoPage, PageTime, Record};
+use crate::serve::places::Peer;
 use crate::snapshot::Source;
 
 use super::About;
@@ -23,15 +23,11 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 #[cfg(feature = "live")]
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The most probes that run at once. Further ones wait.
-const PROBES: usize = 64;
-
 pub(super) struct ExporterPages {
     about: About,
     server_name: HeaderValue,
     updates: Vec<Arc<Updater>>,
     probes: Vec<(String, ProbeHandler)>,
-    running_probes: Semaphore,
     /// Where handlers run.
     runtime: Handle,
     web: Option<Arc<Web>>,
@@ -55,7 +51,6 @@ impl ExporterPages {
             about,
             updates,
             probes,
-            running_probes: Semaphore::new(PROBES),
             runtime: runtime.clone(),
             web,
             has_live,
@@ -104,10 +99,10 @@ impl Extension for ExporterPages {
         )
     }
 
-    fn admit<'a>(&'a self, headers: &'a HeaderMap) -> Later<'a, Admission> {
-        Box::pin(async {
+    fn admit<'a>(&'a self, headers: &'a HeaderMap, peer: Option<Peer>) -> Later<'a, Admission> {
+        Box::pin(async move {
             match &self.web {
-                Some(web) => web.admit(headers).await,
+                Some(web) => web.admit(headers, peer).await,
                 None => Admission::Admitted,
             }
         })
@@ -146,11 +141,6 @@ impl Extension for ExporterPages {
         let (_, handler) = self.probes.iter().find(|(own, _)| own == path)?;
         let limit = limit(time);
         Some(Box::pin(async move {
-            let waiting = tokio::time::timeout(limit, self.running_probes.acquire());
-            let Ok(Ok(_permit)) = waiting.await else {
-                let text = "too many probes are running\n".to_owned();
-                return Err((StatusCode::SERVICE_UNAVAILABLE, text));
-            };
             let registry = probe::run(handler, &self.runtime, path, query, limit).await?;
             Ok(Arc::new(registry) as Arc<dyn Source>)
         }))

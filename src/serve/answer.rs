@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::snapshot::Source;
 
 use super::body::Body;
 use super::coding::Coding;
 use super::page::Style;
+use super::report::Reports;
 use super::scrape::{EvictReader, Refusal, Scraper, Selection};
+use super::turns::Turns;
 
 /// Default limit of pages rendered at once. It is small, because each page may keep a processor
 /// busy.
@@ -32,9 +33,11 @@ pub(super) type Answer = Response<Body>;
 pub(super) struct Pages {
     /// Runs the passes and renders the pages. Shared by all requests.
     pub(super) scraper: Arc<Scraper>,
-    /// One permit for each page that may be rendered at once. Each request takes one, and later
-    /// each block of its page.
-    pub(super) permits: Arc<Semaphore>,
+    /// One turn for each page that may be rendered at once. Each request takes one, and later each
+    /// block of its page.
+    pub(super) turns: Turns,
+    /// The reports that are being made.
+    pub(super) reports: Arc<Reports>,
 }
 
 /// The parts of a request that choose the page.
@@ -100,19 +103,22 @@ impl Pages {
     ) -> Self {
         Self {
             scraper: Arc::new(Scraper::new(sources, style, pages, evict_reader)),
-            permits: Arc::new(Semaphore::new(scrapes)),
+            turns: Turns::new(scrapes),
+            reports: Arc::default(),
         }
     }
 
     /// Returns the requested page, whose first block is made. Rendering may block, so it runs on the
-    /// runtime's blocking threads, or on the current thread if there is no runtime.
-    pub(super) async fn answer(self, request: PageRequest) -> Answer {
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+    /// runtime's blocking threads, or on the current thread if there is no runtime. Calls `begin` at
+    /// the turn of the request.
+    pub(super) async fn answer(self, request: PageRequest, begin: impl FnOnce()) -> Answer {
+        let Some(turn) = self.turns.take().await else {
             return timed_out();
         };
+        begin();
         let (scraper, selection) = (self.scraper, request.selection.clone());
-        // The permit moves into the blocking work. Collectors that hang therefore occupy no more
-        // threads than there are permits.
+        // The turn moves into the blocking work. Collectors that hang therefore occupy no more
+        // threads than there are turns.
         //
         // This future drops `waiting` when the request times out or the client disconnects. Work
         // that has not begun by then is skipped.
@@ -120,7 +126,7 @@ impl Pages {
         let waiter = Arc::downgrade(&waiting);
         let work = move || {
             let page = scraper.page(&selection, &|| waiter.strong_count() > 0);
-            drop(permit);
+            drop(turn);
             page
         };
         let page = match Handle::try_current() {
@@ -145,10 +151,11 @@ impl Pages {
             }
         };
         let content_type = request.selection.format.content_type();
-        let body = Body::page(page, first, self.permits);
+        let body = Body::page(page, first, self.turns);
         let mut answer = content(StatusCode::OK, content_type, body);
         let headers = answer.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if request.selection.coding != Coding::Identity {
             let coding = HeaderValue::from_static(request.selection.coding.name());
             headers.insert(CONTENT_ENCODING, coding);
@@ -166,7 +173,7 @@ pub(super) fn timed_out() -> Answer {
     unavailable("the scrape timed out\n")
 }
 
-fn unavailable(why: impl Into<Bytes>) -> Answer {
+pub(super) fn unavailable(why: impl Into<Bytes>) -> Answer {
     let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, why);
     answer
         .headers_mut()

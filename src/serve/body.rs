@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::error::Error;
 
@@ -18,6 +16,7 @@ use crate::error::Error;
 use super::live::Stream;
 use super::page::{Block, Position};
 use super::scrape::ScrapedPage;
+use super::turns::Turns;
 
 /// The body of a response of a [`MetricsService`](crate::MetricsService).
 ///
@@ -63,8 +62,8 @@ type Events = Pin<Box<dyn Future<Output = Option<(Stream, Bytes)>> + Send + Sync
 struct Blocks {
     page: Arc<ScrapedPage>,
     position: Arc<Position>,
-    /// One permit for each page that may be rendered at once. Each block takes one.
-    permits: Arc<Semaphore>,
+    /// One turn for each page that may be rendered at once. Each block takes one.
+    turns: Turns,
     /// Makes the block at `position`.
     making: Option<Making>,
 }
@@ -106,11 +105,11 @@ impl Body {
     }
 
     /// Creates the body of a page whose first block is made.
-    pub(super) fn page(page: ScrapedPage, first: Arc<Block>, permits: Arc<Semaphore>) -> Self {
+    pub(super) fn page(page: ScrapedPage, first: Arc<Block>, turns: Turns) -> Self {
         let blocks = first.next.as_ref().map(|next| Blocks {
             page: Arc::new(page),
             position: Arc::clone(next),
-            permits,
+            turns,
             making: None,
         });
         Self {
@@ -140,13 +139,13 @@ impl Blocks {
             }
         }
         let making = self.making.get_or_insert_with(|| {
-            let permit = Arc::clone(&self.permits).acquire_owned();
+            let turns = self.turns.clone();
             let (page, position) = (Arc::clone(&self.page), Arc::clone(&self.position));
             Box::pin(async move {
-                let permit = permit.await.map_err(|e| failed(io::Error::other(e)))?;
+                let turn = turns.take().await;
                 let work = move || {
                     let block = page.block(&position);
-                    drop(permit);
+                    drop(turn);
                     block
                 };
                 let block = match Handle::try_current() {

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::listen::{AsyncListener, Listener, Stream};
-use super::routes::Routes;
+use super::places::Peer;
+use super::routes::{Client, Routes};
 use super::seats::{Seat, SeatGuard, Seats, State};
 use super::stream::{Reset, TimedStream, limit_kernel_buffers};
 use super::timed_body::TimedBody;
@@ -117,7 +118,10 @@ async fn listen(listener: AsyncListener, host: Arc<Host>, mut stopped: StopSigna
 /// and the caller retries.
 async fn accept(listener: &AsyncListener, seats: &Arc<Seats>) -> Option<(Stream, SeatGuard)> {
     match listener.accept().await {
-        Ok(stream) => Some((stream, seats.take().await)),
+        Ok(stream) => {
+            let peer = stream.remote().map(Peer::of);
+            Some((stream, seats.take(peer).await))
+        }
         Err(_) => {
             // The process may be out of file descriptors. Retrying without a pause would make that
             // worse.
@@ -129,13 +133,13 @@ async fn accept(listener: &AsyncListener, seats: &Arc<Seats>) -> Option<(Stream,
 
 /// Performs the TLS handshake if there is TLS, then serves requests.
 async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: StopSignal) {
+    let remote = stream.remote();
     let stream = match stream {
         Stream::Tcp(stream) => stream,
         // The permissions of the socket file and its directory control access, so there is no TLS.
         #[cfg(unix)]
         Stream::Unix(stream) => return requests(stream, host, None, seat, ending, || true).await,
     };
-    let remote = stream.peer_addr().ok();
     limit_kernel_buffers(&stream, host.limits.answer);
     #[cfg(feature = "tls")]
     if let Some(tls) = &host.tls {
@@ -177,9 +181,13 @@ async fn requests<S>(
         let (host, seat) = (Arc::clone(host), Arc::clone(seat));
         let is_current = Arc::clone(&is_current);
         async move {
-            seat.set(State::Making);
-            let mut answer = host.routes.answer(request, remote).await;
-            if !is_current() {
+            seat.set(State::Queued);
+            let client = Client {
+                remote,
+                seat: Arc::clone(&seat),
+            };
+            let mut answer = host.routes.answer(request, &client).await;
+            if host.seats.are_taken() || !is_current() {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }

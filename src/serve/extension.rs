@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::snapshot::Source;
 
+use super::places::Peer;
+
 pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The additions of a program. All methods are called for every request, concurrently.
@@ -25,7 +27,7 @@ pub(crate) trait Extension: Send + Sync {
     fn home(&self, metrics: &str) -> String;
 
     /// Decides whether a request may be answered, apart from the server's own credentials.
-    fn admit<'a>(&'a self, headers: &'a HeaderMap) -> Later<'a, Admission>;
+    fn admit<'a>(&'a self, headers: &'a HeaderMap, peer: Option<Peer>) -> Later<'a, Admission>;
 
     /// Runs before a metrics page is made. The page waits for it.
     fn before_page(&self, time: PageTime) -> Later<'_, ()>;

@@ -41,6 +41,17 @@ pub(super) enum Stream {
     Unix(tokio::net::UnixStream),
 }
 
+impl Stream {
+    /// Returns the address of the client, unless it is at a Unix socket.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 /// A listener that is registered with a Tokio runtime.
 pub(super) enum AsyncListener {
     Tcp(tokio::net::TcpListener),

@@ -46,6 +46,7 @@ mod stream;
 mod timed_body;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod turns;
 
 pub use body::Body;
 #[cfg(feature = "exporter")]

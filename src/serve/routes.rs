@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-#[cfg(feature = "exporter")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use http::header::CONTENT_LENGTH;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
+#[cfg(feature = "exporter")]
+use super::answer::unavailable;
 use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
 use super::auth::Credentials;
 use super::body::Body;
@@ -18,7 +19,10 @@ use super::body::Body;
 use super::extension::{Admission, Extension, PageTime, Record};
 use super::page::Style;
 use super::places::Peer;
+#[cfg(feature = "exporter")]
+use super::places::Places;
 use super::report::{CARDINALITY, ReportRequest};
+use super::seats::{Seat, State};
 
 /// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -33,10 +37,32 @@ pub(super) struct Routes {
     pub(super) hosts: Hosts,
     #[cfg(feature = "exporter")]
     pub(super) extension: Option<Arc<dyn Extension>>,
+    /// The places of requests for the extension's pages.
+    #[cfg(feature = "exporter")]
+    pub(super) probes: Arc<Places>,
     /// What pages are made with.
     pub(super) style: Style,
     #[cfg(feature = "live")]
     pub(super) live: Option<super::live::Live>,
+}
+
+/// The client of a request.
+pub(super) struct Client {
+    /// Its address, unless it is at a Unix socket.
+    pub(super) remote: Option<SocketAddr>,
+    /// The seat of its connection.
+    pub(super) seat: Arc<Seat>,
+}
+
+impl Client {
+    fn peer(&self) -> Option<Peer> {
+        self.remote.map(Peer::of)
+    }
+
+    /// Records that its page is being rendered.
+    fn begin(&self) {
+        self.seat.set(State::Making);
+    }
 }
 
 /// The hosts that requests may name. If it is empty, all hosts are admitted.
@@ -88,48 +114,51 @@ enum Route {
 }
 
 impl Routes {
-    /// Returns the number of threads for the live page, so that it takes none from the scrapes.
-    pub(super) fn live_threads(&self) -> usize {
+    /// Returns the number of threads for reports, the live page and the passwords of an extension, so
+    /// that these take none from the scrapes.
+    pub(super) fn other_threads(&self) -> usize {
         #[cfg(feature = "live")]
-        return usize::from(self.live.is_some());
+        let live = usize::from(self.live.is_some());
         #[cfg(not(feature = "live"))]
-        0
+        let live = 0;
+        #[cfg(feature = "exporter")]
+        let extension = usize::from(self.extension.is_some());
+        #[cfg(not(feature = "exporter"))]
+        let extension = 0;
+        1 + live + extension
     }
 
-    /// Answers a request within the time that it allows. `remote` is the client, unless it is at a
-    /// Unix socket.
-    pub(super) async fn answer<B>(
-        &self,
-        request: Request<B>,
-        remote: Option<SocketAddr>,
-    ) -> Answer {
+    /// Answers a request within the time that it allows.
+    pub(super) async fn answer<B>(&self, request: Request<B>, client: &Client) -> Answer {
         #[cfg(feature = "exporter")]
         if let Some(extension) = &self.extension {
             let (parts, _) = request.into_parts();
-            return self.extended(extension, parts, remote).await;
+            return self.extended(extension, parts, client).await;
         }
         let request = request.map(|_| ());
-        let peer = remote.map(Peer::of);
-        self.plain_answer(request, peer, |page, timeout| self.page(page, timeout))
-            .await
+        let page = |page, (limit, _)| async move {
+            let page = tokio::time::timeout(limit, self.page(page, client)).await;
+            page.unwrap_or_else(|_| timed_out())
+        };
+        self.plain_answer(request, client, page).await
     }
 
-    /// Returns the metrics page, if it is ready in time.
-    async fn page(&self, page: PageRequest, (timeout, _): (Duration, bool)) -> Answer {
-        tokio::time::timeout(timeout, self.pages.clone().answer(page))
-            .await
-            .unwrap_or_else(|_| timed_out())
+    /// Returns the metrics page. Until the turn of the request comes, the connection is queued.
+    async fn page(&self, page: PageRequest, client: &Client) -> Answer {
+        let mut pages = self.pages.clone();
+        pages.turns = pages.turns.of(client.peer());
+        pages.answer(page, || client.begin()).await
     }
 
     /// Answers a request. `page` makes the metrics page within a time, which the client told or not.
     async fn plain_answer<F: Future<Output = Answer>>(
         &self,
         request: Request<()>,
-        peer: Option<Peer>,
+        client: &Client,
         page: impl FnOnce(PageRequest, (Duration, bool)) -> F,
     ) -> Answer {
         let probe = is_probe(request.uri().path());
-        let mut answer = match self.route(&request, peer).unwrap_or_else(Route::Answer) {
+        let mut answer = match self.route(&request, client).unwrap_or_else(Route::Answer) {
             Route::Page(asked) => {
                 let timeout = scrape_timeout(request.headers(), self.timeout);
                 let by_client = client_timeout(request.headers()).is_some();
@@ -164,14 +193,12 @@ impl Routes {
         &self,
         extension: &Arc<dyn Extension>,
         parts: http::request::Parts,
-        remote: Option<SocketAddr>,
+        client: &Client,
     ) -> Answer {
         let start = std::time::Instant::now();
         let method = parts.method.clone();
         let path = parts.uri.path().to_owned();
-        let mut answer = self
-            .extended_answer(extension, parts, remote.map(Peer::of))
-            .await;
+        let mut answer = self.extended_answer(extension, parts, client).await;
         #[cfg(feature = "live")]
         let has_policy = self.live.is_some() && super::live::is_part(&path);
         #[cfg(not(feature = "live"))]
@@ -188,7 +215,7 @@ impl Routes {
         extension.record(&Record {
             method: method.as_str(),
             path: &path,
-            remote,
+            remote: client.remote,
             status: answer.status().as_u16(),
             size: answer.body().len(),
             duration: start.elapsed(),
@@ -201,12 +228,12 @@ impl Routes {
         &self,
         extension: &Arc<dyn Extension>,
         parts: http::request::Parts,
-        peer: Option<Peer>,
+        client: &Client,
     ) -> Answer {
         let request = Request::from_parts(parts, ());
         let path = request.uri().path();
         if !is_probe(path) {
-            let refused = match extension.admit(request.headers()).await {
+            let refused = match extension.admit(request.headers(), client.peer()).await {
                 Admission::Admitted => None,
                 Admission::Unauthorized => {
                     let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
@@ -231,7 +258,7 @@ impl Routes {
         let query = request.uri().query().unwrap_or_default();
         if let Some(page) = extension.page(path, query, time) {
             // The checks of host and credentials, whose answers are those of an unknown path.
-            if let Err(answer) = self.route(&request, peer) {
+            if let Err(answer) = self.route(&request, client) {
                 if answer.status() != StatusCode::NOT_FOUND {
                     return answer;
                 }
@@ -240,10 +267,13 @@ impl Routes {
                 Ok(asked) => asked,
                 Err(answer) => return answer,
             };
+            let Some(_place) = self.probes.take(client.peer()) else {
+                return unavailable("too many probes are running\n");
+            };
             return match page.await {
                 Ok(source) => {
                     Pages::new(vec![source], self.style, (1, usize::MAX), None)
-                        .answer(asked)
+                        .answer(asked, || client.begin())
                         .await
                 }
                 Err((status, text)) => content(
@@ -255,10 +285,10 @@ impl Routes {
         }
         let is_home = path == "/";
         let mut answer = self
-            .plain_answer(request, peer, |asked, (limit, by_client)| async move {
+            .plain_answer(request, client, |asked, (limit, by_client)| async move {
                 let page = async {
                     extension.before_page(PageTime { limit, by_client }).await;
-                    self.pages.clone().answer(asked).await
+                    self.page(asked, client).await
                 };
                 let page = tokio::time::timeout(limit, page).await;
                 page.unwrap_or_else(|_| timed_out())
@@ -284,7 +314,7 @@ impl Routes {
     }
 
     /// Routes a request by its path. If the request is rejected, returns the response as an error.
-    fn route<B>(&self, request: &Request<B>, peer: Option<Peer>) -> Result<Route, Answer> {
+    fn route<B>(&self, request: &Request<B>, client: &Client) -> Result<Route, Answer> {
         let path = request.uri().path();
         // RFC 9112, section 3.2: a request without a host, or with several, is answered with 400.
         let hosts = request.headers().get_all(HOST).iter().count();
@@ -317,7 +347,7 @@ impl Routes {
         }
         #[cfg(feature = "live")]
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
-            if let Some(answer) = live.answer(rest, request, peer) {
+            if let Some(answer) = live.answer(rest, request, client.peer()) {
                 return Ok(Route::Answer(answer));
             }
         }

@@ -229,7 +229,7 @@ impl<B> tower_service::Service<Request<B>> for MetricsService {
         let request = PageRequest::read(&request, self.style);
         Box::pin(async move {
             Ok(match request {
-                Ok(request) => pages.answer(request).await,
+                Ok(request) => pages.answer(request, || ()).await,
                 Err(answer) => answer,
             })
         })

@@ -5,6 +5,7 @@ mod file;
 mod tls;
 mod users;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,6 +18,7 @@ use crate::declare::Gauge;
 use crate::error::Error;
 use crate::registry::Registry;
 use crate::serve::extension::Admission;
+use crate::serve::places::Peer;
 use crate::serve::tls::TlsSource;
 
 use file::Settings;
@@ -53,12 +55,21 @@ struct Loaded {
     rate: Option<Rate>,
 }
 
-/// A bucket of tokens: `burst` requests at once, and one more after each `interval`.
+/// Buckets of tokens: `burst` requests at once, and one more after each `interval`.
 struct Rate {
     interval: Duration,
     burst: f64,
-    tokens: Mutex<(f64, Instant)>,
+    /// The tokens of each client, and the time at which they were counted. Clients that are not
+    /// here have all.
+    buckets: Mutex<HashMap<Bucket, (f64, Instant)>>,
 }
+
+/// A peer, and whether its password is known to be right: a stranger must not spend the tokens of a
+/// scraper at the same address.
+type Bucket = (Option<Peer>, bool);
+
+/// The most buckets. The clients beyond it share one.
+const BUCKETS: usize = 1000;
 
 /// The modification time, length and identity of each file.
 type Stamp = Vec<(PathBuf, Option<(SystemTime, u64, u64)>)>;
@@ -147,16 +158,16 @@ impl Web {
         self.current().headers.clone()
     }
 
-    pub(super) async fn admit(&self, headers: &HeaderMap) -> Admission {
+    pub(super) async fn admit(&self, headers: &HeaderMap, peer: Option<Peer>) -> Admission {
         let current = self.current();
-        if current.rate.as_ref().is_some_and(|rate| !rate.take()) {
-            return Admission::TooMany;
+        let login = Users::login(headers);
+        if let Some(rate) = &current.rate {
+            let known = login.as_ref().and_then(|login| current.users.known(login));
+            if !rate.take((peer, known == Some(true))) {
+                return Admission::TooMany;
+            }
         }
-        if current.users.admit(headers).await {
-            Admission::Admitted
-        } else {
-            Admission::Unauthorized
-        }
+        current.users.admit(login, peer).await
     }
 
     /// Checks the files every second.
@@ -213,7 +224,8 @@ impl Web {
         let successful = loaded.is_ok();
         stamps.read = stamp;
         match loaded {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
+                loaded.users.remember(&self.current().users);
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
                 log::info!(file = self.path.display().to_string().as_str(); "web configuration");
             }
@@ -292,7 +304,7 @@ impl Loaded {
                 rate: settings.rate.map(|(interval, burst)| Rate {
                     interval,
                     burst,
-                    tokens: Mutex::new((burst, Instant::now())),
+                    buckets: Mutex::default(),
                 }),
             })
         });
@@ -301,17 +313,25 @@ impl Loaded {
 }
 
 impl Rate {
-    /// Takes a token. Returns `false` if there is none.
-    fn take(&self) -> bool {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes a token of this client. Returns `false` if it has none.
+    fn take(&self, mut client: Bucket) -> bool {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let elapsed = now.duration_since(tokens.1).as_secs_f64();
-        tokens.0 = (tokens.0 + elapsed / self.interval.as_secs_f64()).min(self.burst);
-        tokens.1 = now;
-        let has_one = tokens.0 >= 1.0;
-        if has_one {
-            tokens.0 -= 1.0;
+        let tokens = |(tokens, since): (f64, Instant)| {
+            let elapsed = now.duration_since(since).as_secs_f64();
+            (tokens + elapsed / self.interval.as_secs_f64()).min(self.burst)
+        };
+        if buckets.len() >= BUCKETS && !buckets.contains_key(&client) {
+            buckets.retain(|_, bucket| tokens(*bucket) < self.burst);
+            if buckets.len() >= BUCKETS {
+                client = (None, false);
+            }
         }
+        let left = buckets
+            .get(&client)
+            .map_or(self.burst, |bucket| tokens(*bucket));
+        let has_one = left >= 1.0;
+        buckets.insert(client, (if has_one { left - 1.0 } else { left }, now));
         has_one
     }
 }

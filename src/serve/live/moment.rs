@@ -9,7 +9,7 @@
 //! the moment if it is due, and makes the stream's frame of it. The work of a stream that has gone
 //! is skipped.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::serve::scrape::{HeldMoment, Memory, lock};
+use crate::serve::turns::Common;
 use crate::snapshot::{Family, MergedView, Source, millis};
 
 use super::ring::Ring;
@@ -42,8 +43,8 @@ pub(super) struct Hub {
     pub(super) memory: Arc<Memory>,
     /// The permit of the thread that works for a stream. If collectors hang, they occupy one thread.
     pub(super) work: Arc<Semaphore>,
-    /// The streams that are open. Written by the first one, read by the others.
-    audience: Mutex<Weak<Audience>>,
+    /// The streams that are open.
+    audience: Common<Audience>,
 }
 
 /// The streams that are open share the last moment.
@@ -150,19 +151,14 @@ impl Hub {
             before,
             memory,
             work: Arc::new(Semaphore::new(1)),
-            audience: Mutex::default(),
+            audience: Common::default(),
             ring: Ring::default(),
         }
     }
 
     /// Joins the streams that are open.
     pub(super) fn join(&self) -> Arc<Audience> {
-        let mut audience = lock(&self.audience);
-        audience.upgrade().unwrap_or_else(|| {
-            let first = Arc::default();
-            *audience = Arc::downgrade(&first);
-            first
-        })
+        self.audience.join()
     }
 
     /// Makes a frame of the moment after `seen`, or of the last one if the stream has seen none and
@@ -218,6 +214,7 @@ impl Hub {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::Weak;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use super::*;

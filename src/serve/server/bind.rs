@@ -12,6 +12,8 @@ use crate::serve::connection::Host;
 use crate::serve::listen::{Listener, tcp};
 #[cfg(feature = "live")]
 use crate::serve::live::Before;
+#[cfg(feature = "exporter")]
+use crate::serve::places::Places;
 use crate::serve::report::CARDINALITY;
 use crate::serve::routes::Routes;
 use crate::serve::seats::Seats;
@@ -21,6 +23,11 @@ use super::Server;
 
 /// Paths that the service uses itself, so the metrics page cannot have them.
 const RESERVED_PATHS: [&str; 5] = ["/", "/robots.txt", "/-/healthy", "/-/ready", CARDINALITY];
+
+/// The most requests for the extension's pages at once. They take at most a quarter of the
+/// connections.
+#[cfg(feature = "exporter")]
+const PROBES: usize = 64;
 
 impl Server {
     /// Binds this address and those that were added before, and serves on a thread of its own.
@@ -113,7 +120,8 @@ impl Server {
         let secure = tls.is_some();
         #[cfg(not(feature = "tls"))]
         let secure = false;
-        let seats = Seats::new(self.limits.connections.min(max_descriptors() / 4).max(1));
+        let limit = self.limits.connections.min(max_descriptors() / 4).max(1);
+        let seats = Seats::new(limit);
         let evict_reader = {
             let seats = Arc::clone(&seats);
             Box::new(move || seats.evict_slow_reader())
@@ -139,6 +147,11 @@ impl Server {
                 hosts: self.hosts.clone(),
                 #[cfg(feature = "exporter")]
                 extension: self.extension.clone(),
+                #[cfg(feature = "exporter")]
+                probes: {
+                    let places = PROBES.min(limit / 4).max(1);
+                    Places::new(places, places - places / 4)
+                },
                 style: self.style,
                 #[cfg(feature = "live")]
                 live,

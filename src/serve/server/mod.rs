@@ -57,10 +57,12 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// - The head of a request has at most 16 KB and must arrive within 10 s
 ///   ([`head_timeout`](Self::head_timeout)).
 /// - At most 256 connections are open at once. A further one replaces the one that has been idle
-///   longest ([`connections`](Self::connections)).
+///   longest, of a host that has more than a quarter of them first
+///   ([`connections`](Self::connections)).
 /// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
 /// - At most 4 pages are rendered at once ([`scrapes`](Self::scrapes)). Concurrent requests share
-///   passes over the registries.
+///   passes over the registries. Requests of other hosts do not wait behind all those of one.
+/// - One cardinality report is made at once, beside the pages. Those who ask meanwhile share the next.
 /// - A page is rendered and compressed in blocks of about 100 KB, when its reader asks for the next
 ///   one. Concurrent requests for the same page share blocks, as long as they are no more than 8
 ///   blocks apart.
@@ -473,8 +475,9 @@ impl Server {
     /// quarter of the file descriptors that the process may open.
     ///
     /// A further connection replaces the one that has been idle longest. If none is idle, it
-    /// replaces the slowest reader. If pages are being rendered for all connections, the new one
-    /// waits.
+    /// replaces the one whose request has been waiting longest for its turn, or else the slowest
+    /// reader. Connections of a host (or an IPv6 network of 64 bits) that has more than a quarter of
+    /// the limit go first. While the limit is reached, connections close after each response.
     #[must_use]
     pub fn connections(mut self, limit: usize) -> Self {
         self.limits.connections = limit.clamp(1, Semaphore::MAX_PERMITS);

@@ -5,6 +5,9 @@ mod data;
 #[path = "../../support/events.rs"]
 mod events;
 mod live;
+#[cfg(target_os = "linux")]
+#[path = "../../support/peers.rs"]
+mod peers;
 mod process;
 #[path = "../../support/mod.rs"]
 mod support;

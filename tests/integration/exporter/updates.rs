@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::process::{Running, folder, get, serve, value};
-use crate::support::http::until;
+use crate::support::http::{request, until};
 
 const SUCCESS: &str = "exporter_update_success{update=\"metrics\"}";
 const DURATION: &str = "exporter_update_duration_seconds{update=\"metrics\"}";
@@ -284,4 +284,28 @@ fn a_hostile_target_gets_no_password_and_does_no_harm() {
         "{received}"
     );
     assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
+}
+
+/// Probes whose target hangs had all places of the exporter, so that nobody else was served: 13
+/// requests a second sufficed.
+#[cfg(target_os = "linux")]
+#[test]
+fn probes_that_hang_take_a_quarter_of_the_places() {
+    let mut running = serve("troubled_exporter", &[]);
+    let address = running.address();
+    let hang = request("GET", "/probe?target=hang", &[]);
+    let hanging: Vec<_> = (0..80)
+        .map(|i| {
+            let mut stream = crate::peers::connect_from(2 + i / 40, address);
+            stream.write_all(&hang).unwrap();
+            stream
+        })
+        .collect();
+    let probe = || get(address, "/probe?target=x", &[]).status();
+    until("probes are rejected at once", || probe() == 503);
+    for path in ["/metrics", "/-/healthy"] {
+        assert_eq!(get(address, path, &[]).status(), 200, "{path}");
+    }
+    drop(hanging);
+    until("a probe has a place", || probe() == 200);
 }

@@ -641,3 +641,41 @@ fn requests_beyond_the_rate_limit_are_answered_with_429() {
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
 }
+
+/// An honest scraper waited behind the guesses of a stranger, until it timed out; and a limit of
+/// requests was spent by the stranger.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stranger_who_guesses_passwords_locks_nobody_out() {
+    use std::io::{Read, Write};
+
+    let config = folder("guesses").join("web.yml");
+    let hash = bcrypt::hash("right", 8).unwrap();
+    let users =
+        format!("basic_auth_users: {{ann: '{hash}'}}\nrate_limit: {{interval: 1h, burst: 50}}\n");
+    std::fs::write(&config, users).unwrap();
+    let mut running = with_config(&config);
+    let address = running.address();
+    let mut guesses: Vec<_> = (0..60)
+        .map(|i| {
+            let guess = basic(&format!("ann:guess {i}"));
+            let mut stream = crate::peers::connect_from(2, address);
+            stream
+                .write_all(&request("GET", "/metrics", &[&guess]))
+                .unwrap();
+            stream
+        })
+        .collect();
+    // While they wait.
+    let begun = Instant::now();
+    let honest = get(address, "/metrics", &[&basic("ann:right")]);
+    assert_eq!(honest.status(), 200);
+    println!("the honest scrape took {:.2?}", begun.elapsed());
+    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
+    let mut answers = String::new();
+    for guess in &mut guesses {
+        let _ = guess.read_to_string(&mut answers);
+    }
+    assert!(answers.contains("HTTP/1.1 429 "), "{answers}");
+    assert!(!answers.contains("HTTP/1.1 200 "), "{answers}");
+}

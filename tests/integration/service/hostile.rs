@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -464,5 +465,56 @@ fn long_searches_of_live_pages_leave_scrapes_alone() {
     let open: Vec<_> = (0..32).map(|_| ask()).collect();
     scrapes_are_answered("live", &serving, "/metrics?name[]=served_total");
     drop(open);
+    serving.stop();
+}
+
+/// Connections that never waited for a request, because the next one was there, were never idle, and
+/// so kept all others out.
+#[test]
+fn pipelined_requests_on_all_connections_keep_nobody_out() {
+    let serving = Server::new()
+        .registry(&small())
+        .connections(16)
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let pipelined = b"HEAD /metrics?name[]=x HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..20 {
+            threads.spawn(|| {
+                while !ended.load(Relaxed) {
+                    let mut stream = connect(&serving);
+                    // The service may close the connection at any time.
+                    let _ = stream.write_all(&pipelined);
+                    let _ = stream.read_to_end(&mut Vec::new());
+                }
+            });
+        }
+        scrapes_are_answered("pipeline", &serving, "/metrics");
+        ended.store(true, Relaxed);
+    });
+    at_rest(&serving);
+    serving.stop();
+}
+
+/// A report takes long, and 200 of them at once took the threads of the scrapes.
+#[test]
+fn reports_leave_scrapes_alone() {
+    let serving = Server::new()
+        .registry(&wide(1000, 1))
+        .listen("127.0.0.1:0")
+        .unwrap();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..40 {
+            threads.spawn(|| {
+                while !ended.load(Relaxed) {
+                    assert_eq!(get(&serving, "/-/cardinality", &[]).status(), 200);
+                }
+            });
+        }
+        scrapes_are_answered("reports", &serving, "/metrics?name[]=served_total");
+        ended.store(true, Relaxed);
+    });
     serving.stop();
 }

@@ -1,0 +1,126 @@
+//! Turns: who waits for work that a bounded number of threads does, and who shares its result.
+
+#[cfg(feature = "serve")]
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+#[cfg(feature = "serve")]
+use super::places::Peer;
+use super::scrape::lock;
+
+/// The turns of work, of which so many run at once. Requests get theirs in the order in which they
+/// came. But one peer waits for no more turns than run at once, and its further requests wait behind
+/// these. So a request of another peer waits for about one turn, however many one peer wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    all: Arc<Semaphore>,
+    /// Those of the peer, for which these turns are.
+    own: Option<Arc<Semaphore>>,
+    /// Those of all peers that work or wait.
+    #[cfg(feature = "serve")]
+    peers: Arc<Mutex<HashMap<Peer, Weak<Semaphore>>>>,
+    #[cfg(feature = "serve")]
+    limit: usize,
+}
+
+/// One turn. Dropping it ends the turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _all: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(limit)),
+            own: None,
+            #[cfg(feature = "serve")]
+            peers: Arc::default(),
+            #[cfg(feature = "serve")]
+            limit,
+        }
+    }
+
+    /// Returns the turns of this peer.
+    #[cfg(feature = "serve")]
+    pub(crate) fn of(&self, peer: Option<Peer>) -> Self {
+        let own = peer.map(|peer| {
+            let mut peers = lock(&self.peers);
+            let known = peers.get(&peer).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                peers.retain(|_, own| own.strong_count() > 0);
+                let own = Arc::new(Semaphore::new(self.limit));
+                peers.insert(peer, Arc::downgrade(&own));
+                own
+            })
+        });
+        Self {
+            own,
+            ..self.clone()
+        }
+    }
+
+    /// Waits for a turn. Returns `None` if there are no more, which does not happen.
+    pub(crate) async fn take(&self) -> Option<Turn> {
+        let own = match &self.own {
+            Some(own) => Some(Arc::clone(own).acquire_owned().await.ok()?),
+            None => None,
+        };
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Turn {
+            _all: all,
+            _own: own,
+        })
+    }
+}
+
+/// A value that those have in common who hold it at the same time. It is dropped with the last one.
+#[derive(Debug, Default)]
+pub(super) struct Common<T>(Mutex<Weak<T>>);
+
+impl<T: Default> Common<T> {
+    /// Returns the value that others hold, or a new one.
+    pub(super) fn join(&self) -> Arc<T> {
+        let mut common = lock(&self.0);
+        common.upgrade().unwrap_or_else(|| {
+            let first = Arc::default();
+            *common = Arc::downgrade(&first);
+            first
+        })
+    }
+}
+
+#[cfg(all(test, feature = "serve", not(loom)))]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// A stranger with 256 requests made an honest scraper wait for 256 turns.
+    #[test]
+    fn one_peer_holds_up_another_for_one_turn() {
+        let turns = Turns::new(2);
+        let peer = |ip: [u8; 4]| Some(Peer::of((ip, 1).into()));
+        let (stranger, honest) = (
+            turns.of(peer([192, 0, 2, 1])),
+            turns.of(peer([192, 0, 2, 2])),
+        );
+        let mut context = Context::from_waker(Waker::noop());
+        let mut wanted: Vec<_> = (0..256).map(|_| Box::pin(stranger.take())).collect();
+        let mut working: Vec<_> = wanted
+            .iter_mut()
+            .filter_map(|wanted| match wanted.as_mut().poll(&mut context) {
+                Poll::Ready(turn) => turn,
+                Poll::Pending => None,
+            })
+            .collect();
+        assert_eq!(working.len(), 2);
+        let mut turn = Box::pin(honest.take());
+        assert!(turn.as_mut().poll(&mut context).is_pending());
+        working.pop();
+        assert!(turn.as_mut().poll(&mut context).is_ready());
+    }
+}
