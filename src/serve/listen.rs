@@ -141,18 +141,37 @@ fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
 /// before.
 #[cfg(unix)]
 fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let ready = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .and_then(|()| socket.listen(128));
-    match ready {
+    match set_socket_mode(path, mode).and_then(|()| socket.listen(128)) {
         Ok(()) => Ok(socket.into()),
         Err(error) => {
             let _ = std::fs::remove_file(path);
             Err(error)
         }
     }
+}
+
+/// Sets the permissions of the socket at `path`. If someone has put a link there instead, the file
+/// that it leads to keeps its permissions.
+#[cfg(unix)]
+fn set_socket_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(mode);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+        use std::os::fd::AsRawFd;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = open(path, flags, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::Socket {
+            return Err(io::Error::other("another file has replaced the socket"));
+        }
+        // Such a descriptor has no `fchmod`.
+        std::fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    std::fs::set_permissions(path, mode)
 }
 
 /// Returns whether connections to the socket at `path` are refused. It does not wait: a program
@@ -229,5 +248,31 @@ impl AsyncListener {
             #[cfg(unix)]
             Self::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// Someone who may write to the folder could so open files of others.
+    #[test]
+    fn the_mode_of_a_socket_does_not_follow_a_link() {
+        let folder = std::env::temp_dir().join(format!("tallies-mode-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (secret, link) = (folder.join("secret"), folder.join("socket"));
+        std::fs::write(&secret, "").unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&secret, &link).unwrap();
+        let error = set_socket_mode(&link, 0o666).unwrap_err();
+        assert_eq!(error.to_string(), "another file has replaced the socket");
+        let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&secret), 0o600);
+        std::fs::remove_file(&link).unwrap();
+        let _listener = bound_unix(&link, 0o660).unwrap();
+        assert_eq!(mode(&link), 0o660);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }
