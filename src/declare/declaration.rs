@@ -71,12 +71,23 @@ impl<C: MetricCells> Declaration<C> {
     #[cold]
     #[inline(never)]
     fn make_family(&self) -> &Arc<Family<C>> {
-        let _making = crate::family::making();
-        let made = self.made.get_or_init(|| {
+        if self.made.get().is_none() {
             let families = registry::registry().families();
-            let desc = families.viewed(self.desc.clone(), C::FOLDS);
-            families.add_static(desc, Family::create)
-        });
+            let mut note = None;
+            let making = crate::family::making();
+            self.made.get_or_init(|| {
+                let desc = families.viewed(self.desc.clone(), C::FOLDS);
+                let (family, to_log) = families.add_static(desc, Family::create);
+                note = to_log;
+                family
+            });
+            drop(making);
+            // A logger may use this very static, or wait for a thread that makes another one.
+            if let Some(note) = note {
+                families.log(note);
+            }
+        }
+        let made = self.made.get().expect("it was just made");
         if !made.desc.is_off() {
             self.family.owner_or(|| Arc::clone(made));
         }

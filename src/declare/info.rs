@@ -219,10 +219,18 @@ impl<S: LabelValue> StateSet<S> {
     }
 
     fn states(&self) -> &Arc<States> {
-        self.states.get_or_init(|| {
-            let families = registry::registry().families();
-            families.add_static(families.viewed(self.desc.clone(), true), States::make::<S>)
-        })
+        let families = registry::registry().families();
+        let mut note = None;
+        let states = self.states.get_or_init(|| {
+            let desc = families.viewed(self.desc.clone(), true);
+            let (states, to_log) = families.add_static(desc, States::make::<S>);
+            note = to_log;
+            states
+        });
+        if let Some(note) = note {
+            families.log(note);
+        }
+        states
     }
 }
 

@@ -411,9 +411,12 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    #[cold]
     /// Returns every series of a closed label set, and makes them if needed.
+    #[cold]
     pub(crate) fn make_closed(&self, set: ClosedSet) -> &LabelledRun<C, Label> {
+        if let Some(run) = self.closed.get() {
+            return run;
+        }
         let _making = making();
         let mut is_new = false;
         let run = self.closed.get_or_init(|| {

@@ -78,6 +78,8 @@ impl<C: MetricCells> Family<C> {
 
     /// Removes every series, the overflow series included.
     pub(crate) fn clear(&self) {
+        // A series that another thread makes meanwhile is not older than the overflow series.
+        let began = crate::clock::millis();
         self.retain(|_| false);
         if let Some(view) = self.desc.changing_view() {
             view.clear();
@@ -90,7 +92,7 @@ impl<C: MetricCells> Family<C> {
         // subtract its total of now.
         let mut total = C::Total::default();
         read(self.first(), &mut pass, &mut total);
-        self.created.store(crate::clock::millis(), Relaxed);
+        self.created.store(began, Relaxed);
         self.version.fetch_add(1, Relaxed);
         if let Some(exemplars) = self.exemplars.get() {
             exemplars.clear(OVERFLOW);

@@ -322,17 +322,23 @@ pub(crate) fn check_file_limit(bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Returns an error if the disk of `file` has fewer free bytes.
+pub(crate) fn check_space(file: &impl std::os::fd::AsFd, bytes: u64) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // A tmpfs without a limit has no blocks.
+    if disk.f_blocks > 0 && free < bytes {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
 /// Makes the file larger, with memory or a disk behind it, so that no store to it can fail. Leaves `spare` and as
 /// many bytes free as the file then has: when the process has ended, a fold writes totals before it removes the file.
 fn allocate_file(file: &File, offset: usize, bytes: usize, spare: u64) -> io::Result<()> {
     // A file beyond the limit would be a signal that ends the process.
     check_file_limit((offset + bytes) as u64)?;
-    let disk = rustix::fs::fstatvfs(file)?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    // A tmpfs without a limit has no blocks.
-    if disk.f_blocks > 0 && free < spare.saturating_add((offset + 2 * bytes) as u64) {
-        return Err(io::ErrorKind::StorageFull.into());
-    }
+    check_space(file, spare.saturating_add((offset + 2 * bytes) as u64))?;
     let flags = rustix::fs::FallocateFlags::empty();
     match rustix::fs::fallocate(file, flags, offset as u64, bytes as u64) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {

@@ -17,7 +17,7 @@ pub(crate) const MOST_REMOVED: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Removed(Option<Arc<VecDeque<RemovedSeries>>>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct RemovedSeries {
     text: Arc<str>,
     /// The time since when it counted, which tells it from others with these labels, in
@@ -41,7 +41,20 @@ impl Removed {
         match (&mut self.0, &other.0) {
             (_, None) => {}
             (None, Some(_)) => *self = other.clone(),
-            (Some(all), Some(theirs)) => Arc::make_mut(all).extend(theirs.iter().cloned()),
+            (Some(all), Some(theirs)) if Arc::ptr_eq(all, theirs) => {}
+            (Some(all), Some(theirs)) => {
+                let known: HashSet<_> = all.iter().cloned().collect();
+                let all = Arc::make_mut(all);
+                all.extend(
+                    theirs
+                        .iter()
+                        .filter(|series| !known.contains(series))
+                        .cloned(),
+                );
+                // Of several processes, and of intervals that a program adds up for days.
+                let excess = all.len().saturating_sub(16 * MOST_REMOVED);
+                all.drain(..excess);
+            }
         }
     }
 

@@ -61,6 +61,14 @@ pub(super) struct UnusualUpdates {
     pub(super) overflowed: u64,
 }
 
+/// What there is to log about a static.
+pub(crate) enum Note {
+    /// It is not exported, or was declared before.
+    Warning(Error),
+    /// Its family is new: perhaps there are notes about its name.
+    Names(Arc<dyn AnyFamily>),
+}
+
 impl Families {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -100,26 +108,30 @@ impl Families {
         &self,
         desc: Desc,
         make: impl FnOnce(Desc) -> Arc<F>,
-    ) -> Arc<F> {
-        // The lock has to be released before a warning, so these are not in the conditions.
+    ) -> (Arc<F>, Option<Note>) {
         let before = self.lock().declared_before::<F>(&desc);
         if let Some((family, is_note_due)) = before {
-            if is_note_due {
-                warn(&Error::declared_again(&desc.name, desc.location));
-            }
-            return family;
+            let again = || Note::Warning(Error::declared_again(&desc.name, desc.location));
+            return (family, is_note_due.then(again));
         }
         let family = make(desc);
-        let added = self.lock().add(Arc::<F>::clone(&family), true);
-        match added {
-            Ok(()) => self.log_notes(family.desc()),
+        let note = match self.lock().add(Arc::<F>::clone(&family), true) {
+            Ok(()) => Some(Note::Names(Arc::<F>::clone(&family))),
             Err(error) if is_first(&error) => {
                 REJECTED.fetch_add(1, Relaxed);
-                warn(&error);
+                Some(Note::Warning(error))
             }
-            Err(_) => {}
+            Err(_) => None,
+        };
+        (family, note)
+    }
+
+    /// Logs what [`add_static`](Self::add_static) returned. The caller holds no lock.
+    pub(crate) fn log(&self, note: Note) {
+        match note {
+            Note::Warning(error) => warn(&error),
+            Note::Names(family) => self.log_notes(family.desc()),
         }
-        family
     }
 
     /// Returns the family that has this description, and adds it if its name is free.

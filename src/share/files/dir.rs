@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 use crate::share::merge;
@@ -14,6 +14,9 @@ use super::view::View;
 
 /// The time for which the file of a dead process stays, so that it can be looked at.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// After a fold that failed, such as on a full disk, scrapes wait so long before they try again.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The merged metrics of all processes that share a directory.
 ///
@@ -89,6 +92,8 @@ struct State {
     view: View,
     /// The page that was merged last.
     last: Snapshot,
+    /// When a fold failed for the last time, unless one succeeded since.
+    failed_fold: Option<Instant>,
 }
 
 /// A process that takes part in a shared directory, or took part and has not been folded yet.
@@ -184,6 +189,7 @@ impl Dir {
             state: Mutex::new(State {
                 view,
                 last: Snapshot::default(),
+                failed_fold: None,
             }),
         })))
     }
@@ -219,9 +225,12 @@ impl Dir {
         let own = self.own_file()?;
         let own = own.as_deref();
         state.view.read(own)?;
-        if state.view.wants_fold(GRACE) {
+        let is_early = state.failed_fold.is_some_and(|at| at.elapsed() < RETRY);
+        if state.view.wants_fold(GRACE) && !is_early {
             // What goes wrong is logged, and the page is served from the files as they are.
-            if let Err(error) = state.view.fold(own, |_| ()) {
+            let folded = state.view.fold(own, |_| ());
+            state.failed_fold = folded.is_err().then(Instant::now);
+            if let Err(error) = folded {
                 crate::error::warn_once(&error);
             }
             state.view.read(own)?;

@@ -183,6 +183,8 @@ impl Directory {
         }
         // Beyond the limit, a write would be a signal that ends the process.
         region::check_file_limit(bytes.len() as u64)?;
+        // A write that fills the disk would make it full for processes that grow meanwhile.
+        region::check_space(&self.0, bytes.len() as u64)?;
         let temporary = format!("{TEMPORARY_TOTALS}{}-{generation}", std::process::id());
         step();
         let flags =

@@ -93,6 +93,8 @@ pub fn dir(path: impl AsRef<Path>) -> Result<Dir, Error> {
 }
 
 fn start(path: &Path) -> io::Result<Dir> {
+    // Before the lock of `own`: a fork takes it after what a first use of a static holds.
+    crate::registry::registry().enlist();
     let mut own = own();
     make_directory(path)?;
     let directory = Directory::open(path)?;

@@ -84,6 +84,11 @@ async fn try_fold(
         .flat_map(|snapshot| &snapshot.families)
     {
         if !is_live_only(&family.meta) && !fields.add(connection, keys, family).await? {
+            // Until a version comes that can: else its totals would expire.
+            let mut keep = redis::cmd("PEXPIRE");
+            keep.arg(keys.totals(writer))
+                .arg(super::KEEP.as_millis() as u64);
+            connection.command::<()>(&keep, 1).await?;
             return Ok(Some(Folded::Later));
         }
     }

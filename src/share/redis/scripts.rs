@@ -124,7 +124,9 @@ if ng > 0 then redis.call('HSET', g, '#v', seq) elseif dg > 0 then
 end
 redis.call('HSET', w, '#seq', seq)
 local slot = tonumber(ARGV[4])
-if slot < 0 or redis.call('HGET', slots, slot) ~= wid then
+if slot == -2 then
+  slot = -1
+elseif slot < 0 or redis.call('HGET', slots, slot) ~= wid then
   slot = -1
   for i = 0, 4095 do
     local owner = redis.call('HGET', slots, i)

@@ -54,6 +54,8 @@ pub(super) struct OwnWriter {
     acked: u64,
     /// The number of this writer among the live ones, once it is known.
     pub(super) slot: Option<u32>,
+    /// When the search for a number found none, for the last time.
+    searched: Option<Instant>,
     /// The `#born` of the namespace, once it is known.
     born: Option<String>,
     /// The time of the last acknowledgement by the clock of Redis, in milliseconds.
@@ -156,6 +158,7 @@ impl OwnWriter {
             seq: 0,
             acked: 0,
             slot: None,
+            searched: None,
             born: None,
             heard: 0,
             heard_at: None,
@@ -279,7 +282,11 @@ impl OwnWriter {
             .arg(&self.name)
             .arg(self.seq)
             .arg(self.acked)
-            .arg(self.slot.map_or(-1, i64::from))
+            .arg(match self.slot {
+                Some(slot) => i64::from(slot),
+                None if self.is_search_early() => -2,
+                None => -1,
+            })
             .arg(ttl)
             .arg(super::KEEP.as_millis() as u64)
             .arg(random_name())
@@ -328,6 +335,9 @@ impl OwnWriter {
         self.acked = self.seq;
         (self.heard, self.heard_at) = (answer.now, Some(Instant::now()));
         self.slot = u32::try_from(answer.slot).ok();
+        if self.slot.is_none() && !self.is_search_early() {
+            self.searched = Some(Instant::now());
+        }
         self.has_gauges |= sets_gauges;
         self.acknowledge(batch);
         if answer.lost_gauges {
@@ -346,6 +356,12 @@ impl OwnWriter {
             return Ok(Sent::Again);
         }
         Ok(Sent::Done(true))
+    }
+
+    /// Returns whether all numbers were taken a short time ago: Redis looks at thousands of them.
+    fn is_search_early(&self) -> bool {
+        let pause = std::time::Duration::from_secs(60);
+        self.searched.is_some_and(|at| at.elapsed() < pause)
     }
 
     /// Records that a batch was acknowledged.
