@@ -256,10 +256,19 @@ fn print(snapshot: &Snapshot, pattern: &str) {
 
 /// Returns whether a name matches a pattern, in which `*` stands for anything.
 fn matches(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else {
+    let Some((first, parts)) = pattern.split_once('*') else {
         return pattern == name;
     };
-    name.strip_prefix(first).is_some_and(|name| {
-        (0..=name.len()).any(|at| name.is_char_boundary(at) && matches(rest, &name[at..]))
-    })
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    // The first place of each part leaves the most for the parts after it.
+    let (middle, last) = parts.rsplit_once('*').unwrap_or(("", parts));
+    for part in middle.split('*') {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }

@@ -80,6 +80,8 @@ struct Stamps {
     read: Stamp,
     /// That of the last check.
     seen: Stamp,
+    /// Whether the files that were read last are used.
+    is_good: bool,
 }
 
 struct Metrics {
@@ -128,6 +130,7 @@ impl Web {
             stamps: tokio::sync::Mutex::new(Stamps {
                 seen: stamp.clone(),
                 read: stamp,
+                is_good: true,
             }),
             current: Mutex::new(Arc::new(loaded)),
             metrics: OnceLock::new(),
@@ -219,10 +222,14 @@ impl Web {
         };
         stamps.seen = seen;
         let Some((stamp, loaded)) = read else {
+            // If the check was late, the gauge says so until now.
+            if let Some(metrics) = self.metrics.get() {
+                metrics.successful.set(u8::from(stamps.is_good));
+            }
             return;
         };
         let successful = loaded.is_ok();
-        stamps.read = stamp;
+        (stamps.read, stamps.is_good) = (stamp, successful);
         match loaded {
             Ok(mut loaded) => {
                 loaded.users.remember(&self.current().users);
@@ -324,7 +331,7 @@ impl Rate {
         if buckets.len() >= BUCKETS && !buckets.contains_key(&client) {
             buckets.retain(|_, bucket| tokens(*bucket) < self.burst);
             if buckets.len() >= BUCKETS {
-                client = (None, false);
+                client.0 = None;
             }
         }
         let left = buckets

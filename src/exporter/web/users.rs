@@ -18,10 +18,10 @@ use crate::serve::turns::Turns;
 const REMEMBERED: usize = 100;
 
 /// The most requests whose passwords are checked or wait for that. Others are rejected at once.
-const CHECKS: usize = 8;
+const CHECKS: usize = 64;
 
 /// Those of one peer, if half of them are taken.
-const SHARE: usize = 2;
+const SHARE: usize = 8;
 
 /// Names users and passwords in memory. Made once, of random bytes.
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {

@@ -83,8 +83,11 @@ impl Moment {
             crate::error::warn_once(&format_args!("left out of the live page: {error}"));
         });
         if let Err(error) = taken {
-            // The page shows nothing until the source is back.
-            crate::error::warn_once(&format_args!("the live page is empty: {error}"));
+            // The page shows nothing until the source is back. The text differs each time: it has the
+            // age of what a store has.
+            if crate::error::is_first(&"the live page is empty") {
+                crate::error::warn(&format_args!("the live page is empty: {error}"));
+            }
         }
         let interval = before.map(|before| {
             let seconds = at.saturating_duration_since(before.at).as_secs_f64();
