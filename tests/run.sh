@@ -130,7 +130,7 @@ step_tests() {
     local only=(--profile default)
     if [ $circle = quick ]; then only=(--profile quick); else tools_for_servers; fi
     TALLIES_LIVES=${TALLIES_LIVES:-1000} cargo nextest run --workspace --all-features --lib --bins --test '*' \
-        --exclude tallies-instructions --no-fail-fast "${only[@]}"
+        --exclude tallies-instructions --exclude tallies-api --no-fail-fast "${only[@]}"
     # Statics of one program, shared by its tests.
     cargo test --quiet --workspace --all-features --test testing
     cargo test --quiet --workspace --all-features --doc
