@@ -8,19 +8,22 @@
 //! | `with`, if there is no series | `find_or_insert` | write |
 //! | `remove`, `retain`, `clear`, `retire` | `remove` | write |
 //! | a scrape that retires an expired series | `try_remove` | write, if no thread has it |
-//!
 //! | a `fork` | `lock` | write, all shards |
 //!
 //! A scrape never waits for these locks. The label values to compare are in the series, so an entry
 //! is eight bytes: half the hash and the number.
+//!
+//! Invariant: no thread parks for a lock. dashmap's locks park threads in a table of the process,
+//! with locks of its own, which a child of `fork` could inherit locked. So this module takes them
+//! with `try_read` and `try_write` only, and [`wait`] spins and yields in between. A lock for which
+//! no thread is parked is released without that table. Of a map, only `shards` and
+//! `determine_shard` are called, since all other methods may park.
 
 use std::hash::{BuildHasher, Hasher};
-#[cfg(feature = "mmap")]
-use std::sync::RwLockWriteGuard;
-use std::sync::{OnceLock, PoisonError, RwLock, TryLockError};
+use std::sync::OnceLock;
 
 use ahash::RandomState;
-use hashbrown::raw::RawTable;
+use dashmap::{DashMap, SharedValue};
 
 use crate::lockfree::{SeriesKey, prefetch};
 
@@ -29,27 +32,17 @@ use crate::lockfree::{SeriesKey, prefetch};
 const SHARDS: usize = 8;
 
 /// The index of one family. See the module's documentation.
-#[derive(Debug)]
 pub(super) struct Index {
     hasher: RandomState,
-    /// Allocated for the first series with labels.
-    shards: OnceLock<Box<[Shard; SHARDS]>>,
+    /// From the upper half of the hash to the number of the series. Allocated for the first series
+    /// with labels.
+    map: OnceLock<DashMap<u32, u32, RandomState>>,
 }
 
-/// A part of the index, by the hash. In cache lines of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Shard(RwLock<Table>);
-
-/// Entries: the upper half of the hash, and the number of the series.
-#[derive(Default)]
-pub(super) struct Table(RawTable<(u32, u32)>);
-
-impl std::fmt::Debug for Table {
+impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table")
-            .field("len", &self.0.len())
-            .finish_non_exhaustive()
+        // Without the map, whose entries are read under locks for which threads park.
+        f.debug_struct("Index").finish_non_exhaustive()
     }
 }
 
@@ -57,7 +50,7 @@ impl Index {
     pub(super) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            shards: OnceLock::new(),
+            map: OnceLock::new(),
         }
     }
 
@@ -84,11 +77,15 @@ impl Index {
         matches: impl Fn(u32) -> bool,
         key_of: impl Fn(u32) -> SeriesKey,
     ) -> Option<SeriesKey> {
+        let map = self.map();
         let spread = spread(short(hash));
-        let shard = self.shard(spread).read();
-        let table = &shard.unwrap_or_else(PoisonError::into_inner).0;
-        let same = |(half, index): &(u32, u32)| *half == short(hash) && matches(*index);
-        table.get(spread, same).map(|(_, index)| key_of(*index))
+        let shard = &map.shards()[map.determine_shard(spread as usize)];
+        let shard = wait(|| shard.try_read());
+        let same =
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
+        shard
+            .get(spread, same)
+            .map(|(_, index)| key_of(*index.get()))
     }
 
     /// Finds a series as [`find`](Self::find) does, or inserts an entry with the number that `make`
@@ -101,61 +98,69 @@ impl Index {
         key_of: impl Fn(u32) -> SeriesKey,
         make: impl FnOnce() -> Option<u32>,
     ) -> Option<SeriesKey> {
+        let map = self.map();
         let spread_hash = spread(short(hash));
-        let shard = self.shard(spread_hash).write();
-        let table = &mut shard.unwrap_or_else(PoisonError::into_inner).0;
+        let shard = &map.shards()[map.determine_shard(spread_hash as usize)];
+        let mut shard = wait(|| shard.try_write());
         // The new entry is written to a cache line far from the one that the search reads.
-        let position = spread_hash as usize & (table.buckets() - 1);
-        prefetch(table.data_end().as_ptr().wrapping_sub(position + 16), 16);
-        let same = |(half, index): &(u32, u32)| *half == short(hash) && matches(*index);
-        if let Some((_, index)) = table.get(spread_hash, same) {
-            return Some(key_of(*index));
+        let position = spread_hash as usize & (shard.buckets() - 1);
+        prefetch(shard.data_end().as_ptr().wrapping_sub(position + 16), 16);
+        let same =
+            |(half, index): &(u32, SharedValue<u32>)| *half == short(hash) && matches(*index.get());
+        if let Some((_, index)) = shard.get(spread_hash, same) {
+            return Some(key_of(*index.get()));
         }
         let index = make()?;
-        table.insert(spread_hash, (short(hash), index), |(half, _)| spread(*half));
+        let entry = (short(hash), SharedValue::new(index));
+        shard.insert(spread_hash, entry, |(half, _)| spread(*half));
         Some(key_of(index))
     }
 
     /// Removes the entry of a series. Waits for threads that make or look up a series in the same
     /// shard.
     pub(super) fn remove(&self, hash: u64, index: u32) {
-        let spread = spread(short(hash));
-        let shard = self.shard(spread).write();
-        let mut table = shard.unwrap_or_else(PoisonError::into_inner);
-        table.0.remove_entry(spread, |(_, other)| *other == index);
+        wait(|| self.try_remove(hash, index).then_some(()));
     }
 
     /// Removes the entry of a series. Returns `false`, and does nothing, if another thread has the
     /// shard's lock.
     pub(super) fn try_remove(&self, hash: u64, index: u32) -> bool {
+        let map = self.map();
         let spread = spread(short(hash));
-        let mut table = match self.shard(spread).try_write() {
-            Ok(table) => table,
-            Err(TryLockError::Poisoned(table)) => table.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
+        let Some(mut shard) = map.shards()[map.determine_shard(spread as usize)].try_write() else {
+            return false;
         };
-        table.0.remove_entry(spread, |(_, other)| *other == index);
+        shard.remove_entry(spread, |(_, other)| *other.get() == index);
         true
     }
 
     /// Locks all shards, around a `fork`. Makes them if a thread may be making them.
     #[cfg(feature = "mmap")]
-    pub(super) fn lock(&self) -> Vec<RwLockWriteGuard<'_, Table>> {
-        let shards = self.shards().iter();
-        shards
-            .map(|shard| shard.0.write().unwrap_or_else(PoisonError::into_inner))
-            .collect()
+    pub(super) fn lock(&self) -> Vec<impl Sized> {
+        let shards = self.map().shards().iter();
+        shards.map(|shard| wait(|| shard.try_write())).collect()
     }
 
-    /// Returns the lock of the entries with this hash. By other bits of the hash than those with
-    /// which a table finds an entry.
-    fn shard(&self, spread: u64) -> &RwLock<Table> {
-        let number = (spread << 7) >> (u64::BITS - SHARDS.ilog2());
-        &self.shards()[number as usize].0
+    fn map(&self) -> &DashMap<u32, u32, RandomState> {
+        self.map
+            .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), SHARDS))
     }
+}
 
-    fn shards(&self) -> &[Shard; SHARDS] {
-        self.shards.get_or_init(Box::default)
+/// Takes the lock of a shard. Waits for threads that look up, make or remove a series in it, or
+/// that fork: spins for the first few tries, then yields.
+fn wait<T>(try_lock: impl Fn() -> Option<T>) -> T {
+    let mut tries = 0;
+    loop {
+        if let Some(guard) = try_lock() {
+            return guard;
+        }
+        if tries < 8 {
+            (0..1 << tries).for_each(|_| std::hint::spin_loop());
+            tries += 1;
+        } else {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -36,7 +36,7 @@ use crate::lockfree::{
     CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
 };
 #[cfg(feature = "mmap")]
-use crate::mapped::held::Held;
+use crate::mapped::held::Guards;
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
@@ -661,9 +661,9 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn locks(&self) -> Vec<&observe::SharedLock> {
         Vec::new()
     }
-    /// Takes the locks of look-ups and of updates, around a `fork`. The result holds them, and owns the family.
+    /// Takes the locks of look-ups and of updates, around a `fork`.
     #[cfg(feature = "mmap")]
-    fn lock(self: Arc<Self>) -> Box<dyn std::any::Any> {
+    fn lock(&self) -> Box<dyn Guards + '_> {
         Box::new(())
     }
     /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes do not read the
@@ -730,8 +730,8 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     }
 
     #[cfg(feature = "mmap")]
-    fn lock(self: Arc<Self>) -> Box<dyn std::any::Any> {
-        Box::new(Held::new(self))
+    fn lock(&self) -> Box<dyn Guards + '_> {
+        Box::new(self.lock())
     }
 
     #[cfg(feature = "mmap")]

@@ -4,27 +4,21 @@
 //! Series are in the file anyhow. A family that has no record is not read.
 
 use std::collections::HashMap;
-#[cfg(feature = "mmap")]
-use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-#[cfg(feature = "mmap")]
-use std::sync::RwLockWriteGuard;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::lockfree::{LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
-#[cfg(feature = "mmap")]
-use crate::mapped::held::Lock;
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
 use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
-use super::{Family, Label, MetricCells, Series, each_of};
 #[cfg(feature = "mmap")]
-use super::{Retirement, index::Table, view::View};
+use super::view::View;
+use super::{Family, Label, MetricCells, Series, each_of};
 
 /// The records of a family. A lock of the family guards them.
 #[derive(Debug, Default)]
@@ -396,6 +390,16 @@ impl<C: MetricCells> Family<C> {
         self.shared.with_all_locked(Shared::forget);
     }
 
+    /// Takes the locks that look-ups and updates take, and that a pass does not hold.
+    #[cfg(feature = "mmap")]
+    pub(super) fn lock(&self) -> impl Sized {
+        let view = self.desc.changing_view();
+        let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
+        let has_index = !self.is_unlabelled() && !self.is_closed();
+        let index = has_index.then(|| self.index.lock());
+        (values, index, self.retirement())
+    }
+
     /// Frees the label texts in the file.
     pub(super) fn free_texts(&self) {
         let runs = self
@@ -405,30 +409,6 @@ impl<C: MetricCells> Family<C> {
             .chain(self.arena.runs().map(|(_, run)| run));
         for texts in runs.filter_map(LabelledRun::texts) {
             texts.iter().for_each(clear_label);
-        }
-    }
-}
-
-/// The locks of a family that look-ups and updates take, and that a pass does not hold.
-#[cfg(feature = "mmap")]
-pub(crate) struct FamilyGuards<'a, C: MetricCells> {
-    _values: Vec<RwLockWriteGuard<'a, HashSet<Box<str>>>>,
-    _index: Vec<RwLockWriteGuard<'a, Table>>,
-    _retirement: MutexGuard<'a, Retirement<C::Total>>,
-}
-
-#[cfg(feature = "mmap")]
-impl<C: MetricCells> Lock for Family<C> {
-    type Guard<'a> = FamilyGuards<'a, C>;
-
-    fn lock(&self) -> FamilyGuards<'_, C> {
-        let view = self.desc.changing_view();
-        let has_index = !self.is_unlabelled() && !self.is_closed();
-        let index = has_index.then(|| self.index.lock());
-        FamilyGuards {
-            _values: view.into_iter().flat_map(View::lock).collect(),
-            _index: index.unwrap_or_default(),
-            _retirement: self.retirement(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A guard together with the value that it borrows from.
+//! The locks that a thread holds while the process forks.
 
 use std::sync::Arc;
 
@@ -7,37 +7,35 @@ use crate::sync::{AllocatingGuard, AllocatingMutex};
 /// Locked by threads that make something once, and around a `fork`.
 static MAKING: AllocatingMutex<()> = AllocatingMutex::new(());
 
-/// Keeps the process from forking while the result lives. For what is made once: in a child it would stay half made if
-/// another thread was making it. Returns `None` if the calling thread does that already.
+/// Keeps the process from forking while the result lives. For values that are made once: in a child
+/// they would stay half made if another thread was making them. Returns `None` if the calling thread
+/// holds the lock already.
 pub(crate) fn making() -> Option<AllocatingGuard<'static, ()>> {
     MAKING.lock_unless_held()
 }
 
-/// A value with locks.
-pub(crate) trait Lock: 'static {
-    /// The guards of the locks.
-    type Guard<'a>;
+/// Guards of locks, which are released when this is dropped.
+pub(crate) trait Guards {}
 
-    /// Takes the locks.
-    fn lock(&self) -> Self::Guard<'_>;
-}
+impl<T> Guards for T {}
 
-/// The locks of a value, held until this is dropped.
-pub(crate) struct Held<T: Lock> {
-    // Dropped before the value.
-    _guard: T::Guard<'static>,
+/// A value, and the guards of its locks.
+pub(crate) struct Held<T: ?Sized + 'static> {
+    // Dropped before the value. In a box, so that no function has references of the guards as its
+    // arguments while it drops the value.
+    _guards: Box<dyn Guards>,
     _value: Arc<T>,
 }
 
-impl<T: Lock> Held<T> {
-    /// Takes the locks of a value.
-    pub(crate) fn new(value: Arc<T>) -> Self {
-        // SAFETY: the result owns the value, which does not move, and drops the guard first. `lock`
-        // works for any lifetime, so it leaves the reference nowhere but in its result, which is
+impl<T: ?Sized + 'static> Held<T> {
+    /// Takes the locks of a value with `lock`.
+    pub(crate) fn new(value: Arc<T>, lock: impl FnOnce(&T) -> Box<dyn Guards + '_>) -> Self {
+        // SAFETY: the result owns the value, which does not move, and drops the guards first. `lock`
+        // works for any lifetime, so it leaves the reference nowhere but in the guards, which are
         // private.
-        let borrowed: &'static T = unsafe { &*Arc::as_ptr(&value) };
+        let value_ref: &'static T = unsafe { &*Arc::as_ptr(&value) };
         Self {
-            _guard: borrowed.lock(),
+            _guards: lock(value_ref),
             _value: value,
         }
     }

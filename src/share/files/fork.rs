@@ -1,16 +1,17 @@
-//! What happens around a `fork`: the child must not write to the file of its parent, and gets one of its own.
+//! What happens around a `fork`: the child must not write to the file of its parent, and gets one of
+//! its own.
 //!
-//! Before the fork, the parent locks what the child needs, and copies the words of all series: afterwards the
-//! child could not read them in the file, because its parent goes on. The child replaces the file by private
-//! memory at the same addresses, with the series as they were. So all handles stay valid. Then it resets all
-//! counts, and makes a file of its own. If that fails, it does not share its metrics.
-
+//! Before the fork, the parent locks what the child needs, and copies the words of all series:
+//! afterwards the child could not read them in the file, because its parent goes on. The child
+//! replaces the file by private memory at the same addresses, with the series as they were. So all
+//! handles stay valid. Then it resets all counts, and makes a file of its own. If that fails, it does
+//! not share its metrics.
 //!
 //! # The order of locks
 //!
-//! An update or a scrape takes these locks, and a thread that holds one waits only for those below. The child
-//! has one thread, so a lock that another thread held at the fork would never be released. The parent therefore takes
-//! all of them first, in this order:
+//! An update or a scrape takes these locks, and a thread that holds one waits only for those below.
+//! The child has one thread, so a lock that another thread held at the fork would never be released.
+//! The parent therefore takes all of them first, in this order:
 //!
 //! | lock | taken by |
 //! |---|---|
@@ -23,20 +24,20 @@
 //! | 6. `Registry`: the collectors, the settings, `Families::inner` | scrapes and registration in the default registry |
 //! | 7. `living` | making a family |
 //! | 8. the values of caps, the shards of the index, `Retirement` | look-ups that miss the label cache, stale handles |
+//! | 8. the rows of enums and infos from data | their updates, scrapes |
 //! | 9. `family::shared::ALL`, and under it the records of families and `SPARE` | making a series, registration |
 //! | 10. `region::MEMORY` | allocation in the file, promotion |
 //!
-//! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone. `Family::scraped` and
-//! the tables of state sets are locked in passes only. Not covered: registration and scrapes of registries other than the
-//! default one, and the first exemplar of a family.
+//! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone.
+//! `Family::scraped` and the texts of state sets are locked in passes only. Not covered: registration
+//! and scrapes of registries other than the default one, and the first exemplar of a family.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::sync::MutexGuard;
 
 use crate::family::{AnyFamily, living, shared};
 use crate::mapped::fork::{Hooks, register};
-use crate::mapped::held::making;
+use crate::mapped::held::{Held, making};
 use crate::mapped::region;
 use crate::observe::ForkGuard;
 use crate::registry::{LockedRegistry, registry};
@@ -45,8 +46,8 @@ use crate::sync::AllocatingGuard;
 use super::dir::WholeReads;
 use super::writer::{Own, own, set_no_file, share_again};
 
-/// What is locked around a fork, in the order of locking, and the words of all series.
-struct Held {
+/// The locks around a fork, in the order of locking, and the words of all series.
+struct Forking {
     series: region::Series,
     // Dropped, and so unlocked, in the opposite order.
     memory: region::Locked,
@@ -58,12 +59,12 @@ struct Held {
     _reads: WholeReads,
     _making: Option<AllocatingGuard<'static, ()>>,
     // Last: a family that is dropped with its locks needs all of the above.
-    each: Vec<Box<dyn Any>>,
+    each: Vec<Held<dyn AnyFamily>>,
 }
 
 thread_local! {
     /// Set between the hooks. A fork returns in the thread that called it, in both processes.
-    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+    static FORKING: RefCell<Option<Forking>> = const { RefCell::new(None) };
 }
 
 /// Has forks of this process run the hooks of this module.
@@ -86,10 +87,12 @@ fn before() {
     let engine = ForkGuard::lock();
     let registry = registry().before_fork();
     let living = living::lock();
-    let each = living.all().into_iter().map(AnyFamily::lock).collect();
+    let each = living.all().into_iter();
+    let each = each.map(|family| Held::new(family, |family| family.lock()));
+    let each = each.collect();
     let all = shared::lock_all();
     let memory = region::lock();
-    let held = Held {
+    let forking = Forking {
         series: memory.copy_series(),
         memory,
         _all: all,
@@ -101,26 +104,26 @@ fn before() {
         _making: making,
         each,
     };
-    let _ = HELD.try_with(|slot| slot.replace(Some(held)));
+    let _ = FORKING.try_with(|slot| slot.replace(Some(forking)));
 }
 
 fn in_parent() {
-    let _ = HELD.try_with(RefCell::take);
+    let _ = FORKING.try_with(RefCell::take);
 }
 
 fn in_child() {
-    let Ok(Some(mut held)) = HELD.try_with(RefCell::take) else {
+    let Ok(Some(mut forking)) = FORKING.try_with(RefCell::take) else {
         return;
     };
-    let own = held.own.take();
-    if held.memory.detach(&held.series).is_err() {
+    let own = forking.own.take();
+    if forking.memory.detach(&forking.series).is_err() {
         // There is no memory for page tables. The child would write to the file of its parent.
         std::process::abort();
     }
-    held.engine.start_over();
-    // Dropped after all of `held`.
-    let families = held.living.all();
-    let Held {
+    forking.engine.start_over();
+    // Dropped after all of `forking`.
+    let families = forking.living.all();
+    let Forking {
         memory,
         _all: all,
         living,
@@ -131,7 +134,7 @@ fn in_child() {
         _making: making,
         each,
         ..
-    } = held;
+    } = forking;
     drop((memory, each));
     shared::forget_spare();
     families.iter().for_each(|family| family.after_fork());
