@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use tallies::config::MetricConfig;
 use tallies::{Counter, Gauge, Histogram, Summary};
 
 use crate::support::{Directory, child, kill_self, processes};
@@ -127,9 +128,10 @@ fn wait_for(child: i32) -> i32 {
     status
 }
 
-/// Runs `child` in many children, each of which ends by itself, with 0 for `true`.
-fn fork_often(child: impl Fn(usize) -> bool) {
-    for i in 0..100 {
+/// Runs `child` in many children, until it returns `false`, and sets `is_done`. Each child ends by
+/// itself, with 0 for `true`.
+fn fork_often(is_done: &AtomicBool, child: impl Fn(usize) -> bool) {
+    let is_right = |i| {
         // SAFETY: as in `fork`. The alarm ends a child that waits for ever.
         let id = unsafe { libc::fork() };
         if id == 0 {
@@ -139,8 +141,12 @@ fn fork_often(child: impl Fn(usize) -> bool) {
             // SAFETY: ends the process.
             unsafe { libc::_exit(i32::from(!is_right)) };
         }
-        assert_eq!(wait_for(id), 0, "child {i}");
-    }
+        wait_for(id) == 0
+    };
+    let wrong = (0..100).find(|i| !is_right(*i));
+    // First, since the threads of the caller's scope go on until then.
+    is_done.store(true, Relaxed);
+    assert_eq!(wrong, None, "the first child that went wrong");
 }
 
 /// The first child waited for ever for the index of the family, which a thread of its parent had locked.
@@ -172,7 +178,7 @@ fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
                     }
                 });
             }
-            fork_often(|child| {
+            fork_often(&is_done, |child| {
                 for i in 0..50 {
                     let peer = format!("child {child} {i}");
                     PEERS.with([&*peer]).inc();
@@ -182,13 +188,48 @@ fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
                 let peer = format!("child {child} 49");
                 page.get("peers_total", &[("peer", &peer)]) == Some(1.0)
             });
-            is_done.store(true, Relaxed);
         });
         kill_self();
     }
     let directory = Directory::new();
     directory
         .run_until_killed("forks::a_child_of_a_process_whose_threads_look_up_labels_makes_series");
+}
+
+/// It had the state of its parent, or waited for ever for the rows, which a thread of its parent had
+/// locked.
+#[test]
+fn a_child_has_the_first_state_of_an_enum_from_data() {
+    if let Some(path) = child() {
+        let pump = MetricConfig::new("pump", "The pump.", "enum").set("states", ["off", "on"]);
+        let server = MetricConfig::new("server_info", "The server.", "info");
+        let metrics = tallies::registry().create_metrics([pump, server]);
+        let metrics = metrics.unwrap();
+        let [pump, server] = ["pump", "server_info"].map(|name| metrics.get(name).unwrap());
+        let version = [("version", "8")];
+        server.with(&[]).unwrap().info(&version).unwrap();
+        tallies::share::dir(path).unwrap();
+        pump.with(&[]).unwrap().state("on").unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Relaxed) {
+                    pump.with(&[]).unwrap().state("on").unwrap();
+                }
+            });
+            fork_often(&is_done, |_| {
+                let page = tallies::registry().snapshot();
+                let is_on = |page: &tallies::Snapshot| page.get("pump", &[("pump", "on")]);
+                let started = (is_on(&page), page.get("server_info", &version));
+                pump.with(&[]).unwrap().state("on").unwrap();
+                let set = is_on(&tallies::registry().snapshot());
+                (started, set) == ((Some(0.0), Some(1.0)), Some(1.0))
+            });
+        });
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_has_the_first_state_of_an_enum_from_data");
 }
 
 /// Records that the parent had put aside are in lists of its file, and in none of the child's.

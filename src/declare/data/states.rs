@@ -9,6 +9,8 @@ use crate::error::{Error, NameRule};
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, in_order};
 use crate::family::grammar::check_label;
+#[cfg(feature = "mmap")]
+use crate::mapped::held::Guards;
 use crate::observe::Pass;
 use crate::registry::Registry;
 use crate::snapshot::{self, Kind, Page, Values, labels};
@@ -67,6 +69,8 @@ impl Table {
             states,
             rows: Mutex::new(rows),
         });
+        #[cfg(feature = "mmap")]
+        crate::family::living::add(&table);
         registry.enlist();
         registry.families().add(table.clone())?;
         Ok(table)
@@ -160,6 +164,15 @@ impl Table {
         }
     }
 
+    /// Sets all enums to their first state. Infos stay.
+    fn start_over(&self) {
+        for row in self.lock().by_labels.values_mut() {
+            if let Row::State(current) = row {
+                *current = 0;
+            }
+        }
+    }
+
     /// Returns the label texts of all series. The label of the states has the name of the family,
     /// with the prefix.
     fn page(&self, rows: &Rows, name: &str) -> Arc<Page> {
@@ -233,11 +246,13 @@ impl AnyFamily for Table {
     }
 
     #[cfg(feature = "mmap")]
+    fn lock(&self) -> Box<dyn Guards + '_> {
+        Box::new(self.lock())
+    }
+
+    #[cfg(feature = "mmap")]
     fn after_fork(&self) {
-        // The lock may belong to a thread that this process does not have.
-        if let Ok(mut rows) = self.rows.try_lock() {
-            *rows = Rows::default();
-        }
+        self.start_over();
     }
 
     // Their texts are on the heap, so other processes do not see them in mapped files.
@@ -246,11 +261,7 @@ impl AnyFamily for Table {
     fn unshare(&self) {}
 
     fn start_over(&self, _: &Pass<'_>) {
-        for row in self.lock().by_labels.values_mut() {
-            if let Row::State(current) = row {
-                *current = 0;
-            }
-        }
+        self.start_over();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
