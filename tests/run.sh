@@ -129,6 +129,8 @@ step_tests() {
     command -v cargo-nextest >/dev/null || cargo install --quiet --locked --debug cargo-nextest --version 0.9.143
     local only=(--profile default)
     if [ $circle = quick ]; then only=(--profile quick); else tools_for_servers; fi
+    # Tests that run examples build them; here for all of them at once.
+    cargo build --quiet --workspace --all-features --examples
     TALLIES_LIVES=${TALLIES_LIVES:-1000} cargo nextest run --workspace --all-features --lib --bins --test '*' \
         --exclude tallies-instructions --exclude tallies-api --no-fail-fast "${only[@]}"
     # Statics of one program, shared by its tests.
