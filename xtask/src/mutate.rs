@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use crate::patch;
+use crate::patch::{self, With};
 use crate::plan::{Mutation, Plan, plan};
 use crate::run::{self, Memory, Program, Verdict};
 use crate::switch;
@@ -92,7 +92,13 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
 
     let begin = Instant::now();
     let work = root.join("target/mutate");
-    let programs = build(root, &work, &mut plan)?;
+    let wanted: BTreeSet<_> = plan
+        .mutations
+        .iter()
+        .filter(|m| is_meant(m))
+        .map(|m| m.with)
+        .collect();
+    let programs = build(root, &work, &mut plan, &wanted)?;
     plan.findings
         .iter()
         .for_each(|finding| println!("{finding}"));
@@ -139,9 +145,13 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
     Ok(missed == 0)
 }
 
-/// Builds both programs with all mutations, but for those that do not compile.
-fn build(root: &Path, work: &Path, plan: &mut Plan) -> Result<[Program; 2]> {
-    let tree = work.join("tree");
+/// Builds programs with all mutations, but for those that do not compile.
+fn build(
+    root: &Path,
+    work: &Path,
+    plan: &mut Plan,
+    wanted: &BTreeSet<With>,
+) -> Result<BTreeMap<With, Program>> {
     loop {
         let edited: BTreeMap<_, _> = plan
             .edits
@@ -151,7 +161,7 @@ fn build(root: &Path, work: &Path, plan: &mut Plan) -> Result<[Program; 2]> {
                 (path.as_str(), switch::replace(&plan.sources[path], edits))
             })
             .collect();
-        tree::copy(root, &tree, &|path| match edited.get(path) {
+        let edit = |path: &str| match edited.get(path) {
             Some(text) => Some(text.clone()),
             None if path == "src/sync/mod.rs" => {
                 Some(plan.sources[path].clone() + switch::FUNCTIONS)
@@ -161,19 +171,34 @@ fn build(root: &Path, work: &Path, plan: &mut Plan) -> Result<[Program; 2]> {
                 Some(plan.sources[path].replace("cfg!(debug_assertions)", "false"))
             }
             None => plan.sources.get(path).cloned(),
+        };
+        let tree = |with| work.join(["tree", "workspace"][usize::from(with == With::Tests)]);
+        if wanted.iter().any(|with| *with != With::Tests) {
+            tree::copy(root, &tree(With::Loom), &edit)?;
+        }
+        if wanted.contains(&With::Tests) {
+            tree::copy_all(root, &tree(With::Tests), &edit)?;
+        }
+        let built = std::thread::scope(|scope| {
+            let build = |with| run::build(root, &tree(with), with, plan);
+            let threads: Vec<_> = wanted
+                .iter()
+                .map(|&with| (with, scope.spawn(move || build(with))))
+                .collect();
+            threads
+                .into_iter()
+                .map(|(with, thread)| Ok((with, thread.join().expect("no panic there")?)))
+                .collect::<Result<Vec<_>>>()
         })?;
-        let sources = &plan.sources;
-        let [loom, threads] = std::thread::scope(|scope| {
-            [true, false]
-                .map(|with_loom| {
-                    let tree = &tree;
-                    scope.spawn(move || run::build(tree, with_loom, sources))
-                })
-                .map(|thread| thread.join().expect("no panic there"))
-        });
-        let broken = match (loom?, threads?) {
-            (Ok(loom), Ok(threads)) => return Ok([loom, threads]),
-            (Err(broken), _) | (_, Err(broken)) => broken,
+        let (mut programs, mut failed) = (BTreeMap::new(), None);
+        for (with, program) in built {
+            match program {
+                Ok(program) => _ = programs.insert(with, program),
+                Err(broken) => failed = Some(broken),
+            }
+        }
+        let Some(broken) = failed else {
+            return Ok(programs);
         };
         let mut at_fault = BTreeSet::new();
         for (path, line, message) in &broken.errors {
@@ -235,40 +260,37 @@ fn each<T: Sync>(items: &[T], judge: impl Fn(usize, &T) -> Result<()> + Sync) ->
 
 struct Session<'a> {
     plan: &'a Plan,
-    programs: &'a [Program; 2],
+    programs: &'a BTreeMap<With, Program>,
     memory: &'a Memory,
     work: &'a Path,
     again: bool,
 }
 
 impl Session<'_> {
-    fn program(&self, with_loom: bool) -> &Program {
-        &self.programs[usize::from(!with_loom)]
-    }
-
     /// Runs the tests without a mutation. `MODELS_PASSED` says that another step ran the models.
     fn pass_as_they_are(&self, meant: &[&Mutation], is_all: bool) -> Result<bool> {
-        let mut tests: BTreeSet<(bool, &str)> = meant
+        let mut tests: BTreeSet<(With, &str)> = meant
             .iter()
             .flat_map(|mutation| {
                 mutation
                     .tests
                     .iter()
-                    .map(|test| (mutation.with_loom, test.as_str()))
+                    .map(|test| (mutation.with, test.as_str()))
             })
             .filter(|(_, test)| !test.starts_with("argued: "))
             .collect();
         if is_all {
-            tests.extend(self.plan.models.iter().map(|model| (true, model.as_str())));
-            tests.insert((false, OPTIMIZED));
+            let models = self.plan.models.iter();
+            tests.extend(models.map(|model| (With::Loom, model.as_str())));
+            tests.insert((With::Threads, OPTIMIZED));
         }
         if std::env::var_os("MODELS_PASSED").is_some() {
-            tests.retain(|(with_loom, _)| !with_loom);
+            tests.retain(|(with, _)| *with != With::Loom);
         }
         let tests: Vec<_> = tests.into_iter().collect();
         let failed = AtomicUsize::new(0);
-        each(&tests, |worker, &(with_loom, test)| {
-            let program = self.program(with_loom);
+        each(&tests, |worker, &(with, test)| {
+            let program = &self.programs[&with];
             let key = program.key(test, "passes as it is");
             if self.memory.get(key).is_some() {
                 return Ok(());
@@ -299,7 +321,7 @@ impl Session<'_> {
         {
             return Ok((format!("argued   {name}: {reason}"), None));
         }
-        let program = self.program(mutation.with_loom);
+        let program = &self.programs[&mutation.with];
         let key = program.key(name, &mutation.change);
         if let Some(test) = self.memory.get(key).filter(|_| !self.again) {
             return Ok((
@@ -334,9 +356,10 @@ impl Session<'_> {
     /// The tests for a mutation: what caught it before, then what caught others of its files, then every model.
     fn order<'a>(&'a self, mutation: &'a Mutation) -> Vec<&'a str> {
         let mut tests: Vec<&str> = mutation.tests.iter().map(String::as_str).collect();
-        if mutation.with_loom {
+        if mutation.with == With::Loom {
             let is_near = |other: &&Mutation| {
-                other.with_loom && other.files.iter().any(|file| mutation.files.contains(file))
+                other.with == With::Loom
+                    && other.files.iter().any(|file| mutation.files.contains(file))
             };
             let near = self
                 .plan
@@ -503,17 +526,11 @@ fn new(root: &Path, words: &[&String]) -> Result<bool> {
         .filter(|word| !word.is_empty())
         .collect();
     let slug = words.join("-").to_lowercase();
-    let with_loom = tests
-        .iter()
-        .all(|test| test.starts_with("observe::models::"));
     let mut text = format!("breaks: {name}\n");
     for test in tests {
         text += &format!("caught-by: {test}\n");
     }
-    text += &format!(
-        "with: {}\n\n{diff}",
-        if with_loom { "loom" } else { "threads" }
-    );
+    text += &format!("with: {}\n\n{diff}", With::of(tests).name());
     let path = format!("tests/mutations/{slug}.patch");
     if root.join(&path).exists() {
         return Err(format!("{path} is there already"));

@@ -19,10 +19,44 @@ pub(crate) struct Patch {
     pub(crate) breaks: String,
     /// Tests that catch it, tried first. With threads they are the only ones tried.
     pub(crate) caught_by: Vec<String>,
-    /// Whether the models of loom run, or else tests with real threads.
-    pub(crate) with_loom: bool,
+    pub(crate) with: With,
     /// The changes of each file, in order.
     pub(crate) files: BTreeMap<String, Vec<Change>>,
+}
+
+/// The kinds of test programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum With {
+    /// The models of the library.
+    Loom,
+    /// The tests of the library, with real threads.
+    Threads,
+    /// The programs below `tests`, with every feature: such a test is named `PROGRAM/TEST`.
+    Tests,
+}
+
+impl With {
+    pub(crate) const ALL: [Self; 3] = [Self::Loom, Self::Threads, Self::Tests];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Loom => "loom",
+            Self::Threads => "threads",
+            Self::Tests => "tests",
+        }
+    }
+
+    /// Returns the kind of the program that has all these tests.
+    pub(crate) fn of(tests: &[impl AsRef<str>]) -> Self {
+        let all = |is: fn(&str) -> bool| tests.iter().all(|test| is(test.as_ref()));
+        if all(|test| test.starts_with("observe::models::")) {
+            Self::Loom
+        } else if all(|test| test.contains('/')) {
+            Self::Tests
+        } else {
+            Self::Threads
+        }
+    }
 }
 
 /// Adjacent lines that one hunk replaces, and the lines around them before the change.
@@ -39,17 +73,18 @@ impl Patch {
         let (head, diff) = text
             .split_once("\n\n")
             .ok_or("no empty line between its header and its diff")?;
-        let (mut breaks, mut caught_by, mut with_loom) = (None, Vec::new(), None);
+        let (mut breaks, mut caught_by, mut with) = (None, Vec::new(), None);
         for line in head.lines() {
             match line.split_once(": ") {
                 Some(("breaks", name)) => breaks = Some(name.to_owned()),
                 Some(("caught-by", test)) => caught_by.push(test.to_owned()),
-                Some(("with", "loom")) => with_loom = Some(true),
-                Some(("with", "threads")) => with_loom = Some(false),
+                Some(("with", name)) if With::ALL.iter().any(|kind| kind.name() == name) => {
+                    with = With::ALL.into_iter().find(|kind| kind.name() == name);
+                }
                 _ => {
                     return Err(format!(
                         "its header has the line `{line}`: `breaks: SENTENCE`, `caught-by: TEST` and \
-                         `with: loom` or `with: threads` are known"
+                         `with: loom`, `with: threads` or `with: tests` are known"
                     ));
                 }
             }
@@ -62,7 +97,7 @@ impl Patch {
             slug: slug.to_owned(),
             breaks: breaks.ok_or("no line `breaks: SENTENCE`")?,
             caught_by,
-            with_loom: with_loom.ok_or("no line `with: loom` or `with: threads`")?,
+            with: with.ok_or("no line `with: loom`, `with: threads` or `with: tests`")?,
             files,
         })
     }
@@ -73,12 +108,7 @@ impl Patch {
         for test in tests {
             header += &format!("caught-by: {test}\n");
         }
-        header
-            + if self.with_loom {
-                "with: loom\n"
-            } else {
-                "with: threads\n"
-            }
+        header + &format!("with: {}\n", self.with.name())
     }
 }
 
@@ -222,7 +252,7 @@ fn locate<'a>(
     let most = 4 * (before.len() + old.len() + after.len());
     let mut best: Option<(usize, Found<'a>)> = None;
     let mut is_tied = false;
-    for start in 0..=file.len().saturating_sub(old.len()) {
+    for start in 0..(file.len() + 1).saturating_sub(old.len()) {
         let (above, rest) = file.split_at(start);
         let (place, below) = rest.split_at(old.len());
         if old.is_empty()
@@ -379,6 +409,18 @@ pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
         } else if rest.starts_with("//") {
             start += rest.find('\n').unwrap_or(rest.len());
             continue;
+        } else if let Some(end) = rest.strip_prefix("r\"").and_then(|inside| inside.find('"')) {
+            // A script has lines of its own.
+            tokens.extend(
+                self::tokens(&rest[2..end + 2])
+                    .into_iter()
+                    .map(|inside| Token {
+                        start: start + 2 + inside.start,
+                        ..inside
+                    }),
+            );
+            start += end + 3;
+            continue;
         } else if word(c) {
             rest.find(|c| !word(c)).unwrap_or(rest.len())
         } else if c == '"' {
@@ -447,6 +489,19 @@ mod tests {
             "{text}"
         );
         assert!(!drifted && !text.contains("zero"), "{text}");
+    }
+
+    #[test]
+    fn a_line_of_a_script_is_found() {
+        let change = "breaks: a\nwith: tests\n\n+++ b/f.rs\n x = 'a'\n-if x then return end\n+if y then return end\n z()\n";
+        let file =
+            "fn f() {\n    run(\n        r\"\nx = 'a'\nif x then return end\nz()\n\",\n    )\n}\n";
+        let patch = Patch::parse("a", change).unwrap();
+        let applied = apply(&patch.files["f.rs"], file, true).unwrap();
+        assert_eq!(applied.text, file.replace("if x", "if y"));
+        assert!(!applied.drifted);
+        let longer = patch.files["f.rs"].as_slice();
+        assert!(apply(longer, "fn f() {}", true).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::patch::{self, Patch};
+use crate::patch::{self, Patch, With};
 use crate::switch::{self, Edit};
 use crate::tree::{self, Result};
 
@@ -44,7 +44,7 @@ pub(crate) struct Mutation {
     pub(crate) change: String,
     /// Tests to try first.
     pub(crate) tests: Vec<String>,
-    pub(crate) with_loom: bool,
+    pub(crate) with: With,
     /// `None` for an ordering.
     pub(crate) patch: Option<Patch>,
 }
@@ -153,7 +153,7 @@ impl Plan {
             files: files.keys().cloned().collect(),
             change,
             tests: patch.caught_by.clone(),
-            with_loom: patch.with_loom,
+            with: patch.with,
             patch: Some(patch),
         });
         Ok(())
@@ -190,7 +190,7 @@ impl Plan {
                         .map(|&test| test.to_owned())
                         .into_iter()
                         .collect(),
-                    with_loom: true,
+                    with: With::Loom,
                     patch: None,
                     name: ordering.name,
                 });
@@ -240,6 +240,15 @@ impl Plan {
                 "STALE    tests/mutations/models.txt: there is no model {model}"
             ));
         }
+        for path in tree::files(root, "tests")?
+            .iter()
+            .filter(|path| path.ends_with(".rs"))
+        {
+            let text = tree::read(&root.join(path))?;
+            let tokens = patch::tokens(&text);
+            let words = tokens.windows(2).filter(|words| words[0].text == "fn");
+            tests.extend(words.map(|words| words[1].text.to_owned()));
+        }
         for mutation in &self.mutations {
             let is_argued = |test: &str| test.starts_with("argued: ");
             for test in mutation.tests.iter().filter(|test| !is_argued(test)) {
@@ -254,7 +263,7 @@ impl Plan {
                     ));
                 }
             }
-            if mutation.tests.is_empty() && !mutation.with_loom {
+            if mutation.tests.is_empty() && mutation.with != With::Loom {
                 self.findings.push(format!(
                     "STALE    {}: no line `caught-by: TEST`",
                     mutation.name

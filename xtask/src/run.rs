@@ -1,6 +1,6 @@
-//! The two test programs, and how one test runs with one mutation.
+//! The test programs, and how one test runs with one mutation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::patch;
+use crate::patch::{self, With};
+use crate::plan::Plan;
 use crate::switch;
 use crate::tree::{self, Result};
 
@@ -16,10 +17,11 @@ use crate::tree::{self, Result};
 /// the code.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// The test program of the library with all mutations.
+/// A test program with all mutations; of [`With::Tests`], several.
 #[derive(Debug)]
 pub(crate) struct Program {
-    path: PathBuf,
+    /// By the name of the program; that of the library has none.
+    paths: BTreeMap<String, PathBuf>,
     tree: PathBuf,
     /// A hash of all that it was built from, without the mutations and without comments.
     sources: u64,
@@ -32,36 +34,40 @@ pub(crate) struct Broken {
     pub(crate) log: String,
 }
 
-/// Builds a program from the copy of the package, for loom or for real threads.
+/// Builds a program from the copy of the package, or those that the patches name from a copy of the
+/// workspace.
 pub(crate) fn build(
+    root: &Path,
     tree: &Path,
-    with_loom: bool,
-    sources: &BTreeMap<String, String>,
+    with: With,
+    plan: &Plan,
 ) -> Result<std::result::Result<Program, Broken>> {
-    let (name, flags, features) = if with_loom {
-        ("loom", "--cfg loom --cap-lints allow", "")
+    let mut arguments: Vec<&str> = vec!["test", "--no-run", "--message-format=short"];
+    let mut flags = None;
+    // The workspace has the dependencies of the other steps, which are built.
+    let mut target = root.join("target");
+    if with == With::Tests {
+        arguments.extend(["--workspace", "--all-features"]);
+        let tests = plan.mutations.iter().filter(|m| m.with == with);
+        let programs: BTreeSet<_> = tests
+            .flat_map(|mutation| &mutation.tests)
+            .filter_map(|test| Some(test.split_once('/')?.0))
+            .collect();
+        arguments.extend(programs.into_iter().flat_map(|name| ["--test", name]));
     } else {
-        (
-            "threads",
-            "--cap-lints allow -C debug-assertions",
-            "process,mmap",
-        )
-    };
-    let target = tree.with_file_name(name);
+        arguments.extend(["--package", "tallies", "--release", "--lib"]);
+        target = tree.with_file_name(with.name());
+        flags = Some("--cfg loom --cap-lints allow");
+        if with == With::Threads {
+            arguments.extend(["--features", "process,mmap,redis"]);
+            flags = Some("--cap-lints allow -C debug-assertions");
+        }
+    }
     let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
-        .args([
-            "test",
-            "--package",
-            "tallies",
-            "--release",
-            "--lib",
-            "--no-run",
-            "--message-format=short",
-        ])
-        .args(["--features", features])
+        .args(&arguments)
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", &target)
-        .env("RUSTFLAGS", flags)
+        .envs(flags.map(|flags| ("RUSTFLAGS", flags)))
         .env(
             "CARGO_INCREMENTAL",
             std::env::var("CARGO_INCREMENTAL").unwrap_or_else(|_| "1".to_owned()),
@@ -70,7 +76,7 @@ pub(crate) fn build(
         .output()
         .map_err(|error| format!("cargo: {error}"))?;
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    let mut executable = None;
+    let mut paths = BTreeMap::new();
     let mut errors = Vec::new();
     for line in log.lines() {
         if let Some((_, path)) = line
@@ -78,7 +84,13 @@ pub(crate) fn build(
             .strip_prefix("Executable ")
             .and_then(|line| line.split_once('('))
         {
-            executable = Some(tree.join(path.trim_end_matches(')')));
+            let path = tree.join(path.trim_end_matches(')'));
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = match with {
+                With::Tests => stem.rsplit_once('-').map_or("", |(name, _)| name),
+                With::Loom | With::Threads => "",
+            };
+            paths.insert(name.to_owned(), path.clone());
         }
         if let Some((place, message)) = line.split_once(": error") {
             let mut place = place.split(':');
@@ -87,24 +99,31 @@ pub(crate) fn build(
             }
         }
     }
-    let Some(path) = executable.filter(|_| output.status.success()) else {
+    if !output.status.success() || paths.is_empty() {
         return Ok(Err(Broken { errors, log }));
-    };
-    let mut built_from = format!("{flags} {features} {}\n", rustc());
+    }
+    let mut built_from = format!("{arguments:?} {flags:?} {}\n", rustc());
     // The compiler lists the files that it read.
-    for file in tree::read(&path.with_extension("d"))?
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-    {
-        if let Some(text) = sources.get(file) {
-            built_from += file;
-            patch::tokens(text)
-                .iter()
-                .for_each(|token| built_from.extend([" ", token.text]));
-        }
+    let mut files = BTreeSet::new();
+    for path in paths.values() {
+        let listed = tree::read(&path.with_extension("d"))?;
+        let listed = listed.lines().next().unwrap_or_default();
+        files.extend(listed.split_whitespace().skip(1).map(str::to_owned));
+    }
+    if with == With::Tests {
+        // The library is a package of its own there.
+        files.extend(plan.sources.keys().cloned());
+    }
+    for file in files {
+        let text = match plan.sources.get(&file) {
+            Some(text) => text.clone(),
+            None if file.starts_with("tests/") => tree::read(&tree.join(&file))?,
+            None => continue,
+        };
+        built_from += &file;
+        patch::tokens(&text)
+            .iter()
+            .for_each(|token| built_from.extend([" ", token.text]));
     }
     for file in tree::files(tree, "macros")?
         .iter()
@@ -114,7 +133,7 @@ pub(crate) fn build(
         built_from += &tree::read(&tree.join(file))?;
     }
     Ok(Ok(Program {
-        path,
+        paths,
         tree: tree.to_owned(),
         sources: switch::number(&built_from),
     }))
@@ -140,9 +159,13 @@ pub(crate) enum Verdict {
 impl Program {
     /// Runs one test, or all below a module, with one mutation or, for 0, none.
     pub(crate) fn run(&self, test: &str, mutation: u64, log: &Path) -> Result<Verdict> {
-        let problem = |error| format!("{}: {error}", self.path.display());
+        let (name, test) = test.split_once('/').unwrap_or(("", test));
+        let Some(path) = self.paths.get(name) else {
+            return Ok(Verdict::NoSuchTest);
+        };
+        let problem = |error| format!("{}: {error}", path.display());
         let output = File::create(log).map_err(problem)?;
-        let mut command = Command::new(&self.path);
+        let mut command = Command::new(path);
         if !test.ends_with("::") {
             command.arg("--exact");
         }

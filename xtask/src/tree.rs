@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
@@ -28,17 +29,50 @@ pub(crate) fn copy(root: &Path, to: &Path, edit: &dyn Fn(&str) -> Option<String>
     ] {
         wanted.extend(files(root, path)?);
     }
-    for path in files(to, "src")?.into_iter().chain(files(to, "macros")?) {
-        if !wanted.contains(&path) {
-            fs::remove_file(to.join(&path)).map_err(|error| format!("{path}: {error}"))?;
+    copy_these(root, to, &wanted, &|path| match edit(path) {
+        None if path == "Cargo.toml" => Some(manifest(&read(&root.join(path)).ok()?) + PROFILE),
+        edited => edited,
+    })
+}
+
+/// Copies the workspace.
+pub(crate) fn copy_all(
+    root: &Path,
+    to: &Path,
+    edit: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
+    let output = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others"])
+        .arg("--exclude-standard")
+        .current_dir(root)
+        .output()
+        .map_err(|error| format!("git: {error}"))?;
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let wanted = listed
+        .split_terminator('\0')
+        .map(str::to_owned)
+        .filter(|path| root.join(path).is_file())
+        .collect();
+    copy_these(root, to, &wanted, edit)
+}
+
+fn copy_these(
+    root: &Path,
+    to: &Path,
+    wanted: &BTreeSet<String>,
+    edit: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
+    for folder in ["src", "macros", "tests"] {
+        for path in files(to, folder)? {
+            if !wanted.contains(&path) {
+                fs::remove_file(to.join(&path)).map_err(|error| format!("{path}: {error}"))?;
+            }
         }
     }
     for path in wanted {
-        let from = root.join(&path);
-        let text = match edit(&path) {
+        let text = match edit(path) {
             Some(text) => text.into_bytes(),
-            None if path == "Cargo.toml" => (manifest(&read(&from)?) + PROFILE).into_bytes(),
-            None => fs::read(&from).map_err(|error| format!("{path}: {error}"))?,
+            None => fs::read(root.join(path)).map_err(|error| format!("{path}: {error}"))?,
         };
         write(&to.join(path), &text)?;
     }

@@ -657,10 +657,11 @@ fn a_gauge_that_returns_to_its_old_value_after_a_lost_reply_is_sent() {
     let load = registry.gauge("load", "").unwrap();
     let store = builder(&proxy.url(), &registry).timeout(Duration::from_millis(200));
     let store = store.start().unwrap();
+    load.set(1.0);
+    // The first to come has number 0.
+    store.flush_blocking().unwrap();
     let other = quiet(&server.url(), &Registry::new());
     let shown = || view(&other).get("load", &[("gauge_index", "0")]);
-    load.set(1.0);
-    store.flush_blocking().unwrap();
     assert_eq!(shown(), Some(1.0));
     proxy.set(Mode::DropReplies);
     load.set(2.0);
