@@ -56,7 +56,7 @@ inputs() {
     versions) echo "Cargo.toml Cargo.lock" ;;
     fuzz) echo "src/encode src/snapshot src/share/files/read src/serve/*.rs src/family/grammar.rs src/family/label.rs fuzz" ;;
     instructions) echo "$engine src/clock.rs src/declare src/family src/registry macros tests/instructions Cargo.toml" ;;
-    mutations) echo "$engine src/declare/exemplar.rs src/family src/registry src/share src/snapshot/sketch src/snapshot/float_sum.rs tests/mutations xtask" ;;
+    mutations) echo "$engine src/declare/exemplar.rs src/family src/registry src/share src/snapshot tests/integration/redis tests/mutations tests/share xtask" ;;
     esac
 }
 # The crates that these modules are built on, as the lock file has them.
@@ -199,7 +199,10 @@ step_instructions() {
     cargo test --quiet --profile bench -p tallies-instructions --test instructions -- --nocapture
     cargo test --quiet --profile bench -p tallies-instructions --features mmap --test instructions -- --nocapture
 }
-step_mutations() { timeout 2700 cargo xtask mutate; }
+step_mutations() {
+    need redis-server redis-server
+    timeout 2700 cargo xtask mutate
+}
 step_soak() {
     tests/soak.sh 10m
     tests/share.sh 10m

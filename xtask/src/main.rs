@@ -20,7 +20,8 @@ cargo xtask mutate [OPTION] [WORD]...
     --accept    Writes down which test caught each
     --list      Prints their names
     --new SENTENCE [TEST]...
-                Makes a patch of the uncommitted changes of src, and of the tests that catch it";
+                Makes a patch of the uncommitted changes of src, and of the tests that catch it
+                (`share/kills::NAME` if the program `share` below tests has it)";
 
 fn main() -> ExitCode {
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
