@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::serve::extension::{Admission, Extension, Later, NoPage, PageTime, Record};
-use crate::serve::places::Peer;
+use crate::serve::peer::Peer;
 use crate::snapshot::Source;
 
 use super::About;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::listen::{AsyncListener, Listener, Stream};
-use super::places::Peer;
+use super::peer::Peer;
 use super::routes::{Client, Routes};
 use super::seats::{Seat, SeatGuard, Seats, State};
 use super::stream::{Reset, TimedStream, limit_kernel_buffers};

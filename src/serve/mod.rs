@@ -28,6 +28,8 @@ mod listen;
 mod live;
 mod page;
 #[cfg(feature = "serve")]
+pub(crate) mod peer;
+#[cfg(any(feature = "live", feature = "exporter"))]
 pub(crate) mod places;
 mod report;
 #[cfg(feature = "serve")]

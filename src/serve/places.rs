@@ -2,24 +2,10 @@
 //! peer does not get all of them.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use super::peer::Peer;
 use super::scrape::lock;
-
-/// The host of a client: an IPv4 address, or the 64 bits of an IPv6 address that name its network,
-/// because a host may have all addresses of its network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(IpAddr);
-
-impl Peer {
-    pub(crate) fn of(address: SocketAddr) -> Self {
-        Self(match address.ip().to_canonical() {
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-            ip => ip,
-        })
-    }
-}
 
 /// A number of places. Clients without a peer are those of a Unix socket or of a framework, which
 /// the user has to bound.
@@ -76,6 +62,8 @@ impl Drop for Place {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn peer(ip: &str) -> Option<Peer> {
@@ -95,12 +83,5 @@ mod tests {
         assert!(places.take(peer("127.0.0.4")).is_none() && places.take(None).is_none());
         drop(all);
         assert!(lock(&places.taken).is_empty());
-    }
-
-    #[test]
-    fn a_network_is_one_peer() {
-        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:2"));
-        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
-        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
     }
 }

@@ -18,7 +18,7 @@ use super::body::Body;
 #[cfg(feature = "exporter")]
 use super::extension::{Admission, Extension, PageTime, Record};
 use super::page::Style;
-use super::places::Peer;
+use super::peer::Peer;
 #[cfg(feature = "exporter")]
 use super::places::Places;
 use super::report::{CARDINALITY, ReportRequest};
@@ -314,7 +314,7 @@ impl Routes {
     }
 
     /// Routes a request by its path. If the request is rejected, returns the response as an error.
-    fn route<B>(&self, request: &Request<B>, client: &Client) -> Result<Route, Answer> {
+    fn route<B>(&self, request: &Request<B>, _client: &Client) -> Result<Route, Answer> {
         let path = request.uri().path();
         // RFC 9112, section 3.2: a request without a host, or with several, is answered with 400.
         let hosts = request.headers().get_all(HOST).iter().count();
@@ -347,7 +347,7 @@ impl Routes {
         }
         #[cfg(feature = "live")]
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
-            if let Some(answer) = live.answer(rest, request, client.peer()) {
+            if let Some(answer) = live.answer(rest, request, _client.peer()) {
                 return Ok(Route::Answer(answer));
             }
         }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::places::Peer;
+use super::peer::Peer;
 
 /// The time after which a client that is reading a page counts as slow and may be evicted.
 const SLOW_AFTER: Duration = Duration::from_secs(1);

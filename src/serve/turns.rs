@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 #[cfg(feature = "serve")]
-use super::places::Peer;
+use super::peer::Peer;
 use super::scrape::lock;
 
 /// The turns of work, of which so many run at once. Requests get theirs in the order in which they

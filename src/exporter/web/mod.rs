@@ -18,7 +18,7 @@ use crate::declare::Gauge;
 use crate::error::Error;
 use crate::registry::Registry;
 use crate::serve::extension::Admission;
-use crate::serve::places::Peer;
+use crate::serve::peer::Peer;
 use crate::serve::tls::TlsSource;
 
 use file::Settings;

@@ -11,7 +11,8 @@ use http::header::AUTHORIZATION;
 use ring::hmac;
 
 use crate::serve::extension::Admission;
-use crate::serve::places::{Peer, Places};
+use crate::serve::peer::Peer;
+use crate::serve::places::Places;
 use crate::serve::turns::Turns;
 
 /// The most results that are remembered. More are not needed by anyone who knows a password.

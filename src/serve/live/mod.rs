@@ -26,7 +26,8 @@ use crate::snapshot::Source;
 
 use super::answer::{Answer, content, head, plain};
 use super::body::Body;
-use super::places::{Peer, Place, Places};
+use super::peer::Peer;
+use super::places::{Place, Places};
 use super::scrape::Memory;
 
 use choice::Choice;
