@@ -41,6 +41,8 @@ use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
 pub(crate) use crate::mapped::format::kind;
+#[cfg(feature = "mmap")]
+pub(crate) use crate::mapped::held::Guards;
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, NameRule};
 use crate::family::AnyFamily;
+#[cfg(feature = "mmap")]
+use crate::family::Guards;
 use crate::family::desc::{Desc, in_order};
 use crate::family::grammar::check_label;
-#[cfg(feature = "mmap")]
-use crate::mapped::held::Guards;
 use crate::observe::Pass;
 use crate::registry::Registry;
 use crate::snapshot::{self, Kind, Page, Values, labels};
