@@ -35,8 +35,6 @@ use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{
     CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
 };
-#[cfg(feature = "mmap")]
-use crate::mapped::held::Guards;
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
