@@ -96,7 +96,7 @@ step_docs() {
 }
 step_features() {
     cargo_tool hack cargo-hack 0.6.37
-    cargo hack check --quiet -p tallies --lib --no-dev-deps --each-feature --exclude-no-default-features --exclude-all-features
+    cargo hack check --quiet -p tallies --lib --each-feature --exclude-no-default-features --exclude-all-features
     cargo clippy -p tallies --quiet --lib --no-default-features -- -D warnings
     # The dependencies of a program that enables no features.
     cargo tree -p tallies --quiet --edges normal --depth 1
