@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::process::{HERE, Running, ask, command, folder, get, run, said, serve, start, value};
-use crate::support::http::exchange;
+use crate::support::http::{exchange, until};
 
 /// Waits until the program ends by SIGTERM, and returns its log.
 fn terminated(mut running: crate::process::Running) -> Vec<String> {
@@ -13,7 +13,7 @@ fn terminated(mut running: crate::process::Running) -> Vec<String> {
     running.signal("-TERM");
     assert_eq!(running.end(), Some(0));
     // The thread that reads the log may be behind.
-    crate::support::http::until("the last record", || !running.events("shutdown").is_empty());
+    until("the last record", || !running.events("shutdown").is_empty());
     running.log()
 }
 
@@ -87,7 +87,7 @@ fn e1_a_shutdown_hook_that_panics_stops_no_other() {
 fn e1_periodic_updates_need_no_scrape() {
     let mut running = serve("troubled_exporter", &[]);
     let first = running.value("ticks_total").unwrap();
-    crate::support::http::until("ticks", || {
+    until("ticks", || {
         running.value("ticks_total").unwrap() > first + 2.0
     });
     let success = "exporter_update_success{update=\"ticks\"}";
@@ -607,10 +607,19 @@ fn an_exporter_says_where_it_listens_at_the_default_level() {
     let listening = running.wait_for("listening", 1);
     assert_eq!(listening[0]["level"], "notice");
     assert_eq!(running.log().len(), 1, "{:?}", running.log());
+    // It says nothing of its address then, so the port is chosen here.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let port = address.port().to_string();
     let mut running = start(command(
         "troubled_exporter",
-        args.iter().chain(&["-L", "error"]),
+        ["-H", "127.0.0.1", "-p", &port, "-L", "error"],
     ));
+    until("it listens", || {
+        std::net::TcpStream::connect(address).is_ok()
+    });
+    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
     running.signal("-TERM");
     assert_eq!(running.end(), Some(0));
     assert!(running.log().is_empty());
@@ -736,7 +745,7 @@ fn e9_the_plain_log_has_a_line_per_record() {
     let args = ["-H", "127.0.0.1", "-p", "0", "-L", "debug"];
     let mut running = start(command("troubled_exporter", args));
     let mut listening = None;
-    crate::support::http::until("listening", || {
+    until("listening", || {
         let log = running.log();
         listening = log.into_iter().find(|line| line.contains(" listening "));
         listening.is_some() || running.child.try_wait().unwrap().is_some()
@@ -754,7 +763,7 @@ fn e9_the_plain_log_has_a_line_per_record() {
     let address = url.trim_end_matches('/').parse().unwrap();
     // A path cannot write lines of its own.
     get(address, "/no%0Asuch", &[]);
-    crate::support::http::until("the request", || {
+    until("the request", || {
         running
             .log()
             .iter()
