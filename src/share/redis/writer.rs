@@ -360,7 +360,7 @@ impl OwnWriter {
 
     /// Returns whether all numbers were taken a short time ago: Redis looks at thousands of them.
     fn is_search_early(&self) -> bool {
-        let pause = std::time::Duration::from_secs(60);
+        let pause = std::time::Duration::from_secs(5);
         self.searched.is_some_and(|at| at.elapsed() < pause)
     }
 
