@@ -95,7 +95,7 @@ fn the_tool_lists_folds_and_checks_without_being_a_writer() {
     let (success, text, _) = run(&["check"]);
     assert!(!success && text.contains("1 malformed"), "{text}");
     let output = Command::new(&tool)
-        .args(["--redis", "redis://127.0.0.1:1/", "check"])
+        .args(["shared", "--redis", "redis://127.0.0.1:1/", "check"])
         .output();
     let output = output.unwrap();
     assert!(!output.status.success());
