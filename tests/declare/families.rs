@@ -56,6 +56,7 @@ fn statics_are_exported_at_zero_before_their_first_use() {
 
 #[test]
 fn equal_statics_share_a_family_and_others_are_refused() {
+    let _alone = crate::REFUSALS.lock();
     static ONE: Counter = Counter::new("declare_twin_total").help("Twin.");
     static TWO: Counter = Counter::new("declare_twin_total").help("Twin.");
     static OTHER: Gauge = Gauge::new("declare_twin_total");

@@ -128,6 +128,7 @@ fn an_invalid_field_name_is_an_error() {
 /// Without the attribute, as without the feature `link-time`.
 #[test]
 fn statics_are_exported_once_they_are_used() {
+    let _alone = crate::REFUSALS.lock();
     #[derive(LabelValue, Clone, Copy)]
     enum State {
         Up,

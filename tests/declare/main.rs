@@ -7,7 +7,11 @@ mod series;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::sync::Mutex;
 use tallies::{LabelValue, Labels};
+
+/// Held by tests of families that the global registry refuses, since it counts them.
+static REFUSALS: Mutex<()> = Mutex::new(());
 
 #[derive(LabelValue, Clone, Copy, Debug)]
 enum Method {

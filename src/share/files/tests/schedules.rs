@@ -115,12 +115,23 @@ impl Schedule {
     }
 }
 
-/// Runs two processes that fold and one that reads, in every order with so many switches. Returns the number of
-/// orders.
+/// Runs two processes that fold and one that reads, in every order with so many switches. Returns the
+/// number of orders. Those that begin with the second fold mirror those that begin with the first.
 fn check(name: &str, most_switches: usize, mortal: Option<usize>) -> usize {
-    let mut script = Vec::new();
+    std::thread::scope(|scope| {
+        [0, 2]
+            .map(|first| scope.spawn(move || check_from(first, name, most_switches, mortal)))
+            .map(|orders| orders.join().unwrap())
+            .iter()
+            .sum()
+    })
+}
+
+/// The orders that begin with the process `first`.
+fn check_from(first: usize, name: &str, most_switches: usize, mortal: Option<usize>) -> usize {
+    let mut script = vec![first];
     for orders in 1.. {
-        let directory = TestDirectory::new(name);
+        let directory = TestDirectory::new(&format!("{name}-{first}"));
         dead(&directory.0, 1, 2);
         dead(&directory.0, 2, 3);
         let schedule = Arc::new(Schedule {
@@ -160,9 +171,13 @@ fn check(name: &str, most_switches: usize, mortal: Option<usize>) -> usize {
         assert_eq!(totals(&dir), [Some(JOBS); 2]);
         assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
         let made = &schedule.state().made;
-        let Some(last) = made.iter().rposition(|(choice, count)| choice + 1 < *count) else {
+        let Some(last) = made[1..]
+            .iter()
+            .rposition(|(choice, count)| choice + 1 < *count)
+        else {
             return orders;
         };
+        let last = last + 1;
         script.extend(made[..last].iter().map(|(choice, _)| choice));
         script.push(made[last].0 + 1);
     }
