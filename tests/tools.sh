@@ -17,11 +17,12 @@ need() {
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing Debian packages: ${missing[*]}"
     as_root apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive as_root apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # nightly_component NAME
 nightly_component() {
+    [[ $(rustup toolchain list) == *nightly* ]] || rustup toolchain install nightly --profile minimal
     rustup component list --toolchain nightly --installed | grep -q "^$1" && return
     echo "installing the nightly component $1"
     rustup component add --toolchain nightly "$1"
@@ -38,7 +39,8 @@ rust_target() {
 cargo_tool() {
     cargo "$1" --version >/dev/null 2>&1 && return
     echo "installing the cargo tool $2 $3"
-    cargo install --quiet --locked --debug "$2" --version "$3"
+    CARGO_TARGET_DIR=target/tools cargo install --quiet --locked --debug "$2" --version "$3"
+    rm -rf target/tools
 }
 
 # The Python package that parses pages, in target/parsers.
@@ -70,9 +72,10 @@ tools_for_servers() {
 # prints the folder.
 small_tree() {
     local tree=$CARGO_TARGET_DIR/tree
-    rm -rf "$tree" && mkdir -p "$tree/tests"
+    rm -rf "$tree" && mkdir -p "$tree/tests/golden"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
     cp tests/everything.rs "$tree/tests"
+    cp -r tests/golden/share "$tree/tests/golden"
     perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
     echo "$tree"
 }

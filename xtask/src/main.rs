@@ -1,4 +1,4 @@
-//! Chores of this repository: `cargo xtask mutate`.
+//! Chores of this repository: `cargo xtask mutate`, and `words` for `tests/run.sh`.
 
 mod mutate;
 mod patch;
@@ -7,7 +7,8 @@ mod run;
 mod switch;
 mod tree;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -21,7 +22,10 @@ cargo xtask mutate [OPTION] [WORD]...
     --list      Prints their names
     --new SENTENCE [TEST]...
                 Makes a patch of the uncommitted changes of src, and of the tests that catch it
-                (`share/kills::NAME` if the program `share` below tests has it)";
+                (`share/kills::NAME` if the program `share` below tests has it)
+cargo xtask words
+    Writes the files that standard input names, each after a 0 byte: of Rust sources the words alone, without comments
+    and formatting";
 
 fn main() -> ExitCode {
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, rest)) if command == "mutate" => mutate::main(root, rest),
+        Some((command, [])) if command == "words" => words(root).map(|()| true),
         _ => Err(USAGE.to_owned()),
     };
     match result {
@@ -40,4 +45,28 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn words(root: &Path) -> tree::Result<()> {
+    let problem = |error| format!("words: {error}");
+    let names = std::io::read_to_string(std::io::stdin()).map_err(problem)?;
+    let mut out = std::io::stdout().lock();
+    for name in names.split_terminator('\0') {
+        let bytes = std::fs::read(root.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        let text = std::str::from_utf8(&bytes)
+            .ok()
+            .filter(|_| name.ends_with(".rs"));
+        let bytes = text.map_or(bytes.clone(), |text| {
+            let tokens = patch::tokens(text);
+            tokens
+                .iter()
+                .flat_map(|token| [token.text.as_bytes(), b" "])
+                .flatten()
+                .copied()
+                .collect()
+        });
+        writeln!(out, "== {name} {}", bytes.len()).map_err(problem)?;
+        out.write_all(&bytes).map_err(problem)?;
+    }
+    Ok(())
 }

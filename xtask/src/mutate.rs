@@ -65,13 +65,13 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
             .for_each(|m| println!("{}\t{}", m.place, m.name));
         return Ok(true);
     }
-    for (slug, files, is_drifted) in &plan.patched {
+    let mut moved = 0;
+    for (slug, files, _) in plan.patched.iter().filter(|(.., is_drifted)| *is_drifted) {
         if has("--refresh") {
             refresh(root, &plan, slug, files)?;
         }
-        if *is_drifted {
-            println!("moved    {slug}: found, but not word by word (--refresh makes it again)");
-        }
+        println!("moved    {slug}: found, but not word by word (--refresh makes it again)");
+        moved += 1;
     }
     if has("--check") || has("--refresh") {
         plan.findings
@@ -83,7 +83,7 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
             .filter(|mutation| mutation.patch.is_none())
             .count();
         println!(
-            "{orderings} orderings, {} patches, {} findings",
+            "{orderings} orderings, {} patches, {moved} of them moved, {} findings",
             plan.mutations.len() - orderings,
             plan.findings.len()
         );
@@ -91,6 +91,7 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
     }
 
     let begin = Instant::now();
+    let others = if is_all { 0 } else { plan.findings.len() };
     let work = root.join("target/mutate");
     let wanted: BTreeSet<_> = plan
         .mutations
@@ -120,7 +121,9 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
         return Ok(false);
     }
     let results = Mutex::new(BTreeMap::new());
-    let missed = AtomicUsize::new(if is_all { plan.findings.len() } else { 0 });
+    // A patch that moved may do something else where it is now.
+    let findings = plan.findings.len() - others + if is_all { moved } else { 0 };
+    let missed = AtomicUsize::new(findings);
     each(&meant, |worker, mutation| {
         let began = Instant::now();
         let (report, test) = session.judge(mutation, worker)?;
@@ -267,7 +270,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs the tests without a mutation. `MODELS_PASSED` says that another step ran the models.
+    /// Runs the tests without a mutation.
     fn pass_as_they_are(&self, meant: &[&Mutation], is_all: bool) -> Result<bool> {
         let mut tests: BTreeSet<(With, &str)> = meant
             .iter()
@@ -283,9 +286,6 @@ impl Session<'_> {
             let models = self.plan.models.iter();
             tests.extend(models.map(|model| (With::Loom, model.as_str())));
             tests.insert((With::Threads, OPTIMIZED));
-        }
-        if std::env::var_os("MODELS_PASSED").is_some() {
-            tests.retain(|(with, _)| *with != With::Loom);
         }
         let tests: Vec<_> = tests.into_iter().collect();
         let failed = AtomicUsize::new(0);
@@ -333,11 +333,20 @@ impl Session<'_> {
         for test in self.order(mutation) {
             match program.run(test, mutation.number, &self.log(worker))? {
                 Verdict::Passes => {}
+                // Threads and servers have other reasons to fail.
+                Verdict::Fails
+                    if mutation.with != With::Loom
+                        && program.run(test, 0, &self.log(worker))? != Verdict::Passes =>
+                {
+                    write!(late, " {test}, which fails without it").expect("a string");
+                }
                 Verdict::Fails => {
                     self.memory.add(key, test);
                     return Ok((format!("caught   {name}: {test}"), Some(test.to_owned())));
                 }
-                Verdict::OutOfTime => write!(late, " {test}").expect("a string"),
+                Verdict::OutOfTime => {
+                    write!(late, " {test}, which takes too long").expect("a string")
+                }
                 Verdict::NoSuchTest => {
                     return Ok((format!("STALE    {name}: there is no test {test}"), None));
                 }
@@ -346,10 +355,7 @@ impl Session<'_> {
         let place = &mutation.place;
         Ok(match late.as_str() {
             "" => (format!("MISSED   {name} ({place})"), None),
-            late => (
-                format!("LATE     {name} ({place}): out of time:{late}"),
-                None,
-            ),
+            late => (format!("UNKNOWN  {name} ({place}):{late}"), None),
         })
     }
 
@@ -462,6 +468,9 @@ fn diff(folder: &Path, arguments: &[&str]) -> Result<String> {
             .current_dir(folder)
             .output()
             .map_err(|error| format!("git: {error}"))?;
+        if !output.status.success() && output.stdout.is_empty() {
+            return Err(format!("git: {}", String::from_utf8_lossy(&output.stderr)));
+        }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let names = |diff: &str, is_new: bool| -> BTreeSet<String> {

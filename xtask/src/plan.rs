@@ -7,17 +7,17 @@ use crate::patch::{self, Patch, With};
 use crate::switch::{self, Edit};
 use crate::tree::{self, Result};
 
-/// Where orderings stay as they are. Models have stand-ins. `sync` and `epoch` only wrap what
-/// others wrote. The rest exists only where files are mapped, which loom cannot do: the region,
-/// the records of families, and the reader in another process. Tests kill processes there.
-const WITHOUT_MODELS: [&str; 6] = [
+/// Where orderings stay as they are: models have stand-ins, `sync` and `epoch` only wrap what others
+/// wrote.
+const STAND_INS: [&str; 3] = [
     "src/observe/models",
     "src/lockfree/epoch.rs",
     "src/sync/mod.rs",
-    "src/mapped/region.rs",
-    "src/family/shared.rs",
-    "src/share/",
 ];
+
+/// What exists only where files are mapped, which loom cannot do: the region, the records of families,
+/// the reader in another process. `orderings.txt` argues for each ordering there.
+const WITHOUT_MODELS: [&str; 3] = ["src/mapped/region.rs", "src/family/shared.rs", "src/share/"];
 
 /// Where every file with atomics or unsafe code has a mutation, and the exceptions: tests, and
 /// modules that only name, wrap or count.
@@ -165,41 +165,55 @@ impl Plan {
         parsed: &mut BTreeMap<String, syn::File>,
     ) -> Result<()> {
         let caught = tree::read(&root.join("tests/mutations/orderings.txt"))?;
-        let caught: BTreeMap<_, _> = caught
+        let mut caught: BTreeMap<_, _> = caught
             .lines()
             .filter_map(|line| line.split_once('\t'))
             .collect();
+        let starts = |path: &str, prefixes: &[&str]| prefixes.iter().any(|p| path.starts_with(p));
         for (path, text) in &self.sources {
             let names = ["Acquire", "Release", "AcqRel"];
-            if WITHOUT_MODELS
-                .iter()
-                .any(|left_out| path.starts_with(left_out))
-                || !names.iter().any(|name| text.contains(name))
-            {
+            if starts(path, &STAND_INS) || !names.iter().any(|name| text.contains(name)) {
                 continue;
             }
-            for ordering in switch::orderings(path, parse(path, text, parsed)?) {
-                let number = switch::number(&ordering.name);
-                self.mutations.push(Mutation {
-                    number,
-                    place: format!("{path}:{}", ordering.line),
-                    files: vec![path.clone()],
-                    change: ordering.edit.text.clone(),
-                    tests: caught
-                        .get(ordering.name.as_str())
-                        .map(|&test| test.to_owned())
-                        .into_iter()
-                        .collect(),
-                    with: With::Loom,
-                    patch: None,
-                    name: ordering.name,
-                });
-                self.edits
-                    .entry(path.clone())
-                    .or_default()
-                    .push((number, ordering.edit));
+            let has_models = !starts(path, &WITHOUT_MODELS);
+            let (orderings, hidden) = switch::orderings(path, parse(path, text, parsed)?);
+            self.findings
+                .extend(hidden.iter().map(|at| format!("MISSED   {at}")));
+            for ordering in orderings {
+                let number = switch::number(&ordering.names[0]);
+                let change = ordering.edit.text.clone();
+                if has_models {
+                    let edits = self.edits.entry(path.clone()).or_default();
+                    edits.push((number, ordering.edit));
+                }
+                for name in ordering.names {
+                    let test = caught.remove(name.as_str()).map(str::to_owned);
+                    let is_argued = test
+                        .as_ref()
+                        .is_some_and(|test| test.starts_with("argued: "));
+                    if !has_models && !is_argued {
+                        self.findings.push(format!(
+                            "MISSED   {name}: no model can run it, so tests/mutations/orderings.txt \
+                             needs a line `{name}\targued: REASON`"
+                        ));
+                        continue;
+                    }
+                    self.mutations.push(Mutation {
+                        number: switch::number(&name),
+                        place: format!("{path}:{}", ordering.line),
+                        files: vec![path.clone()],
+                        change: change.clone(),
+                        tests: test.into_iter().collect(),
+                        with: With::Loom,
+                        patch: None,
+                        name,
+                    });
+                }
             }
         }
+        self.findings.extend(caught.keys().map(|name| {
+            format!("STALE    tests/mutations/orderings.txt: there is no ordering {name}")
+        }));
         Ok(())
     }
 

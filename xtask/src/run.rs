@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -16,6 +17,7 @@ use crate::tree::{self, Result};
 /// How long one test may take, on a machine that does other work as well. Then it says nothing of
 /// the code.
 const LIMIT: Duration = Duration::from_secs(600);
+const SIGKILL: i32 = 9;
 
 /// A test program with all mutations; of [`With::Tests`], several.
 #[derive(Debug)]
@@ -132,6 +134,9 @@ pub(crate) fn build(
     {
         built_from += &tree::read(&tree.join(file))?;
     }
+    for file in tree::files(root, "xtask/src")? {
+        built_from += &tree::read(&root.join(file))?;
+    }
     Ok(Ok(Program {
         paths,
         tree: tree.to_owned(),
@@ -195,7 +200,10 @@ impl Program {
         };
         let ran = fs::read(log)
             .is_ok_and(|log| !String::from_utf8_lossy(&log).contains("running 0 tests"));
+        // A killed process is no verdict: memory may have been short.
+        let is_killed = status.signal().is_some_and(|signal| signal == SIGKILL);
         Ok(match (status.success(), ran) {
+            (false, _) if is_killed => Verdict::OutOfTime,
             (false, _) => Verdict::Fails,
             (true, true) => Verdict::Passes,
             (true, false) => Verdict::NoSuchTest,

@@ -34,11 +34,13 @@ pub(crate) fn mutated(mutation: u64) -> bool {
     *MUTATION.get_or_init(|| std::env::var("MUTATION").ok().and_then(|n| n.parse().ok()).unwrap_or(0)) == mutation
 }
 
-pub(crate) fn weak(mutation: u64, ordering: std::sync::atomic::Ordering) -> std::sync::atomic::Ordering {
-    if mutated(mutation) { Relaxed } else { ordering }
+use std::sync::atomic::Ordering as Any;
+
+pub(crate) fn weak(mutations: &[(u64, Any)], ordering: Any) -> Any {
+    mutations.iter().find(|(number, _)| mutated(*number)).map_or(ordering, |(_, weak)| *weak)
 }
 
-pub(crate) fn weak_fence(mutation: u64, ordering: std::sync::atomic::Ordering) {
+pub(crate) fn weak_fence(mutation: u64, ordering: Any) {
     if !mutated(mutation) {
         fence(ordering);
     }
@@ -57,20 +59,25 @@ pub(crate) fn number(name: &str) -> u64 {
 /// An Acquire, Release or AcqRel, or a fence.
 #[derive(Debug)]
 pub(crate) struct Ordering {
-    /// Its file, its function, and what has the ordering.
-    pub(crate) name: String,
+    /// Its file, its function, and what has the ordering; for each weaker one that takes its place.
+    pub(crate) names: Vec<String>,
     pub(crate) line: usize,
     pub(crate) edit: Edit,
 }
 
-/// Finds every ordering of a file that is not in its tests.
-pub(crate) fn orderings(path: &str, ast: &syn::File) -> Vec<Ordering> {
+/// Finds every ordering of a file that is not in its tests, and those that it cannot reach: in the
+/// arguments of macros, and under other names.
+pub(crate) fn orderings(path: &str, ast: &syn::File) -> (Vec<Ordering>, Vec<String>) {
     let mut found = Orderings {
         path,
         ..Orderings::default()
     };
     found.visit_file(ast);
-    found.orderings
+    (found.orderings, found.hidden)
+}
+
+fn is_ordering(word: &str) -> bool {
+    ["Acquire", "Release", "AcqRel"].contains(&word)
 }
 
 #[derive(Default)]
@@ -81,6 +88,7 @@ struct Orderings<'a> {
     /// The call whose argument is visited.
     call: String,
     orderings: Vec<Ordering>,
+    hidden: Vec<String>,
 }
 
 impl Orderings<'_> {
@@ -97,15 +105,33 @@ impl Orderings<'_> {
             self.path,
             self.inside.join("::")
         );
-        let same =
-            |other: &&Ordering| other.name == base || other.name.starts_with(&format!("{base} #"));
+        let same = |other: &&Ordering| {
+            other.names[0] == base || other.names[0].starts_with(&format!("{base} #"))
+        };
         let name = match self.orderings.iter().filter(same).count() {
             0 => base,
             n => format!("{base} #{}", n + 1),
         };
-        let text = format!("crate::sync::{function}({}, {ordering})", number(&name));
+        let mut names = vec![name.clone()];
+        let text = if function == "weak_fence" {
+            format!("crate::sync::weak_fence({}, {ordering})", number(&name))
+        } else {
+            let mut weaker = vec!["Relaxed"];
+            if ordering == "AcqRel" {
+                weaker.extend(["Acquire", "Release"]);
+                names.extend(weaker[1..].iter().map(|weak| format!("{name} as {weak}")));
+            }
+            let pairs: String = names
+                .iter()
+                .zip(weaker)
+                .map(|(name, weak)| {
+                    format!("({}, std::sync::atomic::Ordering::{weak}), ", number(name))
+                })
+                .collect();
+            format!("crate::sync::weak(&[{pairs}], {ordering})")
+        };
         self.orderings.push(Ordering {
-            name,
+            names,
             line,
             edit: Edit { at, text },
         });
@@ -180,9 +206,31 @@ impl<'ast> Visit<'ast> for Orderings<'_> {
 
     fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
         let last = path.path.segments.last().map(|last| last.ident.to_string());
-        if let Some(ordering @ ("Acquire" | "Release" | "AcqRel")) = last.as_deref() {
+        if let Some(ordering) = last.filter(|last| is_ordering(last)) {
             let span = path.span();
-            self.push(ordering, span.byte_range(), span.start().line, "weak");
+            self.push(&ordering, span.byte_range(), span.start().line, "weak");
+        }
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let tokens = call.tokens.to_string();
+        if tokens
+            .split(|c: char| !c.is_alphanumeric())
+            .any(is_ordering)
+        {
+            let line = call.span().start().line;
+            self.hidden
+                .push(format!("{}:{line}: an ordering in a macro", self.path));
+        }
+    }
+
+    fn visit_use_rename(&mut self, rename: &'ast syn::UseRename) {
+        if is_ordering(&rename.ident.to_string()) {
+            let line = rename.span().start().line;
+            self.hidden.push(format!(
+                "{}:{line}: an ordering with another name",
+                self.path
+            ));
         }
     }
 }
