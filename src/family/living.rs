@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::AnyFamily;
 
-/// The families, some of which may have been dropped. Locked by threads that make one, by the one that begins to
-/// share the metrics of the process, and around a `fork`.
+/// The families, some of which may have been dropped. Locked by threads that make one, by the one
+/// that begins to share the metrics of the process, and around a `fork`.
 static LIVING: Mutex<Living> = Mutex::new(Living {
     families: Vec::new(),
     prune_at: 64,
@@ -15,7 +15,8 @@ static LIVING: Mutex<Living> = Mutex::new(Living {
 #[derive(Debug)]
 pub(crate) struct Living {
     families: Vec<Weak<dyn AnyFamily>>,
-    /// The length at which those that were dropped are removed: twice as many as were left the last time.
+    /// The length at which those that were dropped are removed: twice as many as were left the last
+    /// time.
     prune_at: usize,
 }
 

@@ -171,16 +171,16 @@ impl<C: MetricCells> Family<C> {
         })
     }
 
-    /// Returns what [`with`](Self::with) does, for a label set that is not valid, of a family without
-    /// fixed label names.
+    /// Returns what [`with`](Self::with) does, for a label set that is not valid, of a family
+    /// without fixed label names.
     pub(crate) fn with_invalid(&self) -> SeriesRef<'_, C> {
         self.with(&["", ""])
     }
 
-    /// Returns the label text of `texts` for a bound series: that of the series with this key, if the
-    /// series still has it. [`with_text`](Self::with_text) does for it what [`with`](Self::with) does
-    /// for `texts`. Returns `None` for a label set that is not valid and that no label text renders:
-    /// then [`with_invalid`](Self::with_invalid) does.
+    /// Returns the label text of `texts` for a bound series: that of the series with this key, if
+    /// the series still has it. [`with_text`](Self::with_text) does for it what
+    /// [`with`](Self::with) does for `texts`. Returns `None` for a label set that is not valid and
+    /// that no label text renders: then [`with_invalid`](Self::with_invalid) does.
     pub(crate) fn shared_text(&self, texts: &[&str], key: SeriesKey) -> Option<TextRef> {
         let own = self
             .reduced(texts)
@@ -378,8 +378,8 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Checks the label values of a series: with fixed label names the number of its values, because the names were
-    /// checked at registration; otherwise its label names.
+    /// Checks the label values of a series: with fixed label names the number of its values,
+    /// because the names were checked at registration; otherwise its label names.
     pub(crate) fn check_any(&self, texts: &[&str]) -> Result<(), Error> {
         if let Names::Fixed(names) = self.desc.labels {
             return if names.len() == texts.len() {

@@ -76,11 +76,13 @@ pub(crate) trait MetricCells: Cells {
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
     /// Returns the kind of the cells in a mapped file ([`crate::mapped::format::kind`]).
     fn format(shape: &Self::Shape) -> u32;
-    /// Returns the window of a summary: when its first age began, the length of an age, and their number.
+    /// Returns the window of a summary: when its first age began, the length of an age, and their
+    /// number.
     fn window(_shape: &Self::Shape) -> [u64; 3] {
         [0; 3]
     }
-    /// Returns a total as the words of a baseline in a mapped file; none if [`subtract`](Self::subtract) does nothing.
+    /// Returns a total as the words of a baseline in a mapped file; none if
+    /// [`subtract`](Self::subtract) does nothing.
     fn baseline(_total: &Self::Total) -> Vec<u64> {
         Vec::new()
     }
@@ -113,8 +115,8 @@ pub(crate) struct Family<C: MetricCells> {
     arena: CachedArena<C, Label>,
     /// Every combination of a closed label set. The first thread that needs one makes all of them.
     closed: OnceLock<LabelledRun<C, Label>>,
-    /// The keys of the series in which the combinations count, if a view changes their labels. Written
-    /// and read by look-ups; a key that is stale or missing is looked up again.
+    /// The keys of the series in which the combinations count, if a view changes their labels.
+    /// Written and read by look-ups; a key that is stale or missing is looked up again.
     combinations: OnceLock<Box<[AtomicU64]>>,
     /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
     /// by the first update.
@@ -122,8 +124,8 @@ pub(crate) struct Family<C: MetricCells> {
     /// The number of series. Written by threads that make, remove or retire series, read by those
     /// and by scrapes.
     population: Population,
-    /// Incremented when series begin to count again under the labels that they have. Scrapes compare
-    /// it: after a change, they build all label pages again.
+    /// Incremented when series begin to count again under the labels that they have. Scrapes
+    /// compare it: after a change, they build all label pages again.
     version: AtomicU64,
     /// Whether there is an overflow series to export. Set by updates and by threads that retire a
     /// series, cleared by `clear`, read by scrapes.
@@ -156,8 +158,8 @@ pub(crate) struct Family<C: MetricCells> {
     exclusive: Mutex<()>,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
-    /// What other processes find in the mapped file. Locked by threads that make series, and by those that
-    /// register or drop the family.
+    /// The record of the family in the mapped file, for other processes. Locked by threads that
+    /// make series, and by those that register or drop the family.
     shared: shared::SharedLock,
 }
 
@@ -211,8 +213,8 @@ impl<C> Clone for Series<'_, C> {
 
 impl<C> Copy for Series<'_, C> {}
 
-/// The label text of a series, and when the series began to count. Set while the series is live. Written by
-/// threads that make, remove or retire the series, read by look-ups and scrapes.
+/// The label text of a series, and when the series began to count. Set while the series is live.
+/// Written by threads that make, remove or retire the series, read by look-ups and scrapes.
 #[derive(Debug)]
 pub(crate) struct Label(SharedText);
 
@@ -339,8 +341,8 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Returns the series of a combination whose labels a view changes. The series of the family are
-    /// those of an open label set.
+    /// Returns the series of a combination whose labels a view changes. The series of the family
+    /// are those of an open label set.
     #[cold]
     fn combination(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
         if self.is_unlabelled() {
@@ -641,8 +643,8 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn unusual_updates(&self) -> (u64, u64) {
         (0, 0)
     }
-    /// Does what a scrape does for a family that it does not export: moves the counts of threads that
-    /// ended, so that their shards can be freed.
+    /// Does what a scrape does for a family that it does not export: moves the counts of threads
+    /// that ended, so that their shards can be freed.
     fn skip(&self, _: &mut Pass<'_>) {}
     /// Calls a function with the label text of every live series.
     fn label_texts(&self, each: &mut dyn FnMut(&str));
@@ -666,16 +668,18 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn lock(&self) -> Box<dyn Guards + '_> {
         Box::new(())
     }
-    /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes do not read the
-    /// family any more, until it is shared again.
+    /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes
+    /// do not read the family any more, until it is shared again.
     #[cfg(feature = "mmap")]
     fn after_fork(&self);
-    /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest to the mapped file.
+    /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest
+    /// to the mapped file.
     #[cfg(feature = "mmap")]
     fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
         Vec::new()
     }
-    /// Lets other processes read the family, under this description, if the process shares its metrics.
+    /// Lets other processes read the family, under this description, if the process shares its
+    /// metrics.
     fn share(&self, meta: &snapshot::Meta);
     /// Ends that.
     fn unshare(&self);

@@ -1,9 +1,9 @@
-//! The label pages of a family, which its snapshots share. A scrape builds a page again if its series
-//! have changed.
+//! The label pages of a family, which its snapshots share. A scrape builds a page again if its
+//! series have changed.
 //!
 //! A page has the texts of several groups of the arena. Series are removed and retired in passes
-//! only, and a scrape is part of a pass. So while a scrape builds a page, series can become live, and
-//! none can be removed or get another label set.
+//! only, and a scrape is part of a pass. So while a scrape builds a page, series can become live,
+//! and none can be removed or get another label set.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -162,7 +162,8 @@ impl Builder {
         self.finish(pages, 0)
     }
 
-    /// Ends a page, and begins page `next`. Drops the pages between them, which have no live series.
+    /// Ends a page, and begins page `next`. Drops the pages between them, which have no live
+    /// series.
     fn finish<'p>(&mut self, pages: &'p mut LabelPages, next: usize) -> Option<&'p Arc<Page>> {
         let skipped = pages.open.iter_mut().take(next).skip(self.page + 1);
         skipped

@@ -2,13 +2,14 @@
 //! that are busy.
 //!
 //! A scrape notes what some series with slots have counted. If a scrape at least ten minutes later
-//! finds the same, it begins to close these slots, and the next series are watched. So a family with
-//! many series takes longer to find them all. A slot that is closing is opened again if its series
-//! counts anything before all threads have acknowledged, which a thread that sleeps never does.
+//! finds the same, it begins to close these slots, and the next series are watched. So a family
+//! with many series takes longer to find them all. A slot that is closing is opened again if its
+//! series counts anything before all threads have acknowledged, which a thread that sleeps never
+//! does.
 //!
-//! The slots of some series are never closed: of up-down counters, which may have been busy and count
-//! what they did before; of families that are declared hot; of series without labels, overflow
-//! series, and those of closed label sets, whose declarations know their slots.
+//! The slots of some series are never closed: of up-down counters, which may have been busy and
+//! count what they did before; of families that are declared hot; of series without labels,
+//! overflow series, and those of closed label sets, whose declarations know their slots.
 
 use crate::lockfree::SeriesKey;
 use crate::observe::{self, Closing, Pass};
@@ -37,7 +38,8 @@ pub(super) struct Quiet {
 }
 
 impl<C: MetricCells> Family<C> {
-    /// Closes the slots of series that went quiet, and makes the series cold whose slots are closed.
+    /// Closes the slots of series that went quiet, and makes the series cold whose slots are
+    /// closed.
     #[inline]
     pub(super) fn close_quiet(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
         if !quiet.closing.is_empty() {

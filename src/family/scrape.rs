@@ -170,8 +170,8 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Retires the live series of a group that have expired. Returns the version afterwards, without
-    /// series that have become live since.
+    /// Retires the live series of a group that have expired. Returns the version afterwards,
+    /// without series that have become live since.
     fn expire_group(
         &self,
         group: &Group<'_, C, Label>,

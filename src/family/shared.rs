@@ -1,5 +1,5 @@
-//! What a family tells other processes: a record in the mapped file, with the description, and where the
-//! series are. `docs/sharing.md` has the format.
+//! The part of a family that other processes read: a record in the mapped file, with the
+//! description, and where the series are. `docs/sharing.md` has the format.
 //!
 //! Series are in the file anyhow. A family that has no record is not read.
 
@@ -23,7 +23,8 @@ use super::{Family, Label, MetricCells, Series, each_of};
 /// The records of a family. A lock of the family guards them.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// The record, and the description that it has. `None` if other processes do not read the family.
+    /// The record, and the description that it has. `None` if other processes do not read the
+    /// family.
     records: Option<(Record, Record)>,
     /// The chunks in the record.
     chunks: Vec<Record>,
@@ -89,7 +90,8 @@ pub(crate) struct Fields {
 }
 
 impl Shared {
-    /// Lets other processes read a family, or gives it another description. Returns the record if it is new.
+    /// Lets other processes read a family, or gives it another description. Returns the record if
+    /// it is new.
     pub(crate) fn publish(&mut self, text: &[u8], fields: &Fields) -> Option<&Record> {
         use format::family as offset;
         if !region::is_shared() {
@@ -184,7 +186,8 @@ impl Shared {
         // Relaxed: the lock of the records orders the writers.
         let before = sequence.load(Relaxed);
         sequence.store(before | 1, Relaxed);
-        // Release: pairs with the Acquire fence of a reader, who finds an odd number if it sees any of the next stores.
+        // Release: pairs with the Acquire fence of a reader, who finds an odd number if it sees any
+        // of the next stores.
         fence(Release);
         let time = exemplar.time.map_or(0, crate::snapshot::millis);
         let stamp = key.generation().word() | text.len() as u64;
@@ -205,7 +208,8 @@ impl Shared {
     /// Removes the family from the file.
     pub(crate) fn unpublish(&mut self) {
         if let Some((record, description)) = self.records.take() {
-            // Release: pairs with the Acquire of a reader, who finds out that what it read is not valid.
+            // Release: pairs with the Acquire of a reader, who finds out that what it read is not
+            // valid.
             record.word(format::family::STATE).fetch_add(1, Release);
             spare().push(record);
             drop(description);
@@ -222,8 +226,9 @@ fn spare() -> MutexGuard<'static, Vec<Record>> {
 }
 
 impl<C: MetricCells> Family<C> {
-    /// Lets other processes read this family, under this description. Does nothing if the process does not
-    /// share its metrics. If the file is full, the family is not shared until the next call.
+    /// Lets other processes read this family, under this description. Does nothing if the process
+    /// does not share its metrics. If the file is full, the family is not shared until the next
+    /// call.
     pub(crate) fn share(&self, meta: &Meta) {
         if !region::is_shared() {
             return;
@@ -262,7 +267,8 @@ impl<C: MetricCells> Family<C> {
         });
     }
 
-    /// Lets other processes read the run of a series that was made. Called before the series is live.
+    /// Lets other processes read the run of a series that was made. Called before the series is
+    /// live.
     #[inline]
     pub(super) fn share_new(&self, index: usize) {
         if region::is_shared() {
@@ -374,7 +380,8 @@ impl<C: MetricCells> Family<C> {
         self.shared.with(Shared::unpublish);
     }
 
-    /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has locked all records.
+    /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has
+    /// locked all records.
     #[cfg(feature = "mmap")]
     pub(super) fn after_fork(&self) {
         self.cells().for_each(|cells| cells.after_fork(&self.shape));

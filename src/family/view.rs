@@ -1,10 +1,10 @@
 //! The part of a view that a family has: the labels that its series lose, and the number of values
 //! that a label may have.
 //!
-//! A family with such a view makes series for *reduced* label sets. Callers give the label values of
-//! the declaration, [`View::reduce`] turns them into those of a series. The threads' label caches
-//! have the values of the declaration, so an update that hits the cache costs what it costs without
-//! a view. Label texts, the index and everything that reads them have the reduced ones.
+//! A family with such a view makes series for *reduced* label sets. Callers give the label values
+//! of the declaration, [`View::reduce`] turns them into those of a series. The threads' label
+//! caches have the values of the declaration, so an update that hits the cache costs what it costs
+//! without a view. Label texts, the index and everything that reads them have the reduced ones.
 
 use std::collections::HashSet;
 #[cfg(feature = "mmap")]
@@ -32,8 +32,8 @@ pub(crate) struct View {
     pub(crate) caps: Box<[Cap]>,
     /// The labels that a gauge loses in a scrape, and the rule that combines its series there.
     pub(crate) combined: Option<(Box<[Box<str>]>, GaugeMode)>,
-    /// The number of updates in series in which a cap replaced a value by `__overflow__`. Written by
-    /// these, read by reports.
+    /// The number of updates in series in which a cap replaced a value by `__overflow__`. Written
+    /// by these, read by reports.
     pub(crate) refused: AtomicU64,
 }
 
@@ -61,8 +61,8 @@ impl View {
         self.off || !self.dropped.is_empty() || !self.caps.is_empty()
     }
 
-    /// Returns the label values of the series in which a label set counts. `makes`: new values count
-    /// towards the caps, because the caller makes a series with them.
+    /// Returns the label values of the series in which a label set counts. `makes`: new values
+    /// count towards the caps, because the caller makes a series with them.
     ///
     /// Returns `None` if there are not as many values as the declaration has labels.
     pub(crate) fn reduce<'a>(&self, texts: &[&'a str], makes: bool) -> Option<Reduced<'a>> {
@@ -139,8 +139,8 @@ impl View {
         values.map(|values| values.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Counts an update in a series in which a cap replaced a value. Those in the overflow series of
-    /// the family are not among them, because the family counts them.
+    /// Counts an update in a series in which a cap replaced a value. Those in the overflow series
+    /// of the family are not among them, because the family counts them.
     pub(super) fn count_refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }

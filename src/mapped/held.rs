@@ -8,8 +8,8 @@ use crate::sync::{AllocatingGuard, AllocatingMutex};
 static MAKING: AllocatingMutex<()> = AllocatingMutex::new(());
 
 /// Keeps the process from forking while the result lives. For values that are made once: in a child
-/// they would stay half made if another thread was making them. Returns `None` if the calling thread
-/// holds the lock already.
+/// they would stay half made if another thread was making them. Returns `None` if the calling
+/// thread holds the lock already.
 pub(crate) fn making() -> Option<AllocatingGuard<'static, ()>> {
     MAKING.lock_unless_held()
 }
@@ -30,9 +30,9 @@ pub(crate) struct Held<T: ?Sized + 'static> {
 impl<T: ?Sized + 'static> Held<T> {
     /// Takes the locks of a value with `lock`.
     pub(crate) fn new(value: Arc<T>, lock: impl FnOnce(&T) -> Box<dyn Guards + '_>) -> Self {
-        // SAFETY: the result owns the value, which does not move, and drops the guards first. `lock`
-        // works for any lifetime, so it leaves the reference nowhere but in the guards, which are
-        // private.
+        // SAFETY: the result owns the value, which does not move, and drops the guards first.
+        // `lock` works for any lifetime, so it leaves the reference nowhere but in the guards,
+        // which are private.
         let value_ref: &'static T = unsafe { &*Arc::as_ptr(&value) };
         Self {
             _guards: lock(value_ref),

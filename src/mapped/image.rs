@@ -110,8 +110,9 @@ impl Mapping {
 
     #[inline]
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping has `len` words and lives as long as `self` (R1). Loads of atomics are
-        // all that is done with them, and loads of one word may be done in memory that is read-only.
+        // SAFETY: the mapping has `len` words and lives as long as `self` (R1). Loads of atomics
+        // are all that is done with them, and loads of one word may be done in memory that is
+        // read-only.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.len) }
     }
 }

@@ -3,21 +3,22 @@
 //!
 //! # Protocol
 //!
-//! Passes make all moves, and passes are serialized. So there is one journal, and it has one writer at a
-//! time. A move is a list of stores. The writer puts the list into the journal and makes the sequence
-//! number odd; then it makes the stores; then it makes the number even. A reader that finds an odd
-//! number reads the values of the list instead of those of the words.
+//! Passes make all moves, and passes are serialized. So there is one journal, and it has one writer
+//! at a time. A move is a list of stores. The writer puts the list into the journal and makes the
+//! sequence number odd; then it makes the stores; then it makes the number even. A reader that
+//! finds an odd number reads the values of the list instead of those of the words.
 //!
 //! - J1: A reader that loads an odd number (Acquire) sees the whole list of that move, because the
-//!   number is stored (Release) behind it. If it sees anything of the next move's list instead, it sees
-//!   another number afterwards: a Release fence stands between the even number and that list, and an
-//!   Acquire fence between the reader's two.
-//! - J2: A reader that sees a store of a move sees the odd number, or a later one, when it loads the number
-//!   again: a Release fence stands between that number and the stores.
+//!   number is stored (Release) behind it. If it sees anything of the next move's list instead, it
+//!   sees another number afterwards: a Release fence stands between the even number and that list,
+//!   and an Acquire fence between the reader's two.
+//! - J2: A reader that sees a store of a move sees the odd number, or a later one, when it loads
+//!   the number again: a Release fence stands between that number and the stores.
 //! - J3: A reader that loads the even number after a move (Acquire) sees all stores of the move.
 //!
-//! So a reader that loads the same number before and after has read the words as they were before a move or
-//! after it. If the writer is killed, the last number stays, and one of the two holds as well.
+//! So a reader that loads the same number before and after has read the words as they were before a
+//! move or after it. If the writer is killed, the last number stays, and one of the two holds as
+//! well.
 
 #[cfg(test)]
 use crate::sync::Acquire;
@@ -80,8 +81,8 @@ impl<'a> Move<'a> {
         journal.close();
     }
 
-    /// Makes the stores. Relaxed: within the process, the lock of the pass, or that of the cells, carries
-    /// them to the next who writes or reads them.
+    /// Makes the stores. Relaxed: within the process, the lock of the pass, or that of the cells,
+    /// carries them to the next who writes or reads them.
     fn make(&self) {
         for store in &self.stores {
             for word in store.words {
@@ -128,8 +129,8 @@ impl Journal {
         fence(Release);
     }
 
-    /// Returns the sequence number, and the stores of the move that is open. Returns `None` if the list
-    /// changed while it was copied. What another process does; here for tests.
+    /// Returns the sequence number, and the stores of the move that is open. Returns `None` if the
+    /// list changed while it was copied. What another process does; here for tests.
     #[cfg(test)]
     pub(crate) fn read(&self) -> Option<(u64, Vec<[u64; 3]>)> {
         // Acquire: pairs with the Release in `open` and `close` (J1, J3).

@@ -9,8 +9,8 @@
 //!   addresses, and an address below the end of the last one stays mapped.
 //! - X3: What a word of the region points to is in the region, unless that was full ([`Place`]).
 //!
-//! Where there are no mapped files (without the feature `mmap`, on other systems, under loom and Miri)
-//! the region gives out nothing, and callers use the heap.
+//! Where there are no mapped files (without the feature `mmap`, on other systems, under loom and
+//! Miri) the region gives out nothing, and callers use the heap.
 //!
 //! This module knows no threads, shards or metrics. `docs/sharing.md` describes the file.
 

@@ -7,7 +7,8 @@ use crate::sync::{AcqRel, AtomicU64, Relaxed, Release};
 use super::format::{FNV_START, checksum, checksum_from, description, label};
 use super::region;
 
-/// A record that this value owns. Its owner removes it from where other processes find it, and drops it then.
+/// A record that this value owns. Its owner removes it from where other processes find it, and
+/// drops it then.
 #[derive(Debug)]
 pub(crate) struct Record {
     memory: NonNull<u8>,
@@ -20,8 +21,8 @@ unsafe impl Send for Record {}
 unsafe impl Sync for Record {}
 
 impl Record {
-    /// Allocates a record of zeroes. Returns `None` if the process does not share its metrics, and if the
-    /// file is full.
+    /// Allocates a record of zeroes. Returns `None` if the process does not share its metrics, and
+    /// if the file is full.
     pub(crate) fn new(bytes: usize) -> Option<Self> {
         if !region::is_shared() {
             return None;
@@ -94,14 +95,14 @@ impl Drop for Record {
     }
 }
 
-/// Publishes a record at the head of a list, where readers in other processes find it (Acquire). `next` is the word
-/// of the record with the address of the next one.
+/// Publishes a record at the head of a list, where readers in other processes find it (Acquire).
+/// `next` is the word of the record with the address of the next one.
 pub(crate) fn push(head: &AtomicU64, next: &AtomicU64, address: u64) {
     let mut first = head.load(Relaxed);
     loop {
         next.store(first, Relaxed);
-        // Release: pairs with the Acquire of a reader, who sees the content of the record. The exchanges of several
-        // threads continue each other's Release.
+        // Release: pairs with the Acquire of a reader, who sees the content of the record. The
+        // exchanges of several threads continue each other's Release.
         match head.compare_exchange(first, address, Release, Relaxed) {
             Ok(_) => return,
             Err(now) => first = now,
@@ -118,8 +119,8 @@ pub(crate) fn describe(bytes: &[u8]) -> Option<Record> {
     Some(record)
 }
 
-/// Publishes a label text in a word, and frees the one that was there. `generation` has its number in the upper
-/// half.
+/// Publishes a label text in a word, and frees the one that was there. `generation` has its number
+/// in the upper half.
 pub(crate) fn set_label(word: &AtomicU64, text: &str, created: u64, generation: u64) {
     let stamp = generation | text.len() as u64;
     let record = Record::new(label_bytes(text.len()));
@@ -150,15 +151,16 @@ pub(crate) fn publish(word: &AtomicU64, address: u64) {
 
 /// Puts the address of a complete record into a word, and returns the one before.
 pub(crate) fn exchange(word: &AtomicU64, address: u64) -> u64 {
-    // Release: whoever finds the new record sees its content. Acquire: this thread frees the old one.
+    // Release: whoever finds the new record sees its content. Acquire: this thread frees the old
+    // one.
     word.swap(address, AcqRel)
 }
 
 fn replace_label(word: &AtomicU64, address: u64) {
     let old = exchange(word, address);
     if old != 0 {
-        // SAFETY: a label text, which only this thread took out of the word. Threads of this process read
-        // their own copies of label texts.
+        // SAFETY: a label text, which only this thread took out of the word. Threads of this
+        // process read their own copies of label texts.
         unsafe {
             let head = std::mem::ManuallyDrop::new(Record::at(old, label::TEXT));
             let stamp = head.word(label::STAMP).load(Relaxed);

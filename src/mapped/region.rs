@@ -67,8 +67,8 @@ pub(crate) fn is_shared() -> bool {
     SHARED.load(Relaxed)
 }
 
-/// Returns a number that is another one in the child of a `fork`: memory of the region that its parent was about to
-/// free has lost its content.
+/// Returns a number that is another one in the child of a `fork`: memory of the region that its
+/// parent was about to free has lost its content.
 pub(crate) fn forks() -> usize {
     FORKS.load(Relaxed)
 }
@@ -81,14 +81,14 @@ pub(crate) fn contains(address: *const u8) -> bool {
     base != 0 && address.addr().wrapping_sub(base) < RESERVED.load(Relaxed)
 }
 
-/// Allocates zeroed memory, aligned to 16, or to 128 if it has 128 bytes or more. Returns `None` if there is no
-/// region or it is full, or if the calling thread has the region's lock.
+/// Allocates zeroed memory, aligned to 16, or to 128 if it has 128 bytes or more. Returns `None` if
+/// there is no region or it is full, or if the calling thread has the region's lock.
 pub(crate) fn allocate(bytes: usize) -> Option<NonNull<u8>> {
     MEMORY.lock_unless_held()?.allocate(bytes)
 }
 
-/// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns `None` as
-/// [`allocate`] does.
+/// Allocates memory that is in the file as soon as there is one, and runs `init` on it. Returns
+/// `None` as [`allocate`] does.
 pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> Option<NonNull<u8>> {
     let mut memory = MEMORY.lock_unless_held()?;
     memory.reserve();
@@ -149,16 +149,16 @@ pub(crate) fn header_word(offset: usize) -> Option<&'static AtomicU64> {
 pub(crate) fn journal() -> Option<&'static Journal> {
     let word = header_word(header::JOURNAL).filter(|_| is_shared())?;
     let journal = std::ptr::from_ref(word).addr();
-    // SAFETY: the header is mapped, and stays so (X2). The journal has atomics only, and fits between its
-    // offset and the end of the header.
+    // SAFETY: the header is mapped, and stays so (X2). The journal has atomics only, and fits
+    // between its offset and the end of the header.
     Some(unsafe { &*std::ptr::with_exposed_provenance::<Journal>(journal) })
 }
 
 const _: () = assert!(header::JOURNAL + size_of::<Journal>() <= header::BYTES);
 
-/// Keeps the process from beginning to share its metrics while the result lives: what a thread stores in the
-/// region meanwhile is not lost. Returns `None` if the calling thread has the region's lock: its allocator updates a
-/// metric, possibly while the process begins to share.
+/// Keeps the process from beginning to share its metrics while the result lives: what a thread
+/// stores in the region meanwhile is not lost. Returns `None` if the calling thread has the
+/// region's lock: its allocator updates a metric, possibly while the process begins to share.
 pub(crate) fn steady() -> Option<Locked> {
     MEMORY.lock_unless_held()
 }
@@ -219,9 +219,10 @@ impl Memory {
         if base == 0 {
             return None;
         }
-        // Release: pairs with the Acquire fence of a reader in another process, which then loads `replaced`. It
-        // sees what the thread that freed this memory stored there, which the lock carries to this thread, if it
-        // sees any of the next stores: the zeroes below, or what the caller stores.
+        // Release: pairs with the Acquire fence of a reader in another process, which then loads
+        // `replaced`. It sees what the thread that freed this memory stored there, which the lock
+        // carries to this thread, if it sees any of the next stores: the zeroes below, or what the
+        // caller stores.
         fence(Release);
         let size = rounded(bytes);
         let offset = match self.free.get_mut(&size).and_then(Vec::pop) {
@@ -285,7 +286,8 @@ impl Memory {
 
 /// Maps private zeroed memory to addresses of the region.
 fn anonymous(address: *mut c_void, bytes: usize) -> io::Result<()> {
-    // SAFETY: the addresses are reserved, and nothing but this is mapped to them that is still in use.
+    // SAFETY: the addresses are reserved, and nothing but this is mapped to them that is still in
+    // use.
     unsafe {
         mmap_anonymous(
             address,
@@ -333,8 +335,9 @@ pub(crate) fn check_space(file: &impl std::os::fd::AsFd, bytes: u64) -> io::Resu
     Ok(())
 }
 
-/// Makes the file larger, with memory or a disk behind it, so that no store to it can fail. Leaves `spare` and as
-/// many bytes free as the file then has: when the process has ended, a fold writes totals before it removes the file.
+/// Makes the file larger, with memory or a disk behind it, so that no store to it can fail. Leaves
+/// `spare` and as many bytes free as the file then has: when the process has ended, a fold writes
+/// totals before it removes the file.
 fn allocate_file(file: &File, offset: usize, bytes: usize, spare: u64) -> io::Result<()> {
     // A file beyond the limit would be a signal that ends the process.
     check_file_limit((offset + bytes) as u64)?;
@@ -349,12 +352,12 @@ fn allocate_file(file: &File, offset: usize, bytes: usize, spare: u64) -> io::Re
     }
 }
 
-/// Replaces the memory of the region by a file of the same content, in which all that is allocated from now
-/// on is, too.
+/// Replaces the memory of the region by a file of the same content, in which all that is allocated
+/// from now on is, too.
 ///
-/// `file` is empty. `spare` bytes stay free on its disk, beside as many as the file has. `fill` stores the
-/// words of the header; `publish` runs once the file is complete. Nothing may write to the region
-/// meanwhile: what a thread stores is lost.
+/// `file` is empty. `spare` bytes stay free on its disk, beside as many as the file has. `fill`
+/// stores the words of the header; `publish` runs once the file is complete. Nothing may write to
+/// the region meanwhile: what a thread stores is lost.
 pub(crate) fn share(
     memory: &mut Memory,
     file: File,
@@ -391,13 +394,14 @@ pub(crate) fn share(
 pub(crate) type Series = Vec<(usize, Vec<u64>)>;
 
 impl Memory {
-    /// Copies all series. Before a `fork`: the child cannot read them in the file, because its parent goes on.
+    /// Copies all series. Before a `fork`: the child cannot read them in the file, because its
+    /// parent goes on.
     pub(crate) fn copy_series(&self) -> Series {
         let base = BASE.load(Relaxed);
         let copy = |(&offset, &bytes): (&usize, &usize)| {
             let run = std::ptr::with_exposed_provenance::<AtomicU64>(base + offset);
-            // SAFETY: given out (X1), and mapped (X2). Series consist of words that threads access as atomics, or
-            // that do not change.
+            // SAFETY: given out (X1), and mapped (X2). Series consist of words that threads access
+            // as atomics, or that do not change.
             let words = unsafe { std::slice::from_raw_parts(run, bytes / 8) };
             (
                 offset,
@@ -407,8 +411,8 @@ impl Memory {
         self.series.iter().map(copy).collect()
     }
 
-    /// Replaces the file by private memory, in the child of a `fork`, which must not write to the file of its
-    /// parent. All is zero but the series. The process has only the calling thread.
+    /// Replaces the file by private memory, in the child of a `fork`, which must not write to the
+    /// file of its parent. All is zero but the series. The process has only the calling thread.
     pub(crate) fn detach(&mut self, series: &Series) -> io::Result<()> {
         SHARED.store(false, Relaxed);
         FORKS.fetch_add(1, Relaxed);
@@ -429,8 +433,8 @@ impl Memory {
 mod tests {
     use super::*;
 
-    /// An allocator that updates metrics comes here while a list of free memory grows. Without the check, this
-    /// thread waits for itself.
+    /// An allocator that updates metrics comes here while a list of free memory grows. Without the
+    /// check, this thread waits for itself.
     #[test]
     fn a_thread_that_has_the_lock_allocates_elsewhere() {
         let given = allocate_series(64, |_| ()).unwrap();

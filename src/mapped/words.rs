@@ -7,8 +7,8 @@ use crate::sync::AtomicU64;
 
 use super::region;
 
-/// Where memory is. What a word points to is where the word is: in the region, so that other processes can read
-/// both, or on the heap, where tools that look for leaks find both.
+/// Where memory is. What a word points to is where the word is: in the region, so that other
+/// processes can read both, or on the heap, where tools that look for leaks find both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     Heap,
@@ -100,7 +100,8 @@ impl Words {
     ///
     /// # Safety
     ///
-    /// `first` comes from [`into_raw`](Self::into_raw) of as many words, and nobody else takes them.
+    /// `first` comes from [`into_raw`](Self::into_raw) of as many words, and nobody else takes
+    /// them.
     pub(crate) unsafe fn from_raw(first: NonNull<AtomicU64>, len: usize) -> Self {
         Self { first, len }
     }
@@ -189,8 +190,8 @@ impl<T> Drop for Own<T> {
     }
 }
 
-/// Returns the pointer with which the memory of a value that was found by its address can be freed. A pointer
-/// that comes from the reference itself may only read.
+/// Returns the pointer with which the memory of a value that was found by its address can be freed.
+/// A pointer that comes from the reference itself may only read.
 pub(crate) fn owned<T>(value: &T) -> *mut T {
     std::ptr::with_exposed_provenance_mut(std::ptr::from_ref(value).addr())
 }

@@ -18,22 +18,22 @@ pub(crate) const GAUGE_INDEX: &str = "gauge_index";
 /// A writer of a store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Writer<'a> {
-    /// What it counts. [`Entry::created`](crate::snapshot::Entry) of a gauge whose mode is one of the recent
-    /// ones is the time of its last update.
+    /// Its counts. [`Entry::created`](crate::snapshot::Entry) of a gauge whose mode is one of
+    /// the recent ones is the time of its last update.
     pub(crate) snapshot: &'a Snapshot,
     /// The number of a live writer, which no other live writer has. `None` for a writer that has
     /// ended, and for the totals of all that were folded.
     pub(crate) index: Option<u32>,
 }
 
-/// Merges the snapshots of all writers. Writers that come first decide the shape of a family, so the
-/// newest should come first and what was folded last. A family of a later writer that cannot be
+/// Merges the snapshots of all writers. Writers that come first decide the shape of a family, so
+/// the newest should come first and what was folded last. A family of a later writer that cannot be
 /// merged is left out, and the reason is passed to `conflict`.
 ///
 /// Merging writers that have all ended is folding them: what only live writers have is left out.
 ///
-/// Of families of different kinds, that of the last writer remains: a program that takes the name of
-/// another one's metric does not displace it.
+/// Of families of different kinds, that of the last writer remains: a program that takes the name
+/// of another one's metric does not displace it.
 #[cfg(test)]
 pub(crate) fn merge(writers: &[Writer<'_>], conflict: impl FnMut(Error)) -> Snapshot {
     let writers: Vec<_> = writers.iter().map(|writer| (*writer, None)).collect();
@@ -110,8 +110,8 @@ pub(crate) fn merge_exact(
     (merged, sums)
 }
 
-/// Sorts the series of a family by their labels, and those that differ in the number of their writer by
-/// that number, so that their order does not depend on that of the writers.
+/// Sorts the series of a family by their labels, and those that differ in the number of their
+/// writer by that number, so that their order does not depend on that of the writers.
 pub(crate) fn sort_series(family: &mut Family) {
     /// The number without leading zeros is the last label. One that is longer is larger.
     fn key(text: &str) -> (&str, usize, &str) {
@@ -464,8 +464,8 @@ mod tests {
         assert_eq!(errors.len(), 1, "{errors:?}");
     }
 
-    /// The first of these writers is folded into the totals. With rounded additions, that lowered the
-    /// sum in its last bit.
+    /// The first of these writers is folded into the totals. With rounded additions, that lowered
+    /// the sum in its last bit.
     #[test]
     fn a_fold_changes_no_sum() {
         let process = |seconds: f64| {

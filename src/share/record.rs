@@ -201,8 +201,8 @@ pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
     Ok(family)
 }
 
-/// Returns the label text of series `i`, with the constant labels of its family, sorted by name: one
-/// label set has one text in all processes.
+/// Returns the label text of series `i`, with the constant labels of its family, sorted by name:
+/// one label set has one text in all processes.
 pub(crate) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
     match (constant, own) {
@@ -211,8 +211,8 @@ pub(crate) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     }
 }
 
-/// Returns whether `text` is a label text as [`label_text`] returns it. A reader checks every series,
-/// so this allocates nothing.
+/// Returns whether `text` is a label text as [`label_text`] returns it. A reader checks every
+/// series, so this allocates nothing.
 pub(crate) fn is_label_text(text: &str) -> bool {
     let (mut rest, mut before) = (text, None);
     while !rest.is_empty() {
@@ -578,7 +578,8 @@ impl<'a> Bytes<'a> {
             zero_threshold: self.float()?,
             ..Resolution::new(0)
         };
-        // `widen` may have raised the threshold to the bound of a bucket: the largest finite number.
+        // `widen` may have raised the threshold to the bound of a bucket: the largest finite
+        // number.
         let threshold = resolution.zero_threshold;
         let in_range = (0.0..=f64::MAX).contains(&threshold);
         if !in_range || Resolution::new(resolution.schema).check().is_err() {

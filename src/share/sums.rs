@@ -1,7 +1,8 @@
 //! The exact sums of the families in a snapshot.
 //!
-//! A reader adds up the totals of dead writers and the values of live ones, and a fold moves a value
-//! from the second group to the first. The sums are [exact](ExactSum), so the result stays the same.
+//! A reader adds up the totals of dead writers and the values of live ones, and a fold moves a
+//! value from the second group to the first. The sums are [exact](ExactSum), so the result stays
+//! the same.
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,7 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What stands between `open` and `close`, each time.
+/// Returns the texts between `open` and `close`.
 fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
     let parts = text.split(open).skip(1);
     parts
@@ -179,7 +179,7 @@ fn every_example_that_a_page_runs_exists() {
     }
 }
 
-/// What the front page says an operation costs is what the page of benchmarks has.
+/// The costs on the front page are those on the page of benchmarks.
 #[test]
 fn a_cost_is_the_same_on_every_page() {
     let benchmarks = text("docs/benchmarks.md");

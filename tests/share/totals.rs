@@ -214,7 +214,7 @@ fn exemplars_are_shared() {
     check();
 }
 
-/// What a cleared family had counted in retired series stayed on the pages of other processes.
+/// The counts of a cleared family in retired series stayed on the pages of other processes.
 #[test]
 fn a_family_that_is_cleared_has_no_retired_counts_elsewhere() {
     let directory = TestDirectory::new();

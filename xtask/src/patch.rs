@@ -15,7 +15,7 @@ use std::ops::Range;
 pub(crate) struct Patch {
     /// The file name without its extension.
     pub(crate) slug: String,
-    /// What it breaks, in one sentence: its name in reports.
+    /// The fault that it makes, in one sentence: its name in reports.
     pub(crate) breaks: String,
     /// Tests that catch it, tried first. With threads they are the only ones tried.
     pub(crate) caught_by: Vec<String>,

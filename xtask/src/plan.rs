@@ -1,4 +1,4 @@
-//! What to mutate: the orderings of the sources, and the patches.
+//! The mutations: the orderings of the sources, and the patches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -40,7 +40,7 @@ pub(crate) struct Mutation {
     /// Where it changes something, for people.
     pub(crate) place: String,
     pub(crate) files: Vec<String>,
-    /// What it puts there.
+    /// The text that it puts there.
     pub(crate) change: String,
     /// Tests to try first.
     pub(crate) tests: Vec<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Mutation {
 pub(crate) struct Plan {
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) mutations: Vec<Mutation>,
-    /// What runs in place of each file.
+    /// The text that is compiled in place of each file.
     pub(crate) edits: BTreeMap<String, Vec<(u64, Edit)>>,
     /// Models, from the quickest to the slowest.
     pub(crate) models: Vec<String>,

@@ -152,7 +152,7 @@ fn rustc() -> String {
     )
 }
 
-/// What a test said of a mutation.
+/// The verdict of a test on a mutation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Passes,
@@ -216,7 +216,7 @@ impl Program {
     }
 }
 
-/// What caught each mutation in an earlier run, or an interrupted one.
+/// The test that caught each mutation in an earlier run, or an interrupted one.
 #[derive(Debug)]
 pub(crate) struct Memory {
     known: HashMap<u64, String>,

@@ -27,7 +27,7 @@ pub(crate) fn replace(file: &str, mut edits: Vec<Edit>) -> String {
     text + &file[end..]
 }
 
-/// What is added to `src/sync/mod.rs`.
+/// The lines that are added to `src/sync/mod.rs`.
 pub(crate) const FUNCTIONS: &str = r#"
 pub(crate) fn mutated(mutation: u64) -> bool {
     static MUTATION: std::sync::OnceLock<u64> = std::sync::OnceLock::new();

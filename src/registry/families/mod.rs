@@ -61,7 +61,7 @@ pub(super) struct UnusualUpdates {
     pub(super) overflowed: u64,
 }
 
-/// What there is to log about a static.
+/// A note about a static, to be logged.
 pub(crate) enum Note {
     /// It is not exported, or was declared before.
     Warning(Error),

@@ -172,8 +172,8 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// A directory that does not exist, cannot be read, belongs to another user, or is open to other
-    /// users.
+    /// A directory that does not exist, cannot be read, belongs to another user, or is open to
+    /// other users.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = &without_slash(path.as_ref());
         let directory =
@@ -277,8 +277,8 @@ impl Dir {
         Ok(())
     }
 
-    /// Returns the name of the file of this process, if it takes part. A child of `fork` gets a file
-    /// of its own.
+    /// Returns the name of the file of this process, if it takes part. A child of `fork` gets a
+    /// file of its own.
     fn own_file(&self) -> Result<Option<String>, Error> {
         if !self.0.takes_part {
             return Ok(None);
@@ -334,8 +334,8 @@ impl Dir {
             .collect())
     }
 
-    /// Folds the files of all processes that have ended into the totals, now. Returns how many there
-    /// were; 0 if another process folds at the same time.
+    /// Folds the files of all processes that have ended into the totals, now. Returns how many
+    /// there were; 0 if another process folds at the same time.
     ///
     /// Scrapes do so by themselves, a few seconds after a process has ended.
     ///

@@ -83,8 +83,8 @@ impl Directory {
     /// A directory that was deleted, or cannot be read.
     pub(super) fn list(&self) -> io::Result<Listing> {
         let listing = self.names()?;
-        // File systems read a large directory part by part, in any order. In models, all totals come
-        // first.
+        // File systems read a large directory part by part, in any order. In models, all totals
+        // come first.
         #[cfg(all(test, not(miri)))]
         let listing = Listing {
             writers: self.names()?.writers,
@@ -138,7 +138,8 @@ impl Directory {
         )?)
     }
 
-    /// Returns whether the file is that of a writer that has ended. A file that cannot be opened is not.
+    /// Returns whether the file is that of a writer that has ended. A file that cannot be opened is
+    /// not.
     pub(super) fn is_dead(&self, name: &str) -> bool {
         self.open_file(name).is_ok_and(|file| is_dead(&file))
     }

@@ -135,7 +135,7 @@ impl Totals {
     }
 }
 
-/// What the header says.
+/// The content of the header.
 pub(super) struct Header {
     boot: u64,
     generation: u64,

@@ -3,8 +3,9 @@
 //! # Protocol
 //!
 //! A process that *folds* holds the lock of the directory. It adds the files of dead writers to the
-//! totals and publishes them as a new generation, whose list has the ids of these writers. Only then
-//! it removes the files. The new name appears in one step (`link`), and fails to appear if it exists.
+//! totals and publishes them as a new generation, whose list has the ids of these writers. Only
+//! then it removes the files. The new name appears in one step (`link`), and fails to appear if it
+//! exists.
 //!
 //! - D1: The totals of a generation include exactly the writers that were folded up to it. Those
 //!   whose files could still be seen at that time are in its list.
@@ -127,7 +128,8 @@ impl View {
         )))
     }
 
-    /// Returns an error if the file of this process was skipped: without its counts, totals would go back.
+    /// Returns an error if the file of this process was skipped: without its counts, totals would
+    /// go back.
     fn check_own(&self, own: Option<&str>) -> Result<(), Error> {
         match own.and_then(|own| self.skipped.get(own)) {
             None => Ok(()),
@@ -181,8 +183,8 @@ impl View {
         Ok(true)
     }
 
-    /// Skips all but one of the files with the same id: the one of a live process, or the first. Folding a copy would
-    /// make the totals include a process that lives.
+    /// Skips all but one of the files with the same id: the one of a live process, or the first.
+    /// Folding a copy would make the totals include a process that lives.
     fn skip_copies(&mut self) {
         let mut all: Vec<_> = self
             .writers
@@ -212,8 +214,8 @@ impl View {
     /// Reads the totals of the last generation, unless they are those that were read last. Returns
     /// `false` if another process has removed them.
     ///
-    /// A generation that cannot be read is skipped, and the one before it counts: it was not removed
-    /// yet, or the later one is somebody else's file.
+    /// A generation that cannot be read is skipped, and the one before it counts: it was not
+    /// removed yet, or the later one is somebody else's file.
     fn read_totals(&mut self, listing: &Listing) -> Result<bool, Error> {
         let last = listing.generations.last().copied().unwrap_or(0);
         if self.last_generation == Some(last) {
@@ -254,7 +256,8 @@ impl View {
         if size > MAX_TOTALS {
             return Err(Refused::Damaged("it is too large".into()));
         }
-        // Before anything is read: a file of another program can be large, and one with holes as large as it likes.
+        // Before anything is read: a file of another program can be large, and one with holes as
+        // large as it likes.
         let mut header = [0; totals::HEADER];
         file.read_exact_at(&mut header, 0)?;
         totals::Header::read(&header, size.saturating_sub(totals::HEADER as u64))?;
@@ -407,7 +410,8 @@ impl View {
             };
             let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
             let (mut snapshot, sums) = merge::merge_exact(&writers, conflict);
-            // Totals count as older than all processes. They must not displace what a live one began before.
+            // Totals count as older than all processes. They must not displace what a live one
+            // began before.
             snapshot
                 .families
                 .retain(|family| self.kind_of(family.name()) == Some(family.meta.kind.as_text()));
@@ -435,8 +439,8 @@ impl View {
             let is_folded = match self.writers.get(name) {
                 Some(open) => folded.contains(&open.file.id()),
                 None => match self.skipped.get(name) {
-                    // From before the system was started. If its process lives, that is of another system, or
-                    // one of them sees another boot id.
+                    // From before the system was started. If its process lives, that is of another
+                    // system, or one of them sees another boot id.
                     Some(Refused::OtherBoot) => self.directory.is_dead(name),
                     Some(_) => false,
                     // In the list of the totals.
@@ -453,8 +457,8 @@ impl View {
         Ok(folded.len())
     }
 
-    /// Returns the kind that the page shows for a family: that of the totals, or else that of the process that began
-    /// first.
+    /// Returns the kind that the page shows for a family: that of the totals, or else that of the
+    /// process that began first.
     fn kind_of(&self, family: &str) -> Option<&'static str> {
         let writers = self.newest_first(|_| true).into_iter().rev();
         let writers = writers.map(|open| (open.file.snapshot(), open.dead_since.is_none()));
@@ -467,8 +471,8 @@ impl View {
 
     /// Returns the ids of writers that are in the totals although their files still exist.
     fn folded_files(&self, listing: &Listing) -> Vec<WriterId> {
-        // The id of a file that is in the totals already was read from the file and not kept, so all
-        // ids stay as long as there is such a file.
+        // The id of a file that is in the totals already was read from the file and not kept, so
+        // all ids stay as long as there is such a file.
         let is_left =
             |name: &String| !self.writers.contains_key(name) && !self.skipped.contains_key(name);
         if listing.writers.iter().any(is_left) {
@@ -479,8 +483,8 @@ impl View {
     }
 }
 
-/// Makes the sketches of a family that is stored as small as its objectives allow. Those of a window
-/// are dropped: in the totals, nothing would ever leave it.
+/// Makes the sketches of a family that is stored as small as its objectives allow. Those of a
+/// window are dropped: in the totals, nothing would ever leave it.
 fn shrink(family: &mut Family) {
     let Values::Summary {
         targets,

@@ -57,11 +57,12 @@ pub(super) fn own_file() -> io::Result<String> {
     })
 }
 
-/// Shares the metrics of this process with all processes that call this function with the same directory.
+/// Shares the metrics of this process with all processes that call this function with the same
+/// directory.
 ///
-/// Call it once, at the start of `main`. The directory is made if it does not exist; it should be on a tmpfs, such
-/// as `/dev/shm` or `$XDG_RUNTIME_DIR`, and belong to one program. The result has the merged metrics of
-/// all processes; serve it instead of the registry.
+/// Call it once, at the start of `main`. The directory is made if it does not exist; it should be
+/// on a tmpfs, such as `/dev/shm` or `$XDG_RUNTIME_DIR`, and belong to one program. The result has
+/// the merged metrics of all processes; serve it instead of the registry.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-5", std::process::id()));
@@ -71,17 +72,19 @@ pub(super) fn own_file() -> io::Result<String> {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// From then on, the families of the default registry count in a file of the directory, with the same instructions
-/// as before. What an update returned from is in the file, also if the process is killed. What was counted before
-/// the call is carried over. Other threads should not update metrics meanwhile: a gauge that they set may
-/// lose the value, and what they have counted before is in the file after their next update.
+/// From then on, the families of the default registry count in a file of the directory, with the
+/// same instructions as before. What an update returned from is in the file, also if the process is
+/// killed. What was counted before the call is carried over. Other threads should not update
+/// metrics meanwhile: a gauge that they set may lose the value, and what they have counted before
+/// is in the file after their next update.
 ///
-/// If the disk is full, further series count in private memory, and this process alone exports them;
-/// `tallies_cells_not_shared_total` counts their words.
+/// If the disk is full, further series count in private memory, and this process alone exports
+/// them; `tallies_cells_not_shared_total` counts their words.
 ///
-/// A later call with the same directory returns the same. A child of `fork` gets a file of its own, and starts at zero.
-/// So does a child whose parent had counted, but not called this function: it calls it first of all, because what it
-/// counts between the fork and the call is dropped with what it inherited.
+/// A later call with the same directory returns the same. A child of `fork` gets a file of its own,
+/// and starts at zero. So does a child whose parent had counted, but not called this function: it
+/// calls it first of all, because what it counts between the fork and the call is dropped with what
+/// it inherited.
 ///
 /// # Errors
 ///
@@ -177,8 +180,8 @@ pub(super) fn share_again(parent: Own) -> io::Result<Own> {
     })
 }
 
-/// Waits for the lock of the directory, but not long: a process that folds files has it for a moment, and the
-/// number of a gauge is not worth more.
+/// Waits for the lock of the directory, but not long: a process that folds files has it for a
+/// moment, and the number of a gauge is not worth more.
 fn wait_for_lock(directory: &Directory) -> Option<Lock> {
     let end = Instant::now() + Duration::from_secs(1);
     loop {

@@ -8,7 +8,8 @@ use crate::snapshot::Snapshot;
 
 use super::worker::Worker;
 
-/// A namespace at one time, as [`Redis::overview_blocking`](super::Redis::overview_blocking) returns it.
+/// A namespace at one time, as [`Redis::overview_blocking`](super::Redis::overview_blocking)
+/// returns it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Overview {

@@ -1,6 +1,6 @@
 //! A connection to a server or a cluster. Every wait has a limit, and after any failure of the
-//! transport the connection is dropped: commands that are still under way may or may not be applied,
-//! which the numbers of batches make harmless.
+//! transport the connection is dropped: commands that are still under way may or may not be
+//! applied, which the numbers of batches make harmless.
 
 use std::future::Future;
 use std::time::Duration;
@@ -125,9 +125,9 @@ impl Connection {
     }
 }
 
-/// Returns whether the server, or something on the way, has closed the connection. A connection that
-/// was open for a while may have been closed because it was idle, so a new one is worth a try at
-/// once: nothing is applied twice.
+/// Returns whether the server, or something on the way, has closed the connection. A connection
+/// that was open for a while may have been closed because it was idle, so a new one is worth a try
+/// at once: nothing is applied twice.
 fn is_dropped<T>(result: &RedisResult<T>) -> bool {
     result
         .as_ref()

@@ -34,13 +34,13 @@ pub(super) enum Folded {
     Already,
     /// It has flushed since.
     Alive,
-    /// Not now: other writers are folded all the time, or a newer version of this crate wrote something
-    /// that this one cannot read.
+    /// Not now: other writers are folded all the time, or a newer version of this crate wrote
+    /// something that this one cannot read.
     Later,
 }
 
-/// Folds a writer. `silence` is the time in milliseconds for which it has to have been silent; `None`
-/// if this process folds itself.
+/// Folds a writer. `silence` is the time in milliseconds for which it has to have been silent;
+/// `None` if this process folds itself.
 pub(super) async fn fold(
     connection: &mut Connection,
     keys: &Keys,

@@ -211,15 +211,15 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the namespace: the name of the application. Only processes with one namespace share their
-    /// metrics. Default: `default`.
+    /// Sets the namespace: the name of the application. Only processes with one namespace share
+    /// their metrics. Default: `default`.
     pub fn namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
         self
     }
 
-    /// This process shares nothing and is no writer. Like all processes it folds those that have ended.
-    /// For tools, and for a process whose only task is to be scraped.
+    /// This process shares nothing and is no writer. Like all processes it folds those that have
+    /// ended. For tools, and for a process whose only task is to be scraped.
     pub fn observe(mut self) -> Self {
         self.observes = true;
         self
@@ -234,8 +234,8 @@ impl RedisBuilder {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// All keys of a namespace have one hash tag, so they are in one slot and on one node. If that is
-    /// too much for a node, set [`shards`](Self::shards).
+    /// All keys of a namespace have one hash tag, so they are in one slot and on one node. If that
+    /// is too much for a node, set [`shards`](Self::shards).
     ///
     /// # Errors
     ///
@@ -249,8 +249,8 @@ impl RedisBuilder {
         Ok(self)
     }
 
-    /// Distributes the writers over this number of shards, each in a slot of its own. All processes of
-    /// a namespace need the same number. Default: 1.
+    /// Distributes the writers over this number of shards, each in a slot of its own. All processes
+    /// of a namespace need the same number. Default: 1.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
@@ -262,8 +262,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets how often a process sends a sign of life while nothing changes. Default: 30 s. It is sent
-    /// more often if a gauge declares a time to live of less than twice that.
+    /// Sets how often a process sends a sign of life while nothing changes. Default: 30 s. It is
+    /// sent more often if a gauge declares a time to live of less than twice that.
     pub fn refresh_every(mut self, interval: Duration) -> Self {
         self.settings.refresh = interval;
         self
@@ -291,8 +291,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Limits the time of one command, and of opening a connection. Commands that move much data may
-    /// take up to ten times as long. Default: 2 s.
+    /// Limits the time of one command, and of opening a connection. Commands that move much data
+    /// may take up to ten times as long. Default: 2 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
@@ -448,7 +448,8 @@ impl RedisBuilder {
     fn server(&self) -> redis::RedisResult<RedisServer> {
         use redis::{ClientTlsConfig, TlsCertificates};
         if self.urls.iter().any(|url| url.starts_with("rediss")) {
-            // The client uses the provider of the process. One that the program has installed stays.
+            // The client uses the provider of the process. One that the program has installed
+            // stays.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let certificates =
@@ -504,8 +505,8 @@ impl fmt::Debug for RedisBuilder {
 /// registry. [`redis()`] has an example.
 ///
 /// Dropping the last handle closes the store without waiting for it, and logs a warning: what the
-/// process counts from then on is not shared. So keep a handle as long as the program counts, and then
-/// [close](Self::close) the store.
+/// process counts from then on is not shared. So keep a handle as long as the program counts, and
+/// then [close](Self::close) the store.
 #[derive(Clone)]
 #[must_use = "the sharing ends when the last handle is dropped: keep it, and `close` it at the end"]
 pub struct Redis {
@@ -542,8 +543,8 @@ impl Drop for Inner {
 }
 
 impl Redis {
-    /// Sends what has changed, and returns when Redis has acknowledged it. Every update that returned
-    /// before this call is then part of every scrape, of any process.
+    /// Sends what has changed, and returns when Redis has acknowledged it. Every update that
+    /// returned before this call is then part of every scrape, of any process.
     ///
     /// ```no_run
     /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
@@ -634,8 +635,8 @@ impl Redis {
         total::name_on_pages(metric, &prefix)
     }
 
-    /// Returns one number over all processes, addressed as by [`Snapshot::get`]. This flushes first,
-    /// as [`snapshot`](Self::snapshot) does.
+    /// Returns one number over all processes, addressed as by [`Snapshot::get`]. This flushes
+    /// first, as [`snapshot`](Self::snapshot) does.
     ///
     /// ```no_run
     /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
@@ -685,9 +686,9 @@ impl Redis {
         self.ask_blocking(command, self.inner.wait)
     }
 
-    /// Ends the sharing: sends the last changes, removes the gauges of this process, and folds its totals
-    /// into those of ended processes (if many processes end at once, others do that). Waits for what is under way, up to
-    /// [`close_timeout`](RedisBuilder::close_timeout).
+    /// Ends the sharing: sends the last changes, removes the gauges of this process, and folds its
+    /// totals into those of ended processes (if many processes end at once, others do that). Waits
+    /// for what is under way, up to [`close_timeout`](RedisBuilder::close_timeout).
     ///
     /// Closing twice is fine. After that, flushes and scrapes fail.
     ///
@@ -730,8 +731,8 @@ impl Redis {
     /// Closes the store when the program gets SIGINT or SIGTERM, and then ends the program as the
     /// signal does by default. For programs that do not handle these signals themselves.
     ///
-    /// The program ends after [`close_timeout`](RedisBuilder::close_timeout) in any case, and if the
-    /// store is closed already, at once. Several stores close at the same time.
+    /// The program ends after [`close_timeout`](RedisBuilder::close_timeout) in any case, and if
+    /// the store is closed already, at once. Several stores close at the same time.
     #[cfg(unix)]
     pub fn close_on_signals(&self) {
         if !self.inner.commands.is_closed() {
@@ -805,7 +806,8 @@ impl Source for Redis {
         let wait = self.inner.wait / 4;
         match self.ask_blocking(Command::Scrape, wait) {
             Ok(view) => snapshot.clone_from(&view),
-            // The last view of the parent says nothing of a child, and its lock may be held for ever.
+            // The last view of the parent says nothing of a child, and its lock may be held for
+            // ever.
             Err(error) if self.inner.process != std::process::id() => return Err(error),
             Err(error) => {
                 // The thread is late. What it has read before is still good for a while.

@@ -1,8 +1,9 @@
 //! The reader's half: what all writers of a shard have counted, as of one moment between two folds.
 //!
 //! A reader first lists the writers, then asks each for the number of its last change, and loads
-//! only those that changed since the reader's last visit. `#ver` counts folds: if it moved while the
-//! reader loaded, a writer may have been counted twice or not at all, and the reader starts again.
+//! only those that changed since the reader's last visit. `#ver` counts folds: if it moved while
+//! the reader loaded, a writer may have been counted twice or not at all, and the reader starts
+//! again.
 
 use std::collections::HashMap;
 
@@ -63,8 +64,8 @@ impl ShardView {
     }
 
     /// Reads what has changed. `own` is the writer of this process, which knows itself. Returns
-    /// `false` if it is not among the writers: then it has been folded, or Redis was wiped, and what
-    /// it knows of itself does not fit what was read.
+    /// `false` if it is not among the writers: then it has been folded, or Redis was wiped, and
+    /// what it knows of itself does not fit what was read.
     pub(super) async fn refresh(
         &mut self,
         connection: &mut Connection,

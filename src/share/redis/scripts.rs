@@ -15,8 +15,8 @@
 //! | `f:<random>` | hash, expires | a fold that is being uploaded in parts |
 //!
 //! In `acc`, `w:` and `g:`, the field `d<id>` is the description of a family, and `s<id><label
-//! text>` the record of a series, both as in [`record`](crate::share::record). In `acc`, `e<id><label
-//! text>` has floats whose exact sum is that of the series, if it is not one float.
+//! text>` the record of a series, both as in [`record`](crate::share::record). In `acc`,
+//! `e<id><label text>` has floats whose exact sum is that of the series, if it is not one float.
 
 use std::sync::LazyLock;
 
@@ -168,14 +168,15 @@ return 'OK'
     )
 });
 
-/// What [`LIST`] returns.
+/// The result of [`LIST`].
 pub(super) type WriterList = (u64, String, String, usize, Vec<(String, f64)>);
 
 /// Lists the writers of a shard, those that are silent for the longest time first.
 ///
 /// - Keys: acc, writers.
 /// - Arguments: the most writers to list.
-/// - Returns: time in ms, `#ver`, `#born`, number of writers, then each writer and the time of its last flush.
+/// - Returns: time in ms, `#ver`, `#born`, number of writers, then each writer and the time of its
+///   last flush.
 pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -191,10 +192,10 @@ return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', co
 /// Commits the fold of a writer.
 ///
 /// - Keys: acc, writers, slots, w, g, x, f.
-/// - Arguments: writer, `#ver` and `#seq` that the fold is based on, time in ms since the last flush
-///   that the writer has to exceed (-1: it folds itself), time to live of `x`, of everything else,
-///   a random name, the number of fields in `f` if the fold is there (0: it
-///   is not); then fields and values for `acc`.
+/// - Arguments: writer, `#ver` and `#seq` that the fold is based on, time in ms since the last
+///   flush that the writer has to exceed (-1: it folds itself), time to live of `x`, of everything
+///   else, a random name, the number of fields in `f` if the fold is there (0: it is not); then
+///   fields and values for `acc`.
 /// - Returns: status.
 ///
 /// `#ver` grows by a random step. After a failover that loses folds, other folds follow, and with

@@ -1,4 +1,4 @@
-//! What is wrong with the URL of a store, in words that never show it: it can have a password.
+//! Errors in the URL of a store, in words that never show it: it can have a password.
 
 /// Returns what is wrong with a URL that the client does not take.
 pub(super) fn problem(url: &str) -> &'static str {

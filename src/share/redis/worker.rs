@@ -96,7 +96,8 @@ impl Worker {
                     self.serve(&mut all).await;
                     if !all.closes.is_empty() {
                         let result = self.close_in_time().await;
-                        // Before the replies: a handle that is dropped after one has nothing to warn of.
+                        // Before the replies: a handle that is dropped after one has nothing to
+                        // warn of.
                         commands.close();
                         for reply in all.closes {
                             reply(result.as_ref().copied().map_err(|e| self.error("cannot close", e.clone())));
@@ -294,8 +295,8 @@ impl Worker {
         self.health.not_before = Some(Instant::now() + pause::after(self.health.failures));
     }
 
-    /// Flushes and reads. Serves the last view, with what this process counts now, if Redis cannot be
-    /// reached. Fails with the age of the last view if that is too old.
+    /// Flushes and reads. Serves the last view, with what this process counts now, if Redis cannot
+    /// be reached. Fails with the age of the last view if that is too old.
     async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
         if self.recent_failure().is_some() {
             if !self.observes {
@@ -376,8 +377,9 @@ impl Worker {
                 }
             }
         }
-        // If Redis has lost `slots`, one number can have been given twice. The writer that was heard
-        // last has it, until the other one flushes and gets a new number: no page has a series twice.
+        // If Redis has lost `slots`, one number can have been given twice. The writer that was
+        // heard last has it, until the other one flushes and gets a new number: no page has a
+        // series twice.
         gauges.sort_by_key(|(.., known, live)| (live.is_empty(), std::cmp::Reverse(known.heard)));
         let claimed: HashSet<u32> = gauges.iter().filter_map(|gauge| gauge.2).collect();
         let mut free = (0..).filter(|number| !claimed.contains(number) && *number != own_index);

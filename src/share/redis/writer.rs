@@ -192,8 +192,8 @@ impl OwnWriter {
         rest
     }
 
-    /// Takes a snapshot and sends what has changed, or, with `beat`, at least a sign of life. Returns
-    /// when all of it is acknowledged, and whether anything was sent.
+    /// Takes a snapshot and sends what has changed, or, with `beat`, at least a sign of life.
+    /// Returns when all of it is acknowledged, and whether anything was sent.
     pub(super) async fn flush(
         &mut self,
         connection: &mut Connection,
@@ -414,9 +414,9 @@ impl OwnWriter {
         Sent::Again
     }
 
-    /// After a failover, or a restart from an older dump, Redis can have series that this writer has
-    /// removed since. They become known, so that the next pass removes them: the counts of a retired
-    /// one are in the overflow series, too.
+    /// After a failover, or a restart from an older dump, Redis can have series that this writer
+    /// has removed since. They become known, so that the next pass removes them: the counts of a
+    /// retired one are in the overflow series, too.
     async fn find_old_series(&mut self, connection: &mut Connection) -> RedisResult<()> {
         for key in [self.keys.totals(&self.name), self.keys.gauges(&self.name)] {
             let mut command = redis::cmd("HGETALL");
@@ -596,8 +596,8 @@ impl TrackedFamily {
                 created: 0,
             }));
         }
-        // The counts of series that were retired are in the overflow series, also if they have begun
-        // again: all in one batch.
+        // The counts of series that were retired are in the overflow series, also if they have
+        // begun again: all in one batch.
         if !overflowed.is_empty() {
             out.add(overflowed, describe);
         }
@@ -738,8 +738,8 @@ fn inline(family: &mut Family) {
     family.removed.inline(&constant);
 }
 
-/// Returns 32 random hexadecimal digits. The thread of the store was started by this process, so its
-/// random state is its own even after a fork.
+/// Returns 32 random hexadecimal digits. The thread of the store was started by this process, so
+/// its random state is its own even after a fork.
 pub(super) fn random_name() -> String {
     let word = || RandomState::new().build_hasher().finish();
     format!(

@@ -1,4 +1,4 @@
-//! What became of the series of an earlier snapshot that have ended since.
+//! The fate of the series of an earlier snapshot that have ended since.
 //!
 //! The total of a series that was retired is in the overflow series, so it has to be subtracted
 //! there. The total of one that was removed is nowhere. Both may have begun again since, under the

@@ -75,7 +75,7 @@ impl Families {
     }
 }
 
-/// What a series has counted: the count of updates, those of at most 2, and the sum.
+/// The counts of a series: all updates, those of at most 2, and the sum.
 type Total = [u32; 3];
 
 fn total(n: u32) -> Total {
@@ -90,7 +90,7 @@ fn minus(total: &mut Total, other: Total) {
     (0..3).for_each(|i| total[i] -= other[i]);
 }
 
-/// What all families have to show.
+/// The expected content of all families.
 #[derive(Clone, Default)]
 struct Model {
     /// The live series: the number of its life, and its total.

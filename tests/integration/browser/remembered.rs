@@ -1,4 +1,4 @@
-//! What the page remembers, and that it shows no more than is known.
+//! The page remembers its settings and history, and shows no more than is known.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

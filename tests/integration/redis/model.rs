@@ -12,7 +12,7 @@ use super::trouble::{fold_others, wait_for_later_tick};
 const LABELS: [&str; 3] = ["a", "b", "c"];
 const OVERFLOW: &str = "__overflow__";
 
-/// What a series counts: where it began, so that it is not mixed up with an earlier one.
+/// The number of a life of a series, so that it is not mixed up with an earlier one.
 type Life = usize;
 
 /// One total, and how much of it is in the folded totals.
@@ -32,7 +32,7 @@ struct Process {
     store: Redis,
     live: HashMap<&'static str, (Life, Total)>,
     overflow: (Life, Total),
-    /// What Redis has of this process since it was folded last: the labels, the life and the count.
+    /// The state of this process in Redis since it was folded last: the labels, the life and the count.
     sent: Vec<(&'static str, Life, u32)>,
     /// The lives that were retired, and the overflow series that has their counts.
     retired: HashMap<Life, Life>,
@@ -124,7 +124,7 @@ impl Process {
             .collect()
     }
 
-    /// What Redis has of this process was folded.
+    /// Redis has folded what it has of this process.
     fn fold(&mut self, folded: &mut HashMap<&'static str, u32>) {
         for (x, life, count) in std::mem::take(&mut self.sent) {
             *folded.entry(x).or_default() += count;

@@ -69,7 +69,7 @@ fn the_exit_code_says_whether_there_are_problems() {
     }
 }
 
-/// Who runs it by hand wants to see that it has read something.
+/// A user who runs it by hand wants to see that it has read something.
 #[test]
 fn a_terminal_is_told_that_all_is_well() {
     let registry = Registry::new();

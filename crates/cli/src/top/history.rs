@@ -99,7 +99,7 @@ impl Track {
     }
 }
 
-/// What is known of a quantile.
+/// A quantile, as far as it is known.
 #[derive(Clone, Copy)]
 pub enum Quantile {
     /// An estimate, between two bounds.

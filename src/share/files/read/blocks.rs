@@ -133,8 +133,8 @@ impl Observed {
     }
 }
 
-/// Returns the index of the exponential bucket with this code, and whether its numbers are negative.
-/// Returns `None` for the zero bucket.
+/// Returns the index of the exponential bucket with this code, and whether its numbers are
+/// negative. Returns `None` for the zero bucket.
 fn bucket_of(code: u32, halvings: u32) -> Option<(i32, bool)> {
     if code == 1 << 31 {
         return None;
@@ -150,10 +150,10 @@ fn bucket_of(code: u32, halvings: u32) -> Option<(i32, bool)> {
 
 /// Reads a prefix of a block's observations into `counts`, and returns their sum.
 ///
-/// The protocol is that of `observe::buckets`. A thread that observes without a pause can make every
-/// try fail, and is not asked for a copy: it belongs to another process. The last try then takes what
-/// it gets. Every bucket is right for itself, and so is the count, which is their sum. The sum of the
-/// values may be that of a few observations more or less.
+/// The protocol is that of `observe::buckets`. A thread that observes without a pause can make
+/// every try fail, and is not asked for a copy: it belongs to another process. The last try then
+/// takes what it gets. Every bucket is right for itself, and so is the count, which is their sum.
+/// The sum of the values may be that of a few observations more or less.
 fn read(memory: &Memory<'_>, from: Block, counts: &mut [u64]) -> Try<f64> {
     memory.spend(counts.len() as u64 + 3)?;
     let state_cell = from.cell(block::STATE as u64);

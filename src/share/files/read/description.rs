@@ -157,7 +157,8 @@ impl Description {
     }
 }
 
-/// Returns whether this is a label text as the crate writes it. One that is not would break the page.
+/// Returns whether this is a label text as the crate writes it. One that is not would break the
+/// page.
 pub(super) fn is_text(text: &str) -> bool {
     if !labels::parts(text).all(|(name, _)| is_utf8_name(name.as_bytes())) {
         return false;

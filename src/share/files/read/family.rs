@@ -162,11 +162,12 @@ impl Known {
         let live = all.live.iter().map(|(series, _)| *series);
         let shown: Vec<_> = live.chain(has_first.then_some(first)).collect();
         read_exemplars(memory, record, description, &shown, &mut out)?;
-        // Acquire: if a value above is from after a series was retired, the generation below is, too.
+        // Acquire: if a value above is from after a series was retired, the generation below is,
+        // too.
         fence(Acquire);
         let live = all.live.iter().map(|(series, _)| series);
-        // A slot that was given back may belong to another series. One that was given to this series adds what it
-        // counts from then on.
+        // A slot that was given back may belong to another series. One that was given to this
+        // series adds what it counts from then on.
         let is_same = |series: &SeriesAt| {
             let word = memory.word(series.address);
             word >> 32 == series.generation()
@@ -183,8 +184,8 @@ impl Known {
         Ok(out)
     }
 
-    /// Writes the label texts of the live series. Pages whose series are the same as in the last read
-    /// are used again.
+    /// Writes the label texts of the live series. Pages whose series are the same as in the last
+    /// read are used again.
     fn write_texts(
         &mut self,
         memory: &Memory<'_>,

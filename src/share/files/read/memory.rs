@@ -44,14 +44,14 @@ pub(super) struct Memory<'a> {
     budget: &'a Budget,
 }
 
-/// The work that reading all families of a file may still take. A file cannot keep a reader busy for longer than
-/// its length allows.
+/// The work that reading all families of a file may still take. A file cannot keep a reader busy
+/// for longer than its length allows.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// The number of words that may be loaded, each of which belongs to one family.
     words: Cell<u64>,
-    /// The number of times that a slab may be looked at. All families look at all slabs, so there are more of these
-    /// than words.
+    /// The number of times that a slab may be looked at. All families look at all slabs, so there
+    /// are more of these than words.
     visits: Cell<u64>,
 }
 
@@ -64,7 +64,8 @@ impl Budget {
         }
     }
 
-    /// Runs `f`. Gives its work back if it read what the writer changed meanwhile, since it does not count.
+    /// Runs `f`. Gives its work back if it read what the writer changed meanwhile, since it does
+    /// not count.
     pub(super) fn refunded<T>(&self, f: impl FnOnce() -> Try<T>) -> Try<T> {
         let before = (self.words.get(), self.visits.get());
         let done = f();
@@ -117,8 +118,8 @@ impl<'a> Memory<'a> {
                     value: memory.header(at + 16),
                 });
             }
-            // Acquire: pairs with the Release fence between the end of a move and the entries of the
-            // next one. If an entry above is of a later move, the number below is, too.
+            // Acquire: pairs with the Release fence between the end of a move and the entries of
+            // the next one. If an entry above is of a later move, the number below is, too.
             fence(Acquire);
             if words[first].load(Relaxed) != sequence {
                 return Err(Failed::Changed);
@@ -133,8 +134,8 @@ impl<'a> Memory<'a> {
 
     /// Checks that no counts moved since [`begin`](Self::begin), and that no memory was used again.
     pub(super) fn check(&self) -> Try<()> {
-        // Acquire: pairs with the Release fences of the writer. If a load above got a value of a later
-        // move or of memory that was used again, the loads below get its numbers.
+        // Acquire: pairs with the Release fences of the writer. If a load above got a value of a
+        // later move or of memory that was used again, the loads below get its numbers.
         fence(Acquire);
         let sequence = self.words[(header::JOURNAL + journal::SEQUENCE) / 8].load(Relaxed);
         let replaced = self.words[header::REPLACED / 8].load(Relaxed);
@@ -196,8 +197,8 @@ impl<'a> Memory<'a> {
         u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     }
 
-    /// Checks that `bytes` bytes from an address on are in the file. Returns `None` if the address is
-    /// 0, or that of memory which is not shared.
+    /// Checks that `bytes` bytes from an address on are in the file. Returns `None` if the address
+    /// is 0, or that of memory which is not shared.
     #[inline]
     pub(super) fn range(&self, address: u64, bytes: u64) -> Try<Option<u64>> {
         self.spend(bytes / 8 + 1)?;
@@ -229,8 +230,8 @@ impl<'a> Memory<'a> {
         Ok(None)
     }
 
-    /// Checks that a record at an address is in the file, and returns the address. Returns `None` for
-    /// the address 0 and for memory that is not shared.
+    /// Checks that a record at an address is in the file, and returns the address. Returns `None`
+    /// for the address 0 and for memory that is not shared.
     pub(super) fn record(&self, address: u64, bytes: usize) -> Try<Option<u64>> {
         self.range(address, bytes as u64)
     }

@@ -1,11 +1,12 @@
 //! Reads the file of a writer: its families and their values, as one snapshot.
 //!
-//! `docs/sharing.md` has the format. A reader follows the addresses in the file and adds up. It asks
-//! nobody and waits for nobody: a process that hangs, is stopped or has ended is read like any other.
+//! `docs/sharing.md` has the format. A reader follows the addresses in the file and adds up. It
+//! asks nobody and waits for nobody: a process that hangs, is stopped or has ended is read like any
+//! other.
 //!
 //! A live process changes its file meanwhile. A family is read again if counts moved, if memory was
-//! used again, or if series were retired while it was read. If that happens too often, the snapshot of
-//! the last read stays: totals that are a little old are right, those that are lower are not.
+//! used again, or if series were retired while it was read. If that happens too often, the snapshot
+//! of the last read stays: totals that are a little old are right, those that are lower are not.
 //!
 //! Bytes may come from elsewhere. Every address is checked, texts and sketches are as this crate
 //! writes them, and the work is limited by the length of the file.
@@ -101,8 +102,8 @@ impl fmt::Display for Refused {
 }
 
 impl Refused {
-    /// Returns whether the reason may be gone with the next try, and says nothing about the file: what it counts is
-    /// missing from a page without it.
+    /// Returns whether the reason may be gone with the next try, and says nothing about the file:
+    /// what it counts is missing from a page without it.
     pub(super) fn is_passing(&self) -> bool {
         use rustix::io::Errno;
         const PASSING: [Errno; 5] = [
@@ -153,8 +154,8 @@ pub(super) struct WriterFile {
     snapshot: Snapshot,
     /// Whether `snapshot` was read.
     is_read: bool,
-    /// The time of the writer's last pass, in milliseconds since 1970, and the number of words that it
-    /// could not share.
+    /// The time of the writer's last pass, in milliseconds since 1970, and the number of words that
+    /// it could not share.
     health: (u64, u64),
 }
 
@@ -239,8 +240,8 @@ impl WriterFile {
         &self.snapshot
     }
 
-    /// Reads the values. `is_alive` tells whether the writer held its lock before, and `is_own` whether it is this
-    /// process.
+    /// Reads the values. `is_alive` tells whether the writer held its lock before, and `is_own`
+    /// whether it is this process.
     pub(super) fn read(&mut self, is_alive: bool, is_own: bool) -> Result<(), Refused> {
         if self.is_final {
             return Ok(());
@@ -315,8 +316,8 @@ impl WriterFile {
             return Err(Refused::Damaged("it is cut off".into()));
         }
         // A writer allocates every block before it uses it. Holes are somebody else's: reading them
-        // takes memory or time, and on a full disk a mapping of them ends with a signal. The own file is what this
-        // process made, whatever its file system does with zeros.
+        // takes memory or time, and on a full disk a mapping of them ends with a signal. The own
+        // file is what this process made, whatever its file system does with zeros.
         if !is_own && meta.blocks() * 512 < bytes {
             return Err(Refused::Damaged("it has holes".into()));
         }

@@ -14,7 +14,7 @@ use super::kinds::TestDirectory;
 type Change = Box<dyn FnOnce()>;
 
 thread_local! {
-    /// What happens once at a point.
+    /// The work that is done once at a point.
     static CHANGE: RefCell<Option<(&'static str, Change)>> = const { RefCell::new(None) };
 }
 
@@ -60,8 +60,8 @@ fn what_a_writer_counts_before_it_ends_is_folded() {
     assert_eq!(jobs(), Some(7.0));
 }
 
-/// The memory of a series that was removed is that of another one, whose counts must not be shown under the old
-/// labels.
+/// The memory of a series that was removed is that of another one, whose counts must not be shown
+/// under the old labels.
 #[test]
 fn a_series_that_becomes_another_one_meanwhile_is_read_again() {
     let directory = TestDirectory::new("becomes");

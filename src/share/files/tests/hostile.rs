@@ -211,8 +211,8 @@ fn files_that_are_not_a_writers_are_skipped_and_counted() {
             page.get("tallies_share_files_skipped", &[]),
             Some(count as f64)
         );
-        // The totals of the next fold are above the generation that is not one. It removes that, and
-        // the file from before the system was started.
+        // The totals of the next fold are above the generation that is not one. It removes that,
+        // and the file from before the system was started.
         dir.fold().unwrap();
     }
     assert!(begin.elapsed() < Duration::from_secs(60), "a hole was read");
@@ -357,7 +357,8 @@ fn shards_without_an_end_are_refused() {
     assert!(error.contains("overlap"), "{error}");
 }
 
-/// The copy was folded, and the file of the live process was then taken for one of the totals and removed.
+/// The copy was folded, and the file of the live process was then taken for one of the totals and
+/// removed.
 #[test]
 fn a_copy_of_a_file_is_not_folded() {
     let directory = TestDirectory::new("copies");

@@ -176,8 +176,8 @@ impl Image {
         (record, first)
     }
 
-    /// Adds a chunk of series: for each the slot word, the words behind the lock, and the label text
-    /// with its generation.
+    /// Adds a chunk of series: for each the slot word, the words behind the lock, and the label
+    /// text with its generation.
     pub(super) fn chunk(&mut self, record: u64, number: u32, all: &[Series<'_>]) {
         let mut texts = Vec::new();
         for (_, _, text) in all {

@@ -1,5 +1,5 @@
-//! A model of folds: every order, up to some switches, in which processes that fold and one that reads make
-//! their system calls, with the code that ships and real files.
+//! A model of folds: every order, up to some switches, in which processes that fold and one that
+//! reads make their system calls, with the code that ships and real files.
 
 use std::cell::RefCell;
 use std::panic::resume_unwind;
@@ -55,8 +55,8 @@ impl Schedule {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Chooses among the threads that may run now: first `me`, if it can go on. Returns `false` if `me` is
-    /// killed.
+    /// Chooses among the threads that may run now: first `me`, if it can go on. Returns `false` if
+    /// `me` is killed.
     fn choose(&self, me: Option<usize>) -> bool {
         let mut state = self.state();
         let mut options: Vec<usize> = me.into_iter().collect();
@@ -115,8 +115,9 @@ impl Schedule {
     }
 }
 
-/// Runs two processes that fold and one that reads, in every order with so many switches. Returns the
-/// number of orders. Those that begin with the second fold mirror those that begin with the first.
+/// Runs two processes that fold and one that reads, in every order with so many switches. Returns
+/// the number of orders. Those that begin with the second fold mirror those that begin with the
+/// first.
 fn check(name: &str, most_switches: usize, mortal: Option<usize>) -> usize {
     std::thread::scope(|scope| {
         [0, 2]
