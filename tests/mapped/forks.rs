@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code, reason = "fork is")]
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use tallies::config::MetricConfig;
-use tallies::{Counter, Gauge, Histogram, Summary};
+use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Summary};
 
 use crate::support::{Directory, child, kill_self, processes};
 
@@ -128,22 +128,23 @@ fn wait_for(child: i32) -> i32 {
     status
 }
 
-/// Runs `child` in many children, until it returns `false`, and sets `is_done`. Each child ends by
-/// itself, with 0 for `true`.
+/// Runs `child` in a child, which ends by itself, and returns its result.
+fn is_right(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: as in `fork`. The alarm ends a child that waits for ever.
+    let id = unsafe { libc::fork() };
+    if id == 0 {
+        // SAFETY: no memory is involved.
+        unsafe { libc::alarm(60) };
+        let is_right = child();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!is_right)) };
+    }
+    wait_for(id) == 0
+}
+
+/// Runs `child` in many children, until it returns `false`, and sets `is_done`.
 fn fork_often(is_done: &AtomicBool, child: impl Fn(usize) -> bool) {
-    let is_right = |i| {
-        // SAFETY: as in `fork`. The alarm ends a child that waits for ever.
-        let id = unsafe { libc::fork() };
-        if id == 0 {
-            // SAFETY: no memory is involved.
-            unsafe { libc::alarm(60) };
-            let is_right = child(i);
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(i32::from(!is_right)) };
-        }
-        wait_for(id) == 0
-    };
-    let wrong = (0..100).find(|i| !is_right(*i));
+    let wrong = (0..100).find(|i| !is_right(|| child(*i)));
     // First, since the threads of the caller's scope go on until then.
     is_done.store(true, Relaxed);
     assert_eq!(wrong, None, "the first child that went wrong");
@@ -345,4 +346,115 @@ fn a_child_without_a_file_has_no_page_instead_of_a_lower_one() {
     }
     let directory = Directory::new();
     directory.run_until_killed("forks::a_child_without_a_file_has_no_page_instead_of_a_lower_one");
+}
+
+#[derive(Clone, Copy, Debug, LabelValue)]
+enum Digit {
+    Zero,
+    One,
+    Two,
+    Three,
+    Four,
+    Five,
+    Six,
+    Seven,
+}
+
+/// Of these, the first use makes 4 096 series.
+#[derive(Clone, Copy, Labels)]
+struct Code {
+    first: Digit,
+    second: Digit,
+    third: Digit,
+    fourth: Digit,
+}
+
+static FIRST_USES: [Counter<Code>; 8] = [
+    Counter::new("first_use_0_total").help("Uses."),
+    Counter::new("first_use_1_total").help("Uses."),
+    Counter::new("first_use_2_total").help("Uses."),
+    Counter::new("first_use_3_total").help("Uses."),
+    Counter::new("first_use_4_total").help("Uses."),
+    Counter::new("first_use_5_total").help("Uses."),
+    Counter::new("first_use_6_total").help("Uses."),
+    Counter::new("first_use_7_total").help("Uses."),
+];
+
+/// It waited for ever for the series, which a thread that it does not have was making.
+#[test]
+fn a_child_uses_what_a_thread_of_its_parent_was_making() {
+    use Digit::{Five, Four, One, Seven, Six, Three, Two, Zero};
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        let digits = [Zero, One, Two, Three, Four, Five, Six, Seven];
+        for (uses, fourth) in FIRST_USES.iter().zip(digits) {
+            let code = Code {
+                first: Zero,
+                second: One,
+                third: Two,
+                fourth,
+            };
+            let begins = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begins.store(true, Relaxed);
+                    uses.with(code).inc();
+                });
+                while !begins.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+                let is_right = is_right(|| {
+                    uses.with(code).inc();
+                    uses.with(code).get() == 1
+                });
+                assert!(is_right, "{fourth:?}");
+            });
+        }
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_uses_what_a_thread_of_its_parent_was_making");
+}
+
+/// Each waited for the other: one dropped a family while it had the locks of others, for one of which the other fork
+/// waited with the locks that the drop needed.
+#[test]
+fn two_threads_fork_while_families_are_dropped() {
+    if let Some(path) = child() {
+        let _dir = tallies::share::dir(path).unwrap();
+        // SAFETY: no memory is involved.
+        unsafe { libc::alarm(60) };
+        let registry = tallies::registry();
+        let names: Vec<_> = (0..200).map(|i| format!("short_lived_{i}_total")).collect();
+        let (begun, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let fork_often = || {
+            for _ in 0..200 {
+                begun.fetch_add(1, Relaxed);
+                assert!(is_right(|| true));
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Relaxed) {
+                    let make = |name: &String| registry.counter(name, "Help.").unwrap();
+                    let families: Vec<_> = names.iter().map(make).collect();
+                    names.iter().for_each(|name| registry.remove(name).unwrap());
+                    // The last that has a family is then often the fork.
+                    for family in families {
+                        let forks = begun.load(Relaxed);
+                        while begun.load(Relaxed) == forks && !is_done.load(Relaxed) {
+                            std::thread::yield_now();
+                        }
+                        drop(family);
+                    }
+                }
+            });
+            let forks = [(); 2].map(|()| scope.spawn(fork_often));
+            let _ = forks.map(|forks| forks.join().unwrap());
+            is_done.store(true, Relaxed);
+        });
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::two_threads_fork_while_families_are_dropped");
 }

@@ -1,17 +1,17 @@
-//! What happens around a `fork`: the child must not write to the file of its parent, and gets one of
-//! its own.
+//! Hooks around a `fork`: the child must not write to the file of its parent, and gets one
+//! of its own.
 //!
 //! Before the fork, the parent locks what the child needs, and copies the words of all series:
 //! afterwards the child could not read them in the file, because its parent goes on. The child
 //! replaces the file by private memory at the same addresses, with the series as they were. So all
-//! handles stay valid. Then it resets all counts, and makes a file of its own. If that fails, it does
-//! not share its metrics.
+//! handles stay valid. Then it resets all counts, and makes a file of its own. If that fails, it
+//! does not share its metrics.
 //!
 //! # The order of locks
 //!
 //! An update or a scrape takes these locks, and a thread that holds one waits only for those below.
-//! The child has one thread, so a lock that another thread held at the fork would never be released.
-//! The parent therefore takes all of them first, in this order:
+//! The child has one thread, so a lock that another thread held at the fork would never be
+//! released. The parent therefore takes all of them first, in this order:
 //!
 //! | lock | taken by |
 //! |---|---|
@@ -29,8 +29,9 @@
 //! | 10. `region::MEMORY` | allocation in the file, promotion |
 //!
 //! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone.
-//! `Family::scraped` and the texts of state sets are locked in passes only. Not covered: registration
-//! and scrapes of registries other than the default one, and the first exemplar of a family.
+//! `Family::scraped` and the texts of state sets are locked in passes only. Not covered:
+//! registration and scrapes of registries other than the default one, and the first exemplar of a
+//! family.
 
 use std::cell::RefCell;
 use std::sync::MutexGuard;
@@ -58,7 +59,6 @@ struct Forking {
     own: MutexGuard<'static, Option<Own>>,
     _reads: WholeReads,
     _making: Option<AllocatingGuard<'static, ()>>,
-    // Last: a family that is dropped with its locks needs all of the above.
     each: Vec<Held<dyn AnyFamily>>,
 }
 
@@ -108,7 +108,13 @@ fn before() {
 }
 
 fn in_parent() {
-    let _ = FORKING.try_with(RefCell::take);
+    let Ok(Some(forking)) = FORKING.try_with(RefCell::take) else {
+        return;
+    };
+    // Dropped after all of `forking`: a family that is dropped needs locks that another fork may
+    // have, and that fork may wait for the locks of another family.
+    let _families = forking.living.all();
+    drop(forking);
 }
 
 fn in_child() {
