@@ -15,12 +15,13 @@
 //!
 //! Invariant: no thread parks for a lock. dashmap's locks park threads in a table of the process,
 //! with locks of its own, which a child of `fork` could inherit locked. So this module takes them
-//! with `try_read` and `try_write` only, and [`wait`] spins and yields in between. A lock for which
-//! no thread is parked is released without that table. Of a map, only `shards` and
+//! with `try_read` and `try_write` only, and [`wait`] spins, yields and sleeps in between. A lock
+//! for which no thread is parked is released without that table. Of a map, only `shards` and
 //! `determine_shard` are called, since all other methods may park.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
@@ -148,19 +149,21 @@ impl Index {
 }
 
 /// Takes the lock of a shard. Waits for threads that look up, make or remove a series in it, or
-/// that fork: spins for the first few tries, then yields.
-fn wait<T>(try_lock: impl Fn() -> Option<T>) -> T {
+/// that fork: spins for the first few tries, yields for the next ones, then sleeps between two
+/// tries. A thread that only yielded would never let one of a lower priority run, which may have
+/// the lock.
+fn wait<T>(mut try_lock: impl FnMut() -> Option<T>) -> T {
     let mut tries = 0;
     loop {
         if let Some(guard) = try_lock() {
             return guard;
         }
-        if tries < 8 {
-            (0..1 << tries).for_each(|_| std::hint::spin_loop());
-            tries += 1;
-        } else {
-            std::thread::yield_now();
+        match tries {
+            0..8 => (0..1 << tries).for_each(|_| std::hint::spin_loop()),
+            8..100 => std::thread::yield_now(),
+            _ => std::thread::sleep(Duration::from_micros(50)),
         }
+        tries = 100.min(tries + 1);
     }
 }
 
@@ -173,4 +176,28 @@ fn short(hash: u64) -> u32 {
 /// well distributed.
 fn spread(half: u32) -> u64 {
     u64::from(half) << 32 | u64::from(half.wrapping_mul(0x9E37_79B1))
+}
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use super::*;
+
+    /// With a real-time priority, it kept the thread that had the lock from running, for ever.
+    #[test]
+    fn a_thread_that_waits_for_long_lets_all_others_run() {
+        let sleeps = || -> u64 {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.unwrap().trim().parse().unwrap()
+        };
+        let (before, mut tries) = (sleeps(), 0);
+        let has_slept = wait(|| {
+            tries += 1;
+            let has_slept = sleeps() > before;
+            (has_slept || tries == 10_000).then_some(has_slept)
+        });
+        assert!(has_slept);
+    }
 }
