@@ -297,6 +297,28 @@ fn a_wiped_namespace_has_what_live_processes_know() {
     assert_eq!(total(&store, "jobs_total"), 11.0);
 }
 
+/// Redis evicts keys one by one. The folded totals were gone, and what had been folded of a process that lives was
+/// on no page.
+#[test]
+fn a_process_counts_what_was_folded_of_it_if_the_folded_totals_disappear() {
+    let server = Server::start();
+    let (one, two) = (Registry::new(), Registry::new());
+    let store = quiet(&server.url(), &one);
+    let other = quiet(&server.url(), &two);
+    let theirs = two.counter("jobs_total", "").unwrap();
+    theirs.add(5);
+    other.flush_blocking().unwrap();
+    store.flush_blocking().unwrap();
+    fold_others(&store, 1);
+    theirs.inc();
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 6.0);
+    let () = server.run_command(&["DEL", &server.keys("*}:acc")[0]]);
+    theirs.inc();
+    other.flush_blocking().unwrap();
+    assert_eq!(total(&store, "jobs_total"), 7.0);
+}
+
 #[test]
 fn a_failover_that_loses_writes_loses_no_counts() {
     let mut first = Server::start();
