@@ -191,10 +191,12 @@ step_platforms() { tests/platforms.sh; }
 step_benches() { cargo bench -- --test; }
 # The oldest releases of other crates that the manifest admits, and the newest ones.
 step_versions() {
-    local tree=$CARGO_TARGET_DIR/versions
+    local tree
+    tree=$(small_tree)
+    (cd "$tree" && rm Cargo.lock && cargo +nightly -Zdirect-minimal-versions generate-lockfile --quiet &&
+        cargo check --quiet -p tallies --lib --all-features)
     rm -rf "$tree" && mkdir -p "$tree"
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
-    (cd "$tree" && cargo +nightly -Zdirect-minimal-versions update --quiet && cargo check --quiet -p tallies --lib --all-features)
     (cd "$tree" && CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=allow cargo update --quiet &&
         cargo test --quiet -p tallies --lib --all-features)
 }
