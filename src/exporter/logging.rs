@@ -118,12 +118,12 @@ fn plain(record: &Record<'_>, time: &str) -> String {
     for (name, value) in fields(record, Map::new()).0 {
         let value = match value {
             serde_json::Value::String(text) => {
-                let is_word = !text.is_empty() && !text.contains([' ', '"', '=']);
-                let text = printable(&text);
+                let is_word = !text.is_empty() && !text.contains([' ', '"', '=', '\\']);
                 if is_word {
-                    text.to_string()
+                    printable(&text).to_string()
                 } else {
-                    format!("\"{text}\"")
+                    let escaped = text.replace('\\', r"\\").replace('"', "\\\"");
+                    format!("\"{}\"", printable(&escaped))
                 }
             }
             other => other.to_string(),
@@ -132,4 +132,28 @@ fn plain(record: &Record<'_>, time: &str) -> String {
     }
     line.push('\n');
     line
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A path with a quote had the fields of its own choice.
+    #[test]
+    fn values_of_the_plain_log_end_where_they_end() {
+        let values = [
+            ("a", "word"),
+            ("b", ""),
+            ("c", "a\" status=200 \"b"),
+            ("d", r"C:\new"),
+            ("e", "two\nlines"),
+        ];
+        let record = Record::builder()
+            .args(format_args!("request"))
+            .key_values(&values)
+            .build();
+        let line = plain(&record, "now");
+        let expected = r#"a=word b="" c="a\" status=200 \"b" d="C:\\new" e=two\nlines"#;
+        assert!(line.ends_with(&format!("{expected}\n")), "{line}");
+    }
 }

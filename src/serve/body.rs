@@ -83,7 +83,9 @@ impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self {
             ready: Some(bytes),
-            ..Self::default()
+            blocks: None,
+            #[cfg(feature = "live")]
+            events: None,
         }
     }
 
@@ -91,8 +93,9 @@ impl Body {
     #[cfg(feature = "live")]
     pub(super) fn stream(stream: Stream) -> Self {
         Self {
+            ready: None,
+            blocks: None,
             events: Some(Box::pin(stream.next())),
-            ..Self::default()
         }
     }
 
@@ -115,7 +118,8 @@ impl Body {
         Self {
             ready: Some(Bytes::from_owner(BlockBytes(first))),
             blocks,
-            ..Self::default()
+            #[cfg(feature = "live")]
+            events: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who a client is, as far as fairness between clients goes.
+//! The identity of a client, as far as fairness between clients goes.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

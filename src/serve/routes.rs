@@ -23,6 +23,8 @@ use super::peer::Peer;
 use super::places::Places;
 use super::report::{CARDINALITY, ReportRequest};
 use super::seats::{Seat, State};
+#[cfg(feature = "exporter")]
+use super::turns::Turns;
 
 /// The request header with Prometheus' scrape timeout in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -40,7 +42,11 @@ pub(super) struct Routes {
     /// The places of requests for the extension's pages.
     #[cfg(feature = "exporter")]
     pub(super) probes: Arc<Places>,
-    /// What pages are made with.
+    /// Their turns: one for each of the extension's pages that may be rendered at once. They wait for no
+    /// other pages, and no other pages for them.
+    #[cfg(feature = "exporter")]
+    pub(super) probe_turns: Turns,
+    /// The style of pages.
     pub(super) style: Style,
     #[cfg(feature = "live")]
     pub(super) live: Option<super::live::Live>,
@@ -114,17 +120,17 @@ enum Route {
 }
 
 impl Routes {
-    /// Returns the number of threads for reports, the live page and the passwords of an extension, so
-    /// that these take none from the scrapes.
-    pub(super) fn other_threads(&self) -> usize {
+    /// Returns the number of threads for reports, the live page, and the passwords and pages of an
+    /// extension, so that these take none from the `scrapes`.
+    pub(super) fn other_threads(&self, scrapes: usize) -> usize {
         #[cfg(feature = "live")]
         let live = usize::from(self.live.is_some());
         #[cfg(not(feature = "live"))]
         let live = 0;
         #[cfg(feature = "exporter")]
-        let extension = usize::from(self.extension.is_some());
+        let extension = self.extension.as_ref().map_or(0, |_| 1 + scrapes);
         #[cfg(not(feature = "exporter"))]
-        let extension = 0;
+        let (extension, _) = (0, scrapes);
         1 + live + extension
     }
 
@@ -272,9 +278,11 @@ impl Routes {
             };
             return match page.await {
                 Ok(source) => {
-                    Pages::new(vec![source], self.style, (1, usize::MAX), None)
-                        .answer(asked, || client.begin())
-                        .await
+                    let mut pages = Pages::new(vec![source], self.style, (1, usize::MAX), None);
+                    pages.turns = self.probe_turns.of(client.peer());
+                    let page = pages.answer(asked, || client.begin());
+                    let page = tokio::time::timeout(time.limit, page).await;
+                    page.unwrap_or_else(|_| timed_out())
                 }
                 Err((status, text)) => content(
                     status,
@@ -313,6 +321,15 @@ impl Routes {
         probe || status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
+    /// Returns the text for a request that names another host.
+    fn unknown_host(&self) -> &'static str {
+        #[cfg(feature = "exporter")]
+        if self.extension.is_some() {
+            return "unknown host; `--web.allowed-host HOST` admits further ones\n";
+        }
+        "unknown host\n"
+    }
+
     /// Routes a request by its path. If the request is rejected, returns the response as an error.
     fn route<B>(&self, request: &Request<B>, _client: &Client) -> Result<Route, Answer> {
         let path = request.uri().path();
@@ -324,7 +341,7 @@ impl Routes {
             return Err(plain(StatusCode::BAD_REQUEST, answer));
         }
         if !self.hosts.admit(request) {
-            return Err(plain(StatusCode::FORBIDDEN, "unknown host\n"));
+            return Err(plain(StatusCode::FORBIDDEN, self.unknown_host()));
         }
         if is_probe(path) {
             // Probes have no credentials, and this response tells them nothing else.

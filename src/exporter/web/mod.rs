@@ -48,6 +48,8 @@ struct Loaded {
     tls: Option<Arc<ServerConfig>>,
     /// Whether clients are asked for certificates of a CA.
     has_client_ca: bool,
+    /// Whether their certificates need one of some names.
+    has_names: bool,
     users: Users,
     /// Whether the file sets nothing at all.
     is_empty: bool,
@@ -282,6 +284,10 @@ impl Loaded {
             Some("the web configuration has no users any more, which needs a restart")
         } else if current.has_client_ca && !self.has_client_ca {
             Some("the web configuration has no client CA any more, which needs a restart")
+        } else if current.has_names && !self.has_names {
+            Some(
+                "the web configuration has no `client_allowed_sans` any more, which needs a restart",
+            )
         } else if self.is_empty {
             Some("the web configuration is empty; to do without one needs a restart")
         } else {
@@ -304,6 +310,7 @@ impl Loaded {
                     .tls
                     .as_ref()
                     .is_some_and(|tls| tls.client_ca.is_some()),
+                has_names: settings.tls.as_ref().is_some_and(|tls| tls.has_names()),
                 is_empty: settings.is_empty,
                 tls: settings.tls.as_ref().map(|tls| tls.config()).transpose()?,
                 users: Users::new(settings.users),

@@ -18,6 +18,8 @@ use crate::serve::report::CARDINALITY;
 use crate::serve::routes::Routes;
 use crate::serve::seats::Seats;
 use crate::serve::serving::{BoundServer, Serving};
+#[cfg(feature = "exporter")]
+use crate::serve::turns::Turns;
 
 use super::Server;
 
@@ -152,6 +154,8 @@ impl Server {
                     let places = PROBES.min(limit / 4).max(1);
                     Places::new(places, places - places / 4)
                 },
+                #[cfg(feature = "exporter")]
+                probe_turns: Turns::new(self.limits.scrapes),
                 style: self.style,
                 #[cfg(feature = "live")]
                 live,
