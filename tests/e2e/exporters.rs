@@ -1,28 +1,15 @@
 //! The example exporters beside others that read the same, and a real Prometheus that scrapes them.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-#[path = "../support/examples.rs"]
-mod examples;
-#[path = "../support/http.rs"]
-mod http;
+#[path = "../support/mod.rs"]
+mod support;
 
-use http::{Answer, exchange, request, until};
-
-/// A process that is killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The process may have exited already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use support::http::{get, try_get};
+use support::{Running, eventually, examples, free_port};
 
 fn folder(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
@@ -55,24 +42,8 @@ fn exporter(name: &str, args: &[&str]) -> (Running, SocketAddr) {
     (running, address)
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn get(address: SocketAddr, path: &str) -> Option<Answer> {
-    let stream = TcpStream::connect(address).ok()?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    exchange(stream, &request("GET", path, &[])).ok()
-}
-
 fn page(address: SocketAddr, path: &str) -> String {
-    let answer = get(address, path).unwrap();
+    let answer = get(address, path, &[]);
     assert_eq!(answer.status(), 200, "{answer:?}");
     answer.text().to_owned()
 }
@@ -121,7 +92,7 @@ fn the_host_is_as_the_node_exporter_sees_it() {
             .spawn()
             .expect("prometheus-node-exporter: tests/run.sh installs it"),
     );
-    until("the node exporter", || get(peer, "/metrics").is_some());
+    eventually("the node exporter", || try_get(peer, "/metrics"));
     let (_own, own) = exporter("exporter", &[]);
     // Names that have been compared: equal figures, and figures between two readings.
     let (mut compared, mut equal) = (Vec::new(), 0);
@@ -207,7 +178,7 @@ fn redis_server(dir: &Path, port: u16) -> Running {
         .spawn()
         .expect("redis-server: tests/run.sh installs it");
     let server = Running(server);
-    until("the Redis server", || redis_cli(port, &["ping"]) == "PONG");
+    eventually("the Redis server", || redis_cli(port, &["ping"]) == "PONG");
     server
 }
 
@@ -309,7 +280,7 @@ fn the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus() {
     assert!(program.lines().count() <= 30);
     let (_own, own) = exporter("thirty_lines", &[]);
     let (prometheus, _running) = prometheus(&folder("thirty"), "load", own, "");
-    until("the scrape", || value_of(prometheus, "up") == Some(1.0));
+    eventually("the scrape", || value_of(prometheus, "up") == Some(1.0));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap();
     println!("/proc/loadavg: {load}");
     for minutes in ["1", "5", "15"] {
@@ -352,15 +323,15 @@ fn prometheus(dir: &Path, job: &str, target: SocketAddr, more: &str) -> (SocketA
         .spawn()
         .expect("prometheus: tests/run.sh installs it");
     let running = Running(child);
-    until("Prometheus", || {
-        get(address, "/-/ready").is_some_and(|answer| answer.status() == 200)
+    eventually("Prometheus", || {
+        try_get(address, "/-/ready").is_ok_and(|answer| answer.status() == 200)
     });
     (address, running)
 }
 
 /// Returns the first value of a PromQL query, which is percent-encoded.
 fn value_of(prometheus: SocketAddr, query: &str) -> Option<f64> {
-    let answer = get(prometheus, &format!("/api/v1/query?query={query}"))?;
+    let answer = get(prometheus, &format!("/api/v1/query?query={query}"), &[]);
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     answer["data"]["result"][0]["value"][1]
         .as_str()?
@@ -430,7 +401,7 @@ fn dashboards_and_alerts_ask_for_what_there_is() {
         let more = format!("rule_files: ['{}']", rules.display());
         let folder = folder(&format!("prometheus-{job}"));
         let (prometheus, _running) = prometheus(&folder, job, own, &more);
-        until("two scrapes", || {
+        eventually("two scrapes", || {
             value_of(prometheus, &encoded("count_over_time(up[1m])")) >= Some(3.0)
         });
         // Each panel is a query that Prometheus understands.
@@ -438,18 +409,15 @@ fn dashboards_and_alerts_ask_for_what_there_is() {
             let query = query
                 .replace("$instance", ".*")
                 .replace("$__rate_interval", "1m");
-            let answer = get(
-                prometheus,
-                &format!("/api/v1/query?query={}", encoded(&query)),
-            );
-            let answer = answer.unwrap();
+            let path = format!("/api/v1/query?query={}", encoded(&query));
+            let answer = get(prometheus, &path, &[]);
             assert!(
                 answer.text().contains("\"status\":\"success\""),
                 "{query}: {answer:?}"
             );
         }
         // Nothing is wrong, so nothing is to fire: the rules of what is down say so at once.
-        let rules = get(prometheus, "/api/v1/rules").unwrap();
+        let rules = get(prometheus, "/api/v1/rules", &[]);
         assert!(rules.text().contains("\"health\":\"ok\""), "{rules:?}");
         assert!(!rules.text().contains("\"health\":\"err\""), "{rules:?}");
         for alert in ["HostExporterDown", "HostUpdateFails", "RedisDown"] {

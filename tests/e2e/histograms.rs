@@ -3,14 +3,10 @@
 //! which requests OpenMetrics. Each sends its own Accept header.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use hyper::body::Bytes;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tallies::{Collected, Gauge, Histogram, Registry, Server, Snapshot};
 
-use super::{Http, expect, prometheus_with, query, ready, request};
+use super::{eventually, expect, prometheus_with, query, ready, request};
 
 const BOUNDS: [f64; 4] = [0.01, 0.1, 1.0, 5.0];
 const QUANTILES: [f64; 5] = [0.01, 0.25, 0.5, 0.9, 0.999];
@@ -93,7 +89,7 @@ impl Series {
     }
 
     /// Checks that Prometheus' quantiles of `suffix` lie in the buckets that hold the exact ones.
-    async fn quantiles(&self, http: &Http, prometheus: &str, suffix: &str, snapshot: &Snapshot) {
+    fn quantiles(&self, prometheus: &str, suffix: &str, snapshot: &Snapshot) {
         let labels: Vec<_> = self.route.iter().map(|route| ("route", *route)).collect();
         for phi in QUANTILES {
             let exact = self.quantile(phi);
@@ -109,7 +105,7 @@ impl Series {
             }
             let labels = self.labels();
             let promql = format!("histogram_quantile({phi}, {}{suffix}{labels})", self.name);
-            let answer = query(http, prometheus, &promql).await.unwrap();
+            let answer = query(prometheus, &promql).unwrap();
             println!("{promql} = {answer}, exactly {exact}, in {lower} to {upper}");
             let round = 1e-9 * upper.abs().max(lower.abs());
             assert!(lower - round <= answer && answer <= upper + round);
@@ -131,12 +127,11 @@ fn is_at_least(version: (u32, u32)) -> bool {
 
 /// Waits for the exemplars of the series that `promql` selects: the bucket's `le`, the trace and
 /// the value of each.
-async fn exemplars(http: &Http, prometheus: &str, promql: &str) -> Vec<(String, String, f64)> {
+fn exemplars(prometheus: &str, promql: &str) -> Vec<(String, String, f64)> {
     let encoded: String = promql.bytes().map(|b| format!("%{b:02X}")).collect();
     let url = format!("{prometheus}/api/v1/query_exemplars?query={encoded}&start=0&end=9999999999");
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        let (status, body) = request(http, "GET", &url, Bytes::new()).await;
+    let all = eventually(&format!("exemplars of {promql}"), || {
+        let (status, body) = request("GET", &url, &[]);
         assert_eq!(status, 200, "{promql}: {body}");
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let series = body["data"].as_array().unwrap();
@@ -150,13 +145,10 @@ async fn exemplars(http: &Http, prometheus: &str, promql: &str) -> Vec<(String, 
             })
         });
         let all: Vec<_> = all.collect();
-        if !all.is_empty() {
-            println!("exemplars of {promql}: {all:?}");
-            return all;
-        }
-        assert!(Instant::now() < end, "no exemplars of {promql}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        (!all.is_empty()).then_some(all)
+    });
+    println!("exemplars of {promql}: {all:?}");
+    all
 }
 
 #[test]
@@ -196,97 +188,92 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
     let count = observed.len() as f64;
     let sum: f64 = observed.iter().sum();
 
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let http: Http = Client::builder(TokioExecutor::new()).build_http();
-        ready(&http, &native, &native_dir).await;
-        ready(&http, &plain, &plain_dir).await;
+    ready(&native, &native_dir);
+    ready(&plain, &plain_dir);
 
-        // Through protobuf, since text has no native histograms.
-        for series in [&only_native, &both, &limited, &signed] {
-            let (name, labels) = (series.name, series.labels());
-            let count = series.values.len() as f64;
-            let sum = snapshot.get(
-                &format!("{name}_sum"),
-                series.route.map(|r| ("route", r)).as_slice(),
-            );
-            for (promql, expected) in [
-                (format!("histogram_count({name}{labels})"), count),
-                (format!("histogram_sum({name}{labels})"), sum.unwrap()),
-                (format!("count({name}_count) or vector(0)"), 0.0),
-            ] {
-                expect(&http, &native, &promql, expected).await;
-            }
-            series.quantiles(&http, &native, "", &snapshot).await;
-        }
-        let idle = r#"histogram_count(native_seconds{route="/idle"})"#;
-        expect(&http, &native, idle, 0.0).await;
-
-        // Fixed buckets, through protobuf and through OpenMetrics. For a family with both kinds of
-        // buckets, only the Prometheus that receives OpenMetrics stores the fixed ones.
-        let (classic, both) = (&classic, &both);
-        for (prometheus, series) in [(&native, classic), (&plain, classic), (&plain, both)] {
-            let name = series.name;
-            for bound in BOUNDS {
-                let below = observed.iter().filter(|x| **x <= bound).count() as f64;
-                let le = format!("{name}_bucket{{route=\"/\",le=\"{bound:?}\"}}");
-                expect(&http, prometheus, &le, below).await;
-            }
-            for (what, expected) in [
-                (r#"_bucket{route="/",le="+Inf"}"#, count),
-                (r#"_count{route="/"}"#, count),
-                (r#"_sum{route="/"}"#, sum),
-                (r#"_count{route="/idle"}"#, 0.0),
-            ] {
-                expect(&http, prometheus, &format!("{name}{what}"), expected).await;
-            }
-            series
-                .quantiles(&http, prometheus, "_bucket", &snapshot)
-                .await;
-        }
-        // A family with exponential buckets only has a count and a sum in OpenMetrics.
-        for (what, expected) in [
-            (r#"native_seconds_count{route="/"}"#, count),
-            (r#"native_seconds_sum{route="/"}"#, sum),
-            (r#"native_seconds_bucket{route="/",le="+Inf"}"#, count),
-            ("count(native_seconds_bucket)", 2.0),
+    // Through protobuf, since text has no native histograms.
+    for series in [&only_native, &both, &limited, &signed] {
+        let (name, labels) = (series.name, series.labels());
+        let count = series.values.len() as f64;
+        let sum = snapshot.get(
+            &format!("{name}_sum"),
+            series.route.map(|r| ("route", r)).as_slice(),
+        );
+        for (promql, expected) in [
+            (format!("histogram_count({name}{labels})"), count),
+            (format!("histogram_sum({name}{labels})"), sum.unwrap()),
+            (format!("count({name}_count) or vector(0)"), 0.0),
         ] {
-            expect(&http, &plain, what, expected).await;
+            expect(&native, &promql, expected);
         }
+        series.quantiles(&native, "", &snapshot);
+    }
+    let idle = r#"histogram_count(native_seconds{route="/idle"})"#;
+    expect(&native, idle, 0.0);
 
-        for prometheus in [&native, &plain] {
-            let calls = exemplars(&http, prometheus, "calls_total").await;
-            assert_eq!(calls, [(String::new(), TRACE.to_owned(), 3.0)]);
-            let buckets = exemplars(&http, prometheus, "classic_seconds_bucket").await;
-            let [(le, trace, value)] = &buckets[..] else {
-                panic!("{buckets:?}")
-            };
-            assert_eq!((le.parse(), &**trace, *value), (Ok(1.0), TRACE, 0.5));
-            let tank = if is_at_least((3, 0)) {
-                r#"{"tank.füllung"}"#
-            } else {
-                "tank_f_llung"
-            };
-            expect(&http, prometheus, tank, 7.5).await;
+    // Fixed buckets, through protobuf and through OpenMetrics. For a family with both kinds of
+    // buckets, only the Prometheus that receives OpenMetrics stores the fixed ones.
+    let (classic, both) = (&classic, &both);
+    for (prometheus, series) in [(&native, classic), (&plain, classic), (&plain, both)] {
+        let name = series.name;
+        for bound in BOUNDS {
+            let below = observed.iter().filter(|x| **x <= bound).count() as f64;
+            let le = format!("{name}_bucket{{route=\"/\",le=\"{bound:?}\"}}");
+            expect(prometheus, &le, below);
         }
-        // Text and OpenMetrics name the count differently. With protobuf, versions up to 2.42 lost
-        // all of these names.
-        let newer = is_at_least((3, 0)).then_some((&native, ""));
-        for (prometheus, g) in [(&plain, "g")].into_iter().chain(newer) {
-            for (promql, expected) in [
-                (format!("age_seconds_{g}count"), 4.0),
-                (format!("age_seconds_{g}sum"), 93.5),
-                (r#"age_seconds_bucket{le="60.0"}"#.to_owned(), 3.0),
-                (
-                    "histogram_quantile(0.25, age_seconds_bucket)".to_owned(),
-                    0.5,
-                ),
-            ] {
-                expect(&http, prometheus, &promql, expected).await;
-            }
+        for (what, expected) in [
+            (r#"_bucket{route="/",le="+Inf"}"#, count),
+            (r#"_count{route="/"}"#, count),
+            (r#"_sum{route="/"}"#, sum),
+            (r#"_count{route="/idle"}"#, 0.0),
+        ] {
+            expect(prometheus, &format!("{name}{what}"), expected);
         }
-        let of_both = exemplars(&http, &native, "both_seconds").await;
-        assert_eq!(of_both, [(String::new(), TRACE.to_owned(), 0.5)]);
-    });
+        series.quantiles(prometheus, "_bucket", &snapshot);
+    }
+    // A family with exponential buckets only has a count and a sum in OpenMetrics.
+    for (what, expected) in [
+        (r#"native_seconds_count{route="/"}"#, count),
+        (r#"native_seconds_sum{route="/"}"#, sum),
+        (r#"native_seconds_bucket{route="/",le="+Inf"}"#, count),
+        ("count(native_seconds_bucket)", 2.0),
+    ] {
+        expect(&plain, what, expected);
+    }
+
+    for prometheus in [&native, &plain] {
+        let calls = exemplars(prometheus, "calls_total");
+        assert_eq!(calls, [(String::new(), TRACE.to_owned(), 3.0)]);
+        let buckets = exemplars(prometheus, "classic_seconds_bucket");
+        let [(le, trace, value)] = &buckets[..] else {
+            panic!("{buckets:?}")
+        };
+        assert_eq!((le.parse(), &**trace, *value), (Ok(1.0), TRACE, 0.5));
+        let tank = if is_at_least((3, 0)) {
+            r#"{"tank.füllung"}"#
+        } else {
+            "tank_f_llung"
+        };
+        expect(prometheus, tank, 7.5);
+    }
+    // Text and OpenMetrics name the count differently. With protobuf, versions up to 2.42 lost
+    // all of these names.
+    let newer = is_at_least((3, 0)).then_some((&native, ""));
+    for (prometheus, g) in [(&plain, "g")].into_iter().chain(newer) {
+        for (promql, expected) in [
+            (format!("age_seconds_{g}count"), 4.0),
+            (format!("age_seconds_{g}sum"), 93.5),
+            (r#"age_seconds_bucket{le="60.0"}"#.to_owned(), 3.0),
+            (
+                "histogram_quantile(0.25, age_seconds_bucket)".to_owned(),
+                0.5,
+            ),
+        ] {
+            expect(prometheus, &promql, expected);
+        }
+    }
+    let of_both = exemplars(&native, "both_seconds");
+    assert_eq!(of_both, [(String::new(), TRACE.to_owned(), 0.5)]);
     for dir in [native_dir, plain_dir] {
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -5,31 +5,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-
-#[path = "../support/examples.rs"]
-mod examples;
 mod histograms;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{Running, eventually, examples, free_port, http};
 
 const REQUESTS: u32 = 12_000;
 const CLIENTS: u32 = 4;
-
-/// A process that is killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The process may have exited already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Starts an example and returns what it prints after each of these prefixes.
 fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running, [String; N]) {
@@ -49,14 +35,6 @@ fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running
     // Drains the output, so that the process does not block on a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     (Running(child), said)
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Starts a Prometheus that scrapes `metrics` and stores its data in `dir`. Returns its address as
@@ -95,41 +73,28 @@ fn prometheus_with(dir: &Path, metrics: &str, args: &[&str], global: &str) -> (R
     (Running(child), format!("http://{address}"))
 }
 
-type Http = Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>;
-
-async fn request(http: &Http, method: &str, url: &str, body: Bytes) -> (u16, String) {
-    let request = hyper::Request::builder()
-        .method(method)
-        .uri(url)
-        .body(Full::new(body))
-        .unwrap();
-    let response = http.request(request).await.unwrap();
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+/// Returns the status and the body of an answer.
+fn request(method: &str, url: &str, body: &[u8]) -> (u16, String) {
+    let (address, path) = url["http://".len()..].split_once('/').unwrap();
+    let length = format!("Content-Length: {}", body.len());
+    let head = http::request(method, &format!("/{path}"), &[&length]);
+    let answer = http::send(address, &[&head, body].concat());
+    (answer.status(), answer.text().to_owned())
 }
 
-async fn ready(http: &Http, prometheus: &str, dir: &Path) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while http
-        .get(format!("{prometheus}/-/ready").parse().unwrap())
-        .await
-        .map_or(true, |r| r.status() != 200)
-    {
-        assert!(
-            Instant::now() < end,
-            "prometheus is not ready after 30 s; see {}",
-            dir.display()
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+fn ready(prometheus: &str, dir: &Path) {
+    let address = &prometheus["http://".len()..];
+    eventually(
+        &format!("Prometheus is ready; see {}", dir.display()),
+        || http::try_get(address, "/-/ready").is_ok_and(|answer| answer.status() == 200),
+    );
 }
 
 /// Returns the single value of an instant query.
-async fn query(http: &Http, prometheus: &str, query: &str) -> Option<f64> {
+fn query(prometheus: &str, query: &str) -> Option<f64> {
     let encoded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
     let url = format!("{prometheus}/api/v1/query?query={encoded}");
-    let (status, body) = request(http, "GET", &url, Bytes::new()).await;
+    let (status, body) = request("GET", &url, &[]);
     assert_eq!(status, 200, "{query}: {body}");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     let result = body["data"]["result"].as_array().unwrap();
@@ -139,20 +104,16 @@ async fn query(http: &Http, prometheus: &str, query: &str) -> Option<f64> {
 
 /// Waits until a query returns `expected`, since the last scrape may not have happened yet. A wrong
 /// value stays wrong and fails.
-async fn expect(http: &Http, prometheus: &str, promql: &str, expected: f64) {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        let answer = query(http, prometheus, promql).await;
-        if answer.is_some_and(|x| (x - expected).abs() <= 1e-9 * expected.abs()) {
-            println!("{promql} = {expected}");
-            return;
-        }
-        assert!(
-            Instant::now() < end,
-            "{promql}: {answer:?}, the client counted {expected}"
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+fn expect(prometheus: &str, promql: &str, expected: f64) {
+    eventually(
+        &format!("{promql} is {expected}, as the client counted"),
+        || {
+            let answer = query(prometheus, promql);
+            let is_it = answer.is_some_and(|x| (x - expected).abs() <= 1e-9 * expected.abs());
+            is_it.then_some(()).ok_or(format!("{answer:?}"))
+        },
+    );
+    println!("{promql} = {expected}");
 }
 
 /// The counts of one client.
@@ -166,22 +127,22 @@ struct Counted {
     sizes: Vec<usize>,
 }
 
-async fn client(http: Http, app: String, me: u32) -> Counted {
+fn client(app: &str, me: u32) -> Counted {
     let mut counted = Counted::default();
     for i in (me..REQUESTS).step_by(CLIENTS as usize) {
         let (method, path, body) = match i % 6 {
-            0 | 1 => ("GET", String::new(), Bytes::new()),
-            2 => ("GET", format!("users/{}", i % 1000), Bytes::new()),
-            3 => ("GET", format!("users/{}", 5000 + i), Bytes::new()),
+            0 | 1 => ("GET", String::new(), Vec::new()),
+            2 => ("GET", format!("users/{}", i % 1000), Vec::new()),
+            3 => ("GET", format!("users/{}", 5000 + i), Vec::new()),
             4 => (
                 "POST",
                 "upload".to_owned(),
-                Bytes::from(vec![b'x'; (i as usize * 7919) % 20_000 + 1]),
+                vec![b'x'; (i as usize * 7919) % 20_000 + 1],
             ),
-            _ => ("POST", "upload".to_owned(), Bytes::new()),
+            _ => ("POST", "upload".to_owned(), Vec::new()),
         };
         let size = body.len();
-        let (status, _) = request(&http, method, &format!("{app}{path}"), body).await;
+        let (status, _) = request(method, &format!("{app}{path}"), &body);
         match (i % 6, status) {
             (0 | 1, 200) => counted.home += 1.0,
             (2, 200) => counted.users += 1.0,
@@ -193,9 +154,9 @@ async fn client(http: Http, app: String, me: u32) -> Counted {
             (5, 400) => counted.refused += 1.0,
             other => panic!("{method} {path}: {other:?}"),
         }
-        // Spreads the requests over some seconds, so that scrapes happen in between.
+        // The pace of the load: some seconds, so that scrapes happen in between.
         if i % 40 == 0 {
-            tokio::time::sleep(Duration::from_millis(40)).await;
+            std::thread::sleep(Duration::from_millis(40));
         }
     }
     counted
@@ -226,22 +187,23 @@ fn prometheus_answers_what_the_client_counted() {
         ["Serving the application on ", "Serving metrics on "],
     );
     let (_prometheus, prometheus) = prometheus(&dir, &metrics);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let http: Http = Client::builder(TokioExecutor::new()).build_http();
-        ready(&http, &prometheus, &dir).await;
+    ready(&prometheus, &dir);
+    let mut all = Counted::default();
+    std::thread::scope(|scope| {
+        let app = &*app;
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|me| tokio::spawn(client(http.clone(), app.clone(), me)))
+            .map(|me| scope.spawn(move || client(app, me)))
             .collect();
         // The metrics service is restarted in the middle.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        eventually("a scrape", || {
+            query(&prometheus, "sum(http_requests_total)") > Some(0.0)
+        });
         let hangup = Command::new("kill")
             .args(["-HUP", &service.0.id().to_string()])
             .status();
         assert!(hangup.unwrap().success());
-        let mut all = Counted::default();
         for client in clients {
-            let counted = client.await.unwrap();
+            let counted = client.join().unwrap();
             all.home += counted.home;
             all.users += counted.users;
             all.no_user += counted.no_user;
@@ -249,80 +211,75 @@ fn prometheus_answers_what_the_client_counted() {
             all.refused += counted.refused;
             all.sizes.extend(counted.sizes);
         }
-        assert_eq!(
-            f64::from(REQUESTS),
-            all.home + all.users + all.no_user + all.created + all.refused
-        );
-        let sum: usize = all.sizes.iter().sum();
-        let uploads = all.created + all.refused;
-        for (promql, expected) in [
-            ("sum(http_requests_total)", f64::from(REQUESTS)),
-            (
-                r#"http_requests_total{method="GET",route="/",status="200"}"#,
-                all.home,
-            ),
-            (
-                r#"http_requests_total{route="/users/{id}",status="200"}"#,
-                all.users,
-            ),
-            (
-                r#"http_requests_total{route="/users/{id}",status="404"}"#,
-                all.no_user,
-            ),
-            (
-                r#"http_requests_total{method="POST",route="/upload",status="201"}"#,
-                all.created,
-            ),
-            (
-                r#"http_requests_total{route="/upload",status="400"}"#,
-                all.refused,
-            ),
-            (
-                r#"http_request_duration_seconds_count{route="/"}"#,
-                all.home,
-            ),
-            (
-                r#"sum(http_request_duration_seconds_count{route="/users/{id}"})"#,
-                all.users + all.no_user,
-            ),
-            (
-                r#"sum(http_request_duration_seconds_bucket{route="/upload",le="+Inf"})"#,
-                uploads,
-            ),
-            ("sum(http_requests_in_flight)", 0.0),
-            (
-                r#"http_request_size_bytes_sum{route="/upload"}"#,
-                sum as f64,
-            ),
-            ("file_uploads_total", all.created),
-            ("file_upload_size_bytes_count", all.created),
-            ("file_upload_size_bytes_sum", sum as f64),
-            (
-                "histogram_quantile(0.2, file_upload_size_bytes_bucket)",
-                quantile(&all.sizes, 0.2),
-            ),
-            (
-                "histogram_quantile(0.5, file_upload_size_bytes_bucket)",
-                quantile(&all.sizes, 0.5),
-            ),
-            (r#"service_build_info{version="0.1.0"}"#, 1.0),
-        ] {
-            expect(&http, &prometheus, promql, expected).await;
-        }
-        // Scrapes went on all the time, and the restart made at most one of them fail.
-        let scrapes = query(&http, &prometheus, "count_over_time(up[10m])")
-            .await
-            .unwrap();
-        let failed = scrapes
-            - query(&http, &prometheus, "sum_over_time(up[10m])")
-                .await
-                .unwrap();
-        println!("{scrapes} scrapes, {failed} of them failed");
-        assert!(
-            scrapes >= 3.0 && failed <= 2.0,
-            "{scrapes} scrapes, {failed} failed"
-        );
     });
+    assert_eq!(
+        f64::from(REQUESTS),
+        all.home + all.users + all.no_user + all.created + all.refused
+    );
+    let sum: usize = all.sizes.iter().sum();
+    let uploads = all.created + all.refused;
+    for (promql, expected) in [
+        ("sum(http_requests_total)", f64::from(REQUESTS)),
+        (
+            r#"http_requests_total{method="GET",route="/",status="200"}"#,
+            all.home,
+        ),
+        (
+            r#"http_requests_total{route="/users/{id}",status="200"}"#,
+            all.users,
+        ),
+        (
+            r#"http_requests_total{route="/users/{id}",status="404"}"#,
+            all.no_user,
+        ),
+        (
+            r#"http_requests_total{method="POST",route="/upload",status="201"}"#,
+            all.created,
+        ),
+        (
+            r#"http_requests_total{route="/upload",status="400"}"#,
+            all.refused,
+        ),
+        (
+            r#"http_request_duration_seconds_count{route="/"}"#,
+            all.home,
+        ),
+        (
+            r#"sum(http_request_duration_seconds_count{route="/users/{id}"})"#,
+            all.users + all.no_user,
+        ),
+        (
+            r#"sum(http_request_duration_seconds_bucket{route="/upload",le="+Inf"})"#,
+            uploads,
+        ),
+        ("sum(http_requests_in_flight)", 0.0),
+        (
+            r#"http_request_size_bytes_sum{route="/upload"}"#,
+            sum as f64,
+        ),
+        ("file_uploads_total", all.created),
+        ("file_upload_size_bytes_count", all.created),
+        ("file_upload_size_bytes_sum", sum as f64),
+        (
+            "histogram_quantile(0.2, file_upload_size_bytes_bucket)",
+            quantile(&all.sizes, 0.2),
+        ),
+        (
+            "histogram_quantile(0.5, file_upload_size_bytes_bucket)",
+            quantile(&all.sizes, 0.5),
+        ),
+        (r#"service_build_info{version="0.1.0"}"#, 1.0),
+    ] {
+        expect(&prometheus, promql, expected);
+    }
+    // Scrapes went on all the time, and the restart made at most one of them fail.
+    let scrapes = query(&prometheus, "count_over_time(up[10m])").unwrap();
+    let failed = scrapes - query(&prometheus, "sum_over_time(up[10m])").unwrap();
+    println!("{scrapes} scrapes, {failed} of them failed");
+    assert!(
+        scrapes >= 3.0 && failed <= 2.0,
+        "{scrapes} scrapes, {failed} failed"
+    );
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
@@ -341,45 +298,53 @@ fn prometheus_answers_what_the_shop_called() {
         ],
     );
     let (_prometheus, prometheus) = prometheus(&dir, &metrics);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let http: Http = Client::builder(TokioExecutor::new()).build_http();
-        ready(&http, &prometheus, &dir).await;
-        let greet = shop.strip_suffix("/1").unwrap();
-        // One user in a hundred times out, and so on: see the example.
-        for id in 0..400 {
-            let (status, _) = request(&http, "GET", &format!("{greet}/{id}"), Bytes::new()).await;
-            let expected = match id % 100 {
-                97 => 504,
-                98 => 502,
-                99 => 404,
-                _ => 200,
-            };
-            assert_eq!(status, expected, "user {id}");
-        }
-        let call = |status| {
-            format!(
-                r#"shop_http_requests_total{{client_name="users",method="GET",path="/users/{{id}}",status_code="{status}"}}"#
-            )
+    ready(&prometheus, &dir);
+    let greet = shop.strip_suffix("/1").unwrap();
+    // One user in a hundred times out, and so on: see the example.
+    for id in 0..400 {
+        let (status, _) = request("GET", &format!("{greet}/{id}"), &[]);
+        let expected = match id % 100 {
+            97 => 504,
+            98 => 502,
+            99 => 404,
+            _ => 200,
         };
-        for (promql, expected) in [
-            (call("200"), 388.0),
-            (call("timeout"), 4.0),
-            (call("503"), 4.0),
-            (call("404"), 4.0),
-            ("sum(shop_http_requests_total)".into(), 400.0),
-            ("sum(shop_request_latency_seconds_count)".into(), 400.0),
-            (r#"shop_request_latency_seconds_bucket{status_code="timeout",le="0.4"}"#.into(), 0.0),
-            (r#"shop_request_latency_seconds_bucket{status_code="timeout",le="+Inf"}"#.into(), 4.0),
-            ("sum(shop_http_requests_in_flight)".into(), 0.0),
-            (r#"shop_info{version="0.1.0"}"#.into(), 1.0),
-            ("shop_greetings_total".into(), 388.0),
-            (r#"http_requests_total{route="/greet/{id}",status="504"}"#.into(), 4.0),
-            (r#"sum(http_requests_total{route="/metrics"}) or vector(0)"#.into(), 0.0),
-        ] {
-            expect(&http, &prometheus, &promql, expected).await;
-        }
-    });
+        assert_eq!(status, expected, "user {id}");
+    }
+    let call = |status| {
+        format!(
+            r#"shop_http_requests_total{{client_name="users",method="GET",path="/users/{{id}}",status_code="{status}"}}"#
+        )
+    };
+    for (promql, expected) in [
+        (call("200"), 388.0),
+        (call("timeout"), 4.0),
+        (call("503"), 4.0),
+        (call("404"), 4.0),
+        ("sum(shop_http_requests_total)".into(), 400.0),
+        ("sum(shop_request_latency_seconds_count)".into(), 400.0),
+        (
+            r#"shop_request_latency_seconds_bucket{status_code="timeout",le="0.4"}"#.into(),
+            0.0,
+        ),
+        (
+            r#"shop_request_latency_seconds_bucket{status_code="timeout",le="+Inf"}"#.into(),
+            4.0,
+        ),
+        ("sum(shop_http_requests_in_flight)".into(), 0.0),
+        (r#"shop_info{version="0.1.0"}"#.into(), 1.0),
+        ("shop_greetings_total".into(), 388.0),
+        (
+            r#"http_requests_total{route="/greet/{id}",status="504"}"#.into(),
+            4.0,
+        ),
+        (
+            r#"sum(http_requests_total{route="/metrics"}) or vector(0)"#.into(),
+            0.0,
+        ),
+    ] {
+        expect(&prometheus, &promql, expected);
+    }
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
@@ -400,14 +365,10 @@ fn prometheus_stores_names_as_they_are_without_openmetrics() {
         .open_metrics(false);
     let serving = server.listen("127.0.0.1:0").unwrap();
     let (_prometheus, prometheus) = prometheus(&dir, &serving.metrics_url());
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let http: Http = Client::builder(TokioExecutor::new()).build_http();
-        ready(&http, &prometheus, &dir).await;
-        expect(&http, &prometheus, "events", 3.0).await;
-        let other = r#"count({__name__=~"events_total|.*_counter_total"}) or vector(0)"#;
-        expect(&http, &prometheus, other, 0.0).await;
-    });
+    ready(&prometheus, &dir);
+    expect(&prometheus, "events", 3.0);
+    let other = r#"count({__name__=~"events_total|.*_counter_total"}) or vector(0)"#;
+    expect(&prometheus, other, 0.0);
     drop(http);
     serving.stop();
     std::fs::remove_dir_all(&dir).unwrap();

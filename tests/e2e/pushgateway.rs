@@ -1,36 +1,20 @@
 //! The example and the library push to a real Pushgateway, whose API then returns what it received.
 //! A real VictoriaMetrics receives the same on its import path.
 
-#[path = "../support/examples.rs"]
-mod examples;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
+use support::{Running, eventually, examples, free_port, http};
 use tallies::{Counter, Pusher, Registry, Summary};
-
-/// A process that is killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The process may have exited already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// Starts a program and waits until it listens.
 fn start(program: &str, port: u16, arguments: &[String]) -> Running {
@@ -42,14 +26,7 @@ fn start(program: &str, port: u16, arguments: &[String]) -> Running {
             .spawn()
             .unwrap_or_else(|e| panic!("{program}: {e}; tests/run.sh installs it")),
     );
-    let end = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            Instant::now() < end,
-            "{program} does not listen after a minute"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually(program, || TcpStream::connect(("127.0.0.1", port)));
     running
 }
 
@@ -63,23 +40,16 @@ fn pushgateway(port: u16, more: &[&str]) -> Running {
     start("prometheus-pushgateway", port, &arguments)
 }
 
-/// Sends a plain request and returns status and body.
+/// Sends a request and returns status and body.
 fn ask(port: u16, method: &str, target: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    let length = body.len();
-    // With HTTP/1.0 the response is not chunked and ends with the connection.
-    write!(
-        stream,
-        "{method} {target} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), body.to_owned())
+    let head = http::request(
+        method,
+        target,
+        &[&format!("Content-Length: {}", body.len())],
+    );
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    let answer = http::send(to, &[&head, body.as_bytes()].concat());
+    (answer.status(), answer.text().to_owned())
 }
 
 /// Returns the gateway's groups, each family with its type and metrics.
@@ -98,15 +68,8 @@ fn group(port: u16, labels: &Value) -> Option<Value> {
 }
 
 /// Waits until a group is gone, since the gateway only queues deletions.
-fn gone(port: u16, labels: &Value) -> bool {
-    let end = Instant::now() + Duration::from_secs(60);
-    while group(port, labels).is_some() {
-        if Instant::now() > end {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    true
+fn gone(port: u16, labels: &Value) {
+    eventually("the group is gone", || group(port, labels).is_none());
 }
 
 /// Returns the value of a family with one metric.
@@ -183,7 +146,7 @@ fn the_example_puts_posts_and_deletes() {
     // DELETE removes this group only, not the one with fewer labels.
     pushes(&url, &["--job", "nightly backup+1/2", "more=4"]);
     with("delete", &[]);
-    assert!(gone(port, &labels));
+    gone(port, &labels);
     let smaller = of(&json!({"job": "nightly backup+1/2"})).unwrap();
     assert_eq!(value(&smaller, "more"), Some(4.0));
     // Deleting a missing group is no error.
@@ -250,7 +213,7 @@ fn any_label_value_comes_out_as_it_went_in() {
         pusher
             .delete()
             .map_err(|e| TestCaseError::fail(e.to_string()))?;
-        prop_assert!(gone(port, &expected));
+        gone(port, &expected);
         Ok(())
     });
     law.unwrap();
@@ -367,18 +330,16 @@ fn in_the_background_over_a_restart() {
         .start(Duration::from_millis(50))
         .unwrap();
     let arrives = |expected| {
-        let end = Instant::now() + Duration::from_secs(120);
-        while group(port, &json!({"job": "worker"})).and_then(|group| value(&group, "x"))
-            != Some(expected)
-        {
-            assert!(Instant::now() < end, "{expected} does not arrive");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(&format!("x is {expected}"), || {
+            let group = group(port, &json!({"job": "worker"}));
+            group.and_then(|group| value(&group, "x")) == Some(expected)
+        });
     };
     arrives(1.0);
     drop(running);
     gauge.set(2.0);
-    std::thread::sleep(Duration::from_millis(300));
+    let failures = || tallies::snapshot().get("tallies_push_failures_total", &[]);
+    eventually("a failure", || failures() > Some(0.0));
     let _running = pushgateway(port, &[]);
     arrives(2.0);
     gauge.set(3.0);
@@ -405,18 +366,13 @@ fn victoriametrics_takes_the_labels_as_well() {
     pushes(&url, &[
         "--path", "/api/v1/import/prometheus", "--gzip", "--job", "my job", "--grouping", odd, "vm_pushed=21.5",
     ]);
-    let end = Instant::now() + Duration::from_secs(60);
-    let line = loop {
+    let line = eventually("the pushed sample", || {
         // VictoriaMetrics returns new samples only after a flush.
         ask(port, "GET", "/internal/force_flush", "");
         let (status, body) = ask(port, "GET", "/api/v1/export?match=vm_pushed", "");
         assert_eq!(status, 200, "{body}");
-        if !body.is_empty() {
-            break body;
-        }
-        assert!(Instant::now() < end, "it does not arrive");
-        std::thread::sleep(Duration::from_millis(100));
-    };
+        (!body.is_empty()).then_some(body)
+    });
     let found: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(found["values"], json!([21.5]));
     let labels =

@@ -23,7 +23,11 @@ impl Role {
     pub fn start_with(role: &str, directory: &Path, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", "child::plays_its_role", "--nocapture", "--quiet"])
+            .args([
+                "--exact",
+                "child::a_child_plays_its_role_and_ends",
+                "--nocapture",
+            ])
             .env(ROLE, role)
             .env(DIRECTORY, directory)
             .stdin(Stdio::piped())
@@ -135,12 +139,17 @@ pub fn hear() -> String {
     line.trim().to_owned()
 }
 
-/// Does nothing in the parent.
+/// The test that a child runs: there, it plays the role.
 #[test]
-fn plays_its_role() {
-    let (Ok(role), Ok(directory)) = (std::env::var(ROLE), std::env::var(DIRECTORY)) else {
-        return;
-    };
-    crate::roles::play(&role, Path::new(&directory));
-    std::process::exit(0);
+fn a_child_plays_its_role_and_ends() {
+    if let (Ok(role), Ok(directory)) = (std::env::var(ROLE), std::env::var(DIRECTORY)) {
+        crate::roles::play(&role, Path::new(&directory));
+        std::process::exit(0);
+    }
+    let directory = crate::directory::TestDirectory::new();
+    let mut role = Role::script(directory.path());
+    role.run("counter jobs_total 5");
+    assert_eq!(role.run("own jobs_total"), "5");
+    role.run("end");
+    role.join();
 }

@@ -1,9 +1,8 @@
 //! Totals are exact.
 
-use std::time::{Duration, Instant};
-
 use crate::child::Role;
 use crate::directory::TestDirectory;
+use crate::support::later_tick;
 
 #[test]
 fn three_processes_count_a_thousand_each() {
@@ -170,14 +169,11 @@ fn the_gauge_that_was_set_last_is_recent() {
     let [mut one, mut two] = [(); 2].map(|()| Role::script(directory.path()));
     for name in ["recent", "live_recent"] {
         let set = |role: &mut Role, value: u32| {
-            // The clock has steps of some milliseconds. Of two gauges that are set in the same one,
-            // either is recent, and this can change when a process ends.
-            std::thread::sleep(Duration::from_millis(20));
-            let end = Instant::now() + Duration::from_secs(10);
-            while reader.get(name, &[]) != f64::from(value) {
-                assert!(Instant::now() < end, "{name} is not {value}");
-                role.run(&format!("gauge {name} {name} {value}"));
-            }
+            // Of two gauges that are set in the same tick, either is recent, and this can change
+            // when a process ends.
+            later_tick();
+            role.run(&format!("gauge {name} {name} {value}"));
+            assert_eq!(reader.get(name, &[]), f64::from(value), "{name}");
         };
         set(&mut one, 1);
         set(&mut two, 2);

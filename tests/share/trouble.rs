@@ -7,7 +7,8 @@ use tallies::share::Dir;
 
 use crate::child::Role;
 use crate::directory::TestDirectory;
-use crate::support;
+use crate::support::http::get;
+use crate::support::{eventually, later_tick, not_tested};
 
 #[test]
 fn a_directory_that_is_deleted_makes_no_page_instead_of_a_wrong_one() {
@@ -23,7 +24,7 @@ fn a_directory_that_is_deleted_makes_no_page_instead_of_a_wrong_one() {
         "{answer}"
     );
     let address = role.run("serve");
-    assert_eq!(get(&address).0, 503);
+    assert_eq!(get(&*address, "/metrics", &[]).status(), 503);
     assert!(reader.dir.snapshot().is_err());
     // Updates go on.
     role.run("count jobs_total 5");
@@ -84,21 +85,6 @@ fn the_own_file_may_have_holes() {
     assert_eq!(reader.dir.skipped().unwrap().len(), 1);
 }
 
-/// Returns the status and the body of a page.
-fn get(address: &str) -> (u16, String) {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer)
-}
-
 #[test]
 fn a_server_in_any_process_has_the_page_of_all() {
     let directory = TestDirectory::new();
@@ -108,8 +94,9 @@ fn a_server_in_any_process_has_the_page_of_all() {
     }
     for role in &mut roles {
         let address = role.run("serve");
-        let (status, page) = get(&address);
-        assert_eq!(status, 200);
+        let answer = get(&*address, "/metrics", &[]);
+        let page = answer.text();
+        assert_eq!(answer.status(), 200);
         assert!(page.lines().any(|line| line == "jobs_total 111"), "{page}");
         assert!(
             page.lines().any(|line| line == "tallies_share_writers 3"),
@@ -138,11 +125,8 @@ fn a_directory_takes_the_place_of_a_registry() {
         .registry(&reader.dir)
         .listen("127.0.0.1:0")
         .unwrap();
-    assert!(
-        get(&serving.address().to_string())
-            .1
-            .contains("\njobs_total 5\n")
-    );
+    let answer = get(&serving, "/metrics", &[]);
+    assert!(answer.text().contains("\njobs_total 5\n"), "{answer:?}");
     serving.stop();
 }
 
@@ -280,10 +264,7 @@ fn two_versions_of_a_program_share_what_they_can() {
     }
     assert_eq!(reader.get("latency_count", &[]), 20.0);
     // Processes are told apart by milliseconds, and the newest one decides the buckets.
-    let started = reader.dir.processes().unwrap()[0].started();
-    while std::time::SystemTime::now() < started + Duration::from_millis(50) {
-        std::thread::yield_now();
-    }
+    later_tick();
     let mut new = Role::script(directory.path());
     new.run("histogram latency 1,2,4 3 7");
     new.run("other-label jobs_by_total b y 3");
@@ -363,7 +344,7 @@ fn collectors_are_not_on_the_shared_page() {
     let begin = Instant::now();
     assert_eq!(role.run("total jobs_total"), "5");
     let address = role.run("serve");
-    assert_eq!(get(&address).0, 200);
+    assert_eq!(get(&*address, "/metrics", &[]).status(), 200);
     assert!(begin.elapsed() < Duration::from_secs(60), "a collector ran");
 }
 
@@ -385,19 +366,14 @@ fn a_full_disk_costs_sharing_and_nothing_else() {
     assert_eq!(reader.dir.skipped().unwrap().len(), 0);
     // The disk has room again.
     role.run(&format!("file-limit {}", 64 * size));
-    let end = Instant::now() + Duration::from_secs(60);
-    for family in 0.. {
-        assert!(Instant::now() < end, "the disk was never tried again");
-        let name = format!("later_{family}_total");
+    let mut families = 0..;
+    eventually("another try of the disk", || {
+        let name = format!("later_{}_total", families.next().unwrap());
         role.run(&format!("labels {name} 0 5000"));
         let page = reader.snapshot();
-        if page
-            .family(&name)
+        page.family(&name)
             .is_some_and(|family| family.len() == 5000)
-        {
-            break;
-        }
-    }
+    });
     role.kill();
     assert_eq!(reader.dir.fold().unwrap(), 1);
     assert_eq!(reader.get("jobs_total", &[]), 10.0);
@@ -418,7 +394,7 @@ fn a_full_tmpfs_costs_sharing_and_nothing_else() {
     };
     let options = ["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"];
     if !mount("mount", &options) {
-        support::not_tested("this user cannot mount a tmpfs");
+        not_tested("this user cannot mount a tmpfs");
         return;
     }
     let reader = directory.reader();

@@ -1,7 +1,7 @@
 //! A client that sends exactly the given bytes.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use tallies::serve::Serving;
@@ -11,6 +11,8 @@ use tallies::serve::Serving;
 pub struct Answer {
     pub head: String,
     pub body: Vec<u8>,
+    /// Whether a body in chunks has its end.
+    pub whole: bool,
 }
 
 impl Answer {
@@ -22,7 +24,11 @@ impl Answer {
         };
         let head = String::from_utf8_lossy(head).into_owned();
         let body = body.to_vec();
-        let mut answer = Self { head, body };
+        let mut answer = Self {
+            head,
+            body,
+            whole: bytes.ends_with(b"\r\n0\r\n\r\n"),
+        };
         if answer.header("transfer-encoding") == Some("chunked") {
             answer.body = joined(&answer.body);
         }
@@ -60,17 +66,38 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
     body
 }
 
-pub fn connect(serving: &Serving) -> TcpStream {
-    let stream = TcpStream::connect(serving.address()).unwrap();
-    // Bounds the test, should the service never reply.
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    stream
+/// Where a client connects to: a service, or an address.
+pub trait Target {
+    fn open(self) -> io::Result<TcpStream>;
 }
 
-/// Sends `request` on any stream and reads until the server closes it.
-pub fn exchange(mut stream: impl Read + Write, request: &[u8]) -> std::io::Result<Answer> {
+impl Target for &Serving {
+    fn open(self) -> io::Result<TcpStream> {
+        self.address().open()
+    }
+}
+
+impl Target for SocketAddr {
+    fn open(self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self)?;
+        // Bounds the test, should the service never reply.
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(stream)
+    }
+}
+
+impl Target for &str {
+    fn open(self) -> io::Result<TcpStream> {
+        self.parse::<SocketAddr>().unwrap().open()
+    }
+}
+
+pub fn connect(to: impl Target) -> TcpStream {
+    to.open().unwrap()
+}
+
+/// Sends exactly these bytes on any stream and reads until the server closes it.
+pub fn exchange(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Answer> {
     stream.write_all(request)?;
     stream.flush()?;
     let mut answer = Vec::new();
@@ -94,17 +121,20 @@ pub fn request(method: &str, path: &str, headers: &[&str]) -> Vec<u8> {
     request.into_bytes()
 }
 
-pub fn get(serving: &Serving, path: &str, headers: &[&str]) -> Answer {
-    exchange(connect(serving), &request("GET", path, headers)).unwrap()
+/// Sends exactly these bytes to a server and reads until it closes the connection.
+pub fn send(to: impl Target, request: &[u8]) -> Answer {
+    exchange(connect(to), request).unwrap()
 }
 
-/// Waits, for a bounded time, until `holds` returns true.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("it never came: {what}");
+pub fn ask(to: impl Target, method: &str, path: &str, headers: &[&str]) -> Answer {
+    send(to, &request(method, path, headers))
+}
+
+pub fn get(to: impl Target, path: &str, headers: &[&str]) -> Answer {
+    ask(to, "GET", path, headers)
+}
+
+/// Like [`get`], from a server that may not listen yet.
+pub fn try_get(to: impl Target, path: &str) -> io::Result<Answer> {
+    exchange(to.open()?, &request("GET", path, &[]))
 }

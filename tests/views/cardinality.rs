@@ -1,9 +1,8 @@
 //! The cardinality report, also over HTTP.
 
-use tallies::serve::Serving;
 use tallies::{Collected, Counter, Registry, Server, View};
 
-use crate::support::http::Answer;
+use crate::support::http::{ask, get};
 
 fn registry() -> Registry {
     let registry = Registry::new();
@@ -96,18 +95,6 @@ fn an_update_is_refused_once_whatever_refuses_it() {
     }
 }
 
-fn ask(serving: &Serving, request: &str) -> Answer {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
-    let timeout = Some(std::time::Duration::from_secs(20));
-    stream.set_read_timeout(timeout).unwrap();
-    let request = format!("{request}Host: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    Answer::read(&answer)
-}
-
 #[test]
 fn a_server_has_the_report_behind_its_authentication() {
     let other = Registry::new();
@@ -118,17 +105,14 @@ fn a_server_has_the_report_behind_its_authentication() {
         .bearer_token("secret")
         .listen("127.0.0.1:0")
         .unwrap();
-    let get = |target: &str, headers: &str| {
-        ask(
-            &serving,
-            &format!("GET /-/cardinality{target} HTTP/1.1\r\n{headers}"),
-        )
-    };
-    const TOKEN: &str = "Authorization: Bearer secret\r\n";
-    let refused = get("", "");
+    const TOKEN: &str = "Authorization: Bearer secret";
+    const ACCEPT: &str = "Accept: application/json";
+    let report =
+        |query: &str, headers: &[&str]| get(&serving, &format!("/-/cardinality{query}"), headers);
+    let refused = report("", &[]);
     assert_eq!(refused.status(), 401);
     assert!(!refused.text().contains("hits_total"));
-    let text = get("", TOKEN);
+    let text = report("", &[TOKEN]);
     assert_eq!(
         (text.status(), text.header("cache-control")),
         (200, Some("no-store"))
@@ -136,28 +120,19 @@ fn a_server_has_the_report_behind_its_authentication() {
     assert_eq!(text.text(), format!("{TEXT}other: 1 series\n"));
     let own = JSON.trim_end_matches(']').to_owned();
     for answer in [
-        get("?format=json", TOKEN),
-        get("", &format!("{TOKEN}Accept: application/json\r\n")),
+        report("?format=json", &[TOKEN]),
+        report("", &[TOKEN, ACCEPT]),
     ] {
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert!(answer.text().starts_with(&own), "{}", answer.text());
         assert!(answer.text().contains(r#"{"family":"other","series":1"#));
     }
-    let plain = get(
-        "?format=text",
-        &format!("{TOKEN}Accept: application/json\r\n"),
-    );
+    let plain = report("?format=text", &[TOKEN, ACCEPT]);
     assert_eq!(plain.text(), text.text());
-    let head = ask(
-        &serving,
-        &format!("HEAD /-/cardinality HTTP/1.1\r\n{TOKEN}"),
-    );
+    let head = ask(&serving, "HEAD", "/-/cardinality", &[TOKEN]);
     assert_eq!((head.status(), head.text()), (200, ""));
     assert_eq!(head.header("content-length"), None, "none is made");
-    let post = ask(
-        &serving,
-        &format!("POST /-/cardinality HTTP/1.1\r\nContent-Length: 0\r\n{TOKEN}"),
-    );
+    let post = ask(&serving, "POST", "/-/cardinality", &[TOKEN]);
     assert_eq!(post.status(), 405);
     serving.stop();
 }

@@ -391,4 +391,26 @@ mod tests {
             assert_eq!(late.get(), is_late);
         }
     }
+
+    /// Half a file may be one without passwords.
+    #[tokio::test]
+    async fn a_file_that_is_written_in_place_is_read_when_it_stays_the_same() {
+        let name = format!("tallies-web-{}.yml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut text = "rate_limit: {interval: 1h, burst: 3}\n".to_owned();
+        let mut write = || {
+            text.push_str("# A file that is being written.\n");
+            std::fs::write(&path, &text).unwrap();
+        };
+        write();
+        let web = Web::load(&path).unwrap();
+        for _ in 0..3 {
+            write();
+            web.check(false).await;
+            assert_eq!(web.current().version, 0, "it may grow");
+        }
+        web.check(false).await;
+        assert_eq!(web.current().version, 1);
+        std::fs::remove_file(&path).unwrap();
+    }
 }

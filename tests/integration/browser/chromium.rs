@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
+
+use crate::support::eventually;
 
 /// A browser with one window. Ends when the test does.
 pub struct Browser {
@@ -101,30 +102,21 @@ impl Browser {
             .clone()
     }
 
-    /// Waits until the expression has this value.
-    pub async fn until(&self, expression: &str, wanted: impl Into<Value>) {
+    /// Waits until the expression has this value. Blocks the thread of the test.
+    pub fn eventually(&self, expression: &str, wanted: impl Into<Value>) {
         let wanted = wanted.into();
-        let end = Instant::now() + Duration::from_secs(120);
-        loop {
-            let found = self.run(&format!("return {expression}")).await;
-            let same = match (found.as_f64(), wanted.as_f64()) {
-                (Some(found), Some(wanted)) => found == wanted,
-                _ => found == wanted,
-            };
-            if same {
-                return;
-            }
-            if Instant::now() > end {
-                let page = self
-                    .run("return document.body.innerText.slice(0, 1000)")
-                    .await;
-                panic!(
-                    "{expression} is {found}, not {wanted}\n{}",
-                    page.as_str().unwrap_or("")
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
+        let runtime = tokio::runtime::Handle::current();
+        let run = |script: &str| runtime.block_on(self.run(script));
+        tokio::task::block_in_place(|| {
+            eventually(expression, || {
+                let found = run(&format!("return {expression}"));
+                let same = match (found.as_f64(), wanted.as_f64()) {
+                    (Some(found), Some(wanted)) => found == wanted,
+                    _ => found == wanted,
+                };
+                same.then_some(()).ok_or(format!("{found}, not {wanted}"))
+            });
+        });
     }
 
     /// Presses keys, as a user would, wherever the focus is.

@@ -67,43 +67,31 @@ fn figures_on_the_page_are_those_of_the_snapshot() {
     let now = registry.snapshot();
     browse(async |browser| {
         watch(browser, &serving).await;
-        browser.until(&value("jobs_total"), "1234656").await;
-        browser
-            .until(
-                &format!("{}.textContent", card("jobs_total", ".value")),
-                "1\u{202f}234\u{202f}656",
-            )
-            .await;
+        browser.eventually(&value("jobs_total"), "1234656");
+        browser.eventually(
+            &format!("{}.textContent", card("jobs_total", ".value")),
+            "1\u{202f}234\u{202f}656",
+        );
         let rows = "[...document.querySelectorAll('[data-family=jobs_total] .row')].map((row) => row.dataset.series)";
-        browser
-            .until(rows, json!(["queue=\"mail\"", "queue=\"bulk\""]))
-            .await;
+        browser.eventually(rows, json!(["queue=\"mail\"", "queue=\"bulk\""]));
         // A float, and so a number in a script, has no such integer.
-        browser
-            .until(&value("huge_total"), (u64::MAX - 7).to_string())
-            .await;
-        browser.until(&big("open_doors"), "-2").await;
-        browser
-            .until(&format!("{}.textContent", card("open_doors", ".big")), "−2")
-            .await;
-        browser
-            .until(&format!("Number({})", big("level")), 0.000_123_456_789)
-            .await;
-        browser.until("[...document.querySelectorAll('[data-family=odd] .row data:not(.more)')].map((row) => row.textContent)", json!(["−∞", "–"])).await;
-        browser.until(&value("latency_seconds"), "1000").await;
-        browser.until(&value("sizes_bytes"), "100000").await;
+        browser.eventually(&value("huge_total"), (u64::MAX - 7).to_string());
+        browser.eventually(&big("open_doors"), "-2");
+        browser.eventually(&format!("{}.textContent", card("open_doors", ".big")), "−2");
+        browser.eventually(&format!("Number({})", big("level")), 0.000_123_456_789);
+        browser.eventually("[...document.querySelectorAll('[data-family=odd] .row data:not(.more)')].map((row) => row.textContent)", json!(["−∞", "–"]));
+        browser.eventually(&value("latency_seconds"), "1000");
+        browser.eventually(&value("sizes_bytes"), "100000");
         // The quantiles of a summary are those of the snapshot, and so are their errors.
         for (phi, name) in [(0.5, "median"), (0.9, "p90"), (0.99, "p99")] {
             let found = now.quantile("sizes_bytes", &[], phi).unwrap();
             let item = format!(
                 "[...document.querySelectorAll('[data-family=sizes_bytes] .quantiles > div')].find((item) => item.querySelector('dt').textContent === '{name}')"
             );
-            browser
-                .until(
-                    &format!("Number({item}?.querySelector('data').value)"),
-                    found.value,
-                )
-                .await;
+            browser.eventually(
+                &format!("Number({item}?.querySelector('data').value)"),
+                found.value,
+            );
             let error = browser
                 .run(&format!("return {item}.querySelector('small').textContent"))
                 .await;
@@ -114,18 +102,16 @@ fn figures_on_the_page_are_those_of_the_snapshot() {
                 "{bounds}"
             );
         }
-        browser.until("document.querySelector('[data-family=pump_state] .state.on').parentElement.dataset.series", "pump_state=\"running\"").await;
-        browser
-            .until(
-                &format!("{}.textContent", card("build_info", ".constant")),
-                "version1.2.0",
-            )
-            .await;
+        browser.eventually("document.querySelector('[data-family=pump_state] .state.on').parentElement.dataset.series", "pump_state=\"running\"");
+        browser.eventually(
+            &format!("{}.textContent", card("build_info", ".constant")),
+            "version1.2.0",
+        );
         // Nothing changes without a change, and a change comes.
         jobs.with(["bulk"]).add(11);
         sizes.observe(1.0);
-        browser.until(&value("jobs_total"), "1234667").await;
-        browser.until(&value("sizes_bytes"), "100001").await;
+        browser.eventually(&value("jobs_total"), "1234667");
+        browser.eventually(&value("sizes_bytes"), "100001");
         browser.assert_clean().await;
     });
     // The readers beside the page found everything.
@@ -155,7 +141,7 @@ fn rates_and_heat_maps_move_while_something_happens() {
     let serving = serve(&registry);
     browse(async |browser| {
         watch(browser, &serving).await;
-        browser.until(&big("jobs_total"), "0").await;
+        browser.eventually(&big("jobs_total"), "0");
         let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
         let quantile = format!(
             "Boolean({}?.textContent > '0')",
@@ -186,9 +172,7 @@ fn rates_and_heat_maps_move_while_something_happens() {
             (0.01..=0.025).contains(&median.as_f64().unwrap()),
             "{median}"
         );
-        browser
-            .until(&format!("{} > 100", painted("latency_seconds")), true)
-            .await;
+        browser.eventually(&format!("{} > 100", painted("latency_seconds")), true);
         // Only the line at the bottom, and nothing above it.
         let idle = browser
             .run(&format!(
@@ -199,7 +183,7 @@ fn rates_and_heat_maps_move_while_something_happens() {
             .await;
         assert!(idle[0].as_u64() < idle[1].as_u64(), "{idle}");
         // Nothing happens any more: the rate falls to 0.
-        browser.until(&big("jobs_total"), "0").await;
+        browser.eventually(&big("jobs_total"), "0");
         browser.assert_clean().await;
     });
     serving.stop();
@@ -224,14 +208,14 @@ fn a_series_that_vanishes_is_said_to_be_gone() {
         let row = |text: &str| {
             format!("document.querySelector('.row[data-series=\\'queue=\"{text}\"\\']')?.className")
         };
-        browser.until(&row("mail"), "row").await;
-        browser.until(&row("bulk"), "row").await;
+        browser.eventually(&row("mail"), "row");
+        browser.eventually(&row("bulk"), "row");
         jobs.remove(["bulk"]);
-        browser.until(&row("bulk"), "row gone").await;
-        browser.until(&row("mail"), "row").await;
+        browser.eventually(&row("bulk"), "row gone");
+        browser.eventually(&row("mail"), "row");
         // It comes back.
         jobs.with(["bulk"]).inc();
-        browser.until(&row("bulk"), "row").await;
+        browser.eventually(&row("bulk"), "row");
         browser.assert_clean().await;
     });
     serving.stop();

@@ -43,52 +43,40 @@ fn label_values_from_outside_are_text() {
         watch(browser, &serving).await;
         browser.click("[data-family=jobs_total] header").await;
         let shown = "[...document.querySelectorAll('[data-family=jobs_total] .labels span')].map((label) => label.lastChild.textContent)";
-        browser.until(shown, json!(MARKUP)).await;
-        browser
-            .until(
-                &format!("{}.textContent", card("jobs_total", ".help")),
-                "<b onmouseover='window.hit=1'>help</b> & more",
-            )
-            .await;
-        browser
-            .until(
-                &format!(
-                    "{}.lastChild.textContent",
-                    card("build_info", ".constant span")
-                ),
-                MARKUP[1],
-            )
-            .await;
+        browser.eventually(shown, json!(MARKUP));
+        browser.eventually(
+            &format!("{}.textContent", card("jobs_total", ".help")),
+            "<b onmouseover='window.hit=1'>help</b> & more",
+        );
+        browser.eventually(
+            &format!(
+                "{}.lastChild.textContent",
+                card("build_info", ".constant span")
+            ),
+            MARKUP[1],
+        );
         // Select one, search for one.
         browser
             .click("[data-family=jobs_total] li:first-child .row")
             .await;
-        browser
-            .until(
-                "document.querySelectorAll('.row[aria-pressed=true]').length",
-                1,
-            )
-            .await;
-        browser.until("document.querySelectorAll('main img, main script, main style, main svg, main b').length", 0).await;
+        browser.eventually(
+            "document.querySelectorAll('.row[aria-pressed=true]').length",
+            1,
+        );
+        browser.eventually("document.querySelectorAll('main img, main script, main style, main svg, main b').length", 0);
         browser.click("#search").await;
         browser.keys("<img src=x").await;
-        browser
-            .until(
-                "[...document.querySelectorAll('.card')].map((card) => card.dataset.family)",
-                json!(["jobs_total", "latency_seconds"]),
-            )
-            .await;
-        browser.until("window.hit ?? null", json!(null)).await;
+        browser.eventually(
+            "[...document.querySelectorAll('.card')].map((card) => card.dataset.family)",
+            json!(["jobs_total", "latency_seconds"]),
+        );
+        browser.eventually("window.hit ?? null", json!(null));
         browser.assert_clean().await;
         // The address has the search: the page begins with it.
         browser.command("Page.reload", json!({})).await;
-        browser
-            .until("document.getElementById('search').value", "<img src=x")
-            .await;
-        browser
-            .until("document.querySelectorAll('.card').length", 2)
-            .await;
-        browser.until("window.hit ?? null", json!(null)).await;
+        browser.eventually("document.getElementById('search').value", "<img src=x");
+        browser.eventually("document.querySelectorAll('.card').length", 2);
+        browser.eventually("window.hit ?? null", json!(null));
         browser.assert_clean().await;
     });
     serving.stop();
@@ -101,9 +89,7 @@ fn the_policy_allows_nothing_but_the_page() {
     let serving = serve(&registry);
     browse(async |browser| {
         watch(browser, &serving).await;
-        browser
-            .until("document.querySelectorAll('.card').length > 0", true)
-            .await;
+        browser.eventually("document.querySelectorAll('.card').length > 0", true);
         for key in ["?", "\u{e00c}", "t", "t", "t", "2", "p", "p", "j"] {
             browser.keys(key).await;
         }
@@ -141,18 +127,16 @@ fn the_policy_allows_nothing_but_the_page() {
             )
             .await;
         let kinds = "[...new Set(window.violations.map((text) => text.split(' ')[0]))].sort()";
-        browser
-            .until(
-                kinds,
-                json!([
-                    "connect-src",
-                    "require-trusted-types-for",
-                    "script-src-elem",
-                    "style-src-attr"
-                ]),
-            )
-            .await;
-        browser.until("window.hit ?? null", json!(null)).await;
+        browser.eventually(
+            kinds,
+            json!([
+                "connect-src",
+                "require-trusted-types-for",
+                "script-src-elem",
+                "style-src-attr"
+            ]),
+        );
+        browser.eventually("window.hit ?? null", json!(null));
     });
     serving.stop();
 }
@@ -175,21 +159,17 @@ fn long_names_and_label_values_leave_the_page_alive() {
     browse(async |browser| {
         watch(browser, &serving).await;
         let rows = "document.querySelectorAll('[data-family=jobs_total] .row').length";
-        browser.until(rows, 1).await;
+        browser.eventually(rows, 1);
         browser.click("[data-family=jobs_total] header").await;
-        browser
-            .until("document.querySelectorAll('.card.open .row').length", 1)
-            .await;
+        browser.eventually("document.querySelectorAll('.card.open .row').length", 1);
         browser.click("[data-family=jobs_total] .row").await;
         jobs.with([&*long]).add(4);
         let value = format!("{}.value", card("jobs_total", ".value"));
-        browser.until(&value, "7").await;
-        browser
-            .until(
-                "window.streams.every((url) => url.search.length < 13000)",
-                true,
-            )
-            .await;
+        browser.eventually(&value, "7");
+        browser.eventually(
+            "window.streams.every((url) => url.search.length < 13000)",
+            true,
+        );
         browser.assert_clean().await;
     });
     serving.stop();
@@ -210,7 +190,7 @@ fn a_search_finds_letters_beyond_ascii_as_they_are_typed() {
         browser.click("#search").await;
         browser.keys("Ünal").await;
         let rows = "document.querySelectorAll('[data-family=visits_total] .row').length";
-        browser.until(rows, 1).await;
+        browser.eventually(rows, 1);
         browser.assert_clean().await;
     });
     serving.stop();

@@ -2,16 +2,13 @@
 //! comes from outside does anything.
 
 mod chromium;
-#[path = "../../support/examples.rs"]
-mod examples;
 mod figures;
 mod hostile;
-#[path = "../../support/http.rs"]
-#[allow(dead_code, reason = "each test uses some of it")]
-mod http;
 mod many;
 mod pictures;
 mod remembered;
+#[path = "../../support/mod.rs"]
+mod support;
 mod tabs;
 mod use_;
 
@@ -23,6 +20,7 @@ use tallies::snapshot::{Snapshot, Source};
 use tallies::{Registry, Server};
 
 use chromium::{Browser, browse};
+use support::eventually;
 
 /// A registry that counts the snapshots of it.
 #[derive(Clone)]
@@ -68,5 +66,5 @@ fn card(family: &str, selector: &str) -> String {
 /// Opens the page and waits until it is live.
 async fn watch(browser: &Browser, serving: &Serving) {
     browser.open(&url(serving)).await;
-    browser.until("document.body.dataset.state", "live").await;
+    browser.eventually("document.body.dataset.state", "live");
 }

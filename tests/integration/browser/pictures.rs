@@ -37,18 +37,18 @@ async fn size(browser: &Browser, width: u32, height: u32) {
     browser
         .command("Emulation.setDeviceMetricsOverride", size)
         .await;
-    browser.until("innerWidth", width).await;
+    browser.eventually("innerWidth", width);
 }
 
 /// Waits for two more frames, so that all that came into sight has been drawn.
 async fn settle(browser: &Browser) {
     browser.run("window.settled = 0; new MutationObserver(() => window.settled++).observe(document.getElementById('status'), { childList: true, characterData: true, subtree: true }); return 0").await;
-    browser.until("window.settled >= 3", true).await;
+    browser.eventually("window.settled >= 3", true);
 }
 
 #[test]
 fn pictures_of_the_page_in_light_in_dark_and_on_a_narrow_screen() {
-    let programs = examples::build(&["live"]);
+    let programs = support::examples::build(&["live"]);
     let program = Command::new(programs.join("live"))
         .args(["--listen", "127.0.0.1:0", "--series", "40"])
         .stdout(Stdio::piped())
@@ -67,9 +67,7 @@ fn pictures_of_the_page_in_light_in_dark_and_on_a_narrow_screen() {
         size(browser, 1280, 1010).await;
         browser.open(&url).await;
         browser.keys("t").await;
-        browser
-            .until("document.documentElement.dataset.theme", "light")
-            .await;
+        browser.eventually("document.documentElement.dataset.theme", "light");
         browser.run("
             window.frames_seen = 0;
             let last = '';
@@ -81,7 +79,7 @@ fn pictures_of_the_page_in_light_in_dark_and_on_a_narrow_screen() {
             return 0").await;
         for points in [points / 2, points] {
             let seen = format!("window.frames_seen >= {points}");
-            browser.until(&seen, true).await;
+            browser.eventually(&seen, true);
         }
         picture(browser, "live-light.png").await;
         browser.keys("t").await;
@@ -100,9 +98,7 @@ fn pictures_of_the_page_in_light_in_dark_and_on_a_narrow_screen() {
         settle(browser).await;
         picture(browser, "live-narrow.png").await;
         // Nothing is wider than the screen.
-        browser
-            .until("document.documentElement.scrollWidth <= innerWidth", true)
-            .await;
+        browser.eventually("document.documentElement.scrollWidth <= innerWidth", true);
         browser.assert_clean().await;
     });
 }

@@ -57,7 +57,7 @@ fn drawn(family: &str) -> String {
 
 async fn until_drawn(browser: &Browser, family: &str, seconds: u32) {
     let drawn = format!("{}[0] >= {seconds}", drawn(family));
-    browser.until(&drawn, true).await;
+    browser.eventually(&drawn, true);
 }
 
 async fn hole(browser: &Browser, family: &str) -> f64 {
@@ -67,7 +67,7 @@ async fn hole(browser: &Browser, family: &str) -> f64 {
 
 fn wait(source: &Counted, moments: usize) {
     let before = source.snapshots();
-    super::http::until("some moments", || source.snapshots() >= before + moments);
+    eventually("some moments", || source.snapshots() >= before + moments);
 }
 
 async fn search(browser: &Browser, text: &str) {
@@ -86,7 +86,7 @@ fn a_search_and_a_scroll_leave_no_hole() {
         watch(browser, &serving).await;
         until_drawn(browser, "level", 4).await;
         search(browser, "queue=\"mail\" new").await;
-        browser.until(CARDS, json!(["jobs_total"])).await;
+        browser.eventually(CARDS, json!(["jobs_total"]));
         wait(&source, 7);
         browser.keys("\u{e00c}").await; // Escape
         for family in ["level", "latency_seconds", "jobs_total"] {
@@ -95,7 +95,7 @@ fn a_search_and_a_scroll_leave_no_hole() {
             assert!(hole < 2.5, "{family} has a hole of {hole} s");
         }
         browser.run("scrollTo(0, 1e6); return 0").await;
-        browser.until("scrollY > 400", true).await;
+        browser.eventually("scrollY > 400", true);
         wait(&source, 7);
         browser.run("scrollTo(0, 0); return 0").await;
         for family in ["level", "latency_seconds"] {
@@ -116,12 +116,10 @@ fn a_search_for_labels_keeps_what_their_series_did() {
     browse(async |browser| {
         watch(browser, &serving).await;
         let row = format!("Boolean({})", card("jobs_total", ".row"));
-        browser.until(&row, true).await;
+        browser.eventually(&row, true);
         wait(&source, 9);
         search(browser, "queue=\"mail\"").await;
-        browser
-            .until(CARDS, json!(["jobs_total", "latency_seconds"]))
-            .await;
+        browser.eventually(CARDS, json!(["jobs_total", "latency_seconds"]));
         let before = source.snapshots();
         for family in ["jobs_total", "latency_seconds"] {
             until_drawn(browser, family, 7).await;
@@ -141,7 +139,7 @@ fn a_page_does_not_begin_empty() {
     let source = moving();
     let serving = serve(&source);
     // Nobody looks: there is one snapshot in five seconds.
-    super::http::until("four snapshots", || source.snapshots() >= 4);
+    eventually("four snapshots", || source.snapshots() >= 4);
     browse(async |browser| {
         let before = source.snapshots();
         watch(browser, &serving).await;
@@ -179,7 +177,7 @@ fn a_quantile_that_only_a_bucket_is_known_of_is_not_a_number() {
             let all = format!(
                 "[...document.querySelectorAll('[data-family={family}] .quantiles data')].map((data) => data.textContent)"
             );
-            browser.until(&all, json!([text, text, text])).await;
+            browser.eventually(&all, json!([text, text, text]));
         }
         browser.assert_clean().await;
     });
@@ -201,15 +199,11 @@ fn gauges_of_several_series_are_a_range_and_those_that_add_up_a_sum() {
     browse(async |browser| {
         watch(browser, &serving).await;
         let text = |family: &str, part: &str| format!("{}.textContent", card(family, part));
-        browser
-            .until(&text("room_celsius", ".big"), "12 – 25°C")
-            .await;
-        browser
-            .until(&text("room_celsius", ".side"), "least and most of 3")
-            .await;
-        browser.until(&text("open_doors", ".big"), "6").await;
+        browser.eventually(&text("room_celsius", ".big"), "12 – 25°C");
+        browser.eventually(&text("room_celsius", ".side"), "least and most of 3");
+        browser.eventually(&text("open_doors", ".big"), "6");
         search(browser, "kitchen").await;
-        browser.until(&text("room_celsius", ".big"), "20°C").await;
+        browser.eventually(&text("room_celsius", ".big"), "20°C");
         browser.assert_clean().await;
     });
     serving.stop();
@@ -228,30 +222,24 @@ fn a_link_scrolls_to_its_family_and_the_address_can_be_changed() {
         browser
             .open(&format!("{}#open=other_25", url(&serving)))
             .await;
-        browser.until(&visible("other_25"), true).await;
-        browser.until("scrollY > 400", true).await;
+        browser.eventually(&visible("other_25"), true);
+        browser.eventually("scrollY > 400", true);
         browser
             .run("location.hash = '#open=jobs_total&range=300&by=queue'; return 0")
             .await;
-        browser.until(&visible("jobs_total"), true).await;
-        browser
-            .until(
-                "document.querySelector('#ranges [aria-pressed=true]').textContent",
-                "5 min",
-            )
-            .await;
+        browser.eventually(&visible("jobs_total"), true);
+        browser.eventually(
+            "document.querySelector('#ranges [aria-pressed=true]').textContent",
+            "5 min",
+        );
         // The series, added up by a label.
         let sums = "[...document.querySelectorAll('[data-family=jobs_total] .row')].map((row) => row.dataset.series)";
-        browser
-            .until(sums, json!(["queue=\"mail\"", "queue=\"bulk\""]))
-            .await;
+        browser.eventually(sums, json!(["queue=\"mail\"", "queue=\"bulk\""]));
         browser
             .click("[data-family=jobs_total] .by [aria-pressed=true]")
             .await;
-        browser.until(&format!("{sums}.length"), 3).await;
-        browser
-            .until("location.hash", "#open=jobs_total&range=300")
-            .await;
+        browser.eventually(&format!("{sums}.length"), 3);
+        browser.eventually("location.hash", "#open=jobs_total&range=300");
         browser.assert_clean().await;
     });
     serving.stop();
@@ -275,9 +263,9 @@ fn a_drag_zooms_and_escape_shows_everything_again() {
             .await
             .unwrap();
         let zoom = "document.getElementById('zoom').hidden";
-        browser.until(zoom, false).await;
+        browser.eventually(zoom, false);
         browser.keys("\u{e00c}").await;
-        browser.until(zoom, true).await;
+        browser.eventually(zoom, true);
         browser.assert_clean().await;
     });
     serving.stop();
@@ -310,34 +298,26 @@ fn families_are_in_groups_and_those_about_the_metrics_are_folded() {
         watch(browser, &serving).await;
         let groups =
             "[...document.querySelectorAll('section')].map((group) => group.dataset.group)";
-        browser
-            .until(groups, json!(["", "http", "process", "tallies"]))
-            .await;
-        browser
-            .until(
-                "document.getElementById('program').textContent",
-                "shop 1.2.0",
-            )
-            .await;
-        browser
-            .until(
-                "document.getElementById('since').textContent.startsWith('since 2026-11-2')",
-                true,
-            )
-            .await;
+        browser.eventually(groups, json!(["", "http", "process", "tallies"]));
+        browser.eventually(
+            "document.getElementById('program').textContent",
+            "shop 1.2.0",
+        );
+        browser.eventually(
+            "document.getElementById('since').textContent.startsWith('since 2026-11-2')",
+            true,
+        );
         // One line each: a constant, and a family without series.
         let lines =
             "[...document.querySelectorAll('.lines .card')].map((card) => card.dataset.family)";
-        browser
-            .until(
-                &format!("{lines}.slice(0, 2)"),
-                json!(["imports_total", "shop_build_info"]),
-            )
-            .await;
+        browser.eventually(
+            &format!("{lines}.slice(0, 2)"),
+            json!(["imports_total", "shop_build_info"]),
+        );
         let own = format!("{}.checkVisibility()", card("tallies_a_total", "header"));
-        browser.until(&own, false).await;
+        browser.eventually(&own, false);
         browser.click("[data-group=tallies] .group").await;
-        browser.until(&own, true).await;
+        browser.eventually(&own, true);
         browser.assert_clean().await;
     });
     serving.stop();

@@ -31,38 +31,28 @@ fn a_framework_has_the_page_and_its_report_is_a_tab() {
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async { axum::serve(listener, app).await });
         browser.open(&format!("http://{address}/ops/live")).await;
-        browser
-            .until(&format!("{}?.value", card("jobs_total", ".value")), "5")
-            .await;
-        browser
-            .until("document.getElementById('tabs').hidden", false)
-            .await;
+        browser.eventually(&format!("{}?.value", card("jobs_total", ".value")), "5");
+        browser.eventually("document.getElementById('tabs').hidden", false);
         browser.keys("c").await;
         let cells = "[...document.querySelectorAll('.report tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText.replace(/\\s+/g, ' ').trim()))";
-        browser
-            .until(
-                cells,
-                json!([
-                    [
-                        "jobs_total",
-                        "950",
-                        "1 000",
-                        "7",
-                        "queue 3 <img src=x onerror=window.hit=1> 900, \"\" 50"
-                    ],
-                    ["small", "1", "1 000", "0", ""],
-                ]),
-            )
-            .await;
-        browser
-            .until("document.getElementById('metrics').hidden", true)
-            .await;
+        browser.eventually(
+            cells,
+            json!([
+                [
+                    "jobs_total",
+                    "950",
+                    "1 000",
+                    "7",
+                    "queue 3 <img src=x onerror=window.hit=1> 900, \"\" 50"
+                ],
+                ["small", "1", "1 000", "0", ""],
+            ]),
+        );
+        browser.eventually("document.getElementById('metrics').hidden", true);
         browser.keys("c").await;
-        browser
-            .until("document.getElementById('metrics').hidden", false)
-            .await;
-        browser.until("document.body.dataset.state", "live").await;
-        browser.until("window.hit ?? null", json!(null)).await;
+        browser.eventually("document.getElementById('metrics').hidden", false);
+        browser.eventually("document.body.dataset.state", "live");
+        browser.eventually("window.hit ?? null", json!(null));
         browser.assert_clean().await;
         serving.abort();
     });
@@ -73,26 +63,24 @@ fn the_report_of_a_server_is_a_tab() {
     let registry = Registry::new();
     let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
     let jobs = jobs.register(&registry).unwrap();
-    ["mail", "mail", "disk"].map(|queue| jobs.with([queue]).inc());
+    for queue in ["mail", "mail", "disk"] {
+        jobs.with([queue]).inc();
+    }
     let serving = serve(&registry);
     browse(async |browser| {
         watch(browser, &serving).await;
-        browser
-            .until("document.getElementById('tabs').hidden", false)
-            .await;
+        browser.eventually("document.getElementById('tabs').hidden", false);
         browser.keys("c").await;
         let series = "[...document.querySelectorAll('.report tbody tr')].find((row) => row.cells[0].innerText.trim() === 'jobs_total')?.cells[1].innerText.trim() ?? null";
-        browser.until(series, "2").await;
+        browser.eventually(series, "2");
         // On a narrow screen, where the table has no head, each figure says what it is.
         let driver = &browser.driver;
         driver.set_window_rect(0, 0, 420, 900).await.unwrap();
         let names = "[...document.querySelectorAll('.report tbody tr:first-child td')].map((cell) => getComputedStyle(cell, '::before').content)";
-        browser
-            .until(
-                names,
-                json!(["none", "\"series\"", "\"limit\"", "\"refused\"", "none"]),
-            )
-            .await;
+        browser.eventually(
+            names,
+            json!(["none", "\"series\"", "\"limit\"", "\"refused\"", "none"]),
+        );
         browser.assert_clean().await;
     });
     serving.stop();
@@ -112,14 +100,10 @@ fn without_a_report_there_is_no_tab() {
         browser.open(&format!("http://{address}/live")).await;
         // The request for it was answered, before or after this.
         let asked = "performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/-/cardinality'))";
-        browser.until(asked, true).await;
-        browser
-            .until("document.getElementById('tabs').hidden", true)
-            .await;
+        browser.eventually(asked, true);
+        browser.eventually("document.getElementById('tabs').hidden", true);
         browser.keys("c").await;
-        browser
-            .until("document.getElementById('metrics').hidden", false)
-            .await;
+        browser.eventually("document.getElementById('metrics').hidden", false);
         serving.abort();
     });
 }
@@ -138,9 +122,7 @@ fn a_password_opens_the_page_and_its_stream() {
         browser
             .open(&format!("http://prometheus:long%20secret@{address}/live"))
             .await;
-        browser
-            .until(&format!("{}?.value", card("jobs_total", ".value")), "5")
-            .await;
+        browser.eventually(&format!("{}?.value", card("jobs_total", ".value")), "5");
         browser.assert_clean().await;
     });
     serving.stop();

@@ -26,9 +26,7 @@ fn everything_can_be_done_with_the_keyboard() {
         watch(browser, &serving).await;
         let opened =
             "[...document.querySelectorAll('.card.open')].map((card) => card.dataset.family)";
-        browser
-            .until("document.querySelectorAll('.card').length >= 3", true)
-            .await;
+        browser.eventually("document.querySelectorAll('.card').length >= 3", true);
         for (key, focused) in [
             ("j", "a_total"),
             ("j", "b_total"),
@@ -36,77 +34,57 @@ fn everything_can_be_done_with_the_keyboard() {
             ("k", "b_total"),
         ] {
             browser.keys(key).await;
-            browser.until(FOCUSED, focused).await;
+            browser.eventually(FOCUSED, focused);
         }
         browser.keys("\u{e007}").await; // Enter
-        browser.until(opened, json!(["b_total"])).await;
+        browser.eventually(opened, json!(["b_total"]));
         let rows = format!(
             "{}.querySelectorAll('.row').length",
             card("b_total", ".rows")
         );
-        browser.until(&rows, 5).await;
+        browser.eventually(&rows, 5);
         // The next things that take the focus are the label, and the first series.
         browser.keys("\u{e004}\u{e004}\u{e007}").await; // Tab, Tab, Enter
-        browser
-            .until(
-                "document.querySelector('.row[aria-pressed=true]')?.dataset.series",
-                "x=\"0\"",
-            )
-            .await;
+        browser.eventually(
+            "document.querySelector('.row[aria-pressed=true]')?.dataset.series",
+            "x=\"0\"",
+        );
         browser.keys("\u{e00c}").await; // Escape
-        browser
-            .until(
-                "document.querySelectorAll('.row[aria-pressed=true]').length",
-                0,
-            )
-            .await;
+        browser.eventually(
+            "document.querySelectorAll('.row[aria-pressed=true]').length",
+            0,
+        );
         browser.keys("\u{e00c}").await;
-        browser.until(opened, json!([])).await;
+        browser.eventually(opened, json!([]));
         browser.keys("/").await;
-        browser.until(FOCUSED, "search").await;
+        browser.eventually(FOCUSED, "search");
         browser.keys("c_TOTAL 3").await;
-        browser
-            .until(
-                "[...document.querySelectorAll('.card')].map((card) => card.dataset.family)",
-                json!(["c_total"]),
-            )
-            .await;
-        browser.until(&rows.replace("b_total", "c_total"), 1).await;
-        browser
-            .until(
-                "document.getElementById('count').textContent.startsWith('1 of')",
-                true,
-            )
-            .await;
+        browser.eventually(
+            "[...document.querySelectorAll('.card')].map((card) => card.dataset.family)",
+            json!(["c_total"]),
+        );
+        browser.eventually(&rows.replace("b_total", "c_total"), 1);
+        browser.eventually(
+            "document.getElementById('count').textContent.startsWith('1 of')",
+            true,
+        );
         browser.keys("\u{e00c}").await;
-        browser
-            .until("document.getElementById('search').value", "")
-            .await;
-        browser
-            .until("document.querySelectorAll('.card').length >= 3", true)
-            .await;
+        browser.eventually("document.getElementById('search').value", "");
+        browser.eventually("document.querySelectorAll('.card').length >= 3", true);
         browser.keys("\u{e00c}").await;
         browser.keys("3").await;
-        browser
-            .until(
-                "document.querySelector('#ranges [aria-pressed=true]').textContent",
-                "15 min",
-            )
-            .await;
+        browser.eventually(
+            "document.querySelector('#ranges [aria-pressed=true]').textContent",
+            "15 min",
+        );
         for wanted in ["light", "dark", "auto"] {
             browser.keys("t").await;
-            browser
-                .until("document.documentElement.dataset.theme", wanted)
-                .await;
+            browser.eventually("document.documentElement.dataset.theme", wanted);
         }
         browser.keys("?").await;
-        browser
-            .until("document.getElementById('help').open", true)
-            .await;
+        browser.eventually("document.getElementById('help').open", true);
         browser.keys("\u{e00c}").await;
-        browser
-            .until("document.getElementById('help').open", false)
-            .await;
+        browser.eventually("document.getElementById('help').open", false);
         browser.assert_clean().await;
     });
     serving.stop();
@@ -121,16 +99,16 @@ fn a_pause_holds_the_figures_and_going_on_shows_what_happened() {
     browse(async |browser| {
         watch(browser, &serving).await;
         let value = format!("{}.value", card("jobs_total", ".value"));
-        browser.until(&value, "0").await;
+        browser.eventually(&value, "0");
         browser.keys("p").await;
-        browser.until("document.body.dataset.state", "paused").await;
+        browser.eventually("document.body.dataset.state", "paused");
         jobs.add(7);
         let before = source.snapshots();
-        super::http::until("two more moments", || source.snapshots() >= before + 2);
-        browser.until(&value, "0").await;
+        eventually("two more moments", || source.snapshots() >= before + 2);
+        browser.eventually(&value, "0");
         browser.keys("p").await;
-        browser.until(&value, "7").await;
-        browser.until("document.body.dataset.state", "live").await;
+        browser.eventually(&value, "7");
+        browser.eventually("document.body.dataset.state", "live");
         browser.assert_clean().await;
     });
     serving.stop();
@@ -145,19 +123,19 @@ fn the_page_comes_back_when_the_program_does() {
     browse(async |browser| {
         watch(browser, &serving).await;
         let value = format!("{}.value", card("jobs_total", ".value"));
-        browser.until(&value, "0").await;
+        browser.eventually(&value, "0");
         tokio::task::block_in_place(|| serving.stop());
-        browser.until("document.body.dataset.state", "lost").await;
+        browser.eventually("document.body.dataset.state", "lost");
         jobs.add(3);
         // What was there is there, and nothing pretends to be new.
-        browser.until(&value, "0").await;
+        browser.eventually(&value, "0");
         let again = Server::new()
             .registry(&registry)
             .live()
             .listen(address)
             .unwrap();
-        browser.until(&value, "3").await;
-        browser.until("document.body.dataset.state", "live").await;
+        browser.eventually(&value, "3");
+        browser.eventually("document.body.dataset.state", "live");
         tokio::task::block_in_place(|| again.stop());
     });
 }
@@ -180,13 +158,11 @@ fn a_page_outlives_its_connections() {
             return 0",
             )
             .await;
-        browser.until("window.streams.length >= 4", true).await;
+        browser.eventually("window.streams.length >= 4", true);
         jobs.add(3);
-        browser
-            .until(&format!("{}.value", card("jobs_total", ".value")), "3")
-            .await;
+        browser.eventually(&format!("{}.value", card("jobs_total", ".value")), "3");
         // Each stream begins before the one before it ends: nobody notices.
-        browser.until("[...window.states]", json!(["live"])).await;
+        browser.eventually("[...window.states]", json!(["live"]));
         browser.assert_clean().await;
     });
     serving.stop();
@@ -201,17 +177,17 @@ fn a_tab_in_the_background_costs_nothing() {
     browse(async |browser| {
         watch(browser, &serving).await;
         let value = format!("{}.value", card("jobs_total", ".value"));
-        browser.until(&value, "0").await;
+        browser.eventually(&value, "0");
         let first = browser.driver.window().await.unwrap();
         let second = browser.driver.new_tab().await.unwrap();
         browser.driver.switch_to_window(second).await.unwrap();
         // The stream ends. Without one, there is no snapshot.
-        super::http::until("no connection", || serving.connections() == 0);
+        eventually("no connection", || serving.connections() == 0);
         jobs.add(3);
         let before = source.snapshots();
         browser.driver.switch_to_window(first).await.unwrap();
-        browser.until("document.hidden", false).await;
-        browser.until(&value, "3").await;
+        browser.eventually("document.hidden", false);
+        browser.eventually(&value, "3");
         assert!(source.snapshots() > before);
         browser.assert_clean().await;
     });
@@ -224,6 +200,7 @@ fn a_tab_in_the_background_costs_nothing() {
 fn a_service_whose_snapshots_take_long_has_curves() {
     let registry = Registry::new();
     let slow = || {
+        // The pace of the service.
         std::thread::sleep(Duration::from_millis(420));
         1.0
     };
@@ -241,7 +218,7 @@ fn a_service_whose_snapshots_take_long_has_curves() {
             for (let i = 3; i < data.length; i += 4) if (data[i]) columns.add((i >> 2) % width);
             return columns.size >= 50;
         })()";
-        browser.until(script, true).await;
+        browser.eventually(script, true);
         browser.assert_clean().await;
     });
     serving.stop();
@@ -257,7 +234,7 @@ fn curves_begin_again_if_the_clock_of_the_service_is_set_back() {
             [5000, 6000, 6000, 2000, 3000].forEach((t, i) => track.push(t, i));
             return [track.t, track.v];
         })";
-        browser.until(points, json!([[2000, 3000], [3, 4]])).await;
+        browser.eventually(points, json!([[2000, 3000], [3, 4]]));
         browser.assert_clean().await;
     });
     serving.stop();

@@ -1,11 +1,12 @@
 //! Rows E1, E2, E3, E6, E7 and E9: the exporter as a program.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use serde_json::Value;
 
-use crate::process::{HERE, Running, ask, command, folder, get, run, said, serve, start, value};
-use crate::support::http::{exchange, until};
+use crate::process::{HERE, Running, command, folder, run, said, serve, start, value};
+use crate::support::eventually;
+use crate::support::http::{ask, get, send, try_get};
 
 /// Waits until the program ends by SIGTERM, and returns its log.
 fn terminated(mut running: crate::process::Running) -> Vec<String> {
@@ -13,7 +14,7 @@ fn terminated(mut running: crate::process::Running) -> Vec<String> {
     running.signal("-TERM");
     assert_eq!(running.end(), Some(0));
     // The thread that reads the log may be behind.
-    until("the last record", || !running.events("shutdown").is_empty());
+    eventually("the last record", || !running.events("shutdown").is_empty());
     running.log()
 }
 
@@ -87,7 +88,7 @@ fn e1_a_shutdown_hook_that_panics_stops_no_other() {
 fn e1_periodic_updates_need_no_scrape() {
     let mut running = serve("troubled_exporter", &[]);
     let first = running.value("ticks_total").unwrap();
-    until("ticks", || {
+    eventually("ticks", || {
         running.value("ticks_total").unwrap() > first + 2.0
     });
     let success = "exporter_update_success{update=\"ticks\"}";
@@ -565,8 +566,7 @@ fn an_exporter_that_only_this_machine_reaches_has_only_its_names() {
         let status = |host: &&str| {
             let request =
                 format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-            let stream = std::net::TcpStream::connect(address).unwrap();
-            exchange(stream, request.as_bytes()).unwrap().status()
+            send(address, request.as_bytes()).status()
         };
         hosts.iter().map(status).collect::<Vec<_>>()
     };
@@ -593,10 +593,9 @@ fn an_exporter_that_only_this_machine_reaches_has_only_its_names() {
     assert_eq!(statuses(&mut running, &hosts), [200; 6]);
     let args = ["--web.listen-address", ":0", "--log-format", "json"];
     let mut running = start(command("troubled_exporter", args));
-    let address = ("127.0.0.1", running.address().port());
-    let stream = std::net::TcpStream::connect(address).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], running.address().port()));
     let request = b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
-    assert_eq!(exchange(stream, request).unwrap().status(), 200);
+    assert_eq!(send(address, request).status(), 200);
 }
 
 /// It once looked as if it hung.
@@ -616,10 +615,8 @@ fn an_exporter_says_where_it_listens_at_the_default_level() {
         "troubled_exporter",
         ["-H", "127.0.0.1", "-p", &port, "-L", "error"],
     ));
-    until("it listens", || {
-        std::net::TcpStream::connect(address).is_ok()
-    });
-    assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
+    let healthy = eventually("it listens", || try_get(address, "/-/healthy"));
+    assert_eq!(healthy.status(), 200);
     running.signal("-TERM");
     assert_eq!(running.end(), Some(0));
     assert!(running.log().is_empty());
@@ -744,13 +741,16 @@ fn e9_the_log_is_json() {
 fn e9_the_plain_log_has_a_line_per_record() {
     let args = ["-H", "127.0.0.1", "-p", "0", "-L", "debug"];
     let mut running = start(command("troubled_exporter", args));
-    let mut listening = None;
-    until("listening", || {
-        let log = running.log();
-        listening = log.into_iter().find(|line| line.contains(" listening "));
-        listening.is_some() || running.child.try_wait().unwrap().is_some()
+    let listening = eventually("listening", || {
+        assert_eq!(
+            running.child.try_wait().unwrap(),
+            None,
+            "{:?}",
+            running.log()
+        );
+        let mut log = running.log().into_iter();
+        log.find(|line| line.contains(" listening "))
     });
-    let listening = listening.unwrap();
     let words: Vec<_> = listening.split_whitespace().collect();
     assert!(
         words[0].ends_with('Z') && words[1] == "notice",
@@ -760,10 +760,10 @@ fn e9_the_plain_log_has_a_line_per_record() {
         .iter()
         .find_map(|word| word.strip_prefix("url=http://"))
         .unwrap();
-    let address = url.trim_end_matches('/').parse().unwrap();
+    let address = url.trim_end_matches('/');
     // A path cannot write lines of its own.
     get(address, "/no%0Asuch", &[]);
-    until("the request", || {
+    eventually("the request", || {
         running
             .log()
             .iter()

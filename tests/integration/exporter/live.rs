@@ -1,23 +1,20 @@
 //! The live page of an exporter.
 
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use crate::events::Events;
-use crate::process::{HERE, command, folder, get, run, said, serve, start, value};
-use crate::support::http::until;
+use crate::process::{HERE, command, folder, run, said, serve, start, value};
+use crate::support::eventually;
+use crate::support::http::{connect, get};
 use crate::updates::Troubled;
 use crate::web::{basic, hash};
 
 const POLICY: &str = "content-security-policy";
 
 fn events(address: SocketAddr, headers: &[&str]) -> Frames {
-    let stream = TcpStream::connect(address).unwrap();
-    let limit = Some(Duration::from_secs(30));
-    stream.set_read_timeout(limit).unwrap();
-    let events = Events::begin(stream, "", headers);
+    let events = Events::begin(connect(address), "", headers);
     assert!(events.head.starts_with("HTTP/1.1 200 "), "{}", events.head);
     Frames {
         events,
@@ -167,7 +164,7 @@ fn the_live_page_shows_current_figures_and_a_page_that_is_closed_costs_nothing()
         )
     };
     // Each scrape has its own run. The ticks tell that some time passes.
-    until("an end of other runs", || {
+    eventually("an end of other runs", || {
         let (first, begin) = numbers(&troubled.scrape("10"));
         let mut scrapes = 0.0;
         loop {
@@ -190,7 +187,7 @@ fn a_handler_that_hangs_or_fails_leaves_the_live_page_with_the_last_good_values(
         troubled.order(order);
         let mut frame = frame;
         // A run that began before the order may end well.
-        until("the order", || {
+        eventually("the order", || {
             frame = page.next();
             page.value(&frame, "updates") > page.value(&frame, "last_good")
         });
@@ -247,7 +244,7 @@ fn a_handler_that_takes_long_runs_for_at_most_a_tenth_of_the_time() {
         let most = ((time - begin) / 1000.0 + 0.5) / 2.2 + 1.0;
         assert!(runs - first <= most, "{runs} {first} {most}");
     }
-    until("another run", || {
+    eventually("another run", || {
         frame = page.next();
         number(&page, &frame).0 > first
     });

@@ -2,15 +2,15 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::http::{Answer, exchange, request, until};
+use crate::support::eventually;
+use crate::support::http::{Answer, get};
 
 static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
     crate::support::examples::build(&["exporter", "redis_exporter", "troubled_exporter"])
@@ -104,14 +104,12 @@ impl Running {
 
     /// Waits until the log has so many records of this event, and returns them.
     pub fn wait_for(&mut self, event: &str, count: usize) -> Vec<Value> {
-        let mut ended = None;
-        until(&format!("{event} in {:?}", self.log()), || {
-            ended = self.child.try_wait().unwrap();
-            ended.is_some() || self.events(event).len() >= count
-        });
-        let events = self.events(event);
-        assert!(events.len() >= count, "{ended:?}: {:#?}", self.log());
-        events
+        eventually(&format!("{count} records of `{event}`"), || {
+            let (ended, events) = (self.child.try_wait().unwrap(), self.events(event));
+            let (are_there, log) = (events.len() >= count, self.log());
+            assert!(are_there || ended.is_none(), "{ended:?}: {log:#?}");
+            are_there.then_some(events).ok_or(format!("{log:#?}"))
+        })
     }
 
     /// Returns the address of its first socket.
@@ -137,8 +135,7 @@ impl Running {
 
     /// Waits for the end, and returns the exit code.
     pub fn end(&mut self) -> Option<i32> {
-        until("the end", || self.child.try_wait().unwrap().is_some());
-        self.child.wait().unwrap().code()
+        eventually("the end", || self.child.try_wait().unwrap()).code()
     }
 }
 
@@ -147,18 +144,6 @@ pub fn address_of(listening: &Value) -> SocketAddr {
     let url = listening["url"].as_str().unwrap();
     let (_, address) = url.split_once("://").unwrap();
     address.trim_end_matches('/').parse().unwrap()
-}
-
-pub fn get(address: SocketAddr, path: &str, headers: &[&str]) -> Answer {
-    ask(address, "GET", path, headers)
-}
-
-pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Answer {
-    let stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    exchange(stream, &request(method, path, headers)).unwrap()
 }
 
 /// Returns the value of a sample, such as `up{job="a"}`, on a page.
@@ -187,13 +172,11 @@ pub fn run(mut command: Command) -> Output {
         child,
         lines: Arc::default(),
     };
+    let status = eventually("the end", || running.child.try_wait().unwrap());
     let mut bytes = Vec::new();
-    until("the end of a program", || {
-        running.child.try_wait().unwrap().is_some()
-    });
     stderr.read_to_end(&mut bytes).unwrap();
     Output {
-        status: running.child.wait().unwrap(),
+        status,
         stdout: read.join().unwrap(),
         stderr: bytes,
     }

@@ -6,8 +6,8 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::process::{HERE, command, folder, get, program, run, said, start};
-use crate::support::http::{exchange, request};
+use crate::process::{HERE, command, folder, program, run, said, start};
+use crate::support::http::{connect, exchange, get, request};
 
 /// Returns a command that runs the exporter with a socket as systemd passes it: as file descriptor
 /// 3, for the process of this id.
@@ -33,12 +33,9 @@ fn systemd_passes_a_tcp_socket() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     // A client that comes before the exporter waits.
-    let early = std::net::TcpStream::connect(address).unwrap();
+    let early = connect(address);
     let mut running = start(activated(socket.into()));
     assert_eq!(running.address(), address);
-    early
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
     let answer = exchange(early, &request("GET", "/metrics", &[])).unwrap();
     assert_eq!(answer.status(), 200);
     assert!(

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Instant;
 
-use crate::process::{Running, folder, get, serve, value};
-use crate::support::http::{request, until};
+use crate::process::{Running, folder, serve, value};
+use crate::support::eventually;
+use crate::support::http::{get, request};
 
 const SUCCESS: &str = "exporter_update_success{update=\"metrics\"}";
 const DURATION: &str = "exporter_update_duration_seconds{update=\"metrics\"}";
@@ -115,7 +115,6 @@ fn e5_a_handler_that_hangs_holds_no_page() {
         let troubled = Troubled::start(order);
         troubled.scrape("10");
         troubled.order(order);
-        let start = Instant::now();
         for _ in 0..3 {
             let page = troubled.scrape("0.5");
             assert_eq!(value(&page, "last_good"), Some(1.0), "{page}");
@@ -126,8 +125,6 @@ fn e5_a_handler_that_hangs_holds_no_page() {
                 "one run, one timeout"
             );
         }
-        // The handler would hang for an hour.
-        assert!(start.elapsed().as_secs() < 600);
         // All three waited for the same run, so no others pile up.
         assert_eq!(value(&troubled.scrape("0.5"), "updates"), Some(2.0));
     }
@@ -142,7 +139,7 @@ fn e5_a_handler_that_takes_longer_than_the_timeout_is_fresh_at_the_next_scrape()
     assert_eq!(value(&page, SUCCESS), Some(0.0), "{page}");
     assert_eq!(value(&page, "last_good"), Some(1.0));
     assert_eq!(value(&page, &errors("timeout")), Some(1.0));
-    until("the end of the run", || {
+    eventually("the end of the run", || {
         // Too short for a run, so it only sees the one that is running, and long enough to make the
         // page on a busy machine.
         value(&troubled.scrape("1"), "last_good") >= Some(2.0)
@@ -302,10 +299,10 @@ fn probes_that_hang_take_a_quarter_of_the_places() {
         })
         .collect();
     let probe = || get(address, "/probe?target=x", &[]).status();
-    until("probes are rejected at once", || probe() == 503);
+    eventually("probes are rejected at once", || probe() == 503);
     for path in ["/metrics", "/-/healthy"] {
         assert_eq!(get(address, path, &[]).status(), 200, "{path}");
     }
     drop(hanging);
-    until("a probe has a place", || probe() == 200);
+    eventually("a probe has a place", || probe() == 200);
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use tallies::Registry;
 use tallies::config::{Config, MetricConfig};
 
-use crate::process::{HERE, command, folder, get, run, said, serve, value};
+use crate::process::{HERE, command, folder, run, said, serve, value};
+use crate::support::http::get;
 
 fn write(name: &str, text: &str) -> (PathBuf, String) {
     let path = folder(name).join("metrics.yml");

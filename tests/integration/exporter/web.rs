@@ -1,10 +1,10 @@
 //! Row E8, and the web configuration: TLS, passwords, headers, and changes while running.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
@@ -13,8 +13,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::process::{HERE, Running, command, folder, get, run, said, serve, value};
-use crate::support::http::{Answer, exchange, request, until};
+use crate::process::{HERE, Running, command, folder, run, said, serve, value};
+use crate::support::eventually;
+use crate::support::http::{Answer, connect, exchange, get, request};
 
 /// A certificate authority, and the file with its certificate.
 struct Authority {
@@ -88,14 +89,8 @@ fn ask_with(
             .unwrap(),
     };
     let client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    let stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    exchange(
-        StreamOwned::new(client, stream),
-        &request("GET", "/metrics", headers),
-    )
+    let stream = StreamOwned::new(client, connect(address));
+    exchange(stream, &request("GET", "/metrics", headers))
 }
 
 fn is_200(answer: io::Result<Answer>) -> bool {
@@ -263,11 +258,11 @@ fn a_configuration_that_changes_or_breaks_while_running() {
     assert_eq!((status("first"), status("second")), (200, 401));
     assert_eq!(success("first"), Some(1.0));
     replace(&config, &users("second"));
-    until("the change", || status("second") == 200);
+    eventually("the change", || status("second") == 200);
     assert_eq!(status("first"), 401);
     // It breaks: the one before stays.
     replace(&config, "basic_auth_users: {ann: not a hash}\n");
-    until("the failure", || success("second") == Some(0.0));
+    eventually("the failure", || success("second") == Some(0.0));
     let record = &running.log().concat();
     assert!(
         record.contains("stays as it was") && record.contains("line 1, column 25"),
@@ -278,14 +273,14 @@ fn a_configuration_that_changes_or_breaks_while_running() {
         &config,
         &format!("tls_server_config: {{}}\n{}", users("third")),
     );
-    until("the change", || status("third") == 200);
+    eventually("the change", || status("third") == 200);
     assert_eq!(success("third"), Some(1.0));
     // A signal reads it, too.
     let before = running.events("web configuration").len();
     running.signal("-HUP");
     running.wait_for("web configuration", before + 1);
     std::fs::remove_file(&config).unwrap();
-    until("the failure", || success("third") == Some(0.0));
+    eventually("the failure", || success("third") == Some(0.0));
     assert_eq!(status("third"), 200);
     // A disk that was full left an empty file, and the pages were open to everyone.
     let failures = || running.log().concat().matches("stays as it was").count();
@@ -300,13 +295,13 @@ fn a_configuration_that_changes_or_breaks_while_running() {
         let before = failures();
         replace(&config, text);
         running.signal("-HUP");
-        until("the refusal", || failures() > before);
+        eventually("the refusal", || failures() > before);
         assert!(running.log().concat().contains(why), "{text:?}");
         assert_eq!(get(address, "/metrics", &[]).status(), 401);
         assert_eq!(success("third"), Some(0.0));
     }
     replace(&config, &users("fourth"));
-    until("the change", || status("fourth") == 200);
+    eventually("the change", || status("fourth") == 200);
     assert!(running.log().concat().contains("chmod o-r"));
 }
 
@@ -319,7 +314,7 @@ fn an_empty_configuration_is_taken_at_the_start_only() {
         |running: &mut Running| running.value("exporter_web_config_last_reload_successful");
     assert_eq!(success(&mut running), Some(1.0));
     running.signal("-HUP");
-    until("the refusal", || success(&mut running) == Some(0.0));
+    eventually("the refusal", || success(&mut running) == Some(0.0));
     assert!(running.log().concat().contains("is empty"));
 }
 
@@ -335,36 +330,14 @@ fn a_configuration_that_is_a_pipe_for_a_while_is_read_again() {
     let made = std::process::Command::new("mkfifo").arg(&config).status();
     assert!(made.unwrap().success());
     running.signal("-HUP");
-    until("the refusal", || {
+    eventually("the refusal", || {
         running.log().concat().contains("it is not a regular file")
     });
     replace(&config, &users("second"));
     let second = basic("ann:second");
-    until("the change", || {
+    eventually("the change", || {
         get(address, "/metrics", &[&second]).status() == 200
     });
-}
-
-#[test]
-fn a_configuration_that_is_written_in_place_is_used_when_it_is_complete() {
-    let config = folder("in-place").join("web.yml");
-    let users = |password: &str| format!("basic_auth_users: {{ann: '{}'}}\n", hash(password));
-    std::fs::write(&config, users("first")).unwrap();
-    let mut running = with_config(&config);
-    let address = running.address();
-    let status = |headers: &[&str]| get(address, "/metrics", headers).status();
-    // Longer than two checks, the passwords are not there yet.
-    let begin = Instant::now();
-    let mut text = String::new();
-    while begin.elapsed() < Duration::from_millis(2500) {
-        text.push_str("# A file that is being written.\n");
-        std::fs::write(&config, &text).unwrap();
-        assert_eq!(status(&[]), 401);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::fs::write(&config, format!("{text}{}", users("second"))).unwrap();
-    until("the change", || status(&[&basic("ann:second")]) == 200);
-    assert_eq!(status(&[]), 401);
 }
 
 #[test]
@@ -436,7 +409,7 @@ http_server_config:
         &config,
         &text.replace("min_version: TLS12", "min_version: TLS13"),
     );
-    until("the new certificate", || {
+    eventually("the new certificate", || {
         is_200(ask(address, &new, Some(&scraper), &[]))
     });
     assert!(!is_200(ask_with(
@@ -449,13 +422,13 @@ http_server_config:
     // Anyone could come in without the CA.
     let open = text.split("  client_auth_type").next().unwrap();
     replace(&config, open);
-    until("the refusal", || {
+    eventually("the refusal", || {
         running.log().concat().contains("no client CA any more")
     });
     assert!(!is_200(ask(address, &new, None, &[])));
     // Turning TLS off needs a restart.
     replace(&config, "{}\n");
-    until("the refusal", || {
+    eventually("the refusal", || {
         running
             .log()
             .concat()
@@ -523,12 +496,12 @@ fn a_certificate_that_appears_after_the_file_that_names_it() {
     let address = running.address();
     replace(&config, &text.replace("tls.", "later."));
     let stays = "the web configuration stays as it was: cannot use";
-    until("the change", || running.log().concat().contains(stays));
+    eventually("the change", || running.log().concat().contains(stays));
     assert!(is_200(ask(address, &old, None, &[])));
     let (certificate, key) = new.pair("localhost");
     std::fs::write(dir.join("later.key"), key).unwrap();
     replace(&dir.join("later.crt"), &certificate);
-    until("the certificate", || is_200(ask(address, &new, None, &[])));
+    eventually("the certificate", || is_200(ask(address, &new, None, &[])));
 }
 
 /// SIGHUP waited for the file, and SIGTERM for that.

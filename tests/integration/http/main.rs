@@ -3,4 +3,6 @@
 mod actix;
 mod client;
 mod server;
+#[path = "../../support/mod.rs"]
+mod support;
 mod tonic;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -169,12 +168,11 @@ fn lines(registry: &Registry, name: &str) -> Vec<String> {
 }
 
 /// Waits for what the server does asynchronously.
-async fn eventually(registry: &Registry, name: &str, expected: &[&str]) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while lines(registry, name) != expected {
-        assert!(Instant::now() < end, "{name}: {:?}", lines(registry, name));
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+fn eventually_has(registry: &Registry, name: &str, expected: &[&str]) {
+    crate::support::eventually(name, || {
+        let now = lines(registry, name);
+        (now == expected).then_some(()).ok_or(format!("{now:?}"))
+    });
 }
 
 /// Each call counts once, under its method; a gRPC status other than OK has HTTP status 200.
@@ -214,14 +212,14 @@ async fn calls_by_method_with(counting: bool) {
         r#"method="POST",route="/hello.Greeter/Say",status="200"} 40"#,
         r#"method="POST",route="unmatched",status="200"} 3"#,
     ];
-    eventually(&registry, "http_requests_total", &counts).await;
-    eventually(&registry, "http_request_duration_seconds_count", &counts).await;
+    eventually_has(&registry, "http_requests_total", &counts);
+    eventually_has(&registry, "http_request_duration_seconds_count", &counts);
     let in_flight = [
         r#"method="POST",route="/hello.Greeter/Count"} 0"#,
         r#"method="POST",route="/hello.Greeter/Say"} 0"#,
         r#"method="POST",route="unmatched"} 0"#,
     ];
-    eventually(&registry, "http_requests_in_flight", &in_flight).await;
+    eventually_has(&registry, "http_requests_in_flight", &in_flight);
     assert!(lines(&registry, "http_requests_failed_total").is_empty());
     // A message has a prefix of five bytes. No call announces a length.
     let read = [
@@ -230,7 +228,7 @@ async fn calls_by_method_with(counting: bool) {
         r#"method="POST",route="unmatched"} 0"#,
     ];
     let read: &[&str] = if counting { &read } else { &[] };
-    eventually(&registry, "http_request_size_bytes_sum", read).await;
+    eventually_has(&registry, "http_request_size_bytes_sum", read);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,11 +243,11 @@ async fn a_client_that_leaves_a_stream() {
     }
     let route = r#"method="POST",route="/hello.Greeter/Count""#;
     let in_flight = |n| format!("{route}}} {n}");
-    eventually(&registry, "http_requests_in_flight", &[&in_flight(10)]).await;
+    eventually_has(&registry, "http_requests_in_flight", &[&in_flight(10)]);
     drop(streams);
-    eventually(&registry, "http_requests_in_flight", &[&in_flight(0)]).await;
+    eventually_has(&registry, "http_requests_in_flight", &[&in_flight(0)]);
     let cancelled = r#"kind="cancelled",method="POST",route="/hello.Greeter/Count"} 10"#;
-    eventually(&registry, "http_requests_failed_total", &[cancelled]).await;
+    eventually_has(&registry, "http_requests_failed_total", &[cancelled]);
     let counted = format!(r#"{route},status="200"}} 10"#);
-    eventually(&registry, "http_requests_total", &[&counted]).await;
+    eventually_has(&registry, "http_requests_total", &[&counted]);
 }

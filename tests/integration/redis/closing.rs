@@ -7,7 +7,8 @@ use tallies::{Counter, Registry, UpDownCounter, share};
 
 use super::counting::{add_hanging_collector, builder, quiet, total};
 use super::process::Process;
-use super::server::{Server, wait_for};
+use super::server::Server;
+use crate::support::eventually;
 
 #[test]
 fn closing_sends_the_last_counts_and_removes_all_but_the_totals() {
@@ -42,9 +43,8 @@ fn closing_sends_the_last_counts_and_removes_all_but_the_totals() {
     let registry = Registry::new();
     registry.counter("jobs_total", "").unwrap().add(4);
     drop(quiet(&server.url(), &registry));
-    wait_for("the dropped store is folded", || {
-        (total(&other, "jobs_total") == 7.0 && total(&other, "tallies_share_writers") == 1.0)
-            .then_some(())
+    eventually("the dropped store is folded", || {
+        total(&other, "jobs_total") == 7.0 && total(&other, "tallies_share_writers") == 1.0
     });
 }
 
@@ -343,9 +343,9 @@ fn many_processes_close_at_once() {
 fn a_cluster_has_each_namespace_in_one_slot() {
     let server = Server::with(&["--cluster-enabled", "yes"]);
     let () = server.run_command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    wait_for("the cluster is up", || {
+    eventually("the cluster is up", || {
         let info: String = server.run_command(&["CLUSTER", "INFO"]);
-        info.contains("cluster_state:ok").then_some(())
+        info.contains("cluster_state:ok")
     });
     let mut stores = Vec::new();
     for i in 0..4 {
@@ -435,7 +435,7 @@ fn certificates_are_checked_in_both_directions() {
     std::fs::write(path("root"), &root).unwrap();
     std::fs::write(path("certificate"), certificate).unwrap();
     std::fs::write(path("key"), key).unwrap();
-    let port = super::server::free_port();
+    let port = crate::support::free_port();
     let (root_path, port_text) = (path("root"), port.to_string());
     let server = Server::with(&[
         "--tls-port",

@@ -8,6 +8,7 @@ use tallies::{Registry, Snapshot};
 
 use super::process::Process;
 use super::server::Server;
+use crate::support::eventually;
 
 /// A store that does nothing by itself.
 pub fn quiet(url: &str, registry: &Registry) -> Redis {
@@ -103,9 +104,9 @@ fn processes_count_exactly(processes: usize, updates: u64) {
     assert_eq!(total(&store, "jobs_total"), wanted as f64);
     let killed = processes / 2;
     assert_eq!(total(&store, "tallies_share_writers"), killed as f64 + 1.0);
-    super::server::wait_for("all are folded", || {
+    eventually("all are folded", || {
         store.fold_blocking(Duration::ZERO).unwrap();
-        (total(&store, "tallies_share_writers") == 1.0).then_some(())
+        total(&store, "tallies_share_writers") == 1.0
     });
     assert_eq!(total(&store, "jobs_total"), wanted as f64);
     assert_eq!(total(&store, "busy_seconds_total"), wanted as f64 / 2.0);
@@ -160,9 +161,9 @@ fn short_lived_processes_that_are_killed_leave_what_they_flushed() {
         assert_eq!(now % 7.0, 0.0, "an update is shared whole: {now}");
         last = now;
     }
-    super::server::wait_for("all are folded", || {
+    eventually("all are folded", || {
         store.fold_blocking(Duration::ZERO).unwrap();
-        (total(&store, "tallies_share_writers") == 1.0).then_some(())
+        total(&store, "tallies_share_writers") == 1.0
     });
     assert_eq!(total(&store, "jobs_total"), last);
     // The cost of a page follows the processes that are alive.

@@ -3,6 +3,8 @@
 mod process;
 mod proxy;
 mod server;
+#[path = "../../support/mod.rs"]
+mod support;
 
 mod closing;
 mod counting;

@@ -7,7 +7,8 @@ use tallies::{Counter, Histogram, Registry, Summary};
 
 use super::counting::{builder, observer, view};
 use super::server::Server;
-use super::trouble::{fold_others, wait_for_later_tick};
+use super::trouble::fold_others;
+use crate::support::later_tick;
 
 const LABELS: [&str; 3] = ["a", "b", "c"];
 const OVERFLOW: &str = "__overflow__";
@@ -66,7 +67,7 @@ impl Process {
         if !self.live.contains_key(x) {
             self.lives += 1;
             // Two series with one label set that begin within one tick look like one.
-            wait_for_later_tick();
+            later_tick();
         }
         self.jobs.with([x]).add(n.into());
         self.busy.with([x]).add(f64::from(n) * 0.25);
@@ -98,7 +99,7 @@ impl Process {
     }
 
     fn clear(&mut self) {
-        wait_for_later_tick();
+        later_tick();
         self.jobs.clear();
         self.busy.clear();
         self.sizes.clear();

@@ -23,7 +23,7 @@ impl Process {
     pub fn start_with(url: &str, namespace: &str, errors: Stdio) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
-                "process::is_a_process",
+                "process::a_process_obeys_and_ends",
                 "--exact",
                 "--nocapture",
                 "--test-threads=1",
@@ -112,12 +112,21 @@ impl Process {
     }
 }
 
-/// What a process does. As a test of its own, it does nothing.
+/// The test that a process runs: there, it obeys.
 #[test]
-fn is_a_process() {
-    let (Ok(url), Ok(namespace)) = (std::env::var(URL), std::env::var(NAMESPACE)) else {
-        return;
-    };
+fn a_process_obeys_and_ends() {
+    if let (Ok(url), Ok(namespace)) = (std::env::var(URL), std::env::var(NAMESPACE)) {
+        return obey(&url, &namespace);
+    }
+    let server = crate::server::Server::start();
+    let mut process = Process::start(&server.url(), "test");
+    assert_eq!(process.tell("count 8"), "ok");
+    assert_eq!(process.tell("get jobs_total"), "Some(8.0)");
+    assert!(process.wait().success());
+}
+
+/// Does what the lines of standard input say, until it ends.
+fn obey(url: &str, namespace: &str) {
     let registry = Registry::new();
     let jobs = registry.counter("jobs_total", "Jobs.").unwrap();
     let seconds = Counter::builder("busy_seconds_total", "Time.").float();
@@ -128,10 +137,10 @@ fn is_a_process() {
     let active = UpDownCounter::builder("active", "Active.")
         .register(&registry)
         .unwrap();
-    let store = share::redis(&url)
+    let store = share::redis(url)
         .unwrap()
         .registry(&registry)
-        .namespace(&namespace)
+        .namespace(namespace)
         .flush_every(Duration::from_millis(20))
         .start()
         .unwrap();

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::eventually;
+
 /// What happens to bytes on their way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -119,6 +121,7 @@ impl State {
                 let _ = to.shutdown(Shutdown::Write);
                 return;
             }
+            // The delay that a test asks for.
             std::thread::sleep(Duration::from_millis(self.delay.load(SeqCst)));
             let mut mode = self.mode.lock().unwrap();
             let before = *mode;
@@ -133,9 +136,7 @@ impl State {
                 }
                 Mode::Swallow => continue,
                 Mode::Hold if !replies => {
-                    while !self.released.load(SeqCst) {
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
+                    eventually("the release", || self.released.load(SeqCst));
                 }
                 _ => {}
             }

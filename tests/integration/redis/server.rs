@@ -1,10 +1,11 @@
 //! Real servers: `redis-server` on a free port, with a directory of its own.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::support::{eventually, free_port};
 
 /// A server that ends with this value.
 pub struct Server {
@@ -12,24 +13,6 @@ pub struct Server {
     pub port: u16,
     dir: PathBuf,
     arguments: Vec<String>,
-}
-
-/// Returns a port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// Calls `ready` until it returns something. Fails after half a minute.
-pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(done) = ready() {
-            return done;
-        }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 impl Server {
@@ -76,7 +59,7 @@ impl Server {
             .stderr(Stdio::null());
         let child = command.spawn();
         let mut child = child.expect("redis-server has to be installed");
-        let started = wait_for("redis-server answers", || {
+        let started = eventually("redis-server answers", || {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }

@@ -1,15 +1,12 @@
 //! The tool that looks into a store.
 
 use std::process::Command;
-use std::time::Duration;
 
 use tallies::{Counter, Registry};
 
 use super::counting::builder;
-use super::server::{Server, wait_for};
-
-#[path = "../../support/examples.rs"]
-mod examples;
+use super::server::Server;
+use crate::support::{eventually, examples};
 
 #[test]
 fn the_tool_lists_folds_and_checks_without_being_a_writer() {
@@ -74,12 +71,9 @@ fn the_tool_lists_folds_and_checks_without_being_a_writer() {
         "nobody has been silent for ten minutes"
     );
     one.close_blocking().unwrap();
-    let folded = wait_for("the other has been silent", || {
-        std::thread::sleep(Duration::from_millis(2));
-        let (_, text, _) = run(&["fold", "--silent", "0.001"]);
-        (text == "1 folded\n").then_some(text)
+    eventually("the other has been silent", || {
+        run(&["fold", "--silent", "0.001"]).1 == "1 folded\n"
     });
-    assert_eq!(folded, "1 folded\n");
     let (success, text, error) = run(&["check"]);
     assert!(success, "{text}{error}");
     assert!(text.starts_with("0 writers, "), "{text}");

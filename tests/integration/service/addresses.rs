@@ -1,12 +1,13 @@
 //! Listeners of the service: several addresses, Unix sockets, the program's own runtime, and
 //! cleanup after failures.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::http::{exchange, get, request};
+use crate::support::http::{connect, exchange, get, request};
 use tallies::{Registry, Server};
 
 fn server() -> Server {
@@ -23,13 +24,16 @@ fn socket(name: &str) -> PathBuf {
     path
 }
 
-fn scraped(stream: UnixStream) -> u16 {
+fn connect_unix(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    stream.set_read_timeout(limit).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    exchange(stream, &request("GET", "/metrics", &[]))
-        .unwrap()
-        .status()
+}
+
+fn scraped(stream: impl Read + Write) -> u16 {
+    let answer = exchange(stream, &request("GET", "/metrics", &[]));
+    answer.unwrap().status()
 }
 
 #[test]
@@ -45,14 +49,9 @@ fn several_addresses_are_one_service() {
     assert!(serving.addresses()[0].is_ipv4() && serving.addresses()[1].is_ipv6());
     assert_eq!(serving.address(), serving.addresses()[0]);
     for address in serving.addresses() {
-        let stream = TcpStream::connect(address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        let answer = exchange(stream, &request("GET", "/metrics", &[])).unwrap();
-        assert_eq!(answer.status(), 200, "{address}");
+        assert_eq!(get(*address, "/metrics", &[]).status(), 200, "{address}");
     }
-    assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
+    assert_eq!(scraped(connect_unix(&path)), 200);
     let addresses = serving.addresses().to_vec();
     serving.stop();
     assert!(addresses.iter().all(|a| TcpStream::connect(a).is_err()));
@@ -67,11 +66,11 @@ fn a_unix_socket_and_existing_files_at_its_path() {
     let serving = server().unix_socket(&path).start().unwrap();
     assert_eq!(serving.metrics_url(), "http://localhost/metrics");
     assert_eq!(serving.address().port(), 0);
-    assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
+    assert_eq!(scraped(connect_unix(&path)), 200);
     // A socket that accepts connections is in use.
     let error = server().unix_socket(&path).start().unwrap_err().to_string();
     assert!(error.contains(&path.display().to_string()), "{error}");
-    assert_eq!(scraped(UnixStream::connect(&path).unwrap()), 200);
+    assert_eq!(scraped(connect_unix(&path)), 200);
     serving.stop();
     // A file that is not a socket is not replaced.
     std::fs::write(&path, "precious").unwrap();
@@ -96,16 +95,12 @@ fn sockets_that_are_handed_over() {
     for _ in 0..2 {
         let waiting = [
             std::thread::spawn({
-                let stream = UnixStream::connect(&path).unwrap();
+                let stream = connect_unix(&path);
                 move || scraped(stream)
             }),
             std::thread::spawn({
-                let stream = TcpStream::connect(address).unwrap();
-                move || {
-                    exchange(stream, &request("GET", "/metrics", &[]))
-                        .unwrap()
-                        .status()
-                }
+                let stream = connect(address);
+                move || scraped(stream)
             }),
         ];
         let serving = handed.start().unwrap();
@@ -154,14 +149,9 @@ fn unserved_listeners_are_closed() {
     let address = bound.addresses()[0];
     assert_eq!(bound.metrics_url(), format!("http://{address}/metrics"));
     // The connection waits in the backlog until the service starts.
-    let waiting = TcpStream::connect(address).unwrap();
+    let waiting = connect(address);
     let serving = bound.start().unwrap();
-    assert_eq!(
-        exchange(waiting, &request("GET", "/metrics", &[]))
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(scraped(waiting), 200);
     serving.stop();
     drop(server().address(address).bind().unwrap());
     assert!(TcpStream::connect(address).is_err());
@@ -201,13 +191,9 @@ fn it_runs_in_the_programs_runtime_until_shutdown() {
         let address = bound.addresses()[0];
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let client = std::thread::spawn(move || {
-            let stream = TcpStream::connect(address).unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(30)))
-                .unwrap();
-            let answer = exchange(stream, &request("GET", "/metrics", &[])).unwrap();
+            let status = get(address, "/metrics", &[]).status();
             stop.send(()).unwrap();
-            answer.status()
+            status
         });
         runtime
             .block_on(bound.run(async { _ = stopped.await }))

@@ -7,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::negotiation::gunzipped;
-use crate::support::http::{Answer, connect, exchange, get, request, until};
+use crate::support::eventually;
+use crate::support::http::{Answer, ask, get, request, send};
 use tallies::{Collected, Counter, Histogram, Registry, Server, encode};
 
 const FORMATS: [&str; 3] = [
@@ -73,8 +74,7 @@ fn a_large_page_is_the_page_in_every_format_and_coding() {
             let one = get(&serving, "/metrics?name[]=c_total", &headers);
             let length = one.header("content-length").unwrap();
             assert_eq!(length, one.body.len().to_string());
-            let head = request("HEAD", "/metrics", &headers);
-            let head = exchange(connect(&serving), &head).unwrap();
+            let head = ask(&serving, "HEAD", "/metrics", &headers);
             assert_eq!((head.status(), head.body.len()), (200, 0));
             assert_eq!(head.header("content-length"), None);
             for name in ["content-type", "content-encoding", "vary"] {
@@ -83,7 +83,7 @@ fn a_large_page_is_the_page_in_every_format_and_coding() {
         }
     }
     // HTTP/1.0 has no chunks.
-    let old = exchange(connect(&serving), b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let old = send(&serving, b"GET /metrics HTTP/1.0\r\n\r\n");
     assert_eq!(old.header("transfer-encoding"), None);
     assert!(old.body == encode::text(&registry.snapshot()).as_bytes());
     serving.stop();
@@ -160,7 +160,7 @@ fn readers_of_any_speed_get_the_page_they_asked_for() {
             );
         }
     }
-    until("no connection is open", || serving.connections() == 0);
+    eventually("no connection is open", || serving.connections() == 0);
     serving.stop();
 }
 
@@ -182,10 +182,11 @@ fn a_steady_reader_has_a_limited_time_for_all_blocks() {
         .inspect(|n| answer.extend(&some[..*n]))
     {
         assert!(began.elapsed() < Duration::from_secs(12), "it is cut off");
+        // The pace of the reader.
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(!answer.ends_with(b"\r\n0\r\n\r\n"));
-    until("no connection is open", || serving.connections() == 0);
+    eventually("no connection is open", || serving.connections() == 0);
     serving.stop();
 }
 
@@ -218,7 +219,7 @@ fn a_page_ends_if_its_blocks_are_never_made() {
     assert!(!answer.ends_with(b"\r\n0\r\n\r\n"), "{read:?}");
     hang.store(false, Relaxed);
     opens.send(()).unwrap();
-    until("no connection is open", || serving.connections() == 0);
+    eventually("no connection is open", || serving.connections() == 0);
     assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
     serving.stop();
 }
@@ -233,7 +234,7 @@ fn a_stop_waits_for_all_blocks() {
     let address = serving.address();
     let (mut stream, mut answer) = begin(&serving, &[]);
     let stopping = std::thread::spawn(move || serving.stop());
-    until("nobody listens", || TcpStream::connect(address).is_err());
+    eventually("nobody listens", || TcpStream::connect(address).is_err());
     stream.read_to_end(&mut answer).unwrap();
     let page = encode::text(&registry.snapshot());
     assert!(Answer::read(&answer).body == page.as_bytes());

@@ -2,22 +2,13 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-/// A process that is killed when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The process may have exited already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{Running, eventually, examples};
 
 static EXAMPLES: LazyLock<PathBuf> =
-    LazyLock::new(|| crate::support::examples::build(&["daemon", "push", "quantiles"]));
+    LazyLock::new(|| examples::build(&["daemon", "push", "quantiles"]));
 
 /// Runs an example to its end, for a bounded time, and returns its output, which has to fit into
 /// the pipe.
@@ -33,9 +24,8 @@ fn run(example: &str, arguments: &[&str], input: &str) -> Output {
     stdin.write_all(input.as_bytes()).unwrap();
     drop(stdin);
     let mut running = Running(child);
-    crate::support::http::until(example, || running.0.try_wait().unwrap().is_some());
     let mut output = Output {
-        status: running.0.wait().unwrap(),
+        status: eventually(example, || running.0.try_wait().unwrap()),
         stdout: Vec::new(),
         stderr: Vec::new(),
     };

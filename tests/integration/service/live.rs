@@ -9,7 +9,8 @@ use tallies::{Counter, Gauge, Histogram, MetricsService, Registry, Server};
 use tower_service::Service;
 
 use super::events::Events;
-use super::support::http::{connect, exchange, get, request, until};
+use super::support::eventually;
+use super::support::http::{ask, connect, get, request, send};
 
 fn serve(registry: &Registry) -> Serving {
     let server = Server::new().registry(registry).live();
@@ -166,7 +167,7 @@ fn a_stream_ends_at_the_age_of_its_connection() {
     let serving = server.listen("127.0.0.1:0").unwrap();
     let mut events = events(&serving, "");
     while events.next().is_some() {}
-    until("no connection", || serving.connections() == 0);
+    eventually("no connection", || serving.connections() == 0);
     serving.stop();
 }
 
@@ -206,7 +207,7 @@ fn so_many_pages_and_no_more() {
     );
     // A page that goes makes room for the next one.
     open.pop();
-    until("room for a page", || {
+    eventually("room for a page", || {
         let mut stream = connect_from(6, serving.address());
         stream
             .write_all(&request("GET", "/live/stream", &[]))
@@ -246,9 +247,9 @@ fn only_the_page_and_its_parts_are_there_and_only_if_wanted() {
     for path in ["/live/", "/live/nothing.js", "/livestream", "/live/stream/"] {
         assert_eq!(get(&with, path, &[]).status(), 404, "{path}");
     }
-    let head = exchange(connect(&with), &request("HEAD", "/live/stream", &[])).unwrap();
+    let head = ask(&with, "HEAD", "/live/stream", &[]);
     assert_eq!((head.status(), head.body.len()), (200, 0));
-    let post = exchange(connect(&with), &request("POST", "/live", &[])).unwrap();
+    let post = ask(&with, "POST", "/live", &[]);
     assert_eq!(
         (post.status(), post.header("allow")),
         (405, Some("GET, HEAD"))
@@ -290,11 +291,8 @@ fn the_page_asks_for_what_the_metrics_ask_for() {
         get(&serving, "/live", &["Authorization: Bearer long secret"]).status(),
         200
     );
-    let other = exchange(
-        connect(&serving),
-        b"GET /live/stream HTTP/1.1\r\nHost: evil\r\n\r\n",
-    );
-    assert_eq!(other.unwrap().status(), 403);
+    let other = b"GET /live/stream HTTP/1.1\r\nHost: evil\r\n\r\n";
+    assert_eq!(send(&serving, other).status(), 403);
     serving.stop();
 }
 

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::support::http::{connect, exchange, get, request};
+use crate::support::http::{ask, get};
 use tallies::{Counter, Gauge, Histogram, MetricsService, Registry, Server, serve::Serving};
 
 fn registry() -> Registry {
@@ -52,8 +52,7 @@ fn codings_are_those_that_were_asked_for() {
     ] {
         for method in ["GET", "HEAD"] {
             let header = format!("Accept-Encoding: {accepted}");
-            let answer =
-                exchange(connect(&serving), &request(method, "/metrics", &[&header])).unwrap();
+            let answer = ask(&serving, method, "/metrics", &[&header]);
             if accepted.starts_with('\u{7f}') {
                 // Hyper rejects control characters in headers; any response will do.
                 assert!([200, 400].contains(&answer.status()), "{}", answer.head);

@@ -1,10 +1,10 @@
 //! Pushes as a gateway sees them, and gateways that misbehave.
 
 use std::io::Read;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::gateway::{Answer, Gateway, fine};
+use crate::support::{alone, eventually};
 use tallies::{Counter, Gauge, Pusher, Registry, push::Pushing};
 
 /// Returns the URL of a local port without a listener.
@@ -370,20 +370,12 @@ fn from_an_async_program() {
     });
 }
 
-/// Runs the test `name` of this file in a process of its own and returns its standard error.
-fn alone(name: &str) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("push::{name}"),
-            "--nocapture",
-            "--ignored",
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    said
+/// Runs a test of this file in a process of its own and returns its standard error.
+fn said_alone(test: &str, program: fn()) -> String {
+    let output = alone(&format!("push::{test}"), program, |command| {
+        _ = command.arg("--nocapture");
+    });
+    String::from_utf8(output.stderr).unwrap()
 }
 
 fn self_metric(name: &str) -> f64 {
@@ -391,18 +383,13 @@ fn self_metric(name: &str) -> f64 {
 }
 
 /// Waits until a self-metric reaches a value.
-fn until(name: &str, value: f64) {
-    for _ in 0..60_000 {
-        if self_metric(name) >= value {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    panic!("{name} is {}", self_metric(name));
+fn until_is(name: &str, value: f64) {
+    eventually(name, || {
+        let now = self_metric(name);
+        (now >= value).then_some(()).ok_or(now)
+    });
 }
 
-#[test]
-#[ignore = "run by an_outage_is_logged_once_and_counted"]
 fn outage() {
     assert_eq!(self_metric("tallies_pushes_total"), -1.0, "there was none");
     // The gateway is unavailable at first and available later.
@@ -413,7 +400,7 @@ fn outage() {
     let pushing = Pusher::new(&gateway.url, "j")
         .start(Duration::from_millis(1))
         .unwrap();
-    until("tallies_pushes_total", 5.0);
+    until_is("tallies_pushes_total", 5.0);
     pushing.stop().unwrap();
     assert_eq!(self_metric("tallies_push_failures_total"), 2.0);
     let now = std::time::SystemTime::now()
@@ -435,13 +422,13 @@ fn outage() {
     let away = Pusher::new(&unused_url(), "j")
         .start(Duration::from_millis(1))
         .unwrap();
-    until("tallies_push_failures_total", 7.0);
+    until_is("tallies_push_failures_total", 7.0);
     drop(away);
 }
 
 #[test]
 fn an_outage_is_logged_once_and_counted() {
-    let said = alone("outage");
+    let said = said_alone("an_outage_is_logged_once_and_counted", outage);
     let lines: Vec<_> = said
         .lines()
         .filter(|line| line.starts_with("tallies: "))
@@ -458,8 +445,6 @@ fn an_outage_is_logged_once_and_counted() {
     assert!(lines[2].contains("Connection refused"), "{said}");
 }
 
-#[test]
-#[ignore = "run by a_failed_last_push_is_logged"]
 fn dropped() {
     let gateway = Gateway::new(|n| match n {
         0 => fine(),
@@ -468,13 +453,13 @@ fn dropped() {
     let pushing = Pusher::new(&gateway.url, "j")
         .start(Duration::from_secs(3600))
         .unwrap();
-    until("tallies_pushes_total", 1.0);
+    until_is("tallies_pushes_total", 1.0);
     drop(pushing);
 }
 
 #[test]
 fn a_failed_last_push_is_logged() {
-    let said = alone("dropped");
+    let said = said_alone("a_failed_last_push_is_logged", dropped);
     let lines = said
         .lines()
         .filter(|line| line.starts_with("tallies: PUT "));

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::http::{Answer, connect, exchange, get, request};
+use crate::support::eventually;
+use crate::support::http::{Answer, connect, exchange, get, request, try_get};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tallies::{Registry, Server, serve::Serving};
 use tokio_rustls::rustls::crypto::ring;
@@ -136,7 +137,7 @@ fn https_with_certificates_that_change() {
     };
     assert!(works(&old) && !works(&new));
     // A client that does not speak TLS fails, without an effect on others.
-    let plain = exchange(connect(&serving), &request("GET", "/metrics", &[]));
+    let plain = try_get(&serving, "/metrics");
     assert!(plain.map_or(true, |answer| !answer.head.starts_with("HTTP")));
     assert!(works(&old));
     // With only one of the two files replaced, or with an invalid file, the old pair remains in
@@ -230,9 +231,8 @@ fn a_client_whose_ca_is_withdrawn_is_disconnected() {
     };
     assert!(!ask().unwrap().contains("connection: close"));
     replace(&ca, &std::fs::read_to_string(&others.file).unwrap());
-    std::thread::sleep(Duration::from_millis(300));
-    let last = ask();
-    assert!(last.is_err() || last.unwrap().contains("connection: close"));
+    let is_last = |head: String| head.contains("connection: close");
+    eventually("the end of the connection", || ask().map_or(true, is_last));
     assert!(ask().is_err());
     serving.stop();
 }

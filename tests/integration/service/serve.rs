@@ -1,33 +1,13 @@
 //! The service, scraped over real sockets.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use crate::support::exposition;
-use tallies::{Collected, Counter, Registry, Server, serve::Serving};
-
-/// Sends a request as given and returns the whole response: head and body.
-fn ask(serving: &Serving, request: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(serving.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    (head.to_owned(), body.to_owned())
-}
-
-fn get(serving: &Serving, path: &str) -> (String, String) {
-    ask(
-        serving,
-        &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
-    )
-}
+use crate::support::http::{ask, connect, exchange, get, request, send};
+use tallies::{Collected, Counter, Registry, Server};
 
 fn registry() -> (Registry, Counter) {
     let registry = Registry::new();
@@ -47,59 +27,46 @@ fn routes_and_methods() {
         serving.metrics_url(),
         format!("http://{}/metrics", serving.address())
     );
-    let (head, body) = get(&serving, "/metrics");
-    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    assert!(
-        head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
-        "{head}"
-    );
-    assert!(
-        head.contains(&format!("content-length: {}", body.len())),
-        "{head}"
+    let page = get(&serving, "/metrics", &[]);
+    assert_eq!(page.status(), 200);
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(page.header("content-type"), Some(kind));
+    assert_eq!(
+        page.header("content-length"),
+        Some(&*page.body.len().to_string())
     );
     assert_eq!(
-        body,
+        page.text(),
         "# HELP served_total Served.\n# TYPE served_total counter\nserved_total 7\n"
     );
-    assert_eq!(
-        get(&serving, "/metrics?x=y").1,
-        body,
-        "a query changes nothing"
+    let queried = get(&serving, "/metrics?x=y", &[]);
+    assert_eq!(queried.body, page.body, "a query changes nothing");
+    let home = get(&serving, "/", &[]);
+    assert!(
+        home.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
     );
-    let (head, home) = get(&serving, "/");
-    assert!(head.contains("content-type: text/html"), "{head}");
     assert_eq!(
-        home,
+        home.text(),
         "<html><body><a href='/metrics'>metrics</a></body></html>"
     );
     assert_eq!(
-        get(&serving, "/robots.txt").1,
+        get(&serving, "/robots.txt", &[]).text(),
         "User-agent: *\nDisallow: /\n"
     );
     for path in ["/metrics/", "/nowhere", "/metricsx"] {
-        assert!(get(&serving, path).0.starts_with("HTTP/1.1 404"), "{path}");
+        assert_eq!(get(&serving, path, &[]).status(), 404, "{path}");
     }
     for path in ["/metrics", "/"] {
-        let (with, body) = get(&serving, path);
-        let (head, empty) = ask(
-            &serving,
-            &format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
-        );
-        assert_eq!(empty, "");
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        assert!(
-            head.contains(&format!("content-length: {}", body.len())),
-            "{head} {with}"
-        );
-        let (head, _) = ask(
-            &serving,
-            &format!(
-                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            ),
-        );
-        assert!(
-            head.starts_with("HTTP/1.1 405") && head.contains("allow: GET, HEAD"),
-            "{head}"
+        let page = get(&serving, path, &[]);
+        let head = ask(&serving, "HEAD", path, &[]);
+        assert_eq!((head.status(), head.text()), (200, ""));
+        assert_eq!(head.header("content-length"), page.header("content-length"));
+        let post = ask(&serving, "POST", path, &[]);
+        assert_eq!(
+            (post.status(), post.header("allow")),
+            (405, Some("GET, HEAD"))
         );
     }
     serving.stop();
@@ -116,8 +83,9 @@ fn a_bind_error_names_the_address_and_leaves_everything_as_it_was() {
         error.contains(&format!("cannot listen on `{address}`")),
         "{error}"
     );
-    assert!(
-        get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"),
+    assert_eq!(
+        get(&serving, "/metrics", &[]).status(),
+        200,
         "the first one goes on"
     );
     let error = tallies::serve("127.0.0.1:notaport")
@@ -137,7 +105,7 @@ fn a_bind_error_names_the_address_and_leaves_everything_as_it_was() {
     // The address can be bound again after the error, and again after each stop.
     for _ in 0..3 {
         let serving = server.listen(address).unwrap();
-        assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"));
+        assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
         serving.stop();
         assert!(TcpStream::connect(address).is_err(), "it has stopped");
     }
@@ -157,11 +125,11 @@ fn the_path_can_be_set_and_is_escaped() {
         serving.root_url()
     );
     assert_eq!(
-        get(&serving, "/").1,
+        get(&serving, "/", &[]).text(),
         "<html><body><a href='/a&#39;b&amp;'>metrics</a></body></html>"
     );
-    assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 404"));
-    assert!(get(&serving, "/a'b&").0.starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 404);
+    assert_eq!(get(&serving, "/a'b&", &[]).status(), 200);
     serving.stop();
 }
 
@@ -172,7 +140,7 @@ fn an_address_without_a_host_is_all_addresses_of_this_machine() {
     for address in [serving.address(), bound.addresses()[0]] {
         assert!(address.ip().is_unspecified(), "{address}");
     }
-    std::net::TcpStream::connect(("127.0.0.1", serving.address().port())).unwrap();
+    TcpStream::connect(("127.0.0.1", serving.address().port())).unwrap();
     serving.stop();
     let error = tallies::serve(":70000").unwrap_err().to_string();
     assert!(error.contains("`:70000`"), "{error}");
@@ -224,11 +192,12 @@ fn the_small_page_runs_no_collector_and_a_broken_one_costs_its_own_families() {
         .registry(&registry)
         .listen("127.0.0.1:0")
         .unwrap();
-    get(&serving, "/");
+    get(&serving, "/", &[]);
     assert_eq!(ran.load(Relaxed), 0);
     for _ in 0..2 {
-        let (_, page) = get(&serving, "/metrics");
-        let families = exposition::read(&page).unwrap();
+        let page = get(&serving, "/metrics", &[]);
+        let page = page.text();
+        let families = exposition::read(page).unwrap();
         let names: Vec<_> = families.iter().map(|f| &*f.name).collect();
         assert_eq!(
             names,
@@ -265,8 +234,9 @@ fn several_registries_on_one_page() {
         .registry(&two)
         .listen("127.0.0.1:0")
         .unwrap();
-    let (_, page) = get(&serving, "/metrics");
-    exposition::read(&page).unwrap();
+    let page = get(&serving, "/metrics", &[]);
+    let page = page.text();
+    exposition::read(page).unwrap();
     assert_eq!(
         page,
         "# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total{part=\"one\"} 1\njobs_total 2\n\
@@ -299,8 +269,9 @@ fn a_family_that_does_not_fit_is_left_out_alone() {
         server = server.registry(registry);
     }
     let serving = server.listen("127.0.0.1:0").unwrap();
-    let (_, page) = get(&serving, "/metrics");
-    let families = exposition::read(&page).unwrap();
+    let page = get(&serving, "/metrics", &[]);
+    let page = page.text();
+    let families = exposition::read(page).unwrap();
     let names: Vec<_> = families.iter().map(|family| &*family.name).collect();
     assert_eq!(names, ["above_count", "kept_by_two", "kind", "lasted"]);
     assert!(page.contains("\nkind 3\n"), "{page}");
@@ -326,7 +297,8 @@ fn a_scrape_has_every_update_that_returned_before_it() {
                 for _ in 0..100 {
                     counter.inc();
                     let before = counter.get();
-                    let (_, page) = get(&serving, "/metrics");
+                    let page = get(&*serving, "/metrics", &[]);
+                    let page = page.text();
                     let seen: u64 = page
                         .lines()
                         .last()
@@ -356,7 +328,7 @@ fn bad_clients_do_not_affect_others() {
         .unwrap();
     let mut open = Vec::new();
     for i in 0..200 {
-        let mut stream = TcpStream::connect(serving.address()).unwrap();
+        let mut stream = connect(&serving);
         let sent: &[u8] = match i % 4 {
             0 => b"",
             1 => b"GET /metrics HTTP/1.1\r\nHo",
@@ -368,16 +340,11 @@ fn bad_clients_do_not_affect_others() {
             open.push(stream);
         }
     }
-    let (head, _) = ask(
-        &serving,
-        &format!(
-            "GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
-            "y".repeat(100_000)
-        ),
-    );
-    assert!(head.is_empty() || head.starts_with("HTTP/1.1 4"), "{head}");
+    let long = format!("X: {}", "y".repeat(100_000));
+    let refused = exchange(connect(&serving), &request("GET", "/metrics", &[&long]));
+    assert!(refused.map_or(true, |answer| answer.status() / 100 == 4));
     for _ in 0..20 {
-        assert!(get(&serving, "/metrics").0.starts_with("HTTP/1.1 200"));
+        assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
     }
     serving.stop();
 }
@@ -385,18 +352,10 @@ fn bad_clients_do_not_affect_others() {
 /// A request without `Host` was served (RFC 9112, section 3.2).
 #[test]
 fn a_request_has_one_host() {
-    use std::io::{Read, Write};
-    let server = Server::new()
+    let serving = Server::new()
         .registry(&Registry::new())
         .listen("127.0.0.1:0")
         .unwrap();
-    let answer = |request: &str| {
-        let mut stream = std::net::TcpStream::connect(server.addresses()[0]).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.lines().next().unwrap_or_default().to_owned()
-    };
     let end = "Connection: close\r\n\r\n";
     for (head, status) in [
         (format!("GET /metrics HTTP/1.1\r\n{end}"), "400"),
@@ -407,6 +366,7 @@ fn a_request_has_one_host() {
         (format!("GET /metrics HTTP/1.1\r\nHost: a\r\n{end}"), "200"),
         ("GET /metrics HTTP/1.0\r\n\r\n".to_owned(), "200"),
     ] {
-        assert!(answer(&head).contains(status), "{head}: {}", answer(&head));
+        let answer = send(&serving, head.as_bytes());
+        assert_eq!(answer.head.split(' ').nth(1), Some(status), "{head}");
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tallies::{Counter, Gauge, Histogram, Registry, Server, Summary};
+use tallies::{Collected, Counter, Gauge, Histogram, Registry, Server, Summary};
 
 use crate::screen::Terminal;
+use crate::support::eventually;
 
 const WIDTH: f64 = 8.4;
 const HEIGHT: f64 = 17.0;
@@ -174,21 +176,26 @@ fn shop(registry: &Registry) -> impl FnMut(u32) + use<> {
 fn the_picture_of_a_busy_terminal() {
     let registry = Registry::new();
     let mut tick = shop(&registry);
+    let scrapes = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&scrapes);
+    let count = move |_: &mut Collected| Ok(_ = count.fetch_add(1, Relaxed));
+    registry.collect("scrapes", count).unwrap();
     let serving = Server::new()
         .registry(&registry)
         .listen("127.0.0.1:0")
         .unwrap();
     let url = serving.metrics_url();
     let mut terminal = Terminal::top(34, 116, &[&url]);
-    terminal.until("the page", |text| text.contains("orders_total"));
+    terminal.eventually("the page", |text| text.contains("orders_total"));
     let accept = std::env::var_os("ACCEPT").is_some();
     // The rates are those of the traffic, and the picture has a column for each page.
-    for i in 0..if accept { 160 } else { 20 } {
+    for i in 0..if accept { 80 } else { 10 } {
+        let before = scrapes.load(Relaxed);
         tick(i);
-        std::thread::sleep(Duration::from_millis(50));
+        eventually("a page", || scrapes.load(Relaxed) > before);
     }
     terminal.keys("j\x1b[B\x1b[C");
-    let text = terminal.until("a heat map", |text| {
+    let text = terminal.eventually("a heat map", |text| {
         text.contains("≤") && text.contains('█')
     });
     assert!(text.contains("http_request_seconds"), "{text}");

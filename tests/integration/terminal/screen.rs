@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
 
+use crate::support::{eventually, examples};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-pub static TOOL: LazyLock<PathBuf> = LazyLock::new(crate::support::examples::build_tool);
+pub static TOOL: LazyLock<PathBuf> = LazyLock::new(examples::build_tool);
 
 /// A terminal. Its program is killed when the test ends.
 pub struct Terminal {
@@ -99,21 +99,17 @@ impl Terminal {
     }
 
     /// Waits, for a bounded time, until the screen is as described, and returns it.
-    pub fn until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
-        for _ in 0..3000 {
+    pub fn eventually(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        eventually(what, || {
             let text = self.text();
-            if holds(&text) {
-                return text;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("it never came: {what}\n{}", self.text());
+            if holds(&text) { Ok(text) } else { Err(text) }
+        })
     }
 
     /// Waits until a line has all of these words, and returns the line.
     pub fn line(&self, words: &[&str]) -> String {
         let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
-        let text = self.until(&format!("{words:?}"), |text| {
+        let text = self.eventually(&format!("{words:?}"), |text| {
             text.lines().any(|line| has_all(&line))
         });
         text.lines().find(has_all).unwrap().to_owned()
@@ -121,8 +117,6 @@ impl Terminal {
 
     /// Waits until the program has ended, and returns its exit code.
     pub fn ended(&mut self) -> u32 {
-        let child = &mut self.child;
-        crate::support::http::until("the end", || child.try_wait().unwrap().is_some());
-        self.child.wait().unwrap().exit_code()
+        eventually("the end", || self.child.try_wait().unwrap()).exit_code()
     }
 }

@@ -10,7 +10,7 @@ use tallies::serve::Serving;
 use tallies::{Counter, Gauge, Histogram, Registry, Server, Summary};
 
 use crate::screen::{TOOL, Terminal};
-use crate::support::http::until;
+use crate::support::eventually;
 
 fn serve(registry: &Registry) -> Serving {
     let server = Server::new().registry(registry);
@@ -30,7 +30,7 @@ fn count_scrapes(registry: &Registry) -> Arc<AtomicU64> {
 
 fn until_scraped_again(scrapes: &AtomicU64) {
     let before = scrapes.load(Relaxed);
-    until("three more scrapes", || scrapes.load(Relaxed) >= before + 3);
+    eventually("three more scrapes", || scrapes.load(Relaxed) >= before + 3);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_figures_are_those_of_the_page() {
     assert!(line.contains(&serving.metrics_url()), "{line}");
     // The series of a family, by the keys that open it.
     terminal.keys("/sent\r");
-    terminal.until("the search", |text| !text.contains("jobs_total"));
+    terminal.eventually("the search", |text| !text.contains("jobs_total"));
     terminal.keys("\r");
     terminal.line(&["{peer=\"a\"}", "1 KiB"]);
     terminal.line(&["{peer=\"b\"}", "3 KiB"]);
@@ -124,7 +124,7 @@ fn each_kind_shows_what_is_known() {
     terminal.line(&["size_bytes", "histogram", " – "]);
     // The ones about the metrics are the last row, until it is opened.
     own.inc();
-    let text = terminal.until("the last row", |text| text.contains("tallies_…  ×1"));
+    let text = terminal.eventually("the last row", |text| text.contains("tallies_…  ×1"));
     assert!(!text.contains("tallies_scrapes_total"), "{text}");
     terminal.keys("G\r");
     terminal.line(&["tallies_scrapes_total", "counter"]);
@@ -149,34 +149,34 @@ fn a_search_finds_names_and_labels_and_sorting_changes_the_order() {
         places.sort();
         places == found && places[0].is_some()
     };
-    terminal.until("by name", |text| order(text, ["alone", "bold", "size  ×2"]));
+    terminal.eventually("by name", |text| order(text, ["alone", "bold", "size  ×2"]));
     terminal.keys("ss");
-    terminal.until("by value", |text| {
+    terminal.eventually("by value", |text| {
         text.contains("by value") && order(text, ["size  ×2", "bold", "alone"])
     });
     terminal.keys("r");
-    terminal.until("reversed", |text| {
+    terminal.eventually("reversed", |text| {
         order(text, ["alone", "bold", "size  ×2"])
     });
     // A label finds its series, though the family is closed.
     terminal.keys("/bAn");
-    let text = terminal.until("the series", |text| text.contains("kind=\"Banana\""));
+    let text = terminal.eventually("the series", |text| text.contains("kind=\"Banana\""));
     assert!(!text.contains("apple"), "{text}");
-    terminal.until("only it", |text| !text.contains("bold"));
+    terminal.eventually("only it", |text| !text.contains("bold"));
     terminal.keys("xyz");
-    terminal.until("nothing", |text| {
+    terminal.eventually("nothing", |text| {
         text.contains("nothing has this name or these labels")
     });
     terminal.keys("\x1b");
-    terminal.until("everything", |text| {
+    terminal.eventually("everything", |text| {
         order(text, ["alone", "bold", "size  ×2"])
     });
     terminal.keys("?");
-    terminal.until("the help", |text| {
+    terminal.eventually("the help", |text| {
         text.contains("show or hide the series of a family")
     });
     terminal.keys("?");
-    terminal.until("no help", |text| !text.contains("show or hide"));
+    terminal.eventually("no help", |text| !text.contains("show or hide"));
 }
 
 #[test]
@@ -196,17 +196,14 @@ fn a_pause_holds_the_figures_and_ends_with_the_newest() {
     assert!(!terminal.text().contains("42.75"), "{}", terminal.text());
     terminal.keys("p");
     terminal.line(&["level", "42.75"]);
-    terminal.until("no pause", |text| !text.contains("PAUSED"));
+    terminal.eventually("no pause", |text| !text.contains("PAUSED"));
 }
 
 /// Waits until the port of a stopped server is free, and serves there.
 fn serve_again(registry: &Registry, address: std::net::SocketAddr) -> Serving {
-    let mut serving = None;
-    until("the port", || {
-        serving = Server::new().registry(registry).listen(address).ok();
-        serving.is_some()
-    });
-    serving.unwrap()
+    eventually("the port", || {
+        Server::new().registry(registry).listen(address)
+    })
 }
 
 /// A program that is restarted counts from zero: its rate is never negative.
@@ -262,7 +259,7 @@ fn an_endpoint_that_hangs_is_shown_as_such_beside_another() {
     terminal.line(&["✗", &hangs, "no answer in time"]);
     // Only the first endpoint, only the second, all.
     terminal.keys("e");
-    terminal.until("none of the second", |text| !text.contains("level"));
+    terminal.eventually("none of the second", |text| !text.contains("level"));
     terminal.keys("e");
     terminal.line(&["2 level", "77"]);
     terminal.keys("e");
@@ -304,7 +301,7 @@ fn a_series_that_vanishes_while_it_is_watched_is_shown_as_gone() {
     terminal.line(&["jobs_total{queue=\"mail\"}", "Jobs done."]);
     jobs.remove(["mail"]);
     terminal.line(&["jobs_total{queue=\"mail\"}", "gone from the page"]);
-    terminal.until("it is forgotten", |text| !text.contains("mail"));
+    terminal.eventually("it is forgotten", |text| !text.contains("mail"));
     terminal.line(&["{queue=\"print\"}", "6"]);
 }
 
@@ -324,7 +321,7 @@ fn control_characters_in_labels_are_shown_and_not_obeyed() {
         "{line}"
     );
     assert!(line.contains("\\u{202e}right"), "{line}");
-    let text = terminal.until("the help text", |text| text.contains("the screen."));
+    let text = terminal.eventually("the help text", |text| text.contains("the screen."));
     assert!(text.starts_with("tallies top"), "{text}");
     assert!(!text.contains('\u{202e}'), "{text}");
 }
@@ -339,30 +336,30 @@ fn the_screen_follows_the_size_of_the_terminal() {
     let serving = serve(&registry);
     let mut terminal = Terminal::top(40, 120, &[&serving.metrics_url()]);
     let kind = |text: &str| text.contains("KIND");
-    terminal.until("all columns", |text| {
+    terminal.eventually("all columns", |text| {
         kind(text) && text.contains("level_00")
     });
     terminal.resize(12, 50);
-    terminal.until("fewer columns", |text| {
+    terminal.eventually("fewer columns", |text| {
         !kind(text) && text.contains("level_00") && !text.contains("level_20")
     });
     // The last row, then a page up and the first one.
     terminal.keys("G");
     terminal.line(&["level_39"]);
     terminal.keys("\x1b[5~");
-    terminal.until("a page up", |text| {
+    terminal.eventually("a page up", |text| {
         !text.contains("level_39") && text.contains("level_31")
     });
     terminal.keys("g");
     terminal.line(&["level_00"]);
     terminal.resize(3, 15);
-    terminal.until("too small", |text| text.contains("too small"));
+    terminal.eventually("too small", |text| text.contains("too small"));
     terminal.resize(50, 130);
-    terminal.until("all columns", |text| {
+    terminal.eventually("all columns", |text| {
         kind(text) && text.contains("level_25")
     });
     terminal.keys("d");
-    terminal.until("no details", |text| text.contains("level_39"));
+    terminal.eventually("no details", |text| text.contains("level_39"));
 }
 
 #[test]
@@ -375,7 +372,7 @@ fn ten_thousand_series_are_one_row_until_they_are_searched() {
     let mut terminal = Terminal::top(30, 100, &[&serving.metrics_url()]);
     terminal.line(&["jobs_total  ×10000", "20000"]);
     terminal.keys("/id-9876\r");
-    let text = terminal.until("the series", |text| text.contains("{id=\"id-9876\"}"));
+    let text = terminal.eventually("the series", |text| text.contains("{id=\"id-9876\"}"));
     assert!(!text.contains("id-1\""), "{text}");
 }
 
@@ -394,7 +391,7 @@ fn no_color_means_no_color() {
         terminal.line(&["wait_seconds", "histogram"]);
         until_scraped_again(&scrapes);
         wait.observe_many(0.15, 10);
-        terminal.until("the heat map", |text| {
+        terminal.eventually("the heat map", |text| {
             let row = text.lines().find(|line| line.contains("≤ 200.0 ms"));
             row.is_some_and(|row| row.contains('█'))
         });
@@ -468,7 +465,7 @@ fn every_end_leaves_the_terminal_as_it_was() {
             keys => terminal.keys(keys),
         }
         assert_eq!(terminal.ended(), 0, "{end:?}");
-        until("the terminal as it was", || {
+        eventually("the terminal as it was", || {
             let screen = terminal.screen();
             !screen.alternate_screen() && !screen.hide_cursor()
         });

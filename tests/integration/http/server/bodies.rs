@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -13,14 +14,11 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Body, Bytes, Frame};
 use tallies::Registry;
 use tallies::http::ServerMetrics;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tower::{Layer, Service, service_fn};
 
-use super::{
-    Chunks, Pending, answer, answering, ask, eventually, futures_of, get_of, layer, plain, request,
-    serve, sum,
-};
+use super::{Chunks, Pending, answer, answering, futures_of, get_of, layer, request, serve, sum};
+use crate::support::eventually;
+use crate::support::http::{ask, connect, exchange};
 
 #[tokio::test]
 async fn bodies_to_their_end() {
@@ -170,27 +168,26 @@ async fn ends_over_connections() {
         )
         .layer(ServerMetrics::new().register(&registry).unwrap());
     let address = serve(app).await;
-    let expecting = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    let expect = ["Content-Length: 5", "Expect: 100-continue"];
+    let expecting = crate::support::http::request("POST", "/upload", &expect);
     for _ in 0..10 {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(expecting.as_bytes()).await.unwrap();
+        let mut stream = connect(address);
+        stream.write_all(&expecting).unwrap();
         let mut interim = [0; 25];
-        stream.read_exact(&mut interim).await.unwrap();
+        stream.read_exact(&mut interim).unwrap();
         assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
-        stream.write_all(b"hello").await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"));
-        let answer = ask(address, &plain("HEAD", "/page")).await;
-        assert!(answer.contains("content-length: 6\r\n"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
-        let answer = ask(address, &plain("GET", "/fails")).await;
-        assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+        let answer = exchange(stream, b"hello").unwrap();
+        assert_eq!((answer.status(), answer.text()), (200, "hello"));
+        let answer = ask(address, "HEAD", "/page", &[]);
+        assert_eq!(
+            (answer.header("content-length"), answer.text()),
+            (Some("6"), "")
+        );
+        assert!(!ask(address, "GET", "/fails", &[]).whole);
     }
     eventually("none in flight", || {
         sum(&registry, "http_requests_in_flight") == 0.0
-    })
-    .await;
+    });
     for (method, route) in [("POST", "/upload"), ("HEAD", "/page"), ("GET", "/fails")] {
         let labels = [("method", method), ("route", route), ("status", "200")];
         let counted = get_of(&registry, "http_requests_total", &labels);

@@ -1,4 +1,5 @@
-//! The server layer around real axum and hyper, and around services that misbehave.
+//! The server layer around real axum and hyper, and around services that misbehave. Real servers
+//! run on workers of the runtime, so the thread of a test may block.
 
 mod bodies;
 mod broken_off;
@@ -12,7 +13,6 @@ use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use axum::Router;
 use http::{Request, Response, StatusCode};
@@ -20,8 +20,7 @@ use http_body_util::Empty;
 use hyper::body::{Body, Bytes, Frame};
 use tallies::Registry;
 use tallies::http::{Measured, ServerLayer, ServerMetrics};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::{Service, ServiceExt, service_fn};
 
 /// Serves a service with hyper, on a port of this machine.
@@ -72,15 +71,6 @@ fn sum(registry: &Registry, name: &str) -> f64 {
         .sum()
 }
 
-/// Waits for what another task does asynchronously.
-async fn eventually(what: &str, is: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !is() {
-        assert!(Instant::now() < end, "not within 30 s: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 fn request(method: &str, path: &str) -> Request<Empty<Bytes>> {
     Request::builder()
         .method(method)
@@ -94,22 +84,6 @@ async fn serve(app: Router) -> std::net::SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async { axum::serve(listener, app).await });
     address
-}
-
-async fn ask(address: std::net::SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    let reading = stream.read_to_string(&mut answer);
-    // A connection reset only ends the response.
-    let _ = tokio::time::timeout(Duration::from_secs(30), reading)
-        .await
-        .expect("an answer within 30 s");
-    answer
-}
-
-fn plain(method: &str, path: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 }
 
 async fn answer<S, R>(service: &mut S, request: Request<Empty<Bytes>>) -> Response<Measured<R>>

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::io::Write;
 use std::pin::{Pin, pin};
 
 use axum::Router;
@@ -13,11 +14,11 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use tallies::Registry;
 use tallies::http::{Measured, ServerMetrics};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use super::{Chunks, Pending, ask, eventually, futures_of, get_of, layer, serve, serve_hyper, sum};
+use super::{Chunks, Pending, futures_of, get_of, layer, serve, serve_hyper, sum};
+use crate::support::eventually;
+use crate::support::http::{connect, request, send};
 
 /// A length just below what hyper rejects, and 4 GiB.
 const ABSURD: [&str; 2] = ["18446744073709551613", "4294967296"];
@@ -32,10 +33,10 @@ fn sizes(registry: &Registry, route: &str) -> (f64, f64) {
     (of("sum"), of("count"))
 }
 
-fn announcing(path: &str, length: &str, body: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
+/// A request that announces this length, and has this body.
+fn announcing(path: &str, length: &str, body: &str) -> Vec<u8> {
+    let head = request("POST", path, &[&format!("Content-Length: {length}")]);
+    [&head, body.as_bytes()].concat()
 }
 
 fn reading_app() -> Router {
@@ -59,18 +60,15 @@ async fn a_request_that_announces_gigabytes_and_sends_nothing_adds_nothing() {
     let app = reading_app().layer(ServerMetrics::new().register(&registry).unwrap());
     let address = serve(app).await;
     for length in ABSURD {
-        let answer = ask(address, &announcing("/ignores", length, "")).await;
-        assert!(answer.ends_with("ignored"), "{answer}");
+        let answer = send(address, &announcing("/ignores", length, ""));
+        assert_eq!(answer.text(), "ignored");
         // A client that leaves while the handler waits for the body.
-        let mut stream = TcpStream::connect(address).await.unwrap();
         let request = announcing("/reads_some", length, "hello");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        drop(stream);
+        connect(address).write_all(&request).unwrap();
     }
     eventually("all requests", || {
         sum(&registry, "http_request_size_bytes_count") == 4.0
-    })
-    .await;
+    });
     assert_eq!(sizes(&registry, "/ignores"), (0.0, 2.0));
     let (read, count) = sizes(&registry, "/reads_some");
     // The handler may or may not have read the five bytes when the client left.
@@ -90,11 +88,11 @@ async fn hyper_with_a_handler_that_names_its_body() {
     let service = layer.count_request_bodies().layer(service_fn(echo));
     let address = serve_hyper(service).await;
     for length in ABSURD {
-        let answer = ask(address, &announcing("/", length, "")).await;
-        assert!(answer.ends_with("ignored"), "{answer}");
+        let answer = send(address, &announcing("/", length, ""));
+        assert_eq!(answer.text(), "ignored");
     }
-    let answer = ask(address, &announcing("/users/1", "5", "hello")).await;
-    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    let answer = send(address, &announcing("/users/1", "5", "hello"));
+    assert_eq!(answer.text(), "hello");
     assert_eq!(sizes(&registry, "/"), (0.0, 2.0));
     assert_eq!(sizes(&registry, "/users/{id}"), (5.0, 1.0));
 }
@@ -129,24 +127,24 @@ async fn bodies_that_axum_reads_in_whole_in_part_or_not_at_all() {
     let registry = Registry::new();
     let app = reading_app().layer(ServerMetrics::new().register(&registry).unwrap());
     let address = serve(app).await;
-    let answer = ask(address, &announcing("/reads", "5", "hello")).await;
-    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    let answer = send(address, &announcing("/reads", "5", "hello"));
+    assert_eq!(answer.text(), "hello");
     assert_eq!(sizes(&registry, "/reads"), (5.0, 1.0));
-    let chunked = "POST /reads HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
-                   5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
-    let answer = ask(address, chunked).await;
-    assert!(answer.ends_with("\r\n\r\nhelloyou"), "{answer}");
+    let head = request("POST", "/reads", &["Transfer-Encoding: chunked"]);
+    let chunks = b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
+    let answer = send(address, &[&head[..], chunks].concat());
+    assert_eq!(answer.text(), "helloyou");
     assert_eq!(sizes(&registry, "/reads"), (13.0, 2.0));
     // The other 995 bytes are never sent.
-    let answer = ask(address, &announcing("/reads_some", "1000", "hello")).await;
-    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    let answer = send(address, &announcing("/reads_some", "1000", "hello"));
+    assert_eq!(answer.text(), "hello");
     assert_eq!(sizes(&registry, "/reads_some"), (5.0, 1.0));
-    let answer = ask(address, &announcing("/ignores", "5", "hello")).await;
-    assert!(answer.ends_with("ignored"), "{answer}");
+    let answer = send(address, &announcing("/ignores", "5", "hello"));
+    assert_eq!(answer.text(), "ignored");
     assert_eq!(sizes(&registry, "/ignores"), (0.0, 1.0));
     // A request without a body has a size, too.
-    let answer = ask(address, &announcing("/reads", "0", "")).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = send(address, &announcing("/reads", "0", ""));
+    assert_eq!(answer.status(), 200);
     assert_eq!(sizes(&registry, "/reads"), (13.0, 3.0));
 }
 
@@ -178,8 +176,8 @@ async fn a_router_of_axum_that_hyper_serves() {
         .count_request_bodies();
     let router: Router = reading_app();
     let address = serve_hyper(layer.layer(router)).await;
-    let answer = ask(address, &announcing("/reads", "5", "hello")).await;
-    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    let answer = send(address, &announcing("/reads", "5", "hello"));
+    assert_eq!(answer.text(), "hello");
     assert_eq!(sizes(&registry, "/reads"), (5.0, 1.0));
 }
 
