@@ -1,10 +1,12 @@
 //! Collectors are the user's code: whatever they do, families of others are still exported.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::panic::panic_any;
 
 use tallies::{Collected, Registry};
+
+use crate::support::http::{Target, exchange, get, request};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -114,26 +116,14 @@ fn a_collector_that_scrapes_its_own_server_gets_an_error() {
     use std::sync::{Arc, OnceLock};
     let registry = Registry::new();
     let address = Arc::new(OnceLock::new());
-    let get = {
-        let address = Arc::clone(&address);
-        move || -> std::io::Result<String> {
-            let address: std::net::SocketAddr = *address.get().expect("the server has started");
-            let mut stream = std::net::TcpStream::connect(address)?;
-            stream.write_all(
-                b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-                  X-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n",
-            )?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        }
-    };
-    let inner = get.clone();
+    let own = Arc::clone(&address);
     registry
         .collect("own", move |out: &mut Collected| {
-            let answer = inner()?;
-            let status = answer.split(' ').nth(1).unwrap_or_default();
-            Ok(out.gauge("own_status", "", &[("status", status)], 1.0)?)
+            let address: &SocketAddr = own.get().expect("the server has started");
+            let timeout = ["X-Prometheus-Scrape-Timeout-Seconds: 1"];
+            let answer = exchange(address.open()?, &request("GET", "/metrics", &timeout))?;
+            let status = answer.status().to_string();
+            Ok(out.gauge("own_status", "", &[("status", &status)], 1.0)?)
         })
         .unwrap();
     let serving = tallies::Server::new()
@@ -143,13 +133,9 @@ fn a_collector_that_scrapes_its_own_server_gets_an_error() {
     address.set(serving.address()).unwrap();
     // Any other thread's scrape succeeds. The collector's own request times out after one second,
     // and this one waits for that.
-    let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
-    assert!(page.contains("own_status{status=\"503\"} 1\n"), "{page}");
+    let page = get(&serving, "/metrics", &[]);
+    let status = "own_status{status=\"503\"} 1\n";
+    assert!(page.text().contains(status), "{page:?}");
     serving.stop();
 }
 
