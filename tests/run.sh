@@ -24,7 +24,7 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTDOCFLAGS MIRIFLAGS ASAN_OPTIONS LSAN
 # Those of `checks` run beside those of `tests`, in a target folder of their own.
 checks="clippy docs api features oldest"
 tests="cargo tests load package"
-proofs="mutations miri address thread fuzz instructions platforms versions benches"
+proofs="mutations miri address thread fuzz instructions platforms versions benches ignored"
 everything="format $checks $tests $proofs"
 proven=tests/proven.txt
 fuzz_seconds=12
@@ -62,6 +62,7 @@ inputs() {
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- src)" ;;
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
     benches) echo "benches" ;;
+    ignored) echo "src/snapshot/sketch src/share/redis tests/integration/redis tests/support" ;;
     esac
 }
 # The crates that these modules are built on, as the lock file has them.
@@ -189,6 +190,12 @@ step_thread() {
 step_platforms() { tests/platforms.sh; }
 # Each bench of the hot path runs once, as a new user starts it.
 step_benches() { cargo bench -- --test; }
+# Tests that are `#[ignore]`d because they take minutes. tests/share.sh runs the soak.
+step_ignored() {
+    need redis-server redis-server
+    cargo test --quiet --release -p tallies --lib -- --ignored
+    cargo test --quiet --workspace --all-features --test redis -- --ignored
+}
 # The oldest releases of other crates that the manifest admits, and the newest ones.
 step_versions() {
     local tree
