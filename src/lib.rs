@@ -50,7 +50,7 @@
 //! Tuning: [`instrument::limit_summaries`], [`instrument::limit_cells`], [`instrument::warm`],
 //! [`instrument::calibrate`], [`Builder::hot`], [`Builder::limit`], [`Counter::expire_after`]
 //!
-//! `docs/architecture.md` explains the design.
+//! The design: [architecture].
 
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
 // The index has links to items of all features.
@@ -322,6 +322,7 @@ pub mod docs {
         sharing: "../docs/sharing.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
+        scaling: "../docs/scaling.md",
         limitations: "../docs/limitations.md",
         platforms: "../docs/platforms.md",
         // Its programs need the crates that it leads away from: `tests/integration/lib.rs` runs them.

@@ -30,7 +30,7 @@ if [ -n "$last" ]; then
     cargo semver-checks -p tallies --baseline-rev "$last" --all-features
 fi
 cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
-cargo deny check
+cargo deny --workspace check
 # shellcheck disable=SC2046
 cargo publish --dry-run $(printf -- '-p %s ' $crates)
 

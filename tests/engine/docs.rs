@@ -106,10 +106,10 @@ fn every_link_leads_somewhere() {
             let target = match line.split_once("]: ") {
                 Some((label, target)) if label.starts_with('[') => {
                     let label = &label[1..];
-                    let is_page = target.contains(".md");
+                    let is_file = !target.starts_with("http") && !target.starts_with('#');
                     let has_label = rewritten.contains(&format!("[{label}]: "));
                     assert!(
-                        !is_page || has_label,
+                        !is_file || has_label,
                         "{name}: src/links.md has no `{label}`"
                     );
                     Some(target)
@@ -118,8 +118,8 @@ fn every_link_leads_somewhere() {
             };
             // rustdoc rewrites references, and not links that name a file in the text.
             for inline in between(line, "](", ')') {
-                let is_page = inline.contains(".md");
-                assert!(!is_page, "{name}: `{inline}` should be a reference");
+                let is_file = !inline.starts_with("http") && !inline.starts_with('#');
+                assert!(!is_file, "{name}: `{inline}` should be a reference");
             }
             let inline = between(line, "](", ')').into_iter().filter(|_| !is_readme);
             for target in target.into_iter().chain(inline) {
@@ -145,6 +145,70 @@ fn every_link_leads_somewhere() {
                 }
             }
         }
+    }
+}
+
+/// The files of a package, as it is published.
+fn packaged(package: &str) -> BTreeSet<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let list = std::process::Command::new(cargo)
+        .args(["package", "--list", "--allow-dirty", "-p", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&list.stderr);
+    assert!(list.status.success(), "{error}");
+    let files = String::from_utf8(list.stdout).unwrap();
+    files.lines().map(str::to_owned).collect()
+}
+
+/// The registry shows README without the rest of the package, and knows no repository. So its links
+/// lead to docs.rs: to a page that the crate builds there, or to a file of the package, which docs.rs
+/// serves as it is.
+#[test]
+fn every_link_of_a_published_readme_leads_to_what_is_published() {
+    let (library, files) = (text("src/lib.rs"), packaged("tallies"));
+    let check = |name: &str, target: &str| {
+        if let Some(file) = target.strip_prefix("https://docs.rs/crate/tallies/latest/source/") {
+            let there = files.contains(file);
+            assert!(there, "{name}: `{file}` is not in the package");
+        } else if let Some(page) =
+            target.strip_prefix("https://docs.rs/tallies/latest/tallies/docs/")
+        {
+            let module = page.split('/').next().unwrap();
+            let mut entries = between(&library, &format!("\n        {module}: \"../"), '"');
+            let file = entries.pop().unwrap_or_default();
+            let there = files.contains(file);
+            assert!(there, "{name}: the crate has no page `{module}`");
+        } else {
+            let is_absolute = target.starts_with("https://") || target.starts_with('#');
+            assert!(is_absolute, "{name}: `{target}` is relative");
+        }
+    };
+    for (package, readme) in [
+        ("tallies", "README.md"),
+        ("tallies-cli", "crates/cli/README.md"),
+        ("tallies-macros", "macros/README.md"),
+    ] {
+        assert!(packaged(package).contains("README.md"), "{package}");
+        let content = text(readme);
+        for line in prose(&content) {
+            let reference = line
+                .strip_prefix('[')
+                .and_then(|line| line.split_once("]: "));
+            let reference = reference.map(|(_, target)| target);
+            for target in between(line, "](", ')').into_iter().chain(reference) {
+                check(readme, target);
+            }
+        }
+    }
+    // What rustdoc shows in place of files of the tree.
+    let rewritten = text("src/links.md");
+    let targets = rewritten
+        .lines()
+        .filter_map(|line| Some(line.split_once("]: ")?.1));
+    for target in targets.filter(|target| !target.starts_with("crate::")) {
+        check("src/links.md", target);
     }
 }
 

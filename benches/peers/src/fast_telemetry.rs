@@ -111,6 +111,13 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(labeled.sum_all(), done.all as isize),
             )]
         }
+        // Of the contestants with labels as strings.
+        Row::LabelFloat
+        | Row::LabelGauge
+        | Row::LabelUpDown
+        | Row::LabelHistogram
+        | Row::LabelNative
+        | Row::LabelSummary => vec![],
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

@@ -111,6 +111,13 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         // See the row of a hundred series: at 100 000 the memory decides.
         Row::InTurn => vec![],
+        // Of the contestants with labels as strings.
+        Row::LabelFloat
+        | Row::LabelGauge
+        | Row::LabelUpDown
+        | Row::LabelHistogram
+        | Row::LabelNative
+        | Row::LabelSummary => vec![],
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {
@@ -537,11 +544,20 @@ static SECONDS_PER_TICK: LazyLock<f64> = LazyLock::new(|| {
     start.elapsed().as_secs_f64() / (ticks() - first) as f64
 });
 
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: reads a register that every x86-64 processor has.
-    unsafe { std::arch::x86_64::_rdtsc() }
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let ticks;
+        // SAFETY: reads a register that Linux lets every program read.
+        unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks) };
+        ticks
+    }
 }
 
 // Labels

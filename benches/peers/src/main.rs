@@ -2,86 +2,15 @@
 //! peers.
 //!
 //! `cargo run --release` measures all rows, `cargo run --release -- counter histogram` only these.
-//! `cargo run --release -- scale` is the scaling run.
+//! For more than two threads: `benches/scaling.sh`.
 
-mod fast_telemetry;
-mod floor;
-mod hdrhistogram;
-mod measured;
-mod memory;
-mod metrics;
-mod prometheus;
-mod prometheus_client;
-mod quantiles;
-#[cfg(feature = "tallies")]
-mod scale;
-mod sketches_ddsketch;
-#[cfg(feature = "tallies")]
-mod tallies;
-mod timing;
-mod workload;
-
-use crate::memory::Counting;
-use crate::timing::{Class, Figure, Form, Work, Workers};
-use crate::workload::SERIES;
+use peers::memory::{self, Counting};
+use peers::timing::{Class, Figure, Form, Work, Workers};
+use peers::workload::SERIES;
+use peers::{CONTESTANTS, FLOOR, Row, TALLIES};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Row {
-    Counter,
-    Handles,
-    Float,
-    LabelStrings,
-    LabelEnums,
-    Thousand,
-    Walk,
-    WalkHistogram,
-    InTurn,
-    Facade,
-    Gauge,
-    UpDown,
-    Histogram,
-    Native,
-    Summary,
-    Timer,
-    TimerTsc,
-    ScrapeCounters,
-    ScrapeFresh,
-    ScrapeRendered,
-    ScrapeChurned,
-    ScrapeFamilies,
-    ScrapeFamiliesFresh,
-    ScrapeHistograms,
-    OpenMetricsCounters,
-    OpenMetricsHistograms,
-    ProtobufCounters,
-    ProtobufHistograms,
-    Register,
-    BytesCounter,
-    BytesHistogram,
-    BytesBoundCounter,
-    BytesBoundHistogram,
-}
-
-/// The exposition format of a scrape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Text,
-    OpenMetrics,
-    Protobuf,
-}
-
-impl Row {
-    pub fn format(self) -> Format {
-        match self {
-            Self::OpenMetricsCounters | Self::OpenMetricsHistograms => Format::OpenMetrics,
-            Self::ProtobufCounters | Self::ProtobufHistograms => Format::Protobuf,
-            _ => Format::Text,
-        }
-    }
-}
 
 /// A row, its name on the command line, its title, and its targets against the floor and against
 /// the best peer.
@@ -303,33 +232,6 @@ const TARGETS: [Target; 33] = [
     ),
 ];
 
-/// A contestant's column, and its forms of an operation, which are empty if it does not support the
-/// operation.
-type Contestant = (&'static str, fn(Row) -> Vec<Form>);
-
-const FLOOR: usize = 0;
-const TALLIES: usize = 1;
-const CONTESTANTS: [Contestant; 10] = [
-    ("floor", floor::forms),
-    ("tallies", tallies_forms),
-    ("prometheus", prometheus::forms),
-    ("prometheus-client", prometheus_client::forms),
-    ("metrics", metrics::forms),
-    ("measured", measured::forms),
-    ("fast-telemetry", fast_telemetry::forms),
-    ("hdrhistogram", hdrhistogram::forms),
-    ("sketches-ddsketch", sketches_ddsketch::forms),
-    ("quantiles", quantiles::forms),
-];
-
-#[cfg(feature = "tallies")]
-use crate::tallies::forms as tallies_forms;
-
-#[cfg(not(feature = "tallies"))]
-fn tallies_forms(_: Row) -> Vec<Form> {
-    vec![]
-}
-
 /// The result of one form.
 struct Entry {
     contestant: usize,
@@ -340,10 +242,6 @@ struct Entry {
 
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    #[cfg(feature = "tallies")]
-    if names == ["scale"] {
-        return scale::run();
-    }
     if let Some(unknown) = names
         .iter()
         .find(|name| TARGETS.iter().all(|target| target.1 != *name))

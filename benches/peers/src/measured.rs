@@ -121,6 +121,13 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |done| assert_eq!(read(vec, "c{"), done.all as f64),
             )]
         }
+        // Of the contestants with labels as strings.
+        Row::LabelFloat
+        | Row::LabelGauge
+        | Row::LabelUpDown
+        | Row::LabelHistogram
+        | Row::LabelNative
+        | Row::LabelSummary => vec![],
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

@@ -89,6 +89,35 @@ pub fn forms(row: Row) -> Vec<Form> {
             )
             .readme(),
         ],
+        Row::LabelFloat => vec![Form::new(
+            "gauge!(.., labels) each time: counters take integers",
+            |_, n| {
+                over(n, &REQUESTS, |(method, path)| {
+                    gauge!("float_strings", "method" => *method, "path" => *path).increment(0.5);
+                });
+            },
+            |done| assert_eq!(global("float_strings{"), done.all as f64 * 0.5),
+        )],
+        Row::LabelGauge => vec![Form::new(
+            "gauge!(.., labels) each time, &'static str",
+            |_, n| {
+                over(n, &LABELLED, |((method, path), value)| {
+                    gauge!("gauge_strings", "method" => *method, "path" => *path).set(*value);
+                });
+            },
+            |_| {},
+        )],
+        Row::LabelUpDown => vec![Form::new(
+            "gauge!(.., labels), once",
+            |_, n| {
+                over(n, &REQUESTS, |(method, path)| {
+                    let gauge = gauge!("up_down_strings", "method" => *method, "path" => *path);
+                    gauge.increment(1.0);
+                    gauge.decrement(1.0);
+                });
+            },
+            |_| assert_eq!(global("up_down_strings{"), 0.0),
+        )],
         Row::LabelEnums => vec![Form::new(
             "counter!(.., labels) each time, &'static str",
             |_, n| {
@@ -285,7 +314,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         })],
         // It has native histograms in protobuf only; their work on the hot path is that of its
         // other histograms.
-        Row::Native => vec![],
+        Row::Native | Row::LabelHistogram | Row::LabelNative | Row::LabelSummary => vec![],
         Row::Thousand | Row::Walk | Row::WalkHistogram | Row::InTurn => vec![],
         Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         // Rows of tallies and the floor.
@@ -297,11 +326,11 @@ pub fn forms(row: Row) -> Vec<Form> {
     }
 }
 
-static METADATA: Metadata<'static> =
+pub static METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 /// A key that owns its path, like a key built from a request.
-fn key((method, path): &Request) -> Key {
+pub fn key((method, path): &Request) -> Key {
     let labels = vec![
         Label::new("method", *method),
         Label::new("path", path.to_string()),

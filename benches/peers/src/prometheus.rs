@@ -3,9 +3,10 @@
 
 use std::sync::Mutex;
 
+use prometheus::core::Collector;
 use prometheus::{
-    Counter, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::timing::{Form, handles, keep, over, repeat};
@@ -89,6 +90,56 @@ pub fn forms(row: Row) -> Vec<Form> {
                 )
                 .buffered(),
             ]
+        }
+        Row::LabelFloat => {
+            let vec = keep(CounterVec::new(Opts::new("c", "h"), &["method", "path"]).unwrap());
+            vec![Form::new(
+                "with_label_values",
+                |_, n| {
+                    over(n, &REQUESTS, |(method, path)| {
+                        vec.with_label_values(&[method, path]).inc_by(0.5)
+                    })
+                },
+                |done| assert_eq!(sum_in(&page(vec), "c{"), done.all as f64 * 0.5),
+            )]
+        }
+        Row::LabelGauge => {
+            let vec = keep(GaugeVec::new(Opts::new("g", "h"), &["method", "path"]).unwrap());
+            vec![Form::new(
+                "with_label_values",
+                |_, n| {
+                    over(n, &LABELLED, |((method, path), value)| {
+                        vec.with_label_values(&[method, path]).set(*value)
+                    })
+                },
+                |_| {},
+            )]
+        }
+        Row::LabelUpDown => {
+            let vec = keep(IntGaugeVec::new(Opts::new("g", "h"), &["method", "path"]).unwrap());
+            vec![Form::new(
+                "with_label_values, once",
+                |_, n| {
+                    over(n, &REQUESTS, |(method, path)| {
+                        let gauge = vec.with_label_values(&[method, path]);
+                        gauge.inc();
+                        gauge.dec();
+                    })
+                },
+                |_| assert_eq!(sum_in(&page(vec), "g{"), 0.0),
+            )]
+        }
+        Row::LabelHistogram => {
+            let vec = keep(histograms());
+            vec![Form::new(
+                "with_label_values",
+                |_, n| {
+                    over(n, &LABELLED, |((method, path), value)| {
+                        vec.with_label_values(&[method, path]).observe(*value)
+                    })
+                },
+                |done| assert_eq!(sum_in(&page(vec), "seconds_count{"), done.all as f64),
+            )]
         }
         Row::LabelEnums => {
             let [vec, fixed] = [(); 2].map(|()| {
@@ -315,7 +366,12 @@ pub fn forms(row: Row) -> Vec<Form> {
             Box::new(vec)
         })],
         // It has none of these.
-        Row::Native | Row::Summary | Row::OpenMetricsCounters | Row::OpenMetricsHistograms => {
+        Row::Native
+        | Row::Summary
+        | Row::LabelNative
+        | Row::LabelSummary
+        | Row::OpenMetricsCounters
+        | Row::OpenMetricsHistograms => {
             vec![]
         }
         // Rows of tallies and the floor.
@@ -349,6 +405,10 @@ fn total(vec: &IntCounterVec) -> u64 {
         .iter()
         .map(|method| paths().iter().map(|path| of(*method, *path)).sum::<u64>())
         .sum()
+}
+
+fn page(of: &dyn Collector) -> String {
+    TextEncoder::new().encode_to_string(&of.collect()).unwrap()
 }
 
 /// Its protobuf support is a feature that slows down its text format.

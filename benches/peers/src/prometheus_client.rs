@@ -144,6 +144,85 @@ pub fn forms(row: Row) -> Vec<Form> {
                 .readme(),
             ]
         }
+        Row::LabelFloat => {
+            let family: &Family<Static, Counter<f64, AtomicU64>> = keep(Family::default());
+            vec![Form::new(
+                "get_or_create, struct of &'static str",
+                |_, n| {
+                    over(n, &REQUESTS, |(method, path)| {
+                        family.get_or_create(&Static { method, path }).inc_by(0.5);
+                    })
+                },
+                |done| {
+                    assert_eq!(
+                        sum_of_page(family.clone(), "c_total{"),
+                        done.all as f64 * 0.5
+                    )
+                },
+            )]
+        }
+        Row::LabelGauge => {
+            let family: &Family<Static, Gauge<f64, AtomicU64>> = keep(Family::default());
+            vec![Form::new(
+                "get_or_create, struct of &'static str",
+                |_, n| {
+                    over(n, &LABELLED, |((method, path), value)| {
+                        family.get_or_create(&Static { method, path }).set(*value);
+                    })
+                },
+                |_| {},
+            )]
+        }
+        Row::LabelUpDown => {
+            let family: &Family<Static, Gauge> = keep(Family::default());
+            vec![Form::new(
+                "get_or_create, struct of &'static str, once",
+                |_, n| {
+                    over(n, &REQUESTS, |(method, path)| {
+                        let gauge = family.get_or_create(&Static { method, path });
+                        gauge.inc();
+                        gauge.dec();
+                    })
+                },
+                |_| assert_eq!(sum_of_page(family.clone(), "c{"), 0.0),
+            )]
+        }
+        Row::LabelHistogram => {
+            let family = keep(
+                Family::<Static, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+                    Histogram::new(BOUNDS)
+                }),
+            );
+            vec![Form::new(
+                "get_or_create, struct of &'static str",
+                |_, n| {
+                    over(n, &LABELLED, |((method, path), value)| {
+                        family
+                            .get_or_create(&Static { method, path })
+                            .observe(*value);
+                    })
+                },
+                |done| assert_eq!(sum_of_page(family.clone(), "c_count{"), done.all as f64),
+            )]
+        }
+        Row::LabelNative => {
+            let family = keep(
+                Family::<Static, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+                    Histogram::new_native(NativeHistogramConfig::default())
+                }),
+            );
+            vec![Form::new(
+                "get_or_create, struct of &'static str",
+                |_, n| {
+                    over(n, &LABELLED, |((method, path), value)| {
+                        family
+                            .get_or_create(&Static { method, path })
+                            .observe(*value);
+                    })
+                },
+                |_| {},
+            )]
+        }
         Row::LabelEnums => {
             let family: &Family<Enums, Counter> = keep(Family::default());
             vec![Form::new(
@@ -282,7 +361,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             Box::new(family)
         })],
         // It has no summaries.
-        Row::Summary => vec![],
+        Row::Summary | Row::LabelSummary => vec![],
         // Rows of tallies and the floor.
         Row::ScrapeFresh
         | Row::ScrapeRendered
@@ -290,6 +369,14 @@ pub fn forms(row: Row) -> Vec<Form> {
         | Row::ScrapeFamilies
         | Row::ScrapeFamiliesFresh => vec![],
     }
+}
+
+/// The sum of the samples of a metric with the name `c` that start with `start`.
+fn sum_of_page(metric: impl prometheus_client::registry::Metric, start: &str) -> f64 {
+    let (mut registry, mut page) = (Registry::default(), String::new());
+    registry.register("c", "h", metric);
+    encode(&mut page, &registry).unwrap();
+    sum_in(&page, start)
 }
 
 fn owned((method, path): &Request) -> Owned {

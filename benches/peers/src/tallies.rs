@@ -65,11 +65,17 @@ static HANDLES: [Counter; 16] = [
 static FLOAT: Counter<(), f64> = Counter::new("float_total").hot();
 static STRINGS: Counter<Strings> = Counter::new("strings_total").hot();
 static ENUMERATED: Counter<Enums> = Counter::new("enums_total").hot();
+static FLOATS: Counter<Strings, f64> = Counter::new("float_strings_total").hot();
 static GAUGE: Gauge = Gauge::new("gauge");
+static GAUGES: Gauge<Strings> = Gauge::new("gauge_strings");
 static IN_FLIGHT: UpDownCounter = UpDownCounter::new("in_flight").hot();
+static IN_FLIGHTS: UpDownCounter<Strings> = UpDownCounter::new("in_flight_strings").hot();
 static SECONDS: Histogram = Histogram::new("seconds").buckets(&BOUNDS).hot();
+static HISTOGRAMS: Histogram<Strings> = Histogram::new("strings_seconds").buckets(&BOUNDS).hot();
 static SUMMARY: Summary = Summary::new("summary").hot();
+static SUMMARIES: Summary<Strings> = Summary::new("summary_strings").hot();
 static NATIVE: Histogram = Histogram::new("native_seconds").native(3).hot();
+static NATIVES: Histogram<Strings> = Histogram::new("native_strings_seconds").native(3).hot();
 static BOTH: Histogram = Histogram::new("both_seconds")
     .native(3)
     .buckets(&BOUNDS)
@@ -105,6 +111,62 @@ pub fn forms(row: Row) -> Vec<Form> {
                 })
             },
             |done| assert_eq!(global("strings_total{"), done.all as f64),
+        )],
+        Row::LabelFloat => vec![Form::new(
+            "with(..)",
+            |_, n| {
+                over(n, &REQUESTS, |request| {
+                    FLOATS.with(strings(request)).add(0.5)
+                })
+            },
+            |done| assert_eq!(global("float_strings_total{"), done.all as f64 * 0.5),
+        )],
+        Row::LabelGauge => vec![Form::new(
+            "with(..)",
+            |_, n| {
+                over(n, &LABELLED, |(request, value)| {
+                    GAUGES.with(strings(request)).set(*value)
+                })
+            },
+            |_| {},
+        )],
+        Row::LabelUpDown => vec![Form::new(
+            "with(..), once",
+            |_, n| {
+                over(n, &REQUESTS, |request| {
+                    let series = IN_FLIGHTS.with(strings(request));
+                    series.inc();
+                    series.dec();
+                })
+            },
+            |_| assert_eq!(global("in_flight_strings{"), 0.0),
+        )],
+        Row::LabelHistogram => vec![Form::new(
+            "with(..)",
+            |_, n| {
+                over(n, &LABELLED, |(request, value)| {
+                    HISTOGRAMS.with(strings(request)).observe(*value)
+                })
+            },
+            |done| assert_eq!(global("strings_seconds_count{"), done.all as f64),
+        )],
+        Row::LabelNative => vec![Form::new(
+            "with(..)",
+            |_, n| {
+                over(n, &LABELLED, |(request, value)| {
+                    NATIVES.with(strings(request)).observe(*value)
+                })
+            },
+            |done| assert_eq!(global("native_strings_seconds_count{"), done.all as f64),
+        )],
+        Row::LabelSummary => vec![Form::new(
+            "with(..)",
+            |_, n| {
+                over(n, &LABELLED, |(request, value)| {
+                    SUMMARIES.with(strings(request)).observe(*value)
+                })
+            },
+            |done| assert_eq!(global("summary_strings_count{"), done.all as f64),
         )],
         Row::LabelEnums => {
             let pairs: &Vec<(Method, Status)> = keep(ENUMS.iter().map(ours).collect());
@@ -510,6 +572,10 @@ fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<
         },
         move || check(&as_text(&kept.lock().unwrap().1, format)),
     )]
+}
+
+fn strings(&(method, path): &Request) -> Strings<'_> {
+    Strings { method, path }
 }
 
 fn text(registry: &Registry) -> String {

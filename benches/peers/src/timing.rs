@@ -271,7 +271,9 @@ impl Workers {
                 let (job, inbox) = channel::<Job>();
                 let done = done.clone();
                 std::thread::spawn(move || {
-                    pin(thread);
+                    if let Some(processor) = allowed().get(thread) {
+                        pin(*processor);
+                    }
                     for job in inbox {
                         done.send(job.lap(thread)).unwrap();
                     }
@@ -318,13 +320,10 @@ impl Workers {
                 }
             }
         }
-        let wrong = |form: usize| {
-            catch_unwind(AssertUnwindSafe(|| (forms[form].check)(done[form]))).is_err()
-        };
         let figures = rounds.into_iter().map(figure).enumerate();
         figures
             .map(|(form, figure)| Figure {
-                wrong: wrong(form),
+                wrong: !forms[form].holds(done[form]),
                 ..figure
             })
             .collect()
@@ -354,6 +353,16 @@ impl Workers {
 }
 
 impl Timed {
+    /// Performs the operation `n` times, a multiple of `SEQUENCE`.
+    pub fn run(&self, thread: usize, n: u64) {
+        (self.run)(thread, n);
+    }
+
+    /// Whether all operations had an effect. If not, standard error has the reason.
+    pub fn holds(&self, done: Done) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.check)(done))).is_ok()
+    }
+
     fn operations(&self, n: u64) -> u64 {
         match self.kind {
             Kind::Often => n,
@@ -467,27 +476,31 @@ fn empty_caches() {
     black_box(&*other);
 }
 
-/// Pins this thread to the `nth` processor that it may use. Two threads that are woken together
-/// could otherwise start on the same one.
-fn pin(nth: usize) {
+/// The processors that this thread may use.
+pub fn allowed() -> Vec<usize> {
     // SAFETY: a `cpu_set_t` consists of plain bits, for which zero is a valid value.
-    let [mut allowed, mut one]: [libc::cpu_set_t; 2] = unsafe { std::mem::zeroed() };
-    // SAFETY: both sets have the given sizes, and the requested bits are within them. If a call
-    // fails, no thread is pinned.
-    unsafe {
-        libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed);
-        let processor = (0..libc::CPU_SETSIZE as usize)
-            .filter(|cpu| libc::CPU_ISSET(*cpu, &allowed))
-            .nth(nth);
-        if let Some(processor) = processor {
-            libc::CPU_SET(processor, &mut one);
-            libc::sched_setaffinity(0, size_of_val(&one), &one);
-        }
-    }
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set has the given size. If the call fails, it stays empty.
+    unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed) };
+    (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the requested bits are within the set.
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) })
+        .collect()
+}
+
+/// Pins this thread to a processor. Two threads that are woken together could otherwise start on the
+/// same one. Returns whether the system did it.
+pub fn pin(processor: usize) -> bool {
+    // SAFETY: a `cpu_set_t` consists of plain bits, for which zero is a valid value.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `processor` is below `CPU_SETSIZE`, as `allowed` returned it.
+    unsafe { libc::CPU_SET(processor, &mut one) };
+    // SAFETY: the set has the given size.
+    unsafe { libc::sched_setaffinity(0, size_of_val(&one), &one) == 0 }
 }
 
 /// The processor time of this thread.
-fn thread_time() -> Duration {
+pub fn thread_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

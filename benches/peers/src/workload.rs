@@ -124,6 +124,15 @@ pub static REQUESTS: LazyLock<Vec<Request>> = LazyLock::new(|| {
         .collect()
 });
 
+/// The same label sets, each with a value.
+pub static LABELLED: LazyLock<Vec<(Request, f64)>> = LazyLock::new(|| {
+    REQUESTS
+        .iter()
+        .copied()
+        .zip(VALUES.iter().copied())
+        .collect()
+});
+
 /// Twenty label sets made of enums.
 pub static ENUMS: LazyLock<Vec<(Method, Status)>> = LazyLock::new(|| {
     let mut random = Random(13);
