@@ -3,6 +3,7 @@
 # (tests/tools.sh).
 #
 #   tests/run.sh                   all that a change can break: 15 minutes on two cores, from nothing
+#   tests/run.sh --changed STEP ...  these steps, as the first form: proofs only if something changed
 #   tests/run.sh --quick           formatting, lints, tests without servers: 2 minutes when warm
 #   tests/run.sh --all             everything; writes tests/proven.txt
 #   tests/run.sh --all STEP ...    the same for these steps
@@ -32,6 +33,7 @@ fuzz_seconds=12
 circle=steps
 case ${1:-} in
 "") circle=short steps=$everything ;;
+--changed) circle=short && shift && steps=${*:-$everything} ;;
 --quick) circle=quick steps="format clippy tests" ;;
 --all) circle=all && shift && steps=${*:-$everything} ;;
 --long) circle=all steps="$everything soak" fuzz_seconds=3600 ;;

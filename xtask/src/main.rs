@@ -16,7 +16,7 @@ cargo xtask mutate [OPTION] [WORD]...
     Weakens every ordering of the lock-free code to Relaxed, and applies every patch of tests/mutations, one at a time.
     A model, or a test with real threads, has to fail for each. With words, only those whose name or file has one.
     --check     Only finds the place of every mutation: compiles nothing
-    --refresh   As --check, and makes the patches again that no longer agree with the code word by word
+    --refresh   As --check, and writes again what no longer agrees with the code word by word
     --again     Also those that were caught before, with the same sources
     --accept    Writes down which test caught each
     --list      Prints their names

@@ -65,7 +65,10 @@ pub(crate) fn main(root: &Path, arguments: &[String]) -> Result<bool> {
             .for_each(|m| println!("{}\t{}", m.place, m.name));
         return Ok(true);
     }
-    let mut moved = 0;
+    let mut moved = plan.moved;
+    if has("--refresh") {
+        accept(root, &plan, &BTreeMap::new())?;
+    }
     for (slug, files, _) in plan.patched.iter().filter(|(.., is_drifted)| *is_drifted) {
         if has("--refresh") {
             refresh(root, &plan, slug, files)?;

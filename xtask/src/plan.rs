@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) models: Vec<String>,
     /// Mutations that cannot be applied, and other lists that do not agree with the sources.
     pub(crate) findings: Vec<String>,
+    /// The orderings whose function has another name than in the list.
+    pub(crate) moved: usize,
     /// The files of each patch, with it, and whether it no longer agrees with them word by word.
     pub(crate) patched: Vec<(String, BTreeMap<String, String>, bool)>,
 }
@@ -164,54 +166,68 @@ impl Plan {
         root: &Path,
         parsed: &mut BTreeMap<String, syn::File>,
     ) -> Result<()> {
-        let caught = tree::read(&root.join("tests/mutations/orderings.txt"))?;
-        let mut caught: BTreeMap<_, _> = caught
+        let starts = |path: &str, prefixes: &[&str]| prefixes.iter().any(|p| path.starts_with(p));
+        let mut found = Vec::new();
+        for (path, text) in &self.sources {
+            let names = ["Acquire", "Release", "AcqRel"];
+            if !starts(path, &STAND_INS) && names.iter().any(|name| text.contains(name)) {
+                let (orderings, hidden) = switch::orderings(path, parse(path, text, parsed)?);
+                let hidden = hidden.iter().map(|at| format!("MISSED   {at}"));
+                self.findings.extend(hidden);
+                found.extend(orderings.into_iter().map(|ordering| (path, ordering)));
+            }
+        }
+        let text = tree::read(&root.join("tests/mutations/orderings.txt"))?;
+        let listed: BTreeMap<_, _> = text
             .lines()
             .filter_map(|line| line.split_once('\t'))
             .collect();
-        let starts = |path: &str, prefixes: &[&str]| prefixes.iter().any(|p| path.starts_with(p));
-        for (path, text) in &self.sources {
-            let names = ["Acquire", "Release", "AcqRel"];
-            if starts(path, &STAND_INS) || !names.iter().any(|name| text.contains(name)) {
-                continue;
-            }
+        let names: BTreeSet<_> = found
+            .iter()
+            .flat_map(|(_, ordering)| &ordering.names)
+            .collect();
+        let mut gone: Vec<_> = listed
+            .keys()
+            .filter(|name| !names.contains(&(**name).to_owned()))
+            .collect();
+        for (path, ordering) in found {
+            let change = ordering.edit.text.clone();
             let has_models = !starts(path, &WITHOUT_MODELS);
-            let (orderings, hidden) = switch::orderings(path, parse(path, text, parsed)?);
-            self.findings
-                .extend(hidden.iter().map(|at| format!("MISSED   {at}")));
-            for ordering in orderings {
-                let number = switch::number(&ordering.names[0]);
-                let change = ordering.edit.text.clone();
-                if has_models {
-                    let edits = self.edits.entry(path.clone()).or_default();
-                    edits.push((number, ordering.edit));
+            if has_models {
+                let edits = self.edits.entry(path.clone()).or_default();
+                edits.push((switch::number(&ordering.names[0]), ordering.edit));
+            }
+            for name in ordering.names {
+                // Its function may have another name by now.
+                let is_it = |old: &&&str| {
+                    let call = |name: &str| name.split_once(": ").map(|(_, call)| call.to_owned());
+                    old.starts_with(&format!("{path} ")) && call(old) == call(&name)
+                };
+                let test = listed.get(name.as_str()).copied().or_else(|| {
+                    let i = gone.iter().position(is_it)?;
+                    self.moved += 1;
+                    Some(listed[gone.remove(i)])
+                });
+                if !has_models && !test.is_some_and(|test| test.starts_with("argued: ")) {
+                    self.findings.push(format!(
+                        "MISSED   {name}: no model can run it, so tests/mutations/orderings.txt needs \
+                         a line `{name}\targued: REASON`"
+                    ));
+                    continue;
                 }
-                for name in ordering.names {
-                    let test = caught.remove(name.as_str()).map(str::to_owned);
-                    let is_argued = test
-                        .as_ref()
-                        .is_some_and(|test| test.starts_with("argued: "));
-                    if !has_models && !is_argued {
-                        self.findings.push(format!(
-                            "MISSED   {name}: no model can run it, so tests/mutations/orderings.txt \
-                             needs a line `{name}\targued: REASON`"
-                        ));
-                        continue;
-                    }
-                    self.mutations.push(Mutation {
-                        number: switch::number(&name),
-                        place: format!("{path}:{}", ordering.line),
-                        files: vec![path.clone()],
-                        change: change.clone(),
-                        tests: test.into_iter().collect(),
-                        with: With::Loom,
-                        patch: None,
-                        name,
-                    });
-                }
+                self.mutations.push(Mutation {
+                    number: switch::number(&name),
+                    place: format!("{path}:{}", ordering.line),
+                    files: vec![path.clone()],
+                    change: change.clone(),
+                    tests: test.map(str::to_owned).into_iter().collect(),
+                    with: With::Loom,
+                    patch: None,
+                    name,
+                });
             }
         }
-        self.findings.extend(caught.keys().map(|name| {
+        self.findings.extend(gone.iter().map(|name| {
             format!("STALE    tests/mutations/orderings.txt: there is no ordering {name}")
         }));
         Ok(())
