@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::listen::{AsyncListener, Listener, Stream};
 use super::peer::Peer;
 use super::routes::{Client, Routes};
-use super::seats::{Seat, SeatGuard, Seats, State};
+use super::seats::{Seat, Seats, State};
 use super::stream::{Reset, TimedStream, limit_kernel_buffers};
 use super::timed_body::TimedBody;
 
@@ -89,12 +89,19 @@ async fn listen(listener: AsyncListener, host: Arc<Host>, mut stopped: StopSigna
             // If the user dropped the `Serving`, its sender is gone and `wait_for` fails. The
             // pattern then does not match, and the service keeps running.
             Ok(_) = stopped.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &host.seats) => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        if let Some((stream, guard)) = accepted {
-            let (host, ending) = (Arc::clone(&host), ending.clone());
-            let open = Arc::clone(&host.open);
+        if let Some(stream) = accepted {
+            let (host, mut ending) = (Arc::clone(&host), ending.clone());
             connections.spawn(async move {
+                let guard = tokio::select! {
+                    Ok(_) = ending.wait_for(|stop| *stop) => None,
+                    guard = host.seats.take(stream.remote().map(Peer::of)) => guard,
+                };
+                let Some(guard) = guard else {
+                    return;
+                };
+                let open = Arc::clone(&host.open);
                 let evicted = {
                     let seat = Arc::clone(&guard.seat);
                     async move { seat.evicted().await }
@@ -114,14 +121,10 @@ async fn listen(listener: AsyncListener, host: Arc<Host>, mut stopped: StopSigna
     .await;
 }
 
-/// Accepts a connection and takes a seat for it. If accepting fails, returns `None` after a pause,
-/// and the caller retries.
-async fn accept(listener: &AsyncListener, seats: &Arc<Seats>) -> Option<(Stream, SeatGuard)> {
+/// Accepts a connection. If that fails, returns `None` after a pause, and the caller retries.
+async fn accept(listener: &AsyncListener) -> Option<Stream> {
     match listener.accept().await {
-        Ok(stream) => {
-            let peer = stream.remote().map(Peer::of);
-            Some((stream, seats.take(peer).await))
-        }
+        Ok(stream) => Some(stream),
         Err(_) => {
             // The process may be out of file descriptors. Retrying without a pause would make that
             // worse.

@@ -29,7 +29,7 @@ mod live;
 mod page;
 #[cfg(feature = "serve")]
 pub(crate) mod peer;
-#[cfg(any(feature = "live", feature = "exporter"))]
+#[cfg(feature = "serve")]
 pub(crate) mod places;
 mod report;
 #[cfg(feature = "serve")]

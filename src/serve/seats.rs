@@ -8,14 +8,18 @@
 //!
 //! A new connection may evict another one, and so may a page that needs memory:
 //!
-//! - If peers have more than their share of the seats ([`SHARE`]), the new one included, it evicts one
-//!   of theirs. Otherwise it evicts one of any peer.
-//! - A new connection evicts a waiting one, the longest idle first. If none is waiting, it evicts the one
-//!   that has been queued longest. If none is queued, it evicts the one that has been writing
+//! - Connections of the peer that has the most seats go first. A new one evicts none of a peer that has
+//!   fewer seats than its own peer. So a peer with few connections does not pay for one with many.
+//! - Of these, a waiting one goes first, the longest idle one before the others. If none is waiting, the
+//!   one goes that has been queued longest. If none is queued, the one goes that has been writing
 //!   longest, provided that its reader counts as slow ([`SLOW_AFTER`]).
 //! - A connection that has been waiting for less than [`YOUNG`], or queued for less than
-//!   [`PATIENCE`], is about to be served, and not evicted.
-//! - A page that needs memory only evicts slow readers, and counts only readers.
+//!   [`PATIENCE`], is about to be served. It is evicted only for a new one whose peer has fewer
+//!   seats, and so is one whose reader does not count as slow yet.
+//! - A new connection that can evict none waits in the *lobby*, in which one peer gets half of the
+//!   places, and whose connections get seats in the order in which they came. One that finds no
+//!   place there is closed.
+//! - A page that needs memory only evicts slow readers.
 //! - A connection whose page is being rendered is never evicted: the rendering would continue
 //!   anyway. There are no more of these than pages may be rendered at once.
 //!
@@ -31,6 +35,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::peer::Peer;
+use super::places::Places;
 
 /// The time after which a client that is reading a page counts as slow and may be evicted.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
@@ -41,8 +46,8 @@ const YOUNG: Duration = Duration::from_millis(100);
 /// The time after which a queued connection may be evicted. Small pages for all seats take less.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The part of the seats that is the share of one peer.
-const SHARE: usize = 4;
+/// The most connections in the lobby.
+const LOBBY: usize = 256;
 
 /// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +67,15 @@ pub(super) enum State {
 pub(super) struct Seats {
     /// The limit. Never changes.
     limit: usize,
-    /// The seats in use, by number. Listeners insert, and a dropped [`SeatGuard`] removes.
+    /// The places of connections that wait for a seat.
+    lobby: Arc<Places>,
+    /// Held by the one of these that came first.
+    first: tokio::sync::Mutex<()>,
+    /// The seats in use, by number. New connections insert, and a dropped [`SeatGuard`] removes.
     occupied: Mutex<HashMap<u64, Arc<Seat>>>,
-    /// The number of the next seat. Advanced by listeners.
+    /// The number of the next seat. Advanced by new connections.
     next: AtomicU64,
-    /// Wakes listeners that wait for a seat. Notified by a dropped [`SeatGuard`].
+    /// Wakes the connection that waits for a seat. Notified by a dropped [`SeatGuard`].
     freed: Notify,
 }
 
@@ -174,9 +183,13 @@ impl Seat {
 }
 
 impl Seats {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    /// Creates the seats, and a lobby of at most so many places.
+    pub(super) fn new(limit: usize, lobby: usize) -> Arc<Self> {
+        let lobby = LOBBY.min(lobby).max(1);
         Arc::new(Self {
             limit,
+            lobby: Places::new(lobby, lobby.div_ceil(32)),
+            first: tokio::sync::Mutex::default(),
             occupied: Mutex::default(),
             next: AtomicU64::new(0),
             freed: Notify::new(),
@@ -184,77 +197,94 @@ impl Seats {
     }
 
     /// Takes a seat for a client, and evicts another connection if all are taken. Waits while no
-    /// connection can be evicted.
-    pub(super) async fn take(self: &Arc<Self>, peer: Option<Peer>) -> SeatGuard {
+    /// connection can be evicted. Returns `None` at once if there is no place to wait.
+    pub(super) async fn take(self: &Arc<Self>, peer: Option<Peer>) -> Option<SeatGuard> {
+        // Those in the lobby came before.
+        let is_first = self.first.try_lock().is_ok();
+        if let Some(guard) = self.try_take(peer, is_first) {
+            return Some(guard);
+        }
+        let _place = self.lobby.take(peer)?;
+        let _first = self.first.lock().await;
         loop {
             // Created before the check below, so that a seat freed in between wakes this task.
             let freed = self.freed.notified();
-            {
-                let mut occupied = lock(&self.occupied);
-                // Evicted connections are about to end and do not count.
-                let held = occupied.values().filter(|seat| !seat.is_evicted()).count();
-                if held < self.limit || self.evict_one(&occupied, peer, |_| true) {
-                    let number = self.next.fetch_add(1, Relaxed);
-                    let seat = Arc::new(Seat::new(peer));
-                    occupied.insert(number, Arc::clone(&seat));
-                    let seats = Arc::clone(self);
-                    return SeatGuard {
-                        seat,
-                        number,
-                        seats,
-                    };
-                }
+            if let Some(guard) = self.try_take(peer, true) {
+                return Some(guard);
             }
             // Young connections get older.
             let _ = tokio::time::timeout(YOUNG, freed).await;
         }
     }
 
+    /// Takes a seat that is free, or that of a connection that may be evicted: if the client is not
+    /// the first one that waits, only one of a peer that has more.
+    fn try_take(self: &Arc<Self>, peer: Option<Peer>, is_first: bool) -> Option<SeatGuard> {
+        let mut occupied = lock(&self.occupied);
+        // Evicted connections are about to end and do not count.
+        let held = || occupied.values().filter(|seat| !seat.is_evicted());
+        let own = held().filter(|seat| peer.is_some() && seat.peer == peer);
+        let own = own.count() + 1;
+        let has_seat = if held().count() < self.limit {
+            is_first
+        } else {
+            evict_one(&occupied, |seat, state, is_due, all| {
+                let is_turn = is_first && is_due && (all >= own || seat.peer == peer);
+                state != State::Making && (all > own || is_turn)
+            })
+        };
+        has_seat.then(|| {
+            let number = self.next.fetch_add(1, Relaxed);
+            let seat = Arc::new(Seat::new(peer));
+            occupied.insert(number, Arc::clone(&seat));
+            let seats = Arc::clone(self);
+            SeatGuard {
+                seat,
+                number,
+                seats,
+            }
+        })
+    }
+
     /// Evicts the slowest reader, to free the memory of its page. Returns `false` if no reader is
     /// slow.
     pub(super) fn evict_slow_reader(&self) -> bool {
-        self.evict_one(&lock(&self.occupied), None, |state| state == State::Writing)
+        evict_one(&lock(&self.occupied), |_, state, is_due, _| {
+            state == State::Writing && is_due
+        })
     }
 
     /// Returns whether all seats are taken, so that others may be waiting for one.
     pub(super) fn are_taken(&self) -> bool {
         lock(&self.occupied).len() >= self.limit
     }
+}
 
-    /// Evicts one connection whose state is `wanted`, for a `new` one of this peer.
-    fn evict_one(
-        &self,
-        occupied: &HashMap<u64, Arc<Seat>>,
-        new: Option<Peer>,
-        wanted: impl Fn(State) -> bool,
-    ) -> bool {
-        let now = Instant::now();
-        let seats: Vec<_> = occupied
-            .values()
-            .filter(|seat| !seat.is_evicted())
-            .map(|seat| (seat, *lock(&seat.state)))
-            .filter(|(_, (state, _))| wanted(*state))
-            .collect();
-        let mut peers = HashMap::<Peer, usize>::new();
-        let all = seats.iter().map(|(seat, _)| seat.peer).chain([new]);
-        all.flatten()
-            .for_each(|peer| *peers.entry(peer).or_default() += 1);
-        let share = (self.limit / SHARE).max(1);
-        let has_more = |seat: &Seat| seat.peer.is_some_and(|peer| peers[&peer] > share);
-        let any_has_more = seats.iter().any(|(seat, _)| has_more(seat));
-        let candidates = seats.iter().filter_map(|(seat, (state, since))| {
-            let idle = now.saturating_duration_since(*since);
-            let rank = match state {
-                State::Waiting if idle >= YOUNG => 2,
-                State::Queued if idle >= PATIENCE => 1,
-                State::Writing if idle >= SLOW_AFTER => 0,
-                _ => return None,
-            };
-            (has_more(seat) == any_has_more).then_some(((rank, idle), seat))
-        });
-        let longest = candidates.max_by_key(|(rank, _)| *rank);
-        longest.map(|(_, seat)| seat.evict()).is_some()
-    }
+/// Evicts one connection that `may` go, of the peer that has the most seats. `may` takes the seat of a
+/// connection, its state, whether its time is over, and the number of seats of its peer.
+fn evict_one(
+    occupied: &HashMap<u64, Arc<Seat>>,
+    may: impl Fn(&Seat, State, bool, usize) -> bool,
+) -> bool {
+    let now = Instant::now();
+    let held = || occupied.values().filter(|seat| !seat.is_evicted());
+    let mut counts = HashMap::<Peer, usize>::new();
+    let peers = held().filter_map(|seat| seat.peer);
+    peers.for_each(|peer| *counts.entry(peer).or_default() += 1);
+    let candidates = held().filter_map(|seat| {
+        let (state, since) = *lock(&seat.state);
+        let idle = now.saturating_duration_since(since);
+        let rank = match state {
+            State::Waiting if idle >= YOUNG => Some(2),
+            State::Queued if idle >= PATIENCE => Some(1),
+            State::Writing if idle >= SLOW_AFTER => Some(0),
+            _ => None,
+        };
+        let all = seat.peer.map_or(1, |peer| counts[&peer]);
+        may(seat, state, rank.is_some(), all).then_some(((all, rank, idle), seat))
+    });
+    let longest = candidates.max_by_key(|(key, _)| *key);
+    longest.map(|(_, seat)| seat.evict()).is_some()
 }
 
 impl Drop for SeatGuard {
@@ -280,10 +310,10 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let seats = Seats::new(4);
+            let seats = Seats::new(4, 4);
             let mut all = Vec::new();
             for _ in 0..4 {
-                all.push(seats.take(None).await);
+                all.push(seats.take(None).await.unwrap());
                 tokio::time::advance(Duration::from_secs(2)).await;
             }
             all[0].seat.set(State::Making);
@@ -293,13 +323,13 @@ mod tests {
                 all.iter().map(|guard| guard.seat.is_evicted()).collect()
             };
             // The third has been idle longest, then the fourth.
-            let fifth = seats.take(None).await;
+            let fifth = seats.take(None).await.unwrap();
             assert_eq!(evicted(&all), [false, false, true, false]);
             fifth.seat.set(State::Making);
-            let sixth = seats.take(None).await;
+            let sixth = seats.take(None).await.unwrap();
             assert_eq!(evicted(&all), [false, false, true, true]);
             sixth.seat.set(State::Making);
-            let seventh = seats.take(None).await;
+            let seventh = seats.take(None).await.unwrap();
             assert_eq!(evicted(&all), [false, true, true, true]);
             seventh.seat.set(State::Writing);
             assert!(!seats.evict_slow_reader(), "it has only begun");
@@ -307,7 +337,7 @@ mod tests {
             let waits = tokio::time::timeout(Duration::from_millis(1), &mut eighth).await;
             assert!(waits.is_err(), "pages are being made for all");
             drop(all.remove(0));
-            assert!(!eighth.await.seat.is_evicted());
+            assert!(!eighth.await.unwrap().seat.is_evicted());
             tokio::time::advance(SLOW_AFTER).await;
             assert!(seats.evict_slow_reader());
             assert!(seventh.seat.is_evicted());
@@ -331,14 +361,17 @@ mod tests {
     #[test]
     fn a_request_that_waits_makes_room_after_an_idle_connection() {
         paused().block_on(async {
-            let seats = Seats::new(2);
-            let (queued, idle) = (seats.take(None).await, seats.take(None).await);
+            let seats = Seats::new(2, 4);
+            let (queued, idle) = (
+                seats.take(None).await.unwrap(),
+                seats.take(None).await.unwrap(),
+            );
             queued.seat.set(State::Queued);
             tokio::time::advance(PATIENCE).await;
-            let third = seats.take(None).await;
+            let third = seats.take(None).await.unwrap();
             assert!(idle.seat.is_evicted() && !queued.seat.is_evicted());
             third.seat.set(State::Making);
-            let _fourth = seats.take(None).await;
+            let _fourth = seats.take(None).await.unwrap();
             assert!(queued.seat.is_evicted() && !third.seat.is_evicted());
         });
     }
@@ -347,11 +380,14 @@ mod tests {
     #[test]
     fn a_young_connection_stays() {
         paused().block_on(async {
-            let seats = Seats::new(2);
-            let (young, making) = (seats.take(None).await, seats.take(None).await);
+            let seats = Seats::new(2, 4);
+            let (young, making) = (
+                seats.take(None).await.unwrap(),
+                seats.take(None).await.unwrap(),
+            );
             making.seat.set(State::Making);
             let start = Instant::now();
-            let _third = seats.take(None).await;
+            let _third = seats.take(None).await.unwrap();
             assert!(young.seat.is_evicted() && start.elapsed() >= YOUNG);
         });
     }
@@ -359,17 +395,78 @@ mod tests {
     #[test]
     fn a_peer_with_more_than_its_share_makes_room_for_others_and_itself() {
         paused().block_on(async {
-            let seats = Seats::new(8);
-            let honest = seats.take(peer(1)).await;
+            let seats = Seats::new(8, 4);
+            let honest = seats.take(peer(1)).await.unwrap();
             tokio::time::advance(YOUNG).await;
             let mut stranger = Vec::new();
             for _ in 0..7 {
-                stranger.push(seats.take(peer(2)).await);
+                stranger.push(seats.take(peer(2)).await.unwrap());
             }
-            let _more = [seats.take(peer(2)).await, seats.take(peer(3)).await];
+            let _more = [
+                seats.take(peer(2)).await.unwrap(),
+                seats.take(peer(3)).await.unwrap(),
+            ];
             assert!(!honest.seat.is_evicted(), "it has been idle longest");
             let evicted = stranger.iter().filter(|guard| guard.seat.is_evicted());
             assert_eq!(evicted.count(), 2);
+        });
+    }
+
+    /// Four hosts, each with its share of the seats, kept others out for as long as a reader counts as
+    /// no slow one, and those of them that waited kept out the next.
+    #[test]
+    fn hosts_with_many_connections_keep_no_host_with_few_out() {
+        paused().block_on(async {
+            let seats = Seats::new(8, 256);
+            let start = Instant::now();
+            let mut strangers = Vec::new();
+            for i in 0..8 {
+                strangers.push(seats.take(peer(i % 4)).await.unwrap());
+                strangers[usize::from(i)].seat.set(State::Writing);
+            }
+            strangers[0].seat.set(State::Making);
+            let mut more: Vec<_> = (0..8).map(|i| Box::pin(seats.take(peer(i % 4)))).collect();
+            for more in &mut more {
+                let waits = tokio::time::timeout(Duration::ZERO, more).await;
+                assert!(waits.is_err());
+            }
+            let honest = seats.take(peer(9)).await.unwrap();
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            assert!(!strangers[0].seat.is_evicted(), "its page is being made");
+            assert_eq!(
+                strangers
+                    .iter()
+                    .filter(|guard| guard.seat.is_evicted())
+                    .count(),
+                1
+            );
+            // Those that wait get seats when these may be evicted, and honest ones stay.
+            for more in more {
+                more.await.unwrap().seat.set(State::Writing);
+            }
+            assert!(start.elapsed() >= SLOW_AFTER && !honest.seat.is_evicted());
+        });
+    }
+
+    #[test]
+    fn one_peer_has_half_of_the_lobby() {
+        paused().block_on(async {
+            let seats = Seats::new(1, 4);
+            let making = seats.take(peer(1)).await.unwrap();
+            making.seat.set(State::Making);
+            let mut waiting = Vec::new();
+            for (last, places) in [(1, 2), (2, 1), (3, 1)] {
+                for _ in 0..places {
+                    let mut take = Box::pin(seats.take(peer(last)));
+                    let waits = tokio::time::timeout(Duration::ZERO, &mut take).await;
+                    assert!(waits.is_err());
+                    waiting.push(take);
+                }
+                assert!(seats.take(peer(1)).await.is_none());
+            }
+            assert!(seats.take(peer(4)).await.is_none());
+            drop(making);
+            assert!(waiting.remove(0).await.is_some());
         });
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     impl Reset for tokio::io::DuplexStream {}
 
     async fn timed(stream: tokio::io::DuplexStream) -> TimedStream<tokio::io::DuplexStream> {
-        let guard = Seats::new(1).take(None).await;
+        let guard = Seats::new(1, 1).take(None).await.unwrap();
         TimedStream::new(stream, Duration::from_secs(30), Arc::clone(&guard.seat))
     }
 

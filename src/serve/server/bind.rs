@@ -122,8 +122,9 @@ impl Server {
         let secure = tls.is_some();
         #[cfg(not(feature = "tls"))]
         let secure = false;
-        let limit = self.limits.connections.min(max_descriptors() / 4).max(1);
-        let seats = Seats::new(limit);
+        let most = max_descriptors() / 4;
+        let limit = self.limits.connections.min(most).max(1);
+        let seats = Seats::new(limit, most);
         let evict_reader = {
             let seats = Arc::clone(&seats);
             Box::new(move || seats.evict_slow_reader())

@@ -56,9 +56,8 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// - The head of a request has at most 16 KB and must arrive within 10 s
 ///   ([`head_timeout`](Self::head_timeout)).
-/// - At most 256 connections are open at once. A further one replaces the one that has been idle
-///   longest, of a host that has more than a quarter of them first
-///   ([`connections`](Self::connections)).
+/// - At most 256 connections are open at once. A further one replaces one of the host that has the
+///   most, the one that has been idle longest ([`connections`](Self::connections)).
 /// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
 /// - At most 4 pages are rendered at once ([`scrapes`](Self::scrapes)). Concurrent requests share
 ///   passes over the registries. Requests of other hosts do not wait behind all those of one.
@@ -474,10 +473,12 @@ impl Server {
     /// Limits the open connections over all addresses. Default: 256. The limit is never more than a
     /// quarter of the file descriptors that the process may open.
     ///
-    /// A further connection replaces the one that has been idle longest. If none is idle, it
-    /// replaces the one whose request has been waiting longest for its turn, or else the slowest
-    /// reader. Connections of a host (or an IPv6 network of 64 bits) that has more than a quarter of
-    /// the limit go first. While the limit is reached, connections close after each response.
+    /// A further connection replaces one of the host (or the IPv6 network of 64 bits) that has the
+    /// most: the one that has been idle longest, or else the one whose request has been waiting
+    /// longest for its turn, or else the slowest reader. It replaces none of a host that has fewer
+    /// than its own. If it can replace none, it waits; up to 256 connections do, half of them of one
+    /// host, and others are closed. While the limit is reached, connections close after each
+    /// response.
     #[must_use]
     pub fn connections(mut self, limit: usize) -> Self {
         self.limits.connections = limit.clamp(1, Semaphore::MAX_PERMITS);
