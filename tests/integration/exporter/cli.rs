@@ -583,6 +583,9 @@ fn an_exporter_that_only_this_machine_reaches_has_only_its_names() {
         statuses(&mut running, &hosts),
         [200, 200, 200, 403, 403, 403]
     );
+    let evil = b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    let refused = send(running.address(), evil);
+    assert!(refused.text().contains("--web.allowed-host"), "{refused:?}");
     let more = ["-H", "127.0.0.2", "--web.allowed-host", "proxy.example"];
     let mut running = serve("troubled_exporter", &more);
     assert_eq!(

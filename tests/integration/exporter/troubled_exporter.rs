@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tallies::Counter;
 use tallies::config::MetricConfig;
 use tallies::exporter::Exporter;
+use tallies::{Collected, Counter};
 
 /// Updates that began.
 #[tallies::metric]
@@ -140,6 +140,12 @@ fn main() -> ExitCode {
                         Ok(())
                     }
                     "hang" => std::future::pending().await,
+                    "collect" => {
+                        Ok(probe.registry().collect("collected", |_: &mut Collected| {
+                            std::thread::sleep(Duration::from_secs(3600));
+                            Ok(())
+                        })?)
+                    }
                     _ => Ok(()),
                 }
             });

@@ -1,7 +1,7 @@
 //! Row E5, and troubles: updates before each page, and probes.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 
@@ -283,6 +283,23 @@ fn a_hostile_target_gets_no_password_and_does_no_harm() {
     assert_eq!(get(address, "/-/healthy", &[]).status(), 200);
 }
 
+/// Asks for probes that hang, from two hosts, until no further one has a place.
+#[cfg(target_os = "linux")]
+fn hanging_probes(address: SocketAddr, target: &str) -> Vec<TcpStream> {
+    let hang = request("GET", &format!("/probe?target={target}"), &[]);
+    let hanging = (0..80)
+        .map(|i| {
+            let mut stream = crate::peers::connect_from(2 + i / 40, address);
+            stream.write_all(&hang).unwrap();
+            stream
+        })
+        .collect();
+    eventually("probes are rejected at once", || {
+        get(address, "/probe?target=fail", &[]).status() == 503
+    });
+    hanging
+}
+
 /// Probes whose target hangs had all places of the exporter, so that nobody else was served: 13
 /// requests a second sufficed.
 #[cfg(target_os = "linux")]
@@ -290,19 +307,24 @@ fn a_hostile_target_gets_no_password_and_does_no_harm() {
 fn probes_that_hang_take_a_quarter_of_the_places() {
     let mut running = serve("troubled_exporter", &[]);
     let address = running.address();
-    let hang = request("GET", "/probe?target=hang", &[]);
-    let hanging: Vec<_> = (0..80)
-        .map(|i| {
-            let mut stream = crate::peers::connect_from(2 + i / 40, address);
-            stream.write_all(&hang).unwrap();
-            stream
-        })
-        .collect();
-    let probe = || get(address, "/probe?target=x", &[]).status();
-    eventually("probes are rejected at once", || probe() == 503);
+    let hanging = hanging_probes(address, "hang");
     for path in ["/metrics", "/-/healthy"] {
         assert_eq!(get(address, path, &[]).status(), 200, "{path}");
     }
     drop(hanging);
-    eventually("a probe has a place", || probe() == 200);
+    eventually("a probe has a place", || {
+        get(address, "/probe?target=x", &[]).status() == 200
+    });
+}
+
+/// Their pages had the threads of the metrics page.
+#[cfg(target_os = "linux")]
+#[test]
+fn pages_of_probes_that_hang_leave_the_metrics_alone() {
+    let mut running = serve("troubled_exporter", &[]);
+    let address = running.address();
+    let _hanging = hanging_probes(address, "collect");
+    for path in ["/metrics", "/-/cardinality", "/-/healthy"] {
+        assert_eq!(get(address, path, &[]).status(), 200, "{path}");
+    }
 }
