@@ -40,6 +40,8 @@
 //!   this is logged once and counted in `tallies_rejected_families_total`. The same applies to a
 //!   name whose sample names belong to another family, such as a histogram `x` and a counter
 //!   `x_count`.
+//! - A label value is cut off after 1 KiB, since long ones often are texts of clients. Values that
+//!   differ only after that count in one series.
 //! - Names that become equal, such as `a.b` and `a_b`, are one family: their updates add up.
 //! - The prefix `exported_` is added to the label `le` of histograms, to the label `quantile` of
 //!   summaries, and to labels that begin with `__`. If a label is given twice, the last value
