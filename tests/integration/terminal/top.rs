@@ -132,6 +132,24 @@ fn each_kind_shows_what_is_known() {
     terminal.line(&["search names and labels; Esc ends the search", "│"]);
 }
 
+/// As on the live page.
+#[test]
+fn the_process_is_below_what_the_program_measures() {
+    let registry = Registry::new();
+    for name in ["process_threads", "queue_length"] {
+        registry.gauge(name, "").unwrap().set(1.0);
+    }
+    let serving = serve(&registry);
+    let mut terminal = Terminal::top(40, 120, &[&serving.metrics_url()]);
+    let text = terminal.until("both", |text| text.contains("process_threads"));
+    assert!(
+        text.find("queue_length") < text.find("process_threads"),
+        "{text}"
+    );
+    terminal.keys("q");
+    assert_eq!(terminal.ended(), 0);
+}
+
 #[test]
 fn a_search_finds_names_and_labels_and_sorting_changes_the_order() {
     let registry = Registry::new();

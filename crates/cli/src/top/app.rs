@@ -12,6 +12,10 @@ use super::history::{FamilyHistory, History, Track, is_gauge};
 /// one row of this name while it is folded.
 pub const SELF: &str = "tallies_";
 
+/// The beginning of the names of families about the process. By name they are behind all others, as on
+/// the live page.
+const PROCESS: &str = "process_";
+
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
@@ -173,6 +177,9 @@ impl App {
             heads.partition(|row| words.is_empty() && row.family.starts_with(SELF));
         self.sort(&mut own);
         self.sort(&mut heads);
+        if self.sort == Sort::Name && !self.reversed {
+            heads.sort_by_key(|row| row.family.starts_with(PROCESS));
+        }
         let mut rows = Vec::new();
         let mut add = |head: Row, rows: &mut Vec<Row>| {
             let at = families.partition_point(|(row, _)| *row < head);
