@@ -190,6 +190,31 @@ fn a_label_text_that_is_found_is_complete() {
     replaced(|word, i| assert_eq!(exchange(word, i), i - 1));
 }
 
+/// Two threads replace the label text of a series, and each reads the old one before it frees it.
+#[test]
+fn a_label_text_that_is_replaced_is_complete() {
+    let seen = reached(2, || {
+        // The address of the text, and the contents of two texts.
+        let word = Arc::new(AtomicU64::new(0));
+        let texts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        [1, 2]
+            .map(|i| {
+                let (word, texts) = (Arc::clone(&word), Arc::clone(&texts));
+                thread::spawn(move || {
+                    texts[i - 1].store(i as u64, Relaxed);
+                    let old = exchange(&word, i as u64);
+                    if old != 0 {
+                        let text = texts[old as usize - 1].load(Relaxed);
+                        assert_eq!(text, old, "not complete");
+                    }
+                    old
+                })
+            })
+            .map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(seen, BTreeSet::from([[0, 1], [2, 0]]));
+}
+
 /// A thread replaces its slab, beside a reader of another process.
 #[test]
 fn a_slab_that_is_found_is_complete() {
