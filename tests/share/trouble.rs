@@ -1,7 +1,6 @@
 //! Directories, programs and pages in trouble.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
 
 use tallies::share::Dir;
 
@@ -209,6 +208,7 @@ fn two_programs_with_one_name_and_different_kinds_do_not_mix() {
     let reader = directory.reader();
     let mut first = Role::script(directory.path());
     first.run("counter jobs_total 5");
+    later_tick();
     let mut second = Role::script(directory.path());
     first.run("counter other_total 5");
     second.run("gauge jobs_total max 100");
@@ -238,6 +238,7 @@ fn a_dead_program_does_not_displace_the_kind_of_a_live_one() {
     let reader = directory.reader();
     let mut first = Role::script(directory.path());
     first.run("counter jobs_total 5");
+    later_tick();
     let mut second = Role::script(directory.path());
     second.run("gauge jobs_total max 100");
     second.run("counter other_total 2");
@@ -341,11 +342,10 @@ fn collectors_are_not_on_the_shared_page() {
     assert_eq!(role.run("own collected"), "7");
     role.run("collect panic");
     role.run("collect hang");
-    let begin = Instant::now();
+    // With a collector that runs, these would never end.
     assert_eq!(role.run("total jobs_total"), "5");
     let address = role.run("serve");
     assert_eq!(get(&*address, "/metrics", &[]).status(), 200);
-    assert!(begin.elapsed() < Duration::from_secs(60), "a collector ran");
 }
 
 #[test]

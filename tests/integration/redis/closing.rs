@@ -110,14 +110,11 @@ fn closing_takes_no_longer_than_its_limit() {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.build().unwrap();
     let held = hang.lock().unwrap();
-    let before = std::time::Instant::now();
-    runtime.block_on(one.close()).unwrap_err();
-    two.close_blocking().unwrap_err();
-    assert!(
-        before.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        before.elapsed()
-    );
+    for closed in [runtime.block_on(one.close()), two.close_blocking()] {
+        // The limit, and the time in which the thread of the store says more.
+        let late = closed.unwrap_err().to_string();
+        assert!(late.contains("no answer within 500ms"), "{late}");
+    }
     drop(held);
 }
 

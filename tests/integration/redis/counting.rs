@@ -243,7 +243,7 @@ fn a_collector_that_hangs_keeps_nobody_waiting_for_long() {
 }
 
 #[test]
-#[ignore = "most of a minute without optimizations"]
+#[ignore = "takes minutes without optimizations"]
 fn a_million_series_are_shared() {
     let server = Server::start();
     let registry = Registry::new();
