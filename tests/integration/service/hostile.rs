@@ -489,7 +489,10 @@ fn pipelined_requests_on_all_connections_keep_nobody_out() {
                     std::thread::scope(|both| {
                         both.spawn(|| std::io::copy(&mut &stream, &mut std::io::sink()));
                         // Without an end, until the service closes the connection.
-                        while !ended.load(Relaxed) && (&stream).write_all(&pipelined).is_ok() {}
+                        let write = || (&stream).write_all(&pipelined);
+                        while !ended.load(Relaxed) && write().is_ok() {
+                            std::thread::yield_now();
+                        }
                         let _ = stream.shutdown(Shutdown::Both);
                     });
                 }

@@ -141,7 +141,7 @@ fn the_process_is_below_what_the_program_measures() {
     }
     let serving = serve(&registry);
     let mut terminal = Terminal::top(40, 120, &[&serving.metrics_url()]);
-    let text = terminal.until("both", |text| text.contains("process_threads"));
+    let text = terminal.eventually("both", |text| text.contains("process_threads"));
     assert!(
         text.find("queue_length") < text.find("process_threads"),
         "{text}"
