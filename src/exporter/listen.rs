@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use crate::error::Error;
-use crate::serve::{Server, any_port, bind_any};
+use crate::serve::{self, Server, any_port, bind_any};
 
 use super::BoxError;
 use super::args::Common;
@@ -90,7 +90,7 @@ fn bind(address: &str, listeners: &mut Vec<TcpListener>) -> io::Result<()> {
             bound = true;
             continue;
         }
-        match TcpListener::bind(address) {
+        match serve::bind(address) {
             Ok(listener) => {
                 listeners.push(listener);
                 bound = true;

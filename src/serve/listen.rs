@@ -13,6 +13,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
 
+/// The most connections that the kernel holds until the service accepts them, unless its own limit is
+/// lower.
+const BACKLOG: i32 = 1024;
+
 /// An address to listen on, as the user gave it.
 #[derive(Clone, Debug)]
 pub(super) enum Address {
@@ -89,11 +93,19 @@ impl Address {
 pub(super) fn tcp(address: impl ToSocketAddrs, name: &str) -> Result<Listener, Error> {
     let bound = match any_port(name) {
         Some(port) => bind_any(port),
-        None => TcpListener::bind(address),
+        None => bind(address),
     };
     bound
         .and_then(into_listener)
         .map_err(|e| Error::bind(name, e))
+}
+
+/// Binds the first address that can be bound.
+pub(crate) fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // The standard library has 128. A client that finds them taken tries again after 1 s.
+    socket2::SockRef::from(&listener).listen(BACKLOG)?;
+    Ok(listener)
 }
 
 /// Returns the port of an address without a host, such as `:9464`, which stands for all addresses of
@@ -104,8 +116,7 @@ pub(crate) fn any_port(address: &str) -> Option<u16> {
 
 /// Binds all addresses of this machine. A socket for IPv6 usually takes IPv4, too.
 pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+    bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, port)))
 }
 
 fn into_listener(listener: TcpListener) -> io::Result<Listener> {

@@ -52,7 +52,7 @@ pub(crate) mod turns;
 
 pub use body::Body;
 #[cfg(feature = "exporter")]
-pub(crate) use listen::{any_port, bind_any};
+pub(crate) use listen::{any_port, bind, bind_any};
 #[cfg(all(feature = "exporter", feature = "live"))]
 pub(crate) use live::is_part as is_live;
 #[cfg(feature = "serve")]

@@ -174,6 +174,23 @@ fn clients_that_do_not_read_are_cut_off_and_others_are_served() {
     serving.stop();
 }
 
+/// The kernel held 128 and dropped the others, which tried again after a second.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_burst_of_connections_waits_for_a_service_that_is_busy() {
+    let kernel = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let burst = kernel.trim().parse().unwrap_or(0).min(400);
+    let server = Server::new().registry(&small()).address("127.0.0.1:0");
+    let bound = server.bind().unwrap();
+    let address = bound.addresses()[0];
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
+    let burst: Vec<_> = (0..burst).map(connect).collect();
+    let serving = bound.start().unwrap();
+    drop(burst);
+    assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
+    serving.stop();
+}
+
 #[test]
 fn connections_beyond_the_limit_wait() {
     let serving = Server::new()
