@@ -264,6 +264,41 @@ fn a_cost_is_the_same_on_every_page() {
     }
 }
 
+/// The dev-dependency on the crate itself has some features on for all examples.
+#[test]
+fn every_command_that_runs_an_example_has_its_features() {
+    let manifest = text("Cargo.toml");
+    let always = between(&manifest, "\ntallies = { path = \".\", features = [", ']')[0];
+    let mut files = pages();
+    let examples = std::fs::read_dir(root().join("examples")).unwrap();
+    files.extend(examples.map(|entry| entry.unwrap().path()));
+    files.retain(|path| path.extension().is_some_and(|e| e == "md" || e == "rs"));
+    for entry in manifest.split("\n[[example]]\n").skip(1) {
+        let entry = entry.split("\n\n").next().unwrap();
+        let name = between(entry, "name = \"", '"')[0];
+        let needed = between(entry, "required-features = [\"", ']');
+        let needed = needed.first().map_or("", |list| list.trim_end_matches('"'));
+        let needed = needed.split("\", \"").filter(|f| !f.is_empty());
+        let needed: Vec<_> = needed
+            .filter(|f| !always.contains(&format!("\"{f}\"")))
+            .collect();
+        for path in &files {
+            let content = text(path);
+            for line in content.lines() {
+                let of = |flag: &str| {
+                    let rest = line.split_once(flag)?.1;
+                    rest.split([' ', '`']).next()
+                };
+                if of("--example ") == Some(name) {
+                    let given = of("--features ").unwrap_or_default();
+                    let lacks = needed.iter().find(|f| given.split(',').all(|g| g != **f));
+                    assert_eq!(lacks, None, "{}: {line}", path.display());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn no_page_denies_what_there_is() {
     for page in pages() {
