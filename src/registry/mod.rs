@@ -35,7 +35,6 @@ use families::Families;
 use families::LockedFamilies;
 #[cfg(feature = "facade")]
 pub(crate) use families::REJECTED;
-#[cfg(feature = "mmap")]
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;

@@ -217,6 +217,6 @@ fn max_descriptors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let limit = None;
+    let limit: Option<u64> = None;
     limit.map_or(usize::MAX, |limit| limit as usize)
 }
