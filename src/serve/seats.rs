@@ -47,7 +47,7 @@ const YOUNG: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The most connections in the lobby.
-const LOBBY: usize = 256;
+const LOBBY: usize = 1024;
 
 /// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +226,7 @@ impl Seats {
         let own = held().filter(|seat| peer.is_some() && seat.peer == peer);
         let own = own.count() + 1;
         let has_seat = if held().count() < self.limit {
-            is_first
+            is_first || counts(&occupied).values().any(|all| *all > own)
         } else {
             evict_one(&occupied, |seat, state, is_due, all| {
                 let is_turn = is_first && is_due && (all >= own || seat.peer == peer);
@@ -268,9 +268,7 @@ fn evict_one(
 ) -> bool {
     let now = Instant::now();
     let held = || occupied.values().filter(|seat| !seat.is_evicted());
-    let mut counts = HashMap::<Peer, usize>::new();
-    let peers = held().filter_map(|seat| seat.peer);
-    peers.for_each(|peer| *counts.entry(peer).or_default() += 1);
+    let counts = counts(occupied);
     let candidates = held().filter_map(|seat| {
         let (state, since) = *lock(&seat.state);
         let idle = now.saturating_duration_since(since);
@@ -285,6 +283,15 @@ fn evict_one(
     });
     let longest = candidates.max_by_key(|(key, _)| *key);
     longest.map(|(_, seat)| seat.evict()).is_some()
+}
+
+/// Counts the seats of each peer.
+fn counts(occupied: &HashMap<u64, Arc<Seat>>) -> HashMap<Peer, usize> {
+    let mut counts = HashMap::new();
+    let held = occupied.values().filter(|seat| !seat.is_evicted());
+    let peers = held.filter_map(|seat| seat.peer);
+    peers.for_each(|peer| *counts.entry(peer).or_default() += 1);
+    counts
 }
 
 impl Drop for SeatGuard {
@@ -440,11 +447,18 @@ mod tests {
                     .count(),
                 1
             );
+            // A seat that is free is not only for those that came before.
+            drop(strangers.pop());
+            let other = seats.take(peer(10)).await.unwrap();
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            drop(other);
             // Those that wait get seats when these may be evicted, and honest ones stay.
             for more in more {
-                more.await.unwrap().seat.set(State::Writing);
+                strangers.push(more.await.unwrap());
+                strangers.last().unwrap().seat.set(State::Writing);
             }
-            assert!(start.elapsed() >= SLOW_AFTER && !honest.seat.is_evicted());
+            assert!(!honest.seat.is_evicted());
+            assert!(start.elapsed() >= SLOW_AFTER);
         });
     }
 

@@ -476,8 +476,8 @@ impl Server {
     /// A further connection replaces one of the host (or the IPv6 network of 64 bits) that has the
     /// most: the one that has been idle longest, or else the one whose request has been waiting
     /// longest for its turn, or else the slowest reader. It replaces none of a host that has fewer
-    /// than its own. If it can replace none, it waits; up to 256 connections do, half of them of one
-    /// host, and others are closed. While the limit is reached, connections close after each
+    /// than its own. If it can replace none, it waits; up to 1024 connections do, half of them of
+    /// one host, and others are closed. While the limit is reached, connections close after each
     /// response.
     #[must_use]
     pub fn connections(mut self, limit: usize) -> Self {
