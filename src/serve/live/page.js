@@ -123,7 +123,7 @@ function receive(frame, search, series, before) {
   Object.assign(stream, { at: t, skew: Date.now() - t, pace: Math.max(3500, (frame.seconds ?? 0) * 2500) });
   const asked = search !== state.found;
   state.found = search;
-  if (frame.names) names(frame.names, t);
+  if (frame.names) names(frame.names, frame.families, t);
   for (const { time, seconds, was } of before) {
     for (const [name, all] of Object.entries(was)) families.get(name)?.past(time, seconds, all);
   }
@@ -139,8 +139,8 @@ function receive(frame, search, series, before) {
   reveal();
 }
 
-// Takes over a new list of families. One that was there before is gone.
-function names(list, t) {
+// Takes over a new list of families. One that was there before is gone; or hidden, if the list has not all.
+function names(list, all, t) {
   state.names = list.map((meta) => {
     const [name, kind] = meta;
     let family = families.get(name);
@@ -155,6 +155,7 @@ function names(list, t) {
   for (const [name, family] of families) {
     if (now.has(family)) continue;
     family.gone ||= t;
+    if (list.length < all) family.found = null;
     if (t - family.gone > KEPT) families.delete(name);
   }
 }
