@@ -315,5 +315,6 @@ fi
 for step in $(wanted "$proofs soak"); do run "$step"; done
 printf '\n== all of it holds in %s s: %s\n' "$SECONDS" "$steps"
 paste -sd ' ' target/log/times.txt
-times | sed -n '2s/^/processor time, user and system: /p'
+times >target/log/processor.txt
+sed -n '2s/^/processor time, user and system: /p' target/log/processor.txt
 du -sh target | sed 's/target/of disk are in target/'
