@@ -154,7 +154,7 @@ fn unix(path: &Path, mode: u32) -> io::Result<Listener> {
 fn bound_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    match set_socket_mode(path, mode).and_then(|()| socket.listen(128)) {
+    match set_socket_mode(path, mode).and_then(|()| socket.listen(BACKLOG)) {
         Ok(()) => Ok(socket.into()),
         Err(error) => {
             let _ = std::fs::remove_file(path);

@@ -276,12 +276,14 @@ impl Routes {
             let Some(_place) = self.probes.take(client.peer()) else {
                 return unavailable("too many probes are running\n");
             };
+            // For the probe and its page together.
+            let end = tokio::time::Instant::now() + time.limit;
             return match page.await {
                 Ok(source) => {
                     let mut pages = Pages::new(vec![source], self.style, (1, usize::MAX), None);
                     pages.turns = self.probe_turns.of(client.peer());
                     let page = pages.answer(asked, || client.begin());
-                    let page = tokio::time::timeout(time.limit, page).await;
+                    let page = tokio::time::timeout_at(end, page).await;
                     page.unwrap_or_else(|_| timed_out())
                 }
                 Err((status, text)) => content(
