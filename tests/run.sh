@@ -2,7 +2,7 @@
 # Proves what README promises, on Linux. On a fresh Debian machine it installs what is missing
 # (tests/tools.sh).
 #
-#   tests/run.sh                   all that a change can break: 15 minutes on two cores, from nothing
+#   tests/run.sh                   all that a change can break: 20 minutes on two cores, from nothing
 #   tests/run.sh --changed STEP ...  these steps, as the first form: proofs only if something changed
 #   tests/run.sh --quick           formatting, lints, tests without servers: 2 minutes when warm
 #   tests/run.sh --all             everything; writes tests/proven.txt
