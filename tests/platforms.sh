@@ -20,8 +20,8 @@ only=("$@")
 check() {
     is_wanted "$1" || return 0
     rust_target "$1"
-    echo "$1: checked"
     (cd "$tree" && cargo check --quiet --target "$1" --lib --features "${2-$portable}")
+    echo "$1: checked"
 }
 # try TARGET LINKER RUNNER: builds and runs
 try() {

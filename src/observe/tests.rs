@@ -531,8 +531,8 @@ fn a_thread_that_runs_only_cold_updates_acknowledges() {
         .for_each(|thread| thread.leave(&engine));
 }
 
-/// The pass after 4 000 threads had ended folded all of their shards, and took 82 ms. Not under Miri,
-/// which would take hours for as many cells.
+/// The pass after 4 000 threads had ended folded all of their shards, and took 82 ms. Not under
+/// Miri, which would take hours for as many cells.
 #[cfg(not(miri))]
 #[test]
 fn a_pass_folds_large_shards_a_few_at_a_time() {

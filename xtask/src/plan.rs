@@ -7,16 +7,16 @@ use crate::patch::{self, Patch, With};
 use crate::switch::{self, Edit};
 use crate::tree::{self, Result};
 
-/// Where orderings stay as they are: models have stand-ins, `sync` and `epoch` only wrap what others
-/// wrote.
+/// Where orderings stay as they are: models have stand-ins, `sync` and `epoch` only wrap what
+/// others wrote.
 const STAND_INS: [&str; 3] = [
     "src/observe/models",
     "src/lockfree/epoch.rs",
     "src/sync/mod.rs",
 ];
 
-/// What exists only where files are mapped, which loom cannot do: the region, the records of families,
-/// the reader in another process. `orderings.txt` argues for each ordering there.
+/// Code that exists only where files are mapped, which loom cannot do: the region, the records of
+/// families, the reader in another process. `orderings.txt` argues for each ordering there.
 const WITHOUT_MODELS: [&str; 3] = ["src/mapped/region.rs", "src/family/shared.rs", "src/share/"];
 
 /// Where every file with atomics or unsafe code has a mutation, and the exceptions: tests, and

@@ -488,8 +488,8 @@ pub fn allowed() -> Vec<usize> {
         .collect()
 }
 
-/// Pins this thread to a processor. Two threads that are woken together could otherwise start on the
-/// same one. Returns whether the system did it.
+/// Pins this thread to a processor. Two threads that are woken together could otherwise start on
+/// the same one. Returns whether the system did it.
 pub fn pin(processor: usize) -> bool {
     // SAFETY: a `cpu_set_t` consists of plain bits, for which zero is a valid value.
     let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };

@@ -53,14 +53,14 @@ struct Known {
     admitted: bool,
 }
 
-/// Bounds the checks of passwords. The same for all web configurations of an exporter. Requests whose
-/// result is known do not wait for it.
+/// Bounds the checks of passwords. The same for all web configurations of an exporter. Requests
+/// whose result is known do not wait for it.
 #[derive(Clone)]
 struct Checks {
     /// One for each request that waits.
     places: Arc<Places>,
-    /// Held while a hash is computed, even if the client has gone, so that wrong passwords keep only
-    /// one processor busy. The peers take turns.
+    /// Held while a hash is computed, even if the client has gone, so that wrong passwords keep
+    /// only one processor busy. The peers take turns.
     turns: Turns,
 }
 

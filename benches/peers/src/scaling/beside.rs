@@ -1,5 +1,5 @@
-//! Scrapes while threads update, and updates while somebody scrapes: 1 000 series with handles, which
-//! every thread updates in turn, so that a scrape needs every line of every thread.
+//! Scrapes while threads update, and updates while somebody scrapes: 1 000 series with handles,
+//! which every thread updates in turn, so that a scrape needs every line of every thread.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ pub struct Row {
     pub beside_some: Figure,
     /// Updates beside scrapes without a pause.
     pub beside_many: Figure,
-    /// The first scrape after updates, which nobody makes meanwhile: the lines are where the updates
-    /// left them, and the caches do not have the rest.
+    /// The first scrape after updates, which nobody makes meanwhile: the lines are where the
+    /// updates left them, and the caches do not have the rest.
     pub first: Scrape,
     /// Scrapes without a pause while all threads update.
     pub repeated: Scrape,

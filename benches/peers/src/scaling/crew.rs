@@ -1,5 +1,5 @@
-//! Threads that live as long as the program, as a service's threads do, one on each processor. A job
-//! is one round: all threads start together, update until they are told to stop, and report.
+//! Threads that live as long as the program, as a service's threads do, one on each processor. A
+//! job is one round: all threads start together, update until they are told to stop, and report.
 
 use std::hint;
 use std::sync::atomic::AtomicBool;
@@ -15,8 +15,8 @@ use serde::Serialize;
 /// One round of one figure.
 #[derive(Clone, Copy, Serialize)]
 pub struct Round {
-    /// Nanoseconds per update, of each thread: of the time in which it ran or slept, and not of that
-    /// in which other programs had its processor.
+    /// Nanoseconds per update, of each thread: of the time in which it ran or slept, and not of
+    /// that in which other programs had its processor.
     pub ns: f64,
     /// Millions of updates per second, of all threads together.
     pub mops: f64,
@@ -43,7 +43,7 @@ struct Job {
     start: Arc<Start>,
 }
 
-/// What the threads of a round share. Both are read while others write other lines.
+/// The state that the threads of a round share. Both are read while others write other lines.
 struct Start {
     /// The number of threads that have not arrived. Written by workers; read by all.
     missing: Line<AtomicUsize>,
@@ -149,7 +149,8 @@ impl Job {
     }
 }
 
-/// For how long this thread was ready to run and waited for a processor, where the kernel counts it.
+/// For how long this thread was ready to run and waited for a processor, where the kernel counts
+/// it.
 fn waited() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let ns = text.split(' ').nth(1).and_then(|ns| ns.parse().ok());

@@ -1,4 +1,4 @@
-//! What a cache line costs on this machine: to update it where it is, and to get it from the
+//! The cost of a cache line on this machine: to update it where it is, and to get it from the
 //! processor that wrote it last. A model of contention needs no more.
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! What the figures were measured on, as Linux tells it. What cannot be read is left out.
+//! The machine of the figures, as Linux tells it. Facts that cannot be read are left out.
 
 use std::fs::read_to_string;
 use std::time::SystemTime;

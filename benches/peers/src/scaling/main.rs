@@ -1,5 +1,5 @@
-//! What updates and scrapes cost at one thread, at two, and so on up to all processors: tallies, its
-//! peers and code by hand. `benches/scaling.sh` builds it as one static program.
+//! The cost of updates and scrapes at one thread, at two, and so on up to all processors: tallies,
+//! its peers and code by hand. `benches/scaling.sh` builds it as one static program.
 
 mod beside;
 mod crew;

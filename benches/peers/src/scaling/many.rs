@@ -60,8 +60,8 @@ pub fn measure(threads: usize) -> Many {
     let from = Instant::now();
     (0..10).for_each(|_| scrape());
     let time_of_scrape = from.elapsed().as_micros() as f64 / 10.0;
-    // The threads end, and scrapes fold what they counted, within a budget each, so that those that are
-    // measured later do not have to read it.
+    // The threads end, and scrapes fold what they counted, within a budget each, so that those that
+    // are measured later do not have to read it.
     ready.wait();
     handles
         .into_iter()

@@ -12,8 +12,8 @@ use super::history::{FamilyHistory, History, Track, is_gauge};
 /// one row of this name while it is folded.
 pub const SELF: &str = "tallies_";
 
-/// The beginning of the names of families about the process. By name they are behind all others, as on
-/// the live page.
+/// The beginning of the names of families about the process. By name they are behind all others, as
+/// on the live page.
 const PROCESS: &str = "process_";
 
 /// The order of the rows.
