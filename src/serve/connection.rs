@@ -94,9 +94,10 @@ async fn listen(listener: AsyncListener, host: Arc<Host>, mut stopped: StopSigna
         if let Some(stream) = accepted {
             let (host, mut ending) = (Arc::clone(&host), ending.clone());
             connections.spawn(async move {
+                let peer = stream.remote().map_or(Peer::Unix, Peer::of);
                 let guard = tokio::select! {
                     Ok(_) = ending.wait_for(|stop| *stop) => None,
-                    guard = host.seats.take(stream.remote().map(Peer::of)) => guard,
+                    guard = host.seats.take(peer) => guard,
                 };
                 let Some(guard) = guard else {
                     return;

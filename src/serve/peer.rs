@@ -2,14 +2,19 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The host of a client: an IPv4 address, or the 64 bits of an IPv6 address that name its network,
-/// because a host may have all addresses of its network.
+/// The host of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(IpAddr);
+pub(crate) enum Peer {
+    /// An IPv4 address, or the 64 bits of an IPv6 address that name its network, because a host may
+    /// have all addresses of its network.
+    Host(IpAddr),
+    /// All clients of Unix sockets, which are processes of this machine.
+    Unix,
+}
 
 impl Peer {
     pub(crate) fn of(address: SocketAddr) -> Self {
-        Self(match address.ip().to_canonical() {
+        Self::Host(match address.ip().to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
             ip => ip,
         })

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::peer::Peer;
 use super::scrape::lock;
 
-/// A number of places. Clients without a peer are those of a Unix socket or of a framework, which
-/// the user has to bound.
+/// A number of places. Clients without a peer are those of a framework, which the user has to bound.
 #[derive(Debug)]
 pub(crate) struct Places {
     limit: usize,

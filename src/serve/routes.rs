@@ -62,7 +62,7 @@ pub(super) struct Client {
 
 impl Client {
     fn peer(&self) -> Option<Peer> {
-        self.remote.map(Peer::of)
+        Some(self.remote.map_or(Peer::Unix, Peer::of))
     }
 
     /// Records that its page is being rendered.

@@ -17,8 +17,8 @@
 //!   [`PATIENCE`], is about to be served. It is evicted only for a new one whose peer has fewer
 //!   seats, and so is one whose reader does not count as slow yet.
 //! - A new connection that can evict none waits in the *lobby*, in which one peer gets half of the
-//!   places, and whose connections get seats in the order in which they came. One that finds no
-//!   place there is closed.
+//!   places, and whose connections get seats in the order in which they came, or as soon as another
+//!   peer has more. One that finds no place there is closed.
 //! - A page that needs memory only evicts slow readers.
 //! - A connection whose page is being rendered is never evicted: the rendering would continue
 //!   anyway. There are no more of these than pages may be rendered at once.
@@ -27,6 +27,7 @@
 //! connection is closed after its response ([`Seats::are_taken`]).
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,8 +83,8 @@ pub(super) struct Seats {
 /// The seat of one connection. Dropping its [`SeatGuard`] frees it.
 #[derive(Debug)]
 pub(super) struct Seat {
-    /// The client, unless it is at a Unix socket. Never changes.
-    peer: Option<Peer>,
+    /// The client. Never changes.
+    peer: Peer,
     /// The activity and its start. Written by the connection, read by evicting tasks.
     state: Mutex<(State, Instant)>,
     /// Whether blocks of the response have yet to be made. Written and read by the connection.
@@ -105,7 +106,7 @@ pub(super) struct SeatGuard {
 }
 
 impl Seat {
-    fn new(peer: Option<Peer>) -> Self {
+    fn new(peer: Peer) -> Self {
         Self {
             peer,
             state: Mutex::new((State::Waiting, Instant::now())),
@@ -198,14 +199,24 @@ impl Seats {
 
     /// Takes a seat for a client, and evicts another connection if all are taken. Waits while no
     /// connection can be evicted. Returns `None` at once if there is no place to wait.
-    pub(super) async fn take(self: &Arc<Self>, peer: Option<Peer>) -> Option<SeatGuard> {
+    pub(super) async fn take(self: &Arc<Self>, peer: Peer) -> Option<SeatGuard> {
         // Those in the lobby came before.
         let is_first = self.first.try_lock().is_ok();
         if let Some(guard) = self.try_take(peer, is_first) {
             return Some(guard);
         }
-        let _place = self.lobby.take(peer)?;
-        let _first = self.first.lock().await;
+        let _place = self.lobby.take(Some(peer))?;
+        let mut turn = pin!(self.first.lock());
+        let _first = loop {
+            // Others may have got more seats than this peer meanwhile.
+            match tokio::time::timeout(YOUNG, &mut turn).await {
+                Ok(first) => break first,
+                Err(_) => match self.try_take(peer, false) {
+                    None => {}
+                    guard => return guard,
+                },
+            }
+        };
         loop {
             // Created before the check below, so that a seat freed in between wakes this task.
             let freed = self.freed.notified();
@@ -219,12 +230,11 @@ impl Seats {
 
     /// Takes a seat that is free, or that of a connection that may be evicted: if the client is not
     /// the first one that waits, only one of a peer that has more.
-    fn try_take(self: &Arc<Self>, peer: Option<Peer>, is_first: bool) -> Option<SeatGuard> {
+    fn try_take(self: &Arc<Self>, peer: Peer, is_first: bool) -> Option<SeatGuard> {
         let mut occupied = lock(&self.occupied);
         // Evicted connections are about to end and do not count.
         let held = || occupied.values().filter(|seat| !seat.is_evicted());
-        let own = held().filter(|seat| peer.is_some() && seat.peer == peer);
-        let own = own.count() + 1;
+        let own = held().filter(|seat| seat.peer == peer).count() + 1;
         let has_seat = if held().count() < self.limit {
             is_first || counts(&occupied).values().any(|all| *all > own)
         } else {
@@ -278,7 +288,7 @@ fn evict_one(
             State::Writing if idle >= SLOW_AFTER => Some(0),
             _ => None,
         };
-        let all = seat.peer.map_or(1, |peer| counts[&peer]);
+        let all = counts[&seat.peer];
         may(seat, state, rank.is_some(), all).then_some(((all, rank, idle), seat))
     });
     let longest = candidates.max_by_key(|(key, _)| *key);
@@ -289,8 +299,7 @@ fn evict_one(
 fn counts(occupied: &HashMap<u64, Arc<Seat>>) -> HashMap<Peer, usize> {
     let mut counts = HashMap::new();
     let held = occupied.values().filter(|seat| !seat.is_evicted());
-    let peers = held.filter_map(|seat| seat.peer);
-    peers.for_each(|peer| *counts.entry(peer).or_default() += 1);
+    held.for_each(|seat| *counts.entry(seat.peer).or_default() += 1);
     counts
 }
 
@@ -320,7 +329,7 @@ mod tests {
             let seats = Seats::new(4, 4);
             let mut all = Vec::new();
             for _ in 0..4 {
-                all.push(seats.take(None).await.unwrap());
+                all.push(seats.take(Peer::Unix).await.unwrap());
                 tokio::time::advance(Duration::from_secs(2)).await;
             }
             all[0].seat.set(State::Making);
@@ -330,17 +339,17 @@ mod tests {
                 all.iter().map(|guard| guard.seat.is_evicted()).collect()
             };
             // The third has been idle longest, then the fourth.
-            let fifth = seats.take(None).await.unwrap();
+            let fifth = seats.take(Peer::Unix).await.unwrap();
             assert_eq!(evicted(&all), [false, false, true, false]);
             fifth.seat.set(State::Making);
-            let sixth = seats.take(None).await.unwrap();
+            let sixth = seats.take(Peer::Unix).await.unwrap();
             assert_eq!(evicted(&all), [false, false, true, true]);
             sixth.seat.set(State::Making);
-            let seventh = seats.take(None).await.unwrap();
+            let seventh = seats.take(Peer::Unix).await.unwrap();
             assert_eq!(evicted(&all), [false, true, true, true]);
             seventh.seat.set(State::Writing);
             assert!(!seats.evict_slow_reader(), "it has only begun");
-            let mut eighth = Box::pin(seats.take(None));
+            let mut eighth = Box::pin(seats.take(Peer::Unix));
             let waits = tokio::time::timeout(Duration::from_millis(1), &mut eighth).await;
             assert!(waits.is_err(), "pages are being made for all");
             drop(all.remove(0));
@@ -359,8 +368,8 @@ mod tests {
             .unwrap()
     }
 
-    fn peer(last: u8) -> Option<Peer> {
-        Some(Peer::of(([192, 0, 2, last], 1).into()))
+    fn peer(last: u8) -> Peer {
+        Peer::of(([192, 0, 2, last], 1).into())
     }
 
     /// 256 requests that wait for a probe, a password check or a permit had all seats, and nobody
@@ -370,15 +379,15 @@ mod tests {
         paused().block_on(async {
             let seats = Seats::new(2, 4);
             let (queued, idle) = (
-                seats.take(None).await.unwrap(),
-                seats.take(None).await.unwrap(),
+                seats.take(Peer::Unix).await.unwrap(),
+                seats.take(Peer::Unix).await.unwrap(),
             );
             queued.seat.set(State::Queued);
             tokio::time::advance(PATIENCE).await;
-            let third = seats.take(None).await.unwrap();
+            let third = seats.take(Peer::Unix).await.unwrap();
             assert!(idle.seat.is_evicted() && !queued.seat.is_evicted());
             third.seat.set(State::Making);
-            let _fourth = seats.take(None).await.unwrap();
+            let _fourth = seats.take(Peer::Unix).await.unwrap();
             assert!(queued.seat.is_evicted() && !third.seat.is_evicted());
         });
     }
@@ -389,12 +398,12 @@ mod tests {
         paused().block_on(async {
             let seats = Seats::new(2, 4);
             let (young, making) = (
-                seats.take(None).await.unwrap(),
-                seats.take(None).await.unwrap(),
+                seats.take(Peer::Unix).await.unwrap(),
+                seats.take(Peer::Unix).await.unwrap(),
             );
             making.seat.set(State::Making);
             let start = Instant::now();
-            let _third = seats.take(None).await.unwrap();
+            let _third = seats.take(Peer::Unix).await.unwrap();
             assert!(young.seat.is_evicted() && start.elapsed() >= YOUNG);
         });
     }
@@ -459,6 +468,48 @@ mod tests {
             }
             assert!(!honest.seat.is_evicted());
             assert!(start.elapsed() >= SLOW_AFTER);
+        });
+    }
+
+    /// One that came when all peers had one seat each waited behind all that came before.
+    #[test]
+    fn a_peer_that_waits_gets_a_seat_as_soon_as_another_has_more() {
+        paused().block_on(async {
+            let seats = Seats::new(2, 256);
+            let mut making = Vec::new();
+            for i in 0..2 {
+                making.push(seats.take(peer(i)).await.unwrap());
+                making.last().unwrap().seat.set(State::Making);
+            }
+            let mut waiting: Vec<_> = [0, 0, 0, 0, 9]
+                .map(|i| Box::pin(seats.take(peer(i))))
+                .into();
+            for waiting in &mut waiting {
+                let waits = tokio::time::timeout(Duration::ZERO, waiting).await;
+                assert!(waits.is_err());
+            }
+            making.clear();
+            let stranger = waiting.remove(0).await.unwrap();
+            stranger.seat.set(State::Making);
+            let second = waiting.remove(0).await.unwrap();
+            second.seat.set(State::Writing);
+            let honest = waiting.pop().unwrap().await.unwrap();
+            assert!(second.seat.is_evicted() && !honest.seat.is_evicted());
+        });
+    }
+
+    /// Each counted as a peer with one seat, and none of another peer.
+    #[test]
+    fn clients_of_unix_sockets_are_one_peer() {
+        paused().block_on(async {
+            let seats = Seats::new(4, 4);
+            let mut local = Vec::new();
+            for _ in 0..4 {
+                local.push(seats.take(Peer::Unix).await.unwrap());
+            }
+            let start = Instant::now();
+            let _honest = seats.take(peer(1)).await.unwrap();
+            assert_eq!(start.elapsed(), Duration::ZERO);
         });
     }
 

@@ -168,13 +168,14 @@ impl<S: AsyncWrite + Reset + Unpin> AsyncWrite for TimedStream<S> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+    use super::super::peer::Peer;
     use super::super::seats::Seats;
     use super::*;
 
     impl Reset for tokio::io::DuplexStream {}
 
     async fn timed(stream: tokio::io::DuplexStream) -> TimedStream<tokio::io::DuplexStream> {
-        let guard = Seats::new(1, 1).take(None).await.unwrap();
+        let guard = Seats::new(1, 1).take(Peer::Unix).await.unwrap();
         TimedStream::new(stream, Duration::from_secs(30), Arc::clone(&guard.seat))
     }
 
