@@ -40,7 +40,7 @@ try() {
 need i686-linux-gnu-gcc gcc-i686-linux-gnu /usr/i686-linux-gnu/lib/libc.so libc6-dev-i386-cross \
     aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/lib/libc.so libc6-dev-arm64-cross \
     s390x-linux-gnu-gcc gcc-s390x-linux-gnu /usr/s390x-linux-gnu/lib/libc.so libc6-dev-s390x-cross \
-    qemu-aarch64 qemu-user musl-gcc musl-tools \
+    qemu-aarch64 qemu-user \
     x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64-posix /usr/lib/wine/wine64 wine64
 
 check riscv64gc-unknown-linux-gnu
@@ -49,11 +49,20 @@ check aarch64-apple-darwin
 check x86_64-pc-windows-gnu
 try i686-unknown-linux-gnu i686-linux-gnu-gcc \
     "/usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib"
-try x86_64-unknown-linux-musl musl-gcc env
+try x86_64-unknown-linux-musl cc env
 try aarch64-unknown-linux-gnu aarch64-linux-gnu-gcc "qemu-aarch64 -L /usr/aarch64-linux-gnu"
 try s390x-unknown-linux-gnu s390x-linux-gnu-gcc "qemu-s390x -L /usr/s390x-linux-gnu"
-WINEDEBUG=-all WINEPREFIX=$CARGO_TARGET_DIR/wine \
-    try x86_64-pc-windows-gnu x86_64-w64-mingw32-gcc /usr/lib/wine/wine64
+# Debian's Wine lacks a library from which the standard library takes random numbers.
+if is_wanted x86_64-pc-windows-gnu; then
+    export WINEDEBUG=-all WINEPREFIX=$CARGO_TARGET_DIR/wine
+    mkdir -p "$WINEPREFIX"
+    x86_64-w64-mingw32-gcc -shared -o "$WINEPREFIX/bcryptprimitives.dll" -xc - -ladvapi32 <<'END'
+#include <windows.h>
+#include <ntsecapi.h>
+__declspec(dllexport) BOOL ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, size); }
+END
+    WINEPATH=$WINEPREFIX try x86_64-pc-windows-gnu x86_64-w64-mingw32-gcc /usr/lib/wine/wine64
+fi
 
 # A processor without 64-bit atomics is refused with one line.
 if is_wanted powerpc-unknown-linux-gnu; then
