@@ -428,7 +428,7 @@ fn two_threads_fork_while_families_are_dropped() {
         let names: Vec<_> = (0..200).map(|i| format!("short_lived_{i}_total")).collect();
         let (begun, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
         let fork_often = || {
-            for _ in 0..200 {
+            for _ in 0..100 {
                 begun.fetch_add(1, Relaxed);
                 assert!(is_right(|| true));
             }
@@ -440,16 +440,17 @@ fn two_threads_fork_while_families_are_dropped() {
                     let families: Vec<_> = names.iter().map(make).collect();
                     names.iter().for_each(|name| registry.remove(name).unwrap());
                     // The last that has a family is then often the fork.
-                    for family in families {
+                    let mut families = families.into_iter();
+                    while families.len() > 0 {
                         let forks = begun.load(Relaxed);
                         while begun.load(Relaxed) == forks && !is_done.load(Relaxed) {
                             std::thread::yield_now();
                         }
-                        drop(family);
+                        families.by_ref().take(20).for_each(drop);
                     }
                 }
             });
-            let forks = [(); 2].map(|()| scope.spawn(fork_often));
+            let forks = [(); 4].map(|()| scope.spawn(fork_often));
             let _ = forks.map(|forks| forks.join().unwrap());
             is_done.store(true, Relaxed);
         });
