@@ -2,7 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Attribute, Expr, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, ExprCall, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
 
 use crate::{crate_path, names};
 
@@ -23,7 +24,11 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
         notes = self::notes(&item, &help);
         let expr = &item.expr;
         let help = (!help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
-        item.expr = syn::parse2(quote!(#expr #help.__declared_in(::core::module_path!())))?;
+        // The compiler says here that the number of label names is not that of the type.
+        let labels = first_call(expr).and_then(|call| call.args.last());
+        let span = Span::call_site().located_at(labels.map_or_else(Span::call_site, Spanned::span));
+        let declared_in = quote_spanned!(span=> .__declared_in(::core::module_path!()));
+        item.expr = syn::parse2(quote!(#expr #help #declared_in))?;
     }
     let name = &item.ident;
     let cfgs: Vec<_> = attributes(&item, &["cfg"]).collect();
@@ -116,18 +121,22 @@ fn last_name(ty: &Type) -> Option<&Ident> {
 /// Returns the name that a chain of calls gives to its metric: the first argument of the first
 /// call. `None` for an invalid name, which is an error: a better name beside it would confuse.
 fn name(expr: &Expr) -> Option<(Span, String)> {
+    let call = first_call(expr)?;
+    let is_utf8 = matches!(&*call.func, Expr::Path(path)
+        if path.path.segments.last().is_some_and(|last| last.ident == "new_utf8"));
+    let is_valid = |name: &str| {
+        let mut bytes = name.bytes();
+        !name.starts_with(|c: char| c.is_ascii_digit())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
+    };
+    literal(call.args.first()?).filter(|(_, name)| is_utf8 || is_valid(name))
+}
+
+/// Returns the call with which a chain of calls begins.
+fn first_call(expr: &Expr) -> Option<&ExprCall> {
     match expr {
-        Expr::MethodCall(call) => name(&call.receiver),
-        Expr::Call(call) => {
-            let is_utf8 = matches!(&*call.func, Expr::Path(path)
-                if path.path.segments.last().is_some_and(|last| last.ident == "new_utf8"));
-            let is_valid = |name: &str| {
-                let mut bytes = name.bytes();
-                !name.starts_with(|c: char| c.is_ascii_digit())
-                    && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
-            };
-            literal(call.args.first()?).filter(|(_, name)| is_utf8 || is_valid(name))
-        }
+        Expr::MethodCall(call) => first_call(&call.receiver),
+        Expr::Call(call) => Some(call),
         _ => None,
     }
 }
