@@ -2,7 +2,7 @@
 # Proves what README promises, on Linux. On a fresh Debian machine it installs what is missing
 # (tests/tools.sh).
 #
-#   tests/run.sh                   all that a change can break: 20 minutes on two cores, from nothing
+#   tests/run.sh                   all that a change can break: 15 minutes on two cores, from nothing
 #   tests/run.sh --changed STEP ...  these steps, as the first form: proofs only if something changed
 #   tests/run.sh --quick           formatting, lints, tests without servers: 2 minutes when warm
 #   tests/run.sh --all             everything; writes tests/proven.txt
@@ -22,11 +22,12 @@ export CARGO_TERM_COLOR=never RUST_BACKTRACE=1
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTDOCFLAGS MIRIFLAGS ASAN_OPTIONS LSAN_OPTIONS TSAN_OPTIONS \
     PROPTEST_CASES ${!LOOM_*}
 
-# Those of `checks` run beside those of `tests`, which wait for servers a good part of their time.
-checks="clippy docs api features oldest cargo"
-tests="tests load package"
+# The steps of one lane run beside those of the other: tests wait for servers a good part of their
+# time, and Miri, fuzzers and valgrind use one core.
 proofs="mutations miri address thread fuzz instructions platforms versions benches ignored"
-everything="format $checks $tests $proofs"
+first_lane="tests load package mutations address platforms versions benches ignored soak"
+second_lane="clippy docs api features oldest cargo miri fuzz instructions thread"
+everything="format $second_lane ${first_lane% *}"
 proven=tests/proven.txt
 fuzz_seconds=12
 
@@ -88,10 +89,11 @@ fingerprint() { # proof
 }
 is_proof() { [[ " $proofs " == *" $1 "* ]]; }
 is_proven() { grep -qx "$1 $2" "$proven" 2>/dev/null; } # proof, fingerprint
-note_proof() {                                         # proof, fingerprint
+note_proof() ( # proof, fingerprint
+    flock 8
     { grep -v "^$1 " "$proven" 2>/dev/null || true; echo "$1 $2"; } | LC_ALL=C sort >target/proven.txt
     mv target/proven.txt "$proven"
-}
+) 8>target/log/proven
 
 # ---- Formatting, lints, features, documentation, API ----
 
@@ -105,15 +107,18 @@ step_format() {
     cargo xtask mutate --check
 }
 step_clippy() {
-    cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+    # `--all-targets` leaves out tests that run by name only.
+    cargo clippy --quiet --workspace --lib --bins --examples --benches --tests --test '*' --all-features -- -D warnings
 }
 # As clippy, the whole workspace: then it checks no dependency again.
 step_docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --quiet --no-deps --all-features --document-private-items
 }
 step_features() {
-    cargo_tool hack cargo-hack 0.6.37
-    cargo hack check --quiet -p tallies --lib --each-feature --exclude-no-default-features --exclude-all-features
+    local feature
+    for feature in $(sed -n '/^\[features\]/,/^\[/s/^\([a-z-]*\) = .*/\1/p' Cargo.toml); do
+        cargo check --quiet -p tallies --lib --no-default-features --features "$feature"
+    done
     cargo clippy -p tallies --quiet --lib --no-default-features -- -D warnings
     # The dependencies of a program that enables no features.
     cargo tree -p tallies --quiet --edges normal --depth 1
@@ -146,9 +151,9 @@ step_tests() {
     cargo_tool nextest cargo-nextest 0.9.143
     local profile=default
     if [ $circle = quick ]; then profile=quick; else tools_for_servers; fi
-    # Tests that run examples build them; here for all of them at once.
-    cargo build --quiet --workspace --all-features --examples
-    TALLIES_LIVES=${TALLIES_LIVES:-1000} cargo nextest run --workspace --all-features --lib --bins --test '*' \
+    # Tests build the programs that they run; here all of them at once.
+    cargo build --quiet --workspace --all-features --bins --examples
+    TALLIES_PROGRAMS_ARE_BUILT=1 TALLIES_LIVES=${TALLIES_LIVES:-1000} cargo nextest run --workspace --all-features --lib --bins --test '*' \
         --profile $profile
     # Statics of one program, shared by its tests.
     cargo test --quiet --workspace --all-features --test testing
@@ -264,10 +269,6 @@ run() { # step
             echo "proven: its inputs are those of the last whole run"
             return
         fi
-        if [ $circle = short ] && ! grep -q "^$1 " "$proven" 2>/dev/null; then
-            echo "NOT PROVEN, and not run: tests/run.sh --all $1 has to run it once"
-            return
-        fi
     fi
     (CARGO_TARGET_DIR=$(target_of "$1") && export CARGO_TARGET_DIR && "step_$1")
     if [ -n "$before" ] && [ $circle = all ]; then
@@ -275,8 +276,8 @@ run() { # step
         note_proof "$1" "$before"
     fi
     if [ $circle != steps ] && is_proof "$1"; then
-        rm -rf target/mutate
         [ "$(target_of "$1")" = "$PWD/target" ] || rm -rf "$(target_of "$1")"
+        [ "$1" != mutations ] || rm -rf target/mutate
     fi
     printf -- '-- %s: %s s\n' "$1" "$((SECONDS - began))" | tee -a target/log/times.txt
 }
@@ -293,26 +294,25 @@ if [ $circle != steps ] && [ $circle != quick ]; then export CARGO_INCREMENTAL=0
 # Nobody debugs there, and builds are a tenth shorter.
 if [ -n "${CI:-}" ]; then export CARGO_PROFILE_DEV_DEBUG=0; fi
 for step in $(wanted format); do run "$step"; done
-if [ -n "$(wanted "$checks")" ] && [ -n "$(wanted "$tests")" ]; then
+if [ -n "$(wanted "$first_lane")" ] && [ -n "$(wanted "$second_lane")" ]; then
     set -m
     (
         trap 'echo "FAILED: the step $now"' ERR
-        for step in $(wanted "$checks"); do run "$step"; done
-    ) >target/log/checks.txt 2>&1 &
+        for step in $(wanted "$second_lane"); do run "$step"; done
+    ) >target/log/second_lane.txt 2>&1 &
     beside=$!
     set +m
 else
-    for step in $(wanted "$checks"); do run "$step"; done
+    for step in $(wanted "$second_lane"); do run "$step"; done
 fi
-for step in $(wanted "$tests"); do run "$step"; done
+for step in $(wanted "$first_lane"); do run "$step"; done
 if [ -n "$beside" ]; then
-    now="of target/log/checks.txt" result=0
+    now="of target/log/second_lane.txt" result=0
     wait "$beside" || result=$?
     beside=
-    cat target/log/checks.txt
+    cat target/log/second_lane.txt
     [ $result = 0 ] || exit $result
 fi
-for step in $(wanted "$proofs soak"); do run "$step"; done
 printf '\n== all of it holds in %s s: %s\n' "$SECONDS" "$steps"
 paste -sd ' ' target/log/times.txt
 times >target/log/processor.txt

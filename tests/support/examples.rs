@@ -16,8 +16,14 @@ pub fn build_tool() -> PathBuf {
     build_targets(["--bin", "tallies"]).join("tallies")
 }
 
-/// Builds in the profile of the tests and returns its directory.
+/// Builds in the profile of the tests, unless `tests/run.sh` has built all programs already. Returns the
+/// directory of that profile.
 fn build_targets<'a>(targets: impl IntoIterator<Item = &'a str>) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().unwrap().parent().unwrap().to_owned();
+    if std::env::var_os("TALLIES_PROGRAMS_ARE_BUILT").is_some() {
+        return folder;
+    }
     let mut build = Command::new(env!("CARGO"));
     // With the features that the tests of the whole workspace have, so that nothing is built twice.
     build.args(["build", "--quiet", "--workspace", "--all-features"]);
@@ -40,6 +46,5 @@ fn build_targets<'a>(targets: impl IntoIterator<Item = &'a str>) -> PathBuf {
         build.status().unwrap().success(),
         "the programs do not build"
     );
-    let tests = std::env::current_exe().unwrap();
-    tests.parent().unwrap().parent().unwrap().to_owned()
+    folder
 }
