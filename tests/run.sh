@@ -197,10 +197,11 @@ step_thread() {
 step_platforms() { tests/platforms.sh; }
 # Each bench of the hot path runs once, as a new user starts it.
 step_benches() { cargo bench -- --test; }
-# Tests that are `#[ignore]`d because they take minutes. tests/share.sh runs the soak.
+# Tests that are `#[ignore]`d because they take minutes, with a tenth of the values. tests/share.sh
+# runs the soak.
 step_ignored() {
     need redis-server redis-server
-    cargo test --quiet --release -p tallies --lib -- --ignored
+    SIZE=1000000 cargo test --quiet --release -p tallies --lib -- --ignored
     cargo test --quiet --workspace --all-features --test redis -- --ignored
 }
 # The oldest releases of other crates that the manifest admits, and the newest ones.
@@ -240,6 +241,7 @@ step_mutations() {
     timeout --foreground 2700 cargo xtask mutate
 }
 step_soak() {
+    cargo test --quiet --release -p tallies --lib -- --ignored
     tests/soak.sh 10m
     tests/share.sh 10m
 }
