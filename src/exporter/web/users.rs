@@ -18,8 +18,9 @@ use crate::serve::turns::Turns;
 /// The most results that are remembered. More are not needed by anyone who knows a password.
 const REMEMBERED: usize = 100;
 
-/// The most requests whose passwords are checked or wait for that. Others are rejected at once.
-const CHECKS: usize = 64;
+/// The most requests whose passwords are checked or wait for that: as many as a server has connections
+/// by default. Others are rejected at once.
+const CHECKS: usize = 256;
 
 /// Those of one peer, if half of them are taken.
 const SHARE: usize = 8;
@@ -261,7 +262,7 @@ mod tests {
                 name,
             })
         };
-        let peer = |last| Some(Peer::of(([192, 0, 2, last], 1).into()));
+        let peer = |last: usize| Some(Peer::of(([192, 0, 2, last as u8], 1).into()));
         let mut context = Context::from_waker(Waker::noop());
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.build().unwrap().block_on(async {
@@ -275,13 +276,19 @@ mod tests {
                 }
             }
             assert_eq!(guesses.len(), CHECKS / 2);
+            // 200 guesses of 100 peers took all places, again and again.
+            for i in 0..100 {
+                let mut guess = Box::pin(users.admit(guess(i), peer(3 + usize::from(i))));
+                assert!(guess.as_mut().poll(&mut context).is_pending());
+                guesses.push(guess);
+            }
             let honest = Login {
                 password: b"right".to_vec(),
                 ..guess(255).unwrap()
             };
             let mut honest = Box::pin(users.admit(Some(honest), peer(2)));
             assert!(honest.as_mut().poll(&mut context).is_pending());
-            drop(turn);
+            drop((turn, guesses.split_off(CHECKS / 2)));
             assert_eq!(
                 honest.await,
                 Admission::Admitted,
