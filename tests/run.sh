@@ -65,7 +65,7 @@ inputs() {
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- src)" ;;
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
     benches) echo "benches" ;;
-    ignored) echo "src/snapshot/sketch src/share/redis tests/integration/redis tests/support" ;;
+    ignored) echo "src/mapped src/snapshot/sketch src/share src/sync tests/integration/redis tests/support" ;;
     esac
 }
 # The crates that these modules are built on, as the lock file has them.
@@ -197,11 +197,12 @@ step_thread() {
 step_platforms() { tests/platforms.sh; }
 # Each bench of the hot path runs once, as a new user starts it.
 step_benches() { cargo bench -- --test; }
-# Tests that are `#[ignore]`d because they take minutes, with a tenth of the values. tests/share.sh
-# runs the soak.
+# Tests that are `#[ignore]`d because they take minutes, with a tenth of the values, and models of
+# folds, which take one. tests/share.sh runs the soak.
 step_ignored() {
     need redis-server redis-server
-    SIZE=1000000 cargo test --quiet --release -p tallies --lib -- --ignored
+    SIZE=1000000 cargo test --quiet --release -p tallies --lib --features mmap -- --ignored
+    cargo test --quiet --release -p tallies --lib --features mmap -- ::schedules::
     cargo test --quiet --workspace --all-features --test redis -- --ignored
 }
 # The oldest releases of other crates that the manifest admits, and the newest ones.
@@ -272,7 +273,10 @@ run() { # step
             return
         fi
     fi
-    (CARGO_TARGET_DIR=$(target_of "$1") && export CARGO_TARGET_DIR && "step_$1")
+    (
+        CARGO_TARGET_DIR=$(target_of "$1") && export CARGO_TARGET_DIR && "step_$1"
+        times >"target/log/$1"
+    )
     if [ -n "$before" ] && [ $circle = all ]; then
         [ "$before" = "$(fingerprint "$1")" ] || fail "the inputs of $1 changed while it ran"
         note_proof "$1" "$before"
@@ -281,7 +285,8 @@ run() { # step
         [ "$(target_of "$1")" = "$PWD/target" ] || rm -rf "$(target_of "$1")"
         [ "$1" != mutations ] || rm -rf target/mutate
     fi
-    printf -- '-- %s: %s s\n' "$1" "$((SECONDS - began))" | tee -a target/log/times.txt
+    printf -- '-- %s: %s s (processor: %s)\n' "$1" "$((SECONDS - began))" "$(sed -n 2p "target/log/$1")" |
+        tee -a target/log/times.txt
 }
 wanted() { local step; for step in $1; do [[ " $steps " != *" $step "* ]] || echo "$step"; done; }
 
