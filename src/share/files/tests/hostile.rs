@@ -1,7 +1,6 @@
 //! Files that are not what a writer writes.
 
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
@@ -83,11 +82,11 @@ fn the_file_with_every_record_is_read() {
     assert_eq!(exemplars, 1);
 }
 
-/// Replaces each word by numbers out of range: ids, lengths, addresses, states.
+/// Replaces each word by numbers out of range: ids, lengths, addresses, states. A loop over a length
+/// would take longer than a test may.
 #[test]
 fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
     let good = every_kind();
-    let begin = Instant::now();
     let used = good.bytes.iter().rposition(|byte| *byte != 0).unwrap() / 8 + 1;
     let words = (0..used).filter(|word| good.word(8 * word) != 0 || word % 16 == 0);
     let (mut refused, mut read) = (0, 0);
@@ -123,8 +122,6 @@ fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
         }
     }
     assert!(refused > 500 && read > 500, "{refused} and {read}");
-    // Each read ends at once; a loop over a length would take minutes.
-    assert!(begin.elapsed() < Duration::from_secs(120));
 }
 
 #[test]
@@ -197,7 +194,6 @@ fn files_that_are_not_a_writers_are_skipped_and_counted() {
         0,
     )
     .unwrap();
-    let begin = Instant::now();
     let dir = directory.reader();
     for count in [19, 17] {
         let page = dir.snapshot().unwrap();
@@ -215,7 +211,6 @@ fn files_that_are_not_a_writers_are_skipped_and_counted() {
         // and the file from before the system was started.
         dir.fold().unwrap();
     }
-    assert!(begin.elapsed() < Duration::from_secs(60), "a hole was read");
     assert!(directory.0.join("totals-100").exists());
 }
 
