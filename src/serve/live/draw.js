@@ -25,17 +25,14 @@ export function repaint() {
   });
 }
 
-// The part of a canvas that the chart has, without the axes: those of a card that is open, those of
-// others, or none.
-function box(canvas, axes) {
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (axes === 'full') return { x: 58, y: 8, w: width - 66, h: height - 30 };
-  if (axes) return { x: 46, y: 6, w: width - 47, h: height - 12 };
-  return { x: 1, y: 3, w: width - 2, h: height - 5 };
+// Where the chart begins below the top of its canvas, and its height: with the axes of a card that is
+// open, with those of others, or without.
+function rows({ clientHeight: height }, axes) {
+  return axes === 'full' ? { y: 8, h: height - 30 } : axes ? { y: 6, h: height - 12 } : { y: 3, h: height - 5 };
 }
 
-// Fits the bitmap to the element, and clears it.
-function begin(canvas, axes) {
+// Fits the bitmap to the element, clears it, and leaves room for the labels at the left.
+function begin(canvas, axes, labels) {
   const ratio = window.devicePixelRatio || 1;
   const width = canvas.clientWidth, height = canvas.clientHeight;
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -44,7 +41,9 @@ function begin(canvas, axes) {
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
   g.clearRect(0, 0, width, height);
   g.font = axes === 'full' ? FONT : FONT.replace('11px', '10px');
-  return { g, ...box(canvas, axes), axes, snap: (x) => Math.round(x * ratio) / ratio };
+  const [gap, least, right] = axes === 'full' ? [8, 58, 8] : axes ? [5, 46, 1] : [0, 1, 1];
+  const x = axes ? Math.max(least, ...labels.map((text) => Math.ceil(g.measureText(text).width) + gap + 1)) : least;
+  return { g, x, w: width - x - right, ...rows(canvas, axes), gap, snap: (x) => Math.round(x * ratio) / ratio };
 }
 
 const scale = (area, t0, t1) => ({
@@ -94,7 +93,7 @@ function label(area, y, text) {
   g.fillStyle = colors.faint;
   g.textAlign = 'right';
   g.textBaseline = 'middle';
-  g.fillText(text, area.x - (area.axes === 'full' ? 8 : 5), y);
+  g.fillText(text, area.x - area.gap, y);
 }
 
 // The time under the pointer, and the range that is being chosen.
@@ -161,9 +160,6 @@ function stroke(area, at, y, track, t0, t1, value, color, width, fill) {
 // find the time at a place.
 export function lines(canvas, all, view) {
   const { t0, t1, unit, axes, zero } = view;
-  const area = begin(canvas, axes);
-  if (area.w < 4 || area.h < 4) return;
-  const at = scale(area, t0, t1);
   const range = ({ track, value, band }) => {
     let low = Infinity, high = -Infinity;
     for (let i = track.from(t0); i < track.t.length && track.t[i] <= t1; i++) {
@@ -177,16 +173,17 @@ export function lines(canvas, all, view) {
   };
   const ranges = all.map(range);
   const [low, high] = limits(ranges, zero);
+  const steps = axes === 'full' ? 4 : 1;
+  const marks = Array.from({ length: axes ? steps + 1 : 1 }, (_, i) => low + ((high - low) * i) / steps);
+  const labels = axes && ranges.some(([low, high]) => low <= high) ? marks.map((v) => short(v, unit)) : [];
+  const area = begin(canvas, axes, labels);
+  if (area.w < 4 || area.h < 4) return;
+  const at = scale(area, t0, t1);
   const y = (v) => area.y + area.h - ((v - low) / (high - low)) * area.h;
   const { g } = area;
-  const marks = axes === 'full' ? 4 : 1;
-  const known = ranges.some(([low, high]) => low <= high);
-  for (let i = 0; i <= marks; i++) {
-    const v = low + ((high - low) * i) / marks;
-    g.fillStyle = colors.line;
-    if (axes || i === 0) g.fillRect(area.x, Math.round(y(v)), area.w, 1);
-    if (axes && known) label(area, y(v), short(v, unit));
-  }
+  g.fillStyle = colors.line;
+  for (const v of marks) g.fillRect(area.x, Math.round(y(v)), area.w, 1);
+  labels.forEach((text, i) => label(area, y(marks[i]), text));
   if (axes === 'full') times(area, at, t0, t1);
   clip(area, () => {
     for (const { track, band, color } of all) {
@@ -247,12 +244,18 @@ function ladder(track, t0, t1) {
 // Draws counts per bucket over time, and quantiles as lines on top.
 export function heat(canvas, curves, view) {
   const { t0, t1, unit, axes } = view;
-  const area = begin(canvas, axes);
+  const { bounds, places, height } = ladder(curves.heat, t0, t1);
+  const { y: top, h } = rows(canvas, axes);
+  const y = (place) => top + h - (place / height) * h;
+  const marks = [];
+  for (const bound of bounds.filter(Number.isFinite)) {
+    const place = y(places.get(bound));
+    if (!marks.length || marks.at(-1).place - place >= (axes === 'full' ? 15 : 24)) marks.push({ place, text: short(bound, unit) });
+  }
+  const area = begin(canvas, axes, marks.map(({ text }) => text));
   if (area.w < 4 || area.h < 4) return;
   const at = scale(area, t0, t1);
   const { g } = area;
-  const { bounds, places, height } = ladder(curves.heat, t0, t1);
-  const y = (place) => area.y + area.h - (place / height) * area.h;
   if (axes === 'full') times(area, at, t0, t1);
   if (bounds.length < 2) {
     g.fillStyle = colors.line;
@@ -316,22 +319,14 @@ export function heat(canvas, curves, view) {
       stroke(area, at, (v) => y(place(v)), track, t0, t1, (v) => v[0], colors[['accent-3', 'accent-4', 'accent-2'][i % 3]], 1.6);
     }));
   }
-  if (axes) {
-    let last = Infinity;
-    for (const bound of bounds) {
-      const place = y(places.get(bound));
-      if (last - place < (axes === 'full' ? 15 : 24) || !Number.isFinite(bound)) continue;
-      label(area, place, short(bound, unit));
-      last = place;
-    }
-  }
+  for (const { place, text } of marks) label(area, place, text);
   hairline(area, at, view);
   return at;
 }
 
 // The bucket at a height of a heat map, and its count at a time.
 export function bucket(canvas, curves, t0, t1, t, offset, axes) {
-  const { y: top, h } = box(canvas, axes);
+  const { y: top, h } = rows(canvas, axes);
   const { bounds, places, height } = ladder(curves.heat, t0, t1);
   const place = (1 - (offset - top) / h) * height;
   const i = bounds.findIndex((bound) => places.get(bound) > place);
