@@ -294,7 +294,7 @@ function readout() {
   const card = cards.get(at.element.closest('.card')?.dataset.family);
   write(output, clock(new Date(state.cursor)) + (card?.canvas === at.element ? card.read(at.offset) : ''));
   const box = output.getBoundingClientRect();
-  const x = Math.min(at.x + 14, innerWidth - box.width - 8), y = Math.max(8, at.y - box.height - 10);
+  const x = Math.min(at.x + 14, document.documentElement.clientWidth - box.width - 8), y = Math.max(8, at.y - box.height - 10);
   output.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
 }
 
