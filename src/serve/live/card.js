@@ -127,7 +127,7 @@ export class Card {
     this.series_rows(open);
     const n = exact(family.count);
     const shown = this.shown;
-    write(this.series, family.gone ? 'gone' : family.count === 0 ? 'no series yet' : quiet ? '' : this.sums ? `${n} series, by ${state.by}` : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
+    write(this.series, family.gone ? 'gone' : family.count === 0 ? (quiet || family.still ? 'no series now' : '') : quiet ? '' : this.sums ? `${n} series, by ${state.by}` : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
     this.more.hidden = this.sums || shown >= family.count || (open && state.limit >= 1000);
   }
 
@@ -161,9 +161,13 @@ export class Card {
       write(this.sideLabel, Array.isArray(then) ? `least and most of ${exact(family.count)}` : moved ? `${held(range[0], family)} to ${held(range[1], family)}` : '');
       figure(this.sideValue, undefined, '');
     }
+    if (family.count === 0) {
+      write(this.sideLabel, 'no series now');
+      figure(this.sideValue, undefined, '');
+    }
     if (!family.heat && family.kind !== 'summary') return;
     const all = new Map([...(family.heat ? [0.5, 0.9, 0.99] : []), ...[...curves.quantiles.keys()].sort((a, b) => a - b)].map((phi) => [phi, curves.quantiles.get(phi)]));
-    this.dl.hidden = !all.size || !family.count;
+    this.dl.hidden = !all.size;
     for (const [phi, track] of all) {
       if (!this.quantiles.has(phi)) {
         const parts = { value: make('data'), error: make('small') };

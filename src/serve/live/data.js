@@ -256,13 +256,14 @@ export class Family {
     return this.curves.get(key);
   }
 
-  // Whether nothing has happened for a minute, or as long as the page knows.
+  // Whether nothing has happened for a minute, or as long as the page knows; or there never was a
+  // series.
   quiet(now) {
     if (this.still) return this.kind === 'info';
-    if (!this.count) return true;
     const { main } = this.curves.get('');
-    if (!main.t.length || now - main.t[0] < 60e3) return false;
     const range = main.range(main.t[0], now);
+    if (!this.count && !range) return true;
+    if (!main.t.length || now - main.t[0] < 60e3) return false;
     return !range || (this.grows ? range[1] === 0 : range[0] === range[1]);
   }
 

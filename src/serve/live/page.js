@@ -225,7 +225,7 @@ function arrange(asked) {
     const [grid, lines] = [[], []];
     for (const family of own) {
       const card = cards.get(family.name) ?? new Card(family, observer);
-      const quiet = family.name !== state.open && (!family.count || (!searching && family.quiet(state.now)));
+      const quiet = family.name !== state.open && !searching && family.quiet(state.now);
       flag(card.element, 'quiet', quiet);
       (quiet ? lines : grid).push(card.element);
     }

@@ -52,6 +52,7 @@ export function short(x, unit = '') {
 
 // What a gauge holds: integers up to nine digits in full, points in time as such.
 export function held(x, family) {
+  if (x === null) return '–';
   if (Array.isArray(x)) {
     const [least, most] = x.map((x) => held(x, family));
     const unit = /\u202f\D+$/.exec(most)?.[0];
