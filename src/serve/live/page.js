@@ -187,6 +187,7 @@ class Section {
   }
 }
 
+const some = (n, one, many) => `${exact(n)} ${n === 1 ? one : many}`;
 const first = (name) => name.split(/[_:.]/)[0];
 
 // Puts each family into its group: the ones that move as cards, others as lines. Nothing changes
@@ -234,7 +235,7 @@ function arrange(asked) {
     section.grid.hidden = folded || !grid.length;
     section.lines.hidden = folded || !lines.length;
     section.head.hidden = key === '' || order.length < 2;
-    write(section.title, key === SELF ? `${own.length} families about the metrics themselves` : `${own.length} families`);
+    write(section.title, some(own.length, 'family', 'families') + (key === SELF ? ' about the metrics themselves' : ''));
     if (key === SELF) section.head.setAttribute('aria-expanded', !folded);
     return section.element;
   }));
@@ -274,7 +275,6 @@ function render() {
     if (inSight.has(card.element) || card.open) card.render();
   }
   const { families: all, series, matched, partial } = state.frame;
-  const some = (n, one, many) => `${exact(n)} ${n === 1 ? one : many}`;
   const found = words().length ? `${exact(matched)} of ${some(all, 'family', 'families')}` : some(all, 'family', 'families');
   write($('count'), `${found}, ${exact(series)} series`);
   const hidden = matched - state.names.filter((family) => family.found !== null).length;
