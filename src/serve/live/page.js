@@ -251,7 +251,7 @@ function shown(family) {
 function identify() {
   const all = state.names.filter(({ name }) => first(name) !== SELF);
   const build = all.find(({ name }) => /(^|_)build_info$/.test(name)) ?? all.find(({ name }) => name === 'target_info');
-  const start = all.find(({ name }) => name === 'process_start_time_seconds') ?? all.find(({ name }) => /(^|_)start_time_seconds$/.test(name));
+  const start = all.find(({ name }) => name === 'process_start_time_seconds') ?? all.find(({ name }) => name.endsWith('_process_start_time_seconds'));
   const labels = new Map([...(build?.constant ?? []), ...(build?.listed[0]?.labels ?? [])]);
   const name = labels.get('service_name') ?? labels.get('name') ?? build?.name.replace(/_?build_info$|^target_info$/, '') ?? '';
   const version = labels.get('version') ?? labels.get('service_version') ?? '';
