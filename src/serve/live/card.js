@@ -158,7 +158,8 @@ export class Card {
       figure(this.big, then, held(then, family));
       const range = Array.isArray(then) ? undefined : curves.main.range(t0, t1);
       const moved = range && range[0] !== range[1];
-      write(this.sideLabel, Array.isArray(then) ? `least and most of ${exact(family.count)}` : moved ? `${held(range[0], family)} to ${held(range[1], family)}` : '');
+      const odd = family.listed.some(({ last }) => Math.abs(num(last.value)) === Infinity);
+      write(this.sideLabel, Array.isArray(then) ? `least and most ${odd ? 'finite ' : ''}of ${exact(family.count)}` : moved ? `${held(range[0], family)} to ${held(range[1], family)}` : '');
       figure(this.sideValue, undefined, '');
     }
     if (family.count === 0) {

@@ -205,7 +205,8 @@ function together(all, since, value) {
   const sorted = (map) => [...map].filter(([t, point]) => known(t, point)).sort(([a], [b]) => a - b);
   for (const [t, { d, values }] of sorted(points)) {
     const sum = values.reduce((a, b) => a + high(b), 0);
-    const range = [Math.min(...values.map(low)), Math.max(...values.map(high))];
+    const finite = values.flat().filter(Number.isFinite), all = finite.length ? finite : values.flat();
+    const range = [Math.min(...all), Math.max(...all)];
     curves.main.push(t, !values.length ? NaN : Array.isArray(value) ? range : sum, d);
   }
   for (const [t, { d, cells }] of sorted(heats)) curves.detail(t, d / 1000, { heat: cells });

@@ -19,7 +19,7 @@
 //! Families and series that a search does not find are there, too: their history goes on.
 //!
 //! `value` is a total, a number of observations, or what a gauge holds: `[least, most]` for several
-//! series of a gauge whose values do not add up. `increase` is that within the last `seconds`. A
+//! series of a gauge whose values do not add up, of the finite ones if there are any. `increase` is that within the last `seconds`. A
 //! `total`, that of the series `found` if these are not all, and each of the `rows` is an object:
 //!
 //! ```text
@@ -389,10 +389,16 @@ fn held(json: &mut Json, family: &Family, of: &Found) {
     };
     match of.iter().next().map(|first| family.value(first)) {
         None => json.null(),
-        Some(Value::Gauge(_)) if of.len() > 1 && !adds_up => json.array(|json| {
-            json.float(of.iter().map(gauge).fold(f64::NAN, f64::min));
-            json.float(of.iter().map(gauge).fold(f64::NAN, f64::max));
-        }),
+        Some(Value::Gauge(_)) if of.len() > 1 && !adds_up => {
+            let all = of.iter().map(gauge);
+            // Beside an infinity, the others would have no scale.
+            let only_finite = all.clone().any(f64::is_finite);
+            let all = all.filter(|x| !only_finite || x.is_finite());
+            json.array(|json| {
+                json.float(all.clone().fold(f64::NAN, f64::min));
+                json.float(all.fold(f64::NAN, f64::max));
+            });
+        }
         Some(_) => match sum(family, of) {
             Some(value) => number(json, value),
             None => json.null(),
