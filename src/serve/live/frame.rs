@@ -4,9 +4,9 @@
 //! number    of the moment, 1 on
 //! time      milliseconds since 1970
 //! seconds   since the moment before; null if nobody listened then
-//! families  and
-//! series    in the program
+//! families  in the program
 //! matched   families that the search finds
+//! series    that it finds
 //! partial   true if the search ended early, because it compared too many bytes; else left out
 //! names     of 300 families, those that the search finds first:
 //!           [name, kind, unit, help, [[label, value]…]…]; left out if they are as before
@@ -75,9 +75,9 @@ struct Shown<'a> {
 pub(super) fn frame(moment: &Moment, choice: &Choice, names: Option<u64>) -> (String, u64) {
     let mut search = choice.search();
     let mut shown: Vec<_> = shown(moment, |family| search.find(family)).collect();
-    let series: usize = shown.iter().map(|family| family.now.len()).sum();
     let families = shown.len();
-    let matched = shown.iter().filter(|family| family.found.is_some()).count();
+    let found = shown.iter().filter_map(|family| family.found.as_ref());
+    let (matched, series) = found.fold((0, 0), |(n, series), found| (n + 1, series + found.len()));
     let mut others = FAMILIES.saturating_sub(matched);
     let mut found = FAMILIES;
     shown.retain(|family| {
