@@ -1,9 +1,9 @@
 // The card of one family: its figures, its chart and its series.
 
-import { num } from './data.js';
+import { high, num } from './data.js';
 import * as draw from './draw.js';
 import { LONGEST, MORE_ROWS, act, cards, flag, inSight, make, moment, place, span, state, words, write } from './state.js';
-import { bounded, cut, differing, exact, held, short } from './text.js';
+import { bounded, cut, dated, differing, exact, held, short } from './text.js';
 
 const CLOSED_ROWS = 3;
 
@@ -134,11 +134,12 @@ export class Card {
   draw(curves, t0, t1) {
     const { family, open } = this;
     const view = { t0, t1, cursor: state.cursor, drag: state.drag, unit: family.unit, axes: open ? 'full' : 'small' };
-    const rates = { ...view, unit: family.kind === 'counter' ? family.unit : '' };
+    const date = dated(num(high(family.value)), family);
+    const main = { ...view, unit: family.grows && family.kind !== 'counter' ? '' : date ? 'date' : family.unit };
     if (family.still) this.at = undefined;
     else if (family.heat) this.at = draw.heat(this.canvas, curves, view);
     else if (family.kind === 'summary') this.at = draw.lines(this.canvas, this.bands(curves), view);
-    else this.at = draw.curve(this.canvas, curves.main, { ...(family.grows ? rates : view), zero: family.grows, fill: true });
+    else this.at = draw.curve(this.canvas, curves.main, { ...main, zero: family.grows, fill: true });
   }
 
   figures(curves, value, t0, t1) {

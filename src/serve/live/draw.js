@@ -1,7 +1,7 @@
 // Curves and heat maps on canvases. Colors are those of the style sheet.
 
 import { high, low } from './data.js';
-import { clock, short } from './text.js';
+import { BYTES, TIMES, clock, short } from './text.js';
 
 const FONT = '11px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif';
 const NAMES = ['ink', 'soft', 'faint', 'line', 'accent', 'accent-2', 'accent-3', 'accent-4', 'area', 'heat-0', 'heat-1', 'heat-2'];
@@ -51,28 +51,36 @@ const scale = (area, t0, t1) => ({
   t: (x) => t0 + ((x - area.x) / area.w) * (t1 - t0),
 });
 
-// The least round number that is not below `x`. A fourth of it is round, too.
-function nice(x) {
+// The least round number of a unit that is not below `x`. A fourth of it is round, too.
+function nice(x, unit, rounds = [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10]) {
   if (!(x > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(x));
-  return [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10].map((n) => n * power).find((n) => n >= x * 0.9999) ?? 10 * power;
+  const units = { bytes: BYTES, seconds: TIMES, date: TIMES }[unit] ?? [];
+  const i = units.findLastIndex(([one]) => x >= one * 0.9999);
+  const one = units[i]?.[0] ?? 1, n = (x / one) * 0.9999;
+  // A fourth of a minute or a mebibyte is in the unit below, which is no tenth.
+  if (one > 1 && n <= 4) return Math.ceil(n) * one;
+  const power = 10 ** Math.floor(Math.log10(n));
+  const round = rounds.find((round) => round * power >= n) * power;
+  return Math.min(round * one, units[i + 1]?.[0] ?? Infinity);
 }
 
-// Limits that hold all values, and 0 unless the values are far from it.
-function limits(ranges, always) {
+// Limits that hold all values, and 0 unless the values are far from it; and the steps between them.
+function limits(ranges, always, unit) {
   let low = Infinity, high = -Infinity;
   for (const range of ranges) {
     if (!range) continue;
     if (Number.isFinite(range[0])) low = Math.min(low, range[0]);
     if (Number.isFinite(range[1])) high = Math.max(high, range[1]);
   }
-  if (low > high) return [0, 1];
-  if (always || (low >= 0 && high - low >= 0.1 * high) || low === high) {
-    if (low >= 0) return [0, nice(high)];
-    if (high <= 0) return [-nice(-low), 0];
+  if (low > high) return [0, 1, 1];
+  if (unit === 'date') high = Math.max(high, low + 60);
+  else if (always || (low >= 0 && high - low >= 0.1 * high) || low === high) {
+    const most = nice(Math.max(high, -low), unit);
+    if (low >= 0) return [0, most, most / 4];
+    if (high <= 0) return [-most, 0, most / 4];
   }
-  const step = nice((high - low) / 4);
-  return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
+  const step = nice((high - low) / 4, unit, [1, 2, 2.5, 5, 10]);
+  return [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step, step];
 }
 
 function times(area, at, t0, t1) {
@@ -140,8 +148,8 @@ function stroke(area, at, y, track, t0, t1, value, color, width, fill) {
     points.forEach(([t, v], i) => (i ? line.lineTo(at.x(t), y(v)) : line.moveTo(at.x(t), y(v))));
     if (fill && points.length > 1) {
       const shape = new Path2D(line);
-      shape.lineTo(at.x(points.at(-1)[0]), area.y + area.h);
-      shape.lineTo(at.x(points[0][0]), area.y + area.h);
+      shape.lineTo(at.x(points.at(-1)[0]), y(0));
+      shape.lineTo(at.x(points[0][0]), y(0));
       g.fillStyle = fill;
       g.fill(shape);
     }
@@ -172,9 +180,9 @@ export function lines(canvas, all, view) {
     return [low, high];
   };
   const ranges = all.map(range);
-  const [low, high] = limits(ranges, zero);
-  const steps = axes === 'full' ? 4 : 1;
-  const marks = Array.from({ length: axes ? steps + 1 : 1 }, (_, i) => low + ((high - low) * i) / steps);
+  const [low, high, step] = limits(ranges, zero, unit);
+  const steps = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => (Math.round(low / step) + i) * step);
+  const marks = axes === 'full' ? steps : axes ? [low, high] : [];
   const labels = axes && ranges.some(([low, high]) => low <= high) ? marks.map((v) => short(v, unit)) : [];
   const area = begin(canvas, axes, labels);
   if (area.w < 4 || area.h < 4) return;
@@ -182,7 +190,7 @@ export function lines(canvas, all, view) {
   const y = (v) => area.y + area.h - ((v - low) / (high - low)) * area.h;
   const { g } = area;
   g.fillStyle = colors.line;
-  for (const v of marks) g.fillRect(area.x, Math.round(y(v)), area.w, 1);
+  for (const v of [...marks, Math.max(low, Math.min(high, 0))]) g.fillRect(area.x, Math.round(y(v)), area.w, 1);
   labels.forEach((text, i) => label(area, y(marks[i]), text));
   if (axes === 'full') times(area, at, t0, t1);
   clip(area, () => {
@@ -199,7 +207,7 @@ export function lines(canvas, all, view) {
       g.globalAlpha = 1;
     }
     for (const { track, value, color, fill } of all) {
-      stroke(area, at, y, track, t0, t1, value, colors[color], axes === 'full' ? 1.6 : 1.4, fill && colors.area);
+      stroke(area, at, y, track, t0, t1, value, colors[color], axes === 'full' ? 1.6 : 1.4, fill && low <= 0 && high >= 0 && colors.area);
     }
   });
   hairline(area, at, view);

@@ -16,8 +16,9 @@ function special(x) {
 }
 
 function digits(x, n = 3) {
-  const text = Math.abs(x) >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(n)));
-  return text.replace('-', '−');
+  const size = Math.abs(x);
+  const text = size >= 1e9 || size < 1e-4 ? x.toExponential(2).replace('e+', 'e') : size >= 1000 ? exact(x.toFixed(0)) : String(Number(x.toPrecision(n)));
+  return text.replace(/-/g, '−');
 }
 
 function scaled(x, steps) {
@@ -27,9 +28,9 @@ function scaled(x, steps) {
   return `${digits(x / scale)}${unit ? NARROW + unit : ''}`;
 }
 
-const TIMES = [[1e-9, 'ns'], [1e-6, 'µs'], [1e-3, 'ms'], [1, 's'], [60, 'min'], [3600, 'h'], [86400, 'd']];
-const BYTES = [[1, 'B'], [2 ** 10, 'KiB'], [2 ** 20, 'MiB'], [2 ** 30, 'GiB'], [2 ** 40, 'TiB']];
-const PLAIN = [[1, ''], [1e4, ''], [1e6, 'M'], [1e9, 'G'], [1e12, 'T'], [1e15, 'P']];
+export const TIMES = [[1e-9, 'ns'], [1e-6, 'µs'], [1e-3, 'ms'], [1, 's'], [60, 'min'], [3600, 'h'], [86400, 'd']];
+export const BYTES = [[1, 'B'], [2 ** 10, 'KiB'], [2 ** 20, 'MiB'], [2 ** 30, 'GiB'], [2 ** 40, 'TiB']];
+const PLAIN = [[1e6, 'M'], [1e9, 'G'], [1e12, 'T'], [1e15, 'P']];
 
 // A number of three digits with its unit.
 export function short(x, unit = '') {
@@ -40,15 +41,19 @@ export function short(x, unit = '') {
   if (x === 0) return unit === 'seconds' ? `0${NARROW}s` : unit === 'bytes' ? `0${NARROW}B` : '0';
   if (unit === 'seconds') return scaled(x, TIMES);
   if (unit === 'bytes') return scaled(x, BYTES);
+  if (unit === 'date') {
+    const date = new Date(x * 1000);
+    const pad = (n) => String(n).padStart(2, '0');
+    return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${clock(date)}`;
+  }
   if (unit === 'celsius') return `${digits(x)}${NARROW}°C`;
   if (unit === 'ratio') return `${digits(x * 100)}${NARROW}%`;
-  const size = Math.abs(x);
-  if (size < 1e-4) return x.toExponential(2).replace(/-/g, '−').replace('e+', 'e');
-  let text = digits(x);
-  if (size >= 1e6) text = scaled(x, PLAIN.slice(2));
-  else if (size >= 1e4) text = exact(Math.round(x)).replace('-', '−');
+  const text = Math.abs(x) >= 1e6 ? scaled(x, PLAIN) : digits(x);
   return unit ? `${text}${NARROW}${unit}` : text;
 }
+
+// Whether a value is a point in time, and not a duration.
+export const dated = (x, { name }) => /(timestamp|_time)_seconds$/.test(name) && x > 1e8 && x < 1e11;
 
 // What a gauge holds: integers up to nine digits in full, points in time as such.
 export function held(x, family) {
@@ -59,11 +64,7 @@ export function held(x, family) {
     return least === most ? most : `${unit && least.endsWith(unit) ? least.slice(0, -unit.length) : least} – ${most}`;
   }
   const value = Number(x);
-  if (/(timestamp|_time)_seconds$/.test(family.name) && value > 1e8 && value < 1e11) {
-    const date = new Date(value * 1000);
-    const pad = (n) => String(n).padStart(2, '0');
-    return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${clock(date)}`;
-  }
+  if (dated(value, family)) return short(value, 'date');
   if (!family.unit && Number.isInteger(value) && Math.abs(value) < 1e9) return exact(value).replace('-', '−');
   return short(value, family.unit);
 }
