@@ -308,7 +308,7 @@ export class Card {
     const { family, curves } = this;
     if (family.heat) {
       const found = draw.bucket(this.canvas, curves, ...span(), state.cursor, offset, this.open ? 'full' : 'small');
-      return found ? `\n${short(found.from, family.unit)} to ${short(found.to, family.unit)}: ${exact(Math.round(found.n))}` : '';
+      return found ? `\n${short(found.from, family.unit)} to ${short(found.to, family.unit)}: ${short(found.rate)}/s` : '';
     }
     const value = family.kind === 'summary' ? undefined : curves.main.at(state.cursor);
     if (value === undefined) return '';

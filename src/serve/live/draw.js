@@ -332,15 +332,15 @@ export function heat(canvas, curves, view) {
   return at;
 }
 
-// The bucket at a height of a heat map, and its count at a time.
+// The bucket at a height of a heat map, and its observations per second at a time.
 export function bucket(canvas, curves, t0, t1, t, offset, axes) {
   const { y: top, h } = rows(canvas, axes);
   const { bounds, places, height } = ladder(curves.heat, t0, t1);
   const place = (1 - (offset - top) / h) * height;
   const i = bounds.findIndex((bound) => places.get(bound) > place);
-  const cells = curves.heat.at(t);
+  const at = curves.heat.index(t), cells = curves.heat.v[at];
   if (i < 1 || !cells) return;
   let n = 0;
   for (let j = 0; j < cells.length; j += 3) if (cells[j] < bounds[i] && cells[j + 1] >= bounds[i]) n += cells[j + 2];
-  return { from: bounds[i - 1], to: bounds[i], n };
+  return { from: bounds[i - 1], to: bounds[i], rate: n / ((curves.heat.d[at] || 1000) / 1000) };
 }
