@@ -2,7 +2,7 @@
 
 import { high, num } from './data.js';
 import * as draw from './draw.js';
-import { LONGEST, MORE_ROWS, act, cards, flag, inSight, make, moment, place, span, state, words, write } from './state.js';
+import { LONGEST, MORE_ROWS, act, broken, cards, flag, inSight, make, moment, place, span, state, words, write } from './state.js';
 import { bounded, cut, dated, differing, exact, held, short } from './text.js';
 
 const CLOSED_ROWS = 3;
@@ -48,9 +48,6 @@ function canvas(name, at, zooms) {
 
 const pill = ([name, value]) => make('span', {}, make('i', {}, name), value === '' ? '""' : value);
 const text = (labels) => labels.map(([name, value]) => `${name}="${value}"`).join('\n');
-
-// A name that may be broken where its words end.
-const broken = (name) => name.split(/(?<=[_:.])/).flatMap((part, i) => (i ? [make('wbr'), part] : [part]));
 
 const nameOf = (phi) => (phi === 0.5 ? 'median' : `p${Number((phi * 100).toPrecision(6))}`);
 

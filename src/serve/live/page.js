@@ -5,7 +5,7 @@
 import { Card } from './card.js';
 import { Family, KEPT } from './data.js';
 import * as draw from './draw.js';
-import { LONGEST, MORE_ROWS, act, cards, families, flag, inSight, make, place, span, state, words, write } from './state.js';
+import { LONGEST, MORE_ROWS, act, broken, cards, families, flag, inSight, make, place, span, state, words, write } from './state.js';
 import { clock, exact, held } from './text.js';
 
 const RANGES = [[60e3, '1 min'], [300e3, '5 min'], [900e3, '15 min'], [3600e3, '1 h']];
@@ -464,9 +464,9 @@ function show(list) {
   for (const { family, series, limit, refused, labels } of [...list].sort((a, b) => b.series - a.series)) {
     const count = make('td.n', { 'data-of': 'series' }, make('data', { value: series }, exact(series)));
     if (limit) count.append(make('meter', { min: 0, max: limit, low: limit * 0.7, high: limit * 0.9, optimum: 0, value: series }));
-    const values = labels.map(({ label, distinct, largest }) => make('div.label', {}, make('b', {}, label), ' ', make('span', {}, exact(distinct)),
+    const values = labels.map(({ label, distinct, largest }) => make('div.label', {}, make('b', {}, ...broken(label)), ' ', make('span', {}, exact(distinct)),
       make('div.values', {}, largest.map(([value, n]) => `${value === '' ? '""' : value} ${exact(n)}`).join(', '))));
-    body.append(make('tr', {}, make('td.name', {}, family), count, make('td.n', { 'data-of': 'limit' }, limit ? exact(limit) : '–'),
+    body.append(make('tr', {}, make('td.name', {}, ...broken(family)), count, make('td.n', { 'data-of': 'limit' }, limit ? exact(limit) : '–'),
       make(refused ? 'td.n.refused' : 'td.n', { 'data-of': 'refused' }, exact(refused ?? 0)), make('td', {}, ...values)));
   }
   $('cardinality').replaceChildren(make('table.report', {}, make('thead', {}, head), body));

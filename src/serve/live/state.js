@@ -35,6 +35,9 @@ export function make(what, attributes = {}, ...children) {
   return element;
 }
 
+// A name that may be broken where its words end.
+export const broken = (name) => name.split(/(?<=[_:.])/).flatMap((part, i) => (i ? [make('wbr'), part] : [part]));
+
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
