@@ -42,7 +42,7 @@ function begin(canvas, axes, labels) {
   g.clearRect(0, 0, width, height);
   g.font = axes === 'full' ? FONT : FONT.replace('11px', '10px');
   const [gap, least, right] = axes === 'full' ? [8, 58, 8] : axes ? [5, 46, 1] : [0, 1, 1];
-  const x = axes ? Math.max(least, ...labels.map((text) => Math.ceil(g.measureText(text).width) + gap + 1)) : least;
+  const x = axes ? Math.max(least, ...labels.map((text) => Math.ceil(g.measureText(text).width) + gap + 3)) : least;
   return { g, x, w: width - x - right, ...rows(canvas, axes), gap, snap: (x) => Math.round(x * ratio) / ratio };
 }
 

@@ -198,6 +198,9 @@ fn a_series_that_vanishes_is_said_to_be_gone() {
         .unwrap();
     jobs.with(["mail"]).inc();
     jobs.with(["bulk"]).inc();
+    let visits = Gauge::builder("visits", "").labels(["page"]);
+    let visits = visits.register(&registry).unwrap();
+    visits.with(["home"]).set(3.0);
     let doors = Registry::new();
     let server = Server::new().registry(&registry).registry(&doors).live();
     let serving = server.listen("127.0.0.1:0").unwrap();
@@ -213,9 +216,58 @@ fn a_series_that_vanishes_is_said_to_be_gone() {
         jobs.remove(["bulk"]);
         browser.eventually(&row("bulk"), "row gone");
         browser.eventually(&row("mail"), "row");
+        // The last one of a family, which stays where it is when the cards are put in order.
+        visits.remove(["home"]);
+        let text = |part: &str| format!("{}.textContent", card("visits", part));
+        browser.eventually(&text(".big"), "–");
+        browser.eventually(&text(".side"), "no series now");
+        registry.gauge("windows", "").unwrap();
+        browser.eventually(&format!("Boolean({})", card("windows", "header")), true);
+        let place = format!(
+            "{}.closest('.card').parentElement",
+            card("visits", "header")
+        );
+        browser.eventually(&format!("{place}.className"), "grid");
         // It comes back.
         jobs.with(["bulk"]).inc();
         browser.eventually(&row("bulk"), "row");
+        browser.assert_clean().await;
+    });
+    serving.stop();
+}
+
+#[test]
+fn infinities_and_long_labels_leave_a_chart_its_scale() {
+    let registry = Registry::new();
+    let odd = Gauge::builder("odd", "").labels(["kind"]);
+    let odd = odd.register(&registry).unwrap();
+    let old = Gauge::builder("age_seconds", "").labels(["kind"]);
+    let old = old.register(&registry).unwrap();
+    for (kind, value) in [("a", f64::INFINITY), ("b", 1.0), ("c", 5.0), ("d", 1e12)] {
+        old.with([kind]).set(value);
+        odd.with([kind]).set(-value.min(1e9));
+    }
+    odd.with(["a"]).set(f64::NEG_INFINITY);
+    let started = registry.gauge("backup_start_time_seconds", "").unwrap();
+    started.set(1_795_363_200.0);
+    let serving = serve(&registry);
+    browse(async |browser| {
+        watch(browser, &serving).await;
+        let text = |family: &str, part: &str| format!("{}.textContent", card(family, part));
+        browser.eventually(
+            &text("age_seconds", ".big"),
+            "1\u{202f}s – 11\u{202f}574\u{202f}074d",
+        );
+        browser.eventually(&text("odd", ".side"), "least and most finite of 4");
+        for family in ["age_seconds", "odd"] {
+            browser.eventually(&format!("{} > 100", painted(family)), true);
+            // Nothing is cut at the left.
+            let canvas = card(family, ".plot canvas");
+            let edge = format!("{canvas}.getContext('2d').getImageData(0, 0, 4, {canvas}.height)");
+            browser.eventually(&format!("{edge}.data.every((x) => x === 0)"), true);
+        }
+        // Something began then, but not the process.
+        browser.eventually("document.getElementById('since').textContent", "");
         browser.assert_clean().await;
     });
     serving.stop();
