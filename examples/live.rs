@@ -54,7 +54,7 @@ static COLD: Gauge = Gauge::new("cold_store_celsius");
 
 /// When the program started.
 #[tallies::metric]
-static STARTED: Gauge = Gauge::new("shop_start_time_seconds");
+static STARTED: Gauge = Gauge::new("process_start_time_seconds");
 
 #[derive(LabelValue)]
 enum Robot {
