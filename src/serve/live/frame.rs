@@ -19,8 +19,9 @@
 //! Families and series that a search does not find are there, too: their history goes on.
 //!
 //! `value` is a total, a number of observations, or what a gauge holds: `[least, most]` for several
-//! series of a gauge whose values do not add up, of the finite ones if there are any. `increase` is that within the last `seconds`. A
-//! `total`, that of the series `found` if these are not all, and each of the `rows` is an object:
+//! series of a gauge whose values do not add up, without infinities if others are finite.
+//! `increase` is that within the last `seconds`. A `total`, that of the series `found` if these are
+//! not all, and each of the `rows` is an object:
 //!
 //! ```text
 //! id        the label text; not in a total
@@ -98,8 +99,8 @@ pub(super) fn frame(moment: &Moment, choice: &Choice, names: Option<u64>) -> (St
         times(json, moment);
         for (key, n) in [
             ("families", families),
-            ("series", series),
             ("matched", matched),
+            ("series", series),
         ] {
             json.key(key);
             json.integer(n as u64);
@@ -391,7 +392,7 @@ fn held(json: &mut Json, family: &Family, of: &Found) {
         None => json.null(),
         Some(Value::Gauge(_)) if of.len() > 1 && !adds_up => {
             let all = of.iter().map(gauge);
-            // Beside an infinity, the others would have no scale.
+            // Infinities would leave the others no scale.
             let only_finite = all.clone().any(f64::is_finite);
             let all = all.filter(|x| !only_finite || x.is_finite());
             json.array(|json| {
