@@ -151,8 +151,8 @@ step_tests() {
     cargo_tool nextest cargo-nextest 0.9.143
     local profile=default
     if [ $circle = quick ]; then profile=quick; else tools_for_servers; fi
-    # Tests build the programs that they run; here all of them at once.
-    cargo build --quiet --workspace --all-features --bins --examples
+    # With the programs that tests run; each would build its own.
+    cargo build --quiet --workspace --all-features --lib --bins --examples --tests --test '*'
     TALLIES_PROGRAMS_ARE_BUILT=1 TALLIES_LIVES=${TALLIES_LIVES:-1000} cargo nextest run --workspace --all-features --lib --bins --test '*' \
         --profile $profile
     # Statics of one program, shared by its tests.
