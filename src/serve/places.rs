@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::peer::Peer;
 use super::scrape::lock;
 
-/// A number of places. Clients without a peer are those of a framework, which the user has to bound.
+/// A number of places. Clients without a peer are those of a framework, which the user has to
+/// bound.
 #[derive(Debug)]
 pub(crate) struct Places {
     limit: usize,

@@ -16,8 +16,8 @@ pub fn build_tool() -> PathBuf {
     build_targets(["--bin", "tallies"]).join("tallies")
 }
 
-/// Builds in the profile of the tests, unless `tests/run.sh` has built all programs already. Returns the
-/// directory of that profile.
+/// Builds in the profile of the tests, unless `tests/run.sh` has built all programs already. Returns
+/// the directory of that profile.
 fn build_targets<'a>(targets: impl IntoIterator<Item = &'a str>) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.parent().unwrap().parent().unwrap().to_owned();

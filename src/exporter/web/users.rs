@@ -18,8 +18,8 @@ use crate::serve::turns::Turns;
 /// The most results that are remembered. More are not needed by anyone who knows a password.
 const REMEMBERED: usize = 100;
 
-/// The most requests whose passwords are checked or wait for that: as many as a server has connections
-/// by default. Others are rejected at once.
+/// The most requests whose passwords are checked or wait for that: as many as a server has
+/// connections by default. Others are rejected at once.
 const CHECKS: usize = 256;
 
 /// Those of one peer, if half of them are taken.

@@ -211,8 +211,8 @@ impl Server {
     }
 }
 
-/// Returns the number of file descriptors that this process may open. Connections with a seat take at
-/// most a quarter of them, those that wait for one a quarter, too.
+/// Returns the number of file descriptors that this process may open. Connections with a seat take
+/// at most a quarter of them, those that wait for one a quarter, too.
 fn max_descriptors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

@@ -477,8 +477,8 @@ impl Server {
     /// most: the one that has been idle longest, or else the one whose request has been waiting
     /// longest for its turn, or else the slowest reader. It replaces none of a host that has fewer
     /// than its own. If it can replace none, it waits; up to 1024 connections do, half of them of
-    /// one host (another quarter of the file descriptors at most), and others are closed. While the limit is reached, connections close after each
-    /// response.
+    /// one host (another quarter of the file descriptors at most), and others are closed. While the
+    /// limit is reached, connections close after each response.
     #[must_use]
     pub fn connections(mut self, limit: usize) -> Self {
         self.limits.connections = limit.clamp(1, Semaphore::MAX_PERMITS);

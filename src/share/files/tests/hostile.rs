@@ -82,8 +82,8 @@ fn the_file_with_every_record_is_read() {
     assert_eq!(exemplars, 1);
 }
 
-/// Replaces each word by numbers out of range: ids, lengths, addresses, states. A loop over a length
-/// would take longer than a test may.
+/// Replaces each word by numbers out of range: ids, lengths, addresses, states. A loop over a
+/// length would take longer than a test may.
 #[test]
 fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
     let good = every_kind();
