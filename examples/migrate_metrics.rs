@@ -44,7 +44,7 @@ pub fn before() -> String {
 /// Exports with tallies. A real program would call `Recorder::builder()…install()?` and
 /// `tallies::serve("0.0.0.0:9000")?`.
 pub fn after() -> Result<String, tallies::Error> {
-    use tallies::facade::{Matcher, Recorder};
+    use tallies_metrics::{Matcher, Recorder};
 
     let registry = tallies::Registry::new();
     let recorder = Recorder::builder()

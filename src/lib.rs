@@ -28,7 +28,7 @@
 //! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids:
 //!   [`instrument::trace_ids`]
 //! - HTTP servers and clients: [`mod@http`]; process, allocator, tokio runtime: [`process`];
-//!   programs that use the `metrics` crate: [`facade`]
+//!   programs that use the `metrics` crate: the crate `tallies-metrics`
 //!
 //! Serve, push, read:
 //!
@@ -72,8 +72,6 @@ pub mod encode;
 mod error;
 #[cfg(all(feature = "exporter", not(loom)))]
 pub mod exporter;
-#[cfg(all(feature = "facade", not(loom)))]
-pub mod facade;
 #[cfg(not(loom))]
 mod family;
 #[cfg(all(any(feature = "tls", feature = "config-files"), not(loom)))]
@@ -134,7 +132,7 @@ pub use observe::Number;
 #[doc(inline)]
 pub use push::Pusher;
 #[cfg(not(loom))]
-pub use registry::{Collect, Collected, Registry, View, registry};
+pub use registry::{Collect, Collected, Description, Registry, View, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 #[doc(inline)]
 pub use serve::MetricsService;

@@ -311,36 +311,6 @@ fn exemplars_are_written_without_allocations() {
     assert_eq!(per_page[0], per_page[1]);
 }
 
-/// The macros look up the recorder on every update.
-#[cfg(feature = "facade")]
-#[test]
-fn a_facade_update_allocates_nothing_once_warm() {
-    let _alone = ALONE.lock();
-    let registry = Registry::new();
-    let recorder = tallies::facade::Recorder::builder().registry(&registry);
-    let recorder = recorder
-        .buckets_for(tallies::facade::Matcher::full("buckets"), &[1.0])
-        .build()
-        .unwrap();
-    let update = || {
-        metrics::counter!("events", "kind" => "a", "of" => "b").increment(1);
-        metrics::gauge!("length", "queue" => "mail").set(1.0);
-        metrics::histogram!("buckets", "a" => "b").record(0.5);
-        metrics::counter!("mirrored").absolute(3);
-    };
-    metrics::with_local_recorder(&recorder, || {
-        for _ in 0..2000 {
-            update();
-        }
-        let n = allocations(|| {
-            for _ in 0..10_000 {
-                update();
-            }
-        });
-        assert_eq!(n, 0);
-    });
-}
-
 /// Each use of a `const` declared one more family: 1.5 kB that stayed, and a scan of all before it.
 #[test]
 #[expect(

@@ -25,12 +25,6 @@ fn badly_named() {
     Gauge::builder("sizeKB", "").register(&registry).unwrap();
     let preset = tallies::http::ServerMetrics::aioprometheus();
     preset.register(&registry).unwrap();
-    #[cfg(feature = "facade")]
-    tallies::facade::Recorder::builder()
-        .buckets(&[1.0])
-        .native_for(tallies::facade::Matcher::full("seconds"), 3)
-        .install()
-        .unwrap();
 }
 
 #[test]

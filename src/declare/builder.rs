@@ -190,10 +190,16 @@ impl<M: Metric> Builder<M> {
         self
     }
 
-    /// Logs no notes about the name.
-    #[cfg(any(feature = "facade", feature = "middleware"))]
-    pub(crate) fn without_notes(mut self) -> Self {
-        self.desc.lint = false;
+    /// Sets whether registration logs notes about the name, as [`Registry::lint`] does for all names.
+    /// The default is `true`. `false` is for names that somebody else chose.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// tallies::Counter::builder("requests", "Requests.").lint(false).register(&registry)?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn lint(mut self, on: bool) -> Self {
+        self.desc.lint = on;
         self
     }
 

@@ -130,9 +130,19 @@ impl<M: Metric> Bound<M> {
         }
     }
 
-    /// Returns whether this is a series of its own, not the overflow series.
-    #[cfg(feature = "facade")]
-    pub(crate) fn has_own(&self) -> bool {
-        !self.bound.get().key.is_overflow()
+    /// Returns whether this is the overflow series, because the family was at its limit. Then other
+    /// label sets count here, too.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let logins = tallies::Counter::builder("logins_total", "Logins.").labels(["user"]).limit(1);
+    /// let logins = logins.register(&registry)?;
+    /// assert!(!logins.bind(["a"]).is_overflow());
+    /// assert!(logins.bind(["b"]).is_overflow());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_overflow(&self) -> bool {
+        self.bound.get().key.is_overflow()
     }
 }

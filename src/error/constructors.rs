@@ -398,24 +398,6 @@ impl Error {
     }
 }
 
-/// The recorder for the `metrics` crate.
-#[cfg(feature = "facade")]
-impl Error {
-    pub(crate) fn too_many_names(limit: usize) -> Self {
-        Self::from(Kind::NameLimit(limit))
-    }
-
-    /// A name that was used for another kind of metric.
-    pub(crate) fn used(name: &str, first: snapshot::Kind, new: snapshot::Kind) -> Self {
-        let name = name.into();
-        Self::from(Kind::Used { name, first, new })
-    }
-
-    pub(crate) fn recorder_installed() -> Self {
-        Self::from(Kind::RecorderInstalled)
-    }
-}
-
 /// Settings with a value that breaks a rule.
 #[cfg(any(
     feature = "serve",

@@ -65,13 +65,6 @@ pub(crate) enum Kind {
         /// Where the other family was registered; `None` if it belongs to another registry.
         location: Option<Site>,
     },
-    /// A recorder has used the name for another kind of metric.
-    #[cfg(feature = "facade")]
-    Used {
-        name: Box<str>,
-        first: snapshot::Kind,
-        new: snapshot::Kind,
-    },
     /// A collector has written the name with another kind in the same scrape.
     Written {
         name: Box<str>,
@@ -203,10 +196,8 @@ pub(crate) enum Kind {
         family: Box<str>,
         limit: usize,
     },
-    #[cfg(feature = "facade")]
-    NameLimit(usize),
-    #[cfg(feature = "facade")]
-    RecorderInstalled,
+    /// What a crate that builds on this one says.
+    Message(Box<str>),
     /// A collector failed at a scrape.
     CollectorFailed {
         name: Box<str>,

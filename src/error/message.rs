@@ -117,13 +117,6 @@ impl fmt::Display for Kind {
                     ),
                 }
             }
-            #[cfg(feature = "facade")]
-            Self::Used { name, first, new } => write!(
-                f,
-                "family `{name}` was first used as {} {first}; {} {new} needs another name",
-                article(*first),
-                article(*new)
-            ),
             Self::Written { name, first, new } => write!(
                 f,
                 "family `{name}` was written as {} {first} before in this scrape; {} {new} needs \
@@ -291,18 +284,7 @@ impl fmt::Display for Kind {
                  are counted in one overflow series, whose labels are all `__overflow__`; raise \
                  the limit with `.limit(..)`"
             ),
-            #[cfg(feature = "facade")]
-            Self::NameLimit(limit) => write!(
-                f,
-                "the recorder has reached its limit of {limit} names; updates of further names \
-                 are dropped; move what varies into labels, or raise the limit with \
-                 `.limit_names(..)`"
-            ),
-            #[cfg(feature = "facade")]
-            Self::RecorderInstalled => f.write_str(
-                "another recorder for the `metrics` crate is installed already; a program can \
-                 have only one",
-            ),
+            Self::Message(message) => f.write_str(message),
             Self::CollectorFailed { name, why } => write!(f, "collector `{name}` {why}"),
             Self::SeriesTwice { family, labels } => write!(
                 f,

@@ -36,6 +36,28 @@ use kind::Kind;
 pub struct Error(Box<Kind>);
 
 impl Error {
+    /// Creates an error with this message, for crates that build on this one. A good message says what
+    /// went wrong, where, and what would be right.
+    ///
+    /// ```
+    /// let error = tallies::Error::new("the store has no shard 7; it has 0 to 3");
+    /// assert!(error.to_string().ends_with("it has 0 to 3"));
+    /// ```
+    pub fn new(message: impl Into<Box<str>>) -> Self {
+        Self::from(Kind::Message(message.into()))
+    }
+
+    /// Logs this error as a warning, the first time that this process has it: for crates that build on
+    /// this one, when no call can return it. A program without a logger of the `log` crate reads it on
+    /// standard error.
+    ///
+    /// ```
+    /// tallies::Error::new("the store is full; new series are not shared").log_once();
+    /// ```
+    pub fn log_once(&self) {
+        warn_once(self);
+    }
+
     /// Returns whether the name of a family or collector is taken: by another one of the registry,
     /// or by one that would expose the same samples.
     ///
@@ -227,12 +249,6 @@ impl fmt::Display for Unfailing<'_> {
 }
 
 /// Calls [`warn()`] the first time that it gets this message.
-#[cfg(any(
-    feature = "middleware",
-    feature = "push",
-    feature = "mmap",
-    feature = "redis"
-))]
 pub(crate) fn warn_once(what: &dyn fmt::Display) {
     if is_first(what) {
         warn(what);

@@ -12,6 +12,7 @@ mod view;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -33,14 +34,28 @@ use collectors::CollectorsGuard;
 use families::Families;
 #[cfg(feature = "mmap")]
 use families::LockedFamilies;
-#[cfg(feature = "facade")]
-pub(crate) use families::REJECTED;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
 use self_metrics::LastScrape;
 #[cfg(feature = "redis")]
 pub(crate) use self_metrics::is_self_metric;
+
+/// What a page says of a family. See [`Registry::describe`].
+///
+/// ```
+/// let description = tallies::Description { name: "wait_seconds", help: "Waits.", unit: "seconds" };
+/// assert!(description.name.ends_with(description.unit));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description<'a> {
+    /// The name of the family. It ends with the unit.
+    pub name: &'a str,
+    /// The help text.
+    pub help: &'a str,
+    /// The unit, such as `seconds`; empty for none.
+    pub unit: &'a str,
+}
 
 /// The families and collectors of a program, or of a part of it. A scrape reads one registry or
 /// several.
@@ -470,6 +485,49 @@ impl Registry {
     /// ```
     pub fn self_metrics(&self, on: bool) {
         lock(&self.0.settings).self_metrics = on;
+    }
+
+    /// Describes a family again, for adapters of libraries that describe a metric after its first
+    /// update. Returns the name of the family afterwards, which a [`View`] may have chosen.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such family, or if the new name is taken. Then the family keeps
+    /// its name and unit, and has the new help text.
+    ///
+    /// ```
+    /// use tallies::Description;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.histogram("wait", "")?;
+    /// let description = Description {
+    ///     name: "wait_seconds",
+    ///     help: "Time in the queue.",
+    ///     unit: "seconds",
+    /// };
+    /// assert_eq!(registry.describe("wait", description)?, "wait_seconds");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn describe(&self, name: &str, description: Description<'_>) -> Result<String, Error> {
+        let name = self.families().describe(name, &description)?;
+        Ok((*name).to_owned())
+    }
+
+    /// Counts a family that could not be registered in `tallies_rejected_families_total`, as for a
+    /// static whose name is taken. For adapters whose caller gets no error.
+    ///
+    /// ```
+    /// use tallies::{Counter, Registry};
+    ///
+    /// fn counter_of(registry: &Registry, name: &str) -> Option<Counter> {
+    ///     let result = registry.counter(name, "Of another library.");
+    ///     result.inspect_err(|_| registry.count_rejected()).ok()
+    /// }
+    ///
+    /// assert!(counter_of(&Registry::new(), "not a name").is_none());
+    /// ```
+    pub fn count_rejected(&self) {
+        families::REJECTED.fetch_add(1, Relaxed);
     }
 
     /// Sets whether registration logs a note about names that Prometheus users would not expect,

@@ -35,12 +35,6 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "facade",
-        &[
-            "error", "clock", "snapshot", "family", "registry", "declare",
-        ],
-    ),
-    (
         "process",
         &["error", "observe", "family", "registry", "declare"],
     ),

@@ -188,7 +188,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Facade => {
             let registry = keep(Registry::new());
             let recorder = keep(
-                ::tallies::facade::Recorder::builder()
+                ::tallies_metrics::Recorder::builder()
                     .registry(registry)
                     .build()
                     .unwrap(),

@@ -64,7 +64,7 @@ macro_rules! declare {
                     .iter()
                     .fold(builder, |builder, (name, value)| builder.constant(name, value))
                     .limit($settings.series())
-                    .without_notes()
+                    .lint(false)
                     .get_or_register($settings.registry)?;
                 Some(LabelledFamily { metric, labels: *labels })
             }

@@ -4,7 +4,6 @@ mod entry;
 mod names;
 
 use std::panic::Location;
-#[cfg(feature = "facade")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +26,7 @@ use entry::Entry;
 pub(crate) use entry::meta;
 use names::{Inner, Reserved};
 
+use super::Description;
 use super::view::{Part, View, Views};
 
 /// The families of one registry, by name.
@@ -51,7 +51,7 @@ impl LockedFamilies<'_> {
 }
 
 /// The number of families that were rejected because the name of a static was taken.
-pub(crate) static REJECTED: AtomicU64 = AtomicU64::new(0);
+pub(super) static REJECTED: AtomicU64 = AtomicU64::new(0);
 
 /// The updates of one family that were rejected, and those in its overflow series.
 pub(super) struct UnusualUpdates {
@@ -202,14 +202,7 @@ impl Families {
 
     /// Gives a family another help text and unit, and another name if that is free. Returns its
     /// name afterwards.
-    #[cfg(feature = "facade")]
-    pub(crate) fn describe(
-        &self,
-        name: &str,
-        new: &str,
-        help: &str,
-        unit: &str,
-    ) -> Result<Text, Error> {
+    pub(super) fn describe(&self, name: &str, new: &Description<'_>) -> Result<Text, Error> {
         let mut inner = self.lock();
         let declared = |entry: &&Arc<Entry>| **entry.desc().declared_name() == *name;
         let entry = inner.entries.values().find(declared);
@@ -218,11 +211,11 @@ impl Families {
             return Err(Error::absent(&name));
         };
         let mut desc = entry.desc().clone();
-        desc.help = Text::shared(help);
+        desc.help = Text::shared(new.help);
         let is_renamed = desc.name != *desc.declared_name();
         let renamed = Desc {
-            name: Text::shared(if is_renamed { &name } else { new }),
-            unit: Text::shared(unit),
+            name: Text::shared(if is_renamed { &name } else { new.name }),
+            unit: Text::shared(new.unit),
             ..desc.clone()
         };
         let taken = inner.check_free(&renamed).err();

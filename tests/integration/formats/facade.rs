@@ -6,7 +6,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher as Theirs, PrometheusBuilder};
 use tallies::Registry;
-use tallies::facade::{Builder, Matcher, Recorder};
+use tallies_metrics::{Builder, Matcher, Recorder};
 
 use crate::support::exposition::{Comparable, comparable};
 

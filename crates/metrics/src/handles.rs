@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use metrics::{CounterFn, GaugeFn, HistogramFn, Key};
+use tallies::{Bound, Counter, Gauge, Histogram, Summary};
 
-use crate::declare::{Bound, Counter, Gauge, Histogram, Summary};
-
-use super::families::FamilyTable;
+use crate::families::FamilyTable;
 
 /// A series of a counter.
 ///

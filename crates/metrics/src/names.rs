@@ -9,7 +9,7 @@ use metrics::Unit;
 /// suffixes.
 ///
 /// ```
-/// use tallies::facade::Matcher;
+/// use tallies_metrics::Matcher;
 ///
 /// assert!(Matcher::suffix("_seconds").matches("http_request_seconds"));
 /// assert!(!Matcher::full("http").matches("http_request_seconds"));
@@ -28,7 +28,7 @@ impl Matcher {
     /// Returns a matcher for the metric with this name.
     ///
     /// ```
-    /// use tallies::facade::Matcher;
+    /// use tallies_metrics::Matcher;
     ///
     /// assert!(Matcher::full("wait").matches("wait"));
     /// assert!(!Matcher::full("wait").matches("wait_seconds"));
@@ -41,7 +41,7 @@ impl Matcher {
     /// Returns a matcher for metrics whose names begin with `beginning`.
     ///
     /// ```
-    /// use tallies::facade::Matcher;
+    /// use tallies_metrics::Matcher;
     ///
     /// assert!(Matcher::prefix("wait").matches("wait_seconds"));
     /// ```
@@ -53,7 +53,7 @@ impl Matcher {
     /// Returns a matcher for metrics whose names end with `end`.
     ///
     /// ```
-    /// use tallies::facade::Matcher;
+    /// use tallies_metrics::Matcher;
     ///
     /// assert!(Matcher::suffix("_seconds").matches("wait_seconds"));
     /// ```

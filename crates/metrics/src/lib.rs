@@ -1,7 +1,7 @@
 //! A recorder for the [`metrics`] crate, in place of metrics-exporter-prometheus.
 //!
 //! ```
-//! tallies::facade::install()?;
+//! tallies_metrics::install()?;
 //!
 //! metrics::describe_counter!("http_requests", "Requests answered.");
 //! metrics::counter!("http_requests", "method" => "GET", "status" => "200").increment(1);
@@ -11,7 +11,7 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! `tallies::serve`, `MetricsService` or `Pusher` then expose these metrics, together with those
+//! [`tallies::serve`](https://docs.rs/tallies), `MetricsService` or `Pusher` then expose these metrics, together with those
 //! that are declared with this crate.
 //!
 //! # Cost
@@ -59,6 +59,9 @@
 //! - If a `histogram!` is a summary, [`record_many`](metrics::Histogram::record_many) makes that
 //!   many observations, each at full cost.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
+
 mod builder;
 mod cache;
 mod families;
@@ -70,8 +73,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
-
-use crate::error::Error;
+use tallies::Error;
 
 pub use builder::Builder;
 pub use names::Matcher;
@@ -86,8 +88,8 @@ use families::FamilyTable;
 /// Returns an error if the program already has a recorder. That recorder stays installed.
 ///
 /// ```
-/// tallies::facade::install()?;
-/// let error = tallies::facade::install().unwrap_err();
+/// tallies_metrics::install()?;
+/// let error = tallies_metrics::install().unwrap_err();
 /// assert!(error.to_string().contains("installed already"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
@@ -99,7 +101,7 @@ pub fn install() -> Result<(), Error> {
 ///
 /// ```
 /// let registry = tallies::Registry::new();
-/// let recorder = tallies::facade::Recorder::builder().registry(&registry).build()?;
+/// let recorder = tallies_metrics::Recorder::builder().registry(&registry).build()?;
 /// metrics::with_local_recorder(&recorder, || metrics::gauge!("queue.length").set(3));
 /// assert_eq!(registry.snapshot().get("queue_length", &[]), Some(3.0));
 /// # Ok::<(), tallies::Error>(())

@@ -7,16 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Key, Unit};
+use tallies::label::AnyLabels;
+use tallies::{Counter, Description, Error, Gauge, Histogram, Summary, snapshot};
 
-use crate::declare::{Counter, Gauge, Histogram, Summary};
-use crate::error::{Error, warn};
-use crate::family::label::AnyLabels;
-use crate::registry::REJECTED;
-use crate::snapshot::{self, Text};
-
-use super::builder::Builder;
-use super::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
-use super::names;
+use crate::builder::Builder;
+use crate::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
+use crate::names;
 
 /// The state of a recorder, shared by all threads that miss their cache.
 pub(super) struct FamilyTable {
@@ -45,7 +41,7 @@ struct NameState {
     help: String,
     unit: Option<Unit>,
     /// The family and its exposed name. Set when the name gets its first series.
-    family: Option<(FamilyHandle, Text)>,
+    family: Option<(FamilyHandle, String)>,
     /// Whether a rejection of this name has been logged.
     warned: bool,
 }
@@ -132,7 +128,7 @@ impl FamilyTable {
         match self.family(key, Kind::Counter) {
             FamilyHandle::Counter(family) => {
                 let series = with_labels(key, None, |labels| family.bind(labels));
-                let own = series.has_own();
+                let own = !series.is_overflow();
                 // All keys beyond the limit share the overflow series, and also one total for
                 // `absolute`, so that made-up labels take no memory.
                 let series_key = if own {
@@ -154,7 +150,7 @@ impl FamilyTable {
         match self.family(key, Kind::Gauge) {
             FamilyHandle::Gauge(family) => {
                 let series = with_labels(key, None, |labels| family.bind(labels));
-                let own = series.has_own();
+                let own = !series.is_overflow();
                 let handle = metrics::Gauge::from_arc(Arc::new(GaugeHandle(series)));
                 (handle, own && is_bounded(key))
             }
@@ -170,14 +166,14 @@ impl FamilyTable {
         match &family {
             FamilyHandle::Histogram(family) => {
                 let series = with_labels(key, reserved, |labels| family.bind(labels));
-                let own = series.has_own();
+                let own = !series.is_overflow();
                 let handle = HistogramHandle(series);
                 let handle = metrics::Histogram::from_arc(Arc::new(handle));
                 (handle, own && is_bounded(key))
             }
             FamilyHandle::Summary(family) => {
                 let series = with_labels(key, reserved, |labels| family.bind(labels));
-                let own = series.has_own();
+                let own = !series.is_overflow();
                 let handle = SummaryHandle(series);
                 let handle = metrics::Histogram::from_arc(Arc::new(handle));
                 (handle, own && is_bounded(key))
@@ -210,14 +206,15 @@ impl FamilyTable {
         };
         let now = self.exposed(&name, unit, family.is(Kind::Counter));
         let unit = names::unit_of(&now, unit);
-        match self
-            .settings
-            .registry
-            .families()
-            .describe(exposed, &now, help, &unit)
-        {
+        let name = &now;
+        let description = Description {
+            name,
+            help,
+            unit: &unit,
+        };
+        match self.settings.registry.describe(exposed, description) {
             Ok(now) => *exposed = now,
-            Err(error) => warn(&error),
+            Err(error) => error.log_once(),
         }
     }
 
@@ -245,9 +242,9 @@ impl FamilyTable {
         let mut names = lock(&self.names);
         if names.len() >= self.settings.names && !names.contains_key(&name) {
             if !self.full.swap(true, Relaxed) {
-                warn(&Error::too_many_names(self.settings.names));
+                too_many_names(self.settings.names).log_once();
             }
-            REJECTED.fetch_add(1, Relaxed);
+            self.settings.registry.count_rejected();
             return FamilyHandle::Refused;
         }
         let known = match names.entry(name.clone()) {
@@ -260,8 +257,8 @@ impl FamilyTable {
             }
             if !known.warned {
                 known.warned = true;
-                REJECTED.fetch_add(1, Relaxed);
-                warn(&Error::used(exposed, family.kind(), kind.of_family()));
+                self.settings.registry.count_rejected();
+                used(exposed, family.kind(), kind.of_family()).log_once();
             }
             return FamilyHandle::Refused;
         }
@@ -271,8 +268,8 @@ impl FamilyTable {
             .make(&name, &exposed, &known.help, &unit, kind)
             .unwrap_or_else(|error| {
                 known.warned = true;
-                REJECTED.fetch_add(1, Relaxed);
-                warn(&error);
+                self.settings.registry.count_rejected();
+                error.log_once();
                 FamilyHandle::Refused
             });
         let exposed = match &family {
@@ -282,7 +279,7 @@ impl FamilyTable {
             FamilyHandle::Summary(family) => family.name(),
             FamilyHandle::Refused => "",
         };
-        known.family = Some((family.clone(), Text::shared(exposed)));
+        known.family = Some((family.clone(), exposed.to_owned()));
         family
     }
 
@@ -301,7 +298,7 @@ impl FamilyTable {
                 let mut builder = $builder
                     .unit(unit)
                     .limit(self.settings.limit)
-                    .without_notes();
+                    .lint(false);
                 for (name, value) in &self.settings.labels {
                     builder = builder.constant(name, value);
                 }
@@ -343,6 +340,19 @@ impl FamilyTable {
             }
         })
     }
+}
+
+fn too_many_names(limit: usize) -> Error {
+    Error::new(format!(
+        "the recorder has reached its limit of {limit} names; updates of further names are dropped; \
+         move what varies into labels, or raise the limit with `.limit_names(..)`"
+    ))
+}
+
+fn used(name: &str, first: snapshot::Kind, new: snapshot::Kind) -> Error {
+    Error::new(format!(
+        "family `{name}` was first used as a {first}; a {new} needs another name"
+    ))
 }
 
 /// Returns the sanitized labels of a key, sorted by name. If a name occurs twice, the last value
