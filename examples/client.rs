@@ -15,8 +15,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use clap::Parser;
-use tallies::http::{ClientLayer, ClientMetrics, ServerMetrics};
 use tallies::{Counter, MetricsService, Registry};
+use tallies_http::{ClientLayer, ClientMetrics, ServerMetrics};
 use tokio::net::TcpListener;
 
 /// Greetings sent.

@@ -55,9 +55,17 @@ fn coarse_millis() -> u64 {
     crate::snapshot::millis(std::time::SystemTime::now())
 }
 
-/// The start of a measured duration.
+/// The start of a measured duration, on the clock that timers read.
+///
+/// ```
+/// let start = tallies::instrument::Start::now();
+/// assert!(start.elapsed() <= start.elapsed());
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Start {
+pub struct Start(Moment);
+
+#[derive(Clone, Copy, Debug)]
+enum Moment {
     /// The system's monotonic clock.
     System(Instant),
     /// Steps of the time-stamp counter.
@@ -71,34 +79,52 @@ pub(crate) enum Start {
 static CLOCK: OnceLock<(quanta::Clock, f64)> = OnceLock::new();
 
 impl Start {
-    /// Starts measuring now.
+    /// Starts measuring now. Takes about 25 ns, or 10 ns with the feature `tsc`.
+    ///
+    /// ```
+    /// let start = tallies::instrument::Start::now();
+    /// # let _ = start;
+    /// ```
     #[inline]
-    pub(crate) fn now() -> Self {
+    #[must_use]
+    pub fn now() -> Self {
         #[cfg(feature = "tsc")]
         match CLOCK.get() {
-            Some((clock, _)) => return Self::Counter(clock.raw()),
+            Some((clock, _)) => return Self(Moment::Counter(clock.raw())),
             None => calibrate_in_background(),
         }
-        Self::System(Instant::now())
+        Self(Moment::System(Instant::now()))
     }
 
     /// Returns the time since the start.
+    ///
+    /// ```
+    /// let start = tallies::instrument::Start::now();
+    /// assert!(start.elapsed() < std::time::Duration::from_secs(60));
+    /// ```
     #[inline]
-    pub(crate) fn elapsed(self) -> Duration {
-        match self {
-            Self::System(start) => start.elapsed(),
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        match self.0 {
+            Moment::System(start) => start.elapsed(),
             #[cfg(feature = "tsc")]
-            Self::Counter(_) => Duration::from_secs_f64(self.seconds()),
+            Moment::Counter(_) => Duration::from_secs_f64(self.seconds()),
         }
     }
 
-    /// Returns the time since the start, in seconds.
+    /// Returns the time since the start, in seconds, as histograms observe it.
+    ///
+    /// ```
+    /// let start = tallies::instrument::Start::now();
+    /// assert!(start.seconds() < 60.0);
+    /// ```
     #[inline]
-    pub(crate) fn seconds(self) -> f64 {
-        match self {
-            Self::System(start) => start.elapsed().as_secs_f64(),
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        match self.0 {
+            Moment::System(start) => start.elapsed().as_secs_f64(),
             #[cfg(feature = "tsc")]
-            Self::Counter(start) => match CLOCK.get() {
+            Moment::Counter(start) => match CLOCK.get() {
                 Some((clock, tick)) => clock.raw().saturating_sub(start) as f64 * tick,
                 None => 0.0,
             },
@@ -158,7 +184,7 @@ mod tests {
         calibrate();
         let outer = Instant::now();
         let start = Start::now();
-        assert!(matches!(start, Start::Counter(_)));
+        assert!(matches!(start.0, Moment::Counter(_)));
         let inner = Instant::now();
         while inner.elapsed() < Duration::from_millis(30) {}
         let least = inner.elapsed();

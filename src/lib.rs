@@ -27,7 +27,7 @@
 //!   [`count_errors`](macro@count_errors), [`in_progress`](macro@in_progress)
 //! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids:
 //!   [`instrument::trace_ids`]
-//! - HTTP servers and clients: [`mod@http`]; process, allocator, tokio runtime: [`process`];
+//! - HTTP servers and clients: the crate `tallies-http`; process, allocator, tokio runtime: [`process`];
 //!   programs that use the `metrics` crate: the crate `tallies-metrics`
 //!
 //! Serve, push, read:
@@ -120,9 +120,6 @@ pub use declare::{
 pub use error::Error;
 #[cfg(not(loom))]
 pub use family::label::LabelValue;
-#[cfg(all(feature = "middleware", not(loom)))]
-#[doc(inline)]
-pub use instrument::http;
 #[cfg(not(loom))]
 #[doc(inline)]
 pub use instrument::{count, count_errors, in_progress, timed};

@@ -44,7 +44,7 @@ fn a_measured_request_allocates_nothing_once_warm() {
     use http::{Request, Response};
     use http_body_util::Full;
     use hyper::body::{Body, Bytes};
-    use tallies::http::{ClientMetrics, Measured, ServerMetrics};
+    use tallies_http::{ClientMetrics, Measured, ServerMetrics};
     use tower::{Layer, Service, service_fn};
 
     let _alone = ALONE.lock();

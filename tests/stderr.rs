@@ -23,7 +23,7 @@ fn badly_named() {
     registry.counter("jobs", "").unwrap().inc();
     registry.gauge_fn("queue_ms_total", "", || 1.0).unwrap();
     Gauge::builder("sizeKB", "").register(&registry).unwrap();
-    let preset = tallies::http::ServerMetrics::aioprometheus();
+    let preset = tallies_http::ServerMetrics::aioprometheus();
     preset.register(&registry).unwrap();
 }
 

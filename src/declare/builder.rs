@@ -6,6 +6,7 @@ use std::panic::Location;
 use crate::error::Error;
 use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, Names};
+use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
 use crate::registry::Registry;
 use crate::snapshot::{Kind, Text};
@@ -142,6 +143,20 @@ impl<M: Metric> Builder<M> {
         self.desc.labels = L::NAMES;
         self.desc.closed = ClosedSet::of::<L>();
         self.with_type()
+    }
+
+    /// Puts a prefix before the name, with an underscore between them if the prefix ends in a letter or
+    /// digit.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// tallies::Counter::builder("jobs_total", "Jobs.").prefix("shop").register(&registry)?.inc();
+    /// assert_eq!(registry.snapshot().get("shop_jobs_total", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.desc.name = Text::shared(&prefixed(prefix, &self.desc.name));
+        self
     }
 
     /// Sets the unit, such as `seconds`. By convention the name ends in it.

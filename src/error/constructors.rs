@@ -399,12 +399,7 @@ impl Error {
 }
 
 /// Settings with a value that breaks a rule.
-#[cfg(any(
-    feature = "serve",
-    feature = "push",
-    feature = "middleware",
-    feature = "redis"
-))]
+#[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
 impl Error {
     pub(crate) fn setting(what: &'static str, value: &str, rule: &'static str) -> Self {
         let value = value.into();

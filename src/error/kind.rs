@@ -223,12 +223,7 @@ pub(crate) enum Kind {
         what: Box<str>,
     },
     /// A setting with a value that breaks a rule.
-    #[cfg(any(
-        feature = "serve",
-        feature = "push",
-        feature = "middleware",
-        feature = "redis"
-    ))]
+    #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
     Setting {
         what: &'static str,
         value: Box<str>,

@@ -322,12 +322,7 @@ impl fmt::Display for Kind {
                 difference.write_values(f, "here", "there")
             }
             Self::Page { line, column, what } => write!(f, "line {line}, column {column}: {what}"),
-            #[cfg(any(
-    feature = "serve",
-    feature = "push",
-    feature = "middleware",
-    feature = "redis"
-))]
+            #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }

@@ -12,8 +12,6 @@
 
 mod attributes;
 mod errors;
-#[cfg(feature = "middleware")]
-pub mod http;
 mod measure;
 mod outcome;
 mod watch;
@@ -23,6 +21,7 @@ pub use errors::{Count, count_errors};
 pub use measure::{Errors, InProgress, Measure, Timed};
 pub use outcome::{Failure, Outcome};
 
+pub use crate::clock::Start;
 #[cfg(feature = "tsc")]
 pub use crate::clock::calibrate;
 pub use crate::declare::trace_ids;

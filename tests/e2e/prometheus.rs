@@ -357,7 +357,7 @@ fn prometheus_stores_names_as_they_are_without_openmetrics() {
     let registry = tallies::Registry::new();
     registry.lint(false);
     registry.counter("events", "Events.").unwrap().add(3);
-    let http = tallies::http::ServerMetrics::aioprometheus()
+    let http = tallies_http::ServerMetrics::aioprometheus()
         .register(&registry)
         .unwrap();
     let server = tallies::Server::new()

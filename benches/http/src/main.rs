@@ -31,7 +31,7 @@ use axum_prometheus::metrics_exporter_prometheus::PrometheusHandle;
 use axum_prometheus::{GenericMetricLayer, Handle, PrometheusMetricLayerBuilder};
 use http::{Request, Response};
 use http_body_util::Full;
-use tallies::http::{ServerLayer, ServerMetrics};
+use tallies_http::{ServerLayer, ServerMetrics};
 use tower::layer::layer_fn;
 use tower::{Layer, Service, service_fn};
 

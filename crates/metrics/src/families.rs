@@ -295,10 +295,7 @@ impl FamilyTable {
         macro_rules! register {
             ($builder:expr) => {{
                 // Other crates chose these names.
-                let mut builder = $builder
-                    .unit(unit)
-                    .limit(self.settings.limit)
-                    .lint(false);
+                let mut builder = $builder.unit(unit).limit(self.settings.limit).lint(false);
                 for (name, value) in &self.settings.labels {
                     builder = builder.constant(name, value);
                 }

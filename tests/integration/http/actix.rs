@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::stream::{self, StreamExt};
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies_http::ServerMetrics;
 
 use crate::support::eventually;
 use crate::support::http::{ask, connect, get, request, send, try_get};

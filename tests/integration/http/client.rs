@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use tallies::Registry;
-use tallies::http::{ClientMetrics, Clients, Failure, Template};
+use tallies_http::{ClientMetrics, Clients, Failure, Template};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn clients() -> (Registry, Clients) {
@@ -276,7 +276,7 @@ async fn templates_of_clients() {
 }
 
 fn users_service(
-    layer: tallies::http::ClientLayer,
+    layer: tallies_http::ClientLayer,
 ) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {
     ServiceBuilder::new()
         .layer(layer)
@@ -339,7 +339,7 @@ async fn every_attempt_counts_and_towers_timeout_is_one() {
 }
 
 fn users_service_clone(
-    layer: tallies::http::ClientLayer,
+    layer: tallies_http::ClientLayer,
 ) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> + Clone {
     ServiceBuilder::new()
         .layer(layer)

@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http::uri::PathAndQuery;
 use http::{Request, Response};
 use tallies::Registry;
-use tallies::http::{ServerLayer, ServerMetrics};
+use tallies_http::{ServerLayer, ServerMetrics};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::server::TcpIncoming;

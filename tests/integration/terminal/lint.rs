@@ -220,8 +220,8 @@ async fn our_own_families_have_no_problems() {
     tallies::process::register(&registry).unwrap();
     let runtime = tokio::runtime::Handle::current();
     tallies::process::register_runtime(&registry, &runtime).unwrap();
-    let server = tallies::http::ServerMetrics::new().register(&registry);
-    let client = tallies::http::ClientMetrics::new().register(&registry);
+    let server = tallies_http::ServerMetrics::new().register(&registry);
+    let client = tallies_http::ClientMetrics::new().register(&registry);
     let _layers = (server.unwrap(), client.unwrap());
     let snapshot = registry.snapshot();
     assert!(snapshot.families().count() > 15);

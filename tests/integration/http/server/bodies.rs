@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Body, Bytes, Frame};
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies_http::ServerMetrics;
 use tower::{Layer, Service, service_fn};
 
 use super::{Chunks, Pending, answer, answering, futures_of, get_of, layer, request, serve, sum};

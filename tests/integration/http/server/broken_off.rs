@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body_util::{Empty, StreamBody};
 use hyper::body::{Bytes, Frame};
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies_http::ServerMetrics;
 use tower::{Layer, Service, service_fn};
 
 use super::{Pending, futures_of, get_of, layer, request, serve, sum};

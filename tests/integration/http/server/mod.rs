@@ -19,7 +19,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::{Body, Bytes, Frame};
 use tallies::Registry;
-use tallies::http::{Measured, ServerLayer, ServerMetrics};
+use tallies_http::{Measured, ServerLayer, ServerMetrics};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt, service_fn};
 

@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies_http::ServerMetrics;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{answer, answering, get_of, request, sum};

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies_http::ServerMetrics;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use super::{answer, answering, request, sum};

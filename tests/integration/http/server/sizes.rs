@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use tallies::Registry;
-use tallies::http::{Measured, ServerMetrics};
+use tallies_http::{Measured, ServerMetrics};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 use super::{Chunks, Pending, futures_of, get_of, layer, serve, serve_hyper, sum};

@@ -8,7 +8,7 @@ use axum::routing::any;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tallies::Registry;
-use tallies::http::ServerMetrics;
+use tallies_http::ServerMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::Layer;

@@ -1,7 +1,7 @@
 //! Path templates, for servers and clients without a router. `{name}` matches one segment;
 //! `{*name}`, at the end, matches the rest of the path.
 
-use crate::error::Error;
+use tallies::Error;
 
 use super::routes::Route;
 
@@ -39,7 +39,8 @@ enum Piece {
 
 impl PathTemplate {
     pub(super) fn new(template: &str) -> Result<Self, Error> {
-        Self::parse(template).map_err(|why| Error::setting("path template", template, why))
+        let error = |why| Error::new(format!("path template `{}` {why}", template.escape_debug()));
+        Self::parse(template).map_err(error)
     }
 
     /// Parses a template. Returns the reason for rejection if the template can match no path, or if

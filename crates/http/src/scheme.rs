@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::declare::buckets::DEFAULT;
+use tallies::buckets::DEFAULT;
 
 /// The source of a label value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,7 +82,7 @@ impl ServerLayer {
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Full};
     /// use hyper::body::{Bytes, Incoming};
-    /// use tallies::http::{Measured, ServerMetrics};
+    /// use tallies_http::{Measured, ServerMetrics};
     ///
     /// // Without the layer: `Request<Incoming>`.
     /// async fn echo(request: Request<Measured<Incoming>>) -> hyper::Result<Response<Full<Bytes>>> {
@@ -115,7 +115,7 @@ impl ServerLayer {
 /// ```
 /// use http_body_util::{BodyExt, Full};
 /// use hyper::body::Bytes;
-/// use tallies::http::{CountingLayer, Measured, ServerMetrics};
+/// use tallies_http::{CountingLayer, Measured, ServerMetrics};
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

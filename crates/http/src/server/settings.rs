@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use http::{Extensions, Uri};
 
-use crate::error::Error;
-use crate::instrument::http::families::{Families, FamilySettings};
-use crate::instrument::http::routes::Routes;
-use crate::instrument::http::scheme::{
-    AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme,
-};
-use crate::instrument::http::templates::{PathTemplate, Templates};
-use crate::registry::Registry;
+use crate::families::{Families, FamilySettings};
+use crate::routes::Routes;
+use crate::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
+use crate::templates::{PathTemplate, Templates};
+use tallies::Error;
+use tallies::Registry;
 
 use super::{ServerLayer, ServerState};
 
@@ -63,7 +61,7 @@ pub(super) type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a 
 ///
 /// ```
 /// use axum::{Router, routing::get};
-/// use tallies::http::ServerMetrics;
+/// use tallies_http::ServerMetrics;
 ///
 /// # fn main() -> Result<(), tallies::Error> {
 /// let metrics = ServerMetrics::new().exclude(["/healthy"]).register(tallies::registry())?;
@@ -77,7 +75,7 @@ pub(super) type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a 
 /// For a server without a router, list the routes:
 ///
 /// ```
-/// use tallies::http::ServerMetrics;
+/// use tallies_http::ServerMetrics;
 ///
 /// # fn main() -> Result<(), tallies::Error> {
 /// let metrics = ServerMetrics::opentelemetry()
@@ -143,7 +141,7 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::new().register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::new().register(&registry)?;
     /// assert!(registry.snapshot().family("http_requests_total").is_some());
     /// # let _ = metrics;
     /// # Ok(())
@@ -160,7 +158,7 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::opentelemetry()
+    /// let metrics = tallies_http::ServerMetrics::opentelemetry()
     ///     .constant("url_scheme", "https")
     ///     .register(&registry)?;
     /// assert!(registry.snapshot().family("http_server_active_requests").is_some());
@@ -179,13 +177,13 @@ impl ServerMetrics {
     /// so on).
     ///
     /// Prometheus asks for OpenMetrics, which appends `_total` to these names.
-    /// `Server::open_metrics(false)` and [`MetricsService::open_metrics`](crate::MetricsService::open_metrics)
+    /// `Server::open_metrics(false)` and `MetricsService::open_metrics`
     /// keep them as they are.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::aioprometheus().register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::aioprometheus().register(&registry)?;
     /// let app: axum::Router = axum::Router::new().layer(metrics);
     /// # Ok(())
     /// # }
@@ -200,7 +198,7 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::new().prefix("shop").register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::new().prefix("shop").register(&registry)?;
     /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
     /// # let _ = metrics;
     /// # Ok(())
@@ -214,7 +212,7 @@ impl ServerMetrics {
     /// Adds a label to every series.
     ///
     /// ```
-    /// use tallies::http::ServerMetrics;
+    /// use tallies_http::ServerMetrics;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -246,7 +244,7 @@ impl ServerMetrics {
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
-    /// let all = tallies::http::ServerMetrics::aioprometheus().exclude(None::<&str>);
+    /// let all = tallies_http::ServerMetrics::aioprometheus().exclude(None::<&str>);
     /// let metrics = all.register(&tallies::Registry::new())?;
     /// # let _ = metrics;
     /// # Ok(())
@@ -260,7 +258,7 @@ impl ServerMetrics {
     /// Writes the class of the status (`2xx`) instead of the code (`204`).
     ///
     /// ```
-    /// use tallies::http::ServerMetrics;
+    /// use tallies_http::ServerMetrics;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -292,7 +290,7 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::new().without_head_time().register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::new().without_head_time().register(&registry)?;
     /// assert!(registry.snapshot().family("http_response_start_seconds").is_none());
     /// # let _ = metrics;
     /// # Ok(())
@@ -308,10 +306,10 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+    /// let metrics = tallies_http::ServerMetrics::new().buckets(&[0.1, 1.0, 10.0]);
     /// assert!(metrics.register(&registry).is_ok());
     ///
-    /// let descending = tallies::http::ServerMetrics::new().buckets(&[1.0, 0.1]);
+    /// let descending = tallies_http::ServerMetrics::new().buckets(&[1.0, 0.1]);
     /// assert!(descending.register(&registry).is_err());
     /// # Ok(())
     /// # }
@@ -329,7 +327,7 @@ impl ServerMetrics {
     /// [`register`](Self::register) checks them.
     ///
     /// ```
-    /// use tallies::http::ServerMetrics;
+    /// use tallies_http::ServerMetrics;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -364,7 +362,7 @@ impl ServerMetrics {
     /// the patterns that actix-web matched.
     ///
     /// ```
-    /// use tallies::http::ServerMetrics;
+    /// use tallies_http::ServerMetrics;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -402,7 +400,7 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::new().limit(100).register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::new().limit(100).register(&registry)?;
     /// assert!(registry.snapshot().family("http_requests_total").is_some());
     /// # let _ = metrics;
     /// # Ok(())
@@ -422,7 +420,7 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies::http::ServerMetrics::new().register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::new().register(&registry)?;
     /// let app: axum::Router = axum::Router::new().layer(metrics);
     /// # let _ = app;
     /// # Ok(())

@@ -13,8 +13,6 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::error::warn_once;
-
 use super::exchange::{Exchange, Failure, fail_on_panic};
 use super::routes::Routes;
 use super::templates::{self, Templates};
@@ -32,7 +30,7 @@ pub use settings::{ClientMetrics, Clients};
 ///
 /// ```
 /// # fn main() -> Result<(), tallies::Error> {
-/// use tallies::http::ClientMetrics;
+/// use tallies_http::ClientMetrics;
 ///
 /// let clients = ClientMetrics::new().register(&tallies::Registry::new())?;
 /// let users = clients.named("users").templates(["/users/{id}"]);
@@ -69,7 +67,7 @@ impl ClientLayer {
     /// reason is logged once.
     ///
     /// ```
-    /// use tallies::http::ClientMetrics;
+    /// use tallies_http::ClientMetrics;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -101,7 +99,7 @@ impl ClientLayer {
             match templates::PathTemplate::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
                     .add(parsed, self.routes.named(template)),
-                Err(error) => warn_once(&error),
+                Err(error) => error.log_once(),
             }
         }
         self
@@ -117,7 +115,7 @@ impl ClientLayer {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// use hyper_util::client::legacy;
-    /// use tallies::http::{ClientMetrics, Failure};
+    /// use tallies_http::{ClientMetrics, Failure};
     ///
     /// let clients = ClientMetrics::new().register(&tallies::Registry::new())?;
     /// let users = clients.named("users").kind_of(|error: &legacy::Error| {

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::declare::Info;
-use crate::error::Error;
-use crate::family::grammar::prefixed;
-use crate::instrument::http::families::{Families, FamilySettings};
-use crate::instrument::http::routes::Routes;
-use crate::instrument::http::scheme::{CLIENT, Scheme};
-use crate::registry::Registry;
+use crate::families::{Families, FamilySettings};
+use crate::routes::Routes;
+use crate::scheme::{CLIENT, Scheme};
+use tallies::Error;
+use tallies::Info;
+use tallies::Registry;
 
 use super::ClientLayer;
 use super::classify::Classifiers;
@@ -31,7 +30,7 @@ use super::classify::Classifiers;
 ///
 /// ```
 /// # fn main() -> Result<(), tallies::Error> {
-/// use tallies::http::ClientMetrics;
+/// use tallies_http::ClientMetrics;
 ///
 /// let version = env!("CARGO_PKG_VERSION");
 /// let clients = ClientMetrics::new().prefix("shop").version(version).register(tallies::registry())?;
@@ -42,7 +41,7 @@ use super::classify::Classifiers;
 /// # }
 /// ```
 ///
-/// [`Failure`]: crate::http::Failure
+/// [`Failure`]: crate::Failure
 #[derive(Clone, Debug)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ClientMetrics {
@@ -66,7 +65,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new().register(&registry)?;
+    /// let clients = tallies_http::ClientMetrics::new().register(&registry)?;
     /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
     /// # let _ = clients;
     /// # Ok(())
@@ -89,7 +88,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new().prefix("shop").register(&registry)?;
+    /// let clients = tallies_http::ClientMetrics::new().prefix("shop").register(&registry)?;
     /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
     /// # let _ = clients;
     /// # Ok(())
@@ -106,7 +105,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new().version("1.2.3").register(&registry)?;
+    /// let clients = tallies_http::ClientMetrics::new().version("1.2.3").register(&registry)?;
     /// let seen = registry.snapshot();
     /// assert_eq!(seen.get("client_info", &[("version", "1.2.3")]), Some(1.0));
     /// # let _ = clients;
@@ -123,7 +122,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new()
+    /// let clients = tallies_http::ClientMetrics::new()
     ///     .requests_name("calls_total")
     ///     .register(&registry)?;
     /// assert!(registry.snapshot().family("client_calls_total").is_some());
@@ -144,7 +143,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new()
+    /// let clients = tallies_http::ClientMetrics::new()
     ///     .latency_name("call_seconds")
     ///     .register(&registry)?;
     /// assert!(registry.snapshot().family("client_call_seconds").is_some());
@@ -164,10 +163,10 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+    /// let clients = tallies_http::ClientMetrics::new().buckets(&[0.1, 1.0, 10.0]);
     /// assert!(clients.register(&registry).is_ok());
     ///
-    /// let descending = tallies::http::ClientMetrics::new().buckets(&[1.0, 0.1]);
+    /// let descending = tallies_http::ClientMetrics::new().buckets(&[1.0, 0.1]);
     /// assert!(descending.register(&registry).is_err());
     /// # Ok(())
     /// # }
@@ -182,7 +181,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new()
+    /// let clients = tallies_http::ClientMetrics::new()
     ///     .version("1")
     ///     .constant("zone", "a")
     ///     .register(&registry)?;
@@ -203,7 +202,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new().limit(100).register(&registry)?;
+    /// let clients = tallies_http::ClientMetrics::new().limit(100).register(&registry)?;
     /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
     /// # let _ = clients;
     /// # Ok(())
@@ -222,7 +221,7 @@ impl ClientMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let clients = tallies::http::ClientMetrics::new().register(&registry)?;
+    /// let clients = tallies_http::ClientMetrics::new().register(&registry)?;
     /// let users = clients.named("users");
     /// # let _ = users;
     /// # Ok(())
@@ -242,10 +241,8 @@ impl ClientMetrics {
             registry,
         })?;
         if let Some(version) = &self.version {
-            let info = Info::builder(
-                &prefixed(&self.prefix, "info"),
-                "The version of the program that calls other services.",
-            );
+            let help = "The version of the program that calls other services.";
+            let info = Info::builder("info", help).prefix(&self.prefix);
             self.constant
                 .iter()
                 .fold(info, |info, (name, value)| info.constant(name, value))
@@ -277,7 +274,7 @@ impl Clients {
     /// never freed, so use few names, and do not take them from data.
     ///
     /// ```
-    /// use tallies::http::ClientMetrics;
+    /// use tallies_http::ClientMetrics;
     /// use tower::{ServiceBuilder, ServiceExt};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use crate::declare::{Bound, Counter, Histogram, UpDownCounter};
-use crate::error::Error;
-use crate::family::desc::DEFAULT_LIMIT;
-use crate::family::grammar::prefixed;
-use crate::family::label::AnyLabels;
-use crate::registry::Registry;
+use tallies::Error;
+use tallies::Registry;
+use tallies::label::{AnyLabels, DEFAULT_LIMIT};
+use tallies::{Bound, Counter, Histogram, UpDownCounter};
 
 use super::chain::Chain;
 use super::exchange::Failure;
@@ -57,8 +55,7 @@ macro_rules! declare {
         match &$settings.scheme.$field {
             None => None,
             Some(Spec { name, help, labels }) => {
-                let name = prefixed($settings.prefix, name);
-                let builder = $kind::builder(&name, help).label_set::<AnyLabels>()$(.buckets($buckets))?;
+                let builder = $kind::builder(name, help).prefix($settings.prefix).label_set::<AnyLabels>()$(.buckets($buckets))?;
                 let metric = $settings
                     .constant
                     .iter()

@@ -8,7 +8,7 @@
 
 use std::mem::{ManuallyDrop, replace};
 
-use crate::clock::Start;
+use tallies::instrument::Start;
 
 use super::counting::BytesRead;
 use super::families::{End, EndSeries, Endpoint, MethodKind};
@@ -37,7 +37,7 @@ impl Failure {
     /// Returns the name of this kind, as it appears in labels.
     ///
     /// ```
-    /// assert_eq!(tallies::http::Failure::Timeout.kind(), "timeout");
+    /// assert_eq!(tallies_http::Failure::Timeout.kind(), "timeout");
     /// ```
     #[must_use]
     pub fn kind(self) -> &'static str {

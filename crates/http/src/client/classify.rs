@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-use crate::instrument::http::exchange::Failure;
+use crate::exchange::Failure;
 
 /// Classifies an error. Returns `None` for an error of another type.
 pub(super) type Classifier = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
@@ -47,7 +47,7 @@ impl Failure {
     /// errors of `reqwest`, and the timeout errors of tower and tokio.
     ///
     /// ```
-    /// use tallies::http::Failure;
+    /// use tallies_http::Failure;
     ///
     /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     /// assert_eq!(Failure::of(&refused), Failure::Connect);
@@ -70,10 +70,7 @@ impl Failure {
 
 fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
     #[cfg(feature = "reqwest")]
-    if let Some(kind) = error
-        .downcast_ref()
-        .and_then(crate::instrument::http::reqwest::kind)
-    {
+    if let Some(kind) = error.downcast_ref().and_then(crate::reqwest::kind) {
         return Some(kind);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {

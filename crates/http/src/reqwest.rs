@@ -52,7 +52,7 @@ impl ClientLayer {
     ///
     /// ```
     /// # async fn user(
-    /// #     clients: &tallies::http::Clients,
+    /// #     clients: &tallies_http::Clients,
     /// # ) -> Result<String, Box<dyn std::error::Error>> {
     /// let users = clients.named("users"); // create once, and keep
     /// let http = reqwest::Client::new();

@@ -29,6 +29,9 @@
 //! and is bounded by the limit of routes. Freeing it would need a reference count that every
 //! request writes. So create layers at start-up, not per request.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
+
 #[cfg(feature = "actix")]
 mod actix;
 mod body;

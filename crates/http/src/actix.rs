@@ -25,7 +25,7 @@ use super::server::{ServerLayer, ServerState};
 ///
 /// ```
 /// use actix_web::{App, web};
-/// use tallies::http::ServerMetrics;
+/// use tallies_http::ServerMetrics;
 ///
 /// # fn main() -> Result<(), tallies::Error> {
 /// let metrics = ServerMetrics::new().register(tallies::registry())?;

@@ -21,7 +21,7 @@ pin_project! {
     ///
     /// ```
     /// use http_body_util::BodyExt;
-    /// use tallies::http::Measured;
+    /// use tallies_http::Measured;
     ///
     /// async fn size<B: http_body::Body>(body: Measured<B>) -> Result<usize, B::Error> {
     ///     Ok(body.collect().await?.to_bytes().len())

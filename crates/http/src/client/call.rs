@@ -6,7 +6,7 @@ use http::Extensions;
 /// own templates.
 ///
 /// ```
-/// use tallies::http::Template;
+/// use tallies_http::Template;
 ///
 /// let request = http::Request::get("http://users.local/users/7")
 ///     .extension(Template("/users/{id}"))
@@ -19,7 +19,7 @@ pub struct Template(pub &'static str);
 /// A request that a client layer can measure.
 ///
 /// ```
-/// use tallies::http::CallRequest;
+/// use tallies_http::CallRequest;
 ///
 /// struct Query {
 ///     method: http::Method,
@@ -53,7 +53,7 @@ pub trait CallRequest {
 /// A response that a client layer can measure.
 ///
 /// ```
-/// use tallies::http::CallResponse;
+/// use tallies_http::CallResponse;
 ///
 /// struct Answer(Vec<u8>);
 ///
