@@ -16,7 +16,6 @@ mod metric;
     dead_code,
     reason = "a copy of a file of `tallies`, which uses all of it"
 )]
-mod names;
 mod shape;
 mod timed;
 

@@ -5,7 +5,9 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprCall, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
 
-use crate::{crate_path, names};
+use tallies_names as names;
+
+use crate::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let tallies = crate_path::from_args(args)?;

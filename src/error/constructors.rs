@@ -175,19 +175,6 @@ impl Error {
         })
     }
 
-    /// A document that is not the catalogue.
-    pub(crate) fn stale(path: &str, why: &str) -> Self {
-        Self::from(Kind::Stale {
-            path: path.into(),
-            why: why.into(),
-        })
-    }
-
-    /// Queries that ask for what no family exports.
-    pub(crate) fn queries(missing: impl Iterator<Item = String>) -> Self {
-        Self::from(Kind::Queries(missing.map(Into::into).collect()))
-    }
-
     /// A view of a family that was registered before.
     pub(crate) fn view_too_late(pattern: &str, family: &str, location: Site) -> Self {
         Self::from(Kind::ViewTooLate {

@@ -146,13 +146,6 @@ pub(crate) enum Kind {
         pattern: Box<str>,
         why: Box<str>,
     },
-    /// A document is not the catalogue.
-    Stale {
-        path: Box<str>,
-        why: Box<str>,
-    },
-    /// Queries ask for what no family exports.
-    Queries(Box<[Box<str>]>),
     /// A view comes after a family that it would change.
     ViewTooLate {
         pattern: Box<str>,

@@ -203,12 +203,6 @@ impl fmt::Display for Kind {
             Self::View { pattern, why } => {
                 write!(f, "view `{}` {why}", pattern.escape_debug())
             }
-            Self::Stale { path, why } => write!(
-                f,
-                "`{}` is not the catalogue: {why}; `TALLIES_UPDATE=1 cargo test` writes it",
-                path.escape_debug()
-            ),
-            Self::Queries(missing) => f.write_str(&missing.join("\n")),
             Self::ViewTooLate {
                 pattern,
                 family,

@@ -204,11 +204,16 @@ impl From<Kind> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        match *self.0 {
-            // The only message of several lines.
-            Kind::Queries(_) => f.write_str(&text),
-            _ => printable(&text).fmt(f),
+        let lines = match *self.0 {
+            // The only kind whose message can have several lines.
+            Kind::Message(_) => text.lines().collect(),
+            _ => vec![&*text],
+        };
+        for (i, line) in lines.into_iter().enumerate() {
+            let end = if i == 0 { "" } else { "\n" };
+            write!(f, "{end}{}", printable(line))?;
         }
+        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
 //! Notes about names that Prometheus users would not expect. The rules are those of
-//! [`lint`](crate::snapshot::lint), which pages are checked by, too.
+//! `tallies-names`, which pages are checked by, too.
 
 use std::collections::BTreeSet;
 use std::panic::Location;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::printable;
 use crate::snapshot::Kind;
-use crate::snapshot::lint::{Described, of_family, of_label};
+use tallies_names::{Described, of_family, of_label};
 
 use super::desc::Desc;
 
@@ -15,7 +15,7 @@ use super::desc::Desc;
 /// memory in which the notes are remembered.
 const MOST_NOTES: usize = 100;
 
-/// Logs what the rules of [`lint`](crate::snapshot::lint) say about a family, once for each text.
+/// Logs what the rules of `tallies-names` say about a family, once for each text.
 /// It goes to the program's logger only, for who reads its debug messages: a name is a matter of
 /// taste, and often of somebody else's.
 pub(crate) fn log_notes(desc: &Desc) {

@@ -18,7 +18,6 @@ mod family;
 mod float_sum;
 mod json;
 pub(crate) mod labels;
-pub mod lint;
 #[cfg(any(feature = "tower", feature = "push"))]
 mod merged_view;
 mod names;
@@ -191,6 +190,33 @@ impl Snapshot {
     /// ```
     pub fn families(&self) -> impl Iterator<Item = &Family> {
         self.families.iter()
+    }
+
+    /// Returns pairs of families with samples of the same name, in some format: each family that has
+    /// one in common with a family before it, and that one. In a registry there are none.
+    ///
+    /// ```
+    /// let page = "# TYPE a summary\na_sum 1\na_count 1\n# TYPE a_sum gauge\na_sum 1\n";
+    /// let read = tallies::encode::read(page);
+    /// assert!(read.is_err() || read.unwrap().clashes().len() == 1);
+    /// assert!(tallies::snapshot().clashes().is_empty());
+    /// ```
+    #[must_use]
+    pub fn clashes(&self) -> Vec<(&Family, &Family)> {
+        let has_utf8 = self.families.iter().any(|family| family.meta.utf8);
+        // An index of the families before the current one.
+        let mut before = clash_index::ClashIndex::<&Family>::new(has_utf8);
+        let mut pairs = Vec::new();
+        for family in &self.families {
+            let exposed = clash::exposed(family);
+            pairs.extend(
+                before
+                    .clash(exposed, |other| clash::exposed(other))
+                    .map(|other| (family, other)),
+            );
+            before.insert(exposed, &family);
+        }
+        pairs
     }
 
     /// Returns the family of this name.

@@ -1,7 +1,6 @@
 //! The engine in good and in bad conditions.
 
 mod docs;
-mod lint;
 mod modules;
 mod pages;
 mod regressions;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use tallies::encode;
-use tallies::snapshot::lint::{Problem, Rule};
+use tallies_check::lint::{Problem, Rule, lint};
 
 use crate::fetch::{Client, Page, Target};
 use crate::printable::{Printable, json as json_text};
@@ -177,7 +177,7 @@ fn findings(pages: &[Page]) -> (usize, Vec<Finding>) {
                     promlint: problem.rule().is_promlint(),
                     text: problem.text().to_owned(),
                 };
-                snapshot.lint().iter().map(finding).collect()
+                lint(&snapshot).iter().map(finding).collect()
             }
             Err(error) => vec![Finding {
                 family: String::new(),

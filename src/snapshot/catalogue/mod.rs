@@ -1,5 +1,4 @@
-//! The catalogue: every family that a program declares, as Markdown, JSON and a page, and checks
-//! against it.
+//! The catalogue: every family that a program declares.
 //!
 //! ```
 //! use tallies::Counter;
@@ -13,19 +12,12 @@
 //! # let _ = &UPLOADS;
 //! ```
 
-mod check;
-mod grafana;
-mod promql;
-mod queries;
-mod rules;
-mod write;
+mod samples;
 
 use std::panic::Location;
 use std::time::Duration;
 
 use super::{Family, Kind, Values, labels};
-
-pub use queries::Missing;
 
 /// Every family of a registry, with or without series. [`tallies::catalogue()`](crate::catalogue())
 /// and [`Registry::catalogue`](crate::Registry::catalogue) make it.
@@ -34,19 +26,12 @@ pub use queries::Missing;
 /// registered at run time are there after they are registered, and those of collectors as far as
 /// their collectors write them now. Self-metrics are not.
 ///
-/// Two lines in a test keep a document up to date:
-///
-/// ```no_run
-/// tallies::catalogue().check("METRICS.md")?;
-/// tallies::catalogue().check_queries(&std::fs::read_to_string("dashboard.json").unwrap())?;
-/// # Ok::<(), tallies::Error>(())
-/// ```
+/// The crate `tallies-check` writes it as a document, and checks documents, dashboards and rules against
+/// it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalogue {
     /// In the order of their names.
     families: Vec<Declared>,
-    /// Patterns of names that other programs export.
-    others: Vec<String>,
 }
 
 /// A family of a [`Catalogue`].
@@ -111,8 +96,7 @@ impl Label {
 impl Catalogue {
     pub(crate) fn new(mut families: Vec<Declared>) -> Self {
         families.sort_by(|a, b| a.name.cmp(&b.name));
-        let others = Vec::new();
-        Self { families, others }
+        Self { families }
     }
 
     /// Returns the families in the order of their names.
@@ -135,7 +119,6 @@ impl Catalogue {
         let new: Vec<_> = other.families.into_iter().filter(new).collect();
         self.families.extend(new);
         self.families.sort_by(|a, b| a.name.cmp(&b.name));
-        self.others.extend(other.others);
         self
     }
 

@@ -205,7 +205,7 @@ fn the_rules_are_listed() {
     let run = lint(&["--rules"], "");
     assert!(run.status.success());
     let said = text(run.stdout);
-    let rules = tallies::snapshot::lint::Rule::ALL;
+    let rules = tallies_check::lint::Rule::ALL;
     assert_eq!(said.lines().count(), rules.len());
     assert!(
         rules.iter().all(|rule| said.contains(rule.name())),
@@ -225,5 +225,5 @@ async fn our_own_families_have_no_problems() {
     let _layers = (server.unwrap(), client.unwrap());
     let snapshot = registry.snapshot();
     assert!(snapshot.families().count() > 15);
-    assert_eq!(snapshot.lint(), []);
+    assert_eq!(tallies_check::lint(&snapshot), []);
 }

@@ -1,27 +1,12 @@
-//! The rules of `snapshot::lint`: the two copies of their file, and our own families.
+//! The rules of `lint`.
 
-use std::path::Path;
-
-use tallies::snapshot::lint::Rule;
 use tallies::{Collected, Registry, encode};
-
-/// The macros cannot use the crate that uses them, so they have a copy.
-#[test]
-fn macros_and_pages_are_checked_by_the_same_rules() {
-    let read = |path| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
-    let (ours, copy) = (
-        read("src/snapshot/lint/names.rs"),
-        read("macros/src/names.rs"),
-    );
-    assert!(
-        ours.unwrap() == copy.unwrap(),
-        "cp src/snapshot/lint/names.rs macros/src/names.rs"
-    );
-}
+use tallies_check::lint;
+use tallies_check::lint::Rule;
 
 #[test]
 fn the_metrics_about_tallies_have_no_problems() {
-    let problems = tallies::snapshot().lint();
+    let problems = lint(&tallies::snapshot());
     let ours: Vec<_> = problems
         .iter()
         .filter(|problem| problem.family().starts_with("tallies_"))
@@ -90,7 +75,7 @@ fn every_rule_finds_its_own_problem() {
         ),
     ] {
         let read = encode::read(page).unwrap_or_else(|e| panic!("{e}: {page}"));
-        let found = read.lint();
+        let found = lint(&read);
         let found: Vec<_> = found.iter().map(|p| (p.family(), p.rule())).collect();
         assert_eq!(found, [(family, rule)], "{page}");
     }
@@ -103,7 +88,7 @@ fn ten_thousand_series_are_no_problem_and_one_more_is() {
         let page: String = std::iter::once("# HELP a h\n".to_owned())
             .chain(lines)
             .collect();
-        let found = encode::read(page).unwrap().lint();
+        let found = lint(&encode::read(page).unwrap());
         assert_eq!(found.len(), problems, "{found:?}");
         assert!(
             found
@@ -120,7 +105,7 @@ fn a_name_without_its_unit_is_a_problem_of_a_registry() {
     registry.lint(false);
     let sent = tallies::Counter::builder("sent_total", "Sent.").unit("bytes");
     sent.register(&registry).unwrap();
-    let found = registry.snapshot().lint();
+    let found = lint(&registry.snapshot());
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
         (found[0].family(), found[0].rule()),
@@ -141,8 +126,8 @@ fn a_registry_and_its_page_have_the_same_problems() {
     registry.collect("pool", collect).unwrap();
     let snapshot = registry.snapshot();
     let read = encode::read(encode::text(&snapshot)).unwrap();
-    assert_eq!(read.lint(), snapshot.lint());
-    assert_eq!(snapshot.lint().len(), 6, "{:?}", snapshot.lint());
+    assert_eq!(lint(&read), lint(&snapshot));
+    assert_eq!(lint(&snapshot).len(), 6, "{:?}", lint(&snapshot));
 }
 
 /// Each of them was once compared with all before it: 100 000 took a minute in an optimized build.
@@ -154,7 +139,7 @@ fn families_with_names_in_utf8_are_not_compared_with_each_other() {
             "# HELP \"é1.a\" An e.\n{\"é1.a\"} 1\n# HELP \"é1_a\" An e.\n{\"é1_a\"} 1\n".to_owned(),
         ])
         .collect();
-    let problems = encode::read(page).unwrap().lint();
+    let problems = lint(&encode::read(page).unwrap());
     let found: Vec<_> = problems.iter().map(|problem| problem.text()).collect();
     assert_eq!(
         found,

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::error::Error;
+use tallies::Error;
 
-use super::Catalogue;
+use crate::{Check, to_markdown};
 
 /// The environment variable that makes the check write the document.
 const UPDATE: &str = "TALLIES_UPDATE";
@@ -13,19 +13,19 @@ const UPDATE: &str = "TALLIES_UPDATE";
 const BEGIN: &str = "<!-- tallies: begin -->";
 const END: &str = "<!-- tallies: end -->";
 
-impl Catalogue {
+impl Check {
     /// Checks that a Markdown file has this catalogue. A test of two lines keeps the file up to
     /// date:
     ///
     /// ```no_run
     /// # fn metrics_md_is_up_to_date() {
-    /// tallies::catalogue().check("METRICS.md").unwrap();
+    /// tallies_check::Check::new(tallies::catalogue()).document("METRICS.md").unwrap();
     /// # }
     /// ```
     ///
     /// If the file has the lines `<!-- tallies: begin -->` and `<!-- tallies: end -->`, the
     /// catalogue is between them, and the rest of the file is yours. Otherwise the file is
-    /// [`to_markdown`](Self::to_markdown).
+    /// [`to_markdown`](crate::to_markdown).
     ///
     /// With `TALLIES_UPDATE=1` in the environment, it writes the file instead: `TALLIES_UPDATE=1
     /// cargo test`. Cargo runs tests in the directory of the package, where the path begins.
@@ -33,14 +33,14 @@ impl Catalogue {
     /// # Errors
     ///
     /// A file that is missing or stale. The message has the first line that differs.
-    pub fn check(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn document(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let updates = std::env::var_os(UPDATE).is_some_and(|on| !on.is_empty() && on != "0");
         self.check_or_update(path, updates)
     }
 
     fn check_or_update(&self, path: &Path, updates: bool) -> Result<(), Error> {
-        let stale = |why: &str| Error::stale(&path.display().to_string(), why);
+        let stale = |why: &str| stale(path, why);
         let current = match std::fs::read_to_string(path) {
             Ok(text) => text.replace("\r\n", "\n"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -51,7 +51,7 @@ impl Catalogue {
             }
             Err(error) => return Err(stale(&error.to_string())),
         };
-        let wanted = self.document(&current);
+        let wanted = self.wanted(&current);
         if wanted == current {
             return Ok(());
         }
@@ -62,8 +62,8 @@ impl Catalogue {
     }
 
     /// Returns what a document should be that now is `current`.
-    fn document(&self, current: &str) -> String {
-        let markdown = self.to_markdown();
+    fn wanted(&self, current: &str) -> String {
+        let markdown = to_markdown(&self.catalogue);
         let Some((before, rest)) = current.split_once(BEGIN) else {
             return markdown;
         };
@@ -72,6 +72,13 @@ impl Catalogue {
             None => markdown,
         }
     }
+}
+
+fn stale(path: &Path, why: &str) -> Error {
+    Error::new(format!(
+        "`{}` is not the catalogue: {why}; with {UPDATE}=1 in the environment, this check writes it",
+        path.display()
+    ))
 }
 
 fn first_difference(current: &str, wanted: &str) -> String {
@@ -92,6 +99,8 @@ fn first_difference(current: &str, wanted: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tallies::snapshot::Catalogue;
+
     use super::*;
 
     #[test]
@@ -104,12 +113,12 @@ mod tests {
 
     #[test]
     fn a_document_keeps_the_text_around_the_catalogue() {
-        let catalogue = Catalogue::default();
-        assert_eq!(catalogue.document("old"), "# Metrics\n");
+        let check = Check::new(Catalogue::default());
+        assert_eq!(check.wanted("old"), "# Metrics\n");
         let around = format!("# Us\n{BEGIN}\nold\n{END}\nmore\n");
         let expected = format!("# Us\n{BEGIN}\n# Metrics\n{END}\nmore\n");
-        assert_eq!(catalogue.document(&around), expected);
-        assert_eq!(catalogue.document(&expected), expected);
+        assert_eq!(check.wanted(&around), expected);
+        assert_eq!(check.wanted(&expected), expected);
     }
 
     #[test]
@@ -117,8 +126,8 @@ mod tests {
         let name = format!("tallies-catalogue-{}.md", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_file(&path);
-        let catalogue = Catalogue::default();
-        let error = catalogue
+        let check = Check::new(Catalogue::default());
+        let error = check
             .check_or_update(&path, false)
             .unwrap_err()
             .to_string();
@@ -126,10 +135,10 @@ mod tests {
             error.contains("no such file") && error.contains("TALLIES_UPDATE"),
             "{error}"
         );
-        catalogue.check_or_update(&path, true).unwrap();
-        catalogue.check_or_update(&path, false).unwrap();
+        check.check_or_update(&path, true).unwrap();
+        check.check_or_update(&path, false).unwrap();
         std::fs::write(&path, "# Metrics\nmore\n").unwrap();
-        let error = catalogue
+        let error = check
             .check_or_update(&path, false)
             .unwrap_err()
             .to_string();

@@ -1,38 +1,49 @@
-//! The rules about the names of a family. Declarations and pages are checked by the same ones.
+//! The rules about names of Prometheus metrics: those of `promtool check metrics`, and a few more.
 //!
-//! This file stands in two crates, because a crate of macros can export nothing else. A test
-//! compares the copies: `tests/engine/lint.rs`. So it names nothing of either crate.
+//! A crate of its own, because a crate of macros can export nothing else: the macros of tallies check
+//! declarations with it, tallies those that are made at run time, and tallies-check pages.
+
+#![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 use std::fmt;
 
 /// What the rules look at.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Described<'a> {
-    pub(crate) name: &'a str,
+pub struct Described<'a> {
+    /// The name.
+    pub name: &'a str,
     /// The kind, as the text format calls it; `untyped` if it is not known.
-    pub(crate) kind: &'a str,
-    pub(crate) unit: &'a str,
-    pub(crate) help: &'a str,
+    pub kind: &'a str,
+    /// The unit; empty if there is none.
+    pub unit: &'a str,
+    /// The help text.
+    pub help: &'a str,
 }
 
 /// A rule that a family breaks. `Display` says it as the end of a sentence about the family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Note {
+pub enum Note {
+    /// It has no help text.
     NoHelp,
     /// The unit, and the name that ends in it.
     Unit(String, String),
     /// The name with `_total`.
     NoTotal(String),
+    /// `_total` ends a name that is no counter's.
     Total,
+    /// `_timestamp_seconds` ends a name that is no gauge's.
     Timestamp,
     /// The suffix, which the samples of histograms and summaries have.
     Suffix(&'static str),
     /// The word of the name that is a unit, and the base unit.
     BaseUnit(String, &'static str),
+    /// The abbreviated unit in the name.
     Abbreviation(&'static str),
     /// The kind.
     Kind(String),
+    /// A colon in the name.
     Colon,
+    /// A name in camel case.
     CamelCase,
     /// The label.
     LabelCamelCase(String),
@@ -158,7 +169,7 @@ const ABBREVIATIONS: &[&str] = &[
 ];
 
 /// Returns what the rules say about a family's name, help text and unit.
-pub(crate) fn of_family(family: Described<'_>) -> Vec<Note> {
+pub fn of_family(family: Described<'_>) -> Vec<Note> {
     let Described {
         name,
         kind,
@@ -214,7 +225,7 @@ pub(crate) fn of_family(family: Described<'_>) -> Vec<Note> {
 }
 
 /// Returns what the rules say about one label of a family.
-pub(crate) fn of_label(family: Described<'_>, label: &str) -> Vec<Note> {
+pub fn of_label(family: Described<'_>, label: &str) -> Vec<Note> {
     let mut notes = Vec::new();
     if is_camel_case(label) {
         notes.push(Note::LabelCamelCase(label.to_owned()));

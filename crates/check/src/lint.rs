@@ -3,7 +3,7 @@
 //! ```
 //! let page = "# HELP jobs Jobs done.\n# TYPE jobs counter\njobs 3\n";
 //! let read = tallies::encode::read(page)?;
-//! let problems = read.lint();
+//! let problems = tallies_check::lint(&read);
 //! assert_eq!(problems[0].to_string(), "jobs: it is a counter, so its name should be `jobs_total`");
 //! # Ok::<(), tallies::Error>(())
 //! ```
@@ -11,22 +11,18 @@
 //! The rules about names are the ones that declarations are checked by. Most of them are those of
 //! `promtool check metrics`; [`Rule::is_promlint`] says which.
 
-mod names;
-
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use super::clash::exposed;
-use super::clash_index::ClashIndex;
-use super::{Family, Snapshot};
-
-pub(crate) use names::{Described, Note, of_family, of_label};
+use tallies::Snapshot;
+use tallies::snapshot::Family;
+use tallies_names::{Described, Note, of_family, of_label};
 
 /// A rule about families.
 ///
 /// ```
-/// use tallies::snapshot::lint::Rule;
+/// use tallies_check::lint::Rule;
 ///
 /// assert_eq!(Rule::BaseUnit.name(), "base-unit");
 /// assert!(Rule::BaseUnit.is_promlint() && !Rule::Overflow.is_promlint());
@@ -159,12 +155,12 @@ impl Rule {
 /// A family that breaks a rule.
 ///
 /// ```
-/// use tallies::snapshot::lint::Rule;
+/// use tallies_check::lint::Rule;
 ///
 /// let registry = tallies::Registry::new();
 /// registry.lint(false);
 /// registry.gauge("delay_ms", "Time until the next run.")?;
-/// let problems = registry.snapshot().lint();
+/// let problems = tallies_check::lint(&registry.snapshot());
 /// assert_eq!((problems[0].family(), problems[0].rule()), ("delay_ms", Rule::UnitAbbreviation));
 /// # Ok::<(), tallies::Error>(())
 /// ```
@@ -212,41 +208,40 @@ impl fmt::Display for Problem {
 /// The most series that a family has without a note: the default limit of declared families.
 const MOST_SERIES: usize = 10_000;
 
-impl Snapshot {
-    /// Returns what Prometheus users would not expect of these families, by the rules of
-    /// [`lint`](mod@crate::snapshot::lint).
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.counter("sent_bytes_total", "Bytes sent.")?;
-    /// assert_eq!(registry.snapshot().lint(), []);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// The problems are sorted by family. Each is listed once, however many series have it. Info
-    /// metrics and state sets count as gauges, and gauge histograms as histograms.
-    ///
-    /// Takes time proportional to the number of series.
-    #[must_use]
-    pub fn lint(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        // An index of the families before the current one.
-        let mut before =
-            ClashIndex::<&Family>::new(self.families.iter().any(|family| family.meta.utf8));
-        for family in &self.families {
-            lint_names(family, &mut problems);
-            lint_series(family, &mut problems);
-            if let Some(other) = before.clash(exposed(family), |other| exposed(other)) {
-                let text = format!(
-                    "it has a sample name in common with `{}`, in some format",
-                    other.name().escape_debug()
-                );
-                problems.push(Problem::new(family, Rule::SharedSamples, text));
-            }
-            before.insert(exposed(family), &family);
+/// Returns what Prometheus users would not expect of these families, by the rules of
+/// [`lint`](mod@crate::lint).
+///
+/// ```
+/// let registry = tallies::Registry::new();
+/// registry.counter("sent_bytes_total", "Bytes sent.")?;
+/// assert_eq!(tallies_check::lint(&registry.snapshot()), []);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// The problems are sorted by family. Each is listed once, however many series have it. Info metrics
+/// and state sets count as gauges, and gauge histograms as histograms.
+///
+/// Takes time proportional to the number of series.
+#[must_use]
+pub fn lint(snapshot: &Snapshot) -> Vec<Problem> {
+    let clashes: HashMap<_, _> = snapshot
+        .clashes()
+        .into_iter()
+        .map(|(family, other)| (family.name(), other))
+        .collect();
+    let mut problems = Vec::new();
+    for family in snapshot.families() {
+        lint_names(family, &mut problems);
+        lint_series(family, &mut problems);
+        if let Some(other) = clashes.get(family.name()) {
+            let text = format!(
+                "it has a sample name in common with `{}`, in some format",
+                other.name().escape_debug()
+            );
+            problems.push(Problem::new(family, Rule::SharedSamples, text));
         }
-        problems
     }
+    problems
 }
 
 fn lint_names(family: &Family, problems: &mut Vec<Problem>) {

@@ -3,10 +3,10 @@
 
 /// A vector selector: a metric name, and matchers of labels.
 #[derive(Debug, PartialEq)]
-pub(super) struct Selector {
-    pub(super) name: String,
+pub(crate) struct Selector {
+    pub(crate) name: String,
     /// Label, operator and value.
-    pub(super) matchers: Vec<(String, String, String)>,
+    pub(crate) matchers: Vec<(String, String, String)>,
 }
 
 /// Words that are no metrics wherever they stand without an opening parenthesis.
@@ -61,7 +61,7 @@ const NOT_QUERIES: &[&str] = &["label_names", "metrics"];
 
 /// Returns the selectors of a query. Names and values with variables of a dashboard, such as
 /// `$job`, are left out, because their text is unknown.
-pub(super) fn selectors(query: &str) -> Vec<Selector> {
+pub(crate) fn selectors(query: &str) -> Vec<Selector> {
     let mut found = Vec::new();
     let mut scan = Scan { rest: query };
     scan.expression(&mut found);
