@@ -212,7 +212,7 @@ impl Snapshot {
             pairs.extend(
                 before
                     .clash(exposed, |other| clash::exposed(other))
-                    .map(|other| (family, other)),
+                    .map(|other| (family, *other)),
             );
             before.insert(exposed, &family);
         }

@@ -127,10 +127,7 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_file(&path);
         let check = Check::new(Catalogue::default());
-        let error = check
-            .check_or_update(&path, false)
-            .unwrap_err()
-            .to_string();
+        let error = check.check_or_update(&path, false).unwrap_err().to_string();
         assert!(
             error.contains("no such file") && error.contains("TALLIES_UPDATE"),
             "{error}"
@@ -138,10 +135,7 @@ mod tests {
         check.check_or_update(&path, true).unwrap();
         check.check_or_update(&path, false).unwrap();
         std::fs::write(&path, "# Metrics\nmore\n").unwrap();
-        let error = check
-            .check_or_update(&path, false)
-            .unwrap_err()
-            .to_string();
+        let error = check.check_or_update(&path, false).unwrap_err().to_string();
         assert!(error.contains("line 2 is `more`"), "{error}");
         std::fs::remove_file(&path).unwrap();
     }

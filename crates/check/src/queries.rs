@@ -260,9 +260,15 @@ mod tests {
     fn mistakes_have_a_line_and_a_column() {
         for text in ["{\n  \"a\" 1}", "[1, ]", "\"a", "a: [\n"] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains("line ") && error.contains("column "), "{error}");
+            assert!(
+                error.contains("line ") && error.contains("column "),
+                "{error}"
+            );
         }
-        assert!(parse(&"[".repeat(100_000)).is_err(), "no overflow of the stack");
+        assert!(
+            parse(&"[".repeat(100_000)).is_err(),
+            "no overflow of the stack"
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tallies::label::AnyLabels;
 use tallies::{
-    Collected, Counter, Gauge, Histogram, Info, LabelValue, Metrics, Registry, StateSet, Summary, View,
+    Collected, Counter, Gauge, Histogram, Info, LabelValue, Metrics, Registry, StateSet, Summary,
+    View,
 };
 use tallies_check::{Check, to_html, to_json, to_markdown};
 
@@ -204,9 +205,7 @@ groups:
         "alert `NoMail` asks for `app_mail_send_total`: no family exports it; \
          `app_mail_sent_total` is similar"
     );
-    check
-        .queries(&rules.replace("send", "sent"))
-        .unwrap();
+    check.queries(&rules.replace("send", "sent")).unwrap();
 }
 
 #[test]
@@ -216,9 +215,6 @@ fn a_text_without_queries_is_an_error() {
         let error = check.queries(text).unwrap_err().to_string();
         assert!(error.contains("no queries"), "{text}: {error}");
     }
-    let error = check
-        .queries("{\n\"expr\": }")
-        .unwrap_err()
-        .to_string();
+    let error = check.queries("{\n\"expr\": }").unwrap_err().to_string();
     assert!(error.contains("line 2 column 9"), "{error}");
 }
