@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?which version?}
-crates="tallies-macros tallies tallies-cli"
+# Dependencies stand before those who need them, as cargo orders them itself.
+crates="tallies-macros tallies $(ls crates | sed 's/^/tallies-/' | xargs)"
 
 fail() {
     echo "$*" >&2

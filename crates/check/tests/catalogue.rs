@@ -104,7 +104,7 @@ fn json_and_page_have_every_family() {
     let catalogue = declared().catalogue();
     let json = to_json(&catalogue);
     for part in [
-        r#"{"name":"app_events_total","kind":"counter","help":"Events.","labels":[],"any_labels":true,"constant":[["host","h"]],"limit":10000,"file":"tests/views/catalogue.rs""#,
+        r#"{"name":"app_events_total","kind":"counter","help":"Events.","labels":[],"any_labels":true,"constant":[["host","h"]],"limit":10000,"file":"crates/check/tests/catalogue.rs""#,
         r#""labels":[{"name":"app_pump","values":["off","running"]}]"#,
         r#""help":"Messages <b>sent</b>.""#,
         r#""dropped":["user"],"bounds":[0.5,1.0,2.0],"schema":3,"limit":100"#,
