@@ -105,10 +105,6 @@ impl Error {
         Self::io(&cause, message)
     }
 
-    pub(crate) fn setting(what: &str, value: &str, rule: &str) -> Self {
-        Self::other(format_args!("{what} `{}` {rule}", value.escape_debug()))
-    }
-
     pub(crate) fn serve(action: &str, cause: io::Error) -> Self {
         Self::io(&cause, format_args!("{action}: {cause}"))
     }
@@ -140,33 +136,6 @@ impl Error {
         let (path, cause) = (path.display().to_string(), cause.into());
         let path = path.escape_debug();
         kind_of(&cause).error(format_args!("cannot use {what} in `{path}`: {cause}"))
-    }
-
-    pub(crate) fn group_label(family: &str, label: &str, value: &str) -> Self {
-        Self::other(format_args!(
-            "family `{family}` has the label `{label}=\"{}\"`, which the group sets as well, and \
-             the gateway would overwrite it; rename the label, or remove it from the group",
-            value.escape_debug()
-        ))
-    }
-
-    pub(crate) fn push_failed(action: &str, url: &str, cause: impl Into<Cause>) -> Self {
-        let cause = cause.into();
-        kind_of(&cause).error(format_args!("{action} {url}: {cause}"))
-    }
-
-    pub(crate) fn push_timeout(method: &str, url: &str, timeout: std::time::Duration) -> Self {
-        let message = format_args!("{method} {url}: no response within {timeout:?}");
-        Kind::Io(io::ErrorKind::TimedOut).error(message)
-    }
-
-    pub(crate) fn push_rejected(method: &str, url: &str, status: &str, text: &str) -> Self {
-        let text = if text.is_empty() {
-            "no reason given"
-        } else {
-            text
-        };
-        Self::other(format_args!("{method} {url}: {status}: {text}"))
     }
 
     pub(crate) fn store(action: &str, store: &str, cause: impl Into<Cause>) -> Self {

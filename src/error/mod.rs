@@ -75,6 +75,24 @@ impl Error {
         )))
     }
 
+    /// Creates an error as [`new`](Self::new) does, whose message ends with its cause. If that is an
+    /// error of the operating system, [`io_kind`](Self::io_kind) returns its kind.
+    ///
+    /// ```
+    /// let cause = std::fs::read("no/such/file").unwrap_err();
+    /// let error = tallies::Error::with_cause("cannot read `no/such/file`", &cause);
+    /// assert_eq!(error.to_string(), format!("cannot read `no/such/file`: {cause}"));
+    /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::NotFound));
+    /// ```
+    #[cold]
+    pub fn with_cause(message: impl AsRef<str>, cause: &(dyn std::error::Error + 'static)) -> Self {
+        let mut error = Self::new(format!("{}: {cause}", message.as_ref()));
+        if let Some(cause) = cause.downcast_ref::<io::Error>() {
+            error.0.0 = Kind::Io(cause.kind());
+        }
+        error
+    }
+
     /// Creates an error on which no caller branches, with a message in one line.
     #[cold]
     pub(crate) fn other(message: fmt::Arguments<'_>) -> Self {
@@ -85,6 +103,13 @@ impl Error {
     #[cold]
     pub(crate) fn io(cause: &io::Error, message: fmt::Arguments<'_>) -> Self {
         Kind::Io(cause.kind()).error(message)
+    }
+
+    /// Creates the error of a setting with a value that breaks a rule.
+    #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
+    #[cold]
+    pub(crate) fn setting(what: &str, value: &str, rule: &str) -> Self {
+        Self::other(format_args!("{what} `{}` {rule}", value.escape_debug()))
     }
 
     /// Logs this error as a warning, the first time that this process has it: for crates that build on

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use crate::error::{self, Error};
-
 use super::Escaping;
 use super::clash::{ExposedName, clash, without_suffix};
 
@@ -23,8 +21,8 @@ pub(crate) const SHARED_SAMPLES: &str = "because suffixes such as `_total` and `
     feature = "mmap",
     feature = "redis"
 ))]
-pub(crate) fn clash_on_page(name: &str, other: &str) -> Error {
-    error::Kind::Taken.error(format_args!(
+pub(crate) fn clash_on_page(name: &str, other: &str) -> crate::error::Error {
+    crate::error::Kind::Taken.error(format_args!(
         "family `{name}` would expose the same samples as `{other}` of another registry on the \
          page, {SHARED_SAMPLES}; rename one of them, or give one registry a prefix \
          (`Registry::prefix`)"
