@@ -33,7 +33,7 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
         width > 0.0,
         BucketRule::Width(width),
     )
-    .map_err(|rule| Error::bucket_helper("linear", rule))
+    .map_err(|rule| bad("linear", rule))
 }
 
 /// Returns `count` bounds. The first is `start`, and each of the others is `factor` times the one
@@ -51,10 +51,7 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 /// bounds that are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     if start.is_nan() || start <= 0.0 {
-        return Err(Error::bucket_helper(
-            "exponential",
-            BucketRule::Start(start),
-        ));
+        return Err(bad("exponential", BucketRule::Start(start)));
     }
     let mut next = start;
     let bound = |_| {
@@ -63,7 +60,11 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
         bound
     };
     checked(count, bound, factor > 1.0, BucketRule::Factor(factor))
-        .map_err(|rule| Error::bucket_helper("exponential", rule))
+        .map_err(|rule| bad("exponential", rule))
+}
+
+fn bad(function: &str, rule: BucketRule) -> Error {
+    Error::other(format_args!("the bounds of `buckets::{function}` {rule}"))
 }
 
 /// Returns `N` bounds like [`linear`] does, in a constant.

@@ -330,7 +330,7 @@ fn reject<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
 
 fn not_an_increase<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
     let value = n.into_number().as_f64();
-    Error::update(&family.desc.name, value, UpdateRule::Increase)
+    UpdateRule::Increase.error(&family.desc.name, value)
 }
 
 #[inline(always)]

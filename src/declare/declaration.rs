@@ -9,9 +9,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::error::{Difference, Error};
+use crate::error::Error;
 use crate::observe::{self, SlotWord};
-use crate::snapshot::Kind;
+use crate::snapshot::{Difference, Kind};
 
 use super::lazy_ref::LazyRef;
 use crate::family::SeriesRef;
@@ -19,7 +19,7 @@ use crate::family::desc::{ClosedSet, Desc};
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
 use crate::lockfree::{CachedRef, PartRef, SeriesKey, TextRef};
-use crate::registry::{self, Registry};
+use crate::registry::{self, Owner, Registry};
 
 /// A declared metric. See the [module](self).
 #[derive(Debug)]
@@ -212,15 +212,20 @@ impl<C: MetricCells> Declaration<C> {
     pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
         registry.enlist();
         let desc = registry.families().viewed(desc, C::FOLDS);
-        let name = desc.name.clone();
+        let (name, kind) = (desc.name.clone(), desc.kind);
         let family = registry
             .families()
             .get_or_add(Family::<C>::create(checked(desc)?))?;
-        let (kind, location) = (family.desc().kind, family.desc().location);
+        let owner = Owner {
+            name: &name,
+            kind: family.desc().kind,
+            location: family.desc().location,
+        };
+        let another_type = Difference::in_property("another Rust type");
         let family = family
             .as_any()
             .downcast::<Family<C>>()
-            .map_err(|_| Error::registered(&name, kind, location, Some(Difference::Type)))?;
+            .map_err(|_| owner.registered(kind, Some(&another_type)))?;
         Ok(Self::of(family))
     }
 }

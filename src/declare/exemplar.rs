@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::error::{Error, NameRule, Subject};
+use crate::error::{self, Error, NameRule, Subject};
 use crate::snapshot::{Exemplar, labels};
 
 use crate::family::grammar::exemplar_label;
@@ -42,9 +42,11 @@ static TRACE_ID: OnceLock<TraceId> = OnceLock::new();
 pub fn trace_ids(
     current: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    TRACE_ID
-        .set(Box::new(current))
-        .map_err(|_| Error::trace_ids_set())
+    TRACE_ID.set(Box::new(current)).map_err(|_| {
+        Error::other(format_args!(
+            "the source of trace ids is already set; `trace_ids` can be called once per process"
+        ))
+    })
 }
 
 /// Runs `f` with the label of the current trace, if there is one.
@@ -57,15 +59,18 @@ pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
 /// Checks that these labels can be an exemplar's.
 fn validate(labels: &[(&str, &str)]) -> Result<(), Error> {
     for (i, (name, _)) in labels.iter().enumerate() {
-        exemplar_label(name).map_err(|rule| Error::name_of(Subject::Exemplar, name, rule))?;
+        exemplar_label(name).map_err(|rule| rule.error(Subject::Exemplar, name))?;
         if labels[..i].iter().any(|(other, _)| other == name) {
-            return Err(Error::name_of(Subject::Exemplar, name, NameRule::Twice));
+            return Err(NameRule::Twice.error(Subject::Exemplar, name));
         }
     }
     let length = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
     let characters: usize = labels.iter().map(length).sum();
     if characters > MOST_CHARACTERS {
-        return Err(Error::exemplar_length(MOST_CHARACTERS, characters));
+        return Err(error::Kind::Update.error(format_args!(
+            "the labels of an exemplar have at most {MOST_CHARACTERS} characters, names and values \
+             together, got {characters}"
+        )));
     }
     Ok(())
 }

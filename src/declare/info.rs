@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::error::{Error, NameRule};
+use crate::error::{Error, NameRule, Subject};
 use crate::lockfree::Run;
 use crate::observe::{GaugeCell, Pass};
 use crate::snapshot::{self, Kind, Page, Text, Values, labels};
@@ -244,10 +244,13 @@ impl<S: LabelValue> Builder<StateSet<S>> {
     pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
         let name = &*self.desc.name;
         if S::VALUES.is_empty() {
-            return Err(Error::no_states(name));
+            return Err(Error::other(format_args!(
+                "state set `{name}` needs an enum with `#[derive(LabelValue)]`, whose variants are \
+                 its states"
+            )));
         }
         check_label(name.as_bytes(), Kind::StateSet)
-            .map_err(|_| Error::name(name, NameRule::StateSet))?;
+            .map_err(|_| NameRule::StateSet.error(Subject::Metric, name))?;
         let states = States::make::<S>(registry.families().viewed(self.desc.clone(), true));
         registry.families().add(states.clone())?;
         Ok(StateSet {

@@ -1,21 +1,17 @@
-//! The only error type of the crate. Its kind holds data, from which the message is rendered: the
-//! offending value, the location, and what would be right.
+//! The only error type of the crate: a message, and what a caller can branch on. The message is
+//! written where the error arises. It shows the offending value, the place, and what would be right.
 
 mod constructors;
-mod kind;
-mod message;
 mod printable;
 mod rule;
 
 use std::fmt;
+use std::io;
 
-pub(crate) use kind::Subject;
 #[cfg(feature = "push")]
 pub(crate) use printable::is_printable;
 pub(crate) use printable::printable;
-pub(crate) use rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
-
-use kind::Kind;
+pub(crate) use rule::{BucketRule, NameRule, Subject, UpdateRule, WindowRule};
 
 /// An error: what went wrong, where, and what would be right.
 ///
@@ -33,7 +29,32 @@ use kind::Kind;
 /// or a `main` that prints only the error would miss it. Callers that branch on the cause use
 /// [`io_kind`](Self::io_kind). `Debug` prints the message as well, because `main` prints an error
 /// that it returns with `Debug`.
-pub struct Error(Box<Kind>);
+pub struct Error(Box<(Kind, String)>);
+
+/// What a caller can branch on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The name of a family or collector is taken.
+    Taken,
+    /// A name is invalid.
+    Name,
+    /// An update was rejected.
+    Update,
+    /// An operation on a socket, a file or a thread failed.
+    Io(io::ErrorKind),
+    Other,
+}
+
+impl Kind {
+    /// Creates an error of this kind, with a message in one line.
+    #[cold]
+    pub(crate) fn error(self, message: fmt::Arguments<'_>) -> Error {
+        Error(Box::new((
+            self,
+            printable(&message.to_string()).to_string(),
+        )))
+    }
+}
 
 impl Error {
     /// Creates an error with this message, for crates that build on this one. A good message says what
@@ -43,8 +64,52 @@ impl Error {
     /// let error = tallies::Error::new("the store has no shard 7; it has 0 to 3");
     /// assert!(error.to_string().ends_with("it has 0 to 3"));
     /// ```
-    pub fn new(message: impl Into<Box<str>>) -> Self {
-        Self::from(Kind::Message(message.into()))
+    pub fn new(message: impl AsRef<str>) -> Self {
+        let lines = message
+            .as_ref()
+            .lines()
+            .map(|line| printable(line).to_string());
+        Self(Box::new((
+            Kind::Other,
+            lines.collect::<Vec<_>>().join("\n"),
+        )))
+    }
+
+    /// Creates an error as [`new`](Self::new) does, whose message ends with its cause. If that is an
+    /// error of the operating system, [`io_kind`](Self::io_kind) returns its kind.
+    ///
+    /// ```
+    /// let cause = std::fs::read("no/such/file").unwrap_err();
+    /// let error = tallies::Error::with_cause("cannot read `no/such/file`", &cause);
+    /// assert_eq!(error.to_string(), format!("cannot read `no/such/file`: {cause}"));
+    /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::NotFound));
+    /// ```
+    #[cold]
+    pub fn with_cause(message: impl AsRef<str>, cause: &(dyn std::error::Error + 'static)) -> Self {
+        let mut error = Self::new(format!("{}: {cause}", message.as_ref()));
+        if let Some(cause) = cause.downcast_ref::<io::Error>() {
+            error.0.0 = Kind::Io(cause.kind());
+        }
+        error
+    }
+
+    /// Creates an error on which no caller branches, with a message in one line.
+    #[cold]
+    pub(crate) fn other(message: fmt::Arguments<'_>) -> Self {
+        Kind::Other.error(message)
+    }
+
+    /// Creates an error of the operating system, which the message includes.
+    #[cold]
+    pub(crate) fn io(cause: &io::Error, message: fmt::Arguments<'_>) -> Self {
+        Kind::Io(cause.kind()).error(message)
+    }
+
+    /// Creates the error of a setting with a value that breaks a rule.
+    #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
+    #[cold]
+    pub(crate) fn setting(what: &str, value: &str, rule: &str) -> Self {
+        Self::other(format_args!("{what} `{}` {rule}", value.escape_debug()))
     }
 
     /// Logs this error as a warning, the first time that this process has it: for crates that build on
@@ -70,13 +135,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_already_registered(&self) -> bool {
-        matches!(
-            *self.cause().0,
-            Kind::Registered { .. }
-                | Kind::Family { .. }
-                | Kind::Collector { .. }
-                | Kind::SharedSamples { .. }
-        )
+        self.0.0 == Kind::Taken
     }
 
     /// Returns whether the name of a metric or label is invalid: outside the grammar, reserved, or
@@ -89,19 +148,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_invalid_name(&self) -> bool {
-        matches!(
-            *self.cause().0,
-            Kind::Name { .. } | Kind::EscapedLabels { .. }
-        )
-    }
-
-    /// Returns the error without its place in a file.
-    fn cause(&self) -> &Self {
-        match &*self.0 {
-            #[cfg(feature = "config-files")]
-            Kind::At { cause, .. } => cause.cause(),
-            _ => self,
-        }
+        self.0.0 == Kind::Name
     }
 
     /// Returns whether an update was rejected because of its value or its exemplar. Such an update
@@ -116,15 +163,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_rejected_update(&self) -> bool {
-        matches!(
-            *self.0,
-            Kind::Update { .. }
-                | Kind::ExemplarLength { .. }
-                | Kind::Name {
-                    subject: Subject::Exemplar,
-                    ..
-                }
-        )
+        self.0.0 == Kind::Update
     }
 
     /// Returns whether an operation on a socket, a file or a thread failed.
@@ -160,60 +199,17 @@ impl Error {
     /// # fn main() {}
     /// ```
     #[must_use]
-    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
-        match &*self.0 {
-            #[cfg(feature = "mmap")]
-            Kind::Share { cause, .. } => Some(cause.kind()),
-            #[cfg(feature = "serve")]
-            Kind::Listen { cause, .. } => Some(cause.kind()),
-            #[cfg(feature = "tower")]
-            Kind::Serve { cause, .. } => Some(cause.kind()),
-            #[cfg(feature = "tls")]
-            Kind::File { cause, .. } => kind_of(&**cause),
-            #[cfg(feature = "config-files")]
-            Kind::Unreadable { cause, .. } => Some(cause.kind()),
-            #[cfg(feature = "config-files")]
-            Kind::At { cause, .. } => cause.io_kind(),
-            #[cfg(feature = "push")]
-            Kind::Push { cause, .. } => kind_of(&**cause),
-            #[cfg(feature = "push")]
-            Kind::PushTimeout { .. } => Some(std::io::ErrorKind::TimedOut),
-            #[cfg(feature = "redis")]
-            Kind::Store { cause, .. } => {
-                Some(kind_of(&**cause).unwrap_or(std::io::ErrorKind::Other))
-            }
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self.0.0 {
+            Kind::Io(kind) => Some(kind),
             _ => None,
         }
     }
 }
 
-/// Returns the kind of an error of the operating system.
-#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
-fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
-    cause
-        .downcast_ref::<std::io::Error>()
-        .map(std::io::Error::kind)
-}
-
-impl From<Kind> for Error {
-    fn from(kind: Kind) -> Self {
-        Self(Box::new(kind))
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        let lines = match *self.0 {
-            // The only kind whose message can have several lines.
-            Kind::Message(_) => text.lines().collect(),
-            _ => vec![&*text],
-        };
-        for (i, line) in lines.into_iter().enumerate() {
-            let end = if i == 0 { "" } else { "\n" };
-            write!(f, "{end}{}", printable(line))?;
-        }
-        Ok(())
+        f.write_str(&self.0.1)
     }
 }
 

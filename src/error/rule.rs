@@ -4,7 +4,38 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::snapshot::Kind;
+use super::{Error, Kind};
+
+/// What has a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subject<'a> {
+    /// A family.
+    Metric,
+    /// A family that a collector writes.
+    Collected,
+    /// The prefix of a registry.
+    Prefix,
+    /// A label of a family.
+    Label(&'a str),
+    /// A label of a family that a collector writes.
+    CollectedLabel(&'a str),
+    /// A constant label of a registry.
+    Constant,
+    /// A label of an exemplar.
+    Exemplar,
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Metric | Self::Collected => "metric name",
+            Self::Prefix => "prefix",
+            Self::Label(_) | Self::CollectedLabel(_) => "label name",
+            Self::Constant => "constant label",
+            Self::Exemplar => "exemplar label",
+        })
+    }
+}
 
 /// A rule about names of metrics and labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +65,32 @@ pub(crate) enum NameRule {
 }
 
 impl NameRule {
+    /// Returns the error of a name that breaks the rule.
+    #[cold]
+    pub(crate) fn error(self, subject: Subject<'_>, name: &str) -> Error {
+        let kind = match subject {
+            Subject::Exemplar => Kind::Update,
+            _ => Kind::Name,
+        };
+        let (name, rule) = (name.escape_debug(), self.predicate());
+        let (Subject::Label(family) | Subject::CollectedLabel(family)) = subject else {
+            let unless = match (subject, self) {
+                (Subject::Metric, Self::Metric) => ", unless it is declared with `utf8`",
+                _ => "",
+            };
+            return kind.error(format_args!("{subject} `{name}` {rule}{unless}"));
+        };
+        let unless = match (subject, self) {
+            (Subject::Label(_), Self::Label) => ", unless its family is declared with `utf8`",
+            _ => "",
+        };
+        kind.error(format_args!(
+            "{subject} `{name}` of family `{family}` {rule}{unless}"
+        ))
+    }
+
     /// Returns the rule as the end of a sentence that begins with the name.
-    pub(super) const fn predicate(self) -> &'static str {
+    const fn predicate(self) -> &'static str {
         match self {
             Self::Metric => "has to match [a-zA-Z_:][a-zA-Z0-9_:]*",
             Self::Label => "has to match [a-zA-Z_][a-zA-Z0-9_]*",
@@ -108,6 +163,11 @@ pub(crate) enum BucketRule {
 }
 
 impl BucketRule {
+    /// Returns the error of a family that breaks the rule.
+    pub(crate) fn error(self, family: &str) -> Error {
+        Error::other(format_args!("buckets of family `{family}` {self}"))
+    }
+
     /// Returns the rule as the end of a sentence that begins with the buckets.
     const fn predicate(self) -> &'static str {
         match self {
@@ -218,130 +278,26 @@ pub(crate) enum UpdateRule {
     Sum,
 }
 
-/// A property in which two declarations of one name differ, with its value in the first and in the
-/// second declaration.
-#[derive(Debug)]
-pub(crate) enum Difference {
-    Kind(Kind, Kind),
-    /// Two Rust types of the same metric kind, such as counters of `u64` and of `f64`.
-    Type,
-    /// Two closed label sets with other values.
-    LabelValues,
-    Utf8,
-    /// Views give both the same name. They were declared under these.
-    Renamed(Box<str>, Box<str>),
-    Help(Box<str>, Box<str>),
-    Unit(Box<str>, Box<str>),
-    Labels(Names, Names),
-    ConstantLabels(Pairs, Pairs),
-    Buckets(Bounds, Bounds),
-    NativeBuckets(Native, Native),
-    /// Only one has native buckets; the first one, if true.
-    OnlyOneNative(bool),
-    Objectives(Box<[(f64, f64)]>, Box<[(f64, f64)]>),
-    Window(Option<Duration>, Option<Duration>),
-    Ages(Option<u32>, Option<u32>),
-}
-
-/// Label names, or `None` if each series has its own.
-pub(crate) type Names = Option<Box<[Box<str>]>>;
-/// Label names and values.
-pub(crate) type Pairs = Box<[(Box<str>, Box<str>)]>;
-/// The bounds of buckets, or `None` for the default bounds.
-pub(crate) type Bounds = Option<Box<[f64]>>;
-/// Schema, limit of buckets and zero threshold, or `None` without native buckets.
-pub(crate) type Native = Option<(i8, u32, f64)>;
-
-impl Difference {
-    /// Returns the property in which the declarations differ.
-    pub(super) const fn property(&self) -> &'static str {
-        match self {
-            Self::Kind(..) => "another kind",
-            Self::Type => "another Rust type",
-            Self::LabelValues => "other values of an enum label",
-            Self::Utf8 => "another character set: only one of the two allows UTF-8 names",
-            Self::Renamed(..) => "another name before the views",
-            Self::Help(..) => "another help text",
-            Self::Unit(..) => "another unit",
-            Self::Labels(..) => "other labels",
-            Self::ConstantLabels(..) => "other constant labels",
-            Self::Buckets(..) => "other buckets",
-            Self::NativeBuckets(..) => "other native buckets",
-            Self::OnlyOneNative(true) => "no native buckets",
-            Self::OnlyOneNative(false) => "native buckets, and this one has none,",
-            Self::Objectives(..) => "other objectives",
-            Self::Window(..) => "another window",
-            Self::Ages(..) => "another number of ages",
-        }
-    }
-
-    /// Writes the two values, each followed by one of the words.
-    pub(super) fn write_values(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        first_word: &str,
-        second_word: &str,
-    ) -> fmt::Result {
-        let (first, second) = match self {
-            Self::Type | Self::LabelValues | Self::Utf8 | Self::OnlyOneNative(_) => return Ok(()),
-            Self::Kind(a, b) => (a.to_string(), b.to_string()),
-            Self::Renamed(a, b) | Self::Help(a, b) | Self::Unit(a, b) => (quoted(a), quoted(b)),
-            Self::Labels(a, b) => (names(a), names(b)),
-            Self::ConstantLabels(a, b) => (pairs(a), pairs(b)),
-            Self::Buckets(a, b) => (bounds(a), bounds(b)),
-            Self::NativeBuckets(a, b) => (native(*a), native(*b)),
-            Self::Objectives(a, b) => (format!("{a:?}"), format!("{b:?}")),
-            Self::Window(a, b) => (or_none(*a), or_none(*b)),
-            Self::Ages(a, b) => (or_none(*a), or_none(*b)),
+impl UpdateRule {
+    /// Returns the error of an update with this value.
+    #[cold]
+    pub(crate) fn error(self, family: &str, value: f64) -> Error {
+        let message = match self {
+            Self::NotANumber => format_args!("family `{family}` cannot observe {value}"),
+            Self::BothInfinities => format_args!(
+                "family `{family}` cannot observe {value}, because it has observed an infinity of \
+                 the other sign: the sum would be NaN"
+            ),
+            Self::Increase => format_args!(
+                "counter `{family}` can only grow, by a finite amount of 0 or more, got {value}"
+            ),
+            Self::Total => {
+                format_args!("counter `{family}` needs a total of 0 or more, got {value}")
+            }
+            Self::Sum => {
+                format_args!("gauge histogram `{family}` needs a sum that is a number, got {value}")
+            }
         };
-        write!(f, ": {first} {first_word}, {second} {second_word}")
+        Kind::Update.error(message)
     }
-}
-
-fn quoted(text: &str) -> String {
-    format!("`{}`", text.escape_debug())
-}
-
-fn or_none(value: Option<impl fmt::Debug>) -> String {
-    value.map_or_else(|| "none".to_owned(), |value| format!("{value:?}"))
-}
-
-fn bounds(bounds: &Bounds) -> String {
-    match bounds.as_deref() {
-        None => "the default ones".to_owned(),
-        Some([]) => "none".to_owned(),
-        Some(bounds) => format!("{bounds:?}"),
-    }
-}
-
-fn names(names: &Names) -> String {
-    match names.as_deref() {
-        None => "any".to_owned(),
-        Some([]) => "none".to_owned(),
-        Some(names) => join(names.iter().map(|name| quoted(name))),
-    }
-}
-
-fn pairs(pairs: &Pairs) -> String {
-    match &**pairs {
-        [] => "none".to_owned(),
-        pairs => join(
-            pairs
-                .iter()
-                .map(|(name, value)| format!("`{name}=\"{}\"`", value.escape_debug())),
-        ),
-    }
-}
-
-fn native(native: Native) -> String {
-    native.map_or_else(
-        || "none".to_owned(),
-        |(schema, limit, zero)| {
-            format!("schema {schema} with a limit of {limit} and a zero threshold of {zero:?}")
-        },
-    )
-}
-
-pub(super) fn join(texts: impl Iterator<Item = String>) -> String {
-    texts.collect::<Vec<_>>().join(", ")
 }

@@ -5,9 +5,11 @@ use std::panic::Location;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use crate::error::{Difference, Error, NameRule};
+use crate::error::{Error, Kind as ErrorKind, NameRule, Subject};
 use crate::snapshot::sketch::{TargetError, Targets};
-use crate::snapshot::{Escaping, GaugeMode, Kind, Resolution, Text};
+use crate::snapshot::{
+    Difference, Escaping, GaugeMode, Kind, Resolution, Text, join, or_none, quoted,
+};
 
 use super::constants::Constants;
 use super::grammar::{check_label, check_label_of, check_labels, check_name, check_utf8};
@@ -304,7 +306,7 @@ impl Desc {
     pub(crate) fn apply(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
         if from_data != usize::MAX && from_data != options.labels.len() {
             let got = options.labels.len();
-            return Err(Error::label_count(&self.name, &[], from_data, got));
+            return Err(label_count(&self.name, &[], from_data, got));
         }
         if from_data > 0 {
             self.set_labels(options.labels);
@@ -341,30 +343,30 @@ impl Desc {
     /// what was built at run time.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let check = if self.utf8 { check_utf8 } else { check_name };
-        check(self.name.as_bytes()).map_err(|why| Error::name(&self.name, why))?;
+        check(self.name.as_bytes()).map_err(|rule| rule.error(Subject::Metric, &self.name))?;
         let labels = self.labels.fixed();
         check_labels(labels, self.kind, self.utf8)
-            .map_err(|(i, why)| Error::label_name(&self.name, labels[i], why))?;
+            .map_err(|(i, rule)| rule.error(self.label(), labels[i]))?;
         for (i, name) in self.constant.names().enumerate() {
             self.check_label(name)
-                .map_err(|why| Error::label_name(&self.name, name, why))?;
+                .map_err(|rule| rule.error(self.label(), name))?;
             if labels.contains(&name) || self.constant.names().take(i).any(|other| other == name) {
-                return Err(Error::label_name(&self.name, name, NameRule::Twice));
+                return Err(NameRule::Twice.error(self.label(), name));
             }
         }
         self.check_escaped(labels.iter().copied().chain(self.constant.names()))?;
         if matches!(self.kind, Kind::Histogram) && !self.bounds.is_empty() {
-            check_bounds(self.bounds).map_err(|why| Error::buckets(&self.name, why))?;
+            check_bounds(self.bounds).map_err(|rule| rule.error(&self.name))?;
         }
         if let Some(native) = self.native {
-            native
-                .check()
-                .map_err(|why| Error::buckets(&self.name, why))?;
+            native.check().map_err(|rule| rule.error(&self.name))?;
         }
         if let Some(rule) = self.bad_targets {
-            return Err(Error::objectives(&self.name, rule));
+            let name = &self.name;
+            return Err(Error::other(format_args!("family `{name}`: {rule}")));
         }
-        check_window(self.max_age, self.ages).map_err(|rule| Error::window(&self.name, rule))
+        check_window(self.max_age, self.ages)
+            .map_err(|rule| Error::other(format_args!("family `{}`: {rule}", self.name)))
     }
 
     /// Checks that the name is valid with this prefix. The name of a state set is also the name of
@@ -372,7 +374,7 @@ impl Desc {
     pub(crate) fn check_prefixed(&self, prefix: &str) -> Result<(), Error> {
         let name = format!("{prefix}{}", self.name);
         if self.kind == Kind::StateSet && check_label(name.as_bytes(), self.kind).is_err() {
-            return Err(Error::name(&name, NameRule::StateSet));
+            return Err(NameRule::StateSet.error(Subject::Metric, &name));
         }
         Ok(())
     }
@@ -399,10 +401,14 @@ impl Desc {
                 // Other escaped names that begin with `__` are harmless, and names in most scripts
                 // become such names.
                 if escaped == "__name__" {
-                    return Err(Error::label_name(&self.name, name, NameRule::MetricName));
+                    return Err(NameRule::MetricName.error(self.label(), name));
                 }
                 if let Some((_, other)) = seen.iter().find(|(text, _)| *text == escaped) {
-                    return Err(Error::same_label(&self.name, name, other, &escaped));
+                    return Err(ErrorKind::Name.error(format_args!(
+                        "labels `{name}` and `{other}` of family `{}` both become `{escaped}` \
+                         for a reader without UTF-8 names; rename one of them",
+                        self.name
+                    )));
                 }
                 seen.push((escaped, name));
             }
@@ -417,53 +423,69 @@ impl Desc {
 
     /// Returns a property in which two descriptions of one name differ, the help text aside.
     pub(crate) fn difference(&self, other: &Self) -> Option<Difference> {
-        let names = |names: Names| match names {
-            Names::Fixed(names) => Some(names.iter().map(|name| Box::from(*name)).collect()),
-            Names::Any => None,
+        let names = |desc: &Self| match desc.declared_labels() {
+            Names::Fixed(names) => quoted_all(names),
+            Names::Any => "any".to_owned(),
         };
-        let pairs = |labels: &Constants| {
-            labels
-                .iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect()
+        let constants = |desc: &Self| {
+            let pair =
+                |(name, value): (&str, &str)| format!("`{name}=\"{}\"`", value.escape_debug());
+            join(desc.constant.iter().map(pair))
         };
         let bounds = |desc: &Self| {
             let is_default = desc.bounds.is_empty() && desc.native.is_none();
-            (!is_default).then(|| desc.bounds.into())
+            (!is_default).then_some(desc.bounds)
         };
-        let native = |native: Option<Resolution>| {
-            native.map(|native| (native.schema, native.limit, native.zero_threshold))
+        let native = |desc: &Self| {
+            desc.native.map_or("none".to_owned(), |native| {
+                let (schema, limit, zero) = (native.schema, native.limit, native.zero_threshold);
+                format!("schema {schema} with a limit of {limit} and a zero threshold of {zero:?}")
+            })
+        };
+        let both = |property, value: &dyn Fn(&Self) -> String| {
+            Difference::of(property, value(self), value(other))
         };
         Some(if self.kind != other.kind {
-            Difference::Kind(self.kind, other.kind)
+            both("another kind", &|desc| desc.kind.to_string())
         } else if self.declared_name() != other.declared_name() {
-            let name = |desc: &Self| Box::from(&**desc.declared_name());
-            Difference::Renamed(name(self), name(other))
+            let name = |desc: &Self| quoted(desc.declared_name());
+            both("another name before the views", &name)
         } else if self.declared_labels() != other.declared_labels() {
-            Difference::Labels(
-                names(self.declared_labels()),
-                names(other.declared_labels()),
-            )
+            both("other labels", &names)
         } else if self.constant != other.constant {
-            Difference::ConstantLabels(pairs(&self.constant), pairs(&other.constant))
+            both("other constant labels", &constants)
         } else if self.bounds != other.bounds {
-            Difference::Buckets(bounds(self), bounds(other))
+            Difference::buckets(bounds(self), bounds(other))
         } else if self.native != other.native {
-            Difference::NativeBuckets(native(self.native), native(other.native))
+            both("other native buckets", &native)
         } else if self.targets != other.targets {
-            let pairs = |targets: &Targets| targets.as_slice().into();
-            Difference::Objectives(pairs(&self.targets), pairs(&other.targets))
+            Difference::objectives(&self.targets, &other.targets)
         } else if self.max_age != other.max_age {
-            Difference::Window(self.max_age, other.max_age)
+            Difference::window(self.max_age, other.max_age)
         } else if self.ages != other.ages {
-            Difference::Ages(self.ages, other.ages)
+            both("another number of ages", &|desc| or_none(desc.ages))
         } else if self.unit != other.unit {
-            Difference::Unit((&*self.unit).into(), (&*other.unit).into())
+            both("another unit", &|desc| quoted(&desc.unit))
         } else if self.utf8 != other.utf8 {
-            Difference::Utf8
+            Difference::in_property("another character set: only one of the two allows UTF-8 names")
         } else {
             return None;
         })
+    }
+
+    /// Returns the error of a family that has reached its limit.
+    pub(crate) fn limit_reached(&self) -> Error {
+        let (family, limit) = (&self.name, self.limit);
+        Error::other(format_args!(
+            "family `{family}` has reached its limit of {limit} series; further label sets are \
+             counted in one overflow series, whose labels are all `__overflow__`; raise the limit \
+             with `.limit(..)`"
+        ))
+    }
+
+    /// Returns this family as the owner of a label.
+    pub(crate) fn label(&self) -> Subject<'_> {
+        Subject::Label(&self.name)
     }
 
     /// Returns whether handles of the two descriptions can be exchanged: a series of a closed label
@@ -478,11 +500,16 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
     let names = desc.declared_labels().fixed();
     let is_unknown = |given: &str| !names.is_empty() && !names.contains(&given);
     if let Some((unknown, _)) = labels.iter().find(|(given, _)| is_unknown(given)) {
-        return Err(Error::unknown_label(&desc.name, unknown, names));
+        return Err(Error::other(format_args!(
+            "family `{}` has no label `{}`; it has {}",
+            desc.name,
+            unknown.escape_debug(),
+            quoted_all(names)
+        )));
     }
     if labels.len() != names.len() {
         let got = labels.len();
-        return Err(Error::label_count(&desc.name, names, names.len(), got));
+        return Err(label_count(&desc.name, names, names.len(), got));
     }
     names
         .iter()
@@ -491,7 +518,28 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
                 .iter()
                 .find(|(given, _)| given == name)
                 .map(|(_, value)| *value)
-                .ok_or_else(|| Error::missing_label(&desc.name, name))
+                .ok_or_else(|| {
+                    let family = &desc.name;
+                    Error::other(format_args!(
+                        "the label `{name}` of family `{family}` is missing"
+                    ))
+                })
         })
         .collect()
+}
+
+/// A wrong number of labels. `names` are those of the family, if it has them already.
+pub(crate) fn label_count(family: &str, names: &[&str], expected: usize, got: usize) -> Error {
+    let plural = if expected == 1 { "" } else { "s" };
+    let names = match names {
+        [] => String::new(),
+        names => format!(" ({})", quoted_all(names)),
+    };
+    Error::other(format_args!(
+        "family `{family}` takes {expected} label{plural}{names}, got {got}"
+    ))
+}
+
+fn quoted_all(names: &[&str]) -> String {
+    join(names.iter().map(|name| quoted(name)))
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, NameRule};
 use crate::lockfree::{LONGEST_TEXT, SeriesKey, TextRef};
 use crate::snapshot::labels;
 
-use super::desc::{ClosedSet, Names};
+use super::desc::{ClosedSet, Names, label_count};
 use super::{Family, MetricCells, Series, SeriesRef};
 
 impl<C: MetricCells> Family<C> {
@@ -108,7 +108,7 @@ impl<C: MetricCells> Family<C> {
     /// Returns the error of a label set that has not as many values as the declaration has labels.
     fn wrong_count(&self, got: usize) -> Error {
         let names = self.desc.declared_labels().fixed();
-        Error::label_count(&self.desc.name, names, names.len(), got)
+        label_count(&self.desc.name, names, names.len(), got)
     }
 
     /// Returns the series of a label set if it exists.
@@ -386,16 +386,16 @@ impl<C: MetricCells> Family<C> {
                 Ok(())
             } else {
                 let got = texts.len();
-                Err(Error::label_count(&self.desc.name, names, names.len(), got))
+                Err(label_count(&self.desc.name, names, names.len(), got))
             };
         }
         let mut before = None;
         for (name, _) in self.pairs(texts) {
             self.desc
                 .check_label(name)
-                .map_err(|reason| Error::label_name(&self.desc.name, name, reason))?;
+                .map_err(|reason| reason.error(self.desc.label(), name))?;
             if before == Some(name) {
-                return Err(Error::label_name(&self.desc.name, name, NameRule::Twice));
+                return Err(NameRule::Twice.error(self.desc.label(), name));
             }
             before = Some(name);
         }

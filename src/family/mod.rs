@@ -493,7 +493,7 @@ impl<C: MetricCells> Family<C> {
     pub(crate) fn check_observed(&self, value: f64) -> Result<(), Error> {
         self.check_value(value).map_err(|rule| {
             self.count_rejected(1);
-            Error::update(&self.desc.name, value, rule)
+            rule.error(&self.desc.name, value)
         })
     }
 
@@ -521,7 +521,7 @@ impl<C: MetricCells> Family<C> {
         self.overflowed_updates.fetch_add(1, Relaxed);
         self.overflowed.store(true, Relaxed);
         if self.is_full() && !self.warned_full.swap(true, Relaxed) {
-            warn(&Error::overflow(&self.desc.name, self.desc.limit));
+            warn(&self.desc.limit_reached());
         }
         self.only()
     }

@@ -11,7 +11,7 @@ use ureq::Agent;
 use ureq::http::{HeaderValue, Method, Request, Response, header};
 
 use crate::encode::{Format, Options};
-use crate::error::{Error, is_printable};
+use crate::error::{self, Error, is_printable};
 use crate::snapshot::{MergedView, Source, labels};
 use crate::sync::pushes;
 
@@ -71,7 +71,7 @@ impl Gateway {
             .header(header::CONTENT_TYPE, Format::TEXT.content_type());
         if self.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
-            self.compress().map_err(|e| self.failed(method, e))?;
+            self.compress().map_err(|e| self.failed(method, &e))?;
             return self.send(request, Some(&self.compressed));
         }
         self.send(request, Some(&self.page))
@@ -96,7 +96,13 @@ impl Gateway {
                     !value.is_empty() && self.labels.iter().any(|label| label == name)
                 });
                 if let Some((label, value)) = clash {
-                    return Err(Error::group_label(family.name(), label, &value));
+                    return Err(Error::other(format_args!(
+                        "family `{}` has the label `{label}=\"{}\"`, which the group sets as well, \
+                         and the gateway would overwrite it; rename the label, or remove it from \
+                         the group",
+                        family.name(),
+                        value.escape_debug()
+                    )));
                 }
             }
         }
@@ -124,9 +130,9 @@ impl Gateway {
         match response {
             Ok(Ok(response)) => self.check_response(&method, response),
             Ok(Err(ureq::Error::Timeout(_))) => Err(self.timeout_error(&method)),
-            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, e)),
-            Ok(Err(e)) => Err(self.failed(&method, e)),
-            Err(e) => Err(self.failed(&method, e)),
+            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, &e)),
+            Ok(Err(e)) => Err(self.failed(&method, &e)),
+            Err(e) => Err(self.failed(&method, &e)),
         }
     }
 
@@ -158,24 +164,25 @@ impl Gateway {
                 one_line(&String::from_utf8_lossy(&text))
             }
         };
-        Err(Error::push_rejected(
-            method.as_str(),
-            &self.url,
-            &status.to_string(),
-            &text,
-        ))
+        let why = if text.is_empty() {
+            "no reason given"
+        } else {
+            &text
+        };
+        let url = &self.url;
+        Err(Error::other(format_args!(
+            "{method} {url}: {status}: {why}"
+        )))
     }
 
     pub(super) fn timeout_error(&self, method: &Method) -> Error {
-        Error::push_timeout(method.as_str(), &self.url, self.timeout)
+        let (url, timeout) = (&self.url, self.timeout);
+        let message = format_args!("{method} {url}: no response within {timeout:?}");
+        error::Kind::Io(std::io::ErrorKind::TimedOut).error(message)
     }
 
-    fn failed(
-        &self,
-        method: &Method,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
-        Error::push_failed(method.as_str(), &self.url, source)
+    fn failed(&self, method: &Method, cause: &(dyn std::error::Error + 'static)) -> Error {
+        Error::with_cause(format!("{method} {}", self.url), cause)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
 
-use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
+use crate::error::{self, BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::check_bounds;
 use crate::snapshot::{Family, GaugeMode, Kind, Meta, Number, Numbers, Text, Values, labels};
@@ -158,7 +158,7 @@ impl Collected {
         total: f64,
     ) -> Result<(), Error> {
         if total.is_nan() || total < 0.0 {
-            return Err(Error::update(name, total, UpdateRule::Total));
+            return Err(UpdateRule::Total.error(name, total));
         }
         let empty = || Values::Counter(Numbers::default());
         let family = self.family(name, help, Kind::Counter, labels, empty)?;
@@ -217,18 +217,21 @@ impl Collected {
         counts: &[u64],
         sum: f64,
     ) -> Result<(), Error> {
-        check_bounds(bounds).map_err(|why| Error::buckets(name, why))?;
+        check_bounds(bounds).map_err(|rule| rule.error(name))?;
         if counts.len() != bounds.len() + 1 {
             let rule = BucketRule::Counts(bounds.len() + 1, counts.len());
-            return Err(Error::buckets(name, rule));
+            return Err(rule.error(name));
         }
         if sum.is_nan() {
-            return Err(Error::update(name, sum, UpdateRule::Sum));
+            return Err(UpdateRule::Sum.error(name, sum));
         }
         let known = self.by_name.get(name).map(|index| &self.families[*index]);
         match known.map(|family| &family.values) {
             Some(Values::Histogram { bounds: first, .. }) if **first != *bounds => {
-                return Err(Error::other_bounds(name, first, bounds));
+                return Err(Error::other(format_args!(
+                    "buckets of family `{name}` have to be equal in all series, got {bounds:?} \
+                     after {first:?}"
+                )));
             }
             _ => {}
         }
@@ -258,10 +261,8 @@ impl Collected {
         labels: &[(&str, &str)],
         empty: impl FnOnce() -> Values,
     ) -> Result<&mut Family, Error> {
-        check_name(name.as_bytes())
-            .map_err(|rule| Error::name_of(Subject::Collected, name, rule))?;
-        let bad_label =
-            |label, rule| Error::name_of(Subject::CollectedLabel(name.into()), label, rule);
+        check_name(name.as_bytes()).map_err(|rule| rule.error(Subject::Collected, name))?;
+        let bad_label = |label, rule: NameRule| rule.error(Subject::CollectedLabel(name), label);
         for (label, _) in labels {
             check_label(label.as_bytes(), kind).map_err(|rule| bad_label(label, rule))?;
         }
@@ -269,7 +270,11 @@ impl Collected {
             Some(index) if self.families[index].kind() == kind => index,
             Some(index) => {
                 let first = self.families[index].kind();
-                return Err(Error::written(name, first, kind));
+                return Err(error::Kind::Taken.error(format_args!(
+                    "family `{name}` was written as {} before in this scrape; {} needs another name",
+                    first.with_article(),
+                    kind.with_article()
+                )));
             }
             None => {
                 let meta = Meta {
@@ -300,7 +305,10 @@ impl Collected {
             .seen
             .insert(self.by_name.hasher().hash_one((index, &text)));
         if !is_new && family.texts.iter().any(|other| other == text) {
-            return Err(Error::series_twice(name, &text));
+            return Err(Error::other(format_args!(
+                "series {{{text}}} of family `{name}` was written twice in this scrape; each label \
+                 set is written once"
+            )));
         }
         family.texts.push(&text, 0);
         Ok(family)

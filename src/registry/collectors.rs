@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, warn};
 use crate::snapshot::{Family, Kind};
 
+use super::families::conflict::{Owner, has_collector};
+
 use super::collected::{Collect, Collected};
 use super::families::Families;
 use super::lock;
@@ -55,10 +57,15 @@ impl Collectors {
     ) -> Result<(), Error> {
         let mut collectors = lock(&self.0);
         if let Some(other) = collectors.iter().find(|other| other.name == name) {
-            return Err(Error::collector(name, other.kind, other.location));
+            return Err(has_collector(name, other.kind, other.location));
         }
         if let Some((first, location)) = families.registered(name) {
-            return Err(Error::taken_by_family(name, first, location, kind));
+            let owner = Owner {
+                name,
+                kind: first,
+                location,
+            };
+            return Err(owner.taken(kind));
         }
         if let Some(kind) = kind {
             families.reserve(name, kind, location)?;
@@ -177,7 +184,7 @@ impl Collectors {
         if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
             collector.errors += 1;
             if collector.errors == 1 {
-                warn(&Error::collector_failed(name, why));
+                warn(&format_args!("collector `{name}` {why}"));
             }
         }
     }

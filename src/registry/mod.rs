@@ -34,6 +34,7 @@ use collectors::CollectorsGuard;
 use families::Families;
 #[cfg(feature = "mmap")]
 use families::LockedFamilies;
+pub(crate) use families::conflict::Owner;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;

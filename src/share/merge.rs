@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::error::Error;
-use crate::snapshot::clash_index::ClashIndex;
+use crate::snapshot::clash_index::{ClashIndex, clash_on_page};
 use crate::snapshot::{
     Family, GaugeMode, Kind, Meta, Numbers, Snapshot, Text, Values, exposed, labels,
 };
@@ -80,7 +80,7 @@ pub(crate) fn merge_exact(
             match places.entry(family.name()) {
                 Entry::Vacant(place) => {
                     if let Some(other) = index.clash(exposed(family), exposed) {
-                        conflict(Error::beside(family.name(), other.name()));
+                        conflict(clash_on_page(family.name(), other.name()));
                         continue;
                     }
                     index.insert(exposed(family), family);

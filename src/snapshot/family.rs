@@ -57,6 +57,11 @@ impl Kind {
         }
     }
 
+    /// Returns the name of the kind with its indefinite article.
+    pub(crate) fn with_article(self) -> impl std::fmt::Display {
+        format!("{} {self}", if self == Self::Info { "an" } else { "a" })
+    }
+
     /// Returns the name of the kind in the Prometheus text format, which has fewer kinds.
     ///
     /// ```

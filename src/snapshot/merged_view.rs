@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::error::Error;
 
 use super::clash::exposed;
-use super::clash_index::ClashIndex;
+use super::clash_index::{ClashIndex, clash_on_page};
 use super::{Family, Snapshot, Source};
 
 /// Snapshots of several sources, merged for one page. Families of the same name are added up; all
@@ -67,7 +67,7 @@ impl MergedView {
                     // The first source needs no check: a registry rejects families that conflict.
                     let clash = (source > 0).then(|| index.clash(exposed(family), exposed));
                     if let Some(other) = clash.flatten() {
-                        conflict(Error::beside(family.name(), other.name()));
+                        conflict(clash_on_page(family.name(), other.name()));
                         continue;
                     }
                     index.insert(exposed(family), family);

@@ -12,6 +12,7 @@ mod cardinality;
 pub mod catalogue;
 mod clash;
 pub(crate) mod clash_index;
+mod difference;
 mod exact;
 mod exemplar;
 mod family;
@@ -44,6 +45,7 @@ pub use catalogue::Catalogue;
 #[cfg(any(feature = "mmap", feature = "redis"))]
 pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
+pub(crate) use difference::{Difference, join, or_none, quoted};
 #[cfg(any(feature = "mmap", feature = "redis"))]
 pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;

@@ -434,10 +434,16 @@ impl<'a> Summary<'a> {
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
         match self.0 {
             SummaryData::Sketch { interval: true, .. } => {
-                Err(crate::error::Error::interval_quantile())
+                Err(crate::error::Error::other(format_args!(
+                    "the difference of two snapshots has no quantiles; use those of one snapshot, or \
+                 give the summary a window (`max_age`)"
+                )))
             }
             SummaryData::Sketch { values, .. } => Ok(values.quantile(phi)),
-            SummaryData::Page(_) => Err(crate::error::Error::page_quantile()),
+            SummaryData::Page(_) => Err(crate::error::Error::other(format_args!(
+                "a summary that was read from a page has only the quantiles of that page; \
+                 `exported` returns them"
+            ))),
         }
     }
 

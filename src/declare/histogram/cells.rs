@@ -1,7 +1,6 @@
 //! The cells of a histogram: the bucket of a value, cold observations, and the series in a snapshot.
 
 use crate::declare::buckets;
-use crate::error::Error;
 use crate::family::desc::Desc;
 use crate::family::{MetricCells, SeriesRef, kind};
 use crate::observe::{self, Buckets, Cells, ObservedTotal, Outcome, Shape, is_finite};
@@ -49,7 +48,7 @@ pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, time
         return;
     }
     if let Err(rule) = family.check_value(value) {
-        return family.reject(times, || Error::update(&family.desc.name, value, rule));
+        return family.reject(times, || rule.error(&family.desc.name, value));
     }
     let shape = &family.shape;
     let bucket = match shape.index.find(value) {

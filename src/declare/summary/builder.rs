@@ -48,7 +48,7 @@ impl<L: LabelSet> Builder<Summary<L>> {
     /// The causes for which [`Summary::objective`] panics.
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
         self.desc.targets = Targets::try_new(objectives)
-            .map_err(|rule| Error::objectives(&self.desc.name, rule))?;
+            .map_err(|rule| Error::other(format_args!("family `{}`: {rule}", self.desc.name)))?;
         self.desc.bad_targets = None;
         self.desc.own_targets = true;
         Ok(self)

@@ -317,7 +317,7 @@ fn quantiles(total: &SummaryTotal) -> Quantiles {
 fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
     let family = series.family;
     if let Err(rule) = family.check_value(value) {
-        return family.reject(1, || Error::update(&family.desc.name, value, rule));
+        return family.reject(1, || rule.error(&family.desc.name, value));
     }
     series.update(|cells, generation, hot| {
         observe::thread(|thread| {

@@ -161,10 +161,11 @@ impl Fault {
 
     /// Converts to an [`Error`]. `number` and `line` are the current line.
     fn error(&self, number: usize, line: &str) -> Error {
-        match self.line {
-            Some(line) => Error::read(line, 1, &self.what),
-            None => Error::read(number, line[..self.offset].chars().count() + 1, &self.what),
-        }
+        let (line, column) = match self.line {
+            Some(line) => (line, 1),
+            None => (number, line[..self.offset].chars().count() + 1),
+        };
+        Error::other(format_args!("line {line}, column {column}: {}", self.what))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::error::{Difference, Error, NameRule};
+use crate::error::{Error, NameRule, Subject};
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::snapshot::catalogue::{Declared, Label, short_path};
-use crate::snapshot::{self, GaugeMode, Kind, Meta, Text, Values, labels};
+use crate::snapshot::{self, Difference, GaugeMode, Kind, Meta, Text, Values, labels};
 
 /// A family. Equal declarations of it share its entry.
 #[derive(Debug)]
@@ -119,12 +119,12 @@ impl Entry {
     pub(super) fn check_constant(&self, prefix: &str, name: &str) -> Result<(), Error> {
         let desc = self.desc();
         if desc.kind == Kind::StateSet && name.strip_prefix(prefix) == Some(&desc.name) {
-            return Err(Error::label_name(&desc.name, name, NameRule::States));
+            return Err(NameRule::States.error(Subject::Label(&desc.name), name));
         }
         desc.check_label(name)
-            .map_err(|why| Error::label_name(&desc.name, name, why))?;
+            .map_err(|rule| rule.error(Subject::Label(&desc.name), name))?;
         if desc.labels.fixed().contains(&name) || desc.constant.names().any(|other| other == name) {
-            return Err(Error::label_name(&desc.name, name, NameRule::Constant));
+            return Err(NameRule::Constant.error(Subject::Label(&desc.name), name));
         }
         let names = desc.labels.fixed().iter().copied();
         desc.check_escaped(names.chain(desc.constant.names()).chain([name]))

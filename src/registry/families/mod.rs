@@ -1,5 +1,6 @@
 //! The families of a registry: registration, the prefix, the constant labels, and scrapes.
 
+pub(crate) mod conflict;
 mod entry;
 mod names;
 
@@ -8,12 +9,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Difference, Error, NameRule, Subject, is_first, warn};
+use crate::error::{Error, NameRule, Subject, is_first, warn};
 #[cfg(feature = "mmap")]
 use crate::observe;
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
+use crate::snapshot::{
+    self, Cardinality, Catalogue, Difference, Kind, LabelCount, Snapshot, Text, labels,
+};
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
@@ -22,6 +25,7 @@ use crate::family::lint;
 #[cfg(feature = "mmap")]
 use crate::family::living;
 
+use conflict::Owner;
 use entry::Entry;
 pub(crate) use entry::meta;
 use names::{Inner, Reserved};
@@ -111,7 +115,7 @@ impl Families {
     ) -> (Arc<F>, Option<Note>) {
         let before = self.lock().declared_before::<F>(&desc);
         if let Some((family, is_note_due)) = before {
-            let again = || Note::Warning(Error::declared_again(&desc.name, desc.location));
+            let again = || Note::Warning(declared_again(&desc));
             return (family, is_note_due.then(again));
         }
         let family = make(desc);
@@ -146,10 +150,15 @@ impl Families {
             let found = duplicates.find(|family| {
                 entry.is_same_family(&desc) && family.desc().has_same_combinations(&desc)
             });
-            let location = entry.duplicates[0].desc().location;
             return found.cloned().ok_or_else(|| {
-                let difference = entry.difference(&desc).unwrap_or(Difference::LabelValues);
-                Error::registered(&desc.name, entry.desc().kind, location, Some(difference))
+                let owner = Owner {
+                    name: &desc.name,
+                    kind: entry.desc().kind,
+                    location: entry.duplicates[0].desc().location,
+                };
+                let values = || Difference::in_property("other values of an enum label");
+                let difference = entry.difference(&desc).unwrap_or_else(values);
+                owner.registered(desc.kind, Some(&difference))
             });
         }
         inner.add(Arc::clone(&family), false)?;
@@ -165,8 +174,13 @@ impl Families {
         for view in &views {
             let mut entries = inner.entries.values().map(|entry| entry.desc());
             if let Some(desc) = entries.find(|desc| view.matches(desc.declared_name())) {
-                let (pattern, name) = (view.pattern(), desc.declared_name());
-                let late = Error::view_too_late(pattern, name, desc.location);
+                let late = Error::other(format_args!(
+                    "view `{}` is set too late: family `{}` was registered before, at {}; add \
+                     views at start-up, before the metrics that they change",
+                    view.pattern().escape_debug(),
+                    desc.declared_name(),
+                    desc.location
+                ));
                 return Err(view.placed(Part::Family, late));
             }
         }
@@ -208,7 +222,7 @@ impl Families {
         let entry = inner.entries.values().find(declared);
         let name = entry.map_or(name, |entry| &entry.desc().name).to_owned();
         let Some(entry) = inner.take(&name) else {
-            return Err(Error::absent(&name));
+            return Err(absent(&name));
         };
         let mut desc = entry.desc().clone();
         desc.help = Text::shared(new.help);
@@ -235,7 +249,7 @@ impl Families {
     /// Removes a family. Its handles keep counting, but no scrape exports it.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let removed = self.lock().take(name);
-        removed.map(drop).ok_or_else(|| Error::absent(name))
+        removed.map(drop).ok_or_else(|| absent(name))
     }
 
     /// Removes all families and all reserved names.
@@ -264,14 +278,14 @@ impl Families {
         let prefixed = format!("{}{name}", inner.prefix);
         if let Some(family) = inner.family_clash((&prefixed, kind, false)) {
             return Err(if *family.name == *name {
-                Error::taken_by_family(name, family.kind, family.location, Some(kind))
+                Owner::of(family).taken(Some(kind))
             } else {
-                Error::shared_samples(name, &family.name, family.location)
+                Owner::of(family).shared_samples(name)
             });
         }
         let exposed = (name, kind, false);
         if let Some((other, reserved)) = inner.reserved_clash(exposed) {
-            return Err(Error::shared_samples(name, other, reserved.location));
+            return Err(reserved.owner(other).shared_samples(name));
         }
         let key = Text::shared(name);
         inner.reserved_index.insert(exposed, &key);
@@ -380,13 +394,12 @@ impl Families {
     /// Sets the prefix of all names, before the first scrape.
     pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
         if !prefix.is_empty() {
-            check_name(prefix.as_bytes())
-                .map_err(|rule| Error::name_of(Subject::Prefix, prefix, rule))?;
+            check_name(prefix.as_bytes()).map_err(|rule| rule.error(Subject::Prefix, prefix))?;
         }
         let prefix = &*prefixed(prefix, "");
         let mut inner = self.lock();
         if inner.scraped {
-            return Err(Error::prefix_too_late(prefix));
+            return Err(too_late(Subject::Prefix, prefix));
         }
         for entry in inner.entries.values() {
             entry.desc().check_prefixed(prefix)?;
@@ -403,13 +416,13 @@ impl Families {
     /// Gives every family a constant label, before the first scrape.
     pub(crate) fn set_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         check_label(name.as_bytes(), Kind::Histogram)
-            .map_err(|rule| Error::name_of(Subject::Constant, name, rule))?;
+            .map_err(|rule| rule.error(Subject::Constant, name))?;
         let mut inner = self.lock();
         if inner.scraped {
-            return Err(Error::constants_too_late(name));
+            return Err(too_late(Subject::Constant, name));
         }
         if inner.constant.iter().any(|(other, _)| **other == *name) {
-            return Err(Error::name_of(Subject::Constant, name, NameRule::Twice));
+            return Err(NameRule::Twice.error(Subject::Constant, name));
         }
         for entry in inner.entries.values() {
             entry.check_constant(&inner.prefix, name)?;
@@ -509,4 +522,27 @@ impl Families {
         }
         out.families.truncate(count);
     }
+}
+
+fn absent(name: &str) -> Error {
+    let name = name.escape_debug();
+    Error::other(format_args!(
+        "no family or collector `{name}` is registered"
+    ))
+}
+
+/// Constant labels and the prefix are fixed by the first scrape.
+fn too_late(subject: Subject<'_>, name: &str) -> Error {
+    Error::other(format_args!(
+        "{subject} `{name}` is set too late: set it at start-up, before the first scrape"
+    ))
+}
+
+/// A metric that is no static, so that each use of it declares it.
+fn declared_again(desc: &Desc) -> Error {
+    let (name, location) = (&desc.name, desc.location);
+    Error::other(format_args!(
+        "family `{name}` is declared again by each use of the metric at {location}, which makes \
+         updates slow; make it a `static`"
+    ))
 }

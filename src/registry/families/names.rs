@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
 
-use crate::error::{Difference, Error};
+use crate::error::Error;
 use crate::family::AnyFamily;
 use crate::family::desc::Desc;
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, ExposedName, Kind, Text};
+use crate::snapshot::{self, Difference, ExposedName, Kind, Text};
 
 use super::super::view::View;
+use super::conflict::{Owner, has_collector};
 use super::entry::{Entry, meta};
 
 #[derive(Debug, Default)]
@@ -48,6 +49,16 @@ pub(super) struct Reserved {
     pub(super) location: &'static Location<'static>,
 }
 
+impl Reserved {
+    pub(super) fn owner<'a>(&self, name: &'a str) -> Owner<'a> {
+        Owner {
+            name,
+            kind: self.kind,
+            location: self.location,
+        }
+    }
+}
+
 impl Inner {
     /// Adds a family, or makes it share the entry of an equal static.
     pub(super) fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
@@ -80,16 +91,14 @@ impl Inner {
                 self.share(&entry);
                 return Ok(());
             }
-            let mut difference = entry.difference(desc);
-            let (name, kind, first) = (&desc.name, registered.kind, registered.location);
+            let difference = entry.difference(desc);
             return Err(if is_static {
-                if difference.is_none() {
-                    let (first, new) = (&*registered.help, &*desc.help);
-                    difference = Some(Difference::Help(first.into(), new.into()));
-                }
-                Error::not_exported(name, desc.location, kind, first, difference)
+                let help = || Difference::help(&registered.help, &desc.help);
+                let difference = difference.unwrap_or_else(help);
+                let owner = Owner::of(registered);
+                owner.not_exported(desc.location, desc.kind, Some(&difference))
             } else {
-                Error::registered(name, kind, first, difference)
+                Owner::of(registered).registered(desc.kind, difference.as_ref())
             });
         }
         self.check_free(desc)?;
@@ -133,9 +142,9 @@ impl Inner {
         if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
             return Err(if other.name == desc.name {
                 let difference = other.difference(desc);
-                Error::registered(&desc.name, other.kind, other.location, difference)
+                Owner::of(other).registered(desc.kind, difference.as_ref())
             } else {
-                Error::shared_samples(&desc.name, &other.name, other.location)
+                Owner::of(other).shared_samples(&desc.name)
             });
         }
         self.check_reserved(desc)
@@ -250,12 +259,10 @@ impl Inner {
         }
         if let Some(reserved) = self.reserved.get(&*desc.name) {
             let (kind, location) = (reserved.kind, reserved.location);
-            return Err(Error::collector(&desc.name, Some(kind), location));
+            return Err(has_collector(&desc.name, Some(kind), location));
         }
         match self.reserved_clash((&desc.name, desc.kind, desc.utf8)) {
-            Some((other, reserved)) => {
-                Err(Error::shared_samples(&desc.name, other, reserved.location))
-            }
+            Some((other, reserved)) => Err(reserved.owner(other).shared_samples(&desc.name)),
             None => Ok(()),
         }
     }

@@ -342,7 +342,12 @@ impl View {
     }
 
     fn check_parts(&self) -> Result<(), (Part, Error)> {
-        let error = |part, why: String| Err((part, Error::view(&self.family, &why)));
+        let error = |part, why: String| {
+            Err((
+                part,
+                Error::other(format_args!("view `{}` {why}", self.family.escape_debug())),
+            ))
+        };
         if self.family.is_empty() {
             return error(Part::Family, "needs a pattern, such as `http_*`".to_owned());
         }
@@ -387,13 +392,13 @@ impl View {
         }
         if let Some(bounds) = &self.buckets {
             check_bounds(without_infinity(bounds))
-                .map_err(|rule| (Part::Buckets, Error::buckets(&self.family, rule)))?;
+                .map_err(|rule| (Part::Buckets, rule.error(&self.family)))?;
         }
         if let Some(schema) = self.native {
             let native = Resolution::new(schema);
             native
                 .check()
-                .map_err(|rule| (Part::Native, Error::buckets(&self.family, rule)))?;
+                .map_err(|rule| (Part::Native, rule.error(&self.family)))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The shape of a family: which families can be merged or subtracted, and why others cannot.
 
-use crate::error::{Difference, Error};
-use crate::snapshot::{Family, Kind, Values};
+use crate::error::Error;
+use crate::snapshot::{Difference, Family, Kind, Values};
 
 impl Family {
     /// Checks that the series of `theirs`, a family of the same name, can be added to this family.
@@ -11,41 +11,55 @@ impl Family {
         }
         let is_from_page = |family: &Self| matches!(family.values, Values::PageSummary(_));
         if self.meta.kind == theirs.meta.kind && (is_from_page(self) || is_from_page(theirs)) {
-            return Err(Error::merge_page(theirs.name()));
+            return Err(Error::other(format_args!(
+                "summary `{}` was read from a page: its quantiles cannot be merged without the \
+                 observations behind them",
+                theirs.name()
+            )));
         }
-        if !self.same_shape(theirs) {
-            return Err(Error::merge(theirs.name(), self.difference(theirs)));
+        if self.same_shape(theirs) {
+            return Ok(());
         }
-        Ok(())
+        let name = theirs.name();
+        Err(match self.difference(theirs) {
+            None => Error::other(format_args!(
+                "family `{name}` is {} here and {} in the snapshot to merge",
+                self.kind().with_article(),
+                theirs.kind().with_article()
+            )),
+            Some(difference) => Error::other(format_args!(
+                "family `{name}` has {} in the snapshot to merge{}",
+                difference.property,
+                difference.values("here", "there")
+            )),
+        })
     }
 
-    /// Returns why the shapes differ, for an error message.
-    fn difference(&self, theirs: &Self) -> Difference {
-        match (&self.values, &theirs.values) {
+    /// Returns why the shapes of two families of one kind differ.
+    fn difference(&self, theirs: &Self) -> Option<Difference> {
+        Some(match (&self.values, &theirs.values) {
             (Values::Histogram { bounds: ours, .. }, Values::Histogram { bounds: theirs, .. })
                 if ours != theirs =>
             {
-                Difference::Buckets(Some((&**ours).into()), Some((&**theirs).into()))
+                Difference::buckets(Some(ours), Some(theirs))
             }
             (
                 Values::Summary { targets: ours, .. },
                 Values::Summary {
                     targets: theirs, ..
                 },
-            ) if ours != theirs => {
-                Difference::Objectives(ours.as_slice().into(), theirs.as_slice().into())
-            }
+            ) if ours != theirs => Difference::objectives(ours, theirs),
             (
                 Values::Summary { max_age: ours, .. },
                 Values::Summary {
                     max_age: theirs, ..
                 },
-            ) if ours != theirs => Difference::Window(*ours, *theirs),
+            ) if ours != theirs => Difference::window(*ours, *theirs),
             (Values::Histogram { natives, .. }, Values::Histogram { .. }) => {
-                Difference::OnlyOneNative(natives.is_some())
+                Difference::only_one_native(natives.is_some())
             }
-            _ => Difference::Kind(self.kind(), theirs.kind()),
-        }
+            _ => return None,
+        })
     }
 
     pub(crate) fn same_shape(&self, other: &Self) -> bool {
