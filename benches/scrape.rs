@@ -1,15 +1,15 @@
 //! A scrape in its steady state: the pass over eight threads' cells, and the page in each format.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tallies::{Counter, Histogram, Registry, Snapshot, encode};
+use tallies::encode::{Format, Options};
+use tallies::{Counter, Histogram, Registry, Snapshot};
 
 const SERIES: usize = 100_000;
 
-type Write = fn(&Snapshot, &mut Vec<u8>);
-const FORMATS: [(&str, Write); 3] = [
-    ("text", encode::text_into),
-    ("OpenMetrics", encode::open_metrics_into),
-    ("protobuf", encode::protobuf_into),
+const FORMATS: [(&str, Format); 3] = [
+    ("text", Format::TEXT),
+    ("OpenMetrics", Format::OPEN_METRICS),
+    ("protobuf", Format::PROTOBUF),
 ];
 
 /// Updates every series once in each of eight threads that are alive at the same time.
@@ -57,11 +57,11 @@ fn scrape(c: &mut Criterion) {
         group.bench_function(format!("{name}: snapshot"), |b| {
             b.iter(|| registry.snapshot_into(&mut snapshot))
         });
-        for (format, write) in FORMATS {
-            group.bench_function(format!("{name}: {format}"), |b| {
+        for (written, format) in FORMATS {
+            group.bench_function(format!("{name}: {written}"), |b| {
                 b.iter(|| {
                     page.clear();
-                    write(&snapshot, &mut page);
+                    Options::new().write(&snapshot, format, &mut page);
                 });
             });
         }

@@ -8,7 +8,8 @@ use counting::{
     ALONE, COUNTER, HISTOGRAM, Method, NATIVE, OPEN, OPEN_HISTOGRAM, Request, UP_DOWN, allocations,
     bytes, shuffled, update_everything,
 };
-use tallies::{Counter, Histogram, Registry, Snapshot, Summary, encode};
+use tallies::encode::{Format, Options};
+use tallies::{Counter, Histogram, Registry, Snapshot, Summary};
 
 #[test]
 fn an_update_allocates_nothing_once_warm() {
@@ -200,13 +201,9 @@ fn a_scrape_allocates_nothing_that_grows_with_the_series() {
         let mut page = Vec::new();
         let mut scrape = || {
             registry.snapshot_into(&mut snapshot);
-            for write in [
-                encode::text_into,
-                encode::open_metrics_into,
-                encode::protobuf_into,
-            ] {
+            for format in [Format::TEXT, Format::OPEN_METRICS, Format::PROTOBUF] {
                 page.clear();
-                write(&snapshot, &mut page);
+                Options::new().write(&snapshot, format, &mut page);
             }
         };
         scrape();
@@ -304,9 +301,9 @@ fn exemplars_are_written_without_allocations() {
         (0..series).for_each(|i| c.with([&i.to_string()]).inc_with(&[("trace_id", "1f")]));
         let snapshot = registry.snapshot();
         let mut page = Vec::new();
-        encode::open_metrics_into(&snapshot, &mut page);
+        Options::new().write(&snapshot, Format::OPEN_METRICS, &mut page);
         page.clear();
-        allocations(|| encode::open_metrics_into(&snapshot, &mut page))
+        allocations(|| Options::new().write(&snapshot, Format::OPEN_METRICS, &mut page))
     });
     assert_eq!(per_page[0], per_page[1]);
 }

@@ -78,7 +78,7 @@ fn round(registry: &Registry, beside: Beside, batch: impl FnMut()) -> (Vec<u64>,
                     if beside.snapshots || snapshot.families().next().is_none() {
                         registry.snapshot_into(&mut snapshot);
                     }
-                    encode::text_into(&snapshot, &mut page);
+                    encode::Options::new().write(&snapshot, encode::Format::TEXT, &mut page);
                     assert!(page.len() > SERIES);
                     scrapes.fetch_add(1, Relaxed);
                     if !pause.is_zero() {

@@ -219,7 +219,11 @@ fn scrape(c: &mut Criterion) {
             let start = Instant::now();
             registry.snapshot_into(&mut snapshot);
             page.clear();
-            tallies::encode::text_into(&snapshot, &mut page);
+            tallies::encode::Options::new().write(
+                &snapshot,
+                tallies::encode::Format::TEXT,
+                &mut page,
+            );
             start.elapsed()
         };
         let least = (0..5000).map(|_| scrape()).min().unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use tallies::encode::{self, Escaping, Options};
+use tallies::encode::{self, Escaping, Format, Options};
 use tallies::snapshot::{Family, Kind, Value};
 use tallies::{Collected, Counter, Error, Gauge, Histogram, Info, Registry, Snapshot, Summary};
 
@@ -209,11 +209,12 @@ fuzz_target!(|families: Vec<Declared>| {
         Escaping::Dots,
         Escaping::Values,
     ] {
-        let options = Options::new().escaping(escaping).created(true);
+        let options = Options::new().created(true);
         for options in [options, options.timestamps(true)] {
             let (mut text, mut open_metrics) = (Vec::new(), Vec::new());
-            options.text_into(&snapshot, &mut text);
-            options.open_metrics_into(&snapshot, &mut open_metrics);
+            options.write(&snapshot, Format::TEXT.escaped(escaping), &mut text);
+            let format = Format::OPEN_METRICS.escaped(escaping);
+            options.write(&snapshot, format, &mut open_metrics);
             let show = String::from_utf8_lossy;
             let text = encode::read_text(&text).unwrap_or_else(|e| panic!("{e}\n{}", show(&text)));
             let open_metrics = encode::read(&open_metrics)

@@ -5,20 +5,23 @@
 
 use libfuzzer_sys::fuzz_target;
 use tallies::Snapshot;
-use tallies::encode::{self, Escaping, Options};
+use tallies::encode::{self, Escaping, Format, Options};
 
-const OPTIONS: Options = Options::new().escaping(Escaping::AllowUtf8).created(true);
-
-fn text(snapshot: &Snapshot) -> String {
+fn page(snapshot: &Snapshot, format: Format) -> String {
+    let format = format.escaped(Escaping::AllowUtf8);
     let mut page = Vec::new();
-    OPTIONS.text_into(snapshot, &mut page);
+    Options::new()
+        .created(true)
+        .write(snapshot, format, &mut page);
     String::from_utf8(page).unwrap()
 }
 
+fn text(snapshot: &Snapshot) -> String {
+    page(snapshot, Format::TEXT)
+}
+
 fn open_metrics(snapshot: &Snapshot) -> String {
-    let mut page = Vec::new();
-    OPTIONS.open_metrics_into(snapshot, &mut page);
-    String::from_utf8(page).unwrap()
+    page(snapshot, Format::OPEN_METRICS)
 }
 
 fuzz_target!(|bytes: &[u8]| {

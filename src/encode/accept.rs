@@ -75,6 +75,60 @@ impl Format {
         escaping: None,
     };
 
+    /// OpenMetrics text 1.0.0.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Options};
+    ///
+    /// let mut page = Vec::new();
+    /// Options::new().write(&tallies::snapshot(), Format::OPEN_METRICS, &mut page);
+    /// assert!(page.ends_with(b"# EOF\n"));
+    /// ```
+    pub const OPEN_METRICS: Self = Self {
+        syntax: Syntax::OpenMetrics,
+        escaping: None,
+    };
+
+    /// Delimited `io.prometheus.client.MetricFamily` messages.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Options};
+    ///
+    /// let mut page = Vec::new();
+    /// Options::new().write(&tallies::snapshot(), Format::PROTOBUF, &mut page);
+    /// assert!(!page.is_empty());
+    /// ```
+    pub const PROTOBUF: Self = Self {
+        syntax: Syntax::Protobuf,
+        escaping: None,
+    };
+
+    /// Returns the format with this escaping of names outside the old character set, as a client asks
+    /// for it with `escaping=`. Text with quoted names is version 1.0.0.
+    ///
+    /// ```
+    /// use tallies::encode::{Escaping, Format, Options};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// tallies::Gauge::builder("jobs.open", "").utf8().register(&registry)?.set(2.0);
+    /// let mut page = Vec::new();
+    /// let format = Format::TEXT.escaped(Escaping::Dots);
+    /// Options::new().write(&registry.snapshot(), format, &mut page);
+    /// assert!(page.ends_with(b"jobs_dot_open 2\n"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn escaped(self, escaping: Escaping) -> Self {
+        let syntax = match (self.syntax, escaping) {
+            (Syntax::Text, Escaping::AllowUtf8) => Syntax::Text1,
+            (syntax, _) => syntax,
+        };
+        Self {
+            syntax,
+            escaping: Some(escaping),
+        }
+    }
+
     /// Returns the format that an Accept header prefers among those that this crate writes.
     ///
     /// ```

@@ -342,8 +342,8 @@ mod tests {
             snapshot.families.push(family);
         }
         let mut page = Vec::new();
-        let options = Options::new().escaping(Escaping::AllowUtf8);
-        options.text_into(&snapshot, &mut page);
+        let format = crate::encode::Format::TEXT.escaped(Escaping::AllowUtf8);
+        Options::new().write(&snapshot, format, &mut page);
         String::from_utf8(page).unwrap()
     }
 

@@ -43,22 +43,7 @@ pub use read::{read, read_open_metrics, read_text};
 #[must_use]
 pub fn render(snapshot: &Snapshot, accept: &str) -> (&'static str, Vec<u8>) {
     let format = Format::negotiate(accept);
-    let mut out = Vec::new();
-    render_into(snapshot, format, &mut out);
-    (format.content_type(), out)
-}
-
-/// Appends a snapshot to `out` in the given format. Reusing `out` between calls reuses its memory.
-///
-/// ```
-/// use tallies::encode::{self, Format};
-///
-/// let mut page = Vec::new();
-/// encode::render_into(&tallies::snapshot(), Format::negotiate("*/*"), &mut page);
-/// assert!(page.starts_with(b"# HELP"));
-/// ```
-pub fn render_into(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
-    Options::new().render_into(snapshot, format, out);
+    (format.content_type(), bytes(snapshot, format))
 }
 
 /// Encodes a snapshot in the Prometheus text format 0.0.4.
@@ -79,19 +64,7 @@ pub fn render_into(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
 /// Source: the exposition formats page of the Prometheus documentation.
 #[must_use]
 pub fn text(snapshot: &Snapshot) -> String {
-    string(|out| text_into(snapshot, out))
-}
-
-/// Appends a snapshot to `out` in the format of [`text`](fn@text). Reusing `out` between calls
-/// reuses its memory.
-///
-/// ```
-/// let mut page = Vec::new();
-/// tallies::encode::text_into(&tallies::snapshot(), &mut page);
-/// assert!(page.starts_with(b"# HELP"));
-/// ```
-pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
-    Options::new().text_into(snapshot, out);
+    string(snapshot, Format::TEXT)
 }
 
 /// Encodes a snapshot in OpenMetrics text 1.0.0.
@@ -113,19 +86,7 @@ pub fn text_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 /// Source: the OpenMetrics specification, version 1.0.0.
 #[must_use]
 pub fn open_metrics(snapshot: &Snapshot) -> String {
-    string(|out| open_metrics_into(snapshot, out))
-}
-
-/// Appends a snapshot to `out` in the format of [`open_metrics`](fn@open_metrics). Reusing `out`
-/// between calls reuses its memory.
-///
-/// ```
-/// let mut page = Vec::new();
-/// tallies::encode::open_metrics_into(&tallies::snapshot(), &mut page);
-/// assert!(page.ends_with(b"# EOF\n"));
-/// ```
-pub fn open_metrics_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
-    Options::new().open_metrics_into(snapshot, out);
+    string(snapshot, Format::OPEN_METRICS)
 }
 
 /// Encodes a snapshot as protobuf messages of type `io.prometheus.client.MetricFamily`, each after
@@ -146,27 +107,19 @@ pub fn open_metrics_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
 /// Source: `metrics.proto` of prometheus/client_model.
 #[must_use]
 pub fn protobuf(snapshot: &Snapshot) -> Vec<u8> {
-    let mut out = Vec::new();
-    protobuf_into(snapshot, &mut out);
-    out
+    bytes(snapshot, Format::PROTOBUF)
 }
 
-/// Appends a snapshot to `out` in the format of [`protobuf`](fn@protobuf). Reusing `out` between
-/// calls reuses its memory.
-///
-/// ```
-/// let mut page = Vec::new();
-/// tallies::encode::protobuf_into(&tallies::snapshot(), &mut page);
-/// assert!(!page.is_empty());
-/// ```
-pub fn protobuf_into(snapshot: &Snapshot, out: &mut Vec<u8>) {
-    Options::new().protobuf_into(snapshot, out);
-}
-
-fn string(write: impl FnOnce(&mut Vec<u8>)) -> String {
-    let mut out = Vec::new();
-    write(&mut out);
+/// Encodes a snapshot in a text format.
+fn string(snapshot: &Snapshot, format: Format) -> String {
     // The writers write UTF-8 only. If one ever did not, a lossy page would still be better than
     // none.
-    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    String::from_utf8(bytes(snapshot, format))
+        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+fn bytes(snapshot: &Snapshot, format: Format) -> Vec<u8> {
+    let mut out = Vec::new();
+    Options::new().write(snapshot, format, &mut out);
+    out
 }

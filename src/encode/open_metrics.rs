@@ -227,7 +227,7 @@ mod tests {
         };
         let options = crate::encode::Options::new().created(true).timestamps(true);
         let mut page = Vec::new();
-        options.open_metrics_into(&snapshot, &mut page);
+        options.write(&snapshot, crate::encode::Format::OPEN_METRICS, &mut page);
         let expected = r##"# TYPE c counter
 c_total{x="1"} 3 12.034
 c_created{x="1"} 1.5 12.034

@@ -1,31 +1,30 @@
-//! Encoding options: escaping, creation times and timestamps, which apply to any format.
+//! Encoding options: creation times and timestamps, which apply to any format.
 
 use std::time::SystemTime;
 
-use crate::snapshot::{Escaping, Family, Snapshot};
+use crate::snapshot::{Family, Snapshot};
 
 use super::accept::{Format, Syntax};
 use super::open_metrics::OpenMetrics;
 use super::protobuf::Protobuf;
 use super::text::Text;
-use super::walk::{Cursor, walk, walk_block};
+use super::walk::{Cursor, walk_block};
 
 /// Options for encoding a snapshot: what a reader may choose apart from the format.
 ///
 /// ```
-/// use tallies::encode::{Escaping, Options};
+/// use tallies::encode::{Format, Options};
 ///
 /// let registry = tallies::Registry::new();
-/// tallies::Counter::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
+/// registry.counter("jobs_total", "Jobs done.")?.inc();
 /// let mut page = Vec::new();
-/// Options::new().escaping(Escaping::AllowUtf8).text_into(&registry.snapshot(), &mut page);
-/// assert!(page.ends_with(b"{\"http.requests\"} 1\n"));
+/// let options = Options::new().created(true);
+/// options.write(&registry.snapshot(), Format::OPEN_METRICS, &mut page);
+/// assert!(page.ends_with(b"\n# EOF\n"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// How names outside the old character set are written.
-    escaping: Escaping,
     /// Whether an OpenMetrics page has `_created` samples.
     created: bool,
     /// Whether samples have the time of the snapshot.
@@ -33,8 +32,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the default options: names escaped to the old character set with underscores, no
-    /// `_created` samples, no timestamps.
+    /// Returns the default options: no `_created` samples, no timestamps.
     ///
     /// ```
     /// use tallies::encode::Options;
@@ -44,42 +42,21 @@ impl Options {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            escaping: Escaping::Underscores,
             created: false,
             timestamps: false,
         }
     }
 
-    /// Sets how names outside the old character set are written.
-    ///
-    /// ```
-    /// use tallies::encode::{Escaping, Options};
-    ///
-    /// let registry = tallies::Registry::new();
-    /// tallies::Gauge::builder("jobs.open", "").utf8().register(&registry)?.set(2.0);
-    /// let mut page = Vec::new();
-    /// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
-    /// assert!(page.ends_with(b"jobs_dot_open 2\n"));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Quoted names are readable only for scrapers that ask for `escaping=allow-utf-8`.
-    /// [`render_into`](Self::render_into) takes the escaping from its format instead.
-    #[must_use]
-    pub const fn escaping(mut self, escaping: Escaping) -> Self {
-        self.escaping = escaping;
-        self
-    }
-
     /// Sets whether OpenMetrics writes a `_created` sample with the creation time of each series.
     ///
     /// ```
-    /// use tallies::encode::Options;
+    /// use tallies::encode::{Format, Options};
     ///
     /// let registry = tallies::Registry::new();
     /// registry.counter("jobs_total", "Jobs done.")?.inc();
     /// let mut page = Vec::new();
-    /// Options::new().created(true).open_metrics_into(&registry.snapshot(), &mut page);
+    /// let options = Options::new().created(true);
+    /// options.write(&registry.snapshot(), Format::OPEN_METRICS, &mut page);
     /// let page = String::from_utf8(page).unwrap();
     /// assert!(page.contains("\njobs_created "));
     /// # Ok::<(), tallies::Error>(())
@@ -96,12 +73,13 @@ impl Options {
     /// Sets whether every sample has the time of the snapshot.
     ///
     /// ```
-    /// use tallies::encode::Options;
+    /// use tallies::encode::{Format, Options};
     ///
     /// let registry = tallies::Registry::new();
     /// registry.gauge("queue_length", "")?.set(2.5);
     /// let mut page = Vec::new();
-    /// Options::new().timestamps(true).text_into(&registry.snapshot(), &mut page);
+    /// let options = Options::new().timestamps(true);
+    /// options.write(&registry.snapshot(), Format::TEXT, &mut page);
     /// let read = tallies::encode::read_text(&page)?;
     /// assert!(read.taken() > std::time::SystemTime::UNIX_EPOCH);
     /// # Ok::<(), tallies::Error>(())
@@ -115,20 +93,21 @@ impl Options {
         self
     }
 
-    /// Appends a snapshot to `out` in the given format, with the escaping of that format.
+    /// Appends a snapshot to `out` in the given format. Reusing `out` between calls reuses its
+    /// memory.
     ///
     /// ```
     /// use tallies::encode::{Format, Options};
     ///
     /// let mut page = Vec::new();
-    /// Options::new().render_into(&tallies::snapshot(), Format::TEXT, &mut page);
+    /// Options::new().write(&tallies::snapshot(), Format::TEXT, &mut page);
     /// assert!(page.starts_with(b"# HELP"));
     /// ```
-    pub fn render_into(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
+    pub fn write(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
         self.render_families(snapshot, snapshot.taken, format, out);
     }
 
-    /// Appends families that were collected at `time`, like [`render_into`](Self::render_into).
+    /// Appends families that were collected at `time`, like [`write`](Self::write).
     pub(crate) fn render_families<'a>(
         self,
         families: impl IntoIterator<Item = &'a Family>,
@@ -171,48 +150,6 @@ impl Options {
 
     fn time(self, taken: SystemTime) -> Option<SystemTime> {
         self.timestamps.then_some(taken)
-    }
-
-    /// Appends a snapshot to `out` in the Prometheus text format.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.gauge("queue_length", "")?.set(2.5);
-    /// let mut page = Vec::new();
-    /// tallies::encode::Options::new().text_into(&registry.snapshot(), &mut page);
-    /// assert_eq!(page, b"# TYPE queue_length gauge\nqueue_length 2.5\n");
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// The version is 0.0.4; with [`Escaping::AllowUtf8`] it is 1.0.0, which differs only in quoted
-    /// names.
-    pub fn text_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        let mut text = Text::new(out, self.time(snapshot.taken));
-        walk(snapshot, self.escaping, &mut text);
-    }
-
-    /// Appends a snapshot to `out` in OpenMetrics text 1.0.0.
-    ///
-    /// ```
-    /// let mut page = Vec::new();
-    /// tallies::encode::Options::new().open_metrics_into(&tallies::snapshot(), &mut page);
-    /// assert!(page.ends_with(b"# EOF\n"));
-    /// ```
-    pub fn open_metrics_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        let mut text = OpenMetrics::new(out, self.time(snapshot.taken), self.created);
-        walk(snapshot, self.escaping, &mut text);
-    }
-
-    /// Appends a snapshot to `out` as delimited `io.prometheus.client.MetricFamily` messages.
-    ///
-    /// ```
-    /// let mut page = Vec::new();
-    /// tallies::encode::Options::new().protobuf_into(&tallies::snapshot(), &mut page);
-    /// assert!(!page.is_empty());
-    /// ```
-    pub fn protobuf_into(&self, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        let mut protobuf = Protobuf::new(out, self.time(snapshot.taken));
-        walk(snapshot, self.escaping, &mut protobuf);
     }
 }
 
@@ -275,7 +212,7 @@ mod tests {
                     let format = Format::negotiate(accept);
                     let options = Options::new().created(true);
                     let mut whole = Vec::new();
-                    options.render_into(snapshot, format, &mut whole);
+                    options.write(snapshot, format, &mut whole);
                     let (mut page, mut block) = (Vec::new(), Vec::new());
                     let mut next = Some(Cursor::default());
                     let mut limits = limits.iter().cycle();

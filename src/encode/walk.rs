@@ -133,16 +133,6 @@ impl<'a> SeriesMeta<'a> {
     }
 }
 
-/// Writes a whole page with `writer`.
-pub(super) fn walk<'a>(
-    families: impl IntoIterator<Item = &'a Family>,
-    escaping: Escaping,
-    writer: &mut impl Writer,
-) {
-    let end = walk_block(families, escaping, Cursor::default(), usize::MAX, writer);
-    debug_assert_eq!(end, None);
-}
-
 /// Writes a part of a page with `writer`: from `cursor` on, until the buffer has at least `limit`
 /// bytes. Returns the position of the next series, or `None` at the end of the page.
 ///

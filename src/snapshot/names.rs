@@ -13,12 +13,13 @@ use super::labels;
 /// metric names.
 ///
 /// ```
-/// use tallies::encode::{Escaping, Options};
+/// use tallies::encode::{Escaping, Format, Options};
 ///
 /// let registry = tallies::Registry::new();
 /// tallies::Gauge::builder("http.load", "Load.").utf8().register(&registry)?;
 /// let mut page = Vec::new();
-/// Options::new().escaping(Escaping::Dots).text_into(&registry.snapshot(), &mut page);
+/// let format = Format::TEXT.escaped(Escaping::Dots);
+/// Options::new().write(&registry.snapshot(), format, &mut page);
 /// assert!(String::from_utf8(page).unwrap().contains("http_dot_load 0"));
 /// # Ok::<(), tallies::Error>(())
 /// ```

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use tallies::encode::{self, Escaping, Options};
+use tallies::encode::{self, Escaping, Format, Options};
 use tallies::{Gauge, Registry, Snapshot};
 
 #[path = "../support/kinds.rs"]
@@ -54,10 +54,10 @@ fn python_reads_every_kind() {
     let snapshot = kinds::every_kind();
     let all = Options::new().created(true).timestamps(true);
     for (i, options) in [Options::new(), all].into_iter().enumerate() {
-        let text = written(|out| options.text_into(&snapshot, out));
+        let text = written(|out| options.write(&snapshot, Format::TEXT, out));
         let read = python("text", &format!("text-{i}"), &text);
         assert_eq!(read.len(), samples(&text));
-        let page = written(|out| options.open_metrics_into(&snapshot, out));
+        let page = written(|out| options.write(&snapshot, Format::OPEN_METRICS, out));
         let read = python("openmetrics", &format!("openmetrics-{i}"), &page);
         assert_eq!(read.len(), samples(&page));
         let types = [
@@ -95,12 +95,14 @@ fn python_reads_utf8_names() {
         Escaping::Dots,
         Escaping::Values,
     ] {
-        let options = Options::new().escaping(scheme).created(true);
+        let options = Options::new().created(true);
+        let text_format = Format::TEXT.escaped(scheme);
+        let open_metrics = Format::OPEN_METRICS.escaped(scheme);
         let name = |what: &str| format!("{what}-{scheme:?}");
-        let text = written(|out| options.text_into(&snapshot, out));
+        let text = written(|out| options.write(&snapshot, text_format, out));
         let read = python("text", &name("utf8-text"), &text);
         assert_eq!(read.len(), samples(&text));
-        let page = written(|out| options.open_metrics_into(&snapshot, out));
+        let page = written(|out| options.write(&snapshot, open_metrics, out));
         let read = python("openmetrics", &name("utf8-openmetrics"), &page);
         assert_eq!(read.len(), samples(&page));
         if scheme == Escaping::AllowUtf8 {

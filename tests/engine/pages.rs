@@ -14,9 +14,9 @@ fn content(snapshot: &Snapshot) -> (Vec<(String, f64)>, [Vec<u8>; 3]) {
         _ => unreachable!("a counter"),
     });
     let mut pages = [(); 3].map(|()| Vec::new());
-    encode::text_into(snapshot, &mut pages[0]);
-    encode::open_metrics_into(snapshot, &mut pages[1]);
-    encode::protobuf_into(snapshot, &mut pages[2]);
+    encode::Options::new().write(snapshot, encode::Format::TEXT, &mut pages[0]);
+    encode::Options::new().write(snapshot, encode::Format::OPEN_METRICS, &mut pages[1]);
+    encode::Options::new().write(snapshot, encode::Format::PROTOBUF, &mut pages[2]);
     (series.collect(), pages)
 }
 

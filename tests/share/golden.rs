@@ -89,9 +89,11 @@ fn page(bytes: &[u8]) -> String {
     let skipped = reader.dir.skipped().unwrap();
     assert!(skipped.is_empty(), "{skipped:?}");
     let mut out = Vec::new();
-    tallies::encode::Options::new()
-        .created(false)
-        .open_metrics_into(&page, &mut out);
+    tallies::encode::Options::new().created(false).write(
+        &page,
+        tallies::encode::Format::OPEN_METRICS,
+        &mut out,
+    );
     let page = String::from_utf8(out).unwrap();
     // Later versions may say more of themselves.
     let lines = page.lines().filter(|line| !line.contains("tallies_share"));

@@ -325,12 +325,16 @@ pub fn forms(row: Row) -> Vec<Form> {
             let (registry, _) = counted();
             let page = keep(Mutex::new(Vec::new()));
             vec![Form::scrape(
-                "snapshot and encode::text_into a kept page",
+                "snapshot and text into a kept page",
                 SERIES,
                 || {
                     let mut page = page.lock().unwrap();
                     page.clear();
-                    tallies::encode::text_into(&registry.snapshot(), &mut page);
+                    tallies::encode::Options::new().write(
+                        &registry.snapshot(),
+                        tallies::encode::Format::TEXT,
+                        &mut page,
+                    );
                 },
                 || assert_counters(&as_text(&page.lock().unwrap(), Format::Text)),
             )]
@@ -349,7 +353,7 @@ pub fn forms(row: Row) -> Vec<Form> {
             let (registry, family) = counted();
             let kept = keep(Mutex::new((Snapshot::default(), Vec::new(), 0)));
             vec![Form::scrape(
-                "remove one, make one, snapshot_into and encode::text_into, kept",
+                "remove one, make one, snapshot_into and text, kept",
                 SERIES,
                 move || {
                     let (snapshot, page, run) = &mut *kept.lock().unwrap();
@@ -361,7 +365,11 @@ pub fn forms(row: Row) -> Vec<Form> {
                     family.with([method, path]).add(count_of(n));
                     registry.snapshot_into(snapshot);
                     page.clear();
-                    tallies::encode::text_into(snapshot, page);
+                    tallies::encode::Options::new().write(
+                        snapshot,
+                        tallies::encode::Format::TEXT,
+                        page,
+                    );
                 },
                 || assert_counters(&as_text(&kept.lock().unwrap().1, Format::Text)),
             )]
@@ -371,12 +379,16 @@ pub fn forms(row: Row) -> Vec<Form> {
             let registry = counted_in_families();
             let page = keep(Mutex::new(Vec::new()));
             vec![Form::scrape(
-                "snapshot and encode::text_into a kept page",
+                "snapshot and text into a kept page",
                 SERIES,
                 || {
                     let mut page = page.lock().unwrap();
                     page.clear();
-                    tallies::encode::text_into(&registry.snapshot(), &mut page);
+                    tallies::encode::Options::new().write(
+                        &registry.snapshot(),
+                        tallies::encode::Format::TEXT,
+                        &mut page,
+                    );
                 },
                 || assert_counters(&as_text(&page.lock().unwrap(), Format::Text)),
             )]
@@ -547,19 +559,14 @@ fn part_of(n: usize, shard: usize) -> u64 {
 /// In the steady state: snapshot and text are reused, as the server does.
 fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));
-    let (how, write): (_, fn(&Snapshot, &mut Vec<u8>)) = match format {
-        Format::Text => (
-            "snapshot_into and encode::text_into, kept",
-            tallies::encode::text_into,
-        ),
-        Format::OpenMetrics => (
-            "snapshot_into and encode::open_metrics_into, kept",
-            tallies::encode::open_metrics_into,
-        ),
-        Format::Protobuf => (
-            "snapshot_into and encode::protobuf_into, kept",
-            tallies::encode::protobuf_into,
-        ),
+    use tallies::encode::{Format as Written, Options};
+    let (how, format) = match format {
+        Format::Text => ("snapshot_into and text, kept", Written::TEXT),
+        Format::OpenMetrics => ("snapshot_into and OpenMetrics, kept", Written::OPEN_METRICS),
+        Format::Protobuf => ("snapshot_into and protobuf, kept", Written::PROTOBUF),
+    };
+    let write = move |snapshot: &Snapshot, page: &mut Vec<u8>| {
+        Options::new().write(snapshot, format, page);
     };
     vec![Form::scrape(
         how,

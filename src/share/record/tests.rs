@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::encode::Options;
+use crate::encode::{Format, Options};
 use crate::snapshot::{GaugeMode, Snapshot};
 use crate::{Collected, Counter, Gauge, Histogram, Registry, StateSet, Summary};
 
@@ -88,8 +88,8 @@ fn page(family: &Family) -> String {
         ..Snapshot::default()
     };
     let mut page = Vec::new();
-    Options::new().text_into(&snapshot, &mut page);
-    Options::new().open_metrics_into(&snapshot, &mut page);
+    Options::new().write(&snapshot, Format::TEXT, &mut page);
+    Options::new().write(&snapshot, Format::OPEN_METRICS, &mut page);
     String::from_utf8(page).unwrap()
 }
 

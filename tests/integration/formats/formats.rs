@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tallies::encode::{self, Escaping, Options};
+use tallies::encode::{self, Escaping, Format, Options};
 use tallies::snapshot::Kind;
 use tallies::{Collected, Counter, Gauge, Histogram, Registry, Snapshot, label::AnyLabels};
 
@@ -12,13 +12,9 @@ use crate::kinds::{Request, every_kind, utf8_names};
 
 use crate::support::exposition;
 
-fn page(
-    snapshot: &Snapshot,
-    options: Options,
-    write: impl FnOnce(&Options, &Snapshot, &mut Vec<u8>),
-) -> String {
+fn page(snapshot: &Snapshot, options: Options, format: Format) -> String {
     let mut page = Vec::new();
-    write(&options, snapshot, &mut page);
+    options.write(snapshot, format, &mut page);
     String::from_utf8(page).unwrap()
 }
 
@@ -180,7 +176,7 @@ fn series_have_creation_times() {
     let expected = millis(created(&first)[0]);
     Options::new()
         .created(true)
-        .open_metrics_into(&first, &mut page);
+        .write(&first, Format::OPEN_METRICS, &mut page);
     let page = String::from_utf8(page).unwrap();
     let lines: Vec<_> = page.lines().collect();
     let line = lines
@@ -216,11 +212,7 @@ fn a_gauge_histogram_has_no_creation_time() {
         .unwrap()
         .observe(2.0);
     both.merge(&other.snapshot()).unwrap();
-    let page = page(
-        &both,
-        Options::new().created(true),
-        Options::open_metrics_into,
-    );
+    let page = page(&both, Options::new().created(true), Format::OPEN_METRICS);
     assert_eq!(page.matches("_created").count(), 1, "{page}");
     assert_eq!(page.matches("b_ages_gcount").count(), 2, "{page}");
 }
@@ -238,19 +230,19 @@ fn timestamps_are_optional() {
         let mut lines = page.lines().filter(|line| !line.starts_with('#'));
         assert!(lines.all(|line| line.ends_with(&stamp)), "{page}");
     };
-    let text = page(&snapshot, options, Options::text_into);
+    let text = page(&snapshot, options, Format::TEXT);
     assert_eq!(
         text.replace(&format!(" {millis}\n"), "\n"),
         encode::text(&snapshot)
     );
     samples(text, format!(" {millis}"));
-    let open_metrics = page(&snapshot, options, Options::open_metrics_into);
+    let open_metrics = page(&snapshot, options, Format::OPEN_METRICS);
     samples(
         open_metrics,
         format!(" {}.{:03}", millis / 1000, millis % 1000),
     );
     let mut protobuf = Vec::new();
-    options.protobuf_into(&snapshot, &mut protobuf);
+    options.write(&snapshot, Format::PROTOBUF, &mut protobuf);
     for family in client_model::read(&protobuf) {
         let mut stamps = family.metric.iter().map(|m| m.timestamp_ms());
         assert!(stamps.all(|stamp| stamp as u128 == millis));
@@ -287,13 +279,14 @@ fn utf8_names_in_every_format_and_scheme() {
         Escaping::Dots,
         Escaping::Values,
     ] {
-        let options = Options::new().escaping(scheme);
-        let text = page(&snapshot, options, Options::text_into);
-        let open_metrics = page(&snapshot, options, Options::open_metrics_into);
+        let options = Options::new();
+        let text = page(&snapshot, options, Format::TEXT.escaped(scheme));
+        let open_metrics = page(&snapshot, options, Format::OPEN_METRICS.escaped(scheme));
         all += &format!("{scheme:?}\n\n{text}\n{open_metrics}\n");
         // Protobuf uses the same names as the other two formats.
         let mut protobuf = Vec::new();
-        options.protobuf_into(&snapshot, &mut protobuf);
+        let format = Format::PROTOBUF.escaped(scheme);
+        options.write(&snapshot, format, &mut protobuf);
         for family in client_model::read(&protobuf) {
             let quotes = |name: &str| {
                 let old = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

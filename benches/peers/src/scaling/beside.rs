@@ -238,7 +238,11 @@ fn ours(operation: &'static str, make: fn(&'static Registry) -> Arc<Timed>) -> C
         scrape: Box::new(move || {
             registry.snapshot_into(&mut snapshot);
             page.clear();
-            tallies::encode::text_into(&snapshot, &mut page);
+            tallies::encode::Options::new().write(
+                &snapshot,
+                tallies::encode::Format::TEXT,
+                &mut page,
+            );
             page.len()
         }),
     }

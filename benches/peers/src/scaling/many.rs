@@ -54,7 +54,7 @@ pub fn measure(threads: usize) -> Many {
     let mut scrape = || {
         registry.snapshot_into(&mut snapshot);
         page.clear();
-        tallies::encode::text_into(&snapshot, &mut page);
+        tallies::encode::Options::new().write(&snapshot, tallies::encode::Format::TEXT, &mut page);
     };
     scrape();
     let from = Instant::now();
