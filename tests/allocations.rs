@@ -225,7 +225,10 @@ fn a_snapshot_of_exemplars_allocates_nothing_that_grows_with_the_series() {
             .register(&registry)
             .unwrap();
         let update = |trace: &str| {
-            (0..series).for_each(|i| c.with([&i.to_string()]).inc_with(&[("trace_id", trace)]));
+            (0..series).for_each(|i| {
+                c.with([&i.to_string()])
+                    .add_exemplar(1, &[("trace_id", trace)])
+            });
         };
         let mut snapshot = Snapshot::default();
         for trace in ["0af7651916cd43dd", "1af7651916cd43de"] {
@@ -298,7 +301,10 @@ fn exemplars_are_written_without_allocations() {
             .labels(["x"])
             .register(&registry)
             .unwrap();
-        (0..series).for_each(|i| c.with([&i.to_string()]).inc_with(&[("trace_id", "1f")]));
+        (0..series).for_each(|i| {
+            c.with([&i.to_string()])
+                .add_exemplar(1, &[("trace_id", "1f")])
+        });
         let snapshot = registry.snapshot();
         let mut page = Vec::new();
         Options::new().write(&snapshot, Format::OPEN_METRICS, &mut page);

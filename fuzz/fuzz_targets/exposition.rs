@@ -83,7 +83,7 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
             let family = register!(Histogram<()>, buckets);
             for (label, x) in updates {
                 let series = family.with([label]);
-                series.observe_with(*x, &[("label", label)]);
+                series.observe_exemplar(*x, &[("label", label)]);
             }
         }
         What::Summary(phis, updates) => {

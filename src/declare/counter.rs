@@ -114,7 +114,7 @@ macro_rules! counter_methods {
         /// ```
         /// let registry = tallies::Registry::new();
         /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
-        /// sent.add_with(512, &[("trace_id", "0af7651916cd43dd")]);
+        /// sent.add_exemplar(512, &[("trace_id", "0af7651916cd43dd")]);
         /// let now = registry.snapshot();
         /// let family = now.family("sent_bytes_total").unwrap();
         /// let (_, exemplar) = family.exemplars(0).next().unwrap();
@@ -126,7 +126,7 @@ macro_rules! counter_methods {
         /// two allocations; updates without an exemplar cost nothing extra. If the labels are
         /// invalid or have more than 128 characters, names and values together, `n` is added, and
         /// the exemplar is rejected and counted in `tallies_rejected_updates_total`.
-        pub fn add_with(&self, n: $N, exemplar: &[(&str, &str)])
+        pub fn add_exemplar(&self, n: $N, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
             self.add(n);
@@ -135,14 +135,14 @@ macro_rules! counter_methods {
             }
         }
 
-        /// Adds `n` with an exemplar like [`add_with`](Self::add_with) does, or returns why it
+        /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why it
         /// cannot.
         ///
         /// # Errors
         ///
         /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is
         /// added.
-        pub fn try_add_with(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
+        pub fn try_add_exemplar(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
             self.check_exemplar(exemplar)?;
@@ -160,13 +160,6 @@ macro_rules! counter_methods {
             if n.can_add() {
                 exemplar::with_trace(|labels| self.set_exemplar(n, labels));
             }
-        }
-
-        /// Adds 1, and stores these labels as the exemplar. See [`add_with`](Self::add_with).
-        pub fn inc_with(&self, exemplar: &[(&str, &str)])
-        $(where $L: Unlabelled,)?
-        {
-            self.add_with($N::ONE, exemplar);
         }
 
         /// Adds 1, with the id of the current trace as the exemplar if there is one. See
@@ -256,12 +249,10 @@ impl<N: Number> Bound<Counter<(), N>> {
         fn add(n: N);
         /// Adds `n`, or returns why it cannot. See [`Counter::try_add`].
         fn try_add(n: N) -> Result<(), Error>;
-        /// Adds 1, and stores these labels as the exemplar. See [`Counter::add_with`].
-        fn inc_with(exemplar: &[(&str, &str)]);
-        /// Adds `n`, and stores these labels as the exemplar. See [`Counter::add_with`].
-        fn add_with(n: N, exemplar: &[(&str, &str)]);
-        /// Adds `n` with an exemplar, or returns why it cannot. See [`Counter::try_add_with`].
-        fn try_add_with(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+        /// Adds `n`, and stores these labels as the exemplar. See [`Counter::add_exemplar`].
+        fn add_exemplar(n: N, exemplar: &[(&str, &str)]);
+        /// Adds `n` with an exemplar, or returns why it cannot. See [`Counter::try_add_exemplar`].
+        fn try_add_exemplar(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
         /// Adds 1, with the id of the current trace as the exemplar if there is one. See
         /// [`trace_ids`](crate::instrument::trace_ids).
         fn inc_traced();

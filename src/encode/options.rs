@@ -185,7 +185,7 @@ mod tests {
         for i in 0..40_u32 {
             let route = format!("/{}", "r".repeat(i as usize * 7));
             let labels = [&*route, "\\"];
-            counter.with(labels).inc_with(&[("trace_id", "7")]);
+            counter.with(labels).add_exemplar(1, &[("trace_id", "7")]);
             float.with(labels).add(f64::from(i) / 3.0);
             gauge.with(labels).set(f64::from(i));
             histogram.with(labels).observe(f64::from(i));

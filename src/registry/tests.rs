@@ -113,7 +113,7 @@ fn exemplars(registry: &Registry) -> Vec<String> {
 fn exemplars_end_with_their_series() {
     let registry = Registry::new();
     let family = family(&registry);
-    family.with(["a"]).inc_with(&[("trace_id", "1f")]);
+    family.with(["a"]).add_exemplar(1, &[("trace_id", "1f")]);
     assert_eq!(exemplars(&registry).len(), 1);
     family.remove(["a"]);
     reclaim_removed(&registry);
@@ -131,7 +131,7 @@ fn an_exemplar_of_a_stale_handle_is_no_other_series() {
     family.retire(["a"]);
     reclaim_removed(&registry);
     family.with(["b"]).inc();
-    stale.inc_with(&[("trace_id", "1f")]);
+    stale.add_exemplar(1, &[("trace_id", "1f")]);
     assert!(
         exemplars(&registry)
             .iter()

@@ -12,7 +12,7 @@ use super::labels;
 /// ```
 /// let registry = tallies::Registry::new();
 /// let latency = registry.histogram("latency_seconds", "Time to answer.")?;
-/// latency.observe_with(0.3, &[("trace_id", "5ca1ab1e")]);
+/// latency.observe_exemplar(0.3, &[("trace_id", "5ca1ab1e")]);
 /// let snapshot = registry.snapshot();
 /// let family = snapshot.family("latency_seconds").unwrap();
 /// let (_bucket, exemplar) = family.exemplars(0).next().unwrap();

@@ -40,13 +40,13 @@ fn registry() -> Registry {
             .for_each(|x| histogram.with(["/"]).observe(*x));
         histogram
             .with(["/"])
-            .observe_with(0.5, &[("trace_id", TRACE)]);
+            .observe_exemplar(0.5, &[("trace_id", TRACE)]);
     }
     let signed_histogram = builder("signed_seconds").native(4).register(&registry);
     let signed_histogram = signed_histogram.unwrap();
     signed().iter().for_each(|x| signed_histogram.observe(*x));
     let calls = registry.counter("calls_total", "Calls.").unwrap();
-    calls.add_with(3, &[("trace_id", TRACE)]);
+    calls.add_exemplar(3, &[("trace_id", TRACE)]);
     let ages = |out: &mut Collected| {
         Ok(out.gauge_histogram("age_seconds", "", &[], &[1.0, 60.0], &[2, 1, 1], 93.5)?)
     };

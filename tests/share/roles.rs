@@ -266,7 +266,7 @@ fn obey(words: &[&str]) -> String {
         ["exemplar", name, x, id] => {
             let histogram = Histogram::builder(name, "Times.").buckets(&[1.0, 2.0, 4.0]);
             let histogram = histogram.get_or_register(registry).unwrap();
-            histogram.observe_with(number(x), &[("trace_id", id)]);
+            histogram.observe_exemplar(number(x), &[("trace_id", id)]);
         }
         ["summary", name, x, n] => {
             let summary = Summary::builder(name, "Sizes.");

@@ -114,7 +114,7 @@ macro_rules! histogram_methods {
         /// ```
         /// let registry = tallies::Registry::new();
         /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
-        /// wait.observe_with(0.25, &[("trace_id", "0af7651916cd43dd")]);
+        /// wait.observe_exemplar(0.25, &[("trace_id", "0af7651916cd43dd")]);
         /// let now = registry.snapshot();
         /// let family = now.family("wait_seconds").unwrap();
         /// let (_, exemplar) = family.exemplars(0).next().unwrap();
@@ -127,7 +127,7 @@ macro_rules! histogram_methods {
         /// labels are invalid or have more than 128 characters, names and values together, `value`
         /// is observed, and the exemplar is rejected and counted in
         /// `tallies_rejected_updates_total`.
-        pub fn observe_with(&self, value: f64, exemplar: &[(&str, &str)])
+        pub fn observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)])
         $(where $L: Unlabelled,)?
         {
             self.observe(value);
@@ -136,14 +136,14 @@ macro_rules! histogram_methods {
             }
         }
 
-        /// Observes `value` with an exemplar like [`observe_with`](Self::observe_with) does, or
+        /// Observes `value` with an exemplar like [`observe_exemplar`](Self::observe_exemplar) does, or
         /// returns why it cannot.
         ///
         /// # Errors
         ///
         /// The same as for [`try_observe`](Self::try_observe), and invalid exemplar labels. Nothing
         /// is observed.
-        pub fn try_observe_with(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
+        pub fn try_observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
             self.check_exemplar(exemplar)?;
@@ -348,11 +348,11 @@ impl Bound<Histogram> {
         /// Observes `value`, or returns why it cannot. See [`Histogram::try_observe`].
         fn try_observe(value: f64) -> Result<(), Error>;
         /// Observes `value`, and stores these labels as the exemplar. See
-        /// [`Histogram::observe_with`].
-        fn observe_with(value: f64, exemplar: &[(&str, &str)]);
+        /// [`Histogram::observe_exemplar`].
+        fn observe_exemplar(value: f64, exemplar: &[(&str, &str)]);
         /// Observes `value` with an exemplar, or returns why it cannot. See
-        /// [`Histogram::try_observe_with`].
-        fn try_observe_with(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+        /// [`Histogram::try_observe_exemplar`].
+        fn try_observe_exemplar(value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>;
         /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
         /// [`trace_ids`](crate::instrument::trace_ids).
         fn observe_traced(value: f64);

@@ -13,7 +13,7 @@ fn families(numbers: &[f64]) -> Snapshot {
     let ints = Counter::builder("ints_total", "Integers.\nAnd \"more\".").labels(["a", "b"]);
     let ints = ints.register(&registry).unwrap();
     ints.with(["x\"\\\n", ""])
-        .add_with(3, &[("trace_id", "5ca1ab1e")]);
+        .add_exemplar(3, &[("trace_id", "5ca1ab1e")]);
     let floats = Counter::builder("floats_total", "Floats.").float();
     let floats = floats.constant("zone", "a\"b").register(&registry).unwrap();
     let up_down = registry.up_down_counter("up_down", "").unwrap();
@@ -36,7 +36,7 @@ fn families(numbers: &[f64]) -> Snapshot {
         floats.add(x.abs().min(1e300));
         up_down.sub(x.to_bits() >> 40);
         gauge.set(*x);
-        classic.with(["v"]).observe_with(*x, &[("id", "\\")]);
+        classic.with(["v"]).observe_exemplar(*x, &[("id", "\\")]);
         [&native, &both].iter().for_each(|h| h.observe(*x));
         [&summary, &window].iter().for_each(|s| s.observe(*x));
     }

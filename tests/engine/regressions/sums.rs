@@ -94,7 +94,7 @@ fn an_infinity_of_the_other_sign_is_an_error() {
     s.with(["b"]).try_observe(-1.0).unwrap();
     for error in [
         h.try_observe(f64::NEG_INFINITY),
-        h.try_observe_with(f64::NEG_INFINITY, &[("id", "x")]),
+        h.try_observe_exemplar(f64::NEG_INFINITY, &[("id", "x")]),
         s.with(["b"]).try_observe(f64::INFINITY),
     ] {
         let error = error.unwrap_err().to_string();

@@ -44,13 +44,13 @@ static SECONDS: Histogram = Histogram::new("exemplar_seconds").buckets(&[0.1, 1.
 fn the_last_exemplar_of_every_series_and_bucket_is_exposed() {
     CLOSED
         .with(Closed { ok: Outcome::Bad })
-        .inc_with(&[("trace_id", "first")]);
+        .add_exemplar(1, &[("trace_id", "first")]);
     CLOSED
         .with(Closed { ok: Outcome::Bad })
-        .add_with(3, &[("trace_id", "a\"b"), ("span", "2")]);
+        .add_exemplar(3, &[("trace_id", "a\"b"), ("span", "2")]);
     CLOSED.with(Closed { ok: Outcome::Good }).inc();
     for (value, id) in [(0.05, "a"), (0.1, "b"), (7.0, "c"), (f64::NAN, "d")] {
-        SECONDS.observe_with(value, &[("trace_id", id)]);
+        SECONDS.observe_exemplar(value, &[("trace_id", id)]);
     }
     let now = tallies::snapshot();
     assert_eq!(
@@ -83,10 +83,10 @@ fn a_reused_snapshot_has_all_exemplars() {
     for id in ["a", "b", "longer than those before", "d"] {
         for i in 0..100 {
             let x = i.to_string();
-            c.with([&x]).inc_with(&[("id", id)]);
-            h.with([&x]).observe_with(0.5, &[("id", id)]);
+            c.with([&x]).add_exemplar(1, &[("id", id)]);
+            h.with([&x]).observe_exemplar(0.5, &[("id", id)]);
             if i % 3 == 0 {
-                h.with([&x]).observe_with(2.0, &[("id", id)]);
+                h.with([&x]).observe_exemplar(2.0, &[("id", id)]);
             }
         }
         registry.snapshot_into(&mut snapshot);
@@ -107,7 +107,7 @@ fn every_scrape_of_a_server_has_exemplars() {
         .labels(["x"])
         .register(&registry)
         .unwrap();
-    c.with(["a"]).inc_with(&[("id", "1")]);
+    c.with(["a"]).add_exemplar(1, &[("id", "1")]);
     let serving = tallies::Server::new()
         .registry(&registry)
         .listen("127.0.0.1:0")
@@ -128,7 +128,7 @@ fn exemplars_are_removed_with_their_series() {
         .register(&registry)
         .unwrap();
     for x in ["a", "b", "beyond"] {
-        c.with([x]).inc_with(&[("id", x)]);
+        c.with([x]).add_exemplar(1, &[("id", x)]);
     }
     let mut all = of(&registry.snapshot(), "c_total");
     all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -143,7 +143,7 @@ fn exemplars_are_removed_with_their_series() {
     );
     let stale = c.with(["a"]);
     c.retire(["a"]);
-    stale.inc_with(&[("id", "stale")]);
+    stale.add_exemplar(1, &[("id", "stale")]);
     // Repeats until another series has the slot; any update acknowledges the safepoint request.
     for _ in 0..1000 {
         c.with(["b"]).inc();
@@ -169,7 +169,7 @@ fn clear_removes_the_exemplar_of_the_overflow_series() {
         .register(&registry)
         .unwrap();
     for x in ["a", "beyond"] {
-        c.with([x]).inc_with(&[("id", x)]);
+        c.with([x]).add_exemplar(1, &[("id", x)]);
     }
     assert_eq!(of(&registry.snapshot(), "c_total").len(), 2);
     c.clear();
@@ -188,9 +188,9 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
         (&[("a b", "x")], "has to match"),
         (&[("a", "x"), ("a", "y")], "is given twice"),
     ] {
-        let error = c.try_add_with(1, labels).unwrap_err().to_string();
+        let error = c.try_add_exemplar(1, labels).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
-        c.inc_with(labels);
+        c.add_exemplar(1, labels);
     }
     // Four with an error, and four without.
     let rejected = [("family", "c_total")];
@@ -201,7 +201,7 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
     );
     assert_eq!(c.get(), 4);
     assert!(of(&registry.snapshot(), "c_total").is_empty());
-    c.try_add_with(1, &[("id", &long)]).unwrap();
+    c.try_add_exemplar(1, &[("id", &long)]).unwrap();
     assert_eq!(of(&registry.snapshot(), "c_total").len(), 1);
 }
 
@@ -218,7 +218,7 @@ fn exemplars_are_never_torn_while_threads_write_and_scrape() {
             scope.spawn(move || {
                 for i in 0..5000 {
                     let value = f64::from(i % 150 + t);
-                    h.observe_with(value, &[("id", &value.to_string())]);
+                    h.observe_exemplar(value, &[("id", &value.to_string())]);
                 }
             });
         }

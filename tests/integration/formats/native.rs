@@ -247,7 +247,7 @@ fn native_histograms_in_protobuf() {
         alone.observe(x);
         both.observe(x);
     }
-    alone.observe_with(2.0, &[("trace_id", "t")]);
+    alone.observe_exemplar(2.0, &[("trace_id", "t")]);
     let families = client_model::read(&tallies::encode::protobuf(&registry.snapshot()));
     let [alone, both] = [0, 1].map(|i| families[i].metric[0].histogram.clone().unwrap());
     let spans = |spans: &[client_model::BucketSpan]| -> Vec<_> {

@@ -12,7 +12,8 @@ fn families_by_name_and_series_by_their_labels() {
         .labels(["peer"])
         .register(&registry)
         .unwrap();
-    sent.with(["x"]).add_with(u64::MAX, &[("trace_id", "t")]);
+    sent.with(["x"])
+        .add_exemplar(u64::MAX, &[("trace_id", "t")]);
     Gauge::builder("level", "")
         .label_set::<AnyLabels>()
         .register(&registry)
