@@ -1,5 +1,6 @@
-//! Chores of this repository: `cargo xtask mutate`, and `words` for `tests/run.sh`.
+//! Chores of this repository: `cargo xtask mutate` and `count`, and `words` for `tests/run.sh`.
 
+mod count;
 mod mutate;
 mod patch;
 mod plan;
@@ -23,6 +24,8 @@ cargo xtask mutate [OPTION] [WORD]...
     --new SENTENCE [TEST]...
                 Makes a patch of the uncommitted changes of src, and of the tests that catch it
                 (`share/kills::NAME` if the program `share` below tests has it)
+cargo xtask count
+    Prints the size of each crate: lines of code, features, cfgs, the longest function, names at the root
 cargo xtask words
     Writes the files that standard input names, each after a 0 byte: of Rust sources the words alone, without comments
     and formatting";
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, rest)) if command == "mutate" => mutate::main(root, rest),
+        Some((command, [])) if command == "count" => count::main(root),
         Some((command, [])) if command == "words" => words(root).map(|()| true),
         _ => Err(USAGE.to_owned()),
     };
