@@ -103,7 +103,7 @@ mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
 pub mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
-#[cfg(all(any(feature = "mmap", feature = "redis"), not(loom)))]
+#[cfg(all(feature = "store", not(loom)))]
 pub mod share;
 pub mod snapshot;
 mod sync;

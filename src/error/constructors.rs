@@ -4,7 +4,7 @@ use crate::snapshot;
 use crate::snapshot::sketch::TargetError;
 
 use super::Error;
-#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
+#[cfg(any(feature = "tls", feature = "push"))]
 use super::kind::Cause;
 use super::kind::{Kind, Site, Subject};
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
@@ -149,12 +149,7 @@ impl Error {
     }
 
     /// A family that would expose samples of a family of another registry on the page.
-    #[cfg(any(
-        feature = "tower",
-        feature = "push",
-        feature = "mmap",
-        feature = "redis"
-    ))]
+    #[cfg(any(feature = "tower", feature = "push", feature = "store"))]
     pub(crate) fn beside(name: &str, other: &str) -> Self {
         Self::from(Kind::SharedSamples {
             name: name.into(),
@@ -386,7 +381,7 @@ impl Error {
 }
 
 /// Settings with a value that breaks a rule.
-#[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
+#[cfg(any(feature = "serve", feature = "push"))]
 impl Error {
     pub(crate) fn setting(what: &'static str, value: &str, rule: &'static str) -> Self {
         let value = value.into();
@@ -480,32 +475,6 @@ impl Error {
             url: url.into(),
             status: status.into(),
             text: text.into(),
-        })
-    }
-}
-
-/// Stores that processes share.
-#[cfg(feature = "redis")]
-impl Error {
-    pub(crate) fn store(action: &str, store: &str, cause: impl Into<Cause>) -> Self {
-        Self::from(Kind::Store {
-            action: action.into(),
-            store: store.into(),
-            cause: cause.into(),
-        })
-    }
-
-    pub(crate) fn stale_store(
-        store: &str,
-        age: Option<std::time::Duration>,
-        limit: std::time::Duration,
-        cause: String,
-    ) -> Self {
-        Self::from(Kind::StaleStore {
-            store: store.into(),
-            age,
-            limit,
-            cause: cause.into(),
         })
     }
 }

@@ -8,7 +8,6 @@ use crate::snapshot::{self, sketch::TargetError};
 use super::Error;
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
-#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Where a family was declared or registered.
 pub(super) type Site = &'static Location<'static>;
@@ -191,6 +190,11 @@ pub(crate) enum Kind {
     },
     /// What a crate that builds on this one says.
     Message(Box<str>),
+    /// The same, with the error behind it.
+    Caused {
+        message: Box<str>,
+        cause: Cause,
+    },
     /// A collector failed at a scrape.
     CollectorFailed {
         name: Box<str>,
@@ -216,7 +220,7 @@ pub(crate) enum Kind {
         what: Box<str>,
     },
     /// A setting with a value that breaks a rule.
-    #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
+    #[cfg(any(feature = "serve", feature = "push"))]
     Setting {
         what: &'static str,
         value: Box<str>,
@@ -275,22 +279,6 @@ pub(crate) enum Kind {
         url: Box<str>,
         status: Box<str>,
         text: Box<str>,
-    },
-    /// An operation on a store that processes share failed.
-    #[cfg(feature = "redis")]
-    Store {
-        action: Box<str>,
-        store: Box<str>,
-        cause: Cause,
-    },
-    /// The last view of a store is too old to be served; none if there was none yet.
-    #[cfg(feature = "redis")]
-    StaleStore {
-        store: Box<str>,
-        age: Option<std::time::Duration>,
-        limit: std::time::Duration,
-        /// The last failure.
-        cause: Box<str>,
     },
 }
 

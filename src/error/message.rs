@@ -279,6 +279,7 @@ impl fmt::Display for Kind {
                  the limit with `.limit(..)`"
             ),
             Self::Message(message) => f.write_str(message),
+            Self::Caused { message, cause } => write!(f, "{message}: {cause}"),
             Self::CollectorFailed { name, why } => write!(f, "collector `{name}` {why}"),
             Self::SeriesTwice { family, labels } => write!(
                 f,
@@ -316,7 +317,7 @@ impl fmt::Display for Kind {
                 difference.write_values(f, "here", "there")
             }
             Self::Page { line, column, what } => write!(f, "line {line}, column {column}: {what}"),
-            #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
+            #[cfg(any(feature = "serve", feature = "push"))]
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }
@@ -358,28 +359,6 @@ impl fmt::Display for Kind {
             ),
             #[cfg(feature = "push")]
             Self::Push { action, url, cause } => write!(f, "{action} {url}: {cause}"),
-            #[cfg(feature = "redis")]
-            Self::Store {
-                action,
-                store,
-                cause,
-            } => write!(f, "{action} {store}: {cause}"),
-            #[cfg(feature = "redis")]
-            Self::StaleStore {
-                store,
-                age,
-                limit,
-                cause,
-            } => match age {
-                None => write!(f, "the store at {store} was never read: {cause}"),
-                Some(age) => write!(
-                    f,
-                    "the store at {store} was last read {} s ago, and its last view is served for \
-                     {} s: {cause}",
-                    age.as_secs(),
-                    limit.as_secs()
-                ),
-            },
             #[cfg(feature = "push")]
             Self::PushTimeout {
                 method,

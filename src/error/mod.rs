@@ -47,6 +47,33 @@ impl Error {
         Self::from(Kind::Message(message.into()))
     }
 
+    /// Creates an error with a cause, for crates that build on this one. The message says what failed
+    /// and where, the cause says why: both are shown. [`io_kind`](Self::io_kind) looks into the cause.
+    ///
+    /// ```
+    /// let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    /// let error = tallies::Error::with_cause("cannot read from 127.0.0.1:6379", cause);
+    /// assert_eq!(error.to_string(), "cannot read from 127.0.0.1:6379: timed out");
+    /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::TimedOut));
+    /// ```
+    pub fn with_cause(
+        message: impl Into<Box<str>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let (message, cause) = (message.into(), cause.into());
+        Self::from(Kind::Caused { message, cause })
+    }
+
+    /// Logs this error as a warning, for crates that build on this one, when no call can return it. A
+    /// program without a logger of the `log` crate reads it on standard error.
+    ///
+    /// ```
+    /// tallies::Error::new("the store is reached again; 3 tries failed").log();
+    /// ```
+    pub fn log(&self) {
+        warn(self);
+    }
+
     /// Logs this error as a warning, the first time that this process has it: for crates that build on
     /// this one, when no call can return it. A program without a logger of the `log` crate reads it on
     /// standard error.
@@ -178,21 +205,19 @@ impl Error {
             Kind::Push { cause, .. } => kind_of(&**cause),
             #[cfg(feature = "push")]
             Kind::PushTimeout { .. } => Some(std::io::ErrorKind::TimedOut),
-            #[cfg(feature = "redis")]
-            Kind::Store { cause, .. } => {
-                Some(kind_of(&**cause).unwrap_or(std::io::ErrorKind::Other))
-            }
+            Kind::Caused { cause, .. } => kind_of(&**cause),
             _ => None,
         }
     }
 }
 
-/// Returns the kind of an error of the operating system.
-#[cfg(any(feature = "tls", feature = "push", feature = "redis"))]
+/// Returns the kind of an error of the operating system, or of an error of this crate behind which
+/// there is one.
 fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
-    cause
-        .downcast_ref::<std::io::Error>()
-        .map(std::io::Error::kind)
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(error) => Some(error.kind()),
+        None => cause.downcast_ref::<Error>()?.io_kind(),
+    }
 }
 
 impl From<Kind> for Error {

@@ -137,7 +137,7 @@ fn obey(url: &str, namespace: &str) {
     let active = UpDownCounter::builder("active", "Active.")
         .register(&registry)
         .unwrap();
-    let store = share::redis(url)
+    let store = Redis::builder(url)
         .unwrap()
         .registry(&registry)
         .namespace(namespace)
