@@ -3,7 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tallies::{Counter, Registry, UpDownCounter, share};
+use tallies::{Counter, Registry, UpDownCounter};
+use tallies_redis::{Redis, RedisBuilder};
 
 use super::counting::{add_hanging_collector, builder, quiet, total};
 use super::process::Process;
