@@ -34,7 +34,7 @@
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
 //! - programs that only export: [`exporter`]
-//! - one page for several processes: `share` (features `mmap`, `redis`)
+//! - one page for several processes: `share` (feature `mmap`); over a network: `tallies-redis`
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
 //! Testing and reading values:
@@ -309,11 +309,11 @@ pub mod docs {
 
     pages! {
         // Their programs need several features.
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         guide: "../docs/guide.md",
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         exporter: "../docs/exporter.md",
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         sharing: "../docs/sharing.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
