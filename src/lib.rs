@@ -34,7 +34,7 @@
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
 //! - programs that only export: [`exporter`]
-//! - one page for several processes: `share` (features `mmap`, `redis`)
+//! - one page for several processes: `share` (feature `mmap`); over a network: `tallies-redis`
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
 //! Testing and reading values:
@@ -103,7 +103,7 @@ mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
 pub mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
-#[cfg(all(any(feature = "mmap", feature = "redis"), not(loom)))]
+#[cfg(all(feature = "store", not(loom)))]
 pub mod share;
 pub mod snapshot;
 mod sync;
@@ -309,11 +309,11 @@ pub mod docs {
 
     pages! {
         // Their programs need several features.
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         guide: "../docs/guide.md",
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         exporter: "../docs/exporter.md",
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
+        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         sharing: "../docs/sharing.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",

@@ -61,11 +61,11 @@ inputs() {
     thread) echo "$engine tests/everything.rs" ;;
     fuzz) echo "$engine src/declare src/document src/encode src/error src/family src/registry src/serve/*.rs src/share/files src/snapshot fuzz tests/support tests/golden/share" ;;
     instructions) echo "$engine src/clock.rs src/declare src/family src/registry src/snapshot macros tests/instructions" ;;
-    mutations) echo "${engine% *} src/clock.rs src/declare/exemplar.rs src/family src/registry src/share src/snapshot tests/integration/redis tests/golden/share tests/mapped tests/mutations tests/share tests/support xtask" ;;
+    mutations) echo "${engine% *} src/clock.rs src/declare/exemplar.rs src/family src/registry src/share src/snapshot crates/redis/src tests/integration/redis tests/golden/share tests/mapped tests/mutations tests/share tests/support xtask" ;;
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- 'src/*.rs')" ;;
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
     benches) echo "benches" ;;
-    ignored) echo "src/mapped src/snapshot/sketch src/share src/sync tests/integration/redis tests/support" ;;
+    ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src tests/integration/redis tests/support" ;;
     esac
 }
 # The crates that these modules are built on, as the lock file has them.

@@ -11,8 +11,8 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tallies::share::{self, Redis};
 use tallies::{Counter, Registry};
+use tallies_redis::{Redis, RedisBuilder};
 
 const PROCESSES: usize = 16;
 const SERIES: usize = 10_000;
@@ -40,9 +40,9 @@ impl Drop for Server {
     }
 }
 
-fn builder(server: &Server, registry: &Registry) -> share::RedisBuilder {
+fn builder(server: &Server, registry: &Registry) -> RedisBuilder {
     let hour = Duration::from_secs(3600);
-    let builder = share::redis(&server.1).unwrap().registry(registry);
+    let builder = Redis::builder(&server.1).unwrap().registry(registry);
     builder
         .flush_every(hour)
         .gauge_ttl(2 * hour)

@@ -137,28 +137,4 @@ impl Error {
         let path = path.escape_debug();
         kind_of(&cause).error(format_args!("cannot use {what} in `{path}`: {cause}"))
     }
-
-    pub(crate) fn store(action: &str, store: &str, cause: impl Into<Cause>) -> Self {
-        let cause = cause.into();
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let kind = kind.unwrap_or(io::ErrorKind::Other);
-        Kind::Io(kind).error(format_args!("{action} {store}: {cause}"))
-    }
-
-    pub(crate) fn stale_store(
-        store: &str,
-        age: Option<std::time::Duration>,
-        limit: std::time::Duration,
-        cause: String,
-    ) -> Self {
-        match age {
-            None => Self::other(format_args!("the store at {store} was never read: {cause}")),
-            Some(age) => Self::other(format_args!(
-                "the store at {store} was last read {} s ago, and its last view is served for {} \
-                 s: {cause}",
-                age.as_secs(),
-                limit.as_secs()
-            )),
-        }
-    }
 }

@@ -75,20 +75,26 @@ impl Error {
         )))
     }
 
-    /// Creates an error as [`new`](Self::new) does, whose message ends with its cause. If that is an
-    /// error of the operating system, [`io_kind`](Self::io_kind) returns its kind.
+    /// Creates an error with a cause, for crates that build on this one. The message says what failed
+    /// and where, the cause says why: both are shown. [`io_kind`](Self::io_kind) is that of the cause.
     ///
     /// ```
-    /// let cause = std::fs::read("no/such/file").unwrap_err();
-    /// let error = tallies::Error::with_cause("cannot read `no/such/file`", &cause);
-    /// assert_eq!(error.to_string(), format!("cannot read `no/such/file`: {cause}"));
-    /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::NotFound));
+    /// let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    /// let error = tallies::Error::with_cause("cannot read from 127.0.0.1:6379", cause);
+    /// assert_eq!(error.to_string(), "cannot read from 127.0.0.1:6379: timed out");
+    /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::TimedOut));
     /// ```
     #[cold]
-    pub fn with_cause(message: impl AsRef<str>, cause: &(dyn std::error::Error + 'static)) -> Self {
+    pub fn with_cause(
+        message: impl AsRef<str>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let cause = cause.into();
         let mut error = Self::new(format!("{}: {cause}", message.as_ref()));
-        if let Some(cause) = cause.downcast_ref::<io::Error>() {
-            error.0.0 = Kind::Io(cause.kind());
+        let own = cause.downcast_ref::<Self>().and_then(Self::io_kind);
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        if let Some(kind) = kind.or(own) {
+            error.0.0 = Kind::Io(kind);
         }
         error
     }
@@ -105,8 +111,18 @@ impl Error {
         Kind::Io(cause.kind()).error(message)
     }
 
+    /// Logs this error as a warning, for crates that build on this one, when no call can return it. A
+    /// program without a logger of the `log` crate reads it on standard error.
+    ///
+    /// ```
+    /// tallies::Error::new("the store is reached again; 3 tries failed").log();
+    /// ```
+    pub fn log(&self) {
+        warn(self);
+    }
+
     /// Creates the error of a setting with a value that breaks a rule.
-    #[cfg(any(feature = "serve", feature = "push", feature = "redis"))]
+    #[cfg(any(feature = "serve", feature = "push"))]
     #[cold]
     pub(crate) fn setting(what: &str, value: &str, rule: &str) -> Self {
         Self::other(format_args!("{what} `{}` {rule}", value.escape_debug()))

@@ -86,7 +86,7 @@ impl Pushing {
                 // An error means that the receiver has stopped waiting.
                 let _ = sender.send(run(&mut gateway, &method, interval, &stopped));
             })
-            .map_err(|e| Error::with_cause(format!("cannot start the pushes to {url}"), &e))?;
+            .map_err(|e| Error::with_cause(format!("cannot start the pushes to {url}"), e))?;
         Ok(Self {
             url,
             thread: Some(thread),

@@ -71,7 +71,7 @@ impl Gateway {
             .header(header::CONTENT_TYPE, Format::TEXT.content_type());
         if self.gzip {
             request = request.header(header::CONTENT_ENCODING, "gzip");
-            self.compress().map_err(|e| self.failed(method, &e))?;
+            self.compress().map_err(|e| self.failed(method, e))?;
             return self.send(request, Some(&self.compressed));
         }
         self.send(request, Some(&self.page))
@@ -130,9 +130,9 @@ impl Gateway {
         match response {
             Ok(Ok(response)) => self.check_response(&method, response),
             Ok(Err(ureq::Error::Timeout(_))) => Err(self.timeout_error(&method)),
-            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, &e)),
-            Ok(Err(e)) => Err(self.failed(&method, &e)),
-            Err(e) => Err(self.failed(&method, &e)),
+            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, e)),
+            Ok(Err(e)) => Err(self.failed(&method, e)),
+            Err(e) => Err(self.failed(&method, e)),
         }
     }
 
@@ -181,7 +181,11 @@ impl Gateway {
         error::Kind::Io(std::io::ErrorKind::TimedOut).error(message)
     }
 
-    fn failed(&self, method: &Method, cause: &(dyn std::error::Error + 'static)) -> Error {
+    fn failed(
+        &self,
+        method: &Method,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
         Error::with_cause(format!("{method} {}", self.url), cause)
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use families::conflict::Owner;
 pub(crate) use families::meta;
 use listed::enlist_all;
 use self_metrics::LastScrape;
-#[cfg(feature = "redis")]
+#[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
 
 /// What a page says of a family. See [`Registry::describe`].
@@ -628,9 +628,18 @@ impl Registry {
         lock(&self.0.settings).process = std::process::id();
     }
 
-    /// Starts over if the process was forked from the one that counted so far, whose counts are its own.
-    #[cfg(any(feature = "mmap", feature = "redis"))]
-    pub(crate) fn start_over_after_fork(&self) {
+    /// [Starts over](Self::start_over) if this process was forked from the one that counted so far.
+    /// Stores call it where they start, since those counts belong to the other process.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
+    /// jobs.inc();
+    /// registry.start_over_after_fork();
+    /// assert_eq!(jobs.get(), 1, "nobody forked");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn start_over_after_fork(&self) {
         let process = lock(&self.0.settings).process;
         if process != std::process::id() {
             self.start_over();

@@ -17,7 +17,7 @@ pub(super) struct LastScrape {
 }
 
 /// Returns whether a family of a registry is about the engine itself.
-#[cfg(feature = "redis")]
+#[cfg(feature = "store")]
 pub(crate) fn is_self_metric(name: &str) -> bool {
     name.starts_with("tallies_")
 }

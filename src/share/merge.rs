@@ -1,144 +1,174 @@
-//! Merges the snapshots of the writers of a store.
+//! Merges the families of the processes of a store.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::snapshot::clash_index::{ClashIndex, clash_on_page};
+use crate::snapshot::sketch::{Bound, Scratch, Sketch};
 use crate::snapshot::{
-    Family, GaugeMode, Kind, Meta, Numbers, Snapshot, Text, Values, exposed, labels,
+    ExactSum, Exemplar, Family, GaugeMode, Numbers, Snapshot, Values, exposed, labels,
 };
 
-use super::sums::Sums;
-use crate::snapshot::ExactSum;
+/// The label that tells the live processes of a gauge apart.
+const GAUGE_INDEX: &str = "gauge_index";
 
-/// The label that tells the live writers of a gauge apart.
-pub(crate) const GAUGE_INDEX: &str = "gauge_index";
-
-/// A writer of a store.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Writer<'a> {
-    /// Its counts. [`Entry::created`](crate::snapshot::Entry) of a gauge whose mode is one of
-    /// the recent ones is the time of its last update.
-    pub(crate) snapshot: &'a Snapshot,
-    /// The number of a live writer, which no other live writer has. `None` for a writer that has
-    /// ended, and for the totals of all that were folded.
-    pub(crate) index: Option<u32>,
+/// Merges the families of all processes of a store: into a page, or into the totals of those that
+/// have ended.
+///
+/// ```
+/// use tallies::share::store::Merger;
+///
+/// let processes = [1, 2].map(|jobs| {
+///     let registry = tallies::Registry::new();
+///     registry.counter("jobs_total", "Jobs done.").unwrap().add(jobs);
+///     registry.gauge("queue_length", "Jobs that wait.").unwrap().set(3.0);
+///     registry.snapshot()
+/// });
+/// let mut merger = Merger::new();
+/// merger.live(0, &processes[0]).ended(&processes[1]);
+/// let page = merger.page(|error| panic!("{error}"));
+/// assert_eq!(page.get("jobs_total", &[]), Some(3.0));
+/// assert_eq!(page.get("queue_length", &[("gauge_index", "0")]), Some(3.0));
+/// ```
+///
+/// Processes that are added first decide the shape of a family, so the newest comes first, and what
+/// was folded earlier comes last. A family of a later process that cannot be merged is left out, and
+/// the reason is passed to `conflict`. But of families of different kinds, that of the last process
+/// stays: a program that takes the name of another one's metric does not displace it.
+///
+/// Sums of floats do not depend on the order of the processes, and folding some of them does not
+/// change a sum.
+#[derive(Clone, Debug, Default)]
+pub struct Merger<'a> {
+    processes: Vec<Process<'a>>,
 }
 
-/// Merges the snapshots of all writers. Writers that come first decide the shape of a family, so
-/// the newest should come first and what was folded last. A family of a later writer that cannot be
-/// merged is left out, and the reason is passed to `conflict`.
-///
-/// Merging writers that have all ended is folding them: what only live writers have is left out.
-///
-/// Of families of different kinds, that of the last writer remains: a program that takes the name
-/// of another one's metric does not displace it.
-#[cfg(test)]
-pub(crate) fn merge(writers: &[Writer<'_>], conflict: impl FnMut(Error)) -> Snapshot {
-    let writers: Vec<_> = writers.iter().map(|writer| (*writer, None)).collect();
-    merge_exact(&writers, conflict).0
+/// The families of a process of a store.
+#[derive(Clone, Debug)]
+struct Process<'a> {
+    /// The number of a live process. `None` for one that has ended, and for folded totals.
+    index: Option<u32>,
+    families: Vec<&'a Family>,
 }
 
-/// The same. The sums of floats do not depend on the order of the writers, and folding some of them
-/// does not change the sums. For that, the exact sums are returned, too, and what was folded comes
-/// with those that its fold returned.
-pub(crate) fn merge_exact(
-    writers: &[(Writer<'_>, Option<&Sums>)],
-    mut conflict: impl FnMut(Error),
-) -> (Snapshot, Sums) {
-    let mut merged = Snapshot::default();
-    let mut kinds: HashMap<&str, &Family> = HashMap::new();
-    for (writer, _) in writers.iter().rev() {
-        for family in &writer.snapshot.families {
-            if writer.index.is_some() || !is_live_only(&family.meta) {
+impl<'a> Merger<'a> {
+    /// Returns a merger of no processes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a live process. `index` is its value of the label `gauge_index`, which no other live
+    /// process has. For a gauge whose mode is one of the recent ones, the time since when a series
+    /// counts is that of its last update.
+    pub fn live(
+        &mut self,
+        index: u32,
+        families: impl IntoIterator<Item = &'a Family>,
+    ) -> &mut Self {
+        self.push(Some(index), families)
+    }
+
+    /// Adds a process that has ended, or the totals of some that were folded. Families that
+    /// [only live processes have](Family::is_live_only) are left out.
+    pub fn ended(&mut self, families: impl IntoIterator<Item = &'a Family>) -> &mut Self {
+        self.push(None, families)
+    }
+
+    fn push(
+        &mut self,
+        index: Option<u32>,
+        families: impl IntoIterator<Item = &'a Family>,
+    ) -> &mut Self {
+        let families = families.into_iter();
+        let families = families
+            .filter(|family| index.is_some() || !family.is_live_only())
+            .collect();
+        self.processes.push(Process { index, families });
+        self
+    }
+
+    /// Returns the page of all processes.
+    pub fn page(&self, conflict: impl FnMut(Error)) -> Snapshot {
+        let families = self.joined(conflict).into_iter();
+        let families = families.map(|joined| joined.finish(false)).collect();
+        Snapshot {
+            families,
+            taken: SystemTime::now(),
+        }
+    }
+
+    /// Folds the processes that have ended: returns their totals as a store keeps them. Live ones
+    /// are left out.
+    ///
+    /// The totals have the exact sums of floats, which [`write_series`](super::store::write_series)
+    /// writes. Sketches are as small as their objectives allow. Those of a window, and of summaries
+    /// without objectives, are dropped: in the totals, nothing would ever leave a window.
+    pub fn fold(mut self, conflict: impl FnMut(Error)) -> Snapshot {
+        self.processes.retain(|process| process.index.is_none());
+        let families = self.joined(conflict).into_iter();
+        let families = families.map(|joined| {
+            let mut family = joined.finish(true);
+            shrink(&mut family);
+            family
+        });
+        Snapshot {
+            families: families.collect(),
+            taken: SystemTime::now(),
+        }
+    }
+
+    /// Joins the families of all processes, and sorts them by name.
+    fn joined(&self, mut conflict: impl FnMut(Error)) -> Vec<Joined<'a>> {
+        let mut kinds: HashMap<&str, &Family> = HashMap::new();
+        let mut has_utf8 = false;
+        for process in self.processes.iter().rev() {
+            for family in process.families.iter().rev() {
+                has_utf8 |= family.meta.utf8;
                 kinds.entry(family.name()).or_insert(family);
             }
         }
-    }
-    let mut places: HashMap<&str, usize> = HashMap::with_capacity(kinds.len());
-    let mut joined: Vec<Joined<'_>> = Vec::new();
-    let mut all = writers
-        .iter()
-        .flat_map(|(writer, _)| &writer.snapshot.families);
-    let mut index = ClashIndex::new(all.any(|family| family.meta.utf8));
-    for (writer, sums) in writers {
-        merged.taken = merged.taken.max(writer.snapshot.taken);
-        for family in &writer.snapshot.families {
-            if writer.index.is_none() && is_live_only(&family.meta) {
-                continue;
-            }
-            let sums = sums.map_or(&[][..], |sums| sums.of(family.name()));
-            let is_other =
-                |first: &&&Family| first.meta.kind.as_text() != family.meta.kind.as_text();
-            if let Some(first) = kinds.get(family.name()).filter(is_other) {
-                if let Err(error) = first.check_mergeable(family) {
-                    conflict(error);
-                }
-                continue;
-            }
-            match places.entry(family.name()) {
-                Entry::Vacant(place) => {
-                    if let Some(other) = index.clash(exposed(family), exposed) {
-                        conflict(clash_on_page(family.name(), other.name()));
-                        continue;
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(kinds.len());
+        let mut all: Vec<Joined<'a>> = Vec::new();
+        let mut index = ClashIndex::new(has_utf8);
+        for process in &self.processes {
+            for &family in &process.families {
+                let is_other =
+                    |last: &&&Family| last.meta.kind.as_text() != family.meta.kind.as_text();
+                if let Some(last) = kinds.get(family.name()).filter(is_other) {
+                    if let Err(error) = last.check_mergeable(family) {
+                        conflict(error);
                     }
-                    index.insert(exposed(family), family);
-                    place.insert(joined.len());
-                    joined.push(Joined::new(family, writer.index, sums));
+                    continue;
                 }
-                Entry::Occupied(place) => {
-                    let joined = &mut joined[*place.get()];
-                    match joined.family.check_mergeable(family) {
-                        Ok(()) => joined.add(family, writer.index, sums),
-                        Err(error) => conflict(error),
+                match places.entry(family.name()) {
+                    Entry::Vacant(place) => {
+                        if let Some(other) = index.clash(exposed(family), |other| exposed(other)) {
+                            conflict(clash_on_page(family.name(), other.name()));
+                            continue;
+                        }
+                        index.insert(exposed(family), &family);
+                        place.insert(all.len());
+                        all.push(Joined::new(family, process.index));
+                    }
+                    Entry::Occupied(place) => {
+                        let joined = &mut all[*place.get()];
+                        match joined.family.check_mergeable(family) {
+                            Ok(()) => joined.add(family, process.index),
+                            Err(error) => conflict(error),
+                        }
                     }
                 }
             }
         }
-    }
-    joined.sort_unstable_by(|one, other| one.family.name().cmp(other.family.name()));
-    let mut sums = Sums::default();
-    for mut joined in joined {
-        joined.write_sums();
-        if joined.rule == Rule::Each {
-            sort_series(&mut joined.family);
-        }
-        sums.set(joined.family.name(), joined.sums);
-        merged.families.push(joined.family);
-    }
-    (merged, sums)
-}
-
-/// Sorts the series of a family by their labels, and those that differ in the number of their
-/// writer by that number, so that their order does not depend on that of the writers.
-pub(crate) fn sort_series(family: &mut Family) {
-    /// The number without leading zeros is the last label. One that is longer is larger.
-    fn key(text: &str) -> (&str, usize, &str) {
-        let last = text.rsplit_once("gauge_index=\"");
-        let (rest, number) = last.unwrap_or((text, ""));
-        (rest, number.len(), number)
-    }
-    if family.texts.iter().map(key).is_sorted() {
-        return;
-    }
-    let mut order: Vec<usize> = (0..family.len()).collect();
-    order.sort_by(|one, other| key(family.texts.get(*one)).cmp(&key(family.texts.get(*other))));
-    let mut sorted = Family::new(family.meta.clone(), family.values.to_empty());
-    order.iter().for_each(|i| sorted.push_from(family, *i));
-    *family = sorted;
-}
-
-/// Returns whether only live writers have a value of such a family.
-pub(super) fn is_live_only(meta: &Meta) -> bool {
-    match meta.kind {
-        Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => meta.mode.is_live(),
-        Kind::GaugeHistogram => true,
-        Kind::Counter | Kind::Histogram | Kind::Summary => false,
+        all.sort_unstable_by(|one, other| one.family.name().cmp(other.family.name()));
+        all
     }
 }
 
-/// A family of several writers.
+/// A family of several processes.
 struct Joined<'a> {
     family: Family,
     /// The index of each series by its labels, for modes that need it.
@@ -148,19 +178,19 @@ struct Joined<'a> {
     sums: Vec<ExactSum>,
 }
 
-/// The way in which the series of another writer are added.
+/// The way in which the series of another process are added.
 #[derive(Clone, Copy, PartialEq)]
 enum Rule {
     /// As by `Snapshot::merge`.
     Merge,
-    /// Each live writer has series of its own.
+    /// Each live process has series of its own.
     Each,
     /// The series that was updated last.
     Recent,
 }
 
 impl<'a> Joined<'a> {
-    fn new(family: &'a Family, index: Option<u32>, sums: &[ExactSum]) -> Self {
+    fn new(family: &'a Family, index: Option<u32>) -> Self {
         let rule = match (&family.values, family.meta.mode) {
             (Values::Gauge(_), GaugeMode::LiveAll) if !has_gauge_index(family) => Rule::Each,
             (Values::Gauge(_), mode) if mode.is_recent() => Rule::Recent,
@@ -179,42 +209,50 @@ impl<'a> Joined<'a> {
         };
         if rule == Rule::Merge {
             if has_floats(family) {
-                joined.sums = (0..family.len())
-                    .map(|i| exact_sum(family, i, sums))
-                    .collect();
+                joined.sums = (0..family.len()).map(|i| exact_sum(family, i)).collect();
             }
         } else {
-            joined.add(family, index, sums);
+            joined.add(family, index);
         }
         joined
     }
 
-    fn add(&mut self, family: &'a Family, index: Option<u32>, sums: &[ExactSum]) {
+    fn add(&mut self, family: &'a Family, index: Option<u32>) {
         match self.rule {
             Rule::Merge => {
-                if !has_floats(&self.family) && !has_floats(family) {
-                    return self.family.add(family);
-                }
-                // Integers were counted before the first float.
-                for i in self.sums.len()..self.family.len() {
-                    self.sums.push(exact_sum(&self.family, i, &[]));
-                }
-                let all = &mut self.sums;
-                self.family.add_each(family, |at, i| {
-                    if at == all.len() {
-                        all.push(ExactSum::default());
+                let exemplars = std::mem::take(&mut self.family.exemplars);
+                let (mut places, has_exemplars) = (Vec::new(), !family.exemplars.is_empty());
+                let mut note = |at, i| places.extend(has_exemplars.then_some((i, at)));
+                if has_floats(&self.family) || has_floats(family) {
+                    // Integers were counted before the first float.
+                    for i in self.sums.len()..self.family.len() {
+                        self.sums.push(exact_sum(&self.family, i));
                     }
-                    let theirs = exact_sum(family, i, sums);
-                    theirs.terms().for_each(|term| all[at].add(term));
-                });
+                    let all = &mut self.sums;
+                    self.family.add_each(family, |at, i| {
+                        if at == all.len() {
+                            all.push(ExactSum::default());
+                        }
+                        let theirs = exact_sum(family, i);
+                        theirs.terms().for_each(|term| all[at].add(term));
+                        note(at, i);
+                    });
+                } else {
+                    self.family.add_each(family, note);
+                }
+                self.family.exemplars = latest_exemplars(exemplars, family, &places);
             }
             Rule::Each => self.add_number(family, index.unwrap_or(0)),
             Rule::Recent => self.add_recent(family),
         }
     }
 
-    /// Replaces the sums, which were rounded with each writer, by those that are rounded once.
-    fn write_sums(&mut self) {
+    /// Returns the family. Its sums, which were rounded with each process, become those that are
+    /// rounded once. `is_exact`: it has the exact sums as well.
+    fn finish(mut self, is_exact: bool) -> Family {
+        if self.rule == Rule::Each {
+            self.family.sort_series();
+        }
         let sums = self.sums.iter().map(ExactSum::value).zip(0..);
         match &mut self.family.values {
             Values::Counter(Numbers::Float(all)) => {
@@ -224,15 +262,17 @@ impl<'a> Joined<'a> {
             Values::Summary { values, .. } => sums.for_each(|(sum, i)| values[i].sum = sum),
             _ => {}
         }
+        self.family.exact = if is_exact { self.sums } else { Vec::new() };
+        self.family
     }
 
-    /// Adds the series with the number of their writer.
+    /// Adds the series with the number of their process.
     fn add_number(&mut self, family: &Family, index: u32) {
         let index = index.to_string();
         let Values::Gauge(values) = &family.values else {
             return;
         };
-        // Constant labels of several writers can differ.
+        // Constant labels of several processes can differ.
         let same = self.family.meta.constant == family.meta.constant;
         let mut text = String::new();
         for (i, value) in values.iter().enumerate() {
@@ -285,7 +325,7 @@ impl<'a> Joined<'a> {
 }
 
 /// Returns whether the family has floats that only grow.
-pub(super) fn has_floats(family: &Family) -> bool {
+fn has_floats(family: &Family) -> bool {
     match &family.values {
         Values::Counter(numbers) => matches!(numbers, Numbers::Float(_)),
         Values::Histogram { .. } | Values::Summary { .. } => true,
@@ -293,18 +333,16 @@ pub(super) fn has_floats(family: &Family) -> bool {
     }
 }
 
-/// Returns the exact sum of a series: the one that its fold returned, or its value.
-fn exact_sum(family: &Family, i: usize, folded: &[ExactSum]) -> ExactSum {
-    if let Some(sum) = folded.get(i).filter(|sum| **sum != ExactSum::default()) {
-        return sum.clone();
+/// Returns the exact sum of a series.
+fn exact_sum(family: &Family, i: usize) -> ExactSum {
+    match family.exact.get(i) {
+        Some(sum) if *sum != ExactSum::default() => sum.clone(),
+        _ => ExactSum::of([rounded_sum(family, i)]),
     }
-    let mut sum = ExactSum::default();
-    sum.add(rounded_sum(family, i));
-    sum
 }
 
 /// Returns the sum of a series as its family has it.
-pub(super) fn rounded_sum(family: &Family, i: usize) -> f64 {
+fn rounded_sum(family: &Family, i: usize) -> f64 {
     match &family.values {
         Values::Counter(Numbers::Float(all)) => all[i],
         Values::Counter(Numbers::Int(all)) => all[i] as f64,
@@ -320,31 +358,51 @@ fn has_gauge_index(family: &Family) -> bool {
     named(&family.meta.constant) || family.texts.iter().next().is_some_and(named)
 }
 
-/// Adds a gauge without labels to a snapshot, for what a store says of itself.
-pub(crate) fn insert_gauge(
-    into: &mut Snapshot,
-    name: &'static str,
-    help: &'static str,
-    value: f64,
-) {
-    let meta = Meta {
-        name: Text::Static(name),
-        help: Text::Static(help),
-        unit: Text::EMPTY,
-        kind: Kind::Gauge,
-        mode: GaugeMode::LiveMax,
-        shared_ttl: None,
-        utf8: false,
-        constant: String::new(),
+/// Returns the exemplar of each bucket that was observed last: of `ours`, and of those of a family
+/// whose series are at other `places` here.
+fn latest_exemplars(
+    mut ours: Vec<(u32, u32, Exemplar)>,
+    theirs: &Family,
+    places: &[(usize, usize)],
+) -> Vec<(u32, u32, Exemplar)> {
+    if theirs.exemplars.is_empty() {
+        return ours;
+    }
+    for (i, at) in places {
+        let theirs = theirs.exemplars_of(*i).iter();
+        ours.extend(theirs.map(|(_, bucket, exemplar)| (*at as u32, *bucket, exemplar.clone())));
+    }
+    let key = |(at, bucket, exemplar): &(u32, u32, Exemplar)| (*at, *bucket, exemplar.time);
+    ours.sort_by_key(key);
+    ours.dedup_by(|next, last| {
+        let is_same = (next.0, next.1) == (last.0, last.1);
+        if is_same {
+            std::mem::swap(next, last);
+        }
+        is_same
+    });
+    ours
+}
+
+/// Makes the sketches of a family that is stored as small as its objectives allow. Those of a
+/// window are dropped: in the totals, nothing would ever leave it.
+fn shrink(family: &mut Family) {
+    let Values::Summary {
+        targets,
+        max_age,
+        values,
+        ..
+    } = &mut family.values
+    else {
+        return;
     };
-    let mut family = Family::new(meta, Values::Gauge(vec![value]));
-    family.texts.push("", 0);
-    match into
-        .families
-        .binary_search_by(|other| other.name().cmp(name))
-    {
-        Ok(at) => into.families[at] = family,
-        Err(at) => into.families.insert(at, family),
+    let bound = (!targets.is_empty()).then(|| Bound::new(targets));
+    let mut scratch = Scratch::new();
+    for value in values {
+        match &bound {
+            Some(bound) if max_age.is_none() => value.sketch.compress(bound, &mut scratch),
+            _ => value.sketch = Sketch::new(),
+        }
     }
 }
 
@@ -385,15 +443,16 @@ mod tests {
         snapshot
     }
 
-    fn merged(writers: &[(&Snapshot, Option<u32>)]) -> Snapshot {
-        let writers = writers.iter();
-        let writers: Vec<_> = writers
-            .map(|(snapshot, index)| Writer {
-                snapshot,
-                index: *index,
-            })
-            .collect();
-        merge(&writers, |error| panic!("{error}"))
+    fn merger<'a>(processes: &[(&'a Snapshot, Option<u32>)]) -> Merger<'a> {
+        let mut merger = Merger::new();
+        for (snapshot, index) in processes {
+            merger.push(*index, *snapshot);
+        }
+        merger
+    }
+
+    fn merged(processes: &[(&Snapshot, Option<u32>)]) -> Snapshot {
+        merger(processes).page(|error| panic!("{error}"))
     }
 
     /// The newest process came first, and 10 before 2.
@@ -444,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_first_writer_is_left_out() {
+    fn what_does_not_fit_the_first_process_is_left_out() {
         let registry = |bounds: &'static [f64]| {
             let registry = Registry::new();
             registry.self_metrics(false);
@@ -455,16 +514,14 @@ mod tests {
         };
         let (new, old) = (registry(&[1.0, 2.0]), registry(&[1.0]));
         let mut errors = Vec::new();
-        let writer = |snapshot, index| Writer { snapshot, index };
-        let all = merge(&[writer(&new, Some(0)), writer(&old, Some(1))], |error| {
-            errors.push(error.to_string());
-        });
+        let all = merger(&[(&new, Some(0)), (&old, Some(1))]);
+        let all = all.page(|error| errors.push(error.to_string()));
         assert_eq!(all.get("latency_seconds_count", &[]), Some(1.0));
         assert_eq!(all.get("jobs_total", &[]), Some(2.0));
         assert_eq!(errors.len(), 1, "{errors:?}");
     }
 
-    /// The first of these writers is folded into the totals. With rounded additions, that lowered
+    /// The first of these processes is folded into the totals. With rounded additions, that lowered
     /// the sum in its last bit.
     #[test]
     fn a_fold_changes_no_sum() {
@@ -480,26 +537,14 @@ mod tests {
         let values = |page: &Snapshot| {
             ["busy_seconds_total", "latency_seconds_sum"].map(|name| page.get(name, &[]).unwrap())
         };
-        let (mut folded, mut sums) = (Snapshot::default(), Sums::default());
+        let mut folded = Snapshot::default();
         let mut pages = Vec::new();
         for next in 0..=all.len() {
-            let index = Some(0);
-            let live = all[next..].iter();
-            let live = live.map(|snapshot| (Writer { snapshot, index }, None));
-            let totals = Writer {
-                snapshot: &folded,
-                index: None,
-            };
-            let writers: Vec<_> = live.chain([(totals, Some(&sums))]).collect();
-            let (page, _) = merge_exact(&writers, |error| panic!("{error}"));
-            pages.push(values(&page));
-            if let Some(snapshot) = all.get(next) {
-                let dead = Writer {
-                    snapshot,
-                    index: None,
-                };
-                let writers = [(dead, None), (totals, Some(&sums))];
-                (folded, sums) = merge_exact(&writers, |error| panic!("{error}"));
+            let live = all[next..].iter().map(|snapshot| (snapshot, Some(0)));
+            let processes: Vec<_> = live.chain([(&folded, None)]).collect();
+            pages.push(values(&merged(&processes)));
+            if let Some(dead) = all.get(next) {
+                folded = merger(&[(dead, None), (&folded, None)]).fold(|error| panic!("{error}"));
             }
         }
         assert!(pages.iter().all(|page| *page == pages[0]), "{pages:?}");
@@ -511,12 +556,10 @@ mod tests {
         gauge.gauge("jobs_total", "").unwrap().set(7.0);
         counter.counter("jobs_total", "").unwrap().add(5);
         let (new, old) = (gauge.snapshot(), counter.snapshot());
-        let writer = |snapshot, index| Writer { snapshot, index };
         for totals in [Some(1), None] {
             let mut errors = Vec::new();
-            let all = merge(&[writer(&new, Some(0)), writer(&old, totals)], |error| {
-                errors.push(error.to_string());
-            });
+            let all = merger(&[(&new, Some(0)), (&old, totals)]);
+            let all = all.page(|error| errors.push(error.to_string()));
             assert_eq!(all.get("jobs_total", &[]), Some(5.0));
             assert_eq!(errors.len(), 1, "{errors:?}");
         }

@@ -5,6 +5,7 @@
 //! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
 //! are alive.
 
+mod bytes;
 #[cfg(all(
     feature = "mmap",
     any(target_os = "linux", target_os = "android"),
@@ -14,10 +15,7 @@
 mod files;
 mod merge;
 mod record;
-#[cfg(feature = "redis")]
-mod redis;
-mod sums;
-#[cfg(feature = "redis")]
+pub mod store;
 mod total;
 
 #[cfg(all(
@@ -34,7 +32,4 @@ pub use files::read_bytes;
     not(miri)
 ))]
 pub use files::{Dir, Process, dir};
-#[cfg(feature = "redis")]
-pub use redis::{Overview, Redis, RedisBuilder, WriterInfo, redis};
-#[cfg(feature = "redis")]
 pub use total::Totalled;

@@ -18,7 +18,7 @@
 //!                        seconds, nanoseconds      varints: the window, if it has one
 //!
 //! record        created                            varint: milliseconds since 1970, 0 if unknown
-//!               counter: 0, varint; or 1, float
+//!               counter: 0, varint; or 1, sum
 //!               gauge: float
 //!               histogram: sum, then a varint per bucket, then the native histogram, if any:
 //!                          schema (1 byte), zero threshold, varint zero count, and twice
@@ -28,28 +28,33 @@
 //!                        key (8 bytes), varint g, varint delta
 //!               exemplars: varint n, and for each: varint bucket, float, varint time in
 //!                          nanoseconds plus one (0 if unknown), varint length, label text
+//! sum           varint n, n floats                 n = 1: the sum; n > 1: floats whose exact sum it is
 //! ```
+//!
+//! The exact sum keeps a total from going back when the totals of another process are added to it:
+//! rounding twice can lower it in its last bit, and Prometheus takes a lower total for a restart.
 //!
 //! Bytes may come from another version of the program, or from somebody else. Reading them never
 //! panics, and never allocates more than a small multiple of their length. All that is read is
 //! checked, so a family that was read can be merged and encoded like any other.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::MOST_BUCKETS;
+use crate::snapshot::labels::{self, Order};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
-    Exemplar, Family, GaugeMode, Kind, Meta, Native, Natives, Number, Numbers, PageSummary,
-    Quantiles, Resolution, Text, Values, is_label_name, is_metric_name, is_utf8_name, labels,
+    ExactSum, Exemplar, Family, GaugeMode, Kind, LAST_MILLIS, Meta, Native, Natives, Number,
+    Numbers, PageSummary, Quantiles, Resolution, Text, Values, is_metric_name, is_utf8_name,
+};
+
+use super::bytes::{
+    Bytes, Malformed, Read, write_duration, write_float, write_sized, write_varint,
 };
 
 /// The version of both forms. Other versions are not read.
-const VERSION: u8 = 1;
-
-/// The latest time that is read: the end of the year 9999, in milliseconds.
-const MAX_MILLIS: u64 = 253_402_300_799_999;
+const VERSION: u8 = 2;
 
 /// The longest description and the longest label text of a series, in bytes.
 pub(crate) const LONGEST_TEXT: usize = 16 << 20;
@@ -65,18 +70,6 @@ const PAGE: u8 = 8;
 const TTL: u8 = 16;
 const KNOWN_FLAGS: u8 = 31;
 
-/// The reason why bytes were not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(&'static str);
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-type Read<T> = Result<T, Malformed>;
-
 /// The kinds, by their number in a description. New ones are added at the end.
 const KINDS: [Kind; 8] = [
     Kind::Counter,
@@ -89,9 +82,9 @@ const KINDS: [Kind; 8] = [
     Kind::Unknown,
 ];
 
-/// Appends the description of `family`. Its constant labels are not part of it: see
-/// [`label_text`].
-pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
+/// Appends the description of `family`: what all its series have in common, but for its constant
+/// labels. Equal families have equal descriptions. [`store`](crate::share::store) has an example.
+pub fn write_description(family: &Family, out: &mut Vec<u8>) {
     let meta = &family.meta;
     let index = |found: Option<usize>| found.unwrap_or(0) as u8;
     // The modes are numbered by their order in the list of names: new ones are added at its end.
@@ -112,7 +105,7 @@ pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
         flags,
     ]);
     for text in [&meta.name, &meta.help, &meta.unit] {
-        write_text(text, out);
+        write_sized(text.as_bytes(), out);
     }
     if let Some(ttl) = meta.shared_ttl {
         write_duration(ttl, out);
@@ -139,7 +132,11 @@ pub(crate) fn write_description(family: &Family, out: &mut Vec<u8>) {
 }
 
 /// Reads a description. Returns a family without series and without constant labels.
-pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
+///
+/// # Errors
+///
+/// Returns an error if [`write_description`] of this version did not write the bytes.
+pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
     if description.len() > LONGEST_TEXT {
         return Err(Malformed("the description is too long"));
     }
@@ -203,7 +200,7 @@ pub(crate) fn read_description(description: &[u8]) -> Read<Family> {
 
 /// Returns the label text of series `i`, with the constant labels of its family, sorted by name:
 /// one label set has one text in all processes.
-pub(crate) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
+pub(super) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
     match (constant, own) {
         ("", text) | (text, "") => labels::ordered(text),
@@ -211,65 +208,13 @@ pub(crate) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     }
 }
 
-/// Returns whether `text` is a label text as [`label_text`] returns it. A reader checks every
-/// series, so this allocates nothing.
-pub(crate) fn is_label_text(text: &str) -> bool {
-    let (mut rest, mut before) = (text, None);
-    while !rest.is_empty() {
-        let (name, quoted, after) = match rest.strip_prefix('"') {
-            Some(name) => match name.split_once("\"=\"") {
-                Some((name, after)) => (name, true, after),
-                None => return false,
-            },
-            None => match rest.split_once("=\"") {
-                Some((name, after)) => (name, false, after),
-                None => return false,
-            },
-        };
-        // Names outside the legacy character set are quoted, and only those.
-        let is_name = is_label_name(name.as_bytes()) != quoted;
-        if !is_name || !is_utf8_name(name.as_bytes()) {
-            return false;
-        }
-        if before.is_some_and(|before| before >= name) {
-            return false;
-        }
-        before = Some(name);
-        let Some(end) = end_of_value(after) else {
-            return false;
-        };
-        rest = &after[end + 1..];
-        if let Some(next) = rest.strip_prefix(',') {
-            if next.is_empty() {
-                return false;
-            }
-            rest = next;
-        } else if !rest.is_empty() {
-            return false;
-        }
-    }
-    true
-}
-
-/// Returns the index of the quote after an escaped label value.
-fn end_of_value(text: &str) -> Option<usize> {
-    let mut bytes = text.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => return Some(at),
-            b'\n' => return None,
-            b'\\' => match bytes.next() {
-                Some((_, b'\\' | b'"' | b'n')) => {}
-                _ => return None,
-            },
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Appends the record of series `i`.
-pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
+/// Appends the bytes of series `i` of `family`: its value, exactly, with the time since when it
+/// counts and its exemplars. Its labels are not part of them. Equal series have equal bytes.
+///
+/// # Panics
+///
+/// Panics if there is no series `i`.
+pub fn write_series(family: &Family, i: usize, out: &mut Vec<u8>) {
     write_varint(family.texts.created(i), out);
     match &family.values {
         Values::Counter(values) => match values.get(i) {
@@ -279,7 +224,7 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
             }
             Number::Float(x) => {
                 out.push(1);
-                write_float(x, out);
+                write_sum(family, i, x, out);
             }
         },
         Values::Gauge(values) => write_float(values[i], out),
@@ -289,7 +234,7 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
             sums,
             natives,
         } => {
-            write_float(sums[i], out);
+            write_sum(family, i, sums[i], out);
             let n = bounds.len() + 1;
             counts[i * n..][..n]
                 .iter()
@@ -301,7 +246,7 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
         Values::Summary { values, .. } => {
             let Quantiles { count, sum, sketch } = &values[i];
             write_varint(*count, out);
-            write_float(*sum, out);
+            write_sum(family, i, *sum, out);
             out.push(u8::from(sketch.is_degraded()));
             write_varint(sketch.tuples().len() as u64, out);
             for tuple in sketch.tuples() {
@@ -336,14 +281,19 @@ pub(crate) fn write_record(family: &Family, i: usize, out: &mut Vec<u8>) {
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let nanos = time.and_then(|time| u64::try_from(time.as_nanos()).ok());
         write_varint(nanos.map_or(0, |nanos| nanos.saturating_add(1)), out);
-        write_text(&exemplar.labels, out);
+        write_sized(exemplar.labels.as_bytes(), out);
     }
 }
 
-/// Reads the record of a series of `family` and appends the series. If the bytes are malformed, the
-/// family is unchanged.
-pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read<()> {
-    if text.len() > LONGEST_TEXT || !is_label_text(text) {
+/// Reads a series of `family` and appends it. `text` is the [text](Family::label_text) of its
+/// labels, sorted by name.
+///
+/// # Errors
+///
+/// Returns an error if [`write_series`] of this version did not write the bytes for such a family,
+/// or if the labels are invalid. The family is then unchanged.
+pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), Malformed> {
+    if text.len() > LONGEST_TEXT || !labels::is_text(text, Order::Sorted) {
         return Err(Malformed("the label text is invalid"));
     }
     let reserved = match family.meta.kind {
@@ -356,16 +306,17 @@ pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read
     }
     let mut bytes = Bytes(bytes);
     let created = bytes.varint()?;
-    if created > MAX_MILLIS {
+    if created > LAST_MILLIS {
         return Err(Malformed("a time is too late"));
     }
     let i = family.len();
+    let mut exact = None;
     // Exemplars are read before anything is appended, so that an error leaves no half of a series.
     match &mut family.values {
         Values::Counter(values) => {
             let number = match bytes.byte()? {
                 0 => Number::Int(bytes.varint()?),
-                1 => Number::Float(bytes.float()?),
+                1 => Number::Float(bytes.sum(&mut exact)?),
                 _ => return Err(Malformed("a counter is neither an integer nor a float")),
             };
             let exemplars = bytes.exemplars(i, 1)?;
@@ -384,7 +335,7 @@ pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read
             sums,
             natives,
         } => {
-            let (sum, len) = (bytes.float()?, counts.len());
+            let (sum, len) = (bytes.sum(&mut exact)?, counts.len());
             let all = (0..=bounds.len()).map(|_| bytes.varint());
             let all: Vec<u64> = all.collect::<Read<_>>()?;
             let native = natives.is_some().then(|| bytes.native()).transpose()?;
@@ -398,7 +349,7 @@ pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read
             family.exemplars.extend(exemplars);
         }
         Values::Summary { values, .. } => {
-            let (count, sum) = (bytes.varint()?, bytes.float()?);
+            let (count, sum) = (bytes.varint()?, bytes.sum(&mut exact)?);
             let sketch = bytes.sketch()?;
             let exemplars = bytes.exemplars(i, 1)?;
             values.push(Quantiles { count, sum, sketch });
@@ -412,6 +363,10 @@ pub(crate) fn read_record(family: &mut Family, text: &str, bytes: &[u8]) -> Read
         }
     }
     family.texts.push(text, created);
+    if let Some(sum) = exact {
+        family.exact.resize(i, ExactSum::default());
+        family.exact.push(sum);
+    }
     Ok(())
 }
 
@@ -427,26 +382,17 @@ fn is_name(name: &str, utf8: bool) -> bool {
     }
 }
 
-fn write_varint(mut n: u64, out: &mut Vec<u8>) {
-    while n >= 128 {
-        out.push(n as u8 | 128);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn write_float(x: f64, out: &mut Vec<u8>) {
-    out.extend(x.to_le_bytes());
-}
-
-fn write_duration(duration: Duration, out: &mut Vec<u8>) {
-    write_varint(duration.as_secs(), out);
-    write_varint(u64::from(duration.subsec_nanos()), out);
-}
-
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    write_varint(text.len() as u64, out);
-    out.extend(text.as_bytes());
+/// Appends the sum of series `i`, which is `rounded` in its family.
+fn write_sum(family: &Family, i: usize, rounded: f64, out: &mut Vec<u8>) {
+    let exact = family.exact.get(i).map(ExactSum::normal);
+    let terms: Vec<f64> = exact.iter().flat_map(ExactSum::terms).collect();
+    let terms = if terms.len() > 1 {
+        &terms[..]
+    } else {
+        &[rounded]
+    };
+    write_varint(terms.len() as u64, out);
+    terms.iter().for_each(|term| write_float(*term, out));
 }
 
 fn write_native(native: &Native, out: &mut Vec<u8>) {
@@ -471,76 +417,25 @@ fn write_native(native: &Native, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes that are still to be read.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, n: usize) -> Read<&'a [u8]> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(n)
-            .ok_or(Malformed("the bytes end early"))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Read<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn word(&mut self) -> Read<u64> {
-        let bytes = self.take(8)?;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |word, b| word << 8 | u64::from(*b)))
-    }
-
-    fn float(&mut self) -> Read<f64> {
-        Ok(f64::from_bits(self.word()?))
-    }
-
-    fn varint(&mut self) -> Read<u64> {
-        let mut n = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let low = u64::from(byte & 127);
-            if low << shift >> shift != low || byte == 0 && shift > 0 {
-                break;
-            }
-            n |= low << shift;
-            if byte < 128 {
-                return Ok(n);
-            }
+impl Bytes<'_> {
+    /// Reads a sum. Sets `exact` if it is that of several floats.
+    fn sum(&mut self, exact: &mut Option<ExactSum>) -> Read<f64> {
+        let n = self.count(8)?;
+        if n == 1 {
+            return self.float();
         }
-        // Longer than needed, or beyond 64 bits: one number has one form.
-        Err(Malformed("a varint is invalid"))
-    }
-
-    fn u32(&mut self) -> Read<u32> {
-        u32::try_from(self.varint()?).map_err(|_| Malformed("a number is too large"))
-    }
-
-    fn text(&mut self) -> Read<&'a str> {
-        let n = self.count(1)?;
-        std::str::from_utf8(self.take(n)?).map_err(|_| Malformed("a text is not UTF-8"))
-    }
-
-    /// Reads the number of items that follow, each of at least `size` bytes.
-    fn count(&mut self, size: usize) -> Read<usize> {
-        let n = self.varint()?;
-        if n > (self.0.len() / size) as u64 {
-            return Err(Malformed("the bytes end early"));
+        let terms: Vec<f64> = (0..n).map(|_| self.float()).collect::<Read<_>>()?;
+        let sum = ExactSum::of(terms.iter().copied());
+        let same = |(one, other): (f64, &f64)| one.to_bits() == other.to_bits();
+        // One sum has one form.
+        if n == 0 || sum.terms().count() != n || !sum.terms().zip(&terms).all(same) {
+            return Err(Malformed(
+                "the floats of a sum are not in their normal form",
+            ));
         }
-        Ok(n as usize)
-    }
-
-    fn end(&self) -> Read<()> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed("bytes are left over"))
-        }
+        let rounded = sum.value();
+        *exact = Some(sum);
+        Ok(rounded)
     }
 
     fn bounds(&mut self) -> Read<Vec<f64>> {
@@ -562,14 +457,6 @@ impl<'a> Bytes<'a> {
         let pairs = (0..n).map(|_| Ok((self.float()?, self.float()?)));
         let pairs: Vec<_> = pairs.collect::<Read<_>>()?;
         Targets::try_new(&pairs).map_err(|_| Malformed("the objectives are invalid"))
-    }
-
-    fn duration(&mut self) -> Read<Duration> {
-        let (seconds, nanos) = (self.varint()?, self.u32()?);
-        if nanos >= 1_000_000_000 {
-            return Err(Malformed("a duration is invalid"));
-        }
-        Ok(Duration::new(seconds, nanos))
     }
 
     fn native(&mut self) -> Read<Native> {
@@ -603,10 +490,10 @@ impl<'a> Bytes<'a> {
             .map(|_| {
                 let index = match before {
                     None => {
-                        let zigzag = self.u32()?;
+                        let zigzag = self.short()?;
                         i64::from((zigzag >> 1) as i32 ^ -((zigzag & 1) as i32))
                     }
-                    Some(before) => i64::from(before) + i64::from(self.u32()?),
+                    Some(before) => i64::from(before) + i64::from(self.short()?),
                 };
                 let count = self.varint()?;
                 let ascends = before.is_none_or(|before| i64::from(before) < index);
@@ -620,18 +507,14 @@ impl<'a> Bytes<'a> {
     }
 
     fn sketch(&mut self) -> Read<Sketch> {
-        let degraded = match self.byte()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Malformed("a sketch is invalid")),
-        };
+        let degraded = self.flag()?;
         let n = self.count(10)?;
         let (mut before, last) = (key_of(f64::NEG_INFINITY), key_of(f64::INFINITY));
         let tuples = (0..n).map(|_| {
             let tuple = Tuple {
                 key: self.word()?,
-                g: self.u32()?,
-                delta: self.u32()?,
+                g: self.short()?,
+                delta: self.short()?,
             };
             if tuple.g == 0 || !(before..=last).contains(&tuple.key) {
                 return Err(Malformed("a sketch is invalid"));
@@ -644,11 +527,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn page_summary(&mut self) -> Read<PageSummary> {
-        let known = match self.byte()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Malformed("a summary is invalid")),
-        };
+        let known = self.flag()?;
         let (count, sum, n) = (self.varint()?, self.float()?, self.count(16)?);
         if !known && count != 0 {
             return Err(Malformed("a summary is invalid"));
@@ -666,7 +545,7 @@ impl<'a> Bytes<'a> {
         let n = self.count(11)?;
         let mut all: Vec<(u32, u32, Exemplar)> = Vec::with_capacity(n);
         for _ in 0..n {
-            let (bucket, value) = (self.u32()?, self.float()?);
+            let (bucket, value) = (self.short()?, self.float()?);
             let ascends = all.last().is_none_or(|(_, before, _)| *before < bucket);
             if bucket as usize >= buckets || !ascends {
                 return Err(Malformed("an exemplar is in a bucket that does not exist"));
@@ -676,9 +555,7 @@ impl<'a> Bytes<'a> {
                 nanos => Some(Duration::from_nanos(nanos - 1)),
             };
             let labels = self.text()?;
-            let pairs: Vec<_> = labels::pairs(labels).collect();
-            let again = labels::text_of(pairs.iter().map(|(name, value)| (*name, &**value)));
-            if again != labels || labels.len() > MAX_EXEMPLAR_TEXT {
+            if labels.len() > MAX_EXEMPLAR_TEXT || !labels::is_text(labels, Order::Any) {
                 return Err(Malformed("the labels of an exemplar are invalid"));
             }
             let exemplar = Exemplar {

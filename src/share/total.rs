@@ -1,16 +1,31 @@
-//! The total of one metric over all processes.
+//! Metrics whose total over all processes is one number.
 
 use crate::declare::{Counter, UpDownCounter};
-use crate::error::Error;
 use crate::family::label::LabelSet;
 use crate::observe::Number;
-use crate::snapshot::{Snapshot, Value};
+use crate::registry::Registry;
 
 /// A metric whose total over all processes is one number: a [`Counter`] or an [`UpDownCounter`].
 ///
-/// `share::Redis::total` has an example. Programs do not implement it.
+/// Stores take one where a program asks for its total. Programs do not implement it.
 #[expect(private_bounds, reason = "sealed: the name of a family is private")]
-pub trait Totalled: Exposed {}
+pub trait Totalled: Exposed {
+    /// Returns the name of its family on pages of `registry`. Registers a static that was not used
+    /// yet.
+    ///
+    /// ```
+    /// use tallies::share::Totalled;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.prefix("shop")?;
+    /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
+    /// assert_eq!(jobs.name_in(&registry), "shop_jobs_total");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    fn name_in(&self, registry: &Registry) -> String {
+        format!("{}{}", registry.families().prefix(), self.exposed_name())
+    }
+}
 
 /// A metric with a family.
 trait Exposed {
@@ -33,27 +48,3 @@ impl<L: LabelSet> Exposed for UpDownCounter<L> {
 }
 
 impl<L: LabelSet> Totalled for UpDownCounter<L> {}
-
-/// Returns the name of a metric on pages. Registers a static that was not used yet.
-pub(super) fn name_on_pages(metric: &impl Totalled, prefix: &str) -> String {
-    format!("{prefix}{}", metric.exposed_name())
-}
-
-/// Adds up all series of a metric on a page of `store`.
-pub(super) fn total(name: &str, page: &Snapshot, store: &str) -> Result<f64, Error> {
-    let Some(family) = page.family(name) else {
-        let cause = format!(
-            "no process shares `{name}`; the metric is not in the registry of the store, or a view \
-             switched it off"
-        );
-        return Err(Error::store("there is no total in", store, cause));
-    };
-    Ok(family
-        .series()
-        .map(|(_, value)| match value {
-            Value::Counter(n) => n.as_f64(),
-            Value::Gauge(x) => x,
-            _ => 0.0,
-        })
-        .sum())
-}

@@ -15,12 +15,7 @@ pub(crate) const SHARED_SAMPLES: &str = "because suffixes such as `_total` and `
 
 /// Returns the error of a family that would expose samples of a family of another registry on the
 /// page.
-#[cfg(any(
-    feature = "tower",
-    feature = "push",
-    feature = "mmap",
-    feature = "redis"
-))]
+#[cfg(any(feature = "tower", feature = "push", feature = "store"))]
 pub(crate) fn clash_on_page(name: &str, other: &str) -> crate::error::Error {
     crate::error::Kind::Taken.error(format_args!(
         "family `{name}` would expose the same samples as `{other}` of another registry on the \

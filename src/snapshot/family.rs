@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Text;
+use super::exact::ExactSum;
 use super::exemplar::Exemplar;
 use super::labels;
 use super::removed::Removed;
@@ -212,10 +213,6 @@ impl GaugeMode {
     }
 
     /// Returns whether only live processes count.
-    #[cfg_attr(
-        not(any(feature = "mmap", feature = "redis")),
-        allow(dead_code, reason = "for stores")
-    )]
     pub(crate) fn is_live(self) -> bool {
         !matches!(self, Self::Sum | Self::Min | Self::Max | Self::Recent)
     }
@@ -276,6 +273,9 @@ pub struct Family {
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
     /// The series that were removed, as far as they are known: a page and a store do not have them.
     pub(crate) removed: Removed,
+    /// The exact sums of the series whose value is a rounded sum of several floats, as a fold leaves
+    /// them. Usually empty. Arithmetic outside [`share`](crate::share) clears them.
+    pub(crate) exact: Vec<ExactSum>,
 }
 
 impl Family {
@@ -286,6 +286,7 @@ impl Family {
             values,
             exemplars: Vec::new(),
             removed: Removed::default(),
+            exact: Vec::new(),
         }
     }
 
@@ -296,6 +297,7 @@ impl Family {
         self.values.reserve(series);
         self.exemplars.clear();
         self.removed = Removed::default();
+        self.exact.clear();
     }
 
     /// Returns the name, as registered.
@@ -352,6 +354,67 @@ impl Family {
     pub fn series(&self) -> impl Iterator<Item = (SeriesLabels<'_>, Value<'_>)> {
         let labels = self.texts.iter().map(|text| self.labels_of(text));
         labels.zip((0..).map(|i| self.value(i)))
+    }
+
+    /// Returns the escaped text of the labels of series `i`, as pages have it, without the constant
+    /// labels.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.")
+    ///     .labels(["queue"])
+    ///     .register(&registry)?;
+    /// jobs.with(["mail"]).inc();
+    /// assert_eq!(registry.snapshot().family("jobs_total").unwrap().label_text(0), "queue=\"mail\"");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series `i`.
+    #[must_use]
+    pub fn label_text(&self, i: usize) -> &str {
+        self.texts.get(i)
+    }
+
+    /// Returns how long a store shows a live gauge of a process that sends nothing more, if the
+    /// declaration says so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// let queue = tallies::Gauge::builder("queue_length", "Jobs that wait.");
+    /// queue.shared_ttl(Duration::from_secs(5)).register(&registry)?;
+    /// let snapshot = registry.snapshot();
+    /// let family = snapshot.family("queue_length").unwrap();
+    /// assert_eq!(family.shared_ttl(), Some(Duration::from_secs(5)));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn shared_ttl(&self) -> Option<Duration> {
+        self.meta.shared_ttl
+    }
+
+    /// Returns whether only live processes have values of this family. The totals of all other
+    /// families outlive their process.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.gauge("queue_length", "Jobs that wait.")?;
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// let snapshot = registry.snapshot();
+    /// assert!(snapshot.family("queue_length").unwrap().is_live_only());
+    /// assert!(!snapshot.family("jobs_total").unwrap().is_live_only());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_live_only(&self) -> bool {
+        match self.meta.kind {
+            Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => self.meta.mode.is_live(),
+            Kind::GaugeHistogram => true,
+            Kind::Counter | Kind::Histogram | Kind::Summary => false,
+        }
     }
 
     #[cfg(feature = "serde")]
@@ -434,6 +497,30 @@ impl Family {
             .extend(theirs.map(|(_, bucket, exemplar)| (at, *bucket, exemplar.clone())));
         self.texts.push(other.texts.get(i), other.texts.created(i));
         self.values.push(other.value(i));
+        if let Some(sum) = other.exact.get(i) {
+            self.exact.resize(at as usize, ExactSum::default());
+            self.exact.push(sum.clone());
+        }
+    }
+
+    /// Sorts the series of a family by their labels, and those that differ in the number of their
+    /// process by that number, so that their order does not depend on that of the processes.
+    #[cfg(feature = "store")]
+    pub(crate) fn sort_series(&mut self) {
+        /// The number without leading zeros is the last label. One that is longer is larger.
+        fn key(text: &str) -> (&str, usize, &str) {
+            let last = text.rsplit_once("gauge_index=\"");
+            let (rest, number) = last.unwrap_or((text, ""));
+            (rest, number.len(), number)
+        }
+        if self.texts.iter().map(key).is_sorted() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by(|one, other| key(self.texts.get(*one)).cmp(&key(self.texts.get(*other))));
+        let mut sorted = Self::new(self.meta.clone(), self.values.to_empty());
+        order.iter().for_each(|i| sorted.push_from(self, *i));
+        *self = sorted;
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -473,6 +560,25 @@ impl<'a> SeriesLabels<'a> {
         self.iter()
             .find(|(n, _)| *n == name)
             .map(|(_, value)| value)
+    }
+
+    /// Returns whether this is an overflow series, which counts what belongs to no other series.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.").labels(["queue"]);
+    /// let jobs = jobs.limit(1).register(&registry)?;
+    /// jobs.with(["mail"]).inc();
+    /// jobs.with(["print"]).inc();
+    /// let snapshot = registry.snapshot();
+    /// let series = snapshot.family("jobs_total").unwrap().series();
+    /// assert_eq!(series.filter(|(labels, _)| labels.is_overflow()).count(), 1);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_overflow(&self) -> bool {
+        let mut parts = labels::parts(self.own).chain(labels::parts(self.constant));
+        parts.any(|(_, value)| value == labels::OVERFLOW)
     }
 
     /// Returns whether these are the given labels, in any order. The constant labels may be left

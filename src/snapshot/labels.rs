@@ -8,6 +8,11 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::names::is_label_name;
+#[cfg(feature = "store")]
+use super::names::is_utf8_name;
+
+/// The value that all labels of most overflow series have.
+pub(crate) const OVERFLOW: &str = "__overflow__";
 
 /// Appends `name="value"` to `text`, after a comma if `text` is not empty. The name is quoted if it
 /// is outside the legacy character set.
@@ -133,6 +138,68 @@ pub(crate) fn ordered(text: &str) -> Cow<'_, str> {
     all.sort_unstable();
     let all: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
     Cow::Owned(self::text(&all))
+}
+
+/// The order of the labels in a label text.
+#[cfg(feature = "store")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Order {
+    /// Any, as where a program declares them.
+    Any,
+    /// By name, and no name twice.
+    Sorted,
+}
+
+/// Returns whether [`push`] could have written `text`. Text that it could not have written would
+/// break a page. A reader checks every series, so this allocates nothing.
+#[cfg(feature = "store")]
+pub(crate) fn is_text(text: &str, order: Order) -> bool {
+    let (mut rest, mut before) = (text, None);
+    while !rest.is_empty() {
+        let (quoted, split) = match rest.strip_prefix('"') {
+            Some(name) => (true, name.split_once("\"=\"")),
+            None => (false, rest.split_once("=\"")),
+        };
+        let Some((name, after)) = split else {
+            return false;
+        };
+        // Names outside the legacy character set are quoted, and only those.
+        let is_name = is_label_name(name.as_bytes()) != quoted && is_utf8_name(name.as_bytes());
+        let is_next = order == Order::Any || before.is_none_or(|before| before < name);
+        let Some(end) = end_of_value(after).filter(|_| is_name && is_next) else {
+            return false;
+        };
+        before = Some(name);
+        rest = &after[end + 1..];
+        if let Some(next) = rest.strip_prefix(',') {
+            if next.is_empty() {
+                return false;
+            }
+            rest = next;
+        } else if !rest.is_empty() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Returns the index of the quote after an escaped label value, or `None` if [`push`] did not write
+/// the value.
+#[cfg(feature = "store")]
+fn end_of_value(text: &str) -> Option<usize> {
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some(at),
+            b'\n' => return None,
+            b'\\' => match bytes.next() {
+                Some((_, b'\\' | b'"' | b'n')) => {}
+                _ => return None,
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 fn closing_quote(value: &str) -> Option<usize> {

@@ -42,11 +42,11 @@ pub(crate) use arithmetic::sum_since;
 pub(crate) use cardinality::LabelCount;
 pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
 pub use catalogue::Catalogue;
-#[cfg(any(feature = "mmap", feature = "redis"))]
+#[cfg(feature = "store")]
 pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
 pub(crate) use difference::{Difference, join, or_none, quoted};
-#[cfg(any(feature = "mmap", feature = "redis"))]
+#[cfg(feature = "store")]
 pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;
@@ -115,6 +115,10 @@ pub trait Source: Send + Sync {
         Cardinality::of(&snapshot)
     }
 }
+
+/// The latest time that is read: the end of the year 9999, in milliseconds since the Unix epoch.
+#[cfg(feature = "store")]
+pub(crate) const LAST_MILLIS: u64 = 253_402_300_799_999;
 
 /// Returns the milliseconds since the Unix epoch, from which every format counts time.
 pub(crate) fn millis(time: SystemTime) -> u64 {
@@ -241,6 +245,73 @@ impl Snapshot {
     #[must_use]
     pub fn taken(&self) -> SystemTime {
         self.taken
+    }
+
+    /// Inserts a counter without labels, in place of a family of that name: for what a store says of
+    /// itself.
+    ///
+    /// ```
+    /// let mut page = tallies::snapshot();
+    /// page.insert_counter("store_failures_total", "Reads that failed.", 3);
+    /// assert_eq!(page.get("store_failures_total", &[]), Some(3.0));
+    /// ```
+    pub fn insert_counter(&mut self, name: &str, help: &str, value: u64) {
+        let mut numbers = Numbers::default();
+        numbers.push(Number::Int(value));
+        self.insert(name, help, Kind::Counter, Values::Counter(numbers));
+    }
+
+    /// Inserts a gauge without labels, in place of a family of that name: for what a store says of
+    /// itself.
+    ///
+    /// ```
+    /// let mut page = tallies::snapshot();
+    /// page.insert_gauge("store_up", "Whether the store answers.", 1.0);
+    /// assert_eq!(page.get("store_up", &[]), Some(1.0));
+    /// ```
+    pub fn insert_gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.insert(name, help, Kind::Gauge, Values::Gauge(vec![value]));
+    }
+
+    /// Sorts the series of each family by their labels, so that their order does not depend on that
+    /// in which they were made.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.").labels(["queue"]);
+    /// let jobs = jobs.register(&registry)?;
+    /// ["print", "mail"].iter().for_each(|queue| jobs.with([queue]).inc());
+    /// let mut page = registry.snapshot();
+    /// page.sort_series();
+    /// assert_eq!(page.family("jobs_total").unwrap().label_text(0), "queue=\"mail\"");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[cfg(feature = "store")]
+    pub fn sort_series(&mut self) {
+        self.families.iter_mut().for_each(Family::sort_series);
+    }
+
+    /// Inserts a family of one series.
+    fn insert(&mut self, name: &str, help: &str, kind: Kind, values: Values) {
+        let meta = Meta {
+            name: Text::shared(name),
+            help: Text::shared(help),
+            unit: Text::EMPTY,
+            kind,
+            mode: GaugeMode::LiveMax,
+            shared_ttl: None,
+            utf8: !is_metric_name(name.as_bytes()),
+            constant: String::new(),
+        };
+        let mut family = Family::new(meta, values);
+        family.texts.push("", 0);
+        let place = self
+            .families
+            .binary_search_by(|other| other.name().cmp(name));
+        match place {
+            Ok(at) => self.families[at] = family,
+            Err(at) => self.families.insert(at, family),
+        }
     }
 
     /// Returns one number, addressed as a query would name it.

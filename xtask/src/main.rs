@@ -22,8 +22,9 @@ cargo xtask mutate [OPTION] [WORD]...
     --accept    Writes down which test caught each
     --list      Prints their names
     --new SENTENCE [TEST]...
-                Makes a patch of the uncommitted changes of src, and of the tests that catch it
-                (`share/kills::NAME` if the program `share` below tests has it)
+                Makes a patch of the uncommitted changes of src and crates/redis/src, and of the tests that catch it
+                (`share/kills::NAME` if the program `share` below tests has it, `tallies_redis/writer::tests::NAME`
+                if the tests of that crate have it)
 cargo xtask count
     Prints the size of each crate: lines of code, features, cfgs, the longest function, names at the root
 cargo xtask words

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::patch::{self, With};
-use crate::plan::{Mutation, Plan, plan};
+use crate::plan::{FOLDERS, Mutation, Plan, plan};
 use crate::run::{self, Memory, Program, Verdict};
 use crate::switch;
 use crate::tree::{self, Result};
@@ -171,6 +171,11 @@ fn build(
             Some(text) => Some(text.clone()),
             None if path == "src/sync/mod.rs" => {
                 Some(plan.sources[path].clone() + switch::FUNCTIONS)
+            }
+            None if path == "crates/redis/src/lib.rs" => {
+                let functions = switch::FUNCTIONS;
+                let sync = format!("mod sync {{ use std::sync::atomic::fence;\n{functions} }}\n");
+                Some(plan.sources[path].clone() + &sync)
             }
             // As many and as long orders as in a release, where there are no debug assertions.
             None if path.starts_with("src/snapshot/sketch/tests/") => {
@@ -529,9 +534,10 @@ fn new(root: &Path, words: &[&String]) -> Result<bool> {
             crate::USAGE
         ));
     };
-    let diff = diff(root, &["HEAD", "--", "src"])?;
+    let [src, redis] = FOLDERS;
+    let diff = diff(root, &["HEAD", "--", src, redis])?;
     if diff.is_empty() {
-        return Err("src has no uncommitted changes".to_owned());
+        return Err(format!("{src} and {redis} have no uncommitted changes"));
     }
     let words: Vec<_> = name
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -548,6 +554,6 @@ fn new(root: &Path, words: &[&String]) -> Result<bool> {
         return Err(format!("{path} is there already"));
     }
     fs::write(root.join(&path), text).map_err(|error| format!("{path}: {error}"))?;
-    println!("{path}\n`git restore src`, then `cargo xtask mutate {slug}`");
+    println!("{path}\n`git restore {src} {redis}`, then `cargo xtask mutate {slug}`");
     Ok(true)
 }

@@ -7,6 +7,9 @@ use crate::patch::{self, Patch, With};
 use crate::switch::{self, Edit};
 use crate::tree::{self, Result};
 
+/// The sources that are mutated. The second crate has tests with real servers only.
+pub(crate) const FOLDERS: [&str; 2] = ["src", "crates/redis/src"];
+
 /// Where orderings stay as they are: models have stand-ins, `sync` and `epoch` only wrap what
 /// others wrote.
 const STAND_INS: [&str; 3] = [
@@ -67,10 +70,12 @@ pub(crate) struct Plan {
 
 pub(crate) fn plan(root: &Path) -> Result<Plan> {
     let mut plan = Plan::default();
-    for path in tree::files(root, "src")? {
-        if path.ends_with(".rs") {
-            let text = tree::read(&root.join(&path))?;
-            plan.sources.insert(path, text);
+    for folder in FOLDERS {
+        for path in tree::files(root, folder)? {
+            if path.ends_with(".rs") {
+                let text = tree::read(&root.join(&path))?;
+                plan.sources.insert(path, text);
+            }
         }
     }
     let mut parsed = BTreeMap::new();

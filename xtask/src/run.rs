@@ -55,13 +55,18 @@ pub(crate) fn build(
             .flat_map(|mutation| &mutation.tests)
             .filter_map(|test| Some(test.split_once('/')?.0))
             .collect();
+        // The program of a library has the name of its crate.
+        let (libraries, programs): (Vec<_>, Vec<_>) = programs
+            .into_iter()
+            .partition(|name| name.starts_with("tallies_"));
+        arguments.extend((!libraries.is_empty()).then_some("--lib"));
         arguments.extend(programs.into_iter().flat_map(|name| ["--test", name]));
     } else {
         arguments.extend(["--package", "tallies", "--release", "--lib"]);
         target = tree.with_file_name(with.name());
         flags = Some("--cfg loom --cap-lints allow");
         if with == With::Threads {
-            arguments.extend(["--features", "process,mmap,redis"]);
+            arguments.extend(["--features", "process,mmap"]);
             flags = Some("--cap-lints allow -C debug-assertions");
         }
     }

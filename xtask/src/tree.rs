@@ -23,6 +23,7 @@ pub(crate) fn copy(root: &Path, to: &Path, edit: &dyn Fn(&str) -> Option<String>
         "Cargo.lock",
         "build.rs",
         "README.md",
+        "crates/names",
         "macros",
         "src",
         "tests/golden/share",
@@ -62,7 +63,7 @@ fn copy_these(
     wanted: &BTreeSet<String>,
     edit: &dyn Fn(&str) -> Option<String>,
 ) -> Result<()> {
-    for folder in ["src", "macros", "tests"] {
+    for folder in ["src", "crates", "macros", "tests"] {
         for path in files(to, folder)? {
             if !wanted.contains(&path) {
                 fs::remove_file(to.join(&path)).map_err(|error| format!("{path}: {error}"))?;

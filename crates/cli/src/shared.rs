@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use tallies::snapshot::Value;
-use tallies::{Error, Snapshot};
+use tallies::Error;
+use tallies::snapshot::{Family, Value};
 
 use crate::printable::Printable;
 
@@ -152,13 +152,12 @@ mod in_files {
 mod in_redis {
     use std::time::Duration;
 
-    use tallies::share::{self, Redis};
-    use tallies::snapshot::Source;
+    use tallies_redis::Redis;
 
-    use super::{Error, ExitCode, Options, Snapshot, Task, print, status};
+    use super::{Error, ExitCode, Options, Task, print, status};
 
     pub(super) fn run(options: &Options, url: &str) -> Result<ExitCode, Error> {
-        let store = share::redis(url)?
+        let store = Redis::builder(url)?
             .namespace(&options.namespace)
             .shards(options.shards)
             .observe();
@@ -180,17 +179,13 @@ mod in_redis {
 
     fn list(store: &Redis, pattern: &str) -> Result<ExitCode, Error> {
         let all = store.overview_blocking()?;
-        for writer in &all.writers {
-            println!("{writer}");
-            writer
-                .series
-                .iter()
-                .for_each(|series| print(series, pattern));
+        for process in &all.processes {
+            println!("{process}");
+            print(&process.families, pattern);
         }
         println!("ended: {} folds are remembered", all.folds);
-        all.folded.iter().for_each(|series| print(series, pattern));
-        let mut merged = Snapshot::default();
-        store.try_snapshot_into(&mut merged)?;
+        print(&all.folded, pattern);
+        let merged = store.snapshot_blocking()?;
         println!("all:");
         print(&merged, pattern);
         Ok(ExitCode::SUCCESS)
@@ -198,18 +193,17 @@ mod in_redis {
 
     fn check(store: &Redis) -> Result<ExitCode, Error> {
         let all = store.overview_blocking()?;
-        let mut merged = Snapshot::default();
         // What does not fit together is logged on standard error.
-        store.try_snapshot_into(&mut merged)?;
+        let merged = store.snapshot_blocking()?;
         let number = |name: &str| merged.get(name, &[]).unwrap_or(0.0);
         let conflicts = number("tallies_share_conflicts");
         println!(
             "{} writers, {} families, {conflicts} conflicts, {} malformed fields",
-            all.writers.len(),
+            all.processes.len(),
             merged.families().count(),
-            all.malformed,
+            all.skipped,
         );
-        Ok(status(conflicts == 0.0 && all.malformed == 0))
+        Ok(status(conflicts == 0.0 && all.skipped == 0))
     }
 }
 
@@ -222,8 +216,8 @@ fn status(is_right: bool) -> ExitCode {
 }
 
 /// Prints the series of the families that match.
-fn print(snapshot: &Snapshot, pattern: &str) {
-    for family in snapshot.families() {
+fn print<'a>(families: impl IntoIterator<Item = &'a Family>, pattern: &str) {
+    for family in families {
         if !matches(pattern, family.name()) {
             continue;
         }

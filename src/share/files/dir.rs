@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
-use crate::share::merge;
-use crate::snapshot::{Snapshot, Source};
+use crate::snapshot::{LAST_MILLIS, Snapshot, Source};
 
 use super::directory::{Directory, boot_hash, without_slash};
 use super::view::View;
@@ -240,11 +239,10 @@ impl Dir {
             conflicts += 1;
             crate::error::warn_once(&format_args!("left out of the shared page: {error}"));
         });
-        merged.taken = SystemTime::now();
         let writers = state.view.writers.values();
         let live = writers.filter(|open| open.dead_since.is_none()).count();
         let mut gauge = |name, help, value: usize| {
-            merge::insert_gauge(&mut merged, name, help, value as f64);
+            merged.insert_gauge(name, help, value as f64);
         };
         gauge(
             "tallies_share_writers",
@@ -380,7 +378,5 @@ impl Source for Dir {
 /// Returns the time that is so many milliseconds after the beginning of 1970; one in the far future
 /// if the clock cannot have it.
 fn time(millis: u64) -> SystemTime {
-    /// The end of the year 9999.
-    const LAST: u64 = 253_402_300_799_999;
-    UNIX_EPOCH + Duration::from_millis(millis.min(LAST))
+    UNIX_EPOCH + Duration::from_millis(millis.min(LAST_MILLIS))
 }

@@ -34,9 +34,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::share::merge::{self, Writer};
-use crate::snapshot::sketch::{Bound, Scratch, Sketch};
-use crate::snapshot::{Family, Snapshot, Values};
+use crate::share::merge::Merger;
+use crate::snapshot::Snapshot;
 
 use super::between;
 use super::directory::{Directory, Listing, Lock, is_dead, is_full};
@@ -316,18 +315,15 @@ impl View {
 
     /// Merges what was read last. Calls `conflict` with each family that was left out.
     pub(super) fn merged(&self, conflict: impl FnMut(Error)) -> Snapshot {
-        let all = self.newest_first(|_| true);
-        let writers = all.iter().map(|open| {
-            let index = open.dead_since.is_none().then(|| open.file.index());
-            let snapshot = open.file.snapshot();
-            (Writer { snapshot, index }, None)
-        });
-        let totals = Writer {
-            snapshot: &self.totals.snapshot,
-            index: None,
-        };
-        let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
-        merge::merge_exact(&writers, conflict).0
+        let mut merger = Merger::new();
+        for open in self.newest_first(|_| true) {
+            match open.dead_since {
+                None => merger.live(open.file.index(), open.file.snapshot()),
+                Some(_) => merger.ended(open.file.snapshot()),
+            };
+        }
+        merger.ended(&self.totals.snapshot);
+        merger.page(conflict)
     }
 
     /// Returns the open files for which `wanted` holds, those of writers that started last first.
@@ -394,28 +390,17 @@ impl View {
         if !folded.is_empty() {
             // Above those that cannot be read, too.
             generation = self.last_generation.unwrap_or(generation) + 1;
-            let writers = dead.iter().map(|open| {
-                let snapshot = open.file.snapshot();
-                (
-                    Writer {
-                        snapshot,
-                        index: None,
-                    },
-                    None,
-                )
-            });
-            let totals = Writer {
-                snapshot: &self.totals.snapshot,
-                index: None,
-            };
-            let writers: Vec<_> = writers.chain([(totals, Some(&self.totals.sums))]).collect();
-            let (mut snapshot, sums) = merge::merge_exact(&writers, conflict);
+            let mut merger = Merger::new();
+            for open in &dead {
+                merger.ended(open.file.snapshot());
+            }
+            merger.ended(&self.totals.snapshot);
+            let mut snapshot = merger.fold(conflict);
             // Totals count as older than all processes. They must not displace what a live one
             // began before.
             snapshot
                 .families
                 .retain(|family| self.kind_of(family.name()) == Some(family.meta.kind.as_text()));
-            snapshot.families.iter_mut().for_each(shrink);
             // Of the writers that were folded earlier, those whose files were removed cannot be
             // seen any more (D2).
             let earlier = self.folded_files(listing);
@@ -424,7 +409,6 @@ impl View {
                 generation,
                 folded: earlier.into_iter().chain(folded.iter().copied()).collect(),
                 snapshot,
-                sums,
             };
             let bytes = totals.to_bytes();
             if !self.directory.publish_totals(lock, generation, &bytes)? {
@@ -465,7 +449,7 @@ impl View {
         std::iter::once((&self.totals.snapshot, false))
             .chain(writers)
             .filter_map(|(snapshot, is_alive)| Some((snapshot.family(family)?, is_alive)))
-            .find(|(family, is_alive)| *is_alive || !merge::is_live_only(&family.meta))
+            .find(|(family, is_alive)| *is_alive || !family.is_live_only())
             .map(|(family, _)| family.meta.kind.as_text())
     }
 
@@ -479,28 +463,6 @@ impl View {
             self.totals.folded.iter().copied().collect()
         } else {
             Vec::new()
-        }
-    }
-}
-
-/// Makes the sketches of a family that is stored as small as its objectives allow. Those of a
-/// window are dropped: in the totals, nothing would ever leave it.
-fn shrink(family: &mut Family) {
-    let Values::Summary {
-        targets,
-        max_age,
-        values,
-        ..
-    } = &mut family.values
-    else {
-        return;
-    };
-    let bound = (!targets.is_empty()).then(|| Bound::new(targets));
-    let mut scratch = Scratch::new();
-    for value in values {
-        match &bound {
-            Some(bound) if max_age.is_none() => value.sketch.compress(bound, &mut scratch),
-            _ => value.sketch = Sketch::new(),
         }
     }
 }

@@ -8,12 +8,10 @@ use std::cell::LazyCell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::snapshot::{Family, labels};
-#[cfg(feature = "redis")]
+use crate::snapshot::Family;
+use crate::snapshot::labels::{self, OVERFLOW};
+#[cfg(feature = "store")]
 use crate::snapshot::{GaugeMode, Kind};
-
-/// The value that all labels of most overflow series have.
-const OVERFLOW: &str = "__overflow__";
 
 /// The most by which a time of creation may be too early, in milliseconds: one tick of the kernel.
 const TICK: u64 = 10;
@@ -33,7 +31,7 @@ struct Moved {
     /// The index of the overflow series.
     to: usize,
     /// The earlier indices of the series, and of the overflow series itself if it was there.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for the store"))]
+    #[cfg_attr(not(feature = "store"), allow(dead_code, reason = "for stores"))]
     from: Vec<usize>,
     /// The sum of these.
     total: Family,
@@ -134,8 +132,8 @@ impl Family {
     /// ones.
     ///
     /// A gauge that was removed stays, because it may be set again.
-    #[cfg(feature = "redis")]
-    pub(crate) fn follow(&mut self, now: &Self) {
+    #[cfg(feature = "store")]
+    pub(super) fn follow(&mut self, now: &Self) {
         let is_gauge = matches!(self.meta.kind, Kind::Gauge | Kind::Unknown);
         if is_gauge && self.meta.mode != GaugeMode::Sum || !self.is_subtractable_from(now) {
             return;

@@ -52,6 +52,27 @@ impl Snapshot {
 }
 
 impl Family {
+    /// Adds the series of a family of the same name, as [`Snapshot::merge`] does.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(2);
+    /// let snapshot = registry.snapshot();
+    /// let mut jobs = snapshot.family("jobs_total").unwrap().clone();
+    /// jobs.merge(&jobs.clone())?;
+    /// assert_eq!(jobs.series().next().unwrap().1, tallies::snapshot::Value::Counter(4_u64.into()));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Snapshot::merge`]. The family is then unchanged.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        self.check_mergeable(other)?;
+        self.add(other);
+        Ok(())
+    }
+
     /// Adds the series of `other`, which has the same shape.
     pub(crate) fn add(&mut self, other: &Self) {
         self.add_each(other, |_, _| ());
@@ -59,6 +80,7 @@ impl Family {
 
     /// The same. Calls `added` with the index of each series here and its index in `other`.
     pub(crate) fn add_each(&mut self, other: &Self, mut added: impl FnMut(usize, usize)) {
+        self.exact.clear();
         if self.meta.constant != other.meta.constant {
             self.inline_constant_labels();
             let mut theirs = other.clone();

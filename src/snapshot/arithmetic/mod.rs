@@ -1,6 +1,8 @@
 //! Arithmetic of snapshots: subtraction gives intervals, merging adds up threads, processes and
 //! machines.
 
+#[cfg(feature = "store")]
+mod beyond;
 mod constant;
 mod ended;
 #[cfg(all(test, not(loom), not(miri)))]

@@ -48,6 +48,7 @@ impl Family {
     }
 
     fn subtract(&mut self, before: &Self, taken: u64) {
+        self.exact.clear();
         if self.meta.kind == Kind::GaugeHistogram {
             return;
         }

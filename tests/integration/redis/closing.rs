@@ -3,7 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tallies::{Counter, Registry, UpDownCounter, share};
+use tallies::{Counter, Registry, UpDownCounter};
+use tallies_redis::{Redis, RedisBuilder};
 
 use super::counting::{add_hanging_collector, builder, quiet, total};
 use super::process::Process;
@@ -48,7 +49,7 @@ fn closing_sends_the_last_counts_and_removes_all_but_the_totals() {
     });
 }
 
-/// `share::redis(url)?.start()?;` shared nothing, and said nothing.
+/// `Redis::builder(url)?.start()?;` shared nothing, and said nothing.
 #[test]
 fn a_store_that_is_dropped_without_being_closed_says_so() {
     let server = Server::start();
@@ -189,7 +190,7 @@ fn the_total_of_a_static_that_nobody_has_used_is_zero() {
     static EARLY_BY_QUEUE: Counter<[&str; 1]> =
         Counter::labelled("early_by_queue_total", &["queue"]).help("Jobs.");
     let server = Server::start();
-    let store = share::redis(&server.url()).unwrap().start().unwrap();
+    let store = Redis::builder(&server.url()).unwrap().start().unwrap();
     assert_eq!(store.total_blocking(&EARLY).unwrap(), 0.0);
     assert_eq!(store.total_blocking(&EARLY_BY_QUEUE).unwrap(), 0.0);
     EARLY.inc();
@@ -202,8 +203,8 @@ fn the_total_of_a_static_that_nobody_has_used_is_zero() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    let builder = || share::redis("redis://127.0.0.1/").unwrap();
-    let refused = |builder: share::RedisBuilder| builder.start().unwrap_err().to_string();
+    let builder = || Redis::builder("redis://127.0.0.1/").unwrap();
+    let refused = |builder: RedisBuilder| builder.start().unwrap_err().to_string();
     let minute = Duration::from_secs(60);
     assert!(refused(builder().refresh_every(minute)).contains("half the time to live"));
     assert!(refused(builder().gauge_ttl(minute / 2)).contains("half the time to live"));
@@ -212,7 +213,7 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refused(builder().namespace("a{b")).contains("namespace"));
     assert!(refused(builder().shards(0)).contains("shards"));
     assert!(refused(builder().timeout(Duration::ZERO)).contains("1 ms"));
-    assert!(share::redis("not a url").is_err());
+    assert!(Redis::builder("not a url").is_err());
     assert!(builder().cluster(&["http://x"]).is_err());
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tallies::share::{self, Redis};
 use tallies::{Registry, Snapshot};
+use tallies_redis::{Redis, RedisBuilder};
 
 use super::process::Process;
 use super::server::Server;
@@ -15,9 +15,9 @@ pub fn quiet(url: &str, registry: &Registry) -> Redis {
     builder(url, registry).start().unwrap()
 }
 
-pub fn builder(url: &str, registry: &Registry) -> share::RedisBuilder {
+pub fn builder(url: &str, registry: &Registry) -> RedisBuilder {
     let hour = Duration::from_secs(3600);
-    share::redis(url)
+    Redis::builder(url)
         .unwrap()
         .registry(registry)
         .namespace("test")

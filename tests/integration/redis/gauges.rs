@@ -10,7 +10,7 @@ use super::process::Process;
 use super::server::Server;
 use crate::support::eventually;
 
-fn load(store: &tallies::share::Redis) -> Vec<(String, f64)> {
+fn load(store: &tallies_redis::Redis) -> Vec<(String, f64)> {
     let seen = view(store);
     let Some(family) = seen.family("load") else {
         return Vec::new();
@@ -83,7 +83,7 @@ fn the_page_is_the_same_from_every_process() {
         registry.gauge("load", "").unwrap().set(1.0);
     }
     let stores = registries.each_ref().map(|one| quiet(&server.url(), one));
-    let flush = |store: &tallies::share::Redis| store.flush_blocking().unwrap();
+    let flush = |store: &tallies_redis::Redis| store.flush_blocking().unwrap();
     stores.iter().for_each(flush);
     let pages = stores
         .each_ref()

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use tallies::share::Redis;
 use tallies::{Counter, Histogram, Registry, Summary};
+use tallies_redis::Redis;
 
 use super::counting::{builder, observer, view};
 use super::server::Server;

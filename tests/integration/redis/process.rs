@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use tallies::{Counter, Gauge, Histogram, Registry, UpDownCounter, share};
+use tallies::{Counter, Gauge, Histogram, Registry, UpDownCounter};
+use tallies_redis::Redis;
 
 const URL: &str = "TALLIES_TEST_REDIS";
 const NAMESPACE: &str = "TALLIES_TEST_NAMESPACE";
@@ -137,7 +138,7 @@ fn obey(url: &str, namespace: &str) {
     let active = UpDownCounter::builder("active", "Active.")
         .register(&registry)
         .unwrap();
-    let store = share::redis(url)
+    let store = Redis::builder(url)
         .unwrap()
         .registry(&registry)
         .namespace(namespace)

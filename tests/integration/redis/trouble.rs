@@ -14,7 +14,7 @@ use crate::support::http::get;
 use crate::support::{eventually, later_tick};
 
 /// Folds all silent writers, from another process, until only those that are open remain.
-pub fn fold_others(store: &tallies::share::Redis, remaining: usize) {
+pub fn fold_others(store: &tallies_redis::Redis, remaining: usize) {
     eventually("all others are folded", || {
         store.fold_blocking(Duration::ZERO).unwrap();
         total(store, "tallies_share_writers") == remaining as f64
@@ -465,7 +465,7 @@ fn a_wrong_password_is_said_without_showing_it() {
     );
     assert!(!error.contains("opensaysme"), "{error}");
     assert!(!format!("{:?}{store:?}", builder(&url, &registry)).contains("opensaysme"));
-    let error = tallies::share::redis("redis://:opensaysme@host:port/").unwrap_err();
+    let error = tallies_redis::Redis::builder("redis://:opensaysme@host:port/").unwrap_err();
     assert!(!error.to_string().contains("opensaysme"), "{error}");
     let right = server.url().replace("redis://", "redis://:sesame@");
     quiet(&right, &registry).flush_blocking().unwrap();

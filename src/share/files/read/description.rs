@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::share::bytes::{Bytes, Malformed, Read, utf8};
+use crate::snapshot::labels::{self, Order};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{
     Family, GaugeMode, Kind, Meta, Natives, Numbers, Resolution, Text, Values, is_metric_name,
-    is_utf8_name, labels,
+    is_utf8_name,
 };
 
 use super::super::format::{checksum, description, kind};
@@ -14,6 +16,8 @@ use super::memory::{Failed, Memory, Try};
 
 /// The longest description, in bytes.
 const LONGEST: u64 = 16 << 20;
+
+const INVALID: Malformed = Malformed("a description is invalid");
 
 /// A family, as its writer describes it.
 #[derive(Debug)]
@@ -56,13 +60,17 @@ impl Description {
         if checksum(&bytes) != sum && !cfg!(fuzzing) {
             return Err(Failed::Damaged("a description is damaged"));
         }
-        Self::parse(&bytes, cells).ok_or(Failed::Damaged("a description is invalid"))
+        Self::parse(&bytes, cells).map_err(|_| Failed::Damaged("a description is invalid"))
     }
 
-    fn parse(bytes: &[u8], cells: u32) -> Option<Self> {
+    fn parse(bytes: &[u8], cells: u32) -> Read<Self> {
         let mut bytes = Bytes(bytes);
-        let (name, help, unit) = (bytes.text()?, bytes.text()?, bytes.text()?);
-        let constant = bytes.text()?;
+        let (name, help, unit) = (
+            bytes.native_text()?,
+            bytes.native_text()?,
+            bytes.native_text()?,
+        );
+        let constant = bytes.native_text()?;
         let family_kind = match bytes.byte()? {
             0 => Kind::Counter,
             1 => Kind::Gauge,
@@ -70,28 +78,29 @@ impl Description {
             3 => Kind::Summary,
             4 => Kind::Info,
             5 => Kind::StateSet,
-            _ => return None,
+            _ => return Err(INVALID),
         };
-        let mode = GaugeMode::NAMES.get(usize::from(bytes.byte()?))?.0;
+        let mode = GaugeMode::NAMES.get(usize::from(bytes.byte()?));
+        let mode = mode.ok_or(INVALID)?.0;
         let (utf8, is_labelled) = (bytes.flag()?, bytes.flag()?);
-        let overflow = bytes.text()?;
-        let bounds: Vec<f64> = (0..bytes.count(8)?)
-            .map(|_| bytes.float())
-            .collect::<Option<_>>()?;
-        let targets: Vec<(f64, f64)> = (0..bytes.count(16)?)
-            .map(|_| Some((bytes.float()?, bytes.float()?)))
-            .collect::<Option<_>>()?;
+        let overflow = bytes.native_text()?;
+        let bounds: Vec<f64> = (0..bytes.native_count(8)?)
+            .map(|_| bytes.native_float())
+            .collect::<Read<_>>()?;
+        let targets: Vec<(f64, f64)> = (0..bytes.native_count(16)?)
+            .map(|_| Ok((bytes.native_float()?, bytes.native_float()?)))
+            .collect::<Read<_>>()?;
         let is_native = bytes.flag()?;
         let resolution = Resolution {
             schema: bytes.byte()? as i8,
-            limit: bytes.u32()?,
-            zero_threshold: bytes.float()?,
+            limit: bytes.native_u32()?,
+            zero_threshold: bytes.native_float()?,
         };
-        let (ttl, max_age) = (bytes.u64()?, bytes.u64()?);
+        let (ttl, max_age) = (bytes.native_u64()?, bytes.native_u64()?);
         let has_any_labels = bytes.flag()?;
-        let states: Vec<String> = (0..bytes.count(4)?)
-            .map(|_| Some(labels::text(&[(name, bytes.text()?)])))
-            .collect::<Option<_>>()?;
+        let states: Vec<String> = (0..bytes.native_count(4)?)
+            .map(|_| Ok(labels::text(&[(name, bytes.native_text()?)])))
+            .collect::<Read<_>>()?;
         // A later version of the crate may add more.
         let fits = match cells {
             kind::COUNTER | kind::FLOAT_COUNTER => family_kind == Kind::Counter,
@@ -113,7 +122,7 @@ impl Description {
             is_metric_name(name.as_bytes())
         };
         if !fits || !ascends || !is_name || !is_text(constant) || !is_text(overflow) {
-            return None;
+            return Err(INVALID);
         }
         let buckets = bounds.len() + 1;
         let values = match family_kind {
@@ -128,7 +137,7 @@ impl Description {
                 natives: is_native.then(Natives::default),
             },
             Kind::Summary => Values::Summary {
-                targets: Targets::try_new(&targets).ok()?,
+                targets: Targets::try_new(&targets).map_err(|_| INVALID)?,
                 max_age: (max_age > 0).then(|| Duration::from_millis(max_age)),
                 interval: false,
                 values: Vec::new(),
@@ -145,7 +154,7 @@ impl Description {
             utf8,
             constant: constant.to_owned(),
         };
-        Some(Self {
+        Ok(Self {
             empty: Family::new(meta, values),
             is_labelled,
             overflow: overflow.to_owned(),
@@ -160,57 +169,31 @@ impl Description {
 /// Returns whether this is a label text as the crate writes it. One that is not would break the
 /// page.
 pub(super) fn is_text(text: &str) -> bool {
-    if !labels::parts(text).all(|(name, _)| is_utf8_name(name.as_bytes())) {
-        return false;
-    }
-    let all: Vec<_> = labels::pairs(text).collect();
-    labels::text_of(all.iter().map(|(name, value)| (*name, &**value))) == text
+    labels::is_text(text, Order::Any)
 }
 
-/// Bytes that are still to be read.
-struct Bytes<'a>(&'a [u8]);
-
+/// Numbers as the writer, a process of this machine, has them in memory.
 impl<'a> Bytes<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*taken)
+    fn native_u32(&mut self) -> Read<u32> {
+        Ok(u32::from_ne_bytes(self.array()?))
     }
 
-    fn byte(&mut self) -> Option<u8> {
-        self.take::<1>().map(|[byte]| byte)
+    fn native_u64(&mut self) -> Read<u64> {
+        Ok(u64::from_ne_bytes(self.array()?))
     }
 
-    fn flag(&mut self) -> Option<bool> {
-        match self.byte()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
+    fn native_float(&mut self) -> Read<f64> {
+        Ok(f64::from_bits(self.native_u64()?))
     }
 
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_ne_bytes)
+    /// Reads the number of items that follow, each of at least `size` bytes.
+    fn native_count(&mut self, size: usize) -> Read<usize> {
+        let n = self.native_u32()?;
+        self.checked_count(n.into(), size)
     }
 
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_ne_bytes)
-    }
-
-    fn float(&mut self) -> Option<f64> {
-        self.u64().map(f64::from_bits)
-    }
-
-    /// Reads the number of items that follow, each of `size` bytes.
-    fn count(&mut self, size: usize) -> Option<usize> {
-        let n = self.u32()? as usize;
-        (n <= self.0.len() / size).then_some(n)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let n = self.count(1)?;
-        let (text, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok()
+    fn native_text(&mut self) -> Read<&'a str> {
+        let n = self.native_count(1)?;
+        utf8(self.take(n)?)
     }
 }

@@ -25,7 +25,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use crate::mapped::image::Image;
-use crate::share::record::Malformed;
+use crate::share::bytes::Malformed;
 use crate::snapshot::Snapshot;
 use crate::sync::Acquire;
 

@@ -4,21 +4,12 @@
 //! other writer has been folded since, and this one has not been folded. So any number of processes
 //! may fold the same writer, and one of them does.
 
-use std::collections::{HashMap, HashSet};
-
 use redis::{RedisResult, Value as Reply};
-
-use crate::share::merge::{Writer, has_floats, is_live_only, merge_exact};
-use crate::share::record;
-use crate::share::sums::Sums;
-use crate::snapshot::ExactSum;
-use crate::snapshot::sketch::{Bound, Scratch, Sketch};
-use crate::snapshot::{Family, Snapshot, Values};
+use tallies::share::store::{self, Merger};
+use tallies::snapshot::Family;
 
 use super::connection::Connection;
-use super::content::{
-    Content, bytes, description_field, family_id, read_sum, series_field, sum_field, write_sum,
-};
+use super::content::{Content, bytes, description_field, family_id, series_field};
 use super::scripts::{FOLD, Keys};
 use super::writer::random_name;
 
@@ -79,11 +70,11 @@ async fn try_fold(
     // Only the series that the writer has are read and written.
     let mut fields = Fields::default();
     for family in ended
-        .snapshots
+        .families
         .iter()
-        .flat_map(|snapshot| &snapshot.families)
+        .filter(|family| !family.is_live_only())
     {
-        if !is_live_only(&family.meta) && !fields.add(connection, keys, family).await? {
+        if !fields.add(connection, keys, family).await? {
             // Until a version comes that can: else its totals would expire.
             let mut keep = redis::cmd("PEXPIRE");
             keep.arg(keys.totals(writer))
@@ -152,126 +143,39 @@ impl Fields {
         ended: &Family,
     ) -> RedisResult<bool> {
         let mut description = Vec::new();
-        record::write_description(ended, &mut description);
+        store::write_description(ended, &mut description);
         let id = family_id(&description);
-        let Ok(empty) = record::read_description(&description) else {
+        let Ok(mut before) = store::read_description(&description) else {
             return Ok(true);
         };
-        let mut before = empty;
-        let mut sums_before: Vec<ExactSum> = Vec::new();
-        // A series of which the exact sum is there gets a new one, even if that is one float.
-        let mut had_sum: HashSet<String> = HashSet::new();
-        let texts: Vec<String> = ended.texts.iter().map(str::to_owned).collect();
+        let texts: Vec<_> = (0..ended.len()).map(|i| ended.label_text(i)).collect();
         for chunk in texts.chunks(CHUNK) {
             let mut command = redis::cmd("HMGET");
             command.arg(keys.acc());
             for text in chunk {
                 command.arg(series_field(id, text));
             }
-            // Sums of integers and gauges are not rounded.
-            let floats = if has_floats(ended) { chunk } else { &[] };
-            for text in floats {
-                command.arg(sum_field(id, text));
-            }
             let values: Vec<Option<Vec<u8>>> = connection.command(&command, 2).await?;
-            let (values, terms) = values.split_at(chunk.len().min(values.len()));
-            for (at, (text, value)) in chunk.iter().zip(values).enumerate() {
-                let terms = terms.get(at).and_then(Option::as_deref);
-                if terms.is_some() {
-                    had_sum.insert(text.clone());
-                }
-                let i = before.len();
+            for (text, value) in chunk.iter().zip(values) {
                 let Some(value) = value else { continue };
-                if record::read_record(&mut before, text, value).is_err() {
+                if store::read_series(&mut before, text, &value).is_err() {
                     return Ok(false);
                 }
-                let sum = terms.and_then(|terms| read_sum(&before, i, terms));
-                sums_before.push(sum.unwrap_or_default());
             }
         }
         self.all.push((description_field(id), description));
-        let (mut folded, sums) = sum(before, sums_before, ended);
-        compress(&mut folded);
-        for i in 0..folded.len() {
-            let text = folded.texts.get(i);
-            let (mut value, mut terms) = (Vec::new(), Vec::new());
-            record::write_record(&folded, i, &mut value);
-            self.all.push((series_field(id, text), value));
-            write_sum(sums.of(folded.name()).get(i), &mut terms);
-            if !terms.is_empty() || had_sum.contains(text) {
-                self.all.push((sum_field(id, text), terms));
+        let mut merger = Merger::new();
+        merger.ended([&before]).ended([ended]);
+        // They have one shape, so nothing is left out.
+        let folded = merger.fold(|_| {});
+        for family in folded.families() {
+            for i in 0..family.len() {
+                let mut value = Vec::new();
+                store::write_series(family, i, &mut value);
+                self.all
+                    .push((series_field(id, family.label_text(i)), value));
             }
         }
         Ok(true)
-    }
-}
-
-/// Adds two families of one description. The sums of floats are not rounded from fold to fold: that
-/// could lower a sum in its last bit, and Prometheus takes a lower sum for a restart.
-fn sum(before: Family, sums_before: Vec<ExactSum>, ended: &Family) -> (Family, Sums) {
-    let of = |family: Family| Snapshot {
-        families: vec![family],
-        ..Snapshot::default()
-    };
-    let exemplars = later_exemplars(&before, ended);
-    let mut all_before = Sums::default();
-    all_before.set(before.name(), sums_before);
-    let (before, ended) = (of(before), of(ended.clone()));
-    let writer = |snapshot| Writer {
-        snapshot,
-        index: None,
-    };
-    // They have one shape, so nothing is left out.
-    let writers = [(writer(&before), Some(&all_before)), (writer(&ended), None)];
-    let (mut merged, sums) = merge_exact(&writers, |_| {});
-    let mut merged = merged.families.swap_remove(0);
-    let index: HashMap<_, u32> = merged.texts.iter().zip(0..).collect();
-    let mut exemplars: Vec<_> = exemplars
-        .into_iter()
-        .filter_map(|((text, bucket), exemplar)| Some((*index.get(&*text)?, bucket, exemplar)))
-        .collect();
-    exemplars.sort_by_key(|(i, bucket, _)| (*i, *bucket));
-    merged.exemplars = exemplars;
-    (merged, sums)
-}
-
-/// Returns the exemplar of each bucket that was observed last.
-fn later_exemplars(
-    before: &Family,
-    ended: &Family,
-) -> HashMap<(String, u32), crate::snapshot::Exemplar> {
-    let mut latest: HashMap<(String, u32), crate::snapshot::Exemplar> = HashMap::new();
-    for family in [before, ended] {
-        for (i, bucket, exemplar) in &family.exemplars {
-            let key = (family.texts.get(*i as usize).to_owned(), *bucket);
-            let known = latest.get(&key);
-            if known.is_none_or(|known| known.time <= exemplar.time) {
-                latest.insert(key, exemplar.clone());
-            }
-        }
-    }
-    latest
-}
-
-/// Makes merged sketches as small as their objectives allow. A window shows recent observations, so
-/// those of an ended writer are dropped.
-fn compress(family: &mut Family) {
-    let Values::Summary {
-        targets,
-        max_age,
-        values,
-        ..
-    } = &mut family.values
-    else {
-        return;
-    };
-    let bound = Bound::new(targets);
-    let mut scratch = Scratch::new();
-    for value in values {
-        if max_age.is_some() {
-            value.sketch = Sketch::new();
-        } else {
-            value.sketch.compress(&bound, &mut scratch);
-        }
     }
 }

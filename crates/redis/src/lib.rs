@@ -1,23 +1,27 @@
-//! The networked store: processes of any number of machines share their metrics in Redis or Valkey.
+//! Processes of any number of machines share the metrics that they count with [`tallies`] in Redis
+//! or Valkey.
 //!
-//! [`redis()`] starts it. Updates do not notice it: a thread of its own sends every second what has
+//! [`Redis::builder`] starts the store of a process. Updates do not notice it: a thread of its own sends every second what has
 //! changed. A scrape of any process flushes that process, reads all others, and shows the sum.
 //!
 //! ```no_run
-//! let store = tallies::share::redis("redis://127.0.0.1/")?
-//!     .namespace("shop")
-//!     .start()?;
+//! use tallies_redis::Redis;
+//!
+//! let store = Redis::builder("redis://127.0.0.1/")?.namespace("shop").start()?;
+//! # #[cfg(any())]
 //! let server = tallies::Server::new().registry(&store).listen("0.0.0.0:9100")?;
 //! // ... the program ...
 //! store.close_blocking()?;
-//! # server.stop();
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! `docs/sharing.md` has the keys, the promises, and what happens in trouble.
+//! [The guide](https://docs.rs/tallies/latest/tallies/docs/sharing/) has the keys, the promises, and
+//! what happens in trouble.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 mod admin;
-mod baseline;
 mod connection;
 mod content;
 mod fold;
@@ -32,6 +36,7 @@ mod writer;
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -40,11 +45,9 @@ use redis::cluster::ClusterClient;
 use redis::{Client, IntoConnectionInfo, RedisError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::{Error, warn};
-use crate::registry::{self, Registry};
-use crate::snapshot::{Snapshot, Source, millis};
-
-use super::total::{self, Totalled};
+use tallies::share::Totalled;
+use tallies::snapshot::{Family, Source, Value};
+use tallies::{Error, Registry, Snapshot};
 
 use connection::{Connection, RedisServer};
 use reader::ShardView;
@@ -52,7 +55,7 @@ use scripts::Keys;
 use worker::{Command, LastView, Reply, Worker};
 use writer::OwnWriter;
 
-pub use admin::{Overview, WriterInfo};
+pub use admin::{Overview, Process};
 
 /// The time after which a namespace that nobody uses disappears.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -76,24 +79,21 @@ struct StoreSettings {
 }
 
 impl StoreSettings {
-    /// Returns the times to live of the gauges of `snapshot`.
-    fn ttls(&self, snapshot: &Snapshot) -> impl Iterator<Item = Duration> {
-        let declared = snapshot
-            .families
-            .iter()
-            .filter_map(|family| family.meta.shared_ttl);
+    /// Returns the times to live of the gauges among `families`.
+    fn ttls(&self, families: &[Family]) -> impl Iterator<Item = Duration> {
+        let declared = families.iter().filter_map(Family::shared_ttl);
         declared.chain([self.ttl])
     }
 
     /// Returns the longest time to live of a gauge, in milliseconds.
-    fn longest_ttl(&self, snapshot: &Snapshot) -> u64 {
-        let longest = self.ttls(snapshot).max().unwrap_or(self.ttl);
+    fn longest_ttl(&self, families: &[Family]) -> u64 {
+        let longest = self.ttls(families).max().unwrap_or(self.ttl);
         (longest.as_millis() as u64).clamp(1, KEEP.as_millis() as u64)
     }
 
     /// Returns the longest time between two flushes: no gauge expires in between.
-    fn refresh_of(&self, snapshot: &Snapshot) -> Duration {
-        let shortest = self.ttls(snapshot).min().unwrap_or(self.ttl);
+    fn refresh_of(&self, families: &[Family]) -> Duration {
+        let shortest = self.ttls(families).min().unwrap_or(self.ttl);
         self.refresh
             .min(shortest / 2)
             .max(Duration::from_millis(10))
@@ -105,7 +105,7 @@ impl StoreSettings {
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// let store = tallies::share::redis("redis://user:password@db.example.org:6379/")?
+/// let store = tallies_redis::Redis::builder("redis://user:password@db.example.org:6379/")?
 ///     .namespace("shop")
 ///     .gauge_ttl(Duration::from_secs(120))
 ///     .start()?;
@@ -122,66 +122,46 @@ pub struct RedisBuilder {
     shards: usize,
     settings: StoreSettings,
     observes: bool,
-    #[cfg(feature = "redis-tls")]
+    #[cfg(feature = "tls")]
     tls: Certificates,
 }
 
 /// Certificates in PEM format.
-#[cfg(feature = "redis-tls")]
+#[cfg(feature = "tls")]
 #[derive(Default)]
 struct Certificates {
     roots: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Returns a builder of a store at `url`, for the default registry.
-///
-/// ```no_run
-/// let store = tallies::share::redis("redis://127.0.0.1/")?.namespace("shop").start()?;
-/// # Ok::<(), tallies::Error>(())
-/// ```
-///
-/// The URL is `redis://[user[:password]@]host[:port][/database]`, `rediss://` for TLS (with the
-/// feature `redis-tls`), or `unix:///path/to/socket?db=0&user=…&pass=…`. Names and passwords in a
-/// URL are percent-encoded.
-///
-/// # Errors
-///
-/// Returns an error if the URL is invalid. The message does not show it, because it can contain a
-/// password.
-pub fn redis(url: &str) -> Result<RedisBuilder, Error> {
-    check_url(url)?;
-    Ok(RedisBuilder {
-        source: Arc::new(registry::registry().clone()),
-        registry: Some(registry::registry().clone()),
-        urls: vec![url.to_owned()],
-        is_cluster: false,
-        namespace: "default".to_owned(),
-        shards: 1,
-        settings: StoreSettings {
-            flush: Duration::from_secs(1),
-            refresh: Duration::from_secs(30),
-            ttl: Duration::from_secs(60),
-            fold_after: Duration::from_secs(600),
-            stale: Duration::from_secs(300),
-            timeout: Duration::from_secs(2),
-            close: Duration::from_secs(2),
-        },
-        observes: false,
-        #[cfg(feature = "redis-tls")]
-        tls: Certificates::default(),
-    })
-}
-
 fn check_url(url: &str) -> Result<(), Error> {
     match url.into_connection_info() {
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::store(
+        Err(_) => Err(failed(
             "cannot use the URL of",
             "a Redis store",
             url::problem(url),
         )),
     }
+}
+
+/// Returns an error of an operation on a store.
+fn failed(
+    action: &str,
+    store: &str,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    // So that `io_kind` says that the outside failed.
+    let cause = match cause.into().downcast::<io::Error>() {
+        Ok(cause) => *cause,
+        Err(cause) => io::Error::other(cause),
+    };
+    Error::with_cause(format!("{action} {store}"), cause)
+}
+
+/// Returns the error of a setting with a value that breaks a rule.
+fn setting(what: &str, value: &str, rule: &str) -> Error {
+    Error::new(format!("{what} `{}` {rule}", value.escape_debug()))
 }
 
 /// Returns an error on one line: its words may be those of a hostile server.
@@ -202,7 +182,7 @@ impl RedisBuilder {
     ///
     /// ```no_run
     /// let registry = tallies::Registry::new();
-    /// let store = tallies::share::redis("redis://127.0.0.1/")?.registry(&registry).start()?;
+    /// let store = tallies_redis::Redis::builder("redis://127.0.0.1/")?.registry(&registry).start()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
@@ -228,7 +208,7 @@ impl RedisBuilder {
     /// Uses a cluster, of which the URL names a node, and so do these.
     ///
     /// ```no_run
-    /// let store = tallies::share::redis("redis://10.0.0.1:6379")?
+    /// let store = tallies_redis::Redis::builder("redis://10.0.0.1:6379")?
     ///     .cluster(&["redis://10.0.0.2:6379"])?
     ///     .start()?;
     /// # Ok::<(), tallies::Error>(())
@@ -270,7 +250,7 @@ impl RedisBuilder {
     }
 
     /// Sets how long the live gauges of a process are shown that sends nothing more, where their
-    /// declaration has no [`shared_ttl`](crate::Gauge::shared_ttl). Default: 60 s.
+    /// declaration has no [`shared_ttl`](tallies::Gauge::shared_ttl). Default: 60 s.
     pub fn gauge_ttl(mut self, ttl: Duration) -> Self {
         self.settings.ttl = ttl;
         self
@@ -305,14 +285,14 @@ impl RedisBuilder {
     }
 
     /// Trusts only the certificates in this PEM text. Default: Mozilla's root certificates.
-    #[cfg(feature = "redis-tls")]
+    #[cfg(feature = "tls")]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
         self.tls.roots = Some(pem.to_owned());
         self
     }
 
     /// Identifies this process by a certificate and its key, in PEM format.
-    #[cfg(feature = "redis-tls")]
+    #[cfg(feature = "tls")]
     pub fn client_certificate(mut self, certificate: &[u8], key: &[u8]) -> Self {
         self.tls.client = Some((certificate.to_owned(), key.to_owned()));
         self
@@ -334,7 +314,7 @@ impl RedisBuilder {
         let store: Arc<str> = self.store_name().into();
         let server = self
             .server()
-            .map_err(|error| Error::store("cannot use", &store, error))?;
+            .map_err(|error| failed("cannot use", &store, one_line(&error)))?;
         let last_view = LastView::default();
         let (sender, receiver) = mpsc::channel(WAITING);
         let handle = Redis {
@@ -350,18 +330,18 @@ impl RedisBuilder {
                 registry: self.registry,
             }),
         };
-        let failed = |error: std::io::Error| {
-            Error::store("cannot start the thread of", &handle.inner.store, error)
-        };
+        let no_thread =
+            |error: io::Error| failed("cannot start the thread of", &handle.inner.store, error);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(failed)?;
+            .map_err(no_thread)?;
         let run = move || {
             let keys = |index| Keys::new(&self.namespace, index, self.shards);
             let shard = usize::from_str_radix(&writer::random_name()[..8], 16).unwrap_or(0);
             let shard = shard % self.shards;
-            let started = millis(SystemTime::now());
+            let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let started = started.map_or(0, |since| since.as_millis() as u64);
             let worker = Worker {
                 store,
                 connection: Connection::new(server, self.settings.timeout),
@@ -380,7 +360,7 @@ impl RedisBuilder {
         std::thread::Builder::new()
             .name("tallies-redis".to_owned())
             .spawn(run)
-            .map_err(failed)?;
+            .map_err(no_thread)?;
         Ok(handle)
     }
 
@@ -388,11 +368,11 @@ impl RedisBuilder {
         let namespace = &self.namespace;
         if namespace.is_empty() || namespace.contains(['{', '}']) {
             let rule = "must not be empty, or contain braces";
-            return Err(Error::setting("namespace", namespace, rule));
+            return Err(setting("namespace", namespace, rule));
         }
         if !(1..=1024).contains(&self.shards) {
             let shards = self.shards.to_string();
-            return Err(Error::setting(
+            return Err(setting(
                 "number of shards",
                 &shards,
                 "has to be from 1 to 1024",
@@ -409,21 +389,17 @@ impl RedisBuilder {
         ] {
             if duration < Duration::from_millis(1) || duration > KEEP {
                 let value = format!("{duration:?}");
-                return Err(Error::setting(
-                    what,
-                    &value,
-                    "has to be from 1 ms to 7 days",
-                ));
+                return Err(setting(what, &value, "has to be from 1 ms to 7 days"));
             }
         }
         let value = format!("{:?}", settings.refresh);
         if settings.refresh > settings.ttl / 2 {
             let rule = "has to be at most half the time to live of gauges";
-            return Err(Error::setting("refresh interval", &value, rule));
+            return Err(setting("refresh interval", &value, rule));
         }
         if settings.refresh > settings.fold_after / 2 {
             let rule = "has to be at most half the time to fold";
-            return Err(Error::setting("refresh interval", &value, rule));
+            return Err(setting("refresh interval", &value, rule));
         }
         Ok(())
     }
@@ -435,7 +411,7 @@ impl RedisBuilder {
         address.map_or_else(|_| "Redis".to_owned(), |info| info.addr().to_string())
     }
 
-    #[cfg(not(feature = "redis-tls"))]
+    #[cfg(not(feature = "tls"))]
     fn server(&self) -> redis::RedisResult<RedisServer> {
         if self.is_cluster {
             let client = ClusterClient::builder(self.urls.iter().map(String::as_str));
@@ -444,7 +420,7 @@ impl RedisBuilder {
         Ok(RedisServer::Single(Client::open(self.urls[0].as_str())?))
     }
 
-    #[cfg(feature = "redis-tls")]
+    #[cfg(feature = "tls")]
     fn server(&self) -> redis::RedisResult<RedisServer> {
         use redis::{ClientTlsConfig, TlsCertificates};
         if self.urls.iter().any(|url| url.starts_with("rediss")) {
@@ -500,9 +476,9 @@ impl fmt::Debug for RedisBuilder {
 
 /// A store in Redis that has started: a handle, which can be cloned.
 ///
-/// It is a source of snapshots, so a [`Server`](crate::Server), a
-/// [`MetricsService`](crate::MetricsService) or a [`Pusher`](crate::Pusher) takes it in place of a
-/// registry. [`redis()`] has an example.
+/// It is a source of snapshots, so a [`Server`](https://docs.rs/tallies/latest/tallies/struct.Server.html), a
+/// [`MetricsService`](https://docs.rs/tallies/latest/tallies/struct.MetricsService.html) or a [`Pusher`](https://docs.rs/tallies/latest/tallies/struct.Pusher.html) takes it in place of a
+/// registry. [`builder`](Self::builder) has an example.
 ///
 /// Dropping the last handle closes the store without waiting for it, and logs a warning: what the
 /// process counts from then on is not shared. So keep a handle as long as the program counts, and
@@ -533,21 +509,61 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let is_own = self.process == std::process::id();
         if is_own && !self.observes && !self.commands.is_closed() {
-            warn(&format_args!(
-                "the store at {} is closed because its last handle was dropped: what this process counts \
-                 from now on is not shared; keep the handle, and call `close` at the end",
+            let message = format!(
+                "the store at {} is closed because its last handle was dropped: what this process \
+                 counts from now on is not shared; keep the handle, and call `close` at the end",
                 self.store
-            ));
+            );
+            Error::new(message).log();
         }
     }
 }
 
 impl Redis {
+    /// Returns a builder of a store at `url`, for the default registry.
+    ///
+    /// ```no_run
+    /// let store = tallies_redis::Redis::builder("redis://127.0.0.1/")?.namespace("shop").start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The URL is `redis://[user[:password]@]host[:port][/database]`, `rediss://` for TLS (with the
+    /// feature `tls`), or `unix:///path/to/socket?db=0&user=…&pass=…`. Names and passwords in a
+    /// URL are percent-encoded.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is invalid. The message does not show it, because it can contain a
+    /// password.
+    pub fn builder(url: &str) -> Result<RedisBuilder, Error> {
+        check_url(url)?;
+        Ok(RedisBuilder {
+            source: Arc::new(tallies::registry().clone()),
+            registry: Some(tallies::registry().clone()),
+            urls: vec![url.to_owned()],
+            is_cluster: false,
+            namespace: "default".to_owned(),
+            shards: 1,
+            settings: StoreSettings {
+                flush: Duration::from_secs(1),
+                refresh: Duration::from_secs(30),
+                ttl: Duration::from_secs(60),
+                fold_after: Duration::from_secs(600),
+                stale: Duration::from_secs(300),
+                timeout: Duration::from_secs(2),
+                close: Duration::from_secs(2),
+            },
+            observes: false,
+            #[cfg(feature = "tls")]
+            tls: Certificates::default(),
+        })
+    }
+
     /// Sends what has changed, and returns when Redis has acknowledged it. Every update that
     /// returned before this call is then part of every scrape, of any process.
     ///
     /// ```no_run
-    /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
+    /// # async fn run(store: tallies_redis::Redis) -> Result<(), tallies::Error> {
     /// tallies::registry().counter("jobs_total", "Jobs done.")?.inc();
     /// store.flush().await?;
     /// # Ok(())
@@ -596,7 +612,7 @@ impl Redis {
     /// all its series. This flushes first, as [`snapshot`](Self::snapshot) does.
     ///
     /// ```no_run
-    /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
+    /// # async fn run(store: tallies_redis::Redis) -> Result<(), tallies::Error> {
     /// static PARCELS: tallies::Counter = tallies::Counter::new("parcels_total").help("Parcels sent.");
     ///
     /// PARCELS.inc();
@@ -613,7 +629,7 @@ impl Redis {
         // Before the flush: a static that was not used yet is registered now, and its total is 0.
         let name = self.name_of(metric);
         let view = self.ask(Command::Scrape).await?;
-        total::total(&name, &view, &self.inner.store)
+        self.sum(&view, &name)
     }
 
     /// Returns what [`total`](Self::total) returns, and blocks until it is read.
@@ -624,22 +640,36 @@ impl Redis {
     pub fn total_blocking(&self, metric: &impl Totalled) -> Result<f64, Error> {
         let name = self.name_of(metric);
         let view = self.view_blocking()?;
-        total::total(&name, &view, &self.inner.store)
+        self.sum(&view, &name)
     }
 
     /// Returns the name of a metric on pages.
     fn name_of(&self, metric: &impl Totalled) -> String {
-        let registry = self.inner.registry.as_ref();
-        let prefix =
-            registry.map_or_else(Default::default, |registry| registry.families().prefix());
-        total::name_on_pages(metric, &prefix)
+        metric.name_in(self.inner.registry.as_ref().unwrap_or(tallies::registry()))
+    }
+
+    /// Adds up all series of a family.
+    fn sum(&self, page: &Snapshot, name: &str) -> Result<f64, Error> {
+        let Some(family) = page.family(name) else {
+            let cause = format!(
+                "no process shares `{name}`; the metric is not in the registry of the store, or a \
+                 view switched it off"
+            );
+            return Err(failed("there is no total in", &self.inner.store, cause));
+        };
+        let values = family.series().map(|(_, value)| match value {
+            Value::Counter(n) => n.as_f64(),
+            Value::Gauge(x) => x,
+            _ => 0.0,
+        });
+        Ok(values.sum())
     }
 
     /// Returns one number over all processes, addressed as by [`Snapshot::get`]. This flushes
     /// first, as [`snapshot`](Self::snapshot) does.
     ///
     /// ```no_run
-    /// # async fn run(store: tallies::share::Redis) -> Result<(), tallies::Error> {
+    /// # async fn run(store: tallies_redis::Redis) -> Result<(), tallies::Error> {
     /// let mail = store.get("jobs_total", &[("queue", "mail")]).await?;
     /// # Ok(())
     /// # }
@@ -666,21 +696,39 @@ impl Redis {
         self.ask_blocking(Command::Scrape, self.inner.wait)
     }
 
-    /// Returns the writers of the namespace, with what each of them has counted.
+    /// Returns the processes of the namespace, with what each of them has counted.
     ///
     /// # Errors
     ///
     /// Returns an error if Redis cannot be reached.
+    pub async fn overview(&self) -> Result<Overview, Error> {
+        self.ask(Command::Overview).await
+    }
+
+    /// Returns what [`overview`](Self::overview) returns, and blocks until it is read.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`overview`](Self::overview).
     pub fn overview_blocking(&self) -> Result<Overview, Error> {
         self.ask_blocking(Command::Overview, self.inner.wait)
     }
 
-    /// Folds the writers that have been silent for this long, and returns their number. The store
+    /// Folds the processes that have been silent for this long, and returns their number. The store
     /// does this by itself; this is for tools.
     ///
     /// # Errors
     ///
     /// Returns an error if Redis cannot be reached.
+    pub async fn fold(&self, silence: Duration) -> Result<usize, Error> {
+        self.ask(|reply| Command::Fold(silence, reply)).await
+    }
+
+    /// Folds like [`fold`](Self::fold), and blocks until that is done.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`fold`](Self::fold).
     pub fn fold_blocking(&self, silence: Duration) -> Result<usize, Error> {
         let command = |reply| Command::Fold(silence, reply);
         self.ask_blocking(command, self.inner.wait)
@@ -710,7 +758,7 @@ impl Redis {
         let spawned = std::thread::Builder::new()
             .name("tallies-close".to_owned())
             .spawn(close);
-        spawned.map_err(|error| Error::store("cannot close", &self.inner.store, error))?;
+        spawned.map_err(|error| failed("cannot close", &self.inner.store, error))?;
         receiver.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -780,16 +828,16 @@ impl Redis {
         } else {
             "it was started before a fork; start one in each process"
         };
-        Err(Error::store("cannot use", &self.inner.store, cause))
+        Err(failed("cannot use", &self.inner.store, cause))
     }
 
     fn closed(&self) -> Error {
-        Error::store("cannot use", &self.inner.store, "it is closed")
+        failed("cannot use", &self.inner.store, "it is closed")
     }
 
     fn late(&self, wait: Duration) -> Error {
         let cause = format!("no answer within {wait:?}; a collector may be hanging");
-        Error::store("cannot use", &self.inner.store, cause)
+        failed("cannot use", &self.inner.store, cause)
     }
 }
 

@@ -8,8 +8,7 @@
 use std::collections::HashMap;
 
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, Value as Reply};
-
-use crate::snapshot::Snapshot;
+use tallies::snapshot::Family;
 
 use super::MOST_WRITERS;
 use super::connection::Connection;
@@ -243,22 +242,12 @@ impl KnownWriter {
     }
 
     /// Returns the gauges that have not expired at `now`.
-    pub(super) fn live_gauges(&self, now: u64, default_ttl: u64) -> Vec<Snapshot> {
+    pub(super) fn live_gauges(&self, now: u64, default_ttl: u64) -> Vec<&Family> {
         let age = now.saturating_sub(self.heard);
-        let mut live = Vec::new();
-        for snapshot in &self.gauges.snapshots {
-            let families = snapshot.families.iter().filter(|family| {
-                let ttl = family.meta.shared_ttl.map(|ttl| ttl.as_millis() as u64);
-                age <= ttl.unwrap_or(default_ttl)
-            });
-            let families: Vec<_> = families.cloned().collect();
-            if !families.is_empty() {
-                live.push(Snapshot {
-                    families,
-                    ..Snapshot::default()
-                });
-            }
-        }
-        live
+        let is_live = |family: &&Family| {
+            let ttl = family.shared_ttl().map(|ttl| ttl.as_millis() as u64);
+            age <= ttl.unwrap_or(default_ttl)
+        };
+        self.gauges.families.iter().filter(is_live).collect()
     }
 }

@@ -6,11 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, RedisError, RedisResult};
+use tallies::share::store::Merger;
+use tallies::{Error, Snapshot};
 use tokio::sync::mpsc::Receiver;
-
-use crate::error::{Error, warn, warn_once};
-use crate::share::merge::{Writer as Merged, insert_gauge, merge_exact, sort_series};
-use crate::snapshot::{Family, Kind, Meta, Number, Numbers, Snapshot, Text, Values};
 
 use super::admin::{self, Overview};
 use super::connection::Connection;
@@ -18,7 +16,7 @@ use super::fold::{Folded, fold};
 use super::reader::ShardView;
 use super::scripts::{Keys, LEAVE, LIST, WriterList};
 use super::writer::OwnWriter;
-use super::{MOST_WRITERS, StoreSettings, one_line, pause};
+use super::{MOST_WRITERS, StoreSettings, failed, one_line, pause};
 
 /// How a handle gets its answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -174,14 +172,21 @@ impl Worker {
     }
 
     pub(super) fn error(&self, action: &str, cause: RedisError) -> Error {
-        Error::store(action, &self.store, one_line(&cause))
+        failed(action, &self.store, one_line(&cause))
     }
 
     /// Returns the error that the last view is too old, or that there is none.
     fn stale(&self, age: Option<Duration>) -> Error {
         let cause = self.health.error.as_ref().map(one_line);
         let cause = cause.unwrap_or_else(|| "it was not tried yet".to_owned());
-        Error::stale_store(&self.store, age, self.settings.stale, cause)
+        let (store, limit) = (&self.store, self.settings.stale.as_secs());
+        Error::new(match age.map(|age| age.as_secs()) {
+            None => format!("the store at {store} was never read: {cause}"),
+            Some(age) => format!(
+                "the store at {store} was last read {age} s ago, and its last view is served for \
+                 {limit} s: {cause}"
+            ),
+        })
     }
 
     fn fold_interval(&self) -> Duration {
@@ -268,10 +273,11 @@ impl Worker {
 
     fn succeeded(&mut self) {
         if self.health.failures > 0 {
-            warn(&format_args!(
-                "the store at {} is reached again; {} tries failed",
-                self.store, self.health.failures
-            ));
+            let (store, failures) = (&self.store, self.health.failures);
+            Error::new(format!(
+                "the store at {store} is reached again; {failures} tries failed"
+            ))
+            .log();
         }
         (
             self.health.failures,
@@ -282,12 +288,13 @@ impl Worker {
 
     fn failed(&mut self, error: RedisError) {
         if self.health.failures == 0 {
-            warn(&format_args!(
-                "the store at {} cannot be reached: {}; nothing is lost while this process \
-                 runs, and further failures are not logged until it is reached",
+            let message = format!(
+                "the store at {} cannot be reached: {}; nothing is lost while this process runs, \
+                 and further failures are not logged until it is reached",
                 self.store,
                 one_line(&error)
-            ));
+            );
+            Error::new(message).log();
         }
         self.health.failures = self.health.failures.saturating_add(1);
         self.health.all_failures += 1;
@@ -394,51 +401,35 @@ impl Worker {
         }
         // The newest first: its buckets are shown during a rolling deployment.
         gauges.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
-        let own = Merged {
-            snapshot: &self.writer.current,
-            index: Some(own_index),
-        };
-        let mut all = Vec::new();
-        let (mut malformed, mut own_is_in) = (0, false);
+        let mut merger = Merger::new();
+        let (mut malformed, mut own_is_in) = (0, self.observes);
         for (started, name, index, known, live) in &gauges {
             let is_older = (*started, *name) < (self.writer.started, &self.writer.name);
-            if !own_is_in && !self.observes && is_older {
+            if !own_is_in && is_older {
                 own_is_in = true;
-                all.push((own, None));
+                merger.live(own_index, &self.writer.current);
             }
-            let totals = known.totals.snapshots.iter();
-            all.extend(totals.map(|snapshot| {
-                let index = None;
-                (Merged { snapshot, index }, None)
-            }));
-            all.extend(live.iter().map(|snapshot| {
-                let index = Some(index.unwrap_or(0));
-                (Merged { snapshot, index }, None)
-            }));
+            merger.ended(&known.totals.families);
+            merger.live(index.unwrap_or(0), live.iter().copied());
             malformed += known.totals.malformed + known.gauges.malformed;
         }
-        if !own_is_in && !self.observes {
-            all.push((own, None));
+        if !own_is_in {
+            merger.live(own_index, &self.writer.current);
         }
         for shard in &self.shards {
-            let folded = shard.acc.snapshots.iter().zip(&shard.acc.sums);
-            all.extend(folded.map(|(snapshot, sums)| {
-                let index = None;
-                (Merged { snapshot, index }, Some(sums))
-            }));
+            merger.ended(&shard.acc.families);
             malformed += shard.acc.malformed;
         }
         let writers = gauges.len() + usize::from(!self.observes);
         let mut conflicts = HashSet::new();
-        let (mut merged, _) = merge_exact(&all, |error| {
+        let mut merged = merger.page(|error| {
             let message = format!("{error}; the page shows one of the two");
-            warn_once(&message);
+            Error::new(&*message).log_once();
             conflicts.insert(message);
         });
         let conflicts = conflicts.len();
         // Each process knows its own series in the order in which they were made.
-        merged.families.iter_mut().for_each(sort_series);
-        merged.taken = std::time::SystemTime::now();
+        merged.sort_series();
         self.insert_self_metrics(&mut merged, writers, conflicts, malformed);
         merged
     }
@@ -451,32 +442,27 @@ impl Worker {
         malformed: usize,
     ) {
         insert_up(merged, self.health.failures == 0);
-        insert_gauge(
-            merged,
+        merged.insert_gauge(
             "tallies_share_writers",
             "Writers of the store whose totals are not folded yet.",
             writers as f64,
         );
-        insert_gauge(
-            merged,
+        merged.insert_gauge(
             "tallies_share_conflicts",
             "Families of other processes that could not be merged.",
             conflicts as f64,
         );
-        insert_gauge(
-            merged,
+        merged.insert_gauge(
             "tallies_share_malformed",
             "Fields of the store that could not be read.",
             malformed as f64,
         );
-        insert_counter(
-            merged,
+        merged.insert_counter(
             "tallies_share_failures_total",
             "Flushes and reads of this process that failed.",
             self.health.all_failures,
         );
-        insert_counter(
-            merged,
+        merged.insert_counter(
             "tallies_share_uncertain_total",
             "Returns of this process after it was folded so long ago that the exact totals are gone.",
             self.writer.uncertain,
@@ -590,7 +576,7 @@ impl Requests {
 
     /// Answers requests that came when the store was closed.
     fn refuse(self, worker: &Worker) {
-        let closed = || Error::store("cannot use", &worker.store, "it is closed");
+        let closed = || failed("cannot use", &worker.store, "it is closed");
         self.flushes
             .into_iter()
             .for_each(|reply| reply(Err(closed())));
@@ -609,32 +595,9 @@ impl Requests {
 
 /// Says in a view whether the store was reached.
 pub(super) fn insert_up(view: &mut Snapshot, is_up: bool) {
-    insert_gauge(
-        view,
+    view.insert_gauge(
         "tallies_share_up",
         "Whether the store was reached at the last try.",
         if is_up { 1.0 } else { 0.0 },
     );
-}
-
-fn insert_counter(into: &mut Snapshot, name: &'static str, help: &'static str, value: u64) {
-    let meta = Meta {
-        name: Text::Static(name),
-        help: Text::Static(help),
-        unit: Text::EMPTY,
-        kind: Kind::Counter,
-        mode: crate::snapshot::GaugeMode::default(),
-        shared_ttl: None,
-        utf8: false,
-        constant: String::new(),
-    };
-    let mut numbers = Numbers::default();
-    numbers.push(Number::Int(value));
-    let mut family = Family::new(meta, Values::Counter(numbers));
-    family.texts.push("", 0);
-    let families = &mut into.families;
-    match families.binary_search_by(|other| other.name().cmp(name)) {
-        Ok(at) => families[at] = family,
-        Err(at) => families.insert(at, family),
-    }
 }

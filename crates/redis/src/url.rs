@@ -6,8 +6,8 @@ pub(super) fn problem(url: &str) -> &'static str {
         return "it has no scheme; write it like `redis://127.0.0.1:6379/`";
     };
     match scheme {
-        "rediss" | "valkeys" if !cfg!(feature = "redis-tls") => {
-            return "TLS needs the feature `redis-tls` of tallies";
+        "rediss" | "valkeys" if !cfg!(feature = "tls") => {
+            return "TLS needs the feature `tls` of tallies-redis";
         }
         "redis" | "rediss" | "valkey" | "valkeys" => {}
         "unix" | "redis+unix" | "valkey+unix" => {
@@ -55,13 +55,13 @@ mod tests {
             ("redis://user:sesame@localhost/jobs", "a number"),
             ("unix:///run/redis.sock?db=jobs", "a number"),
         ] {
-            let error = crate::share::redis(url).unwrap_err().to_string();
+            let error = crate::Redis::builder(url).unwrap_err().to_string();
             assert!(error.contains(words), "{url}: {error}");
             assert!(!error.contains("sesame"), "{error}");
         }
-        if cfg!(not(feature = "redis-tls")) {
-            let error = crate::share::redis("rediss://localhost/").unwrap_err();
-            assert!(error.to_string().contains("redis-tls"), "{error}");
+        if cfg!(not(feature = "tls")) {
+            let error = crate::Redis::builder("rediss://localhost/").unwrap_err();
+            assert!(error.to_string().contains("`tls`"), "{error}");
         }
     }
 }

@@ -15,8 +15,7 @@
 //! | `f:<random>` | hash, expires | a fold that is being uploaded in parts |
 //!
 //! In `acc`, `w:` and `g:`, the field `d<id>` is the description of a family, and `s<id><label
-//! text>` the record of a series, both as in [`record`](crate::share::record). In `acc`,
-//! `e<id><label text>` has floats whose exact sum is that of the series, if it is not one float.
+//! text>` the bytes of a series, both as in [`store`](tallies::share::store).
 
 use std::sync::LazyLock;
 

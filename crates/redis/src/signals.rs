@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-
-use crate::error::warn;
+use tallies::Error;
 
 use super::{Inner, Redis};
 
@@ -23,7 +22,7 @@ pub(super) fn close_on_signals(store: &Arc<Inner>) {
                 .spawn(move || wait(signals))
         });
         if let Err(error) = started {
-            warn(&format_args!("cannot handle signals: {error}"));
+            Error::with_cause("cannot handle signals", error).log();
             return;
         }
         *process = std::process::id();
