@@ -315,6 +315,8 @@ pub mod docs {
         exporter: "../docs/exporter.md",
         #[cfg(any(not(doctest), all(feature = "full", feature = "exporter", feature = "redis")))]
         sharing: "../docs/sharing.md",
+        mapped_files: "../docs/mapped-files.md",
+        redis_store: "../docs/redis-store.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         scaling: "../docs/scaling.md",

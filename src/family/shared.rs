@@ -1,5 +1,5 @@
 //! The part of a family that other processes read: a record in the mapped file, with the
-//! description, and where the series are. `docs/sharing.md` has the format.
+//! description, and where the series are. `docs/mapped-files.md` has the format.
 //!
 //! Series are in the file anyhow. A family that has no record is not read.
 

@@ -1,4 +1,4 @@
-//! The file format, as constants: `docs/sharing.md` describes it byte by byte.
+//! The file format, as constants: `docs/mapped-files.md` describes it byte by byte.
 //!
 //! Offsets are in bytes.
 

@@ -14,7 +14,7 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! `docs/sharing.md` has the keys, the promises, and what happens in trouble.
+//! `docs/sharing.md` has the promises, and `docs/redis-store.md` the protocol and each failure.
 
 mod admin;
 mod baseline;

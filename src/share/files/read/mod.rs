@@ -1,6 +1,6 @@
 //! Reads the file of a writer: its families and their values, as one snapshot.
 //!
-//! `docs/sharing.md` has the format. A reader follows the addresses in the file and adds up. It
+//! `docs/mapped-files.md` has the format. A reader follows the addresses in the file and adds up. It
 //! asks nobody and waits for nobody: a process that hangs, is stopped or has ended is read like any
 //! other.
 //!
