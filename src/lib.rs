@@ -325,6 +325,7 @@ pub mod docs {
         // Its programs need the crates that it leads away from: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]
         migration: "../docs/migration.md",
+        from_python: "../docs/from-python.md",
         architecture: "../docs/architecture.md",
         changelog: "../CHANGELOG.md",
     }
