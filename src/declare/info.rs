@@ -289,7 +289,7 @@ struct States {
     desc: Desc,
     names: &'static [&'static str],
     cell: Run<StateCell>,
-    /// What other processes find in the mapped file.
+    /// The words that other processes find in the mapped file.
     shared: SharedLock,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,

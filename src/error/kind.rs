@@ -189,7 +189,7 @@ pub(crate) enum Kind {
         family: Box<str>,
         limit: usize,
     },
-    /// What a crate that builds on this one says.
+    /// The message of a crate that builds on this one.
     Message(Box<str>),
     /// A collector failed at a scrape.
     CollectorFailed {

@@ -41,7 +41,7 @@ use self_metrics::LastScrape;
 #[cfg(feature = "redis")]
 pub(crate) use self_metrics::is_self_metric;
 
-/// What a page says of a family. See [`Registry::describe`].
+/// The name, help text and unit of a family. See [`Registry::describe`].
 ///
 /// ```
 /// let description = tallies::Description { name: "wait_seconds", help: "Waits.", unit: "seconds" };

@@ -53,7 +53,7 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// Held for reading by whoever has a [`State`], so that a `fork` can wait for all of them.
+/// Held for reading by each thread that has a [`State`], so that a `fork` can wait for all of them.
 static READS: RwLock<()> = RwLock::new(());
 
 /// Keeps others from having a [`State`].

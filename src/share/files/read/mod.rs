@@ -148,7 +148,7 @@ pub(super) struct WriterFile {
     image: Option<Image>,
     /// Whether `snapshot` has what the writer had counted when it ended.
     is_final: bool,
-    /// What is known of the families, by the address of their records.
+    /// The known families, by the address of their records.
     known: HashMap<u64, Known>,
     /// The values that were read last.
     snapshot: Snapshot,
@@ -159,7 +159,7 @@ pub(super) struct WriterFile {
     health: (u64, u64),
 }
 
-/// What a header says, and does not change.
+/// The constant fields of a header.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     id: WriterId,
