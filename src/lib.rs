@@ -235,7 +235,7 @@ pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
 ///
 /// # Errors
 ///
-/// An address that cannot be bound. The message has the address.
+/// Returns an error if the address cannot be bound ([`Error::is_io`]). The message has the address.
 #[cfg(all(feature = "serve", not(loom)))]
 pub fn serve(
     address: impl std::net::ToSocketAddrs + std::fmt::Debug,

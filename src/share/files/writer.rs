@@ -91,8 +91,8 @@ pub(super) fn own_file() -> io::Result<String> {
 ///
 /// # Errors
 ///
-/// A directory that cannot be made or used, belongs to another user, or is open to other users; a
-/// disk that is full; a process that shares its metrics in another directory.
+/// Returns an error if the directory cannot be made or used, belongs to another user, or is open to
+/// other users, if the disk is full, or if the process shares its metrics in another directory.
 pub fn dir(path: impl AsRef<Path>) -> Result<Dir, Error> {
     let path = &without_slash(path.as_ref());
     start(path).map_err(|cause| Error::share("cannot share metrics in", path, cause))
