@@ -79,7 +79,7 @@ enum Moment {
 static CLOCK: OnceLock<(quanta::Clock, f64)> = OnceLock::new();
 
 impl Start {
-    /// Starts measuring now. Takes about 25 ns, or 10 ns with the feature `tsc`.
+    /// Starts measuring now. Takes about 25 ns, or 15 ns with the feature `tsc`.
     ///
     /// ```
     /// let start = tallies::instrument::Start::now();

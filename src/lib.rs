@@ -235,7 +235,7 @@ pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
 ///
 /// # Errors
 ///
-/// An address that cannot be bound. The message has the address.
+/// Returns an error if the address cannot be bound ([`Error::is_io`]). The message has the address.
 #[cfg(all(feature = "serve", not(loom)))]
 pub fn serve(
     address: impl std::net::ToSocketAddrs + std::fmt::Debug,
@@ -315,6 +315,8 @@ pub mod docs {
         exporter: "../docs/exporter.md",
         #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
         sharing: "../docs/sharing.md",
+        mapped_files: "../docs/mapped-files.md",
+        redis_store: "../docs/redis-store.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         scaling: "../docs/scaling.md",
@@ -323,6 +325,7 @@ pub mod docs {
         // Its programs need the crates that it leads away from: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]
         migration: "../docs/migration.md",
+        from_python: "../docs/from-python.md",
         architecture: "../docs/architecture.md",
         changelog: "../CHANGELOG.md",
     }

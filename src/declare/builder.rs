@@ -250,10 +250,12 @@ impl<M: Metric> Builder<M> {
     ///
     /// # Errors
     ///
-    /// - A name or label name that is invalid, reserved or given twice.
-    /// - Invalid buckets or objectives.
-    /// - A name that another family has, or whose samples would have the names of another family's
-    ///   samples.
+    /// Returns an error in these cases:
+    ///
+    /// - A name or label name is invalid, reserved or given twice ([`Error::is_invalid_name`]).
+    /// - Buckets or objectives are invalid.
+    /// - Another family has the name, or samples of the same names
+    ///   ([`Error::is_already_registered`]).
     pub fn register(self, registry: &Registry) -> Result<M, Error> {
         Declaration::register(self.desc, registry).map(M::declared)
     }

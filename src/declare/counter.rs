@@ -97,7 +97,8 @@ macro_rules! counter_methods {
         ///
         /// # Errors
         ///
-        /// A float that is negative, infinite or NaN. Nothing is added.
+        /// Returns an error if `n` is a float that is negative, infinite or NaN
+        /// ([`Error::is_rejected_update`]). Nothing is added then.
         pub fn try_add(&self, n: $N) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {

@@ -38,7 +38,7 @@ static TRACE_ID: OnceLock<TraceId> = OnceLock::new();
 ///
 /// # Errors
 ///
-/// The function was set before. It can be set once per process.
+/// Returns an error if the function was set before. It can be set once per process.
 pub fn trace_ids(
     current: impl Fn() -> Option<String> + Send + Sync + 'static,
 ) -> Result<(), Error> {

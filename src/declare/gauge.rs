@@ -31,8 +31,13 @@ use crate::family::{MetricCells, kind};
 /// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
 ///
-/// All threads write one shared cell, because otherwise the last write could not be known. For
-/// counts that only go up and down again use an [`UpDownCounter`], whose cells are not shared.
+/// All threads write one cell, because nothing else could tell which write was the last. `set` is a
+/// plain store, 0.3 ns (`benches/peers`). `add`, `sub`, `inc`, `dec`, `raise` and `lower` are atomic: no
+/// thread's change is lost, and they take longer the more threads change the gauge. For counts that
+/// only go up and down again use an [`UpDownCounter`], whose cells are not shared.
+///
+/// Every float is a value, NaN and infinities included; nothing is rejected. A scrape sees a value
+/// that the gauge had during the scrape. With labels, a series that was not set has the value 0.
 pub struct Gauge<L = ()> {
     pub(crate) inner: Declaration<GaugeCell>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -93,7 +98,19 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Set(value.into_f64()));
         }
 
-        /// Adds `value`, which may be negative.
+        /// Adds `value`, which may be negative. Atomic.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let stock = registry.gauge("stock_bytes", "Bytes in stock.")?;
+        /// stock.set(10);
+        /// stock.add(2.5);
+        /// stock.sub(4);
+        /// stock.inc();
+        /// stock.dec();
+        /// assert_eq!(stock.get(), 8.5);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         #[inline]
         pub fn add(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
@@ -101,7 +118,7 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Add(value.into_f64()));
         }
 
-        /// Subtracts `value`.
+        /// Subtracts `value`. Atomic. See [`add`](Self::add).
         #[inline]
         pub fn sub(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
@@ -109,7 +126,7 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Add(-value.into_f64()));
         }
 
-        /// Adds 1.
+        /// Adds 1. Atomic. See [`add`](Self::add).
         #[inline]
         pub fn inc(&self)
         $(where $L: Unlabelled,)?
@@ -117,7 +134,7 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Add(1.0));
         }
 
-        /// Subtracts 1.
+        /// Subtracts 1. Atomic. See [`add`](Self::add).
         #[inline]
         pub fn dec(&self)
         $(where $L: Unlabelled,)?
@@ -125,7 +142,7 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Add(-1.0));
         }
 
-        /// Sets the gauge to `value` if that is higher.
+        /// Sets the gauge to `value` if that is higher. Atomic.
         ///
         /// ```
         /// let registry = tallies::Registry::new();
@@ -142,7 +159,17 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Max(value.into_f64()));
         }
 
-        /// Sets the gauge to `value` if that is lower.
+        /// Sets the gauge to `value` if that is lower. Atomic.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let free = registry.gauge("disk_least_free_bytes", "The least free space so far.")?;
+        /// free.set(9e9);
+        /// free.lower(4e9);
+        /// free.lower(7e9);
+        /// assert_eq!(free.get(), 4e9);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
         #[inline]
         pub fn lower(&self, value: impl GaugeValue)
         $(where $L: Unlabelled,)?
@@ -411,6 +438,10 @@ impl MetricCells for GaugeCell {
 /// A series has two cells per thread, one for increments and one for decrements, and only that
 /// thread writes them. A scrape never sees a decrement without the increment before it, as long as
 /// the program itself orders the two (by a channel, a lock, a join).
+///
+/// An increment and its decrement take 0.6 ns together (`benches/peers`), also beside other threads.
+/// The value is an `i64`, which may be negative; beyond its range it wraps. Pages have it as a float,
+/// exact up to 2⁵³.
 pub struct UpDownCounter<L = ()> {
     pub(crate) inner: Declaration<UpDown>,
     pub(crate) labels: PhantomData<fn(L)>,

@@ -239,8 +239,8 @@ impl<S: LabelValue> Builder<StateSet<S>> {
     ///
     /// # Errors
     ///
-    /// A name that is already registered or not a valid label name, or a type without a closed set
-    /// of values.
+    /// Returns an error if the name is already registered ([`Error::is_already_registered`]) or not a
+    /// valid label name, or if the type has no closed set of values.
     pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
         let name = &*self.desc.name;
         if S::VALUES.is_empty() {
@@ -292,7 +292,7 @@ struct States {
     desc: Desc,
     names: &'static [&'static str],
     cell: Run<StateCell>,
-    /// What other processes find in the mapped file.
+    /// The words that other processes find in the mapped file.
     shared: SharedLock,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,

@@ -19,6 +19,16 @@
 /// assert_eq!(tallies::snapshot().get("file_uploads_total", &[]), Some(0.0));
 /// ```
 ///
+/// Two statics of the same name share their series if their declarations are equal; one of them may
+/// lack the help text. If they differ, the second one is not exported, which is logged once and
+/// counted in `tallies_rejected_families_total`.
+///
+/// # Names
+///
+/// The compiler warns about names that Prometheus users would not expect: a counter without `_total`,
+/// a name with `minutes` or `ms`, a name that does not end in its unit, a family without help text.
+/// `#[allow(deprecated)]` on the static switches the warning off.
+///
 /// # Limitations
 ///
 /// The attribute has no effect in these cases; use `tallies::register_all!` at start-up there:
@@ -36,6 +46,11 @@ pub use tallies_macros::metric;
 /// `#[label("name")]` on a field changes the name of its label. `#[label(crate = my::path)]` on the
 /// struct sets the path of the `tallies` crate, if it is not `::tallies`. The struct may have one
 /// lifetime parameter, and no other parameters.
+///
+/// The types of the fields implement [`LabelValue`](trait@crate::label::LabelValue): enums with
+/// `#[derive(LabelValue)]`, texts, integers, `bool`, `char`, IP addresses, and `Option`s of them. A
+/// struct of enums and `bool`s with at most 4 096 combinations is a *closed* label set: all of them
+/// are exported from the start, at zero, their series stay, and a look-up is arithmetic.
 ///
 /// ```
 /// use tallies::{Counter, Labels};

@@ -456,7 +456,7 @@ macro_rules! labelled {
             ///
             /// # Errors
             ///
-            /// A label name that is invalid, reserved, or given twice.
+            /// Returns an error if a label name is invalid, reserved, or given twice.
             pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
                 L::with_texts(&labels, |texts| self.inner.family().check_given(texts))
             }
@@ -477,7 +477,7 @@ macro_rules! labelled {
             ///
             /// # Errors
             ///
-            /// Names that are not exactly those of the family.
+            /// Returns an error if the names are not exactly those of the family.
             pub fn named(&self, labels: &[(&str, &str)]) -> Result<$crate::Series<'_, $plain>, $crate::Error> {
                 let texts = $crate::family::desc::in_order(&self.inner.desc, labels)?;
                 Ok($crate::Series {

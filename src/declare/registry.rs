@@ -19,7 +19,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A name that is invalid, or that is already registered. The message says where.
+    /// Returns an error if the name is invalid ([`Error::is_invalid_name`]) or already registered
+    /// ([`Error::is_already_registered`]). The message says where.
     #[track_caller]
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, Error> {
         Counter::builder(name, help).register(self)

@@ -28,8 +28,8 @@ use super::lazy_ref::LazyRef;
 ///
 /// If the series leaves the family while this value exists, an update through it depends on how:
 ///
-/// - After `remove`, `retain` or `clear`, the update makes the series again. (Not if 4 096 other
-///   series of the family were removed since: then it counts in the overflow series.)
+/// - After `remove`, `retain` or `clear`, the update makes the series again. (`docs/limitations.md`
+///   has the exception.)
 /// - After `retire` or expiry, the update counts in the overflow series, where the series' total
 ///   is.
 ///

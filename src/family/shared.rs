@@ -1,5 +1,5 @@
 //! The part of a family that other processes read: a record in the mapped file, with the
-//! description, and where the series are. `docs/sharing.md` has the format.
+//! description, and where the series are. `docs/mapped-files.md` has the format.
 //!
 //! Series are in the file anyhow. A family that has no record is not read.
 
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     records: Option<(Record, Record)>,
     /// The chunks in the record.
     chunks: Vec<Record>,
-    /// What readers subtract from the overflow series.
+    /// The counts that readers subtract from the overflow series.
     baseline: Option<Record>,
     /// The exemplars of each series that has one, by its number.
     exemplars: HashMap<u32, Record>,
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct SharedLock(Mutex<Shared>);
 
-/// Held by whoever has the records of a family, so that a `fork` can wait for all of them.
+/// Held by a thread that has the records of a family, so that a `fork` can wait for all of them.
 static ALL: Mutex<()> = Mutex::new(());
 
 /// Keeps others from having the records of a family.
@@ -73,7 +73,7 @@ pub(crate) fn forget_spare() {
     spare().clear();
 }
 
-/// What a record has, besides the description.
+/// The fields of a record, besides the description.
 pub(crate) struct Fields {
     /// The kind of the cells ([`kind`](super::kind)).
     pub(crate) kind: u32,

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// What runs before a `fork`, and after it in the parent and in the child.
+/// The functions that run before a `fork`, and after it in the parent and in the child.
 #[derive(Clone, Copy)]
 pub(crate) struct Hooks {
     pub(crate) before: fn(),

@@ -1,4 +1,4 @@
-//! The file format, as constants: `docs/sharing.md` describes it byte by byte.
+//! The file format, as constants: `docs/mapped-files.md` describes it byte by byte.
 //!
 //! Offsets are in bytes.
 
@@ -108,7 +108,7 @@ pub(crate) mod series {
     pub(crate) const SET_AT: usize = 24;
     /// The shared stream of a summary.
     pub(crate) const STREAM: usize = 24;
-    /// What was folded of a summary.
+    /// The folded observations of a summary.
     pub(crate) const FOLDED: usize = 32;
     /// The bits of a slot in a slot word; all ones for none.
     pub(crate) const SLOT: u64 = (1 << 30) - 1;

@@ -40,7 +40,7 @@ pub(crate) fn journal() -> Option<&'static super::journal::Journal> {
     None
 }
 
-/// What `steady` returns.
+/// The result of `steady`.
 pub(crate) struct Steady;
 
 pub(crate) fn steady() -> Option<Steady> {

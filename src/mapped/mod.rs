@@ -12,7 +12,7 @@
 //! Where there are no mapped files (without the feature `mmap`, on other systems, under loom and
 //! Miri) the region gives out nothing, and callers use the heap.
 //!
-//! This module knows no threads, shards or metrics. `docs/sharing.md` describes the file.
+//! This module knows no threads, shards or metrics. `docs/mapped-files.md` describes the file.
 
 #![allow(
     unsafe_code,

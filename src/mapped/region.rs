@@ -42,7 +42,7 @@ static MEMORY: AllocatingMutex<Memory> = AllocatingMutex::new(Memory {
 /// How long nothing is tried after the disk was full.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is mapped, and what is free.
+/// The mapped and the free memory.
 pub(crate) struct Memory {
     /// The number of bytes that are mapped.
     mapped: usize,
@@ -76,7 +76,7 @@ pub(crate) fn forks() -> usize {
 /// Returns whether the region has this address.
 #[inline]
 pub(crate) fn contains(address: *const u8) -> bool {
-    // Relaxed: whoever has an address of the region got it from a thread that had reserved it.
+    // Relaxed: a thread that has an address of the region got it from one that had reserved it.
     let base = BASE.load(Relaxed);
     base != 0 && address.addr().wrapping_sub(base) < RESERVED.load(Relaxed)
 }

@@ -32,7 +32,7 @@ use super::thread::Thread;
 use super::update::{Shared, update_cold};
 use super::{Cells, Engine, Outcome};
 
-/// What the series of a gauge share.
+/// The settings that all series of a gauge share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaugeShape {
     /// The initial value.

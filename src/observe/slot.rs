@@ -9,7 +9,7 @@
 //! shared cells. Once no earlier update can be running, a pass moves the counts to the shared cells,
 //! and the series is cold.
 //!
-//! Other processes may read the word in a file: `docs/sharing.md` has what they make of its bits.
+//! Other processes may read the word in a file: `docs/mapped-files.md` has what they make of its bits.
 //!
 //! - W1: Only the collector retires a series, so generations advance one at a time, up to the last
 //!   one, whose series is not used again. A retired

@@ -263,7 +263,7 @@ impl Stream {
     pub(crate) fn copy(&self, place: Place) -> Self {
         let page = self.own_page(owner_load(&self.seq) >> 1);
         let fresh = Page::new(&self.budget, page.capacity, page.tuple_capacity(), place);
-        // Relaxed: whoever publishes the stream carries these stores.
+        // Relaxed: the thread that publishes the stream carries these stores.
         for (to, from) in fresh.words.iter().zip(page.words.iter()) {
             to.store(owner_load(from), Relaxed);
         }

@@ -221,7 +221,7 @@ pub(crate) fn encode(sketches: &[AgeSketch], words: &[AtomicU64]) {
     let mut words = words.iter();
     let mut put = |value| {
         if let Some(word) = words.next() {
-            // Relaxed: whoever publishes the words carries this store.
+            // Relaxed: the thread that publishes the words carries this store.
             word.store(value, Relaxed);
         }
     };

@@ -58,7 +58,7 @@ pub trait Collect: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Any error. The snapshot then has none of the families written by this call.
+    /// Returns any error. The snapshot then has none of the families written by this call.
     fn collect(&self, out: &mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
@@ -113,8 +113,8 @@ impl Collected {
     ///
     /// # Errors
     ///
-    /// An invalid name or label name; a series that was written before; a name that another kind of
-    /// metric has in this collector.
+    /// Returns an error if a name or label name is invalid, if the series was written before, or if
+    /// another kind of metric has the name in this collector.
     pub fn gauge(
         &mut self,
         name: &str,

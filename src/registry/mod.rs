@@ -42,7 +42,7 @@ use self_metrics::LastScrape;
 #[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
 
-/// What a page says of a family. See [`Registry::describe`].
+/// The name, help text and unit of a family. See [`Registry::describe`].
 ///
 /// ```
 /// let description = tallies::Description { name: "wait_seconds", help: "Waits.", unit: "seconds" };
@@ -188,8 +188,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// An invalid name; a name that is taken; a name whose samples would have the names of another
-    /// family's.
+    /// Returns an error if the name is invalid ([`Error::is_invalid_name`]) or taken, or if another
+    /// family has samples of the same names ([`Error::is_already_registered`]).
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -275,7 +275,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A name that a family or another collector of this registry has.
+    /// Returns an error if a family or another collector of this registry has the name
+    /// ([`Error::is_already_registered`]).
     #[track_caller]
     pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
         self.add(name, None, false, Arc::new(collect))
@@ -412,8 +413,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// An invalid prefix; a prefix with a colon if there are state sets; a registry that was
-    /// scraped before.
+    /// Returns an error if the prefix is invalid, if it has a colon and there are state sets, or if
+    /// the registry was scraped before.
     pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.families().set_prefix(prefix)
@@ -433,8 +434,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A label name that is invalid, reserved, or a label of one of the families; a registry that
-    /// was scraped before.
+    /// Returns an error if the label name is invalid, reserved, or a label of one of the families, or
+    /// if the registry was scraped before.
     pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
         self.families().set_constant(name, value)
     }
@@ -468,10 +469,12 @@ impl Registry {
     ///
     /// # Errors
     ///
+    /// Returns an error in these cases:
+    ///
     /// - A family that matches the pattern was registered before. A static is registered by its
     ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
     ///   before the first metric, collector, prefix or constant label of the default registry.
-    /// - An invalid name, label name, bound or schema, and a name that several families would get.
+    /// - A name, label name, bound or schema is invalid, or several families would get one name.
     pub fn view(&self, view: View) -> Result<(), Error> {
         self.families().add_views(vec![view]).map(drop)
     }
@@ -543,7 +546,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The rules are those of [`snapshot::lint`](crate::snapshot::lint).
+    /// The rules are those of the crate `tallies-check`.
     pub fn lint(&self, on: bool) {
         self.families().set_lint(on);
     }
@@ -562,7 +565,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A name that no family and no collector of this registry has.
+    /// Returns an error if no family and no collector of this registry has the name.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         if self.0.collectors.remove(self.families(), name) {
             Ok(())

@@ -1,4 +1,4 @@
-//! What a program may add to the service: work before each page, further pages, its own
+//! Extensions of the service by a program: work before each page, further pages, its own
 //! authentication, and a record of each request. An exporter does.
 
 use std::future::Future;

@@ -165,7 +165,7 @@ impl MetricsService {
         }
     }
 
-    /// Sets the style. The pages begin anew.
+    /// Sets the style. The pages begin again.
     fn restyled(self) -> Self {
         let service = Self::with_style(self.sources, self.style);
         #[cfg(feature = "live")]

@@ -25,7 +25,7 @@ impl Check {
     ///
     /// If the file has the lines `<!-- tallies: begin -->` and `<!-- tallies: end -->`, the
     /// catalogue is between them, and the rest of the file is yours. Otherwise the file is
-    /// [`to_markdown`](crate::to_markdown).
+    /// [`to_markdown`].
     ///
     /// With `TALLIES_UPDATE=1` in the environment, it writes the file instead: `TALLIES_UPDATE=1
     /// cargo test`. Cargo runs tests in the directory of the package, where the path begins.

@@ -97,7 +97,8 @@ macro_rules! histogram_methods {
         ///
         /// # Errors
         ///
-        /// NaN, or an infinity if one of the other sign was observed before. Nothing is observed.
+        /// Returns an error for NaN, and for an infinity if one of the other sign was observed before
+        /// ([`Error::is_rejected_update`]). Nothing is observed then.
         pub fn try_observe(&self, value: f64) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {

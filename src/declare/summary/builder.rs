@@ -45,7 +45,7 @@ impl<L: LabelSet> Builder<Summary<L>> {
     ///
     /// # Errors
     ///
-    /// The causes for which [`Summary::objective`] panics.
+    /// Returns an error where [`Summary::objective`] would panic.
     pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Result<Self, Error> {
         self.desc.targets = Targets::try_new(objectives)
             .map_err(|rule| Error::other(format_args!("family `{}`: {rule}", self.desc.name)))?;

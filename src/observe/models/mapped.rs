@@ -39,7 +39,7 @@ impl Cells {
         list
     }
 
-    /// What another process does: reads both cells once. Returns `None` if it has to try again.
+    /// The reader in another process: reads both cells once. Returns `None` if it has to try again.
     fn read(&self) -> Option<[u64; 2]> {
         Some(self.read_with(|| ())?.0)
     }

@@ -1,4 +1,4 @@
-//! What the views of a family make of its description, and of what a collector wrote.
+//! Applies the views of a family to its description, and to what a collector wrote.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -1,4 +1,4 @@
-//! What a stream shows: the families and series that a search finds, and those that the page has in
+//! The choice of a stream: the families and series that a search finds, and those that the page has in
 //! sight.
 
 use crate::snapshot::Family;
@@ -18,7 +18,7 @@ const SEEN: usize = 60;
 /// The most series of the family that is open.
 const OPEN_ROWS: usize = 1000;
 
-/// What one stream shows. It does not change: a page that wants something else begins another
+/// The choice of one stream. It does not change: a page that wants something else begins another
 /// stream.
 #[derive(Debug, Default)]
 pub(super) struct Choice {

@@ -291,7 +291,7 @@ impl Shown<'_> {
 
     fn total(&self, json: &mut Json, of: &Found) {
         let now = self.now.total(of.iter());
-        // The sketches of an interval would be added up in vain.
+        // The sum of the sketches of an interval would not be used.
         let change = match now.value(0) {
             Value::Summary(_) => None,
             _ => self.change.map(|change| change.total(of.iter())),

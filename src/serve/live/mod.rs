@@ -50,7 +50,7 @@ const STREAMS: usize = 64;
 /// The streams of one peer if half of them are open.
 const SHARE: usize = 8;
 
-/// What the page may do: fetch from this service. Nothing in it is inline.
+/// The content security policy: the page may fetch from this service. Nothing in it is inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";

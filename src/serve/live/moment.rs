@@ -54,7 +54,7 @@ pub(super) struct Audience {
     last: Mutex<Option<Arc<Moment>>>,
 }
 
-/// What all families hold at one time.
+/// The values of all families at one time.
 pub(super) struct Moment {
     /// The number of this moment, from 1 on.
     pub(super) number: u64,

@@ -42,13 +42,16 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// Besides the metrics page, the server answers at four paths, and none of them runs a collector:
-/// `/` links to the page, `/robots.txt` disallows everything, and `/-/healthy` and `/-/ready`
-/// return `ok`. At `/-/cardinality`, behind the authentication of the page, is the
-/// [cardinality](crate::Registry::cardinality) of the registries, which runs collectors: as text, or
-/// as JSON for `?format=json` and `Accept: application/json`. With the feature `live`, `Server::live`
-/// adds a page where the metrics move. Other paths return 404, and methods other than GET and HEAD
-/// return 405.
+/// | path | response | runs collectors |
+/// |---|---|---|
+/// | `/metrics`, or [`path`](Self::path) | the metrics | yes |
+/// | `/` | a link to them | no |
+/// | `/robots.txt` | disallows everything | no |
+/// | `/-/healthy`, `/-/ready` | `ok`, for probes | no |
+/// | `/-/cardinality` | where the series come from ([`Registry::cardinality`](crate::Registry::cardinality)): as text, or as JSON for `?format=json` and `Accept: application/json`; behind the authentication of the metrics | yes |
+/// | `/live` | with `Server::live`, a page where the metrics move | yes |
+///
+/// Other paths return 404, and methods other than GET and HEAD return 405.
 ///
 /// # Limits
 ///
@@ -308,10 +311,20 @@ impl Server {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The page shows the rates of counters, gauges, heat maps of histograms, and the quantiles of
-    /// summaries with their certified errors. It needs no other service, and its script is part of
-    /// this crate. It asks for the same credentials as the metrics; browsers send passwords, but no
-    /// bearer tokens.
+    /// Each family has a card: the rate of a counter over the last five seconds, the value of a gauge
+    /// or an up-down counter, a heat map of a histogram, and the quantiles of a summary with their
+    /// certified errors. The page shows what is known: if one bucket has all observations, a quantile
+    /// is `≤ 5 ms`, and several series of a gauge are a range, because their sum means nothing.
+    ///
+    /// Families are in groups by the first word of their names; what does not move for a minute is
+    /// one line. A click opens a card with all its series. The search finds words in names, help
+    /// texts and labels, such as `requests route="/users"`, and all figures are then those of what it
+    /// found. A drag zooms, `?` lists the keys, and the address remembers what is shown:
+    /// `live#open=jobs_total&by=queue` is a link.
+    ///
+    /// The page needs no other service, and its script is part of this crate. Its content security
+    /// policy allows no inline script or style and no other origin. It asks for the same credentials
+    /// as the metrics; browsers send passwords, but no bearer tokens.
     ///
     /// While at least one page is in sight, the service takes a snapshot each second, which runs the
     /// collectors. All pages share it, nothing is reset, and other readers do not notice. If a
@@ -320,7 +333,14 @@ impl Server {
     /// none from scrapes. A page in the background costs nothing. At most 64 streams are open at
     /// once, of which a host gets no more than 8 once half are open. Each is a
     /// connection that ends after [`connection_age`](Self::connection_age), and the page then begins
-    /// another one.
+    /// another one. A frame has one line for each of at most 300 families, and at most 500 series of
+    /// the 60 families in sight.
+    ///
+    /// The history is in the page, at most an hour. So that a page does not begin empty, the server
+    /// remembers the last five minutes from its start on: a point in five seconds for each family as a
+    /// whole, in at most 1 MiB (hundreds of families have fewer minutes). For that it takes a snapshot
+    /// in five seconds, also while no page is open, and spends at most a thousandth of the time of one
+    /// processor on it. An exporter remembers nothing, because its updates run only if someone asks.
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {

@@ -52,7 +52,7 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// Held for reading by whoever has a [`State`], so that a `fork` can wait for all of them.
+/// Held for reading by each thread that has a [`State`], so that a `fork` can wait for all of them.
 static READS: RwLock<()> = RwLock::new(());
 
 /// Keeps others from having a [`State`].
@@ -171,8 +171,8 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// A directory that does not exist, cannot be read, belongs to another user, or is open to
-    /// other users.
+    /// Returns an error if the directory does not exist, cannot be read, belongs to another user, or
+    /// is open to other users.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = &without_slash(path.as_ref());
         let directory =
@@ -211,8 +211,9 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// A directory that was deleted or cannot be read; a file of this process that was removed from
-    /// it; totals of a newer version of this crate. Totals would go back in all of these cases.
+    /// Returns an error where totals would otherwise go back: if the directory was deleted or cannot
+    /// be read, if the file of this process was removed from it or damaged, or if a newer version of
+    /// this crate wrote the totals.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut state = self.state();
         self.refresh(&mut state)?;

@@ -57,7 +57,7 @@ impl Directory {
     /// # Errors
     ///
     /// A directory that belongs to another user, or that others may use: files in it could be
-    /// anything, and whoever can open it can hold its lock.
+    /// anything, and any user who can open it can hold its lock.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;

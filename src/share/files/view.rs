@@ -1,4 +1,4 @@
-//! What a reader knows of a directory: the totals of dead writers and the open files of the others.
+//! A reader's view of a directory: the totals of dead writers and the open files of the others.
 //!
 //! # Protocol
 //!

@@ -78,8 +78,11 @@ pub(super) fn own_file() -> io::Result<String> {
 /// metrics meanwhile: a gauge that they set may lose the value, and what they have counted before
 /// is in the file after their next update.
 ///
-/// If the disk is full, further series count in private memory, and this process alone exports
-/// them; `tallies_cells_not_shared_total` counts their words.
+/// The file begins with 256 KiB and grows in such steps, with the most series and threads that the
+/// process had at one time, up to 16 GiB. It never shrinks. A `fork` takes as long as writing a file
+/// of this size, because the child gets one of its own. If the disk is full, further series count in
+/// private memory, and this process alone exports them; `tallies_cells_not_shared_total` counts their
+/// words.
 ///
 /// A later call with the same directory returns the same. A child of `fork` gets a file of its own,
 /// and starts at zero. So does a child whose parent had counted, but not called this function: it
@@ -88,8 +91,8 @@ pub(super) fn own_file() -> io::Result<String> {
 ///
 /// # Errors
 ///
-/// A directory that cannot be made or used, belongs to another user, or is open to other users; a
-/// disk that is full; a process that shares its metrics in another directory.
+/// Returns an error if the directory cannot be made or used, belongs to another user, or is open to
+/// other users, if the disk is full, or if the process shares its metrics in another directory.
 pub fn dir(path: impl AsRef<Path>) -> Result<Dir, Error> {
     let path = &without_slash(path.as_ref());
     start(path).map_err(|cause| Error::share("cannot share metrics in", path, cause))

@@ -151,7 +151,7 @@ proptest! {
         prop_assert_eq!(stored.quantile("summary", &[], phi), plain.quantile("summary", &[], phi));
     }
 
-    /// Whatever is read can be merged and rendered, and has one form only.
+    /// Every record that is read can be merged and rendered, and has one form only.
     #[test]
     fn bytes_from_elsewhere_are_read_whole_or_not_at_all(
         numbers in numbers(),

@@ -27,7 +27,7 @@ const FIRST_SERIES: u32 = u32::MAX;
 /// The latest time of an exemplar: the end of the year 9999, in milliseconds since 1970.
 const LAST_TIME: u64 = 253_402_300_799_999;
 
-/// What a reader knows of a family from earlier reads.
+/// A reader's knowledge of a family from earlier reads.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The state of the record, which changes with the family.
@@ -334,7 +334,7 @@ impl AllSeries {
     }
 }
 
-/// What tells one label text from another: its address, and the words before the text.
+/// The identity of a label text: its address, and the words before the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct TextMark {
     address: u64,

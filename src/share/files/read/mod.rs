@@ -1,6 +1,6 @@
 //! Reads the file of a writer: its families and their values, as one snapshot.
 //!
-//! `docs/sharing.md` has the format. A reader follows the addresses in the file and adds up. It
+//! `docs/mapped-files.md` has the format. A reader follows the addresses in the file and adds up. It
 //! asks nobody and waits for nobody: a process that hangs, is stopped or has ended is read like any
 //! other.
 //!
@@ -148,7 +148,7 @@ pub(super) struct WriterFile {
     image: Option<Image>,
     /// Whether `snapshot` has what the writer had counted when it ended.
     is_final: bool,
-    /// What is known of the families, by the address of their records.
+    /// The known families, by the address of their records.
     known: HashMap<u64, Known>,
     /// The values that were read last.
     snapshot: Snapshot,
@@ -159,7 +159,7 @@ pub(super) struct WriterFile {
     health: (u64, u64),
 }
 
-/// What a header says, and does not change.
+/// The constant fields of a header.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     id: WriterId,
