@@ -288,74 +288,14 @@ impl Error {
     }
 }
 
-/// Metrics that were given as data.
+/// State tables.
 impl Error {
-    pub(crate) fn metric_type(name: &str) -> Self {
-        Self::from(Kind::MetricType(name.into()))
-    }
-
-    pub(crate) fn no_states_given(name: &str) -> Self {
-        Self::from(Kind::NoStatesGiven(name.into()))
-    }
-
-    pub(crate) fn metric_twice(name: &str) -> Self {
-        Self::from(Kind::MetricTwice(name.into()))
-    }
-
-    pub(crate) fn metric_setting(
-        family: &str,
-        key: &'static str,
-        value: &str,
-        rule: &'static str,
-    ) -> Self {
-        Self::from(Kind::MetricSetting {
-            family: family.into(),
-            key,
-            value: value.into(),
-            rule,
-        })
-    }
-
-    pub(crate) fn not_created(name: &str) -> Self {
-        Self::from(Kind::NotCreated(name.into()))
-    }
-
-    pub(crate) fn other_update(family: &str, kind: &'static str, update: &'static str) -> Self {
-        Self::from(Kind::OtherUpdate {
-            family: family.into(),
-            kind,
-            update,
-        })
-    }
-
     pub(crate) fn no_state(family: &str, state: &str, states: &[Box<str>]) -> Self {
         Self::from(Kind::NoState {
             family: family.into(),
             state: state.into(),
             states: states.into(),
         })
-    }
-
-    /// An error at a place in a file or text. Lines and columns count from 1.
-    #[cfg(feature = "config-files")]
-    pub(crate) fn at(file: Option<&str>, (line, column): (usize, usize), cause: Self) -> Self {
-        Self::from(Kind::At {
-            file: file.map(Into::into),
-            line,
-            column,
-            cause,
-        })
-    }
-
-    #[cfg(feature = "config-files")]
-    pub(crate) fn document(what: impl Into<Box<str>>) -> Self {
-        Self::from(Kind::Document(what.into()))
-    }
-
-    #[cfg(feature = "config-files")]
-    pub(crate) fn unreadable(path: &std::path::Path, cause: std::io::Error) -> Self {
-        let path = path.into();
-        Self::from(Kind::Unreadable { path, cause })
     }
 }
 

@@ -4,7 +4,6 @@ use std::panic::Location;
 
 use crate::snapshot::{self, sketch::TargetError};
 
-#[cfg(feature = "config-files")]
 use super::Error;
 use super::rule::{BucketRule, Difference, NameRule, UpdateRule, WindowRule};
 
@@ -72,49 +71,20 @@ pub(crate) enum Kind {
         new: snapshot::Kind,
     },
     Absent(Box<str>),
-    /// A kind of metric, given as data, that does not exist.
-    MetricType(Box<str>),
-    /// An enum, given as data, has no states.
-    NoStatesGiven(Box<str>),
-    /// Two metrics in one list have the same name.
-    MetricTwice(Box<str>),
-    /// A setting of a metric that was given as data breaks a rule.
-    MetricSetting {
-        family: Box<str>,
-        key: &'static str,
-        value: Box<str>,
-        rule: &'static str,
-    },
-    /// No metric of this name was created from data.
-    NotCreated(Box<str>),
-    /// A metric that was created from data is of a kind that has no such update.
-    OtherUpdate {
-        family: Box<str>,
-        /// The kind that it has, in the words of a configuration.
-        kind: &'static str,
-        update: &'static str,
-    },
-    /// An enum that was created from data has no such state.
+    /// A state table has no such state.
     NoState {
         family: Box<str>,
         state: Box<str>,
         states: Box<[Box<str>]>,
     },
-    /// An error at a place in a file.
-    #[cfg(feature = "config-files")]
+    /// An error at a place, such as a line of a file.
     At {
-        file: Option<Box<str>>,
-        line: usize,
-        column: usize,
+        place: Box<str>,
         cause: Error,
     },
-    /// A file of settings that has the wrong form.
-    #[cfg(feature = "config-files")]
-    Document(Box<str>),
-    /// A file of settings that cannot be read.
-    #[cfg(feature = "config-files")]
-    Unreadable {
-        path: Box<std::path::Path>,
+    /// What a crate that builds on this one says of an operation of the system.
+    Io {
+        what: Box<str>,
         cause: std::io::Error,
     },
     /// Constant labels and the prefix are fixed by the first scrape.

@@ -131,39 +131,6 @@ impl fmt::Display for Kind {
                     name.escape_debug()
                 )
             }
-            Self::MetricType(name) => write!(
-                f,
-                "Invalid type for {}: must be one of counter, enum, gauge, histogram, info, summary",
-                name.escape_debug()
-            ),
-            Self::NoStatesGiven(name) => {
-                write!(f, "No states provided for Enum metric: {}", name.escape_debug())
-            }
-            Self::MetricTwice(name) => write!(
-                f,
-                "metric `{}` is given twice; remove or rename one of them",
-                name.escape_debug()
-            ),
-            Self::MetricSetting {
-                family,
-                key,
-                value,
-                rule,
-            } => write!(
-                f,
-                "`{key}` of metric `{}` {rule}, got {value}",
-                family.escape_debug()
-            ),
-            Self::NotCreated(name) => write!(
-                f,
-                "no metric `{}` was created from a configuration",
-                name.escape_debug()
-            ),
-            Self::OtherUpdate {
-                family,
-                kind,
-                update,
-            } => write!(f, "metric `{family}` is of type {kind}, which has no `{update}`"),
             Self::NoState {
                 family,
                 state,
@@ -174,25 +141,8 @@ impl fmt::Display for Kind {
                 state.escape_debug(),
                 join(states.iter().map(|state| format!("`{state}`")))
             ),
-            #[cfg(feature = "config-files")]
-            Self::At {
-                file,
-                line,
-                column,
-                cause,
-            } => {
-                if let Some(file) = file {
-                    write!(f, "{}, ", file.escape_debug())?;
-                }
-                write!(f, "line {line}, column {column}: {cause}")
-            }
-            #[cfg(feature = "config-files")]
-            Self::Document(what) => f.write_str(what),
-            #[cfg(feature = "config-files")]
-            Self::Unreadable { path, cause } => {
-                let path = path.display().to_string();
-                write!(f, "cannot read `{}`: {cause}", path.escape_debug())
-            }
+            Self::At { place, cause } => write!(f, "{}: {cause}", place.escape_debug()),
+            Self::Io { what, cause } => write!(f, "{what}: {cause}"),
             Self::TooLate { subject, name } => {
                 write!(
                     f,

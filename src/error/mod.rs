@@ -47,6 +47,34 @@ impl Error {
         Self::from(Kind::Message(message.into()))
     }
 
+    /// Creates the error of an operation of the system, for crates that build on this one. The cause
+    /// follows the message, and [`io_kind`](Self::io_kind) returns its kind.
+    ///
+    /// ```
+    /// let cause = std::fs::read("no such file").unwrap_err();
+    /// let error = tallies::Error::io("cannot read `no such file`", cause);
+    /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::NotFound));
+    /// ```
+    pub fn io(message: impl Into<Box<str>>, cause: std::io::Error) -> Self {
+        let what = message.into();
+        Self::from(Kind::Io { what, cause })
+    }
+
+    /// Puts a place before the message, such as the line of a file, for crates that build on this one.
+    /// Everything else stays.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let error = registry.counter("a-b", "").unwrap_err().at("metrics.yml, line 3");
+    /// assert!(error.to_string().starts_with("metrics.yml, line 3: "));
+    /// assert!(error.is_invalid_name());
+    /// ```
+    #[must_use]
+    pub fn at(self, place: impl fmt::Display) -> Self {
+        let place = place.to_string().into();
+        Self::from(Kind::At { place, cause: self })
+    }
+
     /// Logs this error as a warning, the first time that this process has it: for crates that build on
     /// this one, when no call can return it. A program without a logger of the `log` crate reads it on
     /// standard error.
@@ -95,10 +123,9 @@ impl Error {
         )
     }
 
-    /// Returns the error without its place in a file.
+    /// Returns the error without its place.
     fn cause(&self) -> &Self {
         match &*self.0 {
-            #[cfg(feature = "config-files")]
             Kind::At { cause, .. } => cause.cause(),
             _ => self,
         }
@@ -170,9 +197,7 @@ impl Error {
             Kind::Serve { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "tls")]
             Kind::File { cause, .. } => kind_of(&**cause),
-            #[cfg(feature = "config-files")]
-            Kind::Unreadable { cause, .. } => Some(cause.kind()),
-            #[cfg(feature = "config-files")]
+            Kind::Io { cause, .. } => Some(cause.kind()),
             Kind::At { cause, .. } => cause.io_kind(),
             #[cfg(feature = "push")]
             Kind::Push { cause, .. } => kind_of(&**cause),

@@ -98,6 +98,24 @@ impl BoundServer {
         self.endpoint.url(&self.endpoint.path)
     }
 
+    /// Adds hosts that requests may name, as [`Server::hosts`](crate::Server::hosts) does, when the
+    /// addresses are known.
+    ///
+    /// ```
+    /// let mut bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// if bound.addresses().iter().all(|address| address.ip().is_loopback()) {
+    ///     bound = bound.hosts(["localhost", "127.0.0.1"]);
+    /// }
+    /// # drop(bound);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let hosts = hosts.into_iter().map(Into::into);
+        self.host.routes.hosts.0.extend(hosts);
+        self
+    }
+
     /// Serves on a thread of its own, until [`Serving::stop`] or until the program ends.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub(crate) use entry::meta;
 use names::{Inner, Reserved};
 
 use super::Description;
-use super::view::{Part, View, Views};
+use super::view::{View, Views};
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
@@ -167,7 +167,7 @@ impl Families {
             if let Some(desc) = entries.find(|desc| view.matches(desc.declared_name())) {
                 let (pattern, name) = (view.pattern(), desc.declared_name());
                 let late = Error::view_too_late(pattern, name, desc.location);
-                return Err(view.placed(Part::Family, late));
+                return Err(view.placed(late));
             }
         }
         let added: Vec<_> = views.into_iter().map(Arc::new).collect();
