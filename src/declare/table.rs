@@ -325,13 +325,9 @@ impl Table {
         if view.is_some_and(|view| view.off || !view.dropped.is_empty()) {
             return 0;
         }
-        let names = self.desc.declared_labels().fixed();
-        let is_beyond = |values: &[String]| {
-            let mut pairs = names.iter().zip(values);
-            view.is_some_and(|view| pairs.any(|(name, value)| view.is_beyond_cap(name, value)))
-        };
         rows.by_labels.retain(|values, _| {
-            is_beyond(values) || keep(&values.iter().map(String::as_str).collect::<Vec<_>>())
+            let values: Vec<_> = values.iter().map(String::as_str).collect();
+            view.is_some_and(|view| view.shares(&values)) || keep(&values)
         });
         rows.texts = None;
         before - rows.by_labels.len()

@@ -25,7 +25,7 @@ pub(super) fn check(args: &Common) -> Result<(), Error> {
         // Without a host, all addresses of this machine are meant.
         if !address.starts_with(':') {
             let resolved = address.to_socket_addrs();
-            resolved.map_err(|error| Error::io(format!("cannot listen on {address}"), error))?;
+            resolved.map_err(|error| Error::io(format!("cannot listen on `{address}`"), error))?;
         }
     }
     Ok(())
