@@ -1,7 +1,7 @@
 //! An exporter of this machine: load, memory, disks and network, from `/proc`. Its metrics have the
 //! names of Prometheus' node exporter, so dashboards for that one show them.
 //!
-//!     cargo run --features exporter --example exporter -- --port 9100
+//!     cargo run -p tallies-tests --example exporter -- --port 9100
 //!
 //! `examples/host-dashboard.json` is a dashboard for Grafana, and `examples/host-alerts.yml` has
 //! alerts.
@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tallies::config::MetricConfig;
-use tallies::exporter::{Exporter, Result, Update};
+use tallies_exporter::config::MetricConfig;
+use tallies_exporter::{Exporter, Result, Update};
 
 /// Bytes in a sector, whatever the disk has: the unit of `/proc/diskstats`.
 const SECTOR: f64 = 512.0;

@@ -1,6 +1,6 @@
 //! An exporter of a Redis server: its `INFO`, over a plain connection.
 //!
-//!     cargo run --features exporter --example redis_exporter -- --server 127.0.0.1:6379
+//!     cargo run -p tallies-tests --example redis_exporter -- --server 127.0.0.1:6379
 //!
 //! `/probe?target=host:port` exports another server that has no password.
 //! `examples/redis-dashboard.json` is a dashboard for Grafana, and `examples/redis-alerts.yml` has
@@ -9,8 +9,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tallies::config::{MetricConfig, MetricMap};
-use tallies::exporter::{BoxError, Exporter, Result};
+use tallies_exporter::config::{Configure, MetricConfig, MetricMap};
+use tallies_exporter::{BoxError, Exporter, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 

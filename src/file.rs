@@ -24,9 +24,3 @@ pub(crate) fn read(path: &Path, mib: u64) -> Result<Vec<u8>> {
     }
     Ok(bytes)
 }
-
-/// Reads a file as [`read`] does, as text.
-#[cfg(feature = "config-files")]
-pub(crate) fn read_text(path: &Path, mib: u64) -> Result<String> {
-    String::from_utf8(read(path, mib)?).map_err(|_| Error::other("it is not UTF-8"))
-}

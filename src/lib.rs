@@ -12,7 +12,8 @@
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
 //! - change them without their code: [`View`], [`Registry::view`]
-//! - from data, such as a file: [`config`]
+//! - from data, such as a file: the crate `tallies-config`; states and pairs that are known at run time
+//!   only: [`StateTable`], [`InfoTable`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -33,7 +34,7 @@
 //! Serve, push, read:
 //!
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
-//! - programs that only export: [`exporter`]
+//! - programs that only export: the crate `tallies-exporter`; metrics from files: `tallies-config`
 //! - one page for several processes: `share` (feature `mmap`); over a network: `tallies-redis`
 //! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
 //!
@@ -64,17 +65,13 @@
 mod clock;
 #[cfg(not(loom))]
 mod declare;
-#[cfg(all(feature = "config-files", not(loom)))]
-mod document;
 #[cfg(not(loom))]
 pub mod encode;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
-#[cfg(all(feature = "exporter", not(loom)))]
-pub mod exporter;
 #[cfg(not(loom))]
 mod family;
-#[cfg(all(any(feature = "tls", feature = "config-files"), not(loom)))]
+#[cfg(all(feature = "tls", not(loom)))]
 mod file;
 #[cfg(not(loom))]
 pub mod instrument;
@@ -114,8 +111,8 @@ pub mod testing;
 pub use declare::macros::{LabelValue, Labels, Metrics, metric};
 #[cfg(not(loom))]
 pub use declare::{
-    Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, Metric, Series, StateSet, Summary,
-    UpDownCounter,
+    Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, InfoTable, Metric, Series,
+    StateSet, StateTable, Summary, UpDownCounter,
 };
 pub use error::Error;
 #[cfg(not(loom))]
@@ -129,7 +126,7 @@ pub use observe::Number;
 #[doc(inline)]
 pub use push::Pusher;
 #[cfg(not(loom))]
-pub use registry::{Collect, Collected, Description, Registry, View, registry};
+pub use registry::{AddedViews, Collect, Collected, Description, Registry, View, registry};
 #[cfg(all(feature = "tower", not(loom)))]
 #[doc(inline)]
 pub use serve::MetricsService;
@@ -146,14 +143,6 @@ pub mod buckets {
         DEFAULT, exponential, exponential_array, linear, linear_array,
     };
     pub use crate::observe::Observed;
-}
-
-/// Metrics that are described by data: in code, or by a file.
-#[cfg(not(loom))]
-pub mod config {
-    pub use crate::declare::data::{
-        AnyMetric, AnySeries, Config, MetricConfig, MetricMap, Setting,
-    };
 }
 
 /// Label sets, their names and their values.
@@ -309,11 +298,12 @@ pub mod docs {
 
     pages! {
         // Their programs need several features.
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
+        #[cfg(any(not(doctest), feature = "full"))]
         guide: "../docs/guide.md",
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
+        // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
+        #[cfg(not(doctest))]
         exporter: "../docs/exporter.md",
-        #[cfg(any(not(doctest), all(feature = "full", feature = "exporter")))]
+        #[cfg(any(not(doctest), feature = "full"))]
         sharing: "../docs/sharing.md",
         mapped_files: "../docs/mapped-files.md",
         redis_store: "../docs/redis-store.md",

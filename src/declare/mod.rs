@@ -11,7 +11,6 @@ mod registry;
 pub(crate) mod buckets;
 mod builder;
 pub(crate) mod counter;
-pub(crate) mod data;
 mod declaration;
 mod deferred;
 mod exemplar;
@@ -23,6 +22,7 @@ mod lazy_ref;
 pub(crate) mod macros;
 mod series;
 pub(crate) mod summary;
+mod table;
 mod timer;
 
 pub use builder::{Builder, Metric};
@@ -35,6 +35,7 @@ pub use in_flight::{InFlight, Track};
 pub use info::{Info, StateSet};
 pub use series::{Bound, Series};
 pub use summary::Summary;
+pub use table::{InfoTable, StateTable};
 pub use timer::{Observe, Sampled, SampledTimer, Timer};
 
 /// A metric that can be a field of a `#[derive(Metrics)]` struct. Every kind of metric is one.
@@ -438,6 +439,46 @@ macro_rules! labelled {
             pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
                 let series = self.inner.find::<L>(&labels)?;
                 Some($crate::Series { lazy_ref: series.into() })
+            }
+
+            /// Returns whether other label sets count in the series of this one, too: because of a
+            /// [`View`](crate::View) that drops or caps a label, or switches the family off.
+            ///
+            /// ```
+            /// use tallies::{Registry, View};
+            ///
+            /// let registry = Registry::new();
+            /// registry.view(View::new("jobs").cap("queue", 1))?;
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .register(&registry)?;
+            /// jobs.with(["mail"]);
+            /// assert!(!jobs.shares(["mail"]));
+            /// assert!(jobs.shares(["news"]));
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            #[must_use]
+            pub fn shares(&self, labels: L::Borrowed<'_>) -> bool {
+                let view = self.inner.family().desc.changing_view();
+                view.is_some_and(|view| L::with_texts(&labels, |texts| view.shares(texts)))
+            }
+
+            /// Returns whether a [`View`](crate::View) switches the family off, so that values for it
+            /// need not be computed.
+            ///
+            /// ```
+            /// use tallies::{Registry, View};
+            ///
+            /// let registry = Registry::new();
+            /// registry.view(View::new("debug_*").off())?;
+            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"debug_jobs\", \"Jobs.\").register(&registry)?;")]
+            /// assert!(jobs.is_off());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            #[must_use]
+            pub fn is_off(&self) -> bool {
+                let view = self.inner.family().desc.changing_view();
+                view.is_some_and(|view| view.off)
             }
 
             /// Checks a label set that has its own label names, such as

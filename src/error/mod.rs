@@ -1,7 +1,6 @@
 //! The only error type of the crate: a message, and what a caller can branch on. The message is
 //! written where the error arises. It shows the offending value, the place, and what would be right.
 
-mod constructors;
 mod printable;
 mod rule;
 
@@ -30,6 +29,9 @@ pub(crate) use rule::{BucketRule, NameRule, Subject, UpdateRule, WindowRule};
 /// [`io_kind`](Self::io_kind). `Debug` prints the message as well, because `main` prints an error
 /// that it returns with `Debug`.
 pub struct Error(Box<(Kind, String)>);
+
+/// The cause of an error.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a caller can branch on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,10 +87,7 @@ impl Error {
     /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::TimedOut));
     /// ```
     #[cold]
-    pub fn with_cause(
-        message: impl AsRef<str>,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn with_cause(message: impl AsRef<str>, cause: impl Into<Cause>) -> Self {
         let cause = cause.into();
         let mut error = Self::new(format!("{}: {cause}", message.as_ref()));
         let own = cause.downcast_ref::<Self>().and_then(Self::io_kind);
@@ -105,10 +104,28 @@ impl Error {
         Kind::Other.error(message)
     }
 
-    /// Creates an error of the operating system, which the message includes.
+    /// Creates the error of an action that failed at a file, with its cause.
+    #[cfg(any(feature = "tls", feature = "mmap"))]
     #[cold]
-    pub(crate) fn io(cause: &io::Error, message: fmt::Arguments<'_>) -> Self {
-        Kind::Io(cause.kind()).error(message)
+    pub(crate) fn of_file(action: &str, path: &std::path::Path, cause: impl Into<Cause>) -> Self {
+        let path = path.display().to_string();
+        Self::with_cause(format!("{action} `{}`", path.escape_debug()), cause)
+    }
+
+    /// Puts a place before the message, such as the line of a file, for crates that build on this one.
+    /// Everything else stays.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let error = registry.counter("a-b", "").unwrap_err().at("metrics.yml, line 3");
+    /// assert!(error.to_string().starts_with("metrics.yml, line 3: "));
+    /// assert!(error.is_invalid_name());
+    /// ```
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        let place = place.to_string();
+        self.0.1 = format!("{}: {}", printable(&place), self.0.1);
+        self
     }
 
     /// Logs this error as a warning, for crates that build on this one, when no call can return it. A

@@ -96,17 +96,27 @@ impl View {
     }
 
     /// Returns whether the series in which a label set of the declaration counts is also that of
-    /// others.
+    /// others. The label set may be that of the series itself, which has the value of the others.
     pub(crate) fn shares(&self, texts: &[&str]) -> bool {
-        let is_capped = || {
-            self.reduce(texts, false)
-                .is_some_and(|reduced| reduced.is_capped)
+        let is_beyond = || match self.labels {
+            Names::Fixed(names) => {
+                let mut pairs = names.iter().zip(texts);
+                pairs.any(|(name, value)| self.is_beyond_cap(name, value))
+            }
+            Names::Any => {
+                let mut pairs = texts.chunks_exact(2);
+                pairs.any(|pair| self.is_beyond_cap(pair[0], pair[1]))
+            }
         };
-        self.off || !self.dropped.is_empty() || is_capped()
+        let is_capped = || {
+            let reduced = self.reduce(texts, false);
+            reduced.is_some_and(|reduced| reduced.is_capped)
+        };
+        self.off || !self.dropped.is_empty() || is_beyond() || is_capped()
     }
 
     /// Returns whether a cap has put several values of a label into the series with this value.
-    pub(crate) fn is_beyond_cap(&self, name: &str, value: &str) -> bool {
+    fn is_beyond_cap(&self, name: &str, value: &str) -> bool {
         value == OVERFLOW && self.caps.iter().any(|cap| *cap.label == *name)
     }
 

@@ -181,11 +181,7 @@ impl Gateway {
         error::Kind::Io(std::io::ErrorKind::TimedOut).error(message)
     }
 
-    fn failed(
-        &self,
-        method: &Method,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
+    fn failed(&self, method: &Method, cause: impl Into<error::Cause>) -> Error {
         Error::with_cause(format!("{method} {}", self.url), cause)
     }
 }

@@ -25,8 +25,6 @@ pub use collected::{Collect, Collected};
 pub use listed::LISTED;
 pub use listed::Listed;
 pub use view::View;
-#[cfg(feature = "config-files")]
-pub(crate) use view::{Origin as ViewOrigin, Part as ViewPart};
 
 use collectors::Collectors;
 #[cfg(feature = "mmap")]
@@ -58,6 +56,21 @@ pub struct Description<'a> {
     pub unit: &'a str,
 }
 
+/// The views that [`Registry::views`] added.
+#[derive(Debug)]
+pub struct AddedViews {
+    registry: Registry,
+    views: Vec<Arc<View>>,
+}
+
+impl AddedViews {
+    /// Takes the views back, so that they change no family that is registered from now on. Families that
+    /// they have changed stay so.
+    pub fn remove(self) {
+        self.registry.families().remove_views(&self.views);
+    }
+}
+
 /// The families and collectors of a program, or of a part of it. A scrape reads one registry or
 /// several.
 ///
@@ -86,8 +99,8 @@ struct Shared {
     is_default: bool,
     collectors: Collectors,
     settings: Mutex<Settings>,
-    /// The metrics that were created from data, by name, in a type of `declare`.
-    created: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
+    /// The values that other crates attached to families, by the names of these.
+    attached: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +170,7 @@ impl Registry {
                 last_scrape: LastScrape::default(),
             }),
             collectors: Collectors::default(),
-            created: Mutex::default(),
+            attached: Mutex::default(),
         }))
     }
 
@@ -479,6 +492,28 @@ impl Registry {
         self.families().add_views(vec![view]).map(drop)
     }
 
+    /// Adds several views, or none if one of them is wrong. The result takes them back.
+    ///
+    /// ```
+    /// use tallies::{Registry, View};
+    ///
+    /// let registry = Registry::new();
+    /// let views = registry.views([View::new("debug_*").off(), View::new("*").limit(100)])?;
+    /// if registry.counter("jobs-total", "Jobs done.").is_err() {
+    ///     views.remove();
+    /// }
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`view`](Self::view).
+    pub fn views(&self, views: impl IntoIterator<Item = View>) -> Result<AddedViews, Error> {
+        let views = self.families().add_views(views.into_iter().collect())?;
+        let registry = self.clone();
+        Ok(AddedViews { registry, views })
+    }
+
     /// Sets whether snapshots have metrics about the engine, under names that begin with
     /// `tallies_`. The default is on in the default registry and off in others.
     ///
@@ -570,22 +605,36 @@ impl Registry {
         if self.0.collectors.remove(self.families(), name) {
             Ok(())
         } else {
-            lock(&self.0.created).remove(name);
+            lock(&self.0.attached).remove(name);
             self.families().remove(name)
         }
     }
 
-    /// Remembers a metric that was created from data, until it is removed.
-    pub(crate) fn remember(&self, name: &str, metric: Box<dyn Any + Send + Sync>) {
-        lock(&self.0.created).insert(name.to_owned(), metric);
+    /// Keeps a value until the family of this name is removed, for crates that build on this one: the
+    /// handle of a metric, for example, that others look up by name.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = std::sync::Arc::new(registry.counter("jobs_total", "Jobs done.")?);
+    /// registry.attach(jobs.name(), jobs.clone());
+    /// assert_eq!(registry.attached::<std::sync::Arc<tallies::Counter>>().len(), 1);
+    /// registry.remove("jobs_total")?;
+    /// assert!(registry.attached::<std::sync::Arc<tallies::Counter>>().is_empty());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// A family has one value. A later one replaces it.
+    pub fn attach(&self, name: &str, value: impl Any + Send + Sync) {
+        lock(&self.0.attached).insert(name.to_owned(), Box::new(value));
     }
 
-    /// Returns the remembered metrics.
-    pub(crate) fn remembered<T: Clone + 'static>(&self) -> Vec<T> {
-        let created = lock(&self.0.created);
-        let metrics = created.values();
-        metrics
-            .filter_map(|metric| metric.downcast_ref().cloned())
+    /// Returns the values of this type that [`attach`](Self::attach) keeps, in the order of the names.
+    #[must_use]
+    pub fn attached<T: Clone + 'static>(&self) -> Vec<T> {
+        let attached = lock(&self.0.attached);
+        let values = attached.values();
+        values
+            .filter_map(|value| value.downcast_ref().cloned())
             .collect()
     }
 
@@ -599,7 +648,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn clear(&self) {
-        lock(&self.0.created).clear();
+        lock(&self.0.attached).clear();
         self.0.collectors.clear(self.families());
     }
 

@@ -66,7 +66,7 @@ impl Credentials {
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.invalid {
             None => Ok(()),
-            Some(invalid) => Err(Error::service(invalid)),
+            Some(invalid) => Err(Error::new(invalid)),
         }
     }
 

@@ -132,7 +132,7 @@ impl Body {
 
 impl Blocks {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Block>, Error>> {
-        let failed = |e| Error::serve("cannot make the rest of the page", e);
+        let failed = |e| Error::with_cause("cannot make the rest of the page", e);
         if self.making.is_none() {
             if let Some(block) = self.page.recent(&self.position) {
                 return Poll::Ready(Ok(block));

@@ -73,7 +73,9 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
             }
             // The socket is bound and listens, so this only fails if the runtime has no I/O driver
             // or is shutting down.
-            Err(e) => crate::error::warn_once(&crate::Error::serve("cannot accept connections", e)),
+            Err(e) => {
+                crate::error::warn_once(&crate::Error::with_cause("cannot accept connections", e))
+            }
         }
     }
     while all.join_next().await.is_some() {}
@@ -148,7 +150,7 @@ async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: 
     #[cfg(feature = "tls")]
     if let Some(tls) = &host.tls {
         let mut stop = ending.clone();
-        let (acceptor, version) = tls.acceptor();
+        let (acceptor, config) = tls.acceptor();
         let handshake = tokio::select! {
             Ok(_) = stop.wait_for(|stop| *stop) => return,
             handshake = tokio::time::timeout(host.limits.head, acceptor.accept(stream)) => handshake,
@@ -159,7 +161,7 @@ async fn connection(stream: Stream, host: &Arc<Host>, seat: &Arc<Seat>, ending: 
             // request at the latest.
             let is_current = {
                 let host = Arc::clone(host);
-                move || host.tls.as_ref().is_none_or(|tls| tls.is_current(version))
+                move || host.tls.as_ref().is_none_or(|tls| tls.is_current(&config))
             };
             requests(stream, host, remote, seat, ending, is_current).await;
         }

@@ -1,7 +1,8 @@
-//! Extensions of the service by a program: work before each page, further pages, its own
-//! authentication, and a record of each request. An exporter does.
+//! What a program adds to the service: work before each page, further pages, its own authentication,
+//! and a record of each request. Exporters do.
 
-use std::future::Future;
+use std::fmt::{self, Debug};
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,73 +14,146 @@ use crate::snapshot::Source;
 
 use super::peer::Peer;
 
-pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A future in a box.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The additions of a program. All methods are called for every request, concurrently.
-pub(crate) trait Extension: Send + Sync {
+/// What a program adds to a [`Server`](crate::Server). Each method is called for every request,
+/// concurrently, and does nothing by default.
+///
+/// ```
+/// use tallies::Server;
+/// use tallies::serve::{Extension, Later, PageTime};
+///
+/// struct Queue {
+///     length: tallies::Gauge,
+/// }
+///
+/// impl Extension for Queue {
+///     fn before_page(&self, _: PageTime) -> Later<'_, ()> {
+///         Box::pin(async { self.length.set(42.0) }) // asks the queue
+///     }
+/// }
+///
+/// let length = tallies::registry().gauge("queue_length", "Jobs waiting.")?;
+/// let serving = Server::new().extension(Queue { length }).listen("127.0.0.1:0")?;
+/// # serving.stop();
+/// # Ok::<(), tallies::Error>(())
+/// ```
+pub trait Extension: Send + Sync {
     /// Returns the value of the header `Server`.
-    fn server_name(&self) -> HeaderValue;
+    fn server_name(&self) -> HeaderValue {
+        HeaderValue::from_static("tallies")
+    }
 
     /// Returns further headers of every response.
-    fn headers(&self) -> Vec<(HeaderName, HeaderValue)>;
+    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        Vec::new()
+    }
 
-    /// Returns the HTML of the page at `/`. `metrics` is the path of the metrics page, escaped.
-    fn home(&self, metrics: &str) -> String;
+    /// Returns the HTML of the page at `/`, or `None` for the page of the service. `metrics` is the
+    /// path of the metrics page, escaped for an attribute in single quotes.
+    fn home(&self, metrics: &str) -> Option<String> {
+        let _ = metrics;
+        None
+    }
 
-    /// Decides whether a request may be answered, apart from the server's own credentials.
-    fn admit<'a>(&'a self, headers: &'a HeaderMap, peer: Option<Peer>) -> Later<'a, Admission>;
+    /// Returns the answer to a request that names a host which is not
+    /// [admitted](crate::Server::hosts).
+    fn unknown_host(&self) -> &'static str {
+        "unknown host\n"
+    }
 
-    /// Runs before a metrics page is made. The page waits for it.
-    fn before_page(&self, time: PageTime) -> Later<'_, ()>;
+    /// Decides whether a request may be answered, beside the server's own credentials. Probes at
+    /// `/-/healthy` and `/-/ready` are always answered.
+    fn admit(&self, headers: &HeaderMap, client: Peer) -> Admission {
+        let _ = (headers, client);
+        Admission::Admitted
+    }
+
+    /// Runs before a metrics page is made, which waits for it.
+    fn before_page(&self, time: PageTime) -> Later<'_, ()> {
+        let _ = time;
+        Box::pin(ready(()))
+    }
 
     /// Runs before the live page takes a snapshot, which waits for it. Decides itself how long that
     /// may take.
-    #[cfg(feature = "live")]
-    fn before_moment(&self) -> Later<'_, ()>;
+    fn before_moment(&self) -> Later<'_, ()> {
+        Box::pin(ready(()))
+    }
 
-    /// Returns the registry of a page that is made for one request, or `None` if the program has
-    /// no page at this path.
-    fn page<'a>(
-        &'a self,
-        path: &'a str,
-        query: &'a str,
-        time: PageTime,
-    ) -> Option<Later<'a, Result<Arc<dyn Source>, NoPage>>>;
+    /// Returns the registry of a page that is made for one request, or `None` if there is no such page
+    /// at this path.
+    fn page(&self, path: &str, query: &str, time: PageTime) -> Option<Later<'_, PageSource>> {
+        let _ = (path, query, time);
+        None
+    }
 
     /// Records an answered request.
-    fn record(&self, record: &Record<'_>);
+    fn record(&self, record: &Record<'_>) {
+        let _ = record;
+    }
 }
 
-/// The reason for which there is no page: a status and a text.
-pub(crate) type NoPage = (StatusCode, String);
+/// The extension of a server that has none.
+pub(super) struct NoExtension;
+
+impl Extension for NoExtension {}
+
+/// The source of a page that is made for one request, or a status and a text.
+pub type PageSource = Result<Arc<dyn Source>, (StatusCode, String)>;
 
 /// The time that a request allows for its page.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PageTime {
+#[non_exhaustive]
+pub struct PageTime {
     /// The time until the first block of the page has to be ready.
-    pub(crate) limit: Duration,
+    pub limit: Duration,
     /// Whether the client told its own timeout.
-    pub(crate) by_client: bool,
+    pub by_client: bool,
 }
 
 /// Whether a request is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+#[non_exhaustive]
+pub enum Admission {
+    /// It is.
     Admitted,
     /// No valid credentials. The answer asks for a user name and a password.
     Unauthorized,
+    /// There are too many such requests. The answer says so.
     TooMany,
+    /// The result of a function that takes long, such as the check of a password. The service calls it
+    /// on a thread for blocking work, one at a time, for the hosts in turn. A request of a host waits
+    /// for about one call of each other one. If too many wait, the answer is that of
+    /// [`TooMany`](Self::TooMany).
+    Check(Box<dyn FnOnce() -> bool + Send>),
+}
+
+impl Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admitted => "Admitted",
+            Self::Unauthorized => "Unauthorized",
+            Self::TooMany => "TooMany",
+            Self::Check(_) => "Check(..)",
+        })
+    }
 }
 
 /// An answered request.
-#[derive(Debug)]
-pub(crate) struct Record<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
-    /// `None` for a Unix socket.
-    pub(crate) remote: Option<SocketAddr>,
-    pub(crate) status: u16,
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Record<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The client, or `None` for a Unix socket.
+    pub remote: Option<SocketAddr>,
+    /// The status of the answer.
+    pub status: u16,
     /// The length of the body in bytes, unless blocks of it have yet to be made.
-    pub(crate) size: Option<usize>,
-    pub(crate) duration: Duration,
+    pub size: Option<usize>,
+    /// The time until the answer was ready.
+    pub duration: Duration,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[cfg(unix)]
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::error::Error;
+use crate::error::{self, Error};
 
 /// The most connections that the kernel holds until the service accepts them, unless its own limit is
 /// lower.
@@ -22,6 +22,8 @@ const BACKLOG: i32 = 1024;
 pub(super) enum Address {
     /// An address such as `[::1]:9464`, or a host name and a port.
     Tcp(String),
+    /// A host name and a port, of which all addresses are wanted.
+    Every(String),
     #[cfg(unix)]
     Unix(PathBuf),
     /// A socket that the caller has bound.
@@ -67,25 +69,29 @@ pub(super) enum AsyncListener {
 }
 
 impl Address {
-    pub(super) fn bind(&self, mode: u32) -> Result<Listener, Error> {
+    /// Binds the address, and adds it to those that are bound.
+    pub(super) fn bind(&self, mode: u32, bound: &mut Vec<Listener>) -> Result<(), Error> {
         #[cfg(not(unix))]
         let _ = mode;
-        match self {
+        let listener = match self {
+            Self::Every(name) => return every(name, bound).map_err(|e| cannot_listen(name, e)),
             Self::Tcp(address) => tcp(address.as_str(), address),
             #[cfg(unix)]
             Self::Unix(path) => {
-                unix(path, mode).map_err(|e| Error::bind(&path.display().to_string(), e))
+                unix(path, mode).map_err(|e| cannot_listen(&path.display().to_string(), e))
             }
             Self::Given(listener) => listener
                 .try_clone()
                 .and_then(into_listener)
-                .map_err(|e| Error::bind("the given socket", e)),
+                .map_err(|e| cannot_listen("the given socket", e)),
             #[cfg(unix)]
             Self::GivenUnix(listener) => listener
                 .try_clone()
                 .and_then(|listener| into_unix_listener(listener, None))
-                .map_err(|e| Error::bind("the given socket", e)),
-        }
+                .map_err(|e| cannot_listen("the given socket", e)),
+        };
+        bound.push(listener?);
+        Ok(())
     }
 }
 
@@ -97,11 +103,49 @@ pub(super) fn tcp(address: impl ToSocketAddrs, name: &str) -> Result<Listener, E
     };
     bound
         .and_then(into_listener)
-        .map_err(|e| Error::bind(name, e))
+        .map_err(|e| cannot_listen(name, e))
+}
+
+/// Binds all addresses that a name stands for, apart from those that are bound.
+fn every(name: &str, bound: &mut Vec<Listener>) -> io::Result<()> {
+    if let Some(port) = any_port(name) {
+        bound.push(into_listener(bind_any(port)?)?);
+        return Ok(());
+    }
+    let mut first_error = None;
+    let mut is_bound = false;
+    let mut addresses: Vec<SocketAddr> = name.to_socket_addrs()?.collect();
+    // A resolver may return an address once per protocol.
+    addresses.sort_by_key(|address| (address.is_ipv6(), *address));
+    addresses.dedup();
+    for address in addresses {
+        // Two names may stand for one address.
+        let is_own = |own: &Listener| matches!(own, Listener::Tcp(_, own) if *own == address);
+        if bound.iter().any(is_own) {
+            is_bound = true;
+            continue;
+        }
+        match bind(address).and_then(into_listener) {
+            Ok(listener) => {
+                bound.push(listener);
+                is_bound = true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            Err(error) => _ = first_error.get_or_insert(error),
+        }
+    }
+    match first_error {
+        _ if is_bound => Ok(()),
+        Some(error) => Err(error),
+        None => Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "the name has no address",
+        )),
+    }
 }
 
 /// Binds the first address that can be bound.
-pub(crate) fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     // The standard library has 128. A client that finds them taken tries again after 1 s.
     socket2::SockRef::from(&listener).listen(BACKLOG)?;
@@ -110,12 +154,12 @@ pub(crate) fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 
 /// Returns the port of an address without a host, such as `:9464`, which stands for all addresses of
 /// this machine.
-pub(crate) fn any_port(address: &str) -> Option<u16> {
+fn any_port(address: &str) -> Option<u16> {
     address.strip_prefix(':')?.parse().ok()
 }
 
 /// Binds all addresses of this machine. A socket for IPv6 usually takes IPv4, too.
-pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
+fn bind_any(port: u16) -> io::Result<TcpListener> {
     bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, port)))
 }
 
@@ -286,4 +330,17 @@ mod tests {
         assert_eq!(mode(&link), 0o660);
         std::fs::remove_dir_all(folder).unwrap();
     }
+}
+
+/// Returns the error of an address on which the service cannot listen.
+fn cannot_listen(address: &str, cause: io::Error) -> Error {
+    // A Unix socket's path has a slash.
+    let is_name = cause.kind() == io::ErrorKind::InvalidInput && !address.contains('/');
+    let hint = match is_name {
+        true => "; an address has a host and a port, such as `127.0.0.1:9464`",
+        false => "",
+    };
+    let address = address.escape_debug();
+    let message = format_args!("cannot listen on `{address}`: {cause}{hint}");
+    error::Kind::Io(cause.kind()).error(message)
 }

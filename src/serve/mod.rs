@@ -5,7 +5,7 @@
 //! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
 //! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules
 //! decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and which limits apply
-//! to a connection (`connection`, `seats`, `stream`, `timed_body`). An exporter adds pages and
+//! to a connection (`connection`, `seats`, `stream`, `timed_body`). A program may add pages and
 //! checks of its own (`extension`).
 
 #![allow(
@@ -20,17 +20,17 @@ mod body;
 mod coding;
 #[cfg(feature = "serve")]
 mod connection;
-#[cfg(feature = "exporter")]
-pub(crate) mod extension;
+#[cfg(feature = "serve")]
+mod extension;
 #[cfg(feature = "serve")]
 mod listen;
 #[cfg(feature = "live")]
 mod live;
 mod page;
 #[cfg(feature = "serve")]
-pub(crate) mod peer;
+mod peer;
 #[cfg(feature = "serve")]
-pub(crate) mod places;
+mod places;
 mod report;
 #[cfg(feature = "serve")]
 mod routes;
@@ -47,18 +47,16 @@ mod stream;
 #[cfg(feature = "serve")]
 mod timed_body;
 #[cfg(feature = "tls")]
-pub(crate) mod tls;
-pub(crate) mod turns;
+pub mod tls;
+mod turns;
 
 pub use body::Body;
-#[cfg(feature = "exporter")]
-pub(crate) use listen::{any_port, bind, bind_any};
-#[cfg(all(feature = "exporter", feature = "live"))]
-pub(crate) use live::is_part as is_live;
+#[cfg(feature = "serve")]
+pub use extension::{Admission, Extension, Later, PageSource, PageTime, Record};
+#[cfg(feature = "serve")]
+pub use peer::Peer;
 #[cfg(feature = "serve")]
 pub use server::Server;
-#[cfg(feature = "exporter")]
-pub(crate) use server::check_path;
 pub use service::MetricsService;
 #[cfg(feature = "serve")]
 pub use serving::{BoundServer, Serving};

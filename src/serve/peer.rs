@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The host of a client.
+/// The host of a client, as far as fairness between clients goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// An IPv4 address, or the 64 bits of an IPv6 address that name its network, because a host may
     /// have all addresses of its network.
     Host(IpAddr),
@@ -13,7 +13,16 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) fn of(address: SocketAddr) -> Self {
+    /// Returns the peer at this address.
+    ///
+    /// ```
+    /// use tallies::serve::Peer;
+    ///
+    /// let one = Peer::of("[2001:db8::1]:80".parse().unwrap());
+    /// assert_eq!(one, Peer::of("[2001:db8::2]:443".parse().unwrap()));
+    /// ```
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Self {
         Self::Host(match address.ip().to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
             ip => ip,

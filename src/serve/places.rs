@@ -10,7 +10,7 @@ use super::scrape::lock;
 /// A number of places. Clients without a peer are those of a framework, which the user has to
 /// bound.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(super) struct Places {
     limit: usize,
     /// The places that each peer may have even if most are taken.
     share: usize,
@@ -20,13 +20,13 @@ pub(crate) struct Places {
 
 /// One of some places. Dropping it leaves the place.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     peer: Option<Peer>,
     places: Arc<Places>,
 }
 
 impl Places {
-    pub(crate) fn new(limit: usize, share: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize, share: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             share,
@@ -36,7 +36,7 @@ impl Places {
 
     /// Takes a place. Returns `None` if all are taken, or if half of them are and this peer has its
     /// share.
-    pub(crate) fn take(self: &Arc<Self>, peer: Option<Peer>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, peer: Option<Peer>) -> Option<Place> {
         let mut taken = lock(&self.taken);
         let all: usize = taken.values().sum();
         let own = taken.get(&peer).copied().unwrap_or(0);

@@ -1,29 +1,21 @@
 //! Routing: the service answers each path, for the hosts and clients that it admits.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-#[cfg(feature = "exporter")]
-use http::header::CONTENT_LENGTH;
 use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
-#[cfg(feature = "exporter")]
-use super::answer::unavailable;
-use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out};
+use super::answer::{Answer, PageRequest, Pages, content, head, plain, timed_out, unavailable};
 use super::auth::Credentials;
 use super::body::Body;
-#[cfg(feature = "exporter")]
-use super::extension::{Admission, Extension, PageTime, Record};
+use super::extension::{Admission, Extension, Later, PageSource, PageTime, Record};
 use super::page::Style;
 use super::peer::Peer;
-#[cfg(feature = "exporter")]
 use super::places::Places;
 use super::report::{CARDINALITY, ReportRequest};
 use super::seats::{Seat, State};
-#[cfg(feature = "exporter")]
 use super::turns::Turns;
 
 /// The request header with Prometheus' scrape timeout in seconds.
@@ -37,19 +29,57 @@ pub(super) struct Routes {
     /// Maximum time to render the first block of a page.
     pub(super) timeout: Duration,
     pub(super) hosts: Hosts,
-    #[cfg(feature = "exporter")]
-    pub(super) extension: Option<Arc<dyn Extension>>,
+    pub(super) extension: Arc<dyn Extension>,
     /// The places of requests for the extension's pages.
-    #[cfg(feature = "exporter")]
     pub(super) probes: Arc<Places>,
     /// Their turns: one for each of the extension's pages that may be rendered at once. They wait for no
     /// other pages, and no other pages for them.
-    #[cfg(feature = "exporter")]
     pub(super) probe_turns: Turns,
+    pub(super) checks: Checks,
     /// The style of pages.
     pub(super) style: Style,
     #[cfg(feature = "live")]
     pub(super) live: Option<super::live::Live>,
+}
+
+/// The most requests whose checks run or wait: as many as a server has connections by default. Others
+/// are rejected at once.
+const CHECKS: usize = 256;
+
+/// Those of one peer, if half of them are taken.
+const CHECKS_OF_ONE: usize = 8;
+
+/// Bounds the [checks](Admission::Check) of an extension.
+pub(super) struct Checks {
+    /// One for each request that waits.
+    places: Arc<Places>,
+    /// Held while a check runs, even if the client has gone, so that wrong passwords keep only one
+    /// processor busy. The peers take turns.
+    turns: Turns,
+}
+
+impl Checks {
+    pub(super) fn new() -> Self {
+        Self {
+            places: Places::new(CHECKS, CHECKS_OF_ONE),
+            turns: Turns::new(1),
+        }
+    }
+
+    /// Runs a check at its turn. Returns `None` if too many wait.
+    async fn run(
+        &self,
+        check: Box<dyn FnOnce() -> bool + Send>,
+        peer: Option<Peer>,
+    ) -> Option<bool> {
+        let place = self.places.take(peer)?;
+        let turn = self.turns.of(peer).take().await?;
+        let check = move || {
+            let _held = (place, turn);
+            check()
+        };
+        Some(tokio::task::spawn_blocking(check).await.unwrap_or(false))
+    }
 }
 
 /// The client of a request.
@@ -61,8 +91,12 @@ pub(super) struct Client {
 }
 
 impl Client {
+    fn host(&self) -> Peer {
+        self.remote.map_or(Peer::Unix, Peer::of)
+    }
+
     fn peer(&self) -> Option<Peer> {
-        Some(self.remote.map_or(Peer::Unix, Peer::of))
+        Some(self.host())
     }
 
     /// Records that its page is being rendered.
@@ -110,11 +144,13 @@ fn is_probe(path: &str) -> bool {
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The result of routing a request that was not rejected.
-enum Route {
+enum Route<'a> {
     /// The metrics page, which has yet to be rendered.
     Page(PageRequest),
     /// The cardinality report, which has yet to be made.
     Report(ReportRequest),
+    /// A page of the extension, which has yet to be made.
+    Extended(PageRequest, Later<'a, PageSource>),
     /// The response to a request for any other path.
     Answer(Answer),
 }
@@ -127,98 +163,34 @@ impl Routes {
         let live = usize::from(self.live.is_some());
         #[cfg(not(feature = "live"))]
         let live = 0;
-        #[cfg(feature = "exporter")]
-        let extension = self.extension.as_ref().map_or(0, |_| 1 + scrapes);
-        #[cfg(not(feature = "exporter"))]
-        let (extension, _) = (0, scrapes);
-        1 + live + extension
+        // One for a check, and one for each page of the extension.
+        1 + live + 1 + scrapes
     }
 
     /// Answers a request within the time that it allows.
     pub(super) async fn answer<B>(&self, request: Request<B>, client: &Client) -> Answer {
-        #[cfg(feature = "exporter")]
-        if let Some(extension) = &self.extension {
-            let (parts, _) = request.into_parts();
-            return self.extended(extension, parts, client).await;
-        }
+        let start = Instant::now();
         let request = request.map(|_| ());
-        let page = |page, (limit, _)| async move {
-            let page = tokio::time::timeout(limit, self.page(page, client)).await;
-            page.unwrap_or_else(|_| timed_out())
-        };
-        self.plain_answer(request, client, page).await
-    }
-
-    /// Returns the metrics page. Until the turn of the request comes, the connection is queued.
-    async fn page(&self, page: PageRequest, client: &Client) -> Answer {
-        let mut pages = self.pages.clone();
-        pages.turns = pages.turns.of(client.peer());
-        pages.answer(page, || client.begin()).await
-    }
-
-    /// Answers a request. `page` makes the metrics page within a time, which the client told or not.
-    async fn plain_answer<F: Future<Output = Answer>>(
-        &self,
-        request: Request<()>,
-        client: &Client,
-        page: impl FnOnce(PageRequest, (Duration, bool)) -> F,
-    ) -> Answer {
-        let probe = is_probe(request.uri().path());
-        let mut answer = match self.route(&request, client).unwrap_or_else(Route::Answer) {
-            Route::Page(asked) => {
-                let timeout = scrape_timeout(request.headers(), self.timeout);
-                let by_client = client_timeout(request.headers()).is_some();
-                drop(request);
-                page(asked, (timeout, by_client)).await
-            }
-            Route::Report(report) => {
-                drop(request);
-                tokio::time::timeout(self.timeout, self.pages.clone().report(report))
-                    .await
-                    .unwrap_or_else(|_| timed_out())
-            }
-            Route::Answer(mut answer) => {
-                if matches!(head(request.method()), Ok(true)) {
-                    *answer.body_mut() = Body::default();
-                }
-                answer
-            }
-        };
-        let close = self.closes(&answer, probe);
-        let headers = answer.headers_mut();
-        headers.insert(SERVER, HeaderValue::from_static("tallies"));
-        if close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
-    }
-
-    /// Answers a request with what an extension adds.
-    #[cfg(feature = "exporter")]
-    async fn extended(
-        &self,
-        extension: &Arc<dyn Extension>,
-        parts: http::request::Parts,
-        client: &Client,
-    ) -> Answer {
-        let start = std::time::Instant::now();
-        let method = parts.method.clone();
-        let path = parts.uri.path().to_owned();
-        let mut answer = self.extended_answer(extension, parts, client).await;
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let mut answer = self.routed(request, client).await;
         #[cfg(feature = "live")]
         let has_policy = self.live.is_some() && super::live::is_part(&path);
         #[cfg(not(feature = "live"))]
         let has_policy = false;
-        for (name, value) in extension.headers() {
+        let close = self.closes(&answer, is_probe(&path));
+        for (name, value) in self.extension.headers() {
             // The policy of the live page is as strict as it can be without breaking the page.
-            if has_policy && name == CONTENT_SECURITY_POLICY && answer.headers().contains_key(&name)
-            {
-                continue;
+            let is_kept = has_policy && name == CONTENT_SECURITY_POLICY;
+            if !is_kept || !answer.headers().contains_key(&name) {
+                answer.headers_mut().insert(name, value);
             }
-            answer.headers_mut().insert(name, value);
         }
-        answer.headers_mut().insert(SERVER, extension.server_name());
-        extension.record(&Record {
+        let headers = answer.headers_mut();
+        headers.insert(SERVER, self.extension.server_name());
+        if close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.extension.record(&Record {
             method: method.as_str(),
             path: &path,
             remote: client.remote,
@@ -229,91 +201,95 @@ impl Routes {
         answer
     }
 
-    #[cfg(feature = "exporter")]
-    async fn extended_answer(
-        &self,
-        extension: &Arc<dyn Extension>,
-        parts: http::request::Parts,
-        client: &Client,
-    ) -> Answer {
-        let request = Request::from_parts(parts, ());
-        let path = request.uri().path();
-        if !is_probe(path) {
-            let refused = match extension.admit(request.headers(), client.peer()).await {
-                Admission::Admitted => None,
-                Admission::Unauthorized => {
-                    let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
-                    let challenge = HeaderValue::from_static("Basic realm=\"metrics\"");
-                    answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
-                    Some(answer)
-                }
-                Admission::TooMany => {
-                    Some(plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"))
-                }
-            };
-            if let Some(mut answer) = refused {
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
-                return answer;
-            }
-        }
+    /// Answers a request, without the headers that all answers have.
+    async fn routed(&self, request: Request<()>, client: &Client) -> Answer {
         let time = PageTime {
             limit: scrape_timeout(request.headers(), self.timeout),
             by_client: client_timeout(request.headers()).is_some(),
         };
-        let query = request.uri().query().unwrap_or_default();
-        if let Some(page) = extension.page(path, query, time) {
-            // The checks of host and credentials, whose answers are those of an unknown path.
-            if let Err(answer) = self.route(&request, client) {
-                if answer.status() != StatusCode::NOT_FOUND {
-                    return answer;
-                }
-            }
-            let asked = match PageRequest::read(&request, self.style) {
-                Ok(asked) => asked,
-                Err(answer) => return answer,
-            };
-            let Some(_place) = self.probes.take(client.peer()) else {
-                return unavailable("too many probes are running\n");
-            };
-            // For the probe and its page together.
-            let end = tokio::time::Instant::now() + time.limit;
-            return match page.await {
-                Ok(source) => {
-                    let mut pages = Pages::new(vec![source], self.style, (1, usize::MAX), None);
-                    pages.turns = self.probe_turns.of(client.peer());
-                    let page = pages.answer(asked, || client.begin());
-                    let page = tokio::time::timeout_at(end, page).await;
-                    page.unwrap_or_else(|_| timed_out())
-                }
-                Err((status, text)) => content(
-                    status,
-                    "text/plain; charset=utf-8",
-                    Body::whole(text.into()),
-                ),
-            };
-        }
-        let is_home = path == "/";
-        let mut answer = self
-            .plain_answer(request, client, |asked, (limit, by_client)| async move {
+        let route = self.route(&request, client, time).await;
+        let is_head = matches!(head(request.method()), Ok(true));
+        drop(request);
+        match route.unwrap_or_else(Route::Answer) {
+            Route::Page(page) => {
                 let page = async {
-                    extension.before_page(PageTime { limit, by_client }).await;
-                    self.page(asked, client).await
+                    self.extension.before_page(time).await;
+                    self.page(page, client).await
                 };
-                let page = tokio::time::timeout(limit, page).await;
+                let page = tokio::time::timeout(time.limit, page).await;
                 page.unwrap_or_else(|_| timed_out())
-            })
-            .await;
-        if is_home && answer.status() == StatusCode::OK {
-            let home = Body::whole(extension.home(&escaped(&self.path)).into());
-            let length = home.len().unwrap_or_default();
-            let headers = answer.headers_mut();
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            if answer.body().len() != Some(0) {
-                *answer.body_mut() = home;
+            }
+            Route::Report(report) => {
+                tokio::time::timeout(self.timeout, self.pages.clone().report(report))
+                    .await
+                    .unwrap_or_else(|_| timed_out())
+            }
+            Route::Extended(asked, page) => self.extended(asked, page, client, time).await,
+            Route::Answer(mut answer) => {
+                if is_head {
+                    *answer.body_mut() = Body::default();
+                }
+                answer
             }
         }
-        answer
+    }
+
+    /// Returns the metrics page. Until the turn of the request comes, the connection is queued.
+    async fn page(&self, page: PageRequest, client: &Client) -> Answer {
+        let mut pages = self.pages.clone();
+        pages.turns = pages.turns.of(client.peer());
+        pages.answer(page, || client.begin()).await
+    }
+
+    /// Returns a page of the extension.
+    async fn extended(
+        &self,
+        asked: PageRequest,
+        page: Later<'_, PageSource>,
+        client: &Client,
+        time: PageTime,
+    ) -> Answer {
+        let Some(_place) = self.probes.take(client.peer()) else {
+            return unavailable("too many probes are running\n");
+        };
+        // For the source and its page together.
+        let end = tokio::time::Instant::now() + time.limit;
+        match page.await {
+            Ok(source) => {
+                let mut pages = Pages::new(vec![source], self.style, (1, usize::MAX), None);
+                pages.turns = self.probe_turns.of(client.peer());
+                let page = pages.answer(asked, || client.begin());
+                let page = tokio::time::timeout_at(end, page).await;
+                page.unwrap_or_else(|_| timed_out())
+            }
+            Err((status, text)) => plain(status, text),
+        }
+    }
+
+    /// Asks the extension whether it admits a request. If it does not, returns the response.
+    async fn admit(&self, headers: &HeaderMap, client: &Client) -> Result<(), Answer> {
+        let peer = client.peer();
+        let admission = match self.extension.admit(headers, client.host()) {
+            Admission::Check(check) => match self.checks.run(check, peer).await {
+                Some(true) => Admission::Admitted,
+                Some(false) => Admission::Unauthorized,
+                None => Admission::TooMany,
+            },
+            admission => admission,
+        };
+        match admission {
+            Admission::Admitted => Ok(()),
+            Admission::Unauthorized | Admission::Check(_) => {
+                let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
+                let challenge = HeaderValue::from_static("Basic realm=\"metrics\"");
+                answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
+                Err(answer)
+            }
+            Admission::TooMany => {
+                let answer = plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
+                Err(answer)
+            }
+        }
     }
 
     /// Returns whether to close the connection. Only clients that read pages keep theirs: it closes
@@ -323,17 +299,13 @@ impl Routes {
         probe || status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
-    /// Returns the text for a request that names another host.
-    fn unknown_host(&self) -> &'static str {
-        #[cfg(feature = "exporter")]
-        if self.extension.is_some() {
-            return "unknown host; `--web.allowed-host HOST` admits further ones\n";
-        }
-        "unknown host\n"
-    }
-
     /// Routes a request by its path. If the request is rejected, returns the response as an error.
-    fn route<B>(&self, request: &Request<B>, _client: &Client) -> Result<Route, Answer> {
+    async fn route(
+        &self,
+        request: &Request<()>,
+        client: &Client,
+        time: PageTime,
+    ) -> Result<Route<'_>, Answer> {
         let path = request.uri().path();
         // RFC 9112, section 3.2: a request without a host, or with several, is answered with 400.
         let hosts = request.headers().get_all(HOST).iter().count();
@@ -343,13 +315,14 @@ impl Routes {
             return Err(plain(StatusCode::BAD_REQUEST, answer));
         }
         if !self.hosts.admit(request) {
-            return Err(plain(StatusCode::FORBIDDEN, self.unknown_host()));
+            return Err(plain(StatusCode::FORBIDDEN, self.extension.unknown_host()));
         }
         if is_probe(path) {
             // Probes have no credentials, and this response tells them nothing else.
             head(request.method())?;
             return Ok(Route::Answer(plain(StatusCode::OK, "ok\n")));
         }
+        self.admit(request.headers(), client).await?;
         if !self.credentials.admit(request.headers()) {
             let mut answer = plain(StatusCode::UNAUTHORIZED, "unauthorized\n");
             for challenge in self.credentials.challenges() {
@@ -357,6 +330,11 @@ impl Routes {
                 answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
             }
             return Err(answer);
+        }
+        let query = request.uri().query().unwrap_or_default();
+        if let Some(page) = self.extension.page(path, query, time) {
+            let asked = PageRequest::read(request, self.style)?;
+            return Ok(Route::Extended(asked, page));
         }
         if path == self.path {
             return PageRequest::read(request, self.style).map(Route::Page);
@@ -366,7 +344,7 @@ impl Routes {
         }
         #[cfg(feature = "live")]
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(super::live::PATH)) {
-            if let Some(answer) = live.answer(rest, request, _client.peer()) {
+            if let Some(answer) = live.answer(rest, request, client.peer()) {
                 return Ok(Route::Answer(answer));
             }
         }
@@ -385,10 +363,10 @@ impl Routes {
             .map_or("", |_| " <a href='live'>live</a>");
         #[cfg(not(feature = "live"))]
         let live = "";
-        let home = format!(
-            "<html><body><a href='{}'>metrics</a>{live}</body></html>",
-            escaped(&self.path)
-        );
+        let metrics = escaped(&self.path);
+        let home = self.extension.home(&metrics).unwrap_or_else(|| {
+            format!("<html><body><a href='{metrics}'>metrics</a>{live}</body></html>")
+        });
         let home = Body::whole(home.into());
         let mut answer = content(StatusCode::OK, "text/html; charset=utf-8", home);
         let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -424,6 +402,9 @@ fn escaped(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
     #[test]
@@ -446,6 +427,39 @@ mod tests {
         assert!(!admits("/metrics", &["evil"]));
         assert!(!admits("/metrics", &["metrics.local", "evil"]));
         assert!(!admits("/metrics", &[]));
+    }
+
+    /// With 200 guesses before it, an honest request waited until it timed out, and then the next
+    /// one did.
+    #[test]
+    fn guesses_of_one_peer_hold_up_another_for_one_check() {
+        let checks = Checks::new();
+        let peer = |last: usize| Some(Peer::of(([192, 0, 2, last as u8], 1).into()));
+        let check = |result: bool| Box::new(move || result);
+        let mut context = Context::from_waker(Waker::noop());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(async {
+            let turn = checks.turns.of(peer(1)).take().await;
+            let mut guesses = Vec::new();
+            for _ in 0..200 {
+                let mut guess = Box::pin(checks.run(check(false), peer(1)));
+                match guess.as_mut().poll(&mut context) {
+                    Poll::Pending => guesses.push(guess),
+                    Poll::Ready(answer) => assert_eq!(answer, None, "too many"),
+                }
+            }
+            assert_eq!(guesses.len(), CHECKS / 2);
+            // 200 guesses of 100 peers took all places, again and again.
+            for i in 0..100 {
+                let mut guess = Box::pin(checks.run(check(false), peer(3 + i)));
+                assert!(guess.as_mut().poll(&mut context).is_pending());
+                guesses.push(guess);
+            }
+            let mut honest = Box::pin(checks.run(check(true), peer(2)));
+            assert!(honest.as_mut().poll(&mut context).is_pending());
+            drop((turn, guesses.split_off(CHECKS / 2)));
+            assert_eq!(honest.await, Some(true), "none of the guesses is polled");
+        });
     }
 
     #[test]

@@ -98,6 +98,24 @@ impl BoundServer {
         self.endpoint.url(&self.endpoint.path)
     }
 
+    /// Adds hosts that requests may name, as [`Server::hosts`](crate::Server::hosts) does, when the
+    /// addresses are known.
+    ///
+    /// ```
+    /// let mut bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// if bound.addresses().iter().all(|address| address.ip().is_loopback()) {
+    ///     bound = bound.hosts(["localhost", "127.0.0.1"]);
+    /// }
+    /// # drop(bound);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let hosts = hosts.into_iter().map(Into::into);
+        self.host.routes.hosts.0.extend(hosts);
+        self
+    }
+
     /// Serves on a thread of its own, until [`Serving::stop`] or until the program ends.
     ///
     /// # Errors
@@ -105,7 +123,7 @@ impl BoundServer {
     /// Returns an error if the thread or its runtime cannot be created, for example because the
     /// process has no file descriptors left.
     pub fn start(self) -> Result<Serving, Error> {
-        let failed = |e| Error::serve("cannot start the metrics service", e);
+        let failed = |e| Error::with_cause("cannot start the metrics service", e);
         let (stop, stopped) = watch::channel(false);
         let (listeners, host, endpoint) = (self.listeners, Arc::new(self.host), self.endpoint);
         let (sender, built) = mpsc::sync_channel(1);
@@ -168,7 +186,7 @@ impl BoundServer {
     /// Panics if the runtime has no I/O driver or no timer. Build it with `enable_all`.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Error> {
         if Handle::try_current().is_err() {
-            return Err(Error::service(
+            return Err(Error::new(
                 "the metrics service needs a Tokio runtime; without one, `start` runs it on a \
                  thread of its own",
             ));

@@ -14,7 +14,7 @@ use super::scrape::lock;
 /// came. But one peer waits for no more turns than run at once, and its further requests wait behind
 /// these. So a request of another peer waits for about one turn, however many one peer wants.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns {
+pub(super) struct Turns {
     all: Arc<Semaphore>,
     /// Those of the peer, for which these turns are.
     own: Option<Arc<Semaphore>>,
@@ -27,13 +27,13 @@ pub(crate) struct Turns {
 
 /// One turn. Dropping it ends the turn.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(super) struct Turn {
     _all: OwnedSemaphorePermit,
     _own: Option<OwnedSemaphorePermit>,
 }
 
 impl Turns {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(limit)),
             own: None,
@@ -46,7 +46,7 @@ impl Turns {
 
     /// Returns the turns of this peer.
     #[cfg(feature = "serve")]
-    pub(crate) fn of(&self, peer: Option<Peer>) -> Self {
+    pub(super) fn of(&self, peer: Option<Peer>) -> Self {
         let own = peer.map(|peer| {
             let mut peers = lock(&self.peers);
             let known = peers.get(&peer).and_then(Weak::upgrade);
@@ -64,7 +64,7 @@ impl Turns {
     }
 
     /// Waits for a turn. Returns `None` if there are no more, which does not happen.
-    pub(crate) async fn take(&self) -> Option<Turn> {
+    pub(super) async fn take(&self) -> Option<Turn> {
         let own = match &self.own {
             Some(own) => Some(Arc::clone(own).acquire_owned().await.ok()?),
             None => None,

@@ -161,7 +161,7 @@ pub enum GaugeMode {
 
 impl GaugeMode {
     /// All modes, with their names in stores and configuration files.
-    pub(crate) const NAMES: [(Self, &'static str); 9] = [
+    pub const NAMES: [(Self, &'static str); 9] = [
         (Self::LiveSum, "live_sum"),
         (Self::LiveMin, "live_min"),
         (Self::LiveMax, "live_max"),

@@ -10,7 +10,6 @@ const RULES: &[(&str, &[&str])] = &[
     ("mapped", &["sync"]),
     ("error", &["snapshot"]),
     ("file", &[]),
-    ("document", &["error", "file"]),
     ("clock", &["snapshot"]),
     ("snapshot", &["error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
@@ -31,7 +30,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "declare",
         &[
-            "error", "document", "clock", "snapshot", "lockfree", "observe", "family", "registry",
+            "error", "clock", "snapshot", "lockfree", "observe", "family", "registry",
         ],
     ),
     (
@@ -47,12 +46,6 @@ const RULES: &[(&str, &[&str])] = &[
         "instrument",
         &[
             "error", "clock", "snapshot", "observe", "family", "registry", "declare",
-        ],
-    ),
-    (
-        "exporter",
-        &[
-            "error", "file", "document", "snapshot", "registry", "declare", "process", "serve",
         ],
     ),
     (

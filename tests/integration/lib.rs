@@ -1,6 +1,10 @@
-//! The tests are in the folders beside this file. Here are the programs of the page on migration,
-//! since only this package has the crates that the page leads away from.
+//! The tests are in the folders beside this file. Here are the programs of the pages on migration and exporters,
+//! since only this package has the crates that they are about.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/migration.md")]
 mod migration {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/exporter.md")]
+mod exporter {}

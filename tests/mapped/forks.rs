@@ -4,8 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use tallies::config::MetricConfig;
-use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Summary};
+use tallies::{Counter, Gauge, Histogram, InfoTable, LabelValue, Labels, StateTable, Summary};
 
 use crate::support::{Directory, child, kill_self, processes};
 
@@ -200,29 +199,28 @@ fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
 /// It had the state of its parent, or waited for ever for the rows, which a thread of its parent had
 /// locked.
 #[test]
-fn a_child_has_the_first_state_of_an_enum_from_data() {
+fn a_child_has_the_first_state_of_a_state_table() {
     if let Some(path) = child() {
-        let pump = MetricConfig::new("pump", "The pump.", "enum").set("states", ["off", "on"]);
-        let server = MetricConfig::new("server_info", "The server.", "info");
-        let metrics = tallies::registry().create_metrics([pump, server]);
-        let metrics = metrics.unwrap();
-        let [pump, server] = ["pump", "server_info"].map(|name| metrics.get(name).unwrap());
+        let (registry, none) = (tallies::registry(), [""; 0]);
+        let states = ["off", "on"];
+        let pump = StateTable::register(registry, "pump", "The pump.", &none, &states).unwrap();
+        let server = InfoTable::register(registry, "server_info", "The server.", &none).unwrap();
         let version = [("version", "8")];
-        server.with(&[]).unwrap().info(&version).unwrap();
+        server.set(&[], &version).unwrap();
         tallies::share::dir(path).unwrap();
-        pump.with(&[]).unwrap().state("on").unwrap();
+        pump.set(&[], "on").unwrap();
         let is_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_done.load(Relaxed) {
-                    pump.with(&[]).unwrap().state("on").unwrap();
+                    pump.set(&[], "on").unwrap();
                 }
             });
             fork_often(&is_done, |_| {
                 let page = tallies::registry().snapshot();
                 let is_on = |page: &tallies::Snapshot| page.get("pump", &[("pump", "on")]);
                 let started = (is_on(&page), page.get("server_info", &version));
-                pump.with(&[]).unwrap().state("on").unwrap();
+                pump.set(&[], "on").unwrap();
                 let set = is_on(&tallies::registry().snapshot());
                 (started, set) == ((Some(0.0), Some(1.0)), Some(1.0))
             });
@@ -230,7 +228,7 @@ fn a_child_has_the_first_state_of_an_enum_from_data() {
         kill_self();
     }
     let directory = Directory::new();
-    directory.run_until_killed("forks::a_child_has_the_first_state_of_an_enum_from_data");
+    directory.run_until_killed("forks::a_child_has_the_first_state_of_a_state_table");
 }
 
 /// Records that the parent had put aside are in lists of its file, and in none of the child's.

@@ -31,7 +31,7 @@ pub(crate) use entry::meta;
 use names::{Inner, Reserved};
 
 use super::Description;
-use super::view::{Part, View, Views};
+use super::view::{View, Views};
 
 /// The families of one registry, by name.
 #[derive(Debug, Default)]
@@ -181,7 +181,7 @@ impl Families {
                     desc.declared_name(),
                     desc.location
                 ));
-                return Err(view.placed(Part::Family, late));
+                return Err(view.placed(late));
             }
         }
         let added: Vec<_> = views.into_iter().map(Arc::new).collect();

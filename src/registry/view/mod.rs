@@ -29,10 +29,9 @@ use pattern::capture;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// With the feature `config-files`, [`Config`](crate::config::Config) reads views from a file. With
-/// the feature `serde`, a view is `Deserialize`, for files of other formats. The fields are `family`
-/// (the pattern), and those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges`
-/// (`sum`, `min`, `max` or `recent`) and `off` that are wanted:
+/// The crate `tallies-config` reads views from a file. The fields are `family` (the pattern), and those
+/// of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges` (`sum`, `min`, `max` or
+/// `recent`) and `off` that are wanted:
 ///
 /// ```yaml
 /// - family: mail_*
@@ -42,79 +41,18 @@ use pattern::capture;
 ///   off: true
 /// ```
 #[derive(Clone, Debug, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
 pub struct View {
     family: String,
-    #[cfg_attr(feature = "serde", serde(default))]
     drop: Vec<String>,
-    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "caps"))]
     caps: Vec<(String, usize)>,
-    #[cfg_attr(feature = "serde", serde(default))]
     rename: Option<String>,
-    #[cfg_attr(feature = "serde", serde(default))]
     buckets: Option<Vec<f64>>,
-    #[cfg_attr(feature = "serde", serde(default))]
     native: Option<i8>,
-    #[cfg_attr(feature = "serde", serde(default))]
     limit: Option<usize>,
-    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "gauges"))]
     gauges: Option<GaugeMode>,
-    #[cfg_attr(feature = "serde", serde(default))]
     off: Option<bool>,
     /// Where a file has this view. `None` for a view from code.
-    #[cfg(feature = "config-files")]
-    #[cfg_attr(feature = "serde", serde(skip))]
-    origin: Option<Box<Origin>>,
-}
-
-/// The part of a view that an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Family,
-    Rename,
-    /// The dropped label of this index.
-    Drop(usize),
-    /// The cap of this index.
-    Cap(usize),
-    Buckets,
-    Native,
-}
-
-/// Where a file has a view and its parts.
-#[cfg(feature = "config-files")]
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Origin {
-    pub(crate) file: Option<Box<str>>,
-    /// The line and the column of the pattern.
-    pub(crate) family: (usize, usize),
-    /// The line and the column of each of the other parts.
-    pub(crate) parts: Vec<(Part, (usize, usize))>,
-}
-
-/// Reads the caps of a view: a map from label names to numbers.
-#[cfg(feature = "serde")]
-fn caps<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(String, usize)>, D::Error> {
-    let caps: std::collections::BTreeMap<_, _> = serde::Deserialize::deserialize(from)?;
-    Ok(caps.into_iter().collect())
-}
-
-/// Reads the rule for gauges.
-#[cfg(feature = "serde")]
-fn gauges<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<GaugeMode>, D::Error> {
-    let name: Option<String> = serde::Deserialize::deserialize(from)?;
-    let unknown = |name: &str| {
-        let names: Vec<_> = GaugeMode::NAMES.iter().map(|(_, name)| *name).collect();
-        serde::de::Error::custom(format!(
-            "`{name}` is no gauge mode: the modes are {}",
-            names.join(", ")
-        ))
-    };
-    name.map(|name| GaugeMode::from_name(&name).ok_or_else(|| unknown(&name)))
-        .transpose()
+    place: Option<Box<str>>,
 }
 
 impl View {
@@ -305,6 +243,21 @@ impl View {
         self
     }
 
+    /// Says where a file has the view. Errors about it begin with this text.
+    ///
+    /// ```
+    /// use tallies::{Registry, View};
+    ///
+    /// let view = View::new("").declared_at("views.toml, line 7");
+    /// let error = Registry::new().view(view).unwrap_err().to_string();
+    /// assert!(error.starts_with("views.toml, line 7: "), "{error}");
+    /// ```
+    #[must_use]
+    pub fn declared_at(mut self, place: &str) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
     /// Returns the pattern.
     pub(crate) fn pattern(&self) -> &str {
         &self.family
@@ -315,41 +268,26 @@ impl View {
         capture(&self.family, name).is_some()
     }
 
-    /// Sets where a file has this view.
-    #[cfg(feature = "config-files")]
-    pub(crate) fn with_origin(mut self, origin: Origin) -> Self {
-        self.origin = Some(Box::new(origin));
-        self
-    }
-
-    /// Adds the place of this part to an error, if the view is from a file.
-    #[cfg_attr(not(feature = "config-files"), expect(clippy::unused_self))]
-    pub(crate) fn placed(&self, part: Part, error: Error) -> Error {
-        #[cfg(feature = "config-files")]
-        if let Some(origin) = &self.origin {
-            let place = origin.parts.iter().find(|(other, _)| *other == part);
-            let place = place.map_or(origin.family, |(_, place)| *place);
-            return Error::at(origin.file.as_deref(), place, error);
+    /// Adds the place to an error, if the view has one.
+    pub(crate) fn placed(&self, error: Error) -> Error {
+        match &self.place {
+            Some(place) => error.at(place),
+            None => error,
         }
-        let _ = part;
-        error
     }
 
     /// Checks everything that does not depend on a family.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.check_parts()
-            .map_err(|(part, error)| self.placed(part, error))
+        self.check_parts().map_err(|error| self.placed(error))
     }
 
-    fn check_parts(&self) -> Result<(), (Part, Error)> {
-        let error = |part, why: String| {
-            Err((
-                part,
-                Error::other(format_args!("view `{}` {why}", self.family.escape_debug())),
-            ))
+    fn check_parts(&self) -> Result<(), Error> {
+        let error = |why: String| {
+            let family = self.family.escape_debug();
+            Err(Error::other(format_args!("view `{family}` {why}")))
         };
         if self.family.is_empty() {
-            return error(Part::Family, "needs a pattern, such as `http_*`".to_owned());
+            return error("needs a pattern, such as `http_*`".to_owned());
         }
         if let Some(rename) = &self.rename {
             let (pattern, stars) = (
@@ -357,48 +295,34 @@ impl View {
                 rename.matches('*').count(),
             );
             if stars > 1 || stars > pattern {
-                return error(
-                    Part::Rename,
-                    format!("renames to `{rename}`, which may have one `*` if the pattern has one"),
-                );
+                return error(format!(
+                    "renames to `{rename}`, which may have one `*` if the pattern has one"
+                ));
             }
             if pattern > 0 && stars == 0 {
-                return error(
-                    Part::Rename,
-                    format!(
-                        "renames to `{rename}`, which several families cannot share; put a `*` \
+                return error(format!(
+                    "renames to `{rename}`, which several families cannot share; put a `*` \
                          into the name"
-                    ),
-                );
+                ));
             }
             if check_name(rename.replacen('*', "x", 1).as_bytes()).is_err() {
-                return error(
-                    Part::Rename,
-                    format!("renames to `{rename}`, which is not a metric name"),
-                );
+                return error(format!("renames to `{rename}`, which is not a metric name"));
             }
         }
-        let drops = self.drop.iter().enumerate();
-        let drops = drops.map(|(i, label)| (Part::Drop(i), label));
-        let caps = self.caps.iter().enumerate();
-        let caps = caps.map(|(i, (label, _))| (Part::Cap(i), label));
-        for (part, label) in drops.chain(caps) {
+        let caps = self.caps.iter().map(|(label, _)| label);
+        for label in self.drop.iter().chain(caps) {
             if check_label(label.as_bytes(), Kind::Gauge).is_err() {
-                return error(
-                    part,
-                    format!("names the label `{label}`, which no family can have"),
-                );
+                return error(format!(
+                    "names the label `{label}`, which no family can have"
+                ));
             }
         }
         if let Some(bounds) = &self.buckets {
-            check_bounds(without_infinity(bounds))
-                .map_err(|rule| (Part::Buckets, rule.error(&self.family)))?;
+            check_bounds(without_infinity(bounds)).map_err(|rule| rule.error(&self.family))?;
         }
         if let Some(schema) = self.native {
             let native = Resolution::new(schema);
-            native
-                .check()
-                .map_err(|rule| (Part::Native, rule.error(&self.family)))?;
+            native.check().map_err(|rule| rule.error(&self.family))?;
         }
         Ok(())
     }

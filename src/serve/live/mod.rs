@@ -39,7 +39,7 @@ pub(super) use stream::Stream;
 pub(super) const PATH: &str = "/live";
 
 /// Returns whether this is the path of the page, or may be that of a part of it.
-pub(crate) fn is_part(path: &str) -> bool {
+pub(super) fn is_part(path: &str) -> bool {
     let rest = path.strip_prefix(PATH);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -12,13 +12,11 @@ use crate::serve::connection::Host;
 use crate::serve::listen::{Listener, tcp};
 #[cfg(feature = "live")]
 use crate::serve::live::Before;
-#[cfg(feature = "exporter")]
 use crate::serve::places::Places;
 use crate::serve::report::CARDINALITY;
-use crate::serve::routes::Routes;
+use crate::serve::routes::{Checks, Routes};
 use crate::serve::seats::Seats;
 use crate::serve::serving::{BoundServer, Serving};
-#[cfg(feature = "exporter")]
 use crate::serve::turns::Turns;
 
 use super::Server;
@@ -28,7 +26,6 @@ const RESERVED_PATHS: [&str; 5] = ["/", "/robots.txt", "/-/healthy", "/-/ready",
 
 /// The most requests for the extension's pages at once. They take at most a quarter of the
 /// connections.
-#[cfg(feature = "exporter")]
 const PROBES: usize = 64;
 
 impl Server {
@@ -95,25 +92,42 @@ impl Server {
         self.bind_all(None)
     }
 
-    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
+    /// Checks the settings, as [`bind`](Self::bind) does, without binding an address.
+    ///
+    /// ```
+    /// let error = tallies::Server::new().path("metrics").check().unwrap_err();
+    /// assert!(error.to_string().contains("has to begin with `/`"), "{error}");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind) that are not about addresses.
+    pub fn check(&self) -> Result<(), Error> {
+        self.check_texts()?;
+        #[cfg(feature = "tls")]
+        self.tls.load()?;
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), Error> {
         #[cfg(feature = "live")]
         let live = self.live;
         #[cfg(not(feature = "live"))]
         let live = false;
         check_path(&self.path, live)?;
-        self.credentials.check()?;
+        self.credentials.check()
+    }
+
+    fn bind_all(&self, first: Option<Result<Listener, Error>>) -> Result<BoundServer, Error> {
+        self.check_texts()?;
         #[cfg(feature = "tls")]
         let tls = self.tls.load()?;
-        let listeners = first
-            .into_iter()
-            .chain(
-                self.addresses
-                    .iter()
-                    .map(|address| address.bind(self.socket_mode)),
-            )
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut listeners: Vec<_> = first.into_iter().collect::<Result<_, _>>()?;
+        for address in &self.addresses {
+            address.bind(self.socket_mode, &mut listeners)?;
+        }
         if listeners.is_empty() {
-            return Err(Error::service(
+            return Err(Error::new(
                 "the metrics service has no address; add one, for example \
                  `.address(\"127.0.0.1:9464\")`",
             ));
@@ -139,7 +153,7 @@ impl Server {
         let live = self.live.then(|| {
             let sources = self.sources.all().to_vec();
             let memory = Arc::clone(&pages.scraper.memory);
-            crate::serve::live::Live::new(sources, self.before(), self.limits.age, memory)
+            crate::serve::live::Live::new(sources, Some(self.before()), self.limits.age, memory)
         });
         let host = Host {
             routes: Routes {
@@ -148,15 +162,13 @@ impl Server {
                 credentials: self.credentials.clone(),
                 timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
-                #[cfg(feature = "exporter")]
-                extension: self.extension.clone(),
-                #[cfg(feature = "exporter")]
+                extension: Arc::clone(&self.extension),
                 probes: {
                     let places = PROBES.min(limit / 4).max(1);
                     Places::new(places, places - places / 4)
                 },
-                #[cfg(feature = "exporter")]
                 probe_turns: Turns::new(self.limits.scrapes),
+                checks: Checks::new(),
                 style: self.style,
                 #[cfg(feature = "live")]
                 live,
@@ -172,7 +184,7 @@ impl Server {
 }
 
 /// Checks the path of a metrics page, beside a live page or not.
-pub(crate) fn check_path(path: &str, live: bool) -> Result<(), Error> {
+fn check_path(path: &str, live: bool) -> Result<(), Error> {
     #[cfg(feature = "live")]
     let is_live = live && crate::serve::live::is_part(path);
     #[cfg(not(feature = "live"))]
@@ -196,18 +208,12 @@ pub(crate) fn check_path(path: &str, live: bool) -> Result<(), Error> {
 #[cfg(feature = "live")]
 impl Server {
     /// Returns what runs before each snapshot of the live page.
-    #[cfg(feature = "exporter")]
-    fn before(&self) -> Option<Before> {
-        let extension = self.extension.clone()?;
-        Some(Arc::new(move || {
+    fn before(&self) -> Before {
+        let extension = Arc::clone(&self.extension);
+        Arc::new(move || {
             let extension = Arc::clone(&extension);
             tokio::spawn(async move { extension.before_moment().await })
-        }))
-    }
-
-    #[cfg(not(feature = "exporter"))]
-    fn before(&self) -> Option<Before> {
-        None
+        })
     }
 }
 

@@ -2,9 +2,6 @@
 
 mod bind;
 
-#[cfg(feature = "exporter")]
-pub(crate) use bind::check_path;
-
 use std::fmt::Debug;
 use std::net::TcpListener;
 #[cfg(unix)]
@@ -22,6 +19,7 @@ use crate::snapshot::{Source, Sources};
 use super::answer::{PAGES, SCRAPES};
 use super::auth::Credentials;
 use super::connection::Limits;
+use super::extension::{Extension, NoExtension};
 use super::listen::Address;
 use super::page::Style;
 use super::routes::Hosts;
@@ -126,8 +124,7 @@ pub struct Server {
     live: bool,
     #[cfg(feature = "tls")]
     tls: super::tls::Files,
-    #[cfg(feature = "exporter")]
-    extension: Option<Arc<dyn super::extension::Extension>>,
+    extension: Arc<dyn Extension>,
 }
 
 impl Server {
@@ -153,22 +150,42 @@ impl Server {
             live: false,
             #[cfg(feature = "tls")]
             tls: super::tls::Files::default(),
-            #[cfg(feature = "exporter")]
-            extension: None,
+            extension: Arc::new(NoExtension),
         }
     }
 
-    /// Adds what an exporter does beside serving its page.
-    #[cfg(feature = "exporter")]
-    pub(crate) fn extension(mut self, extension: Arc<dyn super::extension::Extension>) -> Self {
-        self.extension = Some(extension);
+    /// Adds work before each page, further pages, or an authentication of the program's own. See
+    /// [`Extension`]. A later one replaces it.
+    #[must_use]
+    pub fn extension(mut self, extension: impl Extension + 'static) -> Self {
+        self.extension = Arc::new(extension);
         self
     }
 
-    /// Serves HTTPS with the configurations of `source`.
-    #[cfg(feature = "exporter")]
-    pub(crate) fn tls_source(mut self, source: Arc<dyn super::tls::TlsSource>) -> Self {
-        self.tls.given = Some(source);
+    /// Serves HTTPS with the configurations of `source`, which is called for each connection and after
+    /// each request: a connection ends if the result is another one than at its begin. Files do not
+    /// matter then.
+    ///
+    /// ```
+    /// use tallies::Server;
+    /// use tallies::serve::tls::{Pem, Settings};
+    ///
+    /// # fn f() -> Result<(), tallies::Error> {
+    /// let mut settings = Settings::default();
+    /// settings.certificate = Pem::File("tls.crt".into());
+    /// settings.key = Pem::File("tls.key".into());
+    /// let config = settings.config()?;
+    /// let serving = Server::new().tls_source(move || config.clone()).listen("[::]:9464")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_source(
+        mut self,
+        source: impl Fn() -> super::tls::Config + Send + Sync + 'static,
+    ) -> Self {
+        self.tls.given = Some(Arc::new(source));
         self
     }
 
@@ -298,6 +315,24 @@ impl Server {
     #[must_use]
     pub fn address(mut self, address: impl ToString) -> Self {
         self.addresses.push(Address::Tcp(address.to_string()));
+        self
+    }
+
+    /// Listens on all addresses that a name stands for: `localhost:9464` is often both `127.0.0.1` and
+    /// `[::1]`, of which a machine may have only one. It is an error if none can be bound, or if
+    /// another program has one. An address that the server has already is left out.
+    ///
+    /// ```
+    /// use tallies::Server;
+    ///
+    /// let serving = Server::new().every_address("localhost:0").start()?;
+    /// assert!(serving.address().ip().is_loopback());
+    /// # serving.stop();
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn every_address(mut self, name: &str) -> Self {
+        self.addresses.push(Address::Every(name.to_owned()));
         self
     }
 

@@ -177,7 +177,7 @@ impl Dir {
         let path = &without_slash(path.as_ref());
         let directory =
             Directory::open(path).and_then(|directory| Self::new(path, directory, false));
-        directory.map_err(|cause| Error::share("cannot open the shared directory", path, cause))
+        directory.map_err(|cause| Error::of_file("cannot open the shared directory", path, cause))
     }
 
     pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> io::Result<Self> {
@@ -283,7 +283,7 @@ impl Dir {
             return Ok(None);
         }
         let own = super::own_file().map(Some);
-        own.map_err(|cause| Error::share("cannot read the shared directory", self.path(), cause))
+        own.map_err(|cause| Error::of_file("cannot read the shared directory", self.path(), cause))
     }
 
     /// Returns the processes that take part or have not been folded yet, those that started last

@@ -139,7 +139,7 @@ impl View {
     }
 
     fn error(&self, cause: io::Error) -> Error {
-        Error::share("cannot read the shared directory", &self.path, cause)
+        Error::of_file("cannot read the shared directory", &self.path, cause)
     }
 
     fn list(&self, own: Option<&str>) -> Result<Listing, Error> {
@@ -369,7 +369,7 @@ impl View {
                 Ok(folded) => return Ok(Some(folded)),
                 Err(cause) => {
                     let action = "cannot fold the files of dead processes in";
-                    return Err(Error::share(action, &self.path, cause));
+                    return Err(Error::of_file(action, &self.path, cause));
                 }
             }
         }

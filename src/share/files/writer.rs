@@ -95,7 +95,7 @@ pub(super) fn own_file() -> io::Result<String> {
 /// other users, if the disk is full, or if the process shares its metrics in another directory.
 pub fn dir(path: impl AsRef<Path>) -> Result<Dir, Error> {
     let path = &without_slash(path.as_ref());
-    start(path).map_err(|cause| Error::share("cannot share metrics in", path, cause))
+    start(path).map_err(|cause| Error::of_file("cannot share metrics in", path, cause))
 }
 
 fn start(path: &Path) -> io::Result<Dir> {

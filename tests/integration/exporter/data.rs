@@ -1,8 +1,8 @@
 //! Rows E4 and R2: metrics that data describes.
 
-use tallies::config::{MetricConfig, MetricMap};
 use tallies::encode::{open_metrics, text};
 use tallies::{Collected, Registry};
+use tallies_config::{Configure, MetricConfig, MetricMap};
 
 fn error(configs: impl IntoIterator<Item = MetricConfig>) -> String {
     let registry = Registry::new();

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use tallies::config::MetricConfig;
-use tallies::exporter::{Exporter, NoArgs};
+use tallies_exporter::config::MetricConfig;
+use tallies_exporter::{Exporter, NoArgs};
 
 fn main() -> ExitCode {
     Exporter::new("load-exporter", "1.0.0", "The load of this machine.")

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tallies::config::MetricConfig;
-use tallies::exporter::Exporter;
 use tallies::{Collected, Counter};
+use tallies_exporter::Exporter;
+use tallies_exporter::config::{Configure, MetricConfig};
 
 /// Updates that began.
 #[tallies::metric]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tallies::Registry;
-use tallies::config::{Config, MetricConfig};
+use tallies_config::{Config, Configure, MetricConfig};
 
 use crate::process::{HERE, command, folder, run, said, serve, value};
 use crate::support::http::get;
@@ -197,7 +197,7 @@ fn the_example_of_the_guide_does_what_the_guide_says() {
 fn with_views(
     views: &str,
     metrics: impl IntoIterator<Item = MetricConfig>,
-) -> (Registry, tallies::config::MetricMap) {
+) -> (Registry, tallies_config::MetricMap) {
     let registry = Registry::new();
     registry.lint(false);
     let mut config = Config::from_yaml(&format!("views: [{views}]")).unwrap();

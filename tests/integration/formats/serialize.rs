@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tallies::{Counter, Gauge, Histogram, Registry, Summary, label::AnyLabels};
+use tallies_config::{Config, Configure};
 
 #[test]
 fn families_by_name_and_series_by_their_labels() {
@@ -80,10 +81,9 @@ fn views_are_read_from_data() {
         {"family": "took", "buckets": [1.0, 2.0], "native": 3},
         {"family": "debug_*", "off": true},
     ]);
-    let views: Vec<tallies::View> = serde_json::from_value(views).unwrap();
-    for view in views {
-        registry.view(view).unwrap();
-    }
+    // JSON is YAML, too.
+    let read = |views: Value| Config::from_yaml(&json!({"views": views}).to_string());
+    registry.configure(read(views).unwrap()).unwrap();
     let sent = Counter::builder("sent_total", "Sent.")
         .labels(["peer", "user"])
         .register(&registry)
@@ -120,6 +120,6 @@ fn views_are_read_from_data() {
         json!({"family": "a", "gauges": "avg"}),
         json!({"drop": ["x"]}),
     ] {
-        assert!(serde_json::from_value::<tallies::View>(wrong).is_err());
+        assert!(read(json!([wrong])).is_err());
     }
 }

@@ -1,0 +1,212 @@
+//! The descriptions of metrics and views as data.
+
+use std::collections::BTreeMap;
+
+use tallies::View;
+
+use super::file::Origin;
+
+/// Metrics and views as data: what a configuration file says.
+///
+/// ```
+/// use tallies::{Registry, View};
+/// use tallies_config::{Config, Configure, MetricConfig};
+///
+/// let mut config = Config::default();
+/// config.views.push(View::new("*_length").rename("my_*_length"));
+/// config.metrics.push(MetricConfig::new("queue_length", "Jobs waiting.", "gauge"));
+/// let registry = Registry::new();
+/// let metrics = registry.configure(config)?;
+/// metrics.with("queue_length", &[])?.set(4.0)?; // its name in the configuration
+/// assert_eq!(registry.snapshot().get("my_queue_length", &[]), Some(4.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The views, in the order in which they hold.
+    pub views: Vec<View>,
+    /// The metrics.
+    pub metrics: Vec<MetricConfig>,
+}
+
+/// A metric as data: what a configuration file says about it.
+///
+/// ```
+/// use tallies_config::{Configure, MetricConfig};
+///
+/// let registry = tallies::Registry::new();
+/// let metrics = registry.create_metrics([
+///     MetricConfig::new("queue_length", "Jobs waiting.", "gauge").labels(["queue"]),
+///     MetricConfig::new("job_seconds", "Time per job.", "histogram").set("buckets", [0.1, 1.0]),
+///     MetricConfig::new("pump", "What the pump does.", "enum").set("states", ["off", "running"]),
+/// ])?;
+/// metrics.with("queue_length", &[("queue", "mail")])?.set(4.0)?;
+/// metrics.with("job_seconds", &[])?.observe(0.25)?;
+/// metrics.with("pump", &[])?.state("running")?;
+/// assert_eq!(registry.snapshot().get("queue_length", &[("queue", "mail")]), Some(4.0));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// The kinds are `counter`, `gauge`, `histogram`, `summary`, `enum` and `info`. The settings in
+/// `config` are those of the table. Others are ignored; the first time, a warning is logged.
+///
+/// | key | kinds | value | default |
+/// |---|---|---|---|
+/// | `states` | `enum` | texts, at least one; the first is the state at the start | |
+/// | `buckets` | `histogram` | ascending bounds; `+Inf` is added | 14 bounds from 0.005 to 10 |
+/// | `native` | `histogram` | the schema of exponential buckets in addition, -4 to 8 | none |
+/// | `objectives` | `summary` | pairs of a quantile and its rank error | as for [`Summary`](tallies::Summary) |
+/// | `max_age` | `summary` | seconds that the quantiles look back | none |
+/// | `unit` | all but `enum` and `info` | a text, in which the name ends | none |
+/// | `limit` | all but `enum` and `info` | the most series | [`DEFAULT_LIMIT`](tallies::label::DEFAULT_LIMIT) |
+/// | `expire_after` | all but `enum` and `info` | seconds after which an unchanged series is removed | none |
+///
+/// The default bounds are .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5 and 10. They
+/// contain [`buckets::DEFAULT`](tallies::buckets::DEFAULT).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricConfig {
+    /// The name of the metric.
+    pub name: String,
+    /// The help text.
+    pub description: String,
+    /// The kind: `counter`, `gauge`, `histogram`, `summary`, `enum` or `info`.
+    pub kind: String,
+    /// The label names. Their order does not matter.
+    pub labels: Vec<String>,
+    /// The settings of this kind, by key.
+    pub config: BTreeMap<String, Setting>,
+    /// Where a file has this metric. `None` for a metric from code.
+    pub(super) origin: Option<Box<Origin>>,
+}
+
+impl MetricConfig {
+    /// Describes a metric without labels and settings. Nothing is checked before
+    /// [`Configure::create_metrics`](crate::Configure::create_metrics).
+    ///
+    /// ```
+    /// let config = tallies_config::MetricConfig::new("jobs_total", "Jobs done.", "counter");
+    /// assert_eq!(config.kind, "counter");
+    /// ```
+    #[must_use]
+    pub fn new(name: &str, description: &str, kind: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            kind: kind.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds label names.
+    ///
+    /// ```
+    /// let config = tallies_config::MetricConfig::new("jobs_total", "Jobs done.", "counter");
+    /// assert_eq!(config.labels(["queue"]).labels, ["queue"]);
+    /// ```
+    #[must_use]
+    pub fn labels(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.labels.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a setting. The [type](Self) has a table of them.
+    ///
+    /// ```
+    /// use tallies_config::{MetricConfig, Setting};
+    ///
+    /// let config = MetricConfig::new("pump", "The pump.", "enum").set("states", ["off", "on"]);
+    /// assert_eq!(config.config["states"], Setting::from(["off", "on"]));
+    /// ```
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Setting>) -> Self {
+        self.config.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// The value of a setting in a [`MetricConfig`].
+///
+/// ```
+/// use tallies_config::Setting;
+///
+/// assert_eq!(Setting::from(2.5), Setting::Number(2.5));
+/// assert_eq!(Setting::from([0.5, 1.0]).to_string(), "[0.5, 1]");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// `true` or `false`.
+    Flag(bool),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<Setting>),
+}
+
+impl From<bool> for Setting {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<f64> for Setting {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i32> for Setting {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<&str> for Setting {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Setting {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<T: Into<Self>> From<Vec<T>> for Setting {
+    fn from(list: Vec<T>) -> Self {
+        Self::List(list.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Self>, const N: usize> From<[T; N]> for Setting {
+    fn from(list: [T; N]) -> Self {
+        Self::List(list.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Self> + Clone> From<&[T]> for Setting {
+    fn from(list: &[T]) -> Self {
+        list.to_vec().into()
+    }
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "`{}`", text.escape_debug()),
+            Self::List(list) => {
+                f.write_str("[")?;
+                for (i, value) in list.iter().enumerate() {
+                    write!(f, "{}{value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}

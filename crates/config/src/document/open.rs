@@ -1,0 +1,30 @@
+//! Files are opened in one way, which neither waits nor reads without end.
+
+use std::io::{Error, Read, Result};
+use std::path::Path;
+
+/// Reads a regular file of at most so many MiB, as text. Opening a pipe would wait for its other end,
+/// and a device may never end.
+///
+/// # Errors
+///
+/// A file that cannot be read, is not a regular one, is larger, or is not UTF-8.
+pub fn read_text(path: &Path, mib: u64) -> Result<String> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits() as i32,
+    );
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take((mib << 20) + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > mib << 20 {
+        return Err(Error::other(format!("it is larger than {mib} MiB")));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::other("it is not UTF-8"))
+}
