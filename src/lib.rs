@@ -52,7 +52,7 @@
 //!
 //! The design: [architecture].
 
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped))))]
 // The index has links to items of all features.
 #![cfg_attr(
     not(all(feature = "full", feature = "tsc")),
@@ -86,7 +86,7 @@ pub mod instrument;
 mod lockfree;
 mod mapped;
 #[cfg_attr(
-    not(feature = "mmap"),
+    not(mapped),
     allow(dead_code, reason = "without mapped files, nothing moves to one")
 )]
 #[allow(
@@ -103,7 +103,8 @@ mod registry;
 #[cfg(all(feature = "tower", not(loom)))]
 pub mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
-#[cfg(all(any(feature = "mmap", feature = "redis"), not(loom)))]
+#[cfg(all(any(mapped, feature = "redis"), not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "mmap", feature = "redis"))))]
 pub mod share;
 pub mod snapshot;
 mod sync;
@@ -339,7 +340,7 @@ pub mod __private {
     #[cfg(feature = "link-time")]
     pub use crate::registry::LISTED;
     pub use crate::registry::Listed;
-    #[cfg(all(fuzzing, feature = "mmap"))]
+    #[cfg(all(fuzzing, mapped))]
     pub use crate::share::read_bytes as read_mapped;
     #[cfg(feature = "link-time")]
     pub use linkme;

@@ -298,7 +298,7 @@ struct States {
 impl States {
     fn make<S: LabelValue>(desc: Desc) -> Arc<Self> {
         let states = Arc::new(Self::of::<S>(desc));
-        #[cfg(feature = "mmap")]
+        #[cfg(mapped)]
         crate::family::living::add(&states);
         states
     }
@@ -375,7 +375,7 @@ impl AnyFamily for States {
         self.cell.first().current.store(0, Relaxed);
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn after_fork(&self) {
         let cell = self.cell.first();
         cell.current.store(0, Relaxed);

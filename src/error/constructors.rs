@@ -149,12 +149,7 @@ impl Error {
     }
 
     /// A family that would expose samples of a family of another registry on the page.
-    #[cfg(any(
-        feature = "tower",
-        feature = "push",
-        feature = "mmap",
-        feature = "redis"
-    ))]
+    #[cfg(any(feature = "tower", feature = "push", mapped, feature = "redis"))]
     pub(crate) fn beside(name: &str, other: &str) -> Self {
         Self::from(Kind::SharedSamples {
             name: name.into(),
@@ -403,7 +398,7 @@ impl Error {
     }
 }
 
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 impl Error {
     /// A directory that processes share, or a file in it, cannot be used.
     pub(crate) fn share(

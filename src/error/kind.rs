@@ -237,7 +237,7 @@ pub(crate) enum Kind {
         cause: std::io::Error,
     },
     /// A directory that processes share, or a file in it.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     Share {
         action: &'static str,
         path: Box<str>,

@@ -320,7 +320,7 @@ impl fmt::Display for Kind {
             Self::Setting { what, value, rule } => {
                 write!(f, "{what} `{}` {rule}", value.escape_debug())
             }
-            #[cfg(feature = "mmap")]
+            #[cfg(mapped)]
             Self::Share {
                 action,
                 path,

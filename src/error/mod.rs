@@ -162,7 +162,7 @@ impl Error {
     #[must_use]
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
         match &*self.0 {
-            #[cfg(feature = "mmap")]
+            #[cfg(mapped)]
             Kind::Share { cause, .. } => Some(cause.kind()),
             #[cfg(feature = "serve")]
             Kind::Listen { cause, .. } => Some(cause.kind()),

@@ -136,7 +136,7 @@ impl Index {
     }
 
     /// Locks all shards, around a `fork`. Makes them if a thread may be making them.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(super) fn lock(&self) -> Vec<impl Sized> {
         let shards = self.map().shards().iter();
         shards.map(|shard| wait(|| shard.try_write())).collect()

@@ -12,7 +12,7 @@ mod index;
 mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(crate) mod living;
 mod lookup;
 mod pages;
@@ -39,7 +39,7 @@ use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
 pub(crate) use crate::mapped::format::kind;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(crate) use crate::mapped::held::Guards;
 use desc::{ClosedSet, Desc};
 use index::Index;
@@ -50,7 +50,7 @@ pub(crate) use series_ref::SeriesRef;
 
 /// Keeps the process from forking while something is made once.
 pub(crate) fn making() -> impl Sized {
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     crate::mapped::held::making()
 }
 
@@ -272,7 +272,7 @@ impl<C: MetricCells> Family<C> {
     /// Makes a family that a registry and declarations own.
     pub(crate) fn create(desc: Desc) -> Arc<Self> {
         let family = Arc::new(Self::new(desc));
-        #[cfg(feature = "mmap")]
+        #[cfg(mapped)]
         living::add(&family);
         family
     }
@@ -443,7 +443,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Iterates over the cells of all series, also of those that are not live.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn cells(&self) -> impl Iterator<Item = &C> {
         let runs = self.arena.runs().map(|(_, run)| run);
         let runs = runs.chain(self.closed.get());
@@ -659,22 +659,22 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Returns the locks of the cells of all series.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn locks(&self) -> Vec<&observe::SharedLock> {
         Vec::new()
     }
     /// Takes the locks of look-ups and of updates, around a `fork`.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn lock(&self) -> Box<dyn Guards + '_> {
         Box::new(())
     }
     /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes
     /// do not read the family any more, until it is shared again.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn after_fork(&self);
     /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest
     /// to the mapped file.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
         Vec::new()
     }
@@ -728,22 +728,22 @@ impl<C: MetricCells> AnyFamily for Family<C> {
         self.start_over(pass);
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn locks(&self) -> Vec<&observe::SharedLock> {
         self.cells().map(Cells::shared_lock).collect()
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn lock(&self) -> Box<dyn Guards + '_> {
         Box::new(self.lock())
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn after_fork(&self) {
         self.after_fork();
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
         let Some(move_block) = C::block_to_file(&self.shape) else {
             return Vec::new();

@@ -16,7 +16,7 @@ use crate::mapped::region;
 use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use super::view::View;
 use super::{Family, Label, MetricCells, Series, each_of};
 
@@ -42,7 +42,7 @@ pub(crate) struct SharedLock(Mutex<Shared>);
 static ALL: Mutex<()> = Mutex::new(());
 
 /// Keeps others from having the records of a family.
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(crate) fn lock_all() -> MutexGuard<'static, ()> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -68,7 +68,7 @@ impl SharedLock {
 }
 
 /// Forgets the records that no family has, in the child of a `fork`.
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(crate) fn forget_spare() {
     spare().clear();
 }
@@ -200,7 +200,7 @@ impl Shared {
     }
 
     /// Forgets the records, in the child of a `fork`.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -382,7 +382,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has
     /// locked all records.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(super) fn after_fork(&self) {
         self.cells().for_each(|cells| cells.after_fork(&self.shape));
         let mut retirement = self.retirement();
@@ -398,7 +398,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Takes the locks that look-ups and updates take, and that a pass does not hold.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(super) fn lock(&self) -> impl Sized {
         let view = self.desc.changing_view();
         let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();

@@ -7,7 +7,7 @@
 //! without a view. Label texts, the index and everything that reads them have the reduced ones.
 
 use std::collections::HashSet;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use std::sync::RwLockWriteGuard;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
@@ -133,7 +133,7 @@ impl View {
     }
 
     /// Locks the values of all caps, around a `fork`.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(super) fn lock(&self) -> impl Iterator<Item = RwLockWriteGuard<'_, HashSet<Box<str>>>> {
         let values = self.caps.iter().map(|cap| cap.values.write());
         values.map(|values| values.unwrap_or_else(PoisonError::into_inner))

@@ -21,41 +21,21 @@
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
 pub(crate) mod format;
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub(crate) mod held;
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-))]
+#[cfg(mapped)]
 pub(crate) mod image;
 pub(crate) mod journal;
 pub(crate) mod record;
 pub(crate) mod words;
 
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-))]
+#[cfg(mapped)]
 pub(crate) mod region;
 
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-))]
+#[cfg(mapped)]
 pub(crate) mod fork;
 
-#[cfg(not(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-)))]
+#[cfg(not(mapped))]
 #[path = "heap_only.rs"]
 pub(crate) mod region;
 

@@ -176,7 +176,7 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
 }
 
 /// Runs `f` while no thread updates the shared cells behind these locks.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub fn while_locked<R>(locks: &[&SharedLock], f: impl FnOnce() -> R) -> R {
     let mut held = Vec::with_capacity(locks.len());
     for lock in locks {

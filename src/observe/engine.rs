@@ -1,12 +1,12 @@
 //! The engine: the state that all threads share, and access to the calling thread's side of it.
 
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 use crate::sync::MutexGuard;
 use crate::sync::{AtomicU64, Mutex, Relaxed, const_fn, lock};
 
 use super::cells::Cells;
 use super::memory::Block;
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 use super::memory::SlabRef;
 use super::pass::{Collector, Pass};
 use super::shard::Shards;
@@ -225,19 +225,19 @@ pub(super) fn register_exit() -> bool {
 pub use process::{engine, limit_cells, register_exit, thread, warm};
 
 /// Returns the number of words that are not in the mapped file although the process shares its metrics.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub fn cells_not_shared() -> Option<u64> {
     crate::mapped::region::is_shared().then(crate::mapped::region::not_shared)
 }
 
 /// The blocks that hold more than numbers, when the process began to share its metrics: the last cell of each, and
 /// the function that moves the rest to the mapped file. Written by the thread that begins, read by owners.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 static TO_MOVE: Mutex<Vec<(u64, super::cells::MoveBlock)>> = Mutex::new(Vec::new());
 
 /// Moves what the blocks of a slab hold besides numbers to the mapped file. The caller owns the slab, is between
 /// two updates, and keeps the collector from clearing blocks.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub(super) fn move_blocks(slab: SlabRef) {
     for &(last, move_block) in &*lock(&TO_MOVE) {
         if last < slab.capacity() {
@@ -251,7 +251,7 @@ pub(super) fn move_blocks(slab: SlabRef) {
 
 /// Has all threads move their cells to the mapped file, at their next update. `blocks` are those of live series that
 /// hold more than numbers: the last cell of each, and the function that moves the rest.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub fn move_cells(pass: &mut Pass<'_>, blocks: Vec<(u64, super::cells::MoveBlock)>) {
     *lock(&TO_MOVE) = blocks;
     engine().shards.move_unowned();
@@ -259,7 +259,7 @@ pub fn move_cells(pass: &mut Pass<'_>, blocks: Vec<(u64, super::cells::MoveBlock
 }
 
 /// The locks of the engine, which are held around a `fork`, so that the child finds nothing half done.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub struct ForkGuard {
     engine: &'static Engine,
     // In the order in which they are locked.
@@ -270,7 +270,7 @@ pub struct ForkGuard {
     _to_move: MutexGuard<'static, Vec<(u64, super::cells::MoveBlock)>>,
 }
 
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 impl ForkGuard {
     /// Locks the engine. Waits for the running pass.
     pub fn lock() -> Self {
@@ -294,7 +294,7 @@ impl ForkGuard {
     }
 }
 
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 impl std::fmt::Debug for ForkGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ForkGuard").finish_non_exhaustive()

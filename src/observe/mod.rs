@@ -64,22 +64,22 @@ mod window;
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, ObservedTotal, Shape};
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub use cells::MoveBlock;
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub use cells::while_locked;
 pub use cells::{
     Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
     start_over,
 };
 pub use engine::Engine;
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub use engine::{ForkGuard, cells_not_shared, move_cells};
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
 pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
 pub use pass::{Closing, Pass, Retired};
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub use shared_lock::SharedLock;
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;

@@ -476,7 +476,7 @@ impl<'e> Pass<'e> {
 
     /// Has the next pass send a request to all threads: at their next update, they move their cells to the mapped
     /// file.
-    #[cfg(all(feature = "mmap", not(loom)))]
+    #[cfg(mapped)]
     pub(super) fn ask_to_move(&mut self) {
         self.collector.request_due = true;
     }

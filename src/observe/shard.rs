@@ -409,14 +409,14 @@ impl Shard {
 }
 
 /// Keeps others from taking and leaving shards.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub(super) struct PoolGuard<'a> {
     shards: &'a Shards,
     pool: MutexGuard<'a, Pool>,
     spare_records: std::sync::MutexGuard<'static, Vec<Record>>,
 }
 
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 impl PoolGuard<'_> {
     /// Forgets all shards, in the child of a `fork`.
     pub(super) fn forget(&mut self) {
@@ -428,7 +428,7 @@ impl PoolGuard<'_> {
     }
 }
 
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 impl Shards {
     /// Moves what the unowned shards hold besides numbers to the mapped file. Called in a pass.
     pub(super) fn move_unowned(&self) {

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::lockfree::Generation;
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 use crate::sync::AllocatingGuard;
 use crate::sync::{Acquire, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn};
 
@@ -169,7 +169,7 @@ impl SlotWord {
     }
 
     /// Returns the slot if the series has one that is not closing.
-    #[cfg(all(feature = "mmap", not(loom)))]
+    #[cfg(mapped)]
     pub(crate) fn open_slot(&self) -> Option<u64> {
         let word = self.0.load(Relaxed);
         slot_in(word).filter(|_| word & CLOSING == 0)
@@ -254,7 +254,7 @@ impl Slots {
     }
 
     /// Locks the allocator, around a `fork`.
-    #[cfg(all(feature = "mmap", not(loom)))]
+    #[cfg(mapped)]
     pub(super) fn lock(&self) -> SlotsGuard<'_> {
         SlotsGuard {
             _deferred: self.deferred.lock().unwrap_or_else(PoisonError::into_inner),
@@ -263,7 +263,7 @@ impl Slots {
     }
 
     /// Counts no shards any more, in the child of a `fork`.
-    #[cfg(all(feature = "mmap", not(loom)))]
+    #[cfg(mapped)]
     pub(super) fn forget_shards(&self) {
         self.shards.store(0, Relaxed);
     }
@@ -367,7 +367,7 @@ impl Slots {
 }
 
 /// Keeps others from allocating slots.
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub(super) struct SlotsGuard<'a> {
     _deferred: std::sync::MutexGuard<'a, Vec<(u64, u64)>>,
     _blocks: AllocatingGuard<'a, Blocks>,

@@ -181,7 +181,7 @@ impl Thread {
     /// Moves what this thread's blocks hold besides numbers to the mapped file, if the process has come to share its
     /// metrics. Called before the request is acknowledged: until then, no series of these blocks is reclaimed.
     fn move_blocks_to_file(&self) {
-        #[cfg(all(feature = "mmap", not(loom)))]
+        #[cfg(mapped)]
         if let Some(shard) = self.shard().filter(|_| region::is_shared()) {
             // With the right to zero blocks, so that the collector does not clear those of a dropped family.
             if !self.slab.get().is_in_file() && shard.begin_growth() {
@@ -229,7 +229,7 @@ impl Thread {
     }
 
     /// Forgets the shard, in the child of a `fork`.
-    #[cfg(all(feature = "mmap", not(loom)))]
+    #[cfg(mapped)]
     pub(super) fn forget(&self) {
         self.slab.set(SlabRef::EMPTY);
         self.in_allocation.set(false);

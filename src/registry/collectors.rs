@@ -21,7 +21,7 @@ use super::view::Views;
 pub(super) struct Collectors(Mutex<Vec<Collector>>);
 
 /// Keeps others from using the list.
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(super) struct CollectorsGuard<'a>(
     #[expect(dead_code, reason = "a lock")] std::sync::MutexGuard<'a, Vec<Collector>>,
 );
@@ -101,7 +101,7 @@ impl Collectors {
     }
 
     /// Locks the list, around a `fork`.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(super) fn lock(&self) -> CollectorsGuard<'_> {
         CollectorsGuard(lock(&self.0))
     }

@@ -29,10 +29,10 @@ pub use view::View;
 pub(crate) use view::{Origin as ViewOrigin, Part as ViewPart};
 
 use collectors::Collectors;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use collectors::CollectorsGuard;
 use families::Families;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use families::LockedFamilies;
 #[cfg(test)]
 pub(crate) use families::meta;
@@ -101,14 +101,14 @@ struct Settings {
 }
 
 /// A registry, locked around a `fork`.
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(crate) struct LockedRegistry<'a> {
     families: LockedFamilies<'a>,
     settings: MutexGuard<'a, Settings>,
     _collectors: CollectorsGuard<'a>,
 }
 
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 impl LockedRegistry<'_> {
     /// Notes that this process, a child of `fork`, has started over.
     pub(crate) fn note_process(&mut self) {
@@ -165,7 +165,7 @@ impl Registry {
     }
 
     /// Locks what scrapes and registration lock, around a `fork`.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(crate) fn before_fork(&self) -> LockedRegistry<'_> {
         let collectors = self.0.collectors.lock();
         let settings = lock(&self.0.settings);
@@ -177,7 +177,7 @@ impl Registry {
     }
 
     /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         self.enlist();
         self.families().share(f)
@@ -628,7 +628,7 @@ impl Registry {
     }
 
     /// Starts over if the process was forked from the one that counted so far, whose counts are its own.
-    #[cfg(any(feature = "mmap", feature = "redis"))]
+    #[cfg(any(mapped, feature = "redis"))]
     pub(crate) fn start_over_after_fork(&self) {
         let process = lock(&self.0.settings).process;
         if process != std::process::id() {

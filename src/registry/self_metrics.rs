@@ -117,7 +117,7 @@ pub(super) fn collect(
             family.overflowed as f64,
         )?;
     }
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     if let Some(words) = observe::cells_not_shared() {
         out.counter(
             "tallies_cells_not_shared_total",

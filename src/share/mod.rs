@@ -5,12 +5,7 @@
 //! writers, exactly once. So totals never go back, and the cost of a page follows the writers that
 //! are alive.
 
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(miri)
-))]
+#[cfg(mapped)]
 mod files;
 mod merge;
 mod record;
@@ -20,19 +15,10 @@ mod sums;
 #[cfg(feature = "redis")]
 mod total;
 
-#[cfg(all(
-    fuzzing,
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64"
-))]
+#[cfg(all(fuzzing, mapped))]
 pub use files::read_bytes;
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(miri)
-))]
+#[cfg(mapped)]
+#[cfg_attr(docsrs, doc(cfg(feature = "mmap")))]
 pub use files::{Dir, Process, dir};
 #[cfg(feature = "redis")]
 pub use redis::{Overview, Redis, RedisBuilder, WriterInfo, redis};

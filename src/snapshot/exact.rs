@@ -88,7 +88,7 @@ impl ExactSum {
     }
 
     /// Returns floats whose exact sum this is, so that it can be stored and continued.
-    #[cfg(any(feature = "mmap", feature = "redis", test))]
+    #[cfg(any(mapped, feature = "redis", test))]
     pub(crate) fn terms(&self) -> impl Iterator<Item = f64> {
         self.parts.iter().copied().chain(self.special)
     }

@@ -208,7 +208,7 @@ impl GaugeMode {
 
     /// Returns whether only live processes count.
     #[cfg_attr(
-        not(any(feature = "mmap", feature = "redis")),
+        not(any(mapped, feature = "redis")),
         allow(dead_code, reason = "for stores")
     )]
     pub(crate) fn is_live(self) -> bool {

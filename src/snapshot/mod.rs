@@ -41,10 +41,10 @@ pub(crate) use arithmetic::sum_since;
 pub(crate) use cardinality::LabelCount;
 pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
 pub use catalogue::Catalogue;
-#[cfg(any(feature = "mmap", feature = "redis"))]
+#[cfg(any(mapped, feature = "redis"))]
 pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
-#[cfg(any(feature = "mmap", feature = "redis"))]
+#[cfg(any(mapped, feature = "redis"))]
 pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
 pub(crate) use family::Meta;

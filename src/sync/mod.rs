@@ -122,6 +122,6 @@ pub(crate) mod pushes;
 )]
 pub(crate) use passes::CoalescedPasses;
 
-#[cfg(all(feature = "mmap", not(loom)))]
+#[cfg(mapped)]
 pub(crate) use allocating::AllocatingGuard;
 pub(crate) use allocating::AllocatingMutex;

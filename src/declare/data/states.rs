@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, NameRule};
 use crate::family::AnyFamily;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use crate::family::Guards;
 use crate::family::desc::{Desc, in_order};
 use crate::family::grammar::check_label;
@@ -69,7 +69,7 @@ impl Table {
             states,
             rows: Mutex::new(rows),
         });
-        #[cfg(feature = "mmap")]
+        #[cfg(mapped)]
         crate::family::living::add(&table);
         registry.enlist();
         registry.families().add(table.clone())?;
@@ -245,12 +245,12 @@ impl AnyFamily for Table {
         page.texts().for_each(each);
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn lock(&self) -> Box<dyn Guards + '_> {
         Box::new(self.lock())
     }
 
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     fn after_fork(&self) {
         self.start_over();
     }

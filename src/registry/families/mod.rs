@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, is_first, warn};
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use crate::observe;
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
@@ -19,7 +19,7 @@ use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 use crate::family::living;
 
 use entry::Entry;
@@ -39,10 +39,10 @@ pub(crate) struct Families {
 }
 
 /// The families of a registry, locked around a `fork`.
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 pub(super) struct LockedFamilies<'a>(MutexGuard<'a, Inner>);
 
-#[cfg(feature = "mmap")]
+#[cfg(mapped)]
 impl LockedFamilies<'_> {
     /// Lets other processes read the families again.
     pub(super) fn share_all(&self) {
@@ -334,7 +334,7 @@ impl Families {
 
     /// Runs `f`, with which the process begins to share its metrics, while no thread updates cells that are not
     /// its own. Then lets other processes read all families, from now on those that are registered later, too.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         // Scrapes lock the families in a pass, so the pass comes first.
         let mut pass = observe::engine().pass();
@@ -356,7 +356,7 @@ impl Families {
     }
 
     /// Locks the families, around a `fork`.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(super) fn before_fork(&self) -> LockedFamilies<'_> {
         LockedFamilies(self.lock())
     }
