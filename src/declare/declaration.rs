@@ -196,7 +196,8 @@ impl<C: MetricCells> Declaration<C> {
         self.has_family_buckets() && stride(&self.desc) == stride(&self.family().desc)
     }
 
-    pub(crate) fn share(&self) -> Self {
+    /// Returns another handle of the family.
+    pub(crate) fn another(&self) -> Self {
         Self::of(Arc::clone(self.family()))
     }
 
@@ -268,7 +269,7 @@ impl<C: MetricCells> BoundSeries<C> {
                 let series = family.with(texts);
                 (series.cells, series.key)
             });
-            series.owner().shared_text(texts, key)
+            series.owner().own_text(texts, key)
         });
         Self { series, text }
     }

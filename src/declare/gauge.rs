@@ -31,7 +31,7 @@ use crate::family::{MetricCells, kind};
 /// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
 ///
-/// All threads write one shared cell, because otherwise the last write could not be known. For
+/// All threads write one cold cell, because otherwise the last write could not be known. For
 /// counts that only go up and down again use an [`UpDownCounter`], whose cells are not shared.
 pub struct Gauge<L = ()> {
     pub(crate) inner: Declaration<GaugeCell>,

@@ -15,7 +15,7 @@ use super::{Builder, metric, with_builder};
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
-use crate::family::shared::{self, Shared, SharedLock};
+use crate::family::published::{self, FamilyRecords, Records};
 use crate::family::{AnyFamily, kind};
 use crate::registry::{self, Listed, Registry};
 
@@ -290,7 +290,7 @@ struct States {
     names: &'static [&'static str],
     cell: Run<StateCell>,
     /// What other processes find in the mapped file.
-    shared: SharedLock,
+    records: FamilyRecords,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,
 }
@@ -308,7 +308,7 @@ impl States {
             desc,
             names: S::VALUES,
             cell: Run::new(1, StateCell::default),
-            shared: SharedLock::default(),
+            records: FamilyRecords::default(),
             labels: Mutex::default(),
         }
     }
@@ -326,7 +326,7 @@ impl States {
 
 impl Drop for States {
     fn drop(&mut self) {
-        self.unshare();
+        self.unpublish();
     }
 }
 
@@ -380,11 +380,11 @@ impl AnyFamily for States {
         let cell = self.cell.first();
         cell.current.store(0, Relaxed);
         cell.updated.store(0, Relaxed);
-        self.shared.with_all_locked(Shared::forget);
+        self.records.with_all_locked(Records::forget);
     }
 
-    fn share(&self, meta: &snapshot::Meta) {
-        let text = shared::encode(
+    fn publish(&self, meta: &snapshot::Meta) {
+        let text = published::encode(
             meta,
             (Names::Fixed(&[]), None),
             &self.values(),
@@ -392,7 +392,7 @@ impl AnyFamily for States {
             self.names,
         );
         let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
-        let fields = shared::Fields {
+        let fields = published::Fields {
             kind: kind::STATE_SET,
             width: 0,
             stride: size_of::<StateCell>(),
@@ -400,12 +400,12 @@ impl AnyFamily for States {
             created: 0,
             window: [0; 3],
         };
-        self.shared
-            .with(|shared| _ = shared.publish(&text, &fields));
+        self.records
+            .with(|records| _ = records.publish(&text, &fields));
     }
 
-    fn unshare(&self) {
-        self.shared.with(Shared::unpublish);
+    fn unpublish(&self) {
+        self.records.with(Records::unpublish);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

@@ -1,7 +1,7 @@
 //! A family: its series, their look-up by label set, and their removal and retirement.
 //!
 //! The series are in an arena: chunks that never move, in the order in which the series were made.
-//! A look-up tries the thread's own [label cache](crate::lockfree::CachedArena), then the shared
+//! A look-up tries the thread's own [label cache](crate::lockfree::CachedArena), then the
 //! [index]. A series that was removed or retired, and then reclaimed, is reused for another label
 //! set, with the next generation; [`retire`] defines the three words.
 
@@ -17,12 +17,12 @@ pub(crate) mod living;
 mod lookup;
 mod pages;
 mod population;
+pub(crate) mod published;
 mod quiet;
 mod retire;
 mod scrape;
 mod series_ref;
 pub(crate) mod shape;
-pub(crate) mod shared;
 pub(crate) mod view;
 
 use std::cmp::Reverse;
@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{
-    CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
+    AtomicText, CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey,
 };
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
@@ -160,7 +160,7 @@ pub(crate) struct Family<C: MetricCells> {
     exemplars: OnceLock<Box<Exemplars>>,
     /// The record of the family in the mapped file, for other processes. Locked by threads that
     /// make series, and by those that register or drop the family.
-    shared: shared::SharedLock,
+    records: published::FamilyRecords,
 }
 
 /// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
@@ -202,7 +202,7 @@ struct RetiredSeries {
 pub(crate) struct Series<'a, C> {
     pub(crate) cells: &'a C,
     /// The label text, and when the series began to count. Set while the series is live.
-    text: &'a SharedText,
+    text: &'a AtomicText,
 }
 
 impl<C> Clone for Series<'_, C> {
@@ -216,11 +216,11 @@ impl<C> Copy for Series<'_, C> {}
 /// The label text of a series, and when the series began to count. Set while the series is live.
 /// Written by threads that make, remove or retire the series, read by look-ups and scrapes.
 #[derive(Debug)]
-pub(crate) struct Label(SharedText);
+pub(crate) struct Label(AtomicText);
 
 impl Default for Label {
     fn default() -> Self {
-        Self(SharedText::empty())
+        Self(AtomicText::empty())
     }
 }
 
@@ -315,7 +315,7 @@ impl<C: MetricCells> Family<C> {
             scraped: Mutex::default(),
             exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
-            shared: shared::SharedLock::default(),
+            records: published::FamilyRecords::default(),
         }
     }
 
@@ -431,7 +431,7 @@ impl<C: MetricCells> Family<C> {
             run
         });
         if is_new {
-            self.share_closed(run);
+            self.publish_closed(run);
         }
         run
     }
@@ -614,7 +614,7 @@ fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
 
 impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
-        self.unshare();
+        self.unpublish();
         self.free_texts();
         let retired = std::mem::take(&mut self.retirement().retired);
         let live = std::iter::once(self.first())
@@ -660,7 +660,7 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     fn start_over(&self, pass: &Pass<'_>);
     /// Returns the locks of the cells of all series.
     #[cfg(mapped)]
-    fn locks(&self) -> Vec<&observe::SharedLock> {
+    fn locks(&self) -> Vec<&observe::ColdLock> {
         Vec::new()
     }
     /// Takes the locks of look-ups and of updates, around a `fork`.
@@ -669,7 +669,7 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
         Box::new(())
     }
     /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes
-    /// do not read the family any more, until it is shared again.
+    /// do not read the family any more, until it is published again.
     #[cfg(mapped)]
     fn after_fork(&self);
     /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest
@@ -680,9 +680,9 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     }
     /// Lets other processes read the family, under this description, if the process shares its
     /// metrics.
-    fn share(&self, meta: &snapshot::Meta);
+    fn publish(&self, meta: &snapshot::Meta);
     /// Ends that.
-    fn unshare(&self);
+    fn unpublish(&self);
     /// Returns the family as `Any`, for `get_or_register`.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -729,8 +729,8 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     }
 
     #[cfg(mapped)]
-    fn locks(&self) -> Vec<&observe::SharedLock> {
-        self.cells().map(Cells::shared_lock).collect()
+    fn locks(&self) -> Vec<&observe::ColdLock> {
+        self.cells().map(Cells::cold_lock).collect()
     }
 
     #[cfg(mapped)]
@@ -754,12 +754,12 @@ impl<C: MetricCells> AnyFamily for Family<C> {
         slots.map(|last| (last, move_block)).collect()
     }
 
-    fn share(&self, meta: &snapshot::Meta) {
-        self.share(meta);
+    fn publish(&self, meta: &snapshot::Meta) {
+        self.publish(meta);
     }
 
-    fn unshare(&self) {
-        self.unshare();
+    fn unpublish(&self) {
+        self.unpublish();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

@@ -32,7 +32,7 @@ pub(crate) mod header {
     pub(crate) const HEARTBEAT: usize = 96;
     pub(crate) const FAMILIES: usize = 104;
     pub(crate) const SHARDS: usize = 112;
-    pub(crate) const NOT_SHARED: usize = 120;
+    pub(crate) const UNPUBLISHED: usize = 120;
     pub(crate) const REPLACED: usize = 128;
     pub(crate) const JOURNAL: usize = 256;
     /// The bytes of the header.
@@ -101,12 +101,12 @@ pub(crate) mod label {
 pub(crate) mod series {
     pub(crate) const SLOT_WORD: usize = 0;
     pub(crate) const LOCK: usize = 8;
-    /// The shared cell of a counter; increments; the value of a gauge; a histogram's block.
-    pub(crate) const SHARED: usize = 16;
+    /// The cold cell of a counter; increments; the value of a gauge; a histogram's block.
+    pub(crate) const COLD: usize = 16;
     pub(crate) const DECREMENTS: usize = 24;
     /// When a gauge was set, if its mode asks for it.
     pub(crate) const SET_AT: usize = 24;
-    /// The shared stream of a summary.
+    /// The cold stream of a summary.
     pub(crate) const STREAM: usize = 24;
     /// What was folded of a summary.
     pub(crate) const FOLDED: usize = 32;

@@ -1,6 +1,6 @@
 //! The memory of cells: a region of addresses that a file can be mapped to, and the file itself.
 //!
-//! Before the process shares its metrics, the region has memory of its own. [`region::share`]
+//! Before the process shares its metrics, the region has memory of its own. [`region::publish`]
 //! replaces that by a file, at the same addresses and with the same content. So nothing that is in
 //! the region moves, and nobody who writes there notices.
 //!

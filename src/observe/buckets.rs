@@ -32,7 +32,7 @@
 //! - B4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
 //!   address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
 //!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of the cold block
-//!   (invariant U1 of [`shared_lock`](super::shared_lock)).
+//!   (invariant U1 of [`cold_lock`](super::cold_lock)).
 //!
 //! A writer that is suspended at any instruction leaves `state` unchanged, so the reader's next try
 //! succeeds. It misses at most the unfinished observation.
@@ -53,15 +53,15 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
 use super::cells::{Cells, MoveBlock, Outcome};
+use super::cold_lock::{ColdLock, Denied};
 use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
 use super::pass::{Pass, TRIES, View};
 use super::shard::CopyBlock;
-use super::shared_lock::{Denied, SharedLock};
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, lock_if_cold, update_cold};
+use super::update::{ColdUpdate, lock_if_cold, update_cold};
 
 /// Returns the cell of a side's sum: 2 or 1, so that its address is a constant plus the side.
 ///
@@ -90,7 +90,7 @@ pub struct Buckets {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
     /// The lock of the cold block. Taken also by a reader whose tries keep failing.
-    lock: SharedLock,
+    lock: ColdLock,
     /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by passes under
     /// the lock, read by writers under the lock and by passes.
     cold: AtomicU64,
@@ -291,7 +291,7 @@ impl Buckets {
             }
             true
         };
-        let mut shared = || {
+        let mut cold = || {
             // Allocates before the lock is taken.
             self.cold();
             match self.lock.lock(generation) {
@@ -304,20 +304,20 @@ impl Buckets {
                     if written.is_none() {
                         reject();
                     }
-                    Shared::Counted
+                    ColdUpdate::Counted
                 }
                 Err(Denied::Busy) if self.native.is_some() && thread.in_allocation() => {
                     // This thread may hold the lock: a table grows under it, and the allocator
                     // observes here. Waiting would be a deadlock.
                     reject();
-                    Shared::Counted
+                    ColdUpdate::Counted
                 }
                 // If there is no slot or no shard for the series, this thread waits. Depending on
                 // who holds the lock, it waits for
                 // - a writer: three stores, or the growth of a native histogram's table;
                 // - a reader whose tries kept failing: one read;
                 // - the collector: one fold.
-                Err(denied) => Shared::denied(&denied, true),
+                Err(denied) => ColdUpdate::denied(&denied, true),
             }
         };
         let outcome = update_cold(
@@ -325,7 +325,7 @@ impl Buckets {
             (&self.slot_word, generation),
             (self.block_cells() as u64, eager),
             &mut own,
-            &mut shared,
+            &mut cold,
         );
         if rejected.get() {
             Outcome::Rejected
@@ -467,7 +467,7 @@ impl Buckets {
             .native
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
-        let cold = pass.shared(self.cold_block());
+        let cold = pass.cold(self.cold_block());
         // SAFETY: the block is one cell (B4), and the pass has pinned the epoch.
         let table = cold.and_then(|cold| unsafe { Table::published(cold) });
         if let Some(table) = table {
@@ -589,7 +589,7 @@ impl Cells for Buckets {
     fn new(shape: &Shape) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            lock: SharedLock::new(),
+            lock: ColdLock::new(),
             cold: AtomicU64::new(0),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
@@ -608,7 +608,7 @@ impl Cells for Buckets {
         &self.slot_word
     }
 
-    fn shared_lock(&self) -> &SharedLock {
+    fn cold_lock(&self) -> &ColdLock {
         &self.lock
     }
 
@@ -639,7 +639,7 @@ impl Cells for Buckets {
             total.sum.add(sum);
             true
         };
-        if let Some(cold) = pass.shared(self.cold_block()) {
+        if let Some(cold) = pass.cold(self.cold_block()) {
             let mut scratch = pass.scratch();
             self.read_cold(|| read(cold, &mut scratch));
             pass.give_scratch(scratch);
@@ -671,7 +671,7 @@ impl Cells for Buckets {
         self.take(block)
     }
 
-    fn fold_shared(&self, _: &Shape, other: &Self) -> bool {
+    fn fold_cold(&self, _: &Shape, other: &Self) -> bool {
         other.cold_block().is_none_or(|cold| self.take(cold))
     }
 
@@ -706,7 +706,7 @@ impl Cells for Buckets {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::shared_lock::Held;
+    use super::super::cold_lock::Held;
     use super::*;
 
     /// Regression: if there was no slot for a series and a thread observed without a pause, a

@@ -26,7 +26,7 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
-    /// The running minute, as [`SharedLock`](super::shared_lock::SharedLock) has it, [`EAGER`] and
+    /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it, [`EAGER`] and
     /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates. Not one of
     /// loom's: models have no clock.
     minute: std::sync::atomic::AtomicU64,
@@ -124,7 +124,7 @@ impl Engine {
         self.minute() & EAGER != 0
     }
 
-    /// Returns the running minute, in the bits in which the locks of shared cells have it, and in
+    /// Returns the running minute, in the bits in which the locks of cold cells have it, and in
     /// other bits [`EAGER`] and [`REQUESTED`].
     #[inline(always)]
     pub(super) fn minute(&self) -> u64 {
@@ -155,7 +155,7 @@ impl Engine {
     /// are all from one minute of the clock.
     #[cfg(not(loom))]
     pub(super) fn begin_minute(&self) -> bool {
-        use super::shared_lock::{MINUTE, MINUTES};
+        use super::cold_lock::{MINUTE, MINUTES};
         // Relaxed: threads that begin a minute at the same time may begin two.
         let (now, began) = (crate::clock::millis(), self.minute_began.load(Relaxed));
         if began == 0 || now < began {
@@ -226,8 +226,8 @@ pub use process::{engine, limit_cells, register_exit, thread, warm};
 
 /// Returns the number of words that are not in the mapped file although the process shares its metrics.
 #[cfg(mapped)]
-pub fn cells_not_shared() -> Option<u64> {
-    crate::mapped::region::is_shared().then(crate::mapped::region::not_shared)
+pub fn unpublished_cells() -> Option<u64> {
+    crate::mapped::region::is_published().then(crate::mapped::region::unpublished)
 }
 
 /// The blocks that hold more than numbers, when the process began to share its metrics: the last cell of each, and
@@ -348,7 +348,7 @@ mod process {
     /// together. The default is 1 GiB.
     ///
     /// A busy series takes 8 bytes in every thread that updates metrics, a histogram of 11 bounds
-    /// 128. At the limit, further series count in one shared cell, under a lock of one word, however
+    /// 128. At the limit, further series count in one cold cell, under a lock of one word, however
     /// busy they are. Series that have cells of their own keep them, and a thread that starts later
     /// gets cells for those that it updates, so memory may exceed the limit as threads are added.
     /// `tallies_shard_bytes` and `tallies_shard_limit_bytes` show both numbers.

@@ -7,7 +7,7 @@
 //!   an owner, or by a thread that has pinned the epoch since before it loaded the pointer. A slab
 //!   is freed an epoch after its shard stopped pointing to it (I3), so each of these uses a live
 //!   slab.
-//! - M3: the header is written before the slab is shared. Later only `len` changes, which is an
+//! - M3: the header is written before the slab is published. Later only `len` changes, which is an
 //!   atomic.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -27,10 +27,10 @@ pub(crate) struct Slab {
     /// The length that the owner compares a slot with: the capacity, or 0 while a request is open.
     /// Written by the collector (0) and the owner (the capacity), read by the owner.
     len: AtomicU64,
-    /// The number of cells. Written before the slab is shared.
+    /// The number of cells. Written before the slab is published.
     capacity: u64,
     /// The shard that the slab belongs to; null in the empty slab. Written before the slab is
-    /// shared.
+    /// published.
     shard: *const Shard,
     /// The offset in bytes from the start of the allocation to this header. Written before the slab
     /// is shared.
@@ -64,7 +64,7 @@ impl SlabRef {
     /// Allocates a slab of `capacity` zeroed cells: in the mapped file if the process shares its metrics, else on
     /// the heap. Returns `None` if the allocator refuses, or the file is full.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
-        if region::is_shared() {
+        if region::is_published() {
             let memory = region::allocate(size_of::<Slab>() + 8 * usize::try_from(capacity).ok()?)?;
             let slab = memory.cast::<Slab>();
             let header = Slab {
@@ -237,7 +237,7 @@ fn layout(capacity: u64) -> Option<Layout> {
 
 const ALIGN: usize = align_of::<AtomicU64>();
 
-/// The cells of one series in one slab, or in a shared block. Cells are counted downwards from the
+/// The cells of one series in one slab, or in a cold block. Cells are counted downwards from the
 /// last one, so that one comparison of the last one with a length covers all of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Block(*const AtomicU64);

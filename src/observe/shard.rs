@@ -5,7 +5,7 @@
 //!
 //! A thread that ends leaves its shard, with all counts in it, in the [`Pool`]. The next thread
 //! that starts claims it from there. If no thread claims it for long enough, the collector takes it
-//! out of the pool and moves its counts to the shared cells of their series. So a pass costs time
+//! out of the pool and moves its counts to the cold cells of their series. So a pass costs time
 //! for the threads that live, not for all that ever ran.
 //!
 //! The collector has a list of the shards that every pass reads and every safepoint request
@@ -68,8 +68,8 @@ use crate::mapped::format;
 use crate::mapped::record::{Record, publish};
 use crate::mapped::region;
 
+use crate::lockfree::atomic_box::{AtomicBox, Free};
 use crate::lockfree::epoch::pin;
-use crate::lockfree::published::{Free, Published};
 
 use super::memory::{Block, Slab, SlabRef};
 use super::slot::Slots;
@@ -127,7 +127,7 @@ pub(crate) struct Shard {
     acknowledged: AtomicU64,
     /// The copy that a reader requests. Replaced by the collector, read by the owner with the epoch
     /// pinned.
-    copy_request: Published<CopyRequest>,
+    copy_request: AtomicBox<CopyRequest>,
     /// The record of the slab in the mapped file. Made by the owner when it first has a slab there; used by the
     /// owner.
     record: Mutex<Option<Record>>,
@@ -188,7 +188,7 @@ impl ShardRef {
             growing: AtomicBool::new(false),
             requested: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
-            copy_request: Published::empty(),
+            copy_request: AtomicBox::empty(),
             record: Mutex::new(None),
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
@@ -198,10 +198,10 @@ impl ShardRef {
             Some(slab) if shard.show(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
             slab => {
                 if let Some(slab) = slab {
-                    // SAFETY: fresh, and not shared.
+                    // SAFETY: fresh, and not published.
                     unsafe { slab.free() };
                 }
-                // SAFETY: leaked above, and not shared yet.
+                // SAFETY: leaked above, and not published yet.
                 drop(unsafe { Box::from_raw(shard.0.as_ptr()) });
                 return None;
             }

@@ -6,7 +6,7 @@
 //!
 //! A series that went quiet gives its slot back. Its slot is first *closing*: the word still has it,
 //! for readers, but with a bit that makes it larger than every length, so that later updates use the
-//! shared cells. Once no earlier update can be running, a pass moves the counts to the shared cells,
+//! cold cells. Once no earlier update can be running, a pass moves the counts to the cold cells,
 //! and the series is cold.
 //!
 //! Other processes may read the word in a file: `docs/sharing.md` has what they make of its bits.
@@ -28,7 +28,7 @@ use crate::lockfree::Generation;
 use crate::sync::AllocatingGuard;
 use crate::sync::{Acquire, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn};
 
-/// The slot half of the word of a cold series, which has no slot and counts in its shared cell.
+/// The slot half of the word of a cold series, which has no slot and counts in its cold cell.
 pub(super) const COLD: u64 = u32::MAX as u64;
 
 /// The bit of a slot that is closing. A cold series has it as well.
@@ -108,7 +108,7 @@ impl SlotWord {
     }
 
     /// Retires the series, so that every handle to it is stale. Returns the slot that it had, if
-    /// any; without a slot, threads updated only shared cells, under their lock. `forget` tells other
+    /// any; without a slot, threads updated only cold cells, under their lock. `forget` tells other
     /// processes whether its total is dropped, or belongs to the overflow series from now on.
     ///
     /// Called by the collector only (W1). Relaxed: the next safepoint request carries the new word
@@ -141,7 +141,7 @@ impl SlotWord {
         self.0.fetch_or(COLD, Relaxed);
     }
 
-    /// Begins to close the slot: later updates use the shared cells. Returns the generation and the
+    /// Begins to close the slot: later updates use the cold cells. Returns the generation and the
     /// slot, or `None` if there is no slot or it is closing already.
     ///
     /// Called by the collector only. Relaxed: as in [`retire`](Self::retire).

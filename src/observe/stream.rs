@@ -32,7 +32,7 @@
 //! - F4: A page that a larger one replaced is freed an epoch later. Readers pin the epoch. Only the
 //!   owner replaces pages, so it reads them without a pin.
 //! - F5: A stream has one writer: the owner of the slot, or the thread that holds the lock of the
-//!   shared stream (invariants D1 and D3 of [`summary`](super::summary)).
+//!   cold stream (invariants D1 and D3 of [`summary`](super::summary)).
 //!
 //! With a window, the sketch is that of one age, and `history` has the sketches of earlier ages:
 //! see [`window`](super::window).

@@ -16,7 +16,7 @@ pub struct Thread {
     /// The slab of this thread's shard, or the empty slab. Only this thread accesses it.
     slab: Cell<SlabRef>,
     /// Set while this thread allocates a shard or a larger slab. An allocator that updates metrics
-    /// re-enters this module, and its updates then use shared cells. Only this thread accesses it.
+    /// re-enters this module, and its updates then use cold cells. Only this thread accesses it.
     in_allocation: Cell<bool>,
     /// The slab of a thread without a shard, instead of the static one.
     #[cfg(loom)]
@@ -31,7 +31,7 @@ pub struct Thread {
 pub(super) enum Target {
     /// This block, which only the calling thread writes.
     Hot(Block),
-    /// The shared cells.
+    /// The cold cells.
     Cold,
     /// No cell of this series: the handle is stale.
     Stale,
@@ -182,7 +182,7 @@ impl Thread {
     /// metrics. Called before the request is acknowledged: until then, no series of these blocks is reclaimed.
     fn move_blocks_to_file(&self) {
         #[cfg(mapped)]
-        if let Some(shard) = self.shard().filter(|_| region::is_shared()) {
+        if let Some(shard) = self.shard().filter(|_| region::is_published()) {
             // With the right to zero blocks, so that the collector does not clear those of a dropped family.
             if !self.slab.get().is_in_file() && shard.begin_growth() {
                 self.in_allocation.set(true);
@@ -196,7 +196,7 @@ impl Thread {
     /// Moves this thread's slab to the mapped file, if the process has come to share its metrics. The thread must
     /// be between two updates.
     pub(super) fn move_to_file(&self) {
-        if region::is_shared() && self.shard().is_some() && !self.slab.get().is_in_file() {
+        if region::is_published() && self.shard().is_some() && !self.slab.get().is_in_file() {
             self.grow(0);
         }
     }
@@ -235,7 +235,7 @@ impl Thread {
         self.in_allocation.set(false);
     }
 
-    /// Leaves the shard to another thread. Later updates of this thread use shared cells.
+    /// Leaves the shard to another thread. Later updates of this thread use cold cells.
     pub(crate) fn leave(&self, engine: &Engine) {
         if let Some(shard) = self.shard() {
             #[cfg(not(loom))]

@@ -76,10 +76,10 @@ pub struct Description<'a> {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Registry(Arc<Shared>);
+pub struct Registry(Arc<RegistryState>);
 
 #[derive(Debug)]
-struct Shared {
+struct RegistryState {
     families: Families,
     /// Whether statics belong to this registry.
     is_default: bool,
@@ -116,8 +116,8 @@ impl LockedRegistry<'_> {
     }
 
     /// Lets other processes read the families again.
-    pub(crate) fn share_all(&self) {
-        self.families.share_all();
+    pub(crate) fn publish_all(&self) {
+        self.families.publish_all();
     }
 }
 
@@ -147,7 +147,7 @@ impl Registry {
     }
 
     fn with_settings(is_default: bool) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(RegistryState {
             families: Families::default(),
             is_default,
             settings: Mutex::new(Settings {
@@ -176,11 +176,11 @@ impl Registry {
         }
     }
 
-    /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].
+    /// Runs `f`, with which the process begins to share its metrics; see [`Families::publish`].
     #[cfg(mapped)]
-    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn publish<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         self.enlist();
-        self.families().share(f)
+        self.families().publish(f)
     }
 
     /// Registers a gauge whose value `value` computes at scrape time.

@@ -72,7 +72,7 @@ const ENGINE: &[&str] = &[
     "memory.rs",
     "pass.rs",
     "shard.rs",
-    "shared_lock.rs",
+    "cold_lock.rs",
     "slot.rs",
     "thread.rs",
     "update.rs",

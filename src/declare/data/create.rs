@@ -432,8 +432,8 @@ fn create(
             })?)
         }
         kind => {
-            let mut desc = Desc::unchecked(Text::shared(name), kind, Names::Fixed(&[]), location);
-            desc.help = Text::shared(help);
+            let mut desc = Desc::unchecked(Text::owned(name), kind, Names::Fixed(&[]), location);
+            desc.help = Text::owned(help);
             desc.set_labels(&labels);
             let states = match kind {
                 Kind::StateSet => config.states()?,

@@ -256,9 +256,9 @@ impl AnyFamily for Table {
     }
 
     // Their texts are on the heap, so other processes do not see them in mapped files.
-    fn share(&self, _: &snapshot::Meta) {}
+    fn publish(&self, _: &snapshot::Meta) {}
 
-    fn unshare(&self) {}
+    fn unpublish(&self) {}
 
     fn start_over(&self, _: &Pass<'_>) {
         self.start_over();

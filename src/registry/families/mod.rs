@@ -45,8 +45,8 @@ pub(super) struct LockedFamilies<'a>(MutexGuard<'a, Inner>);
 #[cfg(mapped)]
 impl LockedFamilies<'_> {
     /// Lets other processes read the families again.
-    pub(super) fn share_all(&self) {
-        self.0.share_all();
+    pub(super) fn publish_all(&self) {
+        self.0.publish_all();
     }
 }
 
@@ -211,11 +211,11 @@ impl Families {
             return Err(Error::absent(&name));
         };
         let mut desc = entry.desc().clone();
-        desc.help = Text::shared(new.help);
+        desc.help = Text::owned(new.help);
         let is_renamed = desc.name != *desc.declared_name();
         let renamed = Desc {
-            name: Text::shared(if is_renamed { &name } else { new.name }),
-            unit: Text::shared(new.unit),
+            name: Text::owned(if is_renamed { &name } else { new.name }),
+            unit: Text::owned(new.unit),
             ..desc.clone()
         };
         let taken = inner.check_free(&renamed).err();
@@ -248,7 +248,7 @@ impl Families {
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
         let families = removed.values().flat_map(|entry| &entry.duplicates);
-        families.for_each(|family| family.unshare());
+        families.for_each(|family| family.unpublish());
         drop(removed);
     }
 
@@ -273,7 +273,7 @@ impl Families {
         if let Some((other, reserved)) = inner.reserved_clash(exposed) {
             return Err(Error::shared_samples(name, other, reserved.location));
         }
-        let key = Text::shared(name);
+        let key = Text::owned(name);
         inner.reserved_index.insert(exposed, &key);
         inner.reserved.insert(key, Reserved { kind, location });
         Ok(())
@@ -335,7 +335,7 @@ impl Families {
     /// Runs `f`, with which the process begins to share its metrics, while no thread updates cells that are not
     /// its own. Then lets other processes read all families, from now on those that are registered later, too.
     #[cfg(mapped)]
-    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn publish<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         // Scrapes lock the families in a pass, so the pass comes first.
         let mut pass = observe::engine().pass();
         let mut inner = self.lock();
@@ -346,8 +346,8 @@ impl Families {
         let blocks = families.iter().flat_map(|family| family.blocks_to_move());
         let blocks = blocks.collect();
         observe::move_cells(&mut pass, blocks);
-        inner.is_shared = true;
-        inner.share_all();
+        inner.is_published = true;
+        inner.publish_all();
         drop(inner);
         drop(pass);
         // Sends the request.
@@ -394,9 +394,9 @@ impl Families {
                 entry.check_constant(prefix, name)?;
             }
         }
-        inner.prefix = Text::shared(prefix);
+        inner.prefix = Text::owned(prefix);
         inner.index_all();
-        inner.share_all();
+        inner.publish_all();
         Ok(())
     }
 
@@ -414,10 +414,8 @@ impl Families {
         for entry in inner.entries.values() {
             entry.check_constant(&inner.prefix, name)?;
         }
-        inner
-            .constant
-            .push((Text::shared(name), Text::shared(value)));
-        inner.share_all();
+        inner.constant.push((Text::owned(name), Text::owned(value)));
+        inner.publish_all();
         Ok(())
     }
 

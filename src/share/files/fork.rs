@@ -25,10 +25,10 @@
 //! | 7. `living` | making a family |
 //! | 8. the values of caps, the shards of the index, `Retirement` | look-ups that miss the label cache, stale handles |
 //! | 8. the rows of enums and infos from data | their updates, scrapes |
-//! | 9. `family::shared::ALL`, and under it the records of families and `SPARE` | making a series, registration |
+//! | 9. `family::published::ALL`, and under it the records of families and `SPARE` | making a series, registration |
 //! | 10. `region::MEMORY` | allocation in the file, promotion |
 //!
-//! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone.
+//! The locks of cold cells ([`crate::observe::ColdLock`]) are taken from threads that are gone.
 //! `Family::scraped` and the texts of state sets are locked in passes only. Not covered:
 //! registration and scrapes of registries other than the default one, and the first exemplar of a
 //! family.
@@ -36,7 +36,7 @@
 use std::cell::RefCell;
 use std::sync::MutexGuard;
 
-use crate::family::{AnyFamily, living, shared};
+use crate::family::{AnyFamily, living, published};
 use crate::mapped::fork::{Hooks, register};
 use crate::mapped::held::{Held, making};
 use crate::mapped::region;
@@ -81,7 +81,7 @@ fn before() {
     // A child must not find a directory locked by a thread that it does not have.
     let reads = WholeReads::wait();
     let own = own();
-    if !region::is_shared() {
+    if !region::is_published() {
         return;
     }
     let engine = ForkGuard::lock();
@@ -90,7 +90,7 @@ fn before() {
     let each = living.all().into_iter();
     let each = each.map(|family| Held::new(family, |family| family.lock()));
     let each = each.collect();
-    let all = shared::lock_all();
+    let all = published::lock_all();
     let memory = region::lock();
     let forking = Forking {
         series: memory.copy_series(),
@@ -142,7 +142,7 @@ fn in_child() {
         ..
     } = forking;
     drop((memory, each));
-    shared::forget_spare();
+    published::forget_spare();
     families.iter().for_each(|family| family.after_fork());
     registry.note_process();
     if let Some(own) = own {
@@ -152,6 +152,6 @@ fn in_child() {
         }
     }
     drop((all, living));
-    registry.share_all();
+    registry.publish_all();
     drop((registry, engine, locked_own, reads, making));
 }

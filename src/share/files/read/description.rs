@@ -136,9 +136,9 @@ impl Description {
             _ => Values::Gauge(Vec::new()),
         };
         let meta = Meta {
-            name: Text::shared(name),
-            help: Text::shared(help),
-            unit: Text::shared(unit),
+            name: Text::owned(name),
+            help: Text::owned(help),
+            unit: Text::owned(unit),
             kind: family_kind,
             mode,
             shared_ttl: (ttl != u64::MAX).then(|| Duration::from_millis(ttl)),

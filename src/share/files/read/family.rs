@@ -105,7 +105,7 @@ impl Known {
     ) -> Try<Family> {
         let mut out = description.empty.clone();
         let Some(first) = memory.range(record.first, record.stride)? else {
-            // There was no space to share this family.
+            // There was no space to publish this family.
             return Ok(out);
         };
         let first = SeriesAt {
@@ -258,7 +258,7 @@ impl Record {
 
 /// Reads the states of a state set, each with the time at which the current one was set.
 fn read_states(memory: &Memory<'_>, address: u64, description: &Description, out: &mut Family) {
-    let current = memory.word(address + series::SHARED as u64);
+    let current = memory.word(address + series::COLD as u64);
     let time = memory.word(address + series::SET_AT as u64);
     for (text, i) in description.states.iter().zip(0..) {
         out.texts.push(text, time);
@@ -505,10 +505,10 @@ impl<'a> Total<'a> {
             memory.visit(self.slabs.len() as u64)?;
         }
         let at = |field: usize| series.address + field as u64;
-        let shared = memory.published(at(series::SHARED));
+        let cold = memory.published(at(series::COLD));
         match self.record.cells {
             kind::COUNTER => {
-                self.int = self.int.wrapping_add(shared);
+                self.int = self.int.wrapping_add(cold);
                 if let Some(slot) = series.slot() {
                     for (cells, len) in &self.slabs {
                         if slot < *len {
@@ -519,7 +519,7 @@ impl<'a> Total<'a> {
                 }
             }
             kind::FLOAT_COUNTER => {
-                self.float.add(number(shared)?);
+                self.float.add(number(cold)?);
                 for block in self.blocks(series.slot()) {
                     self.float.add(number(memory.word(block.cell(0)))?);
                 }
@@ -529,11 +529,11 @@ impl<'a> Total<'a> {
                 self.int = self.int.wrapping_add(difference as u64);
             }
             kind::GAUGE => {
-                self.gauge = f64::from_bits(shared);
+                self.gauge = f64::from_bits(cold);
                 self.set_at = memory.word(at(series::SET_AT));
             }
             kind::HISTOGRAM => {
-                if let Some(block) = Block::own(memory, shared, self.record.width)? {
+                if let Some(block) = Block::own(memory, cold, self.record.width)? {
                     self.observed.add_fixed(memory, block)?;
                 }
                 for block in self.blocks(series.slot()) {
@@ -541,7 +541,7 @@ impl<'a> Total<'a> {
                 }
             }
             kind::NATIVE => {
-                if let Some(cell) = memory.range(shared, 8)? {
+                if let Some(cell) = memory.range(cold, 8)? {
                     self.observed.add_table(memory, memory.published(cell))?;
                 }
                 for block in self.blocks(series.slot()) {
@@ -580,11 +580,11 @@ impl<'a> Total<'a> {
             if series.slot().is_some() {
                 self.slabs = slabs(memory)?;
             }
-            let shared = memory.word(series.address + series::SHARED as u64);
+            let cold = memory.word(series.address + series::COLD as u64);
             let ups = self
                 .blocks(series.slot())
                 .map(|block| memory.word(block.cell(0)))
-                .fold(shared, u64::wrapping_add);
+                .fold(cold, u64::wrapping_add);
             least = least.min(ups.wrapping_sub(downs) as i64);
             fence(Acquire);
             if self.downs(series) == downs {
@@ -596,10 +596,10 @@ impl<'a> Total<'a> {
 
     fn downs(&self, series: SeriesAt) -> u64 {
         let memory = self.memory;
-        let shared = memory.published(series.address + series::DECREMENTS as u64);
+        let cold = memory.published(series.address + series::DECREMENTS as u64);
         self.blocks(series.slot())
             .map(|block| memory.published(block.cell(1)))
-            .fold(shared, u64::wrapping_add)
+            .fold(cold, u64::wrapping_add)
     }
 
     /// Subtracts what the overflow series had counted when the family was cleared.

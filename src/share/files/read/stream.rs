@@ -92,7 +92,7 @@ impl Summed {
             }
         };
         let Some(current) = memory.range(current, PAGE)? else {
-            // The page is not shared, or a flush has replaced it.
+            // The page is not published, or a flush has replaced it.
             return confirm();
         };
         let at = |field: usize| memory.word(current + field as u64);

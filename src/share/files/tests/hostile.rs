@@ -32,8 +32,8 @@ fn every_kind() -> Image {
         bounds: &[1.0],
         ..Describe::counter("latency_seconds")
     };
-    let shared = image.words(&[3, 2, 0, 0, 5 << 1]);
-    let (_, first) = image.family(histogram, [shared, 0, 0]);
+    let cold = image.words(&[3, 2, 0, 0, 5 << 1]);
+    let (_, first) = image.family(histogram, [cold, 0, 0]);
     image.store(first, hot(0, 10));
     let native = Describe {
         kinds: (2, kind::NATIVE),
@@ -133,8 +133,8 @@ fn counts_that_do_not_fit_end_at_the_largest_number() {
         bounds: &[1.0],
         ..Describe::counter("latency_seconds")
     };
-    let shared = image.words(&[3, u64::MAX - 1, 0, 0, 1 << 1]);
-    image.family(histogram, [shared, 0, 0]);
+    let cold = image.words(&[3, u64::MAX - 1, 0, 0, 1 << 1]);
+    image.family(histogram, [cold, 0, 0]);
     let mut page = read_bytes(&image.bytes).unwrap();
     page.merge(&page.clone()).unwrap();
     let family = page.family("latency_seconds").unwrap();

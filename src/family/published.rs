@@ -20,12 +20,12 @@ use super::desc::Names;
 use super::view::View;
 use super::{Family, Label, MetricCells, Series, each_of};
 
-/// The records of a family. A lock of the family guards them.
+/// The records of a family.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct Records {
     /// The record, and the description that it has. `None` if other processes do not read the
     /// family.
-    records: Option<(Record, Record)>,
+    family: Option<(Record, Record)>,
     /// The chunks in the record.
     chunks: Vec<Record>,
     /// What readers subtract from the overflow series.
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
 
 /// The records of a family, and their lock.
 #[derive(Debug, Default)]
-pub(crate) struct SharedLock(Mutex<Shared>);
+pub(crate) struct FamilyRecords(Mutex<Records>);
 
 /// Held by whoever has the records of a family, so that a `fork` can wait for all of them.
 static ALL: Mutex<()> = Mutex::new(());
@@ -47,22 +47,22 @@ pub(crate) fn lock_all() -> MutexGuard<'static, ()> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl SharedLock {
+impl FamilyRecords {
     /// Runs `f` with the records.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
         let _all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         self.with_all_locked(f)
     }
 
     /// Runs `f` with the records, unless another thread has some.
-    fn try_with(&self, f: impl FnOnce(&mut Shared)) {
+    fn try_with(&self, f: impl FnOnce(&mut Records)) {
         if let Ok(_all) = ALL.try_lock() {
             self.with_all_locked(f);
         }
     }
 
     /// The same for a caller that has locked all.
-    pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+    pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -89,16 +89,16 @@ pub(crate) struct Fields {
     pub(crate) window: [u64; 3],
 }
 
-impl Shared {
+impl Records {
     /// Lets other processes read a family, or gives it another description. Returns the record if
     /// it is new.
     pub(crate) fn publish(&mut self, text: &[u8], fields: &Fields) -> Option<&Record> {
         use format::family as offset;
-        if !region::is_shared() {
+        if !region::is_published() {
             return None;
         }
         let description = describe(text)?;
-        if let Some((record, old)) = &mut self.records {
+        if let Some((record, old)) = &mut self.family {
             // Release: pairs with the Acquire of a reader, who reads the description again.
             let address = description.address();
             record.word(offset::DESCRIPTION).store(address, Release);
@@ -107,7 +107,7 @@ impl Shared {
             return None;
         }
         let Some(first) = fields.first else {
-            region::count_not_shared(fields.stride / 8);
+            region::count_unpublished(fields.stride / 8);
             return None;
         };
         let used = spare().pop();
@@ -130,13 +130,13 @@ impl Shared {
         if let (true, Some(families)) = (is_new, region::header_word(header::FAMILIES)) {
             record.push_to(families);
         }
-        let (record, _) = self.records.insert((record, description));
+        let (record, _) = self.family.insert((record, description));
         Some(record)
     }
 
     /// Has readers subtract these words from the overflow series.
     fn set_baseline(&mut self, words: &[u64]) {
-        let Some((record, _)) = &self.records else {
+        let Some((record, _)) = &self.family else {
             return;
         };
         let Some(baseline) = Record::new(8 + 8 * words.len()) else {
@@ -161,7 +161,7 @@ impl Shared {
         is_closed: bool,
     ) {
         use format::exemplars as offset;
-        let Some((record, _)) = &self.records else {
+        let Some((record, _)) = &self.family else {
             return;
         };
         let text = exemplar.labels.as_bytes();
@@ -207,7 +207,7 @@ impl Shared {
 
     /// Removes the family from the file.
     pub(crate) fn unpublish(&mut self) {
-        if let Some((record, description)) = self.records.take() {
+        if let Some((record, description)) = self.family.take() {
             // Release: pairs with the Acquire of a reader, who finds out that what it read is not
             // valid.
             record.word(format::family::STATE).fetch_add(1, Release);
@@ -229,8 +229,8 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read this family, under this description. Does nothing if the process
     /// does not share its metrics. If the file is full, the family is not shared until the next
     /// call.
-    pub(crate) fn share(&self, meta: &Meta) {
-        if !region::is_shared() {
+    pub(crate) fn publish(&self, meta: &Meta) {
+        if !region::is_published() {
             return;
         }
         let values = C::values(&self.desc, &self.shape);
@@ -251,18 +251,18 @@ impl<C: MetricCells> Family<C> {
             created: self.created.load(Relaxed),
             window: C::window(&self.shape),
         };
-        self.shared.with(|shared| {
-            if shared.publish(&text, &fields).is_none() {
+        self.records.with(|records| {
+            if records.publish(&text, &fields).is_none() {
                 return;
             }
             if let Some(baseline) = baseline {
-                shared.set_baseline(&baseline);
+                records.set_baseline(&baseline);
             }
             if let Some(run) = self.closed.get() {
-                Self::share_run(shared, run, 0, chunk::CLOSED);
+                Self::publish_run(records, run, 0, chunk::CLOSED);
             }
             for (first, run) in self.arena.runs() {
-                Self::share_run(shared, run, first, 0);
+                Self::publish_run(records, run, first, 0);
             }
         });
     }
@@ -270,13 +270,13 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read the run of a series that was made. Called before the series is
     /// live.
     #[inline]
-    pub(super) fn share_new(&self, index: usize) {
-        if region::is_shared() {
+    pub(super) fn publish_run_of(&self, index: usize) {
+        if region::is_published() {
             if let Some((run, offset)) = self.arena.run_of(index) {
                 if run.texts().is_none() {
-                    self.shared.with(|shared| {
+                    self.records.with(|records| {
                         if run.texts().is_none() {
-                            Self::share_run(shared, run, index - offset, 0);
+                            Self::publish_run(records, run, index - offset, 0);
                         }
                     });
                 }
@@ -285,26 +285,26 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Lets other processes read the combinations of a closed label set, which were made.
-    pub(super) fn share_closed(&self, run: &LabelledRun<C, Label>) {
-        if region::is_shared() {
-            self.shared.with(|shared| {
+    pub(super) fn publish_closed(&self, run: &LabelledRun<C, Label>) {
+        if region::is_published() {
+            self.records.with(|records| {
                 if run.texts().is_none() {
-                    Self::share_run(shared, run, 0, chunk::CLOSED);
+                    Self::publish_run(records, run, 0, chunk::CLOSED);
                 }
             });
         }
     }
 
-    fn share_run(shared: &mut Shared, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
-        let Some((record, _)) = &shared.records else {
+    fn publish_run(records: &mut Records, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
+        let Some((record, _)) = &records.family else {
             return;
         };
-        let chunk_and_texts = run.share().and_then(|texts| {
+        let chunk_and_texts = run.make_texts().and_then(|texts| {
             let chunk_record = Record::new(chunk::BYTES)?;
             Some((chunk_record, texts))
         });
         let Some((chunk_record, texts)) = chunk_and_texts else {
-            region::count_not_shared(run.series.len() * size_of::<C>() / 8);
+            region::count_unpublished(run.series.len() * size_of::<C>() / 8);
             return;
         };
         for (word, series) in texts.iter().zip(each_of(run)) {
@@ -319,28 +319,28 @@ impl<C: MetricCells> Family<C> {
         chunk_record.set_halves(chunk::FIRST, first as u32, run.series.len() as u32);
         chunk_record.set(chunk::FLAGS, flags);
         chunk_record.push_to(record.word(format::family::CHUNKS));
-        shared.chunks.push(chunk_record);
+        records.chunks.push(chunk_record);
     }
 
     /// Has other processes read the exemplar of a bucket of a series.
-    pub(crate) fn share_exemplar(
+    pub(crate) fn publish_exemplar(
         &self,
         key: SeriesKey,
         bucket: (usize, usize),
         exemplar: &Exemplar,
     ) {
-        if region::is_shared() {
+        if region::is_published() {
             let is_closed = self.is_closed() && !key.is_overflow();
-            self.shared
-                .try_with(|shared| shared.set_exemplar(key, bucket, exemplar, is_closed));
+            self.records
+                .try_with(|records| records.set_exemplar(key, bucket, exemplar, is_closed));
         }
     }
 
     /// Has other processes subtract this total from the overflow series.
-    pub(super) fn share_baseline(&self, total: &C::Total) {
-        if region::is_shared() {
+    pub(super) fn publish_baseline(&self, total: &C::Total) {
+        if region::is_published() {
             let words = C::baseline(total);
-            self.shared.with(|shared| shared.set_baseline(&words));
+            self.records.with(|records| records.set_baseline(&words));
         }
     }
 
@@ -376,8 +376,8 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Removes the family from the file.
-    pub(crate) fn unshare(&self) {
-        self.shared.with(Shared::unpublish);
+    pub(crate) fn unpublish(&self) {
+        self.records.with(Records::unpublish);
     }
 
     /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has
@@ -394,7 +394,7 @@ impl<C: MetricCells> Family<C> {
         self.overflowed.store(false, Relaxed);
         self.created.store(crate::clock::millis(), Relaxed);
         self.version.fetch_add(1, Relaxed);
-        self.shared.with_all_locked(Shared::forget);
+        self.records.with_all_locked(Records::forget);
     }
 
     /// Takes the locks that look-ups and updates take, and that a pass does not hold.
