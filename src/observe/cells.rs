@@ -175,22 +175,6 @@ pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     held.release();
 }
 
-/// Runs `f` while no thread updates the cold cells behind these locks.
-#[cfg(mapped)]
-pub fn while_locked<R>(locks: &[&ColdLock], f: impl FnOnce() -> R) -> R {
-    let mut held = Vec::with_capacity(locks.len());
-    for lock in locks {
-        let mut tries = 0;
-        held.push(loop {
-            match lock.lock_any() {
-                Some(held) => break held,
-                None => super::engine::back_off(&mut tries),
-            }
-        });
-    }
-    f()
-}
-
 /// Moves the counts of a slot that is [closing](Pass::close) to the cold cells of its series,
 /// which is cold then. Returns `false` if the caller has to try again in a later pass.
 ///

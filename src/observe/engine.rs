@@ -1,13 +1,9 @@
 //! The engine: the state that all threads share, and access to the calling thread's side of it.
 
-#[cfg(mapped)]
-use crate::sync::MutexGuard;
 use crate::sync::{AtomicU64, Mutex, Relaxed, const_fn, lock};
 
 use super::cells::Cells;
 use super::memory::Block;
-#[cfg(mapped)]
-use super::memory::SlabRef;
 use super::pass::{Collector, Pass};
 use super::shard::Shards;
 use super::slot::Slots;
@@ -223,83 +219,6 @@ pub(super) fn register_exit() -> bool {
 
 #[cfg(not(loom))]
 pub use process::{engine, limit_cells, register_exit, thread, warm};
-
-/// Returns the number of words that are not in the mapped file although the process shares its metrics.
-#[cfg(mapped)]
-pub fn unpublished_cells() -> Option<u64> {
-    crate::mapped::region::is_published().then(crate::mapped::region::unpublished)
-}
-
-/// The blocks that hold more than numbers, when the process began to share its metrics: the last cell of each, and
-/// the function that moves the rest to the mapped file. Written by the thread that begins, read by owners.
-#[cfg(mapped)]
-static TO_MOVE: Mutex<Vec<(u64, super::cells::MoveBlock)>> = Mutex::new(Vec::new());
-
-/// Moves what the blocks of a slab hold besides numbers to the mapped file. The caller owns the slab, is between
-/// two updates, and keeps the collector from clearing blocks.
-#[cfg(mapped)]
-pub(super) fn move_blocks(slab: SlabRef) {
-    for &(last, move_block) in &*lock(&TO_MOVE) {
-        if last < slab.capacity() {
-            // SAFETY: below the capacity. The series of this slot was live when the list was made, and has not been
-            // reclaimed since, because the owner has not acknowledged a request since then; or its family was
-            // dropped, and the block is zero or as it was.
-            unsafe { move_block(slab.block(last)) };
-        }
-    }
-}
-
-/// Has all threads move their cells to the mapped file, at their next update. `blocks` are those of live series that
-/// hold more than numbers: the last cell of each, and the function that moves the rest.
-#[cfg(mapped)]
-pub fn move_cells(pass: &mut Pass<'_>, blocks: Vec<(u64, super::cells::MoveBlock)>) {
-    *lock(&TO_MOVE) = blocks;
-    engine().shards.move_unowned();
-    pass.ask_to_move();
-}
-
-/// The locks of the engine, which are held around a `fork`, so that the child finds nothing half done.
-#[cfg(mapped)]
-pub struct ForkGuard {
-    engine: &'static Engine,
-    // In the order in which they are locked.
-    collector: MutexGuard<'static, Collector>,
-    shards: super::shard::PoolGuard<'static>,
-    _abandoned: MutexGuard<'static, Vec<Abandoned>>,
-    _slots: super::slot::SlotsGuard<'static>,
-    _to_move: MutexGuard<'static, Vec<(u64, super::cells::MoveBlock)>>,
-}
-
-#[cfg(mapped)]
-impl ForkGuard {
-    /// Locks the engine. Waits for the running pass.
-    pub fn lock() -> Self {
-        let engine = process::engine();
-        Self {
-            engine,
-            collector: lock(&engine.collector),
-            shards: engine.shards.lock(),
-            _abandoned: lock(&engine.abandoned),
-            _slots: engine.slots.lock(),
-            _to_move: lock(&TO_MOVE),
-        }
-    }
-
-    /// Forgets all shards, in the child of a `fork`: their memory is zero now. The slots of series stay.
-    pub fn start_over(&mut self) {
-        process::thread(Thread::forget);
-        *self.collector = Collector::new();
-        self.shards.forget();
-        self.engine.slots.forget_shards();
-    }
-}
-
-#[cfg(mapped)]
-impl std::fmt::Debug for ForkGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ForkGuard").finish_non_exhaustive()
-    }
-}
 
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]

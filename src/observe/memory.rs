@@ -13,9 +13,10 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-use crate::mapped::{Place, region};
+use crate::mapped::Place;
 use crate::sync::{AtomicU64, Relaxed, owner_load};
 
+use super::file::{self, NotPublished};
 use super::shard::Shard;
 
 /// The header of a slab. It has 128 bytes, so that two slabs never share a cache line or a pair of
@@ -64,22 +65,13 @@ impl SlabRef {
     /// Allocates a slab of `capacity` zeroed cells: in the mapped file if the process shares its metrics, else on
     /// the heap. Returns `None` if the allocator refuses, or the file is full.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
-        if region::is_published() {
-            let memory = region::allocate(size_of::<Slab>() + 8 * usize::try_from(capacity).ok()?)?;
-            let slab = memory.cast::<Slab>();
-            let header = Slab {
-                len: AtomicU64::new(capacity),
-                capacity,
-                shard,
-                offset: 0,
-            };
-            // SAFETY: fresh memory of the region, zeroed, large enough, and aligned to 128.
-            unsafe { slab.write(header) };
-            return Some(Self(slab));
-        }
         let layout = layout(capacity)?;
-        // SAFETY: the layout is not empty: it holds at least the header.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let memory = match file::allocate_slab(bytes(capacity)) {
+            Ok(in_file) => in_file?,
+            // SAFETY: the layout is not empty: it holds at least the header.
+            Err(NotPublished) => NonNull::new(unsafe { alloc_zeroed(layout) })?,
+        };
+        // 0 in the file, whose memory is aligned.
         let offset = memory.addr().get().wrapping_neg() % align_of::<Slab>();
         // SAFETY: the layout includes the bytes that aligning the header may take.
         let slab = unsafe { memory.add(offset) }.cast::<Slab>();
@@ -102,11 +94,6 @@ impl SlabRef {
             };
         }
         Some(Self(slab))
-    }
-
-    /// Returns whether the slab is in the mapped file.
-    pub(crate) fn is_in_file(self) -> bool {
-        region::contains(self.0.as_ptr().cast())
     }
 
     pub(crate) fn from_ptr(slab: *mut Slab) -> Self {
@@ -195,10 +182,8 @@ impl SlabRef {
     /// No thread can reach the slab any more.
     pub(crate) unsafe fn free(self) {
         let capacity = self.capacity();
-        if self.is_in_file() {
-            let bytes = size_of::<Slab>() + 8 * capacity as usize;
-            // SAFETY: `allocate` allocated it with this size, and no thread can reach it.
-            unsafe { region::free(self.0.cast(), bytes) };
+        // SAFETY: `allocate` allocated it with this size, and no thread can reach it.
+        if unsafe { file::free_slab(self, bytes(capacity)) } {
             return;
         }
         // SAFETY: the slab is live until this function frees it.
@@ -233,6 +218,11 @@ fn layout(capacity: u64) -> Option<Layout> {
         .checked_mul(size_of::<AtomicU64>())?;
     let size = cells.checked_add(size_of::<Slab>() + align_of::<Slab>() - ALIGN)?;
     Layout::from_size_align(size, ALIGN).ok()
+}
+
+/// Returns the size of the header and the cells.
+fn bytes(capacity: u64) -> usize {
+    size_of::<Slab>() + size_of::<AtomicU64>() * capacity as usize
 }
 
 const ALIGN: usize = align_of::<AtomicU64>();

@@ -39,6 +39,7 @@ mod bucket_index;
 mod buckets;
 mod cells;
 mod engine;
+mod file;
 #[cfg(all(test, not(loom)))]
 mod float_tests;
 mod gauge;
@@ -64,21 +65,14 @@ mod window;
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, ObservedTotal, Shape};
-#[cfg(mapped)]
-pub use cells::MoveBlock;
-#[cfg(mapped)]
-pub use cells::while_locked;
 pub use cells::{
     Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
     start_over,
 };
-#[cfg(mapped)]
-pub use cold_lock::ColdLock;
 pub use engine::Engine;
-#[cfg(mapped)]
-pub use engine::{ForkGuard, move_cells, unpublished_cells};
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
+pub use file::unpublished_cells;
 pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
 pub use pass::{Closing, Pass, Retired};
 pub use slot::{SlotWord, stride};
@@ -89,6 +83,12 @@ pub use summary::{limit_summaries, stream_budget};
 pub use tally::{Number, Tally, UpDown, is_finite};
 pub use thread::Thread;
 pub use window::Window;
+#[cfg(mapped)]
+pub use {
+    cells::MoveBlock,
+    cold_lock::ColdLock,
+    file::{ForkGuard, move_cells, while_locked},
+};
 
 #[cfg(test)]
 use crate::lockfree::Generation;

@@ -474,10 +474,8 @@ impl<'e> Pass<'e> {
         Retired { slot, ticket }
     }
 
-    /// Has the next pass send a request to all threads: at their next update, they move their cells to the mapped
-    /// file.
-    #[cfg(mapped)]
-    pub(super) fn ask_to_move(&mut self) {
+    /// Has the next pass send a request to all threads.
+    pub(super) fn request(&mut self) {
         self.collector.request_due = true;
     }
 

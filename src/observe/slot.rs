@@ -24,8 +24,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::lockfree::Generation;
-#[cfg(mapped)]
-use crate::sync::AllocatingGuard;
 use crate::sync::{Acquire, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn};
 
 /// The slot half of the word of a cold series, which has no slot and counts in its cold cell.
@@ -169,7 +167,6 @@ impl SlotWord {
     }
 
     /// Returns the slot if the series has one that is not closing.
-    #[cfg(mapped)]
     pub(crate) fn open_slot(&self) -> Option<u64> {
         let word = self.0.load(Relaxed);
         slot_in(word).filter(|_| word & CLOSING == 0)
@@ -215,16 +212,16 @@ impl Default for SlotWord {
 pub(crate) struct Slots {
     /// The free blocks, whose lists grow under the lock. Locked by threads that promote a series, and
     /// by the collector.
-    blocks: AllocatingMutex<Blocks>,
+    pub(super) blocks: AllocatingMutex<Blocks>,
     /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
     /// only.
-    deferred: Mutex<Vec<(u64, u64)>>,
+    pub(super) deferred: Mutex<Vec<(u64, u64)>>,
     /// The number of slots of retired series that are not reclaimed yet. Written by the collector,
     /// read by threads that promote a series.
     unreclaimed: AtomicU64,
     /// The number of shards. Written by threads that make or free one, read by threads that promote
     /// a series. Not one of loom's, like `limit`: models do not reach the limit.
-    shards: std::sync::atomic::AtomicU64,
+    pub(super) shards: std::sync::atomic::AtomicU64,
     /// The limit for the cells of all shards together, in bytes. Written by `limit_cells`, read by
     /// threads that promote a series.
     limit: std::sync::atomic::AtomicU64,
@@ -233,7 +230,7 @@ pub(crate) struct Slots {
 /// The default limit for the cells of all shards together, in bytes.
 const DEFAULT_LIMIT: u64 = 1 << 30;
 
-struct Blocks {
+pub(super) struct Blocks {
     /// The first cell that was never part of a block.
     next: u64,
     /// The last cells of free blocks, by the size of the blocks.
@@ -251,21 +248,6 @@ impl Slots {
                 limit: std::sync::atomic::AtomicU64::new(DEFAULT_LIMIT),
             }
         }
-    }
-
-    /// Locks the allocator, around a `fork`.
-    #[cfg(mapped)]
-    pub(super) fn lock(&self) -> SlotsGuard<'_> {
-        SlotsGuard {
-            _deferred: self.deferred.lock().unwrap_or_else(PoisonError::into_inner),
-            _blocks: self.blocks.lock(),
-        }
-    }
-
-    /// Counts no shards any more, in the child of a `fork`.
-    #[cfg(mapped)]
-    pub(super) fn forget_shards(&self) {
-        self.shards.store(0, Relaxed);
     }
 
     /// Adds `more` to the number of shards; `more` may be negative.
@@ -364,13 +346,6 @@ impl Slots {
     pub(crate) fn waiting(&self, more: i64) {
         self.unreclaimed.fetch_add(more as u64, Relaxed);
     }
-}
-
-/// Keeps others from allocating slots.
-#[cfg(mapped)]
-pub(super) struct SlotsGuard<'a> {
-    _deferred: std::sync::MutexGuard<'a, Vec<(u64, u64)>>,
-    _blocks: AllocatingGuard<'a, Blocks>,
 }
 
 impl Blocks {

@@ -117,7 +117,6 @@ pub(super) fn collect(
             family.overflowed as f64,
         )?;
     }
-    #[cfg(mapped)]
     if let Some(words) = observe::unpublished_cells() {
         out.counter(
             "tallies_cells_not_shared_total",
