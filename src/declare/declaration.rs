@@ -74,7 +74,7 @@ impl<C: MetricCells> Declaration<C> {
         if self.made.get().is_none() {
             let families = registry::registry().families();
             let mut note = None;
-            let making = crate::family::making();
+            let making = crate::family::published::making();
             self.made.get_or_init(|| {
                 let desc = families.viewed(self.desc.clone(), C::FOLDS);
                 let (family, to_log) = families.add_static(desc, Family::create);

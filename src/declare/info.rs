@@ -298,8 +298,7 @@ struct States {
 impl States {
     fn make<S: LabelValue>(desc: Desc) -> Arc<Self> {
         let states = Arc::new(Self::of::<S>(desc));
-        #[cfg(mapped)]
-        crate::family::living::add(&states);
+        published::add(&states);
         states
     }
 
@@ -327,6 +326,16 @@ impl States {
 impl Drop for States {
     fn drop(&mut self) {
         self.unpublish();
+    }
+}
+
+#[cfg(mapped)]
+impl published::FamilyHooks for States {
+    fn after_fork(&self) {
+        let cell = self.cell.first();
+        cell.current.store(0, Relaxed);
+        cell.updated.store(0, Relaxed);
+        self.records.with_all_locked(Records::forget);
     }
 }
 
@@ -373,14 +382,6 @@ impl AnyFamily for States {
 
     fn start_over(&self, _: &Pass<'_>) {
         self.cell.first().current.store(0, Relaxed);
-    }
-
-    #[cfg(mapped)]
-    fn after_fork(&self) {
-        let cell = self.cell.first();
-        cell.current.store(0, Relaxed);
-        cell.updated.store(0, Relaxed);
-        self.records.with_all_locked(Records::forget);
     }
 
     fn publish(&self, meta: &snapshot::Meta) {

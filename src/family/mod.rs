@@ -12,8 +12,6 @@ mod index;
 mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
-#[cfg(mapped)]
-pub(crate) mod living;
 mod lookup;
 mod pages;
 mod population;
@@ -23,6 +21,7 @@ mod retire;
 mod scrape;
 mod series_ref;
 pub(crate) mod shape;
+mod texts;
 pub(crate) mod view;
 
 use std::cmp::Reverse;
@@ -39,20 +38,12 @@ use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
 pub(crate) use crate::mapped::format::kind;
-#[cfg(mapped)]
-pub(crate) use crate::mapped::held::Guards;
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
 use retire::Removed;
 use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
-
-/// Keeps the process from forking while something is made once.
-pub(crate) fn making() -> impl Sized {
-    #[cfg(mapped)]
-    crate::mapped::held::making()
-}
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
 pub(crate) trait MetricCells: Cells {
@@ -272,8 +263,7 @@ impl<C: MetricCells> Family<C> {
     /// Makes a family that a registry and declarations own.
     pub(crate) fn create(desc: Desc) -> Arc<Self> {
         let family = Arc::new(Self::new(desc));
-        #[cfg(mapped)]
-        living::add(&family);
+        published::add(&family);
         family
     }
 
@@ -390,7 +380,7 @@ impl<C: MetricCells> Family<C> {
         if let Some(row) = self.row.get() {
             return *row;
         }
-        let _making = making();
+        let _making = published::making();
         *self.row.get_or_init(|| {
             if self.has_other_labels() {
                 return None;
@@ -419,7 +409,7 @@ impl<C: MetricCells> Family<C> {
         if let Some(run) = self.closed.get() {
             return run;
         }
-        let _making = making();
+        let _making = published::making();
         let mut is_new = false;
         let run = self.closed.get_or_init(|| {
             is_new = true;
@@ -440,14 +430,6 @@ impl<C: MetricCells> Family<C> {
     #[inline(always)]
     pub(crate) fn first(&self) -> &C {
         self.first.first()
-    }
-
-    /// Iterates over the cells of all series, also of those that are not live.
-    #[cfg(mapped)]
-    fn cells(&self) -> impl Iterator<Item = &C> {
-        let runs = self.arena.runs().map(|(_, run)| run);
-        let runs = runs.chain(self.closed.get());
-        std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
     }
 
     /// Returns the series of a closed label set, if they were made.
@@ -615,7 +597,7 @@ fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
 impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
         self.unpublish();
-        self.free_texts();
+        self.unpublish_texts();
         let retired = std::mem::take(&mut self.retirement().retired);
         let live = std::iter::once(self.first())
             .chain(self.closed_series().map(|series| series.cells))
@@ -630,7 +612,7 @@ impl<C: MetricCells> Drop for Family<C> {
 }
 
 /// A family of any kind, as a registry sees it.
-pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
+pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync + std::fmt::Debug {
     /// Whether updates are in cells of the thread that made them.
     fn has_own_cells(&self) -> bool;
     /// Returns the description.
@@ -658,30 +640,10 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
-    /// Returns the locks of the cells of all series.
-    #[cfg(mapped)]
-    fn locks(&self) -> Vec<&observe::ColdLock> {
-        Vec::new()
-    }
-    /// Takes the locks of look-ups and of updates, around a `fork`.
-    #[cfg(mapped)]
-    fn lock(&self) -> Box<dyn Guards + '_> {
-        Box::new(())
-    }
-    /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes
-    /// do not read the family any more, until it is published again.
-    #[cfg(mapped)]
-    fn after_fork(&self);
-    /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest
-    /// to the mapped file.
-    #[cfg(mapped)]
-    fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
-        Vec::new()
-    }
     /// Lets other processes read the family, under this description, if the process shares its
     /// metrics.
     fn publish(&self, meta: &snapshot::Meta);
-    /// Ends that.
+    /// Hides the family from other processes.
     fn unpublish(&self);
     /// Returns the family as `Any`, for `get_or_register`.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
@@ -726,32 +688,6 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn start_over(&self, pass: &Pass<'_>) {
         self.start_over(pass);
-    }
-
-    #[cfg(mapped)]
-    fn locks(&self) -> Vec<&observe::ColdLock> {
-        self.cells().map(Cells::cold_lock).collect()
-    }
-
-    #[cfg(mapped)]
-    fn lock(&self) -> Box<dyn Guards + '_> {
-        Box::new(self.lock())
-    }
-
-    #[cfg(mapped)]
-    fn after_fork(&self) {
-        self.after_fork();
-    }
-
-    #[cfg(mapped)]
-    fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
-        let Some(move_block) = C::block_to_file(&self.shape) else {
-            return Vec::new();
-        };
-        let slots = self
-            .cells()
-            .filter_map(|cells| cells.slot_word().open_slot());
-        slots.map(|last| (last, move_block)).collect()
     }
 
     fn publish(&self, meta: &snapshot::Meta) {

@@ -1,13 +1,17 @@
 //! The part of a family that other processes read: a record in the mapped file, with the
 //! description, and where the series are. `docs/sharing.md` has the format.
 //!
-//! Series are in the file anyhow. A family that has no record is not read.
+//! All hooks of families for mapped files stand here. Where nothing can be mapped, the region is
+//! empty, and they do nothing.
+//!
+//! Series and their cold cells are in the region from the start, so they are in the file as well. A
+//! reader does not look at them unless their family has a record.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::lockfree::{LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
@@ -16,8 +20,6 @@ use crate::mapped::region;
 use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
-#[cfg(mapped)]
-use super::view::View;
 use super::{Family, Label, MetricCells, Series, each_of};
 
 /// The records of a family.
@@ -38,39 +40,30 @@ pub(crate) struct Records {
 #[derive(Debug, Default)]
 pub(crate) struct FamilyRecords(Mutex<Records>);
 
-/// Held by whoever has the records of a family, so that a `fork` can wait for all of them.
-static ALL: Mutex<()> = Mutex::new(());
-
-/// Keeps others from having the records of a family.
-#[cfg(mapped)]
-pub(crate) fn lock_all() -> MutexGuard<'static, ()> {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Read by threads that have the records of a family, and written around a `fork`, which so waits
+/// for all of them.
+static ALL: RwLock<()> = RwLock::new(());
 
 impl FamilyRecords {
     /// Runs `f` with the records.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
-        let _all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let _all = ALL.read().unwrap_or_else(PoisonError::into_inner);
         self.with_all_locked(f)
     }
 
-    /// Runs `f` with the records, unless another thread has some.
+    /// Runs `f` with the records, unless another thread has them, or the process forks.
     fn try_with(&self, f: impl FnOnce(&mut Records)) {
-        if let Ok(_all) = ALL.try_lock() {
-            self.with_all_locked(f);
+        if let Ok(_all) = ALL.try_read() {
+            if let Ok(mut records) = self.0.try_lock() {
+                f(&mut records);
+            }
         }
     }
 
-    /// The same for a caller that has locked all.
+    /// As [`with`](Self::with), for a caller that has locked all.
     pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Forgets the records that no family has, in the child of a `fork`.
-#[cfg(mapped)]
-pub(crate) fn forget_spare() {
-    spare().clear();
 }
 
 /// What a record has, besides the description.
@@ -197,12 +190,6 @@ impl Records {
         block.set_bytes(first + offset::TEXT, text);
         // Release: pairs with the Acquire of a reader.
         sequence.store((before | 1) + 1, Release);
-    }
-
-    /// Forgets the records, in the child of a `fork`.
-    #[cfg(mapped)]
-    pub(crate) fn forget(&mut self) {
-        *self = Self::default();
     }
 
     /// Removes the family from the file.
@@ -344,71 +331,32 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Makes a series live under this label text.
-    pub(super) fn open(&self, index: usize, text: &str) {
-        if let Some((run, index)) = self.arena.run_of(index) {
-            self.open_text(run, index, text);
-        }
-    }
-
-    /// As [`open`](Self::open), for a series of this run.
-    pub(super) fn open_text(&self, run: &LabelledRun<C, Label>, index: usize, text: &str) {
-        let Some(series) = Series::new(run, index) else {
-            return;
-        };
-        // Not before the family, even if the clock was set back: what counted before the overflow
-        // series began was cleared.
-        let created = crate::clock::millis().max(self.created.load(Relaxed));
-        series.text.set(text, created);
-        if let Some(texts) = run.texts() {
-            set_label(&texts[index], text, created, generation_of(series));
-        }
-    }
-
-    /// Removes the label text of a series that is not live any more.
-    pub(super) fn close_text(run: &LabelledRun<C, Label>, index: usize) {
-        if let Some(series) = Series::new(run, index) {
-            series.text.clear();
-        }
-        if let Some(texts) = run.texts() {
-            clear_label(&texts[index]);
-        }
-    }
-
     /// Removes the family from the file.
     pub(crate) fn unpublish(&self) {
         self.records.with(Records::unpublish);
     }
 
-    /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has
-    /// locked all records.
-    #[cfg(mapped)]
-    pub(super) fn after_fork(&self) {
-        self.cells().for_each(|cells| cells.after_fork(&self.shape));
-        let mut retirement = self.retirement();
-        retirement.idle.clear();
-        retirement.cleared = None;
-        drop(retirement);
-        self.is_cleared.store(false, Relaxed);
-        self.infinity.store(0, Relaxed);
-        self.overflowed.store(false, Relaxed);
-        self.created.store(crate::clock::millis(), Relaxed);
-        self.version.fetch_add(1, Relaxed);
-        self.records.with_all_locked(Records::forget);
+    /// Lets other processes read the label text of a series, if they read the series.
+    pub(super) fn publish_text(
+        run: &LabelledRun<C, Label>,
+        index: usize,
+        text: &str,
+        created: u64,
+    ) {
+        if let (Some(texts), Some(series)) = (run.texts(), Series::new(run, index)) {
+            set_label(&texts[index], text, created, generation_of(series));
+        }
     }
 
-    /// Takes the locks that look-ups and updates take, and that a pass does not hold.
-    #[cfg(mapped)]
-    pub(super) fn lock(&self) -> impl Sized {
-        let view = self.desc.changing_view();
-        let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
-        let has_index = !self.is_unlabelled() && !self.is_closed();
-        let index = has_index.then(|| self.index.lock());
-        (values, index, self.retirement())
+    /// Removes the label text of a series from the file.
+    pub(super) fn unpublish_text(run: &LabelledRun<C, Label>, index: usize) {
+        if let Some(texts) = run.texts() {
+            clear_label(&texts[index]);
+        }
     }
 
-    /// Frees the label texts in the file.
-    pub(super) fn free_texts(&self) {
+    /// Removes the label texts of all series from the file.
+    pub(super) fn unpublish_texts(&self) {
         let runs = self
             .closed
             .get()
@@ -488,4 +436,181 @@ pub(crate) fn encode(
     out.extend((states.len() as u32).to_ne_bytes());
     states.iter().for_each(|state| text(&mut out, state));
     out
+}
+
+#[cfg(mapped)]
+pub(crate) use process::{
+    FamilyHooks, Guards, Living, add, all_living, forget_spare, lock_all, making,
+};
+
+/// What concerns all families of the process: the beginning, and a `fork`.
+#[cfg(mapped)]
+mod process {
+    use std::collections::HashSet;
+    use std::sync::{Arc, RwLockWriteGuard, Weak};
+
+    use super::super::AnyFamily;
+    use super::super::index::{Index, wait};
+    use super::super::view::View;
+    use super::*;
+    pub(crate) use crate::mapped::held::{Guards, making};
+    use crate::observe::{Cells, ColdLock, MoveBlock};
+
+    /// What a family of any kind does when the process begins to publish its metrics, and around a
+    /// `fork`.
+    pub(crate) trait FamilyHooks {
+        /// Returns the locks of the cold cells of all series.
+        fn locks(&self) -> Vec<&ColdLock> {
+            Vec::new()
+        }
+        /// Returns the blocks in shards that hold more than numbers, whose owners have to move the
+        /// rest to the file.
+        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)> {
+            Vec::new()
+        }
+        /// Takes the locks of look-ups and of updates that a pass does not hold, before a `fork`.
+        fn lock(&self) -> Box<dyn Guards + '_> {
+            Box::new(())
+        }
+        /// Starts at zero in the child of a `fork`, which has only the calling thread. Other
+        /// processes do not read the family any more, until it is published again. The caller has
+        /// locked all records.
+        fn after_fork(&self);
+    }
+
+    impl<C: MetricCells> FamilyHooks for Family<C> {
+        fn locks(&self) -> Vec<&ColdLock> {
+            self.cells().map(Cells::cold_lock).collect()
+        }
+
+        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)> {
+            let Some(move_block) = C::block_to_file(&self.shape) else {
+                return Vec::new();
+            };
+            let slots = self
+                .cells()
+                .filter_map(|cells| cells.slot_word().open_slot());
+            slots.map(|last| (last, move_block)).collect()
+        }
+
+        fn lock(&self) -> Box<dyn Guards + '_> {
+            let view = self.desc.changing_view();
+            let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
+            let has_index = !self.is_unlabelled() && !self.is_closed();
+            let index = has_index.then(|| self.index.lock());
+            Box::new((values, index, self.retirement()))
+        }
+
+        fn after_fork(&self) {
+            self.cells().for_each(|cells| cells.after_fork(&self.shape));
+            let mut retirement = self.retirement();
+            retirement.idle.clear();
+            retirement.cleared = None;
+            drop(retirement);
+            self.is_cleared.store(false, Relaxed);
+            self.infinity.store(0, Relaxed);
+            self.overflowed.store(false, Relaxed);
+            self.created.store(crate::clock::millis(), Relaxed);
+            self.version.fetch_add(1, Relaxed);
+            self.records.with_all_locked(Records::forget);
+        }
+    }
+
+    impl<C: MetricCells> Family<C> {
+        /// Iterates over the cells of all series, also of those that are not live.
+        fn cells(&self) -> impl Iterator<Item = &C> {
+            let runs = self.arena.runs().map(|(_, run)| run);
+            let runs = runs.chain(self.closed.get());
+            std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
+        }
+    }
+
+    impl Index {
+        /// Locks all shards. Makes them if a thread may be making them.
+        fn lock(&self) -> Vec<impl Sized> {
+            let shards = self.map().shards().iter();
+            shards.map(|shard| wait(|| shard.try_write())).collect()
+        }
+    }
+
+    impl View {
+        /// Locks the values of all caps.
+        fn lock(&self) -> impl Iterator<Item = RwLockWriteGuard<'_, HashSet<Box<str>>>> {
+            let values = self.caps.iter().map(|cap| cap.values.write());
+            values.map(|values| values.unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Records {
+        /// Forgets the records, in the child of a `fork`.
+        pub(crate) fn forget(&mut self) {
+            *self = Self::default();
+        }
+    }
+
+    /// Keeps others from having the records of a family.
+    pub(crate) fn lock_all() -> RwLockWriteGuard<'static, ()> {
+        ALL.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the records that no family has, in the child of a `fork`.
+    pub(crate) fn forget_spare() {
+        spare().clear();
+    }
+
+    /// The families of the process, also those of no registry any more. Some may have been dropped.
+    /// Locked by threads that make one, by the one that begins to publish the metrics of the
+    /// process, and around a `fork`.
+    static LIVING: Mutex<Living> = Mutex::new(Living {
+        families: Vec::new(),
+        prune_at: 64,
+    });
+
+    /// All families of the process.
+    #[derive(Debug)]
+    pub(crate) struct Living {
+        families: Vec<Weak<dyn AnyFamily>>,
+        /// The length at which those that were dropped are removed: twice as many as were left the
+        /// last time.
+        prune_at: usize,
+    }
+
+    /// Locks the list of all families.
+    pub(crate) fn all_living() -> MutexGuard<'static, Living> {
+        LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a family that was made.
+    pub(crate) fn add<F: AnyFamily + 'static>(family: &Arc<F>) {
+        let family: Weak<dyn AnyFamily> = Arc::downgrade(family) as _;
+        let mut living = all_living();
+        if living.families.len() >= living.prune_at {
+            living.families.retain(|family| family.strong_count() > 0);
+            living.prune_at = (2 * living.families.len()).max(64);
+        }
+        living.families.push(family);
+    }
+
+    impl Living {
+        /// Returns the families that exist.
+        pub(crate) fn all(&self) -> Vec<Arc<dyn AnyFamily>> {
+            self.families.iter().filter_map(Weak::upgrade).collect()
+        }
+    }
+}
+
+#[cfg(not(mapped))]
+pub(crate) use nothing::{FamilyHooks, add, making};
+
+/// Where nothing can be mapped.
+#[cfg(not(mapped))]
+mod nothing {
+    pub(crate) trait FamilyHooks {}
+
+    impl<F> FamilyHooks for F {}
+
+    /// Keeps the process from forking while something is made once.
+    pub(crate) fn making() -> impl Sized {}
+
+    pub(crate) fn add<F>(_: &std::sync::Arc<F>) {}
 }

@@ -4,6 +4,8 @@ mod collected;
 mod collectors;
 mod families;
 mod listed;
+#[cfg(mapped)]
+pub(crate) mod published;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -29,11 +31,7 @@ pub use view::View;
 pub(crate) use view::{Origin as ViewOrigin, Part as ViewPart};
 
 use collectors::Collectors;
-#[cfg(mapped)]
-use collectors::CollectorsGuard;
 use families::Families;
-#[cfg(mapped)]
-use families::LockedFamilies;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
@@ -100,27 +98,6 @@ struct Settings {
     last_scrape: LastScrape,
 }
 
-/// A registry, locked around a `fork`.
-#[cfg(mapped)]
-pub(crate) struct LockedRegistry<'a> {
-    families: LockedFamilies<'a>,
-    settings: MutexGuard<'a, Settings>,
-    _collectors: CollectorsGuard<'a>,
-}
-
-#[cfg(mapped)]
-impl LockedRegistry<'_> {
-    /// Notes that this process, a child of `fork`, has started over.
-    pub(crate) fn note_process(&mut self) {
-        self.settings.process = std::process::id();
-    }
-
-    /// Lets other processes read the families again.
-    pub(crate) fn publish_all(&self) {
-        self.families.publish_all();
-    }
-}
-
 /// Returns the default registry, to which statics belong.
 ///
 /// ```
@@ -162,25 +139,6 @@ impl Registry {
 
     pub(crate) fn families(&self) -> &Families {
         &self.0.families
-    }
-
-    /// Locks what scrapes and registration lock, around a `fork`.
-    #[cfg(mapped)]
-    pub(crate) fn before_fork(&self) -> LockedRegistry<'_> {
-        let collectors = self.0.collectors.lock();
-        let settings = lock(&self.0.settings);
-        LockedRegistry {
-            families: self.families().before_fork(),
-            settings,
-            _collectors: collectors,
-        }
-    }
-
-    /// Runs `f`, with which the process begins to share its metrics; see [`Families::publish`].
-    #[cfg(mapped)]
-    pub(crate) fn publish<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        self.enlist();
-        self.families().publish(f)
     }
 
     /// Registers a gauge whose value `value` computes at scrape time.

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, NameRule};
 use crate::family::AnyFamily;
-#[cfg(mapped)]
-use crate::family::Guards;
 use crate::family::desc::{Desc, in_order};
 use crate::family::grammar::check_label;
+use crate::family::published;
 use crate::observe::Pass;
 use crate::registry::Registry;
 use crate::snapshot::{self, Kind, Page, Values, labels};
@@ -69,8 +68,7 @@ impl Table {
             states,
             rows: Mutex::new(rows),
         });
-        #[cfg(mapped)]
-        crate::family::living::add(&table);
+        published::add(&table);
         registry.enlist();
         registry.families().add(table.clone())?;
         Ok(table)
@@ -199,6 +197,17 @@ impl Table {
     }
 }
 
+#[cfg(mapped)]
+impl published::FamilyHooks for Table {
+    fn lock(&self) -> Box<dyn published::Guards + '_> {
+        Box::new(self.lock())
+    }
+
+    fn after_fork(&self) {
+        self.start_over();
+    }
+}
+
 impl AnyFamily for Table {
     fn has_own_cells(&self) -> bool {
         false
@@ -243,16 +252,6 @@ impl AnyFamily for Table {
     fn label_texts(&self, each: &mut dyn FnMut(&str)) {
         let page = self.page(&self.lock(), &self.desc.name);
         page.texts().for_each(each);
-    }
-
-    #[cfg(mapped)]
-    fn lock(&self) -> Box<dyn Guards + '_> {
-        Box::new(self.lock())
-    }
-
-    #[cfg(mapped)]
-    fn after_fork(&self) {
-        self.start_over();
     }
 
     // Their texts are on the heap, so other processes do not see them in mapped files.

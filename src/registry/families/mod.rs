@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Difference, Error, NameRule, Subject, is_first, warn};
-#[cfg(mapped)]
-use crate::observe;
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
@@ -19,12 +17,11 @@ use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
-#[cfg(mapped)]
-use crate::family::living;
 
 use entry::Entry;
 pub(crate) use entry::meta;
-use names::{Inner, Reserved};
+pub(super) use names::Inner;
+use names::Reserved;
 
 use super::Description;
 use super::view::{Part, View, Views};
@@ -36,18 +33,6 @@ pub(crate) struct Families {
     /// Whether registration logs no notes about names. Written by the program, read by
     /// registrations.
     without_notes: AtomicBool,
-}
-
-/// The families of a registry, locked around a `fork`.
-#[cfg(mapped)]
-pub(super) struct LockedFamilies<'a>(MutexGuard<'a, Inner>);
-
-#[cfg(mapped)]
-impl LockedFamilies<'_> {
-    /// Lets other processes read the families again.
-    pub(super) fn publish_all(&self) {
-        self.0.publish_all();
-    }
 }
 
 /// The number of families that were rejected because the name of a static was taken.
@@ -70,7 +55,7 @@ pub(crate) enum Note {
 }
 
 impl Families {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -330,35 +315,6 @@ impl Families {
                 overflowed,
             })
             .collect()
-    }
-
-    /// Runs `f`, with which the process begins to share its metrics, while no thread updates cells that are not
-    /// its own. Then lets other processes read all families, from now on those that are registered later, too.
-    #[cfg(mapped)]
-    pub(crate) fn publish<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        // Scrapes lock the families in a pass, so the pass comes first.
-        let mut pass = observe::engine().pass();
-        let mut inner = self.lock();
-        let families = living::lock().all();
-        let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
-        observe::while_locked(&locks, f)?;
-        drop(locks);
-        let blocks = families.iter().flat_map(|family| family.blocks_to_move());
-        let blocks = blocks.collect();
-        observe::move_cells(&mut pass, blocks);
-        inner.is_published = true;
-        inner.publish_all();
-        drop(inner);
-        drop(pass);
-        // Sends the request.
-        drop(observe::engine().pass());
-        Ok(())
-    }
-
-    /// Locks the families, around a `fork`.
-    #[cfg(mapped)]
-    pub(super) fn before_fork(&self) -> LockedFamilies<'_> {
-        LockedFamilies(self.lock())
     }
 
     /// Returns whether there is a family of this name.

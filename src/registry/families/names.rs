@@ -17,7 +17,7 @@ use super::entry::{Entry, meta};
 
 #[derive(Debug, Default)]
 /// Everything that the lock of a registry's families guards.
-pub(super) struct Inner {
+pub(in crate::registry) struct Inner {
     /// The families by name, without the prefix.
     pub(super) entries: HashMap<Text, Arc<Entry>, RandomState>,
     /// The families in the order of their names, for scrapes; `None` after a change.
@@ -34,7 +34,7 @@ pub(super) struct Inner {
     /// In the order in which they were added.
     pub(super) views: Arc<[Arc<View>]>,
     /// Whether other processes read the families, if the process shares its metrics.
-    pub(super) is_published: bool,
+    pub(in crate::registry) is_published: bool,
     /// The families that the program was told to declare in a `static`.
     pub(super) declared_again: HashSet<Text, RandomState>,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
@@ -205,7 +205,7 @@ impl Inner {
     }
 
     /// The same for all families.
-    pub(super) fn publish_all(&self) {
+    pub(in crate::registry) fn publish_all(&self) {
         self.entries.values().for_each(|entry| self.publish(entry));
     }
 
