@@ -15,7 +15,7 @@ use super::{
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-use crate::family::{MetricCells, kind};
+use crate::family::{CellKind, MetricCells};
 
 /// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
 ///
@@ -371,8 +371,8 @@ impl MetricCells for GaugeCell {
         }
     }
 
-    fn format(_: &GaugeShape) -> u32 {
-        kind::GAUGE
+    fn format(_: &GaugeShape) -> CellKind {
+        CellKind::Gauge
     }
 
     fn values(_: &Desc, _: &GaugeShape) -> Values {
@@ -563,8 +563,8 @@ impl MetricCells for UpDown {
 
     fn shape(_: &Desc) {}
 
-    fn format((): &()) -> u32 {
-        kind::UP_DOWN
+    fn format((): &()) -> CellKind {
+        CellKind::UpDown
     }
 
     fn values(_: &Desc, (): &()) -> Values {

@@ -16,7 +16,7 @@ use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
 use crate::family::published::{self, FamilyRecords, Records};
-use crate::family::{AnyFamily, kind};
+use crate::family::{AnyFamily, CellKind};
 use crate::registry::{self, Listed, Registry};
 
 /// Labels that describe the program, such as its version. The value is always 1.
@@ -394,7 +394,7 @@ impl AnyFamily for States {
         );
         let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
         let fields = published::Fields {
-            kind: kind::STATE_SET,
+            kind: CellKind::StateSet,
             width: 0,
             stride: size_of::<StateCell>(),
             first: self.cell.is_in_region().then_some(first),

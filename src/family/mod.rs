@@ -37,7 +37,7 @@ use crate::lockfree::{
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
-pub(crate) use crate::mapped::format::kind;
+pub(crate) use crate::mapped::format::CellKind;
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
@@ -65,8 +65,8 @@ pub(crate) trait MetricCells: Cells {
     fn fingerprint(total: &Self::Total) -> u64;
     /// Subtracts what the overflow series held when the family was cleared.
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
-    /// Returns the kind of the cells in a mapped file ([`crate::mapped::format::kind`]).
-    fn format(shape: &Self::Shape) -> u32;
+    /// Returns the kind of the cells in a mapped file.
+    fn format(shape: &Self::Shape) -> CellKind;
     /// Returns the window of a summary: when its first age began, the length of an age, and their
     /// number.
     fn window(_shape: &Self::Shape) -> [u64; 3] {

@@ -20,7 +20,7 @@ use crate::mapped::region;
 use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
-use super::{Family, Label, MetricCells, Series, each_of};
+use super::{CellKind, Family, Label, MetricCells, Series, each_of};
 
 /// The records of a family.
 #[derive(Debug, Default)]
@@ -68,8 +68,8 @@ impl FamilyRecords {
 
 /// What a record has, besides the description.
 pub(crate) struct Fields {
-    /// The kind of the cells ([`kind`](super::kind)).
-    pub(crate) kind: u32,
+    /// The kind of the cells.
+    pub(crate) kind: CellKind,
     /// The number of cells of a block.
     pub(crate) width: usize,
     /// The bytes of a series.
@@ -99,6 +99,7 @@ impl Records {
             *old = description;
             return None;
         }
+        debug_assert!(fields.stride >= fields.kind.series_bytes());
         let Some(first) = fields.first else {
             region::count_unpublished(fields.stride / 8);
             return None;
@@ -107,7 +108,7 @@ impl Records {
         let is_new = used.is_none();
         let record = used.or_else(|| Record::new(offset::BYTES))?;
         record.set(offset::DESCRIPTION, description.address());
-        record.set_halves(offset::KIND, fields.kind, fields.width as u32);
+        record.set_halves(offset::KIND, fields.kind as u32, fields.width as u32);
         record.set_halves(offset::STRIDE, fields.stride as u32, 0);
         record.set(offset::FIRST, first);
         record.set(offset::CREATED, fields.created);

@@ -110,6 +110,11 @@ pub(crate) mod series {
     pub(crate) const STREAM: usize = 24;
     /// What was folded of a summary.
     pub(crate) const FOLDED: usize = 32;
+    pub(crate) const COUNTER_BYTES: usize = 24;
+    pub(crate) const UP_DOWN_BYTES: usize = 32;
+    pub(crate) const GAUGE_BYTES: usize = 32;
+    pub(crate) const HISTOGRAM_BYTES: usize = 40;
+    pub(crate) const SUMMARY_BYTES: usize = 40;
     /// The bits of a slot in a slot word; all ones for none.
     pub(crate) const SLOT: u64 = (1 << 30) - 1;
     /// The bits of a slot word that tell what a series without a label text of its generation is.
@@ -118,16 +123,47 @@ pub(crate) mod series {
     pub(crate) const RETIRED: u64 = 1 << 30;
 }
 
-/// The kinds of cells.
-pub(crate) mod kind {
-    pub(crate) const COUNTER: u32 = 1;
-    pub(crate) const FLOAT_COUNTER: u32 = 2;
-    pub(crate) const UP_DOWN: u32 = 3;
-    pub(crate) const GAUGE: u32 = 4;
-    pub(crate) const HISTOGRAM: u32 = 5;
-    pub(crate) const NATIVE: u32 = 6;
-    pub(crate) const SUMMARY: u32 = 7;
-    pub(crate) const STATE_SET: u32 = 8;
+/// The kinds of cells, by their numbers in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum CellKind {
+    Counter = 1,
+    FloatCounter = 2,
+    UpDown = 3,
+    Gauge = 4,
+    Histogram = 5,
+    Native = 6,
+    Summary = 7,
+    StateSet = 8,
+}
+
+impl CellKind {
+    const ALL: [Self; 8] = [
+        Self::Counter,
+        Self::FloatCounter,
+        Self::UpDown,
+        Self::Gauge,
+        Self::Histogram,
+        Self::Native,
+        Self::Summary,
+        Self::StateSet,
+    ];
+
+    /// Returns the kind with this number.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u32 == number)
+    }
+
+    /// Returns the least number of bytes of a series: the size of the struct with its cells.
+    pub(crate) const fn series_bytes(self) -> usize {
+        match self {
+            Self::Counter | Self::FloatCounter => series::COUNTER_BYTES,
+            Self::UpDown => series::UP_DOWN_BYTES,
+            Self::Gauge | Self::StateSet => series::GAUGE_BYTES,
+            Self::Histogram | Self::Native => series::HISTOGRAM_BYTES,
+            Self::Summary => series::SUMMARY_BYTES,
+        }
+    }
 }
 
 /// A shard record.

@@ -9,7 +9,7 @@ use crate::snapshot::{
     is_utf8_name, labels,
 };
 
-use super::super::format::{checksum, description, kind};
+use super::super::format::{CellKind, checksum, description};
 use super::memory::{Failed, Memory, Try};
 
 /// The longest description, in bytes.
@@ -37,7 +37,7 @@ pub(super) struct Description {
 
 impl Description {
     /// Reads the description at an address.
-    pub(super) fn read(memory: &Memory<'_>, address: u64, cells: u32) -> Try<Self> {
+    pub(super) fn read(memory: &Memory<'_>, address: u64, cells: CellKind) -> Try<Self> {
         let Some(address) = memory.record(address, description::CONTENT)? else {
             return Err(Failed::Damaged("a family has no description"));
         };
@@ -59,7 +59,7 @@ impl Description {
         Self::parse(&bytes, cells).ok_or(Failed::Damaged("a description is invalid"))
     }
 
-    fn parse(bytes: &[u8], cells: u32) -> Option<Self> {
+    fn parse(bytes: &[u8], cells: CellKind) -> Option<Self> {
         let mut bytes = Bytes(bytes);
         let (name, help, unit) = (bytes.text()?, bytes.text()?, bytes.text()?);
         let constant = bytes.text()?;
@@ -94,16 +94,15 @@ impl Description {
             .collect::<Option<_>>()?;
         // A later version of the crate may add more.
         let fits = match cells {
-            kind::COUNTER | kind::FLOAT_COUNTER => family_kind == Kind::Counter,
-            kind::UP_DOWN => family_kind == Kind::Gauge,
-            kind::GAUGE => matches!(family_kind, Kind::Gauge | Kind::Info),
-            kind::STATE_SET => family_kind == Kind::StateSet,
-            kind::HISTOGRAM => family_kind == Kind::Histogram && !is_native,
-            kind::NATIVE => {
+            CellKind::Counter | CellKind::FloatCounter => family_kind == Kind::Counter,
+            CellKind::UpDown => family_kind == Kind::Gauge,
+            CellKind::Gauge => matches!(family_kind, Kind::Gauge | Kind::Info),
+            CellKind::StateSet => family_kind == Kind::StateSet,
+            CellKind::Histogram => family_kind == Kind::Histogram && !is_native,
+            CellKind::Native => {
                 family_kind == Kind::Histogram && is_native && resolution.check().is_ok()
             }
-            kind::SUMMARY => family_kind == Kind::Summary,
-            _ => false,
+            CellKind::Summary => family_kind == Kind::Summary,
         };
         let ascends = bounds.is_sorted_by(|one, next| one < next)
             && bounds.iter().all(|bound| bound.is_finite());
@@ -117,7 +116,7 @@ impl Description {
         }
         let buckets = bounds.len() + 1;
         let values = match family_kind {
-            Kind::Counter if cells == kind::FLOAT_COUNTER => {
+            Kind::Counter if cells == CellKind::FloatCounter => {
                 Values::Counter(Numbers::Float(Vec::new()))
             }
             Kind::Counter => Values::Counter(Numbers::default()),

@@ -8,7 +8,7 @@ use crate::Snapshot;
 use crate::snapshot::Value;
 
 use super::super::dir::Dir;
-use super::super::format::{kind, series};
+use super::super::format::{CellKind, series};
 use super::image::{Describe, Image, cold, hot, retired};
 
 /// A directory, removed when it is dropped.
@@ -68,7 +68,7 @@ fn a_counter_is_its_cold_cell_and_its_cells() {
     // Too short for the slot.
     image.shard(&[100]);
     let float = Describe {
-        kinds: (0, kind::FLOAT_COUNTER),
+        kinds: (0, CellKind::FloatCounter),
         ..Describe::counter("float_total")
     };
     image.family(float, [0.5_f64.to_bits(), 0, 0]);
@@ -122,7 +122,7 @@ fn an_open_journal_counts_as_done() {
 fn a_histogram_is_a_prefix_of_its_observations() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (2, kind::HISTOGRAM),
+        kinds: (2, CellKind::Histogram),
         width: 5,
         bounds: &[1.0],
         ..Describe::counter("latency_seconds")
@@ -148,7 +148,7 @@ fn a_histogram_is_a_prefix_of_its_observations() {
 fn an_up_down_counter_is_its_difference() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (1, kind::UP_DOWN),
+        kinds: (1, CellKind::UpDown),
         width: 2,
         ..Describe::counter("in_flight")
     };
@@ -162,7 +162,7 @@ fn an_up_down_counter_is_its_difference() {
 fn a_summary_has_the_values_of_its_streams() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (3, kind::SUMMARY),
+        kinds: (3, CellKind::Summary),
         targets: &[(0.5, 0.05)],
         ..Describe::counter("sizes_bytes")
     };
@@ -211,7 +211,7 @@ fn a_summary_has_the_values_of_its_streams() {
 fn a_state_set_has_a_series_for_each_state() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (5, kind::STATE_SET),
+        kinds: (5, CellKind::StateSet),
         ..Describe::counter("pump")
     };
     image.family(describe, [1, 7000, 0]);
@@ -226,7 +226,7 @@ fn a_counter_that_is_not_a_number_is_refused() {
     for value in [f64::NAN, -1.0] {
         let mut image = Image::new(1);
         let float = Describe {
-            kinds: (0, kind::FLOAT_COUNTER),
+            kinds: (0, CellKind::FloatCounter),
             ..Describe::counter("float_total")
         };
         image.family(float, [value.to_bits(), 0, 0]);
