@@ -179,14 +179,6 @@ pub(crate) mod slab {
     pub(crate) const CELLS: usize = 128;
 }
 
-/// The cells of a histogram's block.
-pub(crate) mod block {
-    pub(crate) const STATE: usize = 0;
-    /// `sum[0]` is one cell further.
-    pub(crate) const SUM_1: usize = 1;
-    pub(crate) const BUCKETS: usize = 3;
-}
-
 /// The table of a native histogram.
 pub(crate) mod table {
     pub(crate) const MASK: usize = 0;

@@ -45,6 +45,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::lockfree::Generation;
 use crate::mapped::{Move, Place, Words};
@@ -71,11 +72,14 @@ use super::update::{ColdUpdate, lock_if_cold, update_cold};
 #[inline(always)]
 pub(super) unsafe fn sum_cell<'a>(block: Block, side: u64) -> &'a AtomicU64 {
     // SAFETY: the caller's contract.
-    unsafe { block.cell_above(2, side as usize) }
+    unsafe { block.cell_above(SUM_0, side as usize) }
 }
 
+/// The index of `sum[0]` in a block; `sum[1]` is one cell before.
+const SUM_0: usize = 2;
+
 /// The index of the first bucket in a block.
-pub(super) const BUCKET: usize = 3;
+pub const BUCKET: usize = 3;
 
 /// The distance, in series, at which a scrape prefetches memory.
 const PREFETCH_DISTANCE: usize = 4;
@@ -559,27 +563,47 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, added: f64, times: u64
 /// # Safety
 ///
 /// The block has `BUCKET + counts.len()` cells.
+#[inline]
 pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
-    // SAFETY: the caller's contract.
-    unsafe {
-        // Acquire: pairs with the Release store of `state` in `observe` (B1).
-        let state = block.cell(0).load(Acquire);
-        let mut total = 0_u64;
-        for (i, count) in counts.iter_mut().enumerate() {
-            *count = block.cell(BUCKET + i).load(Relaxed);
-            total = total.wrapping_add(*count);
-        }
-        // Acquire: pairs with the Release store of the bucket in `observe` (B3).
-        // - If a bucket includes observation N+1, the other sum below includes it, too.
-        // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
-        fence(Acquire);
-        let side = state & 1 ^ u64::from(total << 1 != state & !1);
-        let sum = sum_cell(block, side).load(Relaxed);
-        // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
-        // loads above got a value of observation N+2 or later, the load below gets a later `state`.
-        fence(Acquire);
-        (block.cell(0).load(Relaxed) == state).then_some(f64::from_bits(sum))
+    // SAFETY: the caller's contract: `read_prefix` loads cells below that number.
+    read_prefix(
+        |cell, order| unsafe { block.cell(cell) }.load(order),
+        counts,
+    )
+}
+
+/// The protocol of [`try_read`], for words of this process and for words of a file: `load` loads a
+/// cell below `BUCKET + counts.len()`.
+#[inline(always)]
+pub fn read_prefix(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> Option<f64> {
+    // Acquire: pairs with the Release store of `state` in `observe` (B1).
+    let state = load(0, Acquire);
+    let mut total = 0_u64;
+    for (i, count) in counts.iter_mut().enumerate() {
+        *count = load(BUCKET + i, Relaxed);
+        total = total.wrapping_add(*count);
     }
+    // Acquire: pairs with the Release store of the bucket in `observe` (B3).
+    // - If a bucket includes observation N+1, the other sum below includes it, too.
+    // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
+    fence(Acquire);
+    let side = state & 1 ^ u64::from(total << 1 != state & !1);
+    let sum = load(SUM_0 - side as usize, Relaxed);
+    // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
+    // loads above got a value of observation N+2 or later, the load below gets a later `state`.
+    fence(Acquire);
+    (load(0, Relaxed) == state).then_some(f64::from_bits(sum))
+}
+
+/// What a reader of another process takes if all its tries fail, since it cannot request a copy.
+/// Every bucket is right for itself, and so is the count, which is their sum. The sum of the values
+/// may be that of a few observations more or less.
+pub fn read_unsteady(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> f64 {
+    let state = load(0, Relaxed);
+    for (i, count) in counts.iter_mut().enumerate() {
+        *count = load(BUCKET + i, Relaxed);
+    }
+    f64::from_bits(load(SUM_0 - (state & 1) as usize, Relaxed))
 }
 
 impl Cells for Buckets {

@@ -85,6 +85,7 @@ pub use thread::Thread;
 pub use window::Window;
 #[cfg(mapped)]
 pub use {
+    buckets::{BUCKET, read_prefix, read_unsteady},
     cells::MoveBlock,
     cold_lock::ColdLock,
     file::{ForkGuard, move_cells, while_locked},

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::observe::BUCKET;
 use crate::share::record::LONGEST_TEXT;
 use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
 
 use super::super::between;
 use super::super::format::{
-    CellKind, FNV_START, block, checksum_from, chunk, exemplars, family, header, label, series,
-    shard, slab,
+    CellKind, FNV_START, checksum_from, chunk, exemplars, family, header, label, series, shard,
+    slab,
 };
 use super::blocks::{Block, Observed};
 use super::description::{Description, is_text};
@@ -449,7 +450,7 @@ impl<'a> Total<'a> {
     ) -> Try<Self> {
         let width = match record.cells {
             CellKind::UpDown => 2,
-            CellKind::Histogram => (block::BUCKETS + description.buckets) as u64,
+            CellKind::Histogram => (BUCKET + description.buckets) as u64,
             CellKind::Counter
             | CellKind::FloatCounter
             | CellKind::Gauge

@@ -56,7 +56,8 @@ impl Summed {
     }
 
     fn add(&mut self, count: u64, sum: f64) {
-        self.count = self.count.saturating_add(count);
+        // Wraps, as in the process: a baseline is subtracted from it.
+        self.count = self.count.wrapping_add(count);
         self.sum.add(sum);
     }
 
@@ -144,7 +145,7 @@ impl Summed {
             older.push(Sketch::from_sorted(&keys));
         }
         self.sketches.append(&mut older);
-        self.add(count.saturating_add(len), total);
+        self.add(count.wrapping_add(len), total);
         Ok(())
     }
 
