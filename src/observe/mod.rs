@@ -89,6 +89,7 @@ pub use {
     cells::MoveBlock,
     cold_lock::ColdLock,
     file::{ForkGuard, move_cells, while_locked},
+    tally::{UpDownCells, difference},
 };
 
 #[cfg(test)]

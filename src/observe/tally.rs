@@ -33,6 +33,7 @@
 //!
 //! This holds if the program orders increments before their decrements.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -487,13 +488,64 @@ impl UpDown {
 /// lowest difference is the best one.
 const MAX_READS: u32 = if cfg!(loom) { 1 } else { 8 };
 
-impl UpDown {
-    /// Returns all decrements.
-    fn downs(&self, pass: &Pass<'_>, slot: Option<u64>) -> u64 {
+/// The cells of an up-down counter: those of this process, or of another one in its file.
+pub trait UpDownCells {
+    /// Why the cells cannot be found.
+    type Error;
+    /// Adds up the decrements, which it loads with Acquire (C3).
+    fn downs(&self) -> u64;
+    /// Loads the shards, the slot and the slabs again.
+    fn look_again(&mut self) -> Result<(), Self::Error>;
+    /// Adds up the increments.
+    fn ups(&self) -> u64;
+}
+
+/// Returns increments minus decrements (C4).
+#[inline(always)]
+pub fn difference<C: UpDownCells>(cells: &mut C) -> Result<i64, C::Error> {
+    let mut least = i64::MAX;
+    for _ in 0..MAX_READS {
+        let downs = cells.downs();
+        cells.look_again()?;
+        let ups = cells.ups();
+        least = least.min(ups.wrapping_sub(downs) as i64);
+        // A change means that this read may have counted an increment without its decrement.
+        if cells.downs() == downs {
+            break;
+        }
+    }
+    Ok(least)
+}
+
+/// The cells of a counter of this process, in a pass.
+struct UpDownInPass<'a, 'e> {
+    counter: &'a UpDown,
+    pass: &'a mut Pass<'e>,
+    slot: Option<u64>,
+}
+
+impl UpDownCells for UpDownInPass<'_, '_> {
+    type Error = Infallible;
+
+    fn downs(&self) -> u64 {
+        let (counter, pass) = (self.counter, &*self.pass);
         // Acquire: pairs with the Release in `count_down` (C3).
-        pass.cells(slot, 1)
+        pass.cells(self.slot, 1)
             .map(|cell| cell.load(Acquire))
-            .fold(pass.cold(self.down.load(Acquire)), u64::wrapping_add)
+            .fold(pass.cold(counter.down.load(Acquire)), u64::wrapping_add)
+    }
+
+    fn look_again(&mut self) -> Result<(), Infallible> {
+        self.pass.reload();
+        self.slot = self.slot.or_else(|| self.counter.slot_word.slot());
+        Ok(())
+    }
+
+    fn ups(&self) -> u64 {
+        let (counter, pass) = (self.counter, &*self.pass);
+        pass.cells(self.slot, 0)
+            .map(|cell| cell.load(Relaxed))
+            .fold(pass.cold(counter.up.load(Relaxed)), u64::wrapping_add)
     }
 }
 
@@ -522,23 +574,16 @@ impl Cells for UpDown {
         2
     }
 
-    fn read(&self, pass: &mut Pass<'_>, mut slot: Option<u64>, total: &mut i64) {
-        let mut least = i64::MAX;
-        for _ in 0..MAX_READS {
-            let downs = self.downs(pass, slot);
-            pass.reload();
-            slot = slot.or_else(|| self.slot_word.slot());
-            let ups = pass
-                .cells(slot, 0)
-                .map(|cell| cell.load(Relaxed))
-                .fold(pass.cold(self.up.load(Relaxed)), u64::wrapping_add);
-            least = least.min(ups.wrapping_sub(downs) as i64);
-            // A change means that this read may have counted an increment without its decrement.
-            if self.downs(pass, slot) == downs {
-                break;
-            }
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut i64) {
+        let mut cells = UpDownInPass {
+            counter: self,
+            pass,
+            slot,
+        };
+        match difference(&mut cells) {
+            Ok(difference) => *total = total.wrapping_add(difference),
+            Err(never) => match never {},
         }
-        *total = total.wrapping_add(least);
     }
 
     fn fold(&self, (): &(), block: Block) -> bool {

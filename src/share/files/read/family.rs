@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::observe::BUCKET;
+use crate::observe::{BUCKET, UpDownCells, difference};
 use crate::share::record::LONGEST_TEXT;
 use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
@@ -18,9 +18,6 @@ use super::blocks::{Block, Observed};
 use super::description::{Description, is_text};
 use super::memory::{Failed, Memory, Try};
 use super::stream::{Ages, Summed, sized};
-
-/// The number of times that an up-down counter is read whose decrements change meanwhile.
-const UP_DOWN_TRIES: u32 = 8;
 
 /// The most bytes of a series. Every kind has fewer.
 const MOST_BYTES: u64 = 4096;
@@ -539,7 +536,11 @@ impl<'a> Total<'a> {
                 }
             }
             CellKind::UpDown => {
-                let difference = self.difference(series)?;
+                let mut cells = UpDownAt {
+                    total: self,
+                    series,
+                };
+                let difference = difference(&mut cells)?;
                 self.int = self.int.wrapping_add(difference as u64);
             }
             CellKind::Gauge => {
@@ -580,41 +581,6 @@ impl<'a> Total<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Returns increments minus decrements of an up-down counter, which are never below the value
-    /// that the program gave it. The protocol is that of `observe::tally`.
-    fn difference(&mut self, mut series: SeriesAt) -> Try<i64> {
-        let memory = self.memory;
-        let mut least = i64::MAX;
-        for _ in 0..UP_DOWN_TRIES {
-            let downs = self.downs(series);
-            // Acquire: pairs with the Release stores of decrements, which carry their increments.
-            fence(Acquire);
-            series.slot_word = memory.published(series.address);
-            if series.slot().is_some() {
-                self.slabs = slabs(memory)?;
-            }
-            let cold = memory.word(series.address + series::COLD as u64);
-            let ups = self
-                .blocks(series.slot())
-                .map(|block| memory.word(block.cell(0)))
-                .fold(cold, u64::wrapping_add);
-            least = least.min(ups.wrapping_sub(downs) as i64);
-            fence(Acquire);
-            if self.downs(series) == downs {
-                break;
-            }
-        }
-        Ok(least)
-    }
-
-    fn downs(&self, series: SeriesAt) -> u64 {
-        let memory = self.memory;
-        let cold = memory.published(series.address + series::DECREMENTS as u64);
-        self.blocks(series.slot())
-            .map(|block| memory.published(block.cell(1)))
-            .fold(cold, u64::wrapping_add)
     }
 
     /// Subtracts what the overflow series had counted when the family was cleared.
@@ -707,6 +673,43 @@ impl<'a> Total<'a> {
             }),
             Values::PageSummary(_) => {}
         }
+    }
+}
+
+/// The cells of an up-down counter, while they are added up.
+struct UpDownAt<'t, 'a> {
+    total: &'t mut Total<'a>,
+    series: SeriesAt,
+}
+
+impl UpDownCells for UpDownAt<'_, '_> {
+    type Error = Failed;
+
+    fn downs(&self) -> u64 {
+        let memory = self.total.memory;
+        let cold = memory.published(self.series.address + series::DECREMENTS as u64);
+        let blocks = self.total.blocks(self.series.slot());
+        blocks
+            .map(|block| memory.published(block.cell(1)))
+            .fold(cold, u64::wrapping_add)
+    }
+
+    fn look_again(&mut self) -> Try<()> {
+        let memory = self.total.memory;
+        self.series.slot_word = memory.published(self.series.address);
+        if self.series.slot().is_some() {
+            self.total.slabs = slabs(memory)?;
+        }
+        Ok(())
+    }
+
+    fn ups(&self) -> u64 {
+        let memory = self.total.memory;
+        let cold = memory.word(self.series.address + series::COLD as u64);
+        let blocks = self.total.blocks(self.series.slot());
+        blocks
+            .map(|block| memory.word(block.cell(0)))
+            .fold(cold, u64::wrapping_add)
     }
 }
 
