@@ -194,19 +194,13 @@ pub(crate) mod stream {
     pub(crate) const PAGES: usize = 8;
 }
 
-/// A page of a stream, and its words.
+/// A page of a stream.
 pub(crate) mod page {
     pub(crate) const CAPACITY: usize = 0;
     pub(crate) const LIMIT: usize = 8;
     pub(crate) const HISTORY: usize = 16;
     pub(crate) const WORDS: usize = 24;
     pub(crate) const WORD_COUNT: usize = 32;
-
-    pub(crate) const WORD_LEN: usize = 0;
-    pub(crate) const WORD_OBSERVED: usize = 1;
-    pub(crate) const WORD_SUM: usize = 2;
-    pub(crate) const WORD_TUPLES: usize = 3;
-    pub(crate) const WORD_VALUES: usize = 4;
 }
 
 /// The ages of a page.

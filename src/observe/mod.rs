@@ -91,6 +91,11 @@ pub use {
     file::{ForkGuard, move_cells, while_locked},
     tally::{UpDownCells, difference},
 };
+#[cfg(mapped)]
+pub(crate) use {
+    stream::{PageCopy, PageWords, VALUES, read_current, sketch_of_values},
+    window::Ages,
+};
 
 #[cfg(test)]
 use crate::lockfree::Generation;

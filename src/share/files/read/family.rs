@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::observe::{BUCKET, UpDownCells, difference};
+use crate::observe::{Ages, BUCKET, UpDownCells, difference};
 use crate::share::record::LONGEST_TEXT;
 use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
@@ -17,7 +17,7 @@ use super::super::format::{
 use super::blocks::{Block, Observed};
 use super::description::{Description, is_text};
 use super::memory::{Failed, Memory, Try};
-use super::stream::{Ages, Summed, sized};
+use super::stream::{Summed, sized};
 
 /// The most bytes of a series. Every kind has fewer.
 const MOST_BYTES: u64 = 4096;
@@ -235,10 +235,7 @@ impl FamilyRecord {
             Ages::ALL
         } else {
             let now = monotonic().saturating_sub(origin) / length + 1;
-            Ages {
-                oldest: (now + 1).saturating_sub(count),
-                now,
-            }
+            Ages::new(now, count)
         };
         Ok(Self {
             cells,
