@@ -22,6 +22,8 @@
 //! ([`update`]), C ([`tally`]), G ([`gauge`]), B ([`buckets`]), T ([`native`]), D ([`summary`]), F
 //! ([`stream`]), and A (`allocator`).
 //!
+//! Other processes can read the cells of this one in a mapped file; [`file`] has all that concerns it.
+//!
 //! This module knows no names, labels or formats.
 
 #![allow(
