@@ -439,10 +439,7 @@ pub(crate) fn encode(
     out
 }
 
-#[cfg(mapped)]
-pub(crate) use process::{
-    FamilyHooks, Guards, Living, add, all_living, forget_spare, lock_all, making,
-};
+pub(crate) use process::*;
 
 /// What concerns all families of the process: the beginning, and a `fork`.
 #[cfg(mapped)]
@@ -600,12 +597,9 @@ mod process {
     }
 }
 
-#[cfg(not(mapped))]
-pub(crate) use nothing::{FamilyHooks, add, making};
-
 /// Where nothing can be mapped.
 #[cfg(not(mapped))]
-mod nothing {
+mod process {
     pub(crate) trait FamilyHooks {}
 
     impl<F> FamilyHooks for F {}

@@ -20,8 +20,9 @@
 )]
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
-pub(crate) mod format;
 #[cfg(mapped)]
+pub(crate) mod fork;
+pub(crate) mod format;
 pub(crate) mod held;
 #[cfg(mapped)]
 pub(crate) mod image;
@@ -29,14 +30,7 @@ pub(crate) mod journal;
 pub(crate) mod record;
 pub(crate) mod words;
 
-#[cfg(mapped)]
-pub(crate) mod region;
-
-#[cfg(mapped)]
-pub(crate) mod fork;
-
-#[cfg(not(mapped))]
-#[path = "heap_only.rs"]
+#[cfg_attr(not(mapped), path = "heap_only.rs")]
 pub(crate) mod region;
 
 pub(crate) use journal::Move;

@@ -8,9 +8,9 @@
 //! Series and their cold cells are in the region from the start. When the process begins to publish
 //! its metrics,
 //!
-//! 1. the region becomes a file while no thread updates cold cells ([`while_locked`]);
+//! 1. the region becomes a file while no thread updates cold cells (`while_locked`);
 //! 2. a pass lists the blocks that hold more than numbers, moves those of unowned shards, and has
-//!    all threads sent a request ([`move_cells`]);
+//!    all threads sent a request (`move_cells`);
 //! 3. a thread that finds the request moves its blocks (`Thread::move_blocks_to_file`), acknowledges,
 //!    and replaces its slab by one in the file (`Thread::move_to_file`). Until it acknowledges, no
 //!    series of these blocks is reclaimed.
@@ -25,9 +25,6 @@ use crate::sync::{Mutex, lock};
 
 use super::memory::SlabRef;
 use super::thread::Thread;
-
-#[cfg(mapped)]
-pub use process::{ForkGuard, move_cells, while_locked};
 
 /// Returns the number of words that are not in the file although the process publishes its metrics.
 pub fn unpublished_cells() -> Option<u64> {
@@ -158,7 +155,7 @@ impl Thread {
 
 /// What concerns the whole process: the beginning, and a `fork`. There are no models of these.
 #[cfg(mapped)]
-mod process {
+pub(super) mod process {
     use std::ptr::null_mut;
 
     use super::super::cells::MoveBlock;

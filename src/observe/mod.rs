@@ -22,7 +22,7 @@
 //! ([`update`]), C ([`tally`]), G ([`gauge`]), B ([`buckets`]), T ([`native`]), D ([`summary`]), F
 //! ([`stream`]), and A (`allocator`).
 //!
-//! Other processes can read the cells of this one in a mapped file; [`file`] has all that concerns it.
+//! Other processes can read the cells of this one in a mapped file: see [`file`].
 //!
 //! This module knows no names, labels or formats.
 
@@ -86,16 +86,13 @@ pub use tally::{Number, Tally, UpDown, is_finite};
 pub use thread::Thread;
 pub use window::Window;
 #[cfg(mapped)]
-pub use {
+pub(crate) use {
     buckets::{BUCKET, read_prefix, read_unsteady},
     cells::MoveBlock,
     cold_lock::ColdLock,
-    file::{ForkGuard, move_cells, while_locked},
-    tally::{UpDownCells, difference},
-};
-#[cfg(mapped)]
-pub(crate) use {
+    file::process::{ForkGuard, move_cells, while_locked},
     stream::{PageCopy, PageWords, VALUES, read_current, sketch_of_values},
+    tally::{UpDownCells, difference},
     window::Ages,
 };
 
