@@ -1,5 +1,6 @@
-//! Exports compiler and target for `build_info!`, and refuses processors without 64-bit atomics. Also
-//! required by `links`, which keeps two versions out of one program.
+//! Exports compiler and target for `build_info!`, refuses processors without 64-bit atomics, and
+//! sets `cfg(mapped)` where cells can be in a mapped file. Also required by `links`, which keeps two
+//! versions out of one program.
 fn main() {
     let text = |name| std::env::var(name).unwrap_or_default();
     if !text("CARGO_CFG_TARGET_HAS_ATOMIC")
@@ -22,5 +23,17 @@ fn main() {
     let version = version.unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=TALLIES_RUSTC={}", version.trim());
     println!("cargo::rustc-env=TALLIES_TARGET={}", text("TARGET"));
+    // Models and Miri know no mapped files.
+    let has = |name| std::env::var_os(name).is_some();
+    let system = text("CARGO_CFG_TARGET_OS");
+    println!("cargo::rustc-check-cfg=cfg(mapped)");
+    if has("CARGO_FEATURE_MMAP")
+        && (system == "linux" || system == "android")
+        && text("CARGO_CFG_TARGET_POINTER_WIDTH") == "64"
+        && !has("CARGO_CFG_LOOM")
+        && !has("CARGO_CFG_MIRI")
+    {
+        println!("cargo::rustc-cfg=mapped");
+    }
     println!("cargo::rerun-if-changed=build.rs");
 }

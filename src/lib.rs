@@ -53,7 +53,7 @@
 //!
 //! The design: [architecture].
 
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped))))]
 // The index has links to items of all features.
 #![cfg_attr(
     not(all(feature = "full", feature = "tsc")),
@@ -83,7 +83,7 @@ pub mod instrument;
 mod lockfree;
 mod mapped;
 #[cfg_attr(
-    not(feature = "mmap"),
+    not(mapped),
     allow(dead_code, reason = "without mapped files, nothing moves to one")
 )]
 #[allow(
@@ -332,7 +332,7 @@ pub mod __private {
     #[cfg(feature = "link-time")]
     pub use crate::registry::LISTED;
     pub use crate::registry::Listed;
-    #[cfg(all(fuzzing, feature = "mmap"))]
+    #[cfg(all(fuzzing, mapped))]
     pub use crate::share::read_bytes as read_mapped;
     #[cfg(feature = "link-time")]
     pub use linkme;

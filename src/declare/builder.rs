@@ -76,8 +76,8 @@ impl<M> Builder<M> {
         names: Names,
         location: &'static Location<'static>,
     ) -> Self {
-        let mut desc = Desc::unchecked(Text::shared(name), kind, names, location);
-        desc.help = Text::shared(help);
+        let mut desc = Desc::unchecked(Text::owned(name), kind, names, location);
+        desc.help = Text::owned(help);
         Self {
             desc,
             metric: PhantomData,
@@ -155,13 +155,13 @@ impl<M: Metric> Builder<M> {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn prefix(mut self, prefix: &str) -> Self {
-        self.desc.name = Text::shared(&prefixed(prefix, &self.desc.name));
+        self.desc.name = Text::owned(&prefixed(prefix, &self.desc.name));
         self
     }
 
     /// Sets the unit, such as `seconds`. By convention the name ends in it.
     pub fn unit(mut self, unit: &str) -> Self {
-        self.desc.unit = Text::shared(unit);
+        self.desc.unit = Text::owned(unit);
         self
     }
 
@@ -219,7 +219,7 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Gives every series cells of its own in every thread from its first update on. Without this,
-    /// a series counts in one shared cell until it has had 1 024 updates in a minute. The price is
+    /// a series counts in one cold cell until it has had 1 024 updates in a minute. The price is
     /// the memory of the cells.
     pub fn hot(mut self) -> Self {
         self.desc.hot = true;

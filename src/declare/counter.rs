@@ -16,7 +16,7 @@ use super::{
 };
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-use crate::family::{Family, MetricCells, SeriesRef, kind};
+use crate::family::{CellKind, Family, MetricCells, SeriesRef};
 
 /// A total that only grows: requests answered, bytes sent, seconds spent.
 ///
@@ -346,11 +346,11 @@ impl<N: Number> MetricCells for Tally<N> {
 
     fn shape(_: &Desc) {}
 
-    fn format((): &()) -> u32 {
+    fn format((): &()) -> CellKind {
         if (&N::ONE as &dyn Any).is::<f64>() {
-            kind::FLOAT_COUNTER
+            CellKind::FloatCounter
         } else {
-            kind::COUNTER
+            CellKind::Counter
         }
     }
 

@@ -74,7 +74,7 @@ impl<C: MetricCells> Declaration<C> {
         if self.made.get().is_none() {
             let families = registry::registry().families();
             let mut note = None;
-            let making = crate::family::making();
+            let making = crate::family::published::making();
             self.made.get_or_init(|| {
                 let desc = families.viewed(self.desc.clone(), C::FOLDS);
                 let (family, to_log) = families.add_static(desc, Family::create);
@@ -196,7 +196,8 @@ impl<C: MetricCells> Declaration<C> {
         self.has_family_buckets() && stride(&self.desc) == stride(&self.family().desc)
     }
 
-    pub(crate) fn share(&self) -> Self {
+    /// Returns another handle of the family.
+    pub(crate) fn another(&self) -> Self {
         Self::of(Arc::clone(self.family()))
     }
 
@@ -273,7 +274,7 @@ impl<C: MetricCells> BoundSeries<C> {
                 let series = family.with(texts);
                 (series.cells, series.key)
             });
-            series.owner().shared_text(texts, key)
+            series.owner().own_text(texts, key)
         });
         Self { series, text }
     }

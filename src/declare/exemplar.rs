@@ -98,7 +98,7 @@ pub(super) fn set<C: MetricCells>(
     if series.is_current() {
         series
             .family
-            .share_exemplar(series.key, position, &exemplar);
+            .publish_exemplar(series.key, position, &exemplar);
         let exemplars = series.family.exemplars();
         exemplars.set(series.key, position, exemplar);
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
-use crate::family::{MetricCells, kind};
+use crate::family::{CellKind, MetricCells};
 
 /// A value that is set: a temperature, the length of a queue, a time stamp. The last write wins.
 ///
@@ -31,7 +31,7 @@ use crate::family::{MetricCells, kind};
 /// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
 ///
-/// All threads write one cell, because nothing else could tell which write was the last. `set` is a
+/// All threads write one cold cell, because nothing else could tell which write was the last. `set` is a
 /// plain store, 0.3 ns (`benches/peers`). `add`, `sub`, `inc`, `dec`, `raise` and `lower` are atomic: no
 /// thread's change is lost, and they take longer the more threads change the gauge. For counts that
 /// only go up and down again use an [`UpDownCounter`], whose cells are not shared.
@@ -398,8 +398,8 @@ impl MetricCells for GaugeCell {
         }
     }
 
-    fn format(_: &GaugeShape) -> u32 {
-        kind::GAUGE
+    fn format(_: &GaugeShape) -> CellKind {
+        CellKind::Gauge
     }
 
     fn values(_: &Desc, _: &GaugeShape) -> Values {
@@ -594,8 +594,8 @@ impl MetricCells for UpDown {
 
     fn shape(_: &Desc) {}
 
-    fn format((): &()) -> u32 {
-        kind::UP_DOWN
+    fn format((): &()) -> CellKind {
+        CellKind::UpDown
     }
 
     fn values(_: &Desc, (): &()) -> Values {

@@ -15,8 +15,8 @@ use super::{Builder, metric, with_builder};
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue};
-use crate::family::shared::{self, Shared, SharedLock};
-use crate::family::{AnyFamily, kind};
+use crate::family::published::{self, FamilyRecords, Records};
+use crate::family::{AnyFamily, CellKind};
 use crate::registry::{self, Listed, Registry};
 
 /// Labels that describe the program, such as its version. The value is always 1.
@@ -292,8 +292,8 @@ struct States {
     desc: Desc,
     names: &'static [&'static str],
     cell: Run<StateCell>,
-    /// The words that other processes find in the mapped file.
-    shared: SharedLock,
+    /// What other processes find in the mapped file.
+    records: FamilyRecords,
     /// The label of the last scrape, and the texts with it. Locked by scrapes.
     labels: Mutex<(Text, Arc<Page>)>,
 }
@@ -301,8 +301,7 @@ struct States {
 impl States {
     fn make<S: LabelValue>(desc: Desc) -> Arc<Self> {
         let states = Arc::new(Self::of::<S>(desc));
-        #[cfg(feature = "mmap")]
-        crate::family::living::add(&states);
+        published::add(&states);
         states
     }
 
@@ -311,7 +310,7 @@ impl States {
             desc,
             names: S::VALUES,
             cell: Run::new(1, StateCell::default),
-            shared: SharedLock::default(),
+            records: FamilyRecords::default(),
             labels: Mutex::default(),
         }
     }
@@ -329,7 +328,17 @@ impl States {
 
 impl Drop for States {
     fn drop(&mut self) {
-        self.unshare();
+        self.unpublish();
+    }
+}
+
+#[cfg(mapped)]
+impl published::FamilyHooks for States {
+    fn after_fork(&self) {
+        let cell = self.cell.first();
+        cell.current.store(0, Relaxed);
+        cell.updated.store(0, Relaxed);
+        self.records.with_all_locked(Records::forget);
     }
 }
 
@@ -378,16 +387,8 @@ impl AnyFamily for States {
         self.cell.first().current.store(0, Relaxed);
     }
 
-    #[cfg(feature = "mmap")]
-    fn after_fork(&self) {
-        let cell = self.cell.first();
-        cell.current.store(0, Relaxed);
-        cell.updated.store(0, Relaxed);
-        self.shared.with_all_locked(Shared::forget);
-    }
-
-    fn share(&self, meta: &snapshot::Meta) {
-        let text = shared::encode(
+    fn publish(&self, meta: &snapshot::Meta) {
+        let text = published::encode(
             meta,
             (Names::Fixed(&[]), None),
             &self.values(),
@@ -395,20 +396,20 @@ impl AnyFamily for States {
             self.names,
         );
         let first = std::ptr::from_ref(self.cell.first()).addr() as u64;
-        let fields = shared::Fields {
-            kind: kind::STATE_SET,
+        let fields = published::Fields {
+            kind: CellKind::StateSet,
             width: 0,
             stride: size_of::<StateCell>(),
             first: self.cell.is_in_region().then_some(first),
             created: 0,
             window: [0; 3],
         };
-        self.shared
-            .with(|shared| _ = shared.publish(&text, &fields));
+        self.records
+            .with(|records| _ = records.publish(&text, &fields));
     }
 
-    fn unshare(&self) {
-        self.shared.with(Shared::unpublish);
+    fn unpublish(&self) {
+        self.records.with(Records::unpublish);
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

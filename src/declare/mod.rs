@@ -199,7 +199,7 @@ macro_rules! metric {
             }
 
             /// Gives every series cells of its own in every thread from its first update on.
-            /// Without this, a series counts in one shared cell until it has had 1 024 updates in a
+            /// Without this, a series counts in one cold cell until it has had 1 024 updates in a
             /// minute. The price is the memory of the cells.
             #[must_use]
             pub const fn hot(mut self) -> Self {
@@ -212,7 +212,7 @@ macro_rules! metric {
             /// Returns another handle to the same family.
             fn clone(&self) -> Self {
                 Self {
-                    inner: self.inner.share(),
+                    inner: self.inner.another(),
                     labels: std::marker::PhantomData,
                 }
             }

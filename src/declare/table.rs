@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, NameRule, Subject};
 use crate::family::AnyFamily;
-#[cfg(feature = "mmap")]
-use crate::family::Guards;
 use crate::family::desc::{Desc, Names, label_count};
 use crate::family::grammar::check_label;
+use crate::family::published;
 use crate::family::view::View;
 use crate::observe::Pass;
 use crate::registry::Registry;
@@ -170,8 +169,8 @@ fn described(
     kind: Kind,
     location: &'static Location<'static>,
 ) -> Desc {
-    let mut desc = Desc::unchecked(Text::shared(name), kind, Names::Fixed(&[]), location);
-    desc.help = Text::shared(help);
+    let mut desc = Desc::unchecked(Text::owned(name), kind, Names::Fixed(&[]), location);
+    desc.help = Text::owned(help);
     desc.set_labels(&labels.iter().map(AsRef::as_ref).collect::<Vec<_>>());
     desc
 }
@@ -230,8 +229,7 @@ impl Table {
             states,
             rows: Mutex::new(rows),
         });
-        #[cfg(feature = "mmap")]
-        crate::family::living::add(&table);
+        published::add(&table);
         registry.enlist();
         registry.families().add(table.clone())?;
         Ok(table)
@@ -383,6 +381,17 @@ impl Table {
     }
 }
 
+#[cfg(mapped)]
+impl published::FamilyHooks for Table {
+    fn lock(&self) -> Box<dyn published::Guards + '_> {
+        Box::new(self.lock())
+    }
+
+    fn after_fork(&self) {
+        self.start_over();
+    }
+}
+
 impl AnyFamily for Table {
     fn has_own_cells(&self) -> bool {
         false
@@ -429,20 +438,10 @@ impl AnyFamily for Table {
         page.texts().for_each(each);
     }
 
-    #[cfg(feature = "mmap")]
-    fn lock(&self) -> Box<dyn Guards + '_> {
-        Box::new(self.lock())
-    }
-
-    #[cfg(feature = "mmap")]
-    fn after_fork(&self) {
-        self.start_over();
-    }
-
     // Their texts are on the heap, so other processes do not see them in mapped files.
-    fn share(&self, _: &snapshot::Meta) {}
+    fn publish(&self, _: &snapshot::Meta) {}
 
-    fn unshare(&self) {}
+    fn unpublish(&self) {}
 
     fn start_over(&self, _: &Pass<'_>) {
         self.start_over();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) enum Constants {
     Static(&'static [(&'static str, &'static str)]),
-    Shared(Arc<[(Box<str>, Box<str>)]>),
+    Owned(Arc<[(Box<str>, Box<str>)]>),
 }
 
 impl Constants {
@@ -21,7 +21,7 @@ impl Constants {
     /// Appends a label, which allocates a new list.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
         let labels = self.iter().chain([(name, value)]);
-        *self = Self::Shared(
+        *self = Self::Owned(
             labels
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
@@ -31,14 +31,14 @@ impl Constants {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Static(labels) => labels.len(),
-            Self::Shared(labels) => labels.len(),
+            Self::Owned(labels) => labels.len(),
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         (0..self.len()).map(move |i| match self {
             Self::Static(labels) => labels[i],
-            Self::Shared(labels) => (&*labels[i].0, &*labels[i].1),
+            Self::Owned(labels) => (&*labels[i].0, &*labels[i].1),
         })
     }
 

@@ -311,7 +311,7 @@ impl Desc {
         if from_data > 0 {
             self.set_labels(options.labels);
         }
-        self.unit = Text::shared(options.unit);
+        self.unit = Text::owned(options.unit);
         if !options.buckets.is_empty() {
             self.set_bounds(options.buckets);
         }

@@ -135,14 +135,7 @@ impl Index {
         true
     }
 
-    /// Locks all shards, around a `fork`. Makes them if a thread may be making them.
-    #[cfg(feature = "mmap")]
-    pub(super) fn lock(&self) -> Vec<impl Sized> {
-        let shards = self.map().shards().iter();
-        shards.map(|shard| wait(|| shard.try_write())).collect()
-    }
-
-    fn map(&self) -> &DashMap<u32, u32, RandomState> {
+    pub(super) fn map(&self) -> &DashMap<u32, u32, RandomState> {
         self.map
             .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), SHARDS))
     }
@@ -152,7 +145,7 @@ impl Index {
 /// that fork: spins for the first few tries, yields for the next ones, then sleeps between two
 /// tries. A thread that only yielded would never let one of a lower priority run, which may have
 /// the lock.
-fn wait<T>(mut try_lock: impl FnMut() -> Option<T>) -> T {
+pub(super) fn wait<T>(mut try_lock: impl FnMut() -> Option<T>) -> T {
     let mut tries = 0;
     loop {
         if let Some(guard) = try_lock() {

@@ -181,7 +181,7 @@ impl<C: MetricCells> Family<C> {
     /// the series still has it. [`with_text`](Self::with_text) does for it what
     /// [`with`](Self::with) does for `texts`. Returns `None` for a label set that is not valid and
     /// that no label text renders: then [`with_invalid`](Self::with_invalid) does.
-    pub(crate) fn shared_text(&self, texts: &[&str], key: SeriesKey) -> Option<TextRef> {
+    pub(crate) fn own_text(&self, texts: &[&str], key: SeriesKey) -> Option<TextRef> {
         let own = self
             .reduced(texts)
             .filter(|own| self.check_any(own).is_ok());
@@ -195,7 +195,7 @@ impl<C: MetricCells> Family<C> {
             return None;
         }
         Some(match self.series(key.index() as usize) {
-            Some(series) => series.text.share(&text),
+            Some(series) => series.text.own(&text),
             None => TextRef::new(&text),
         })
     }
@@ -268,7 +268,7 @@ impl<C: MetricCells> Family<C> {
         };
         self.arena
             .get_or_make(index as usize, || C::new(&self.shape))?;
-        self.share_new(index as usize);
+        self.publish_run_of(index as usize);
         self.open(index as usize, text);
         self.arena.set_live(index as usize, true);
         Some(index)

@@ -1,7 +1,7 @@
 //! A family: its series, their look-up by label set, and their removal and retirement.
 //!
 //! The series are in an arena: chunks that never move, in the order in which the series were made.
-//! A look-up tries the thread's own [label cache](crate::lockfree::CachedArena), then the shared
+//! A look-up tries the thread's own [label cache](crate::lockfree::CachedArena), then the
 //! [index]. A series that was removed or retired, and then reclaimed, is reused for another label
 //! set, with the next generation; [`retire`] defines the three words.
 
@@ -12,17 +12,16 @@ mod index;
 mod intern;
 pub(crate) mod label;
 pub(crate) mod lint;
-#[cfg(feature = "mmap")]
-pub(crate) mod living;
 mod lookup;
 mod pages;
 mod population;
+pub(crate) mod published;
 mod quiet;
 mod retire;
 mod scrape;
 mod series_ref;
 pub(crate) mod shape;
-pub(crate) mod shared;
+mod texts;
 pub(crate) mod view;
 
 use std::cmp::Reverse;
@@ -33,26 +32,18 @@ use std::time::Instant;
 
 use crate::error::{Error, UpdateRule, warn};
 use crate::lockfree::{
-    CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey, SharedText,
+    AtomicText, CachedArena, Exemplars, Generation, LabelledRun, Run, SeriesKey,
 };
 use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
 
-pub(crate) use crate::mapped::format::kind;
-#[cfg(feature = "mmap")]
-pub(crate) use crate::mapped::held::Guards;
+pub(crate) use crate::mapped::format::CellKind;
 use desc::{ClosedSet, Desc};
 use index::Index;
 use population::Population;
 use retire::Removed;
 use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
-
-/// Keeps the process from forking while something is made once.
-pub(crate) fn making() -> impl Sized {
-    #[cfg(feature = "mmap")]
-    crate::mapped::held::making()
-}
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
 pub(crate) trait MetricCells: Cells {
@@ -74,8 +65,8 @@ pub(crate) trait MetricCells: Cells {
     fn fingerprint(total: &Self::Total) -> u64;
     /// Subtracts what the overflow series held when the family was cleared.
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
-    /// Returns the kind of the cells in a mapped file ([`crate::mapped::format::kind`]).
-    fn format(shape: &Self::Shape) -> u32;
+    /// Returns the kind of the cells in a mapped file.
+    fn format(shape: &Self::Shape) -> CellKind;
     /// Returns the window of a summary: when its first age began, the length of an age, and their
     /// number.
     fn window(_shape: &Self::Shape) -> [u64; 3] {
@@ -160,7 +151,7 @@ pub(crate) struct Family<C: MetricCells> {
     exemplars: OnceLock<Box<Exemplars>>,
     /// The record of the family in the mapped file, for other processes. Locked by threads that
     /// make series, and by those that register or drop the family.
-    shared: shared::SharedLock,
+    records: published::FamilyRecords,
 }
 
 /// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
@@ -202,7 +193,7 @@ struct RetiredSeries {
 pub(crate) struct Series<'a, C> {
     pub(crate) cells: &'a C,
     /// The label text, and when the series began to count. Set while the series is live.
-    text: &'a SharedText,
+    text: &'a AtomicText,
 }
 
 impl<C> Clone for Series<'_, C> {
@@ -216,11 +207,11 @@ impl<C> Copy for Series<'_, C> {}
 /// The label text of a series, and when the series began to count. Set while the series is live.
 /// Written by threads that make, remove or retire the series, read by look-ups and scrapes.
 #[derive(Debug)]
-pub(crate) struct Label(SharedText);
+pub(crate) struct Label(AtomicText);
 
 impl Default for Label {
     fn default() -> Self {
-        Self(SharedText::empty())
+        Self(AtomicText::empty())
     }
 }
 
@@ -272,8 +263,7 @@ impl<C: MetricCells> Family<C> {
     /// Makes a family that a registry and declarations own.
     pub(crate) fn create(desc: Desc) -> Arc<Self> {
         let family = Arc::new(Self::new(desc));
-        #[cfg(feature = "mmap")]
-        living::add(&family);
+        published::add(&family);
         family
     }
 
@@ -315,7 +305,7 @@ impl<C: MetricCells> Family<C> {
             scraped: Mutex::default(),
             exclusive: Mutex::new(()),
             exemplars: OnceLock::new(),
-            shared: shared::SharedLock::default(),
+            records: published::FamilyRecords::default(),
         }
     }
 
@@ -390,7 +380,7 @@ impl<C: MetricCells> Family<C> {
         if let Some(row) = self.row.get() {
             return *row;
         }
-        let _making = making();
+        let _making = published::making();
         *self.row.get_or_init(|| {
             if self.has_other_labels() {
                 return None;
@@ -419,7 +409,7 @@ impl<C: MetricCells> Family<C> {
         if let Some(run) = self.closed.get() {
             return run;
         }
-        let _making = making();
+        let _making = published::making();
         let mut is_new = false;
         let run = self.closed.get_or_init(|| {
             is_new = true;
@@ -431,7 +421,7 @@ impl<C: MetricCells> Family<C> {
             run
         });
         if is_new {
-            self.share_closed(run);
+            self.publish_closed(run);
         }
         run
     }
@@ -440,14 +430,6 @@ impl<C: MetricCells> Family<C> {
     #[inline(always)]
     pub(crate) fn first(&self) -> &C {
         self.first.first()
-    }
-
-    /// Iterates over the cells of all series, also of those that are not live.
-    #[cfg(feature = "mmap")]
-    fn cells(&self) -> impl Iterator<Item = &C> {
-        let runs = self.arena.runs().map(|(_, run)| run);
-        let runs = runs.chain(self.closed.get());
-        std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
     }
 
     /// Returns the series of a closed label set, if they were made.
@@ -614,8 +596,8 @@ fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
 
 impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
-        self.unshare();
-        self.free_texts();
+        self.unpublish();
+        self.unpublish_texts();
         let retired = std::mem::take(&mut self.retirement().retired);
         let live = std::iter::once(self.first())
             .chain(self.closed_series().map(|series| series.cells))
@@ -630,7 +612,7 @@ impl<C: MetricCells> Drop for Family<C> {
 }
 
 /// A family of any kind, as a registry sees it.
-pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
+pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync + std::fmt::Debug {
     /// Whether updates are in cells of the thread that made them.
     fn has_own_cells(&self) -> bool;
     /// Returns the description.
@@ -658,31 +640,11 @@ pub(crate) trait AnyFamily: Send + Sync + std::fmt::Debug {
     }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
-    /// Returns the locks of the cells of all series.
-    #[cfg(feature = "mmap")]
-    fn locks(&self) -> Vec<&observe::SharedLock> {
-        Vec::new()
-    }
-    /// Takes the locks of look-ups and of updates, around a `fork`.
-    #[cfg(feature = "mmap")]
-    fn lock(&self) -> Box<dyn Guards + '_> {
-        Box::new(())
-    }
-    /// Starts at zero in the child of a `fork`, which has only the calling thread. Other processes
-    /// do not read the family any more, until it is shared again.
-    #[cfg(feature = "mmap")]
-    fn after_fork(&self);
-    /// Returns the blocks in shards that hold more than numbers, whose owners have to move the rest
-    /// to the mapped file.
-    #[cfg(feature = "mmap")]
-    fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
-        Vec::new()
-    }
     /// Lets other processes read the family, under this description, if the process shares its
     /// metrics.
-    fn share(&self, meta: &snapshot::Meta);
-    /// Ends that.
-    fn unshare(&self);
+    fn publish(&self, meta: &snapshot::Meta);
+    /// Hides the family from other processes.
+    fn unpublish(&self);
     /// Returns the family as `Any`, for `get_or_register`.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -728,38 +690,12 @@ impl<C: MetricCells> AnyFamily for Family<C> {
         self.start_over(pass);
     }
 
-    #[cfg(feature = "mmap")]
-    fn locks(&self) -> Vec<&observe::SharedLock> {
-        self.cells().map(Cells::shared_lock).collect()
+    fn publish(&self, meta: &snapshot::Meta) {
+        self.publish(meta);
     }
 
-    #[cfg(feature = "mmap")]
-    fn lock(&self) -> Box<dyn Guards + '_> {
-        Box::new(self.lock())
-    }
-
-    #[cfg(feature = "mmap")]
-    fn after_fork(&self) {
-        self.after_fork();
-    }
-
-    #[cfg(feature = "mmap")]
-    fn blocks_to_move(&self) -> Vec<(u64, observe::MoveBlock)> {
-        let Some(move_block) = C::block_to_file(&self.shape) else {
-            return Vec::new();
-        };
-        let slots = self
-            .cells()
-            .filter_map(|cells| cells.slot_word().open_slot());
-        slots.map(|last| (last, move_block)).collect()
-    }
-
-    fn share(&self, meta: &snapshot::Meta) {
-        self.share(meta);
-    }
-
-    fn unshare(&self) {
-        self.unshare();
+    fn unpublish(&self) {
+        self.unpublish();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

@@ -97,7 +97,7 @@ impl<C: MetricCells> Family<C> {
         if let Some(exemplars) = self.exemplars.get() {
             exemplars.clear(OVERFLOW);
         }
-        self.share_baseline(&total);
+        self.publish_baseline(&total);
         let mut retirement = self.retirement();
         retirement.cleared = Some(total);
         self.is_cleared.store(true, Relaxed);

@@ -220,7 +220,7 @@ impl<C: MetricCells> Family<C> {
         out.texts.put(scraped.pages.first(self));
     }
 
-    /// Moves the counts that these series have in idle shards to their shared cells.
+    /// Moves the counts that these series have in idle shards to their cold cells.
     #[inline]
     fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
         if pass.has_idle() {
@@ -228,7 +228,7 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Moves the counts that the only series has in idle shards to its shared cell.
+    /// Moves the counts that the only series has in idle shards to its cold cell.
     pub(super) fn fold_first(&self, pass: &mut Pass<'_>) {
         self.fold_idle(pass, std::iter::once(self.first()));
     }

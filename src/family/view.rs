@@ -7,8 +7,6 @@
 //! without a view. Label texts, the index and everything that reads them have the reduced ones.
 
 use std::collections::HashSet;
-#[cfg(feature = "mmap")]
-use std::sync::RwLockWriteGuard;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
@@ -44,7 +42,7 @@ pub(crate) struct Cap {
     limit: usize,
     /// The first values. Written by look-ups that make a series, read by look-ups that miss the
     /// label cache.
-    values: RwLock<HashSet<Box<str>>>,
+    pub(super) values: RwLock<HashSet<Box<str>>>,
 }
 
 /// The result of [`View::reduce`].
@@ -140,13 +138,6 @@ impl View {
             let mut values = cap.values.write().unwrap_or_else(PoisonError::into_inner);
             values.clear();
         }
-    }
-
-    /// Locks the values of all caps, around a `fork`.
-    #[cfg(feature = "mmap")]
-    pub(super) fn lock(&self) -> impl Iterator<Item = RwLockWriteGuard<'_, HashSet<Box<str>>>> {
-        let values = self.caps.iter().map(|cap| cap.values.write());
-        values.map(|values| values.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts an update in a series in which a cap replaced a value. Those in the overflow series

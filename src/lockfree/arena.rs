@@ -89,7 +89,7 @@ impl<S, L> LabelledRun<S, L> {
     }
 
     /// Makes these words, if there are none. Returns `None` if the series or the words cannot be in the file.
-    pub(crate) fn share(&self) -> Option<&[AtomicU64]> {
+    pub(crate) fn make_texts(&self) -> Option<&[AtomicU64]> {
         if self.texts.get().is_none() && self.series.is_in_region() {
             let words = Words::only(self.series.len(), Place::Region)?;
             self.texts.get_or_init(|| words);

@@ -27,7 +27,7 @@ const LOCKED: u64 = u64::MAX;
 /// The word before the first look-up.
 const EMPTY: u64 = u64::MAX - 1;
 
-/// A reference into a shared owner, with the key of the series it refers to. See the module's
+/// A reference into a reference-counted owner, with the key of the series it refers to. See the module's
 /// documentation.
 #[derive(Debug)]
 #[repr(C)]

@@ -1,7 +1,7 @@
 //! The last exemplar of every bucket of every series of a family. Allocated when the first exemplar
 //! arrives, read without waiting.
 //!
-//! Each exemplar is [`Published`], so a reader sees one exemplar or another and never parts of two.
+//! Each exemplar is in an [`AtomicBox`], so a reader sees one exemplar or another and never parts of two.
 //! It has the generation of its series, and a reader wants those of one generation: an update that
 //! comes late may store the exemplar of a series whose number has become another one's.
 //! An update without an exemplar does not touch this module's memory.
@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use crate::snapshot::Exemplar;
 
+use super::atomic_box::{AtomicBox, Free};
 use super::epoch::pin;
-use super::published::{Free, Published};
 use super::series_key::{Generation, SeriesKey};
 
 /// The exemplars of one family.
@@ -111,7 +111,7 @@ fn locate(series: u32) -> Option<(usize, usize)> {
 }
 
 /// The last exemplar of a bucket, if it has one.
-type BucketExemplar = Published<Stamped>;
+type BucketExemplar = AtomicBox<Stamped>;
 
 /// An exemplar, and the generation of its series.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 //!
 //! - `arena`: series that never move. `label_cache`: each thread's cache of the label sets it used.
 //! - `cached_ref`: the series that a bound series found last. `part_ref`: the cells of a declaration.
-//! - [`published`]: a value that is replaced as a whole. `shared_text` and `exemplars` use it.
+//! - [`atomic_box`]: a value that is replaced as a whole. `atomic_text` and `exemplars` use it.
 //! - `owners`: the number of owners of one allocation.
 //! - [`epoch`]: pins, and work that is deferred until all current pins are released.
 //!
 //! Invariants are numbered by module: R (`arena`), T (`label_cache`), K (`cached_ref`), N (`part_ref`), P
-//! (`published`), O (`owners`), S (`shared_text`), E (`epoch`).
+//! (`atomic_box`), O (`owners`), S (`atomic_text`), E (`epoch`).
 //!
 //! This module knows no cells and no metrics.
 
@@ -22,6 +22,9 @@
 
 #[cfg(not(loom))]
 mod arena;
+pub(crate) mod atomic_box;
+#[cfg(not(loom))]
+mod atomic_text;
 mod cached_ref;
 pub(crate) mod epoch;
 #[cfg(not(loom))]
@@ -30,13 +33,12 @@ mod exemplars;
 mod label_cache;
 pub(crate) mod owners;
 mod part_ref;
-pub(crate) mod published;
 mod series_key;
-#[cfg(not(loom))]
-mod shared_text;
 
 #[cfg(not(loom))]
 pub use arena::{GROUP, Group, GroupVersion, LabelledRun, Run, SKIPPED, prefetch};
+#[cfg(not(loom))]
+pub use atomic_text::{AtomicText, LONGEST_TEXT, TextRef};
 pub use cached_ref::CachedRef;
 #[cfg(not(loom))]
 pub use exemplars::Exemplars;
@@ -44,5 +46,3 @@ pub use exemplars::Exemplars;
 pub use label_cache::CachedArena;
 pub use part_ref::PartRef;
 pub use series_key::{Generation, OVERFLOW, SeriesKey};
-#[cfg(not(loom))]
-pub use shared_text::{LONGEST_TEXT, SharedText, TextRef};

@@ -32,7 +32,7 @@ pub(crate) mod header {
     pub(crate) const HEARTBEAT: usize = 96;
     pub(crate) const FAMILIES: usize = 104;
     pub(crate) const SHARDS: usize = 112;
-    pub(crate) const NOT_SHARED: usize = 120;
+    pub(crate) const UNPUBLISHED: usize = 120;
     pub(crate) const REPLACED: usize = 128;
     pub(crate) const JOURNAL: usize = 256;
     /// The bytes of the header.
@@ -101,15 +101,20 @@ pub(crate) mod label {
 pub(crate) mod series {
     pub(crate) const SLOT_WORD: usize = 0;
     pub(crate) const LOCK: usize = 8;
-    /// The shared cell of a counter; increments; the value of a gauge; a histogram's block.
-    pub(crate) const SHARED: usize = 16;
+    /// The cold cell of a counter; increments; the value of a gauge; a histogram's block.
+    pub(crate) const COLD: usize = 16;
     pub(crate) const DECREMENTS: usize = 24;
     /// When a gauge was set, if its mode asks for it.
     pub(crate) const SET_AT: usize = 24;
-    /// The shared stream of a summary.
+    /// The cold stream of a summary.
     pub(crate) const STREAM: usize = 24;
     /// The folded observations of a summary.
     pub(crate) const FOLDED: usize = 32;
+    pub(crate) const COUNTER_BYTES: usize = 24;
+    pub(crate) const UP_DOWN_BYTES: usize = 32;
+    pub(crate) const GAUGE_BYTES: usize = 32;
+    pub(crate) const HISTOGRAM_BYTES: usize = 40;
+    pub(crate) const SUMMARY_BYTES: usize = 40;
     /// The bits of a slot in a slot word; all ones for none.
     pub(crate) const SLOT: u64 = (1 << 30) - 1;
     /// The bits of a slot word that tell what a series without a label text of its generation is.
@@ -118,16 +123,47 @@ pub(crate) mod series {
     pub(crate) const RETIRED: u64 = 1 << 30;
 }
 
-/// The kinds of cells.
-pub(crate) mod kind {
-    pub(crate) const COUNTER: u32 = 1;
-    pub(crate) const FLOAT_COUNTER: u32 = 2;
-    pub(crate) const UP_DOWN: u32 = 3;
-    pub(crate) const GAUGE: u32 = 4;
-    pub(crate) const HISTOGRAM: u32 = 5;
-    pub(crate) const NATIVE: u32 = 6;
-    pub(crate) const SUMMARY: u32 = 7;
-    pub(crate) const STATE_SET: u32 = 8;
+/// The kinds of cells, by their numbers in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum CellKind {
+    Counter = 1,
+    FloatCounter = 2,
+    UpDown = 3,
+    Gauge = 4,
+    Histogram = 5,
+    Native = 6,
+    Summary = 7,
+    StateSet = 8,
+}
+
+impl CellKind {
+    const ALL: [Self; 8] = [
+        Self::Counter,
+        Self::FloatCounter,
+        Self::UpDown,
+        Self::Gauge,
+        Self::Histogram,
+        Self::Native,
+        Self::Summary,
+        Self::StateSet,
+    ];
+
+    /// Returns the kind with this number.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u32 == number)
+    }
+
+    /// Returns the least number of bytes of a series: the size of the struct with its cells.
+    pub(crate) const fn series_bytes(self) -> usize {
+        match self {
+            Self::Counter | Self::FloatCounter => series::COUNTER_BYTES,
+            Self::UpDown => series::UP_DOWN_BYTES,
+            Self::Gauge | Self::StateSet => series::GAUGE_BYTES,
+            Self::Histogram | Self::Native => series::HISTOGRAM_BYTES,
+            Self::Summary => series::SUMMARY_BYTES,
+        }
+    }
 }
 
 /// A shard record.
@@ -141,14 +177,6 @@ pub(crate) mod shard {
 pub(crate) mod slab {
     pub(crate) const CAPACITY: usize = 8;
     pub(crate) const CELLS: usize = 128;
-}
-
-/// The cells of a histogram's block.
-pub(crate) mod block {
-    pub(crate) const STATE: usize = 0;
-    /// `sum[0]` is one cell further.
-    pub(crate) const SUM_1: usize = 1;
-    pub(crate) const BUCKETS: usize = 3;
 }
 
 /// The table of a native histogram.
@@ -166,19 +194,13 @@ pub(crate) mod stream {
     pub(crate) const PAGES: usize = 8;
 }
 
-/// A page of a stream, and its words.
+/// A page of a stream.
 pub(crate) mod page {
     pub(crate) const CAPACITY: usize = 0;
     pub(crate) const LIMIT: usize = 8;
     pub(crate) const HISTORY: usize = 16;
     pub(crate) const WORDS: usize = 24;
     pub(crate) const WORD_COUNT: usize = 32;
-
-    pub(crate) const WORD_LEN: usize = 0;
-    pub(crate) const WORD_OBSERVED: usize = 1;
-    pub(crate) const WORD_SUM: usize = 2;
-    pub(crate) const WORD_TUPLES: usize = 3;
-    pub(crate) const WORD_VALUES: usize = 4;
 }
 
 /// The ages of a page.

@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use crate::sync::AtomicU64;
 
-pub(crate) fn is_shared() -> bool {
+pub(crate) fn is_published() -> bool {
     false
 }
 
@@ -26,9 +26,9 @@ pub(crate) fn allocate_series(_: usize, _: impl FnOnce(NonNull<u8>)) -> Option<N
 
 pub(crate) unsafe fn free(_: NonNull<u8>, _: usize) {}
 
-pub(crate) fn count_not_shared(_: usize) {}
+pub(crate) fn count_unpublished(_: usize) {}
 
-pub(crate) fn not_shared() -> u64 {
+pub(crate) fn unpublished() -> u64 {
     0
 }
 

@@ -1,6 +1,6 @@
 //! The memory of cells: a region of addresses that a file can be mapped to, and the file itself.
 //!
-//! Before the process shares its metrics, the region has memory of its own. [`region::share`]
+//! Before the process shares its metrics, the region has memory of its own. [`region::publish`]
 //! replaces that by a file, at the same addresses and with the same content. So nothing that is in
 //! the region moves, and nobody who writes there notices.
 //!
@@ -20,43 +20,17 @@
 )]
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
+#[cfg(mapped)]
+pub(crate) mod fork;
 pub(crate) mod format;
-#[cfg(all(feature = "mmap", not(loom)))]
 pub(crate) mod held;
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-))]
+#[cfg(mapped)]
 pub(crate) mod image;
 pub(crate) mod journal;
 pub(crate) mod record;
 pub(crate) mod words;
 
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-))]
-pub(crate) mod region;
-
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-))]
-pub(crate) mod fork;
-
-#[cfg(not(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(any(loom, miri))
-)))]
-#[path = "heap_only.rs"]
+#[cfg_attr(not(mapped), path = "heap_only.rs")]
 pub(crate) mod region;
 
 pub(crate) use journal::Move;

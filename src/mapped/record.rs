@@ -24,7 +24,7 @@ impl Record {
     /// Allocates a record of zeroes. Returns `None` if the process does not share its metrics, and
     /// if the file is full.
     pub(crate) fn new(bytes: usize) -> Option<Self> {
-        if !region::is_shared() {
+        if !region::is_published() {
             return None;
         }
         let memory = region::allocate(bytes)?;
@@ -132,8 +132,8 @@ pub(crate) fn set_label(word: &AtomicU64, text: &str, created: u64, generation: 
         record.set(label::CHECKSUM, checksum_from(sum, text.as_bytes()));
         record.set_bytes(label::TEXT, text.as_bytes());
     });
-    if record.is_none() && region::is_shared() {
-        region::count_not_shared(label_bytes(text.len()) / 8);
+    if record.is_none() && region::is_published() {
+        region::count_unpublished(label_bytes(text.len()) / 8);
     }
     replace_label(word, record.map_or(0, Record::into_address));
 }

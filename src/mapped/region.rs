@@ -21,9 +21,9 @@ static BASE: AtomicUsize = AtomicUsize::new(0);
 /// The number of bytes that are reserved. Set before `BASE`.
 static RESERVED: AtomicUsize = AtomicUsize::new(0);
 /// Whether the region is a file, so that other processes can read it.
-static SHARED: AtomicBool = AtomicBool::new(false);
+static PUBLISHED: AtomicBool = AtomicBool::new(false);
 /// The words that had to be allocated on the heap since the process shares its metrics.
-static NOT_SHARED: AtomicU64 = AtomicU64::new(0);
+static UNPUBLISHED: AtomicU64 = AtomicU64::new(0);
 
 /// The number of forks between the first process and this one, since it shares its metrics.
 static FORKS: AtomicUsize = AtomicUsize::new(0);
@@ -62,9 +62,9 @@ pub(crate) struct Memory {
 
 /// Returns whether other processes can read what is allocated from now on.
 #[inline]
-pub(crate) fn is_shared() -> bool {
+pub(crate) fn is_published() -> bool {
     // Relaxed: a thread that is late allocates on the heap, as it did before.
-    SHARED.load(Relaxed)
+    PUBLISHED.load(Relaxed)
 }
 
 /// Returns a number that is another one in the child of a `fork`: memory of the region that its
@@ -106,7 +106,7 @@ pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> O
 ///
 /// It was allocated here with this size, and no thread can reach it any more.
 pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
-    if let Some(replaced) = header_word(header::REPLACED).filter(|_| is_shared()) {
+    if let Some(replaced) = header_word(header::REPLACED).filter(|_| is_published()) {
         // Release: pairs with the fence in `Memory::allocate`, through the lock.
         replaced.fetch_add(1, Release);
     }
@@ -120,19 +120,19 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
 }
 
 /// Counts words that had to be allocated on the heap.
-pub(crate) fn count_not_shared(words: usize) {
-    if !is_shared() {
+pub(crate) fn count_unpublished(words: usize) {
+    if !is_published() {
         return;
     }
-    NOT_SHARED.fetch_add(words as u64, Relaxed);
-    if let Some(count) = header_word(header::NOT_SHARED) {
+    UNPUBLISHED.fetch_add(words as u64, Relaxed);
+    if let Some(count) = header_word(header::UNPUBLISHED) {
         count.fetch_add(words as u64, Relaxed);
     }
 }
 
 /// Returns the number of words that had to be allocated on the heap.
-pub(crate) fn not_shared() -> u64 {
-    NOT_SHARED.load(Relaxed)
+pub(crate) fn unpublished() -> u64 {
+    UNPUBLISHED.load(Relaxed)
 }
 
 /// Returns a word of the header, if there is a region.
@@ -147,7 +147,7 @@ pub(crate) fn header_word(offset: usize) -> Option<&'static AtomicU64> {
 
 /// Returns the journal, if other processes can read the region.
 pub(crate) fn journal() -> Option<&'static Journal> {
-    let word = header_word(header::JOURNAL).filter(|_| is_shared())?;
+    let word = header_word(header::JOURNAL).filter(|_| is_published())?;
     let journal = std::ptr::from_ref(word).addr();
     // SAFETY: the header is mapped, and stays so (X2). The journal has atomics only, and fits
     // between its offset and the end of the header.
@@ -358,7 +358,7 @@ fn allocate_file(file: &File, offset: usize, bytes: usize, spare: u64) -> io::Re
 /// `file` is empty. `spare` bytes stay free on its disk, beside as many as the file has. `fill`
 /// stores the words of the header; `publish` runs once the file is complete. Nothing may write to
 /// the region meanwhile: what a thread stores is lost.
-pub(crate) fn share(
+pub(crate) fn publish(
     memory: &mut Memory,
     file: File,
     spare: u64,
@@ -385,8 +385,8 @@ pub(crate) fn share(
     let address = std::ptr::with_exposed_provenance_mut(base);
     map_file(&file, address, 0, memory.mapped)?;
     (memory.file, memory.spare) = (Some(file), spare);
-    // Relaxed: see `is_shared`.
-    SHARED.store(true, Relaxed);
+    // Relaxed: see `is_published`.
+    PUBLISHED.store(true, Relaxed);
     Ok(())
 }
 
@@ -414,7 +414,7 @@ impl Memory {
     /// Replaces the file by private memory, in the child of a `fork`, which must not write to the
     /// file of its parent. All is zero but the series. The process has only the calling thread.
     pub(crate) fn detach(&mut self, series: &Series) -> io::Result<()> {
-        SHARED.store(false, Relaxed);
+        PUBLISHED.store(false, Relaxed);
         FORKS.fetch_add(1, Relaxed);
         // Closes the file. Its lock stays that of the parent.
         self.file = None;

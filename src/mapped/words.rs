@@ -34,7 +34,7 @@ impl Place {
             Self::Region => {
                 let memory = region::allocate(bytes);
                 if memory.is_none() {
-                    region::count_not_shared(bytes / 8);
+                    region::count_unpublished(bytes / 8);
                 }
                 memory
             }
@@ -112,7 +112,7 @@ impl Deref for Words {
 
     #[inline(always)]
     fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: `new` and `shared` allocated as many words (X1).
+        // SAFETY: `new` and `only` allocated as many words (X1).
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }

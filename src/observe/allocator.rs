@@ -1,5 +1,5 @@
 //! An allocator that counts bytes and allocations: on the hot path in the calling thread's own
-//! cells, otherwise in shared cells.
+//! cells, otherwise in cold cells.
 //!
 //! It may be called from anywhere: from a thread's first and last instructions, and while the
 //! thread takes a shard or grows one. So it uses the hot path or none. It never registers a thread,
@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use crate::sync::{AtomicU64, Relaxed};
 
-use super::tally::SharedUpDown;
+use super::tally::ColdUpDown;
 use super::update::promote;
 use super::{Cells, Pass, SlotWord, Tally, UpDown, engine, fold_idle, thread};
 use crate::lockfree::Generation;
@@ -30,7 +30,7 @@ static COUNTED: OnceLock<Counted> = OnceLock::new();
 
 /// The counts of threads without own cells. Several, so that such threads seldom write the same
 /// cache line. Written by those threads, read by scrapes.
-static SHARED: [Shared; 16] = [const { Shared::new() }; 16];
+static COLD_COUNTS: [ColdCounts; 16] = [const { ColdCounts::new() }; 16];
 
 #[derive(Debug)]
 struct Counted {
@@ -39,24 +39,24 @@ struct Counted {
 }
 
 #[repr(align(128))]
-struct Shared {
-    bytes: SharedUpDown,
+struct ColdCounts {
+    bytes: ColdUpDown,
     allocations: AtomicU64,
 }
 
-impl Shared {
+impl ColdCounts {
     const fn new() -> Self {
         Self {
-            bytes: SharedUpDown::new(),
+            bytes: ColdUpDown::new(),
             allocations: AtomicU64::new(0),
         }
     }
 
-    /// Returns the shared counts of the calling thread, chosen by the address of its thread-local.
+    /// Returns the cold counts of the calling thread, chosen by the address of its thread-local.
     fn of_this_thread() -> &'static Self {
         let address = thread(|thread| std::ptr::from_ref(thread).addr());
         // The thread-locals of different threads are pages apart.
-        &SHARED[(address >> 12 ^ address >> 20) % SHARED.len()]
+        &COLD_COUNTS[(address >> 12 ^ address >> 20) % COLD_COUNTS.len()]
     }
 }
 
@@ -94,9 +94,9 @@ pub fn count_allocations() -> &'static impl std::fmt::Debug {
 pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
     // Decrements before increments, as in `UpDown`: a reader that sees an object freed sees it
     // allocated.
-    let down: u64 = SHARED
+    let down: u64 = COLD_COUNTS
         .iter()
-        .map(|shared| shared.bytes.downs())
+        .map(|counts| counts.bytes.downs())
         .fold(0, u64::wrapping_add);
     let (mut bytes, mut allocations) = (0, 0);
     if let Some(counted) = COUNTED.get() {
@@ -107,20 +107,20 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
         let slot = counted.allocations.slot_word().slot();
         counted.allocations.read(pass, slot, &mut allocations);
     }
-    let up: u64 = SHARED
+    let up: u64 = COLD_COUNTS
         .iter()
-        .map(|shared| shared.bytes.ups())
+        .map(|counts| counts.bytes.ups())
         .fold(0, u64::wrapping_add);
-    let shared: u64 = SHARED
+    let cold: u64 = COLD_COUNTS
         .iter()
-        .map(|shared| shared.allocations.load(Relaxed))
+        .map(|counts| counts.allocations.load(Relaxed))
         .sum();
     Allocated {
         bytes: (up as i64)
             .wrapping_sub(down as i64)
             .wrapping_add(bytes)
             .max(0) as u64,
-        allocations: allocations.wrapping_add(shared),
+        allocations: allocations.wrapping_add(cold),
     }
 }
 
@@ -129,7 +129,7 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
 ///
 /// In threads that update metrics, an allocation and its free together take about 1 ns more, if
 /// [`register`](Self::register) is called early in `main`. In other threads, and before `register`,
-/// they add to one of a few shared cells, which takes about 15 ns. Nothing is exported before
+/// they add to one of a few cold cells, which takes about 15 ns. Nothing is exported before
 /// `register`.
 ///
 /// ```
@@ -169,12 +169,12 @@ impl<A> Allocator<A> {
 fn count_up(bytes: usize, allocations: u64) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::up(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::of_this_thread().bytes.up(bytes);
+        ColdCounts::of_this_thread().bytes.up(bytes);
     }
     if !thread(|thread| Tally::<u64>::add(thread, ALLOCATIONS.last(Generation::FIRST), allocations))
     {
-        let shared = &Shared::of_this_thread().allocations;
-        shared.fetch_add(allocations, Relaxed);
+        let counts = &ColdCounts::of_this_thread().allocations;
+        counts.fetch_add(allocations, Relaxed);
     }
 }
 
@@ -182,7 +182,7 @@ fn count_up(bytes: usize, allocations: u64) {
 fn count_down(bytes: usize) {
     let bytes = bytes as u64;
     if !thread(|thread| UpDown::down(thread, BYTES.last(Generation::FIRST), bytes)) {
-        Shared::of_this_thread().bytes.down(bytes);
+        ColdCounts::of_this_thread().bytes.down(bytes);
     }
 }
 

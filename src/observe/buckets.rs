@@ -32,7 +32,7 @@
 //! - B4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
 //!   address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
 //!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of the cold block
-//!   (invariant U1 of [`shared_lock`](super::shared_lock)).
+//!   (invariant U1 of [`cold_lock`](super::cold_lock)).
 //!
 //! A writer that is suspended at any instruction leaves `state` unchanged, so the reader's next try
 //! succeeds. It misses at most the unfinished observation.
@@ -45,6 +45,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::lockfree::Generation;
 use crate::mapped::{Move, Place, Words};
@@ -53,15 +54,15 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
 use super::cells::{Cells, MoveBlock, Outcome};
+use super::cold_lock::{ColdLock, Denied};
 use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
 use super::pass::{Pass, TRIES, View};
 use super::shard::CopyBlock;
-use super::shared_lock::{Denied, SharedLock};
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, lock_if_cold, update_cold};
+use super::update::{ColdUpdate, lock_if_cold, update_cold};
 
 /// Returns the cell of a side's sum: 2 or 1, so that its address is a constant plus the side.
 ///
@@ -71,11 +72,14 @@ use super::update::{Shared, lock_if_cold, update_cold};
 #[inline(always)]
 pub(super) unsafe fn sum_cell<'a>(block: Block, side: u64) -> &'a AtomicU64 {
     // SAFETY: the caller's contract.
-    unsafe { block.cell_above(2, side as usize) }
+    unsafe { block.cell_above(SUM_0, side as usize) }
 }
 
+/// The index of `sum[0]` in a block; `sum[1]` is one cell before.
+const SUM_0: usize = 2;
+
 /// The index of the first bucket in a block.
-pub(super) const BUCKET: usize = 3;
+pub const BUCKET: usize = 3;
 
 /// The distance, in series, at which a scrape prefetches memory.
 const PREFETCH_DISTANCE: usize = 4;
@@ -90,7 +94,7 @@ pub struct Buckets {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
     /// The lock of the cold block. Taken also by a reader whose tries keep failing.
-    lock: SharedLock,
+    lock: ColdLock,
     /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by passes under
     /// the lock, read by writers under the lock and by passes.
     cold: AtomicU64,
@@ -291,7 +295,7 @@ impl Buckets {
             }
             true
         };
-        let mut shared = || {
+        let mut cold = || {
             // Allocates before the lock is taken.
             self.cold();
             match self.lock.lock(generation) {
@@ -304,20 +308,20 @@ impl Buckets {
                     if written.is_none() {
                         reject();
                     }
-                    Shared::Counted
+                    ColdUpdate::Counted
                 }
                 Err(Denied::Busy) if self.native.is_some() && thread.in_allocation() => {
                     // This thread may hold the lock: a table grows under it, and the allocator
                     // observes here. Waiting would be a deadlock.
                     reject();
-                    Shared::Counted
+                    ColdUpdate::Counted
                 }
                 // If there is no slot or no shard for the series, this thread waits. Depending on
                 // who holds the lock, it waits for
                 // - a writer: three stores, or the growth of a native histogram's table;
                 // - a reader whose tries kept failing: one read;
                 // - the collector: one fold.
-                Err(denied) => Shared::denied(&denied, true),
+                Err(denied) => ColdUpdate::denied(&denied, true),
             }
         };
         let outcome = update_cold(
@@ -325,7 +329,7 @@ impl Buckets {
             (&self.slot_word, generation),
             (self.block_cells() as u64, eager),
             &mut own,
-            &mut shared,
+            &mut cold,
         );
         if rejected.get() {
             Outcome::Rejected
@@ -467,7 +471,7 @@ impl Buckets {
             .native
             .get_or_insert_with(Native::finest)
             .coarsen(resolution);
-        let cold = pass.shared(self.cold_block());
+        let cold = pass.cold(self.cold_block());
         // SAFETY: the block is one cell (B4), and the pass has pinned the epoch.
         let table = cold.and_then(|cold| unsafe { Table::published(cold) });
         if let Some(table) = table {
@@ -559,27 +563,47 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, added: f64, times: u64
 /// # Safety
 ///
 /// The block has `BUCKET + counts.len()` cells.
+#[inline]
 pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
-    // SAFETY: the caller's contract.
-    unsafe {
-        // Acquire: pairs with the Release store of `state` in `observe` (B1).
-        let state = block.cell(0).load(Acquire);
-        let mut total = 0_u64;
-        for (i, count) in counts.iter_mut().enumerate() {
-            *count = block.cell(BUCKET + i).load(Relaxed);
-            total = total.wrapping_add(*count);
-        }
-        // Acquire: pairs with the Release store of the bucket in `observe` (B3).
-        // - If a bucket includes observation N+1, the other sum below includes it, too.
-        // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
-        fence(Acquire);
-        let side = state & 1 ^ u64::from(total << 1 != state & !1);
-        let sum = sum_cell(block, side).load(Relaxed);
-        // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
-        // loads above got a value of observation N+2 or later, the load below gets a later `state`.
-        fence(Acquire);
-        (block.cell(0).load(Relaxed) == state).then_some(f64::from_bits(sum))
+    // SAFETY: the caller's contract: `read_prefix` loads cells below that number.
+    read_prefix(
+        |cell, order| unsafe { block.cell(cell) }.load(order),
+        counts,
+    )
+}
+
+/// The protocol of [`try_read`], for words of this process and for words of a file: `load` loads a
+/// cell below `BUCKET + counts.len()`.
+#[inline(always)]
+pub fn read_prefix(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> Option<f64> {
+    // Acquire: pairs with the Release store of `state` in `observe` (B1).
+    let state = load(0, Acquire);
+    let mut total = 0_u64;
+    for (i, count) in counts.iter_mut().enumerate() {
+        *count = load(BUCKET + i, Relaxed);
+        total = total.wrapping_add(*count);
     }
+    // Acquire: pairs with the Release store of the bucket in `observe` (B3).
+    // - If a bucket includes observation N+1, the other sum below includes it, too.
+    // - If none does, the buckets add up to `count`, and `sum[side]` belongs to them.
+    fence(Acquire);
+    let side = state & 1 ^ u64::from(total << 1 != state & !1);
+    let sum = load(SUM_0 - side as usize, Relaxed);
+    // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
+    // loads above got a value of observation N+2 or later, the load below gets a later `state`.
+    fence(Acquire);
+    (load(0, Relaxed) == state).then_some(f64::from_bits(sum))
+}
+
+/// What a reader of another process takes if all its tries fail, since it cannot request a copy.
+/// Every bucket is right for itself, and so is the count, which is their sum. The sum of the values
+/// may be that of a few observations more or less.
+pub fn read_unsteady(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> f64 {
+    let state = load(0, Relaxed);
+    for (i, count) in counts.iter_mut().enumerate() {
+        *count = load(BUCKET + i, Relaxed);
+    }
+    f64::from_bits(load(SUM_0 - (state & 1) as usize, Relaxed))
 }
 
 impl Cells for Buckets {
@@ -589,7 +613,7 @@ impl Cells for Buckets {
     fn new(shape: &Shape) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            lock: SharedLock::new(),
+            lock: ColdLock::new(),
             cold: AtomicU64::new(0),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
@@ -608,7 +632,7 @@ impl Cells for Buckets {
         &self.slot_word
     }
 
-    fn shared_lock(&self) -> &SharedLock {
+    fn cold_lock(&self) -> &ColdLock {
         &self.lock
     }
 
@@ -639,7 +663,7 @@ impl Cells for Buckets {
             total.sum.add(sum);
             true
         };
-        if let Some(cold) = pass.shared(self.cold_block()) {
+        if let Some(cold) = pass.cold(self.cold_block()) {
             let mut scratch = pass.scratch();
             self.read_cold(|| read(cold, &mut scratch));
             pass.give_scratch(scratch);
@@ -671,7 +695,7 @@ impl Cells for Buckets {
         self.take(block)
     }
 
-    fn fold_shared(&self, _: &Shape, other: &Self) -> bool {
+    fn fold_cold(&self, _: &Shape, other: &Self) -> bool {
         other.cold_block().is_none_or(|cold| self.take(cold))
     }
 
@@ -706,7 +730,7 @@ impl Cells for Buckets {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::shared_lock::Held;
+    use super::super::cold_lock::Held;
     use super::*;
 
     /// Regression: if there was no slot for a series and a thread observed without a pause, a

@@ -3,10 +3,10 @@
 
 use crate::lockfree::Generation;
 
+use super::cold_lock::ColdLock;
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::{Closing, Pass, Retired};
-use super::shared_lock::SharedLock;
 use super::slot::{SlotWord, stride};
 
 /// The result of a cold update.
@@ -38,9 +38,9 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the word with the series' slot and generation.
     fn slot_word(&self) -> &SlotWord;
 
-    /// Returns the lock of the series' shared cells.
+    /// Returns the lock of the series' cold cells.
     #[doc(hidden)]
-    fn shared_lock(&self) -> &SharedLock;
+    fn cold_lock(&self) -> &ColdLock;
 
     /// Returns the number of cells that a series has in each shard.
     fn width(shape: &Self::Shape) -> usize;
@@ -50,7 +50,7 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         *total = Self::Total::default();
     }
 
-    /// Adds the series to `total`: its shared cells, and the block `slot` in every shard.
+    /// Adds the series to `total`: its cold cells, and the block `slot` in every shard.
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut Self::Total);
 
     /// Reads several series in the order of memory. `totals` has one total per series, with any
@@ -68,11 +68,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Moves what a block counts, which no thread writes any more, to the shared cells of this series, if
+    /// Moves what a block counts, which no thread writes any more, to the cold cells of this series, if
     /// the kind adds up: the block of a retired series, or this series' own block in an idle shard or in a
     /// slot that is closing. Zeroes the block, and frees what it holds besides numbers. Returns `false`, and
     /// moves nothing, if the move needs memory that cannot be allocated. The caller holds the lock of the
-    /// shared cells.
+    /// cold cells.
     ///
     /// For other processes the move is one step ([`Move`](crate::mapped::Move)).
     #[doc(hidden)]
@@ -88,11 +88,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Moves what the shared cells of a retired series count to those of this series, if the kind adds
+    /// Moves what the cold cells of a retired series count to those of this series, if the kind adds
     /// up. Returns `false` as [`fold`](Self::fold) does. The caller holds the locks of both.
-    fn fold_shared(&self, shape: &Self::Shape, other: &Self) -> bool;
+    fn fold_cold(&self, shape: &Self::Shape, other: &Self) -> bool;
 
-    /// Resets the shared cells. The caller holds their lock.
+    /// Resets the cold cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
 
     /// Returns the function that moves what a block holds besides numbers to the mapped file. The owner of the block
@@ -106,11 +106,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// for the series.
     #[doc(hidden)]
     fn after_fork(&self, shape: &Self::Shape) {
-        self.shared_lock().take().release();
+        self.cold_lock().take().release();
         self.clear(shape);
     }
 
-    /// Returns whether the shared cells are nothing but numbers, so that they can be cleared while
+    /// Returns whether the cold cells are nothing but numbers, so that they can be cleared while
     /// a thread that was lost in a `fork` holds their lock.
     #[doc(hidden)]
     fn is_plain(_shape: &Self::Shape) -> bool {
@@ -118,7 +118,7 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// Reclaims a retired series if no thread can still be updating it: adds its slot and its shared
+/// Reclaims a retired series if no thread can still be updating it: adds its slot and its cold
 /// cells to `overflow`, if there is one, and clears them. Without `overflow`, drops what they
 /// count. Returns `false` if the caller has to try again in a later pass.
 ///
@@ -134,13 +134,13 @@ pub fn reclaim<C: Cells>(
     if !pass.is_acknowledged(retired) {
         return false;
     }
-    // If a writer has the shared cells now, a later pass reclaims.
-    let Some(own) = series.shared_lock().lock_any() else {
+    // If a writer has the cold cells now, a later pass reclaims.
+    let Some(own) = series.cold_lock().lock_any() else {
         return false;
     };
     let into = match overflow {
         None => None,
-        Some(overflow) => match overflow.shared_lock().lock_any() {
+        Some(overflow) => match overflow.cold_lock().lock_any() {
             None => {
                 own.release();
                 return false;
@@ -161,37 +161,21 @@ pub fn reclaim<C: Cells>(
     done
 }
 
-/// Moves a series' counts in idle shards to its shared cells; see [`Pass::take_idle`].
+/// Moves a series' counts in idle shards to its cold cells; see [`Pass::take_idle`].
 pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
     let width = C::width(shape);
     let Some(last) = series.slot_word().slot() else {
         return;
     };
-    // If a writer has the shared cells now, a later pass folds.
-    let Some(held) = series.shared_lock().lock_any() else {
+    // If a writer has the cold cells now, a later pass folds.
+    let Some(held) = series.cold_lock().lock_any() else {
         return;
     };
     pass.drain_idle(last, width, |block| series.fold(shape, block));
     held.release();
 }
 
-/// Runs `f` while no thread updates the shared cells behind these locks.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub fn while_locked<R>(locks: &[&SharedLock], f: impl FnOnce() -> R) -> R {
-    let mut held = Vec::with_capacity(locks.len());
-    for lock in locks {
-        let mut tries = 0;
-        held.push(loop {
-            match lock.lock_any() {
-                Some(held) => break held,
-                None => super::engine::back_off(&mut tries),
-            }
-        });
-    }
-    f()
-}
-
-/// Moves the counts of a slot that is [closing](Pass::close) to the shared cells of its series,
+/// Moves the counts of a slot that is [closing](Pass::close) to the cold cells of its series,
 /// which is cold then. Returns `false` if the caller has to try again in a later pass.
 ///
 /// The slot becomes free once the caller calls [`Pass::free_cleared`].
@@ -208,8 +192,8 @@ pub fn end_closing<C: Cells>(
     if !pass.is_closed(closing) {
         return false;
     }
-    // If a writer has the shared cells now, a later pass moves the counts.
-    let Some(held) = series.shared_lock().lock_any() else {
+    // If a writer has the cold cells now, a later pass moves the counts.
+    let Some(held) = series.cold_lock().lock_any() else {
         return false;
     };
     let done = pass.clear_slot(closing.last, C::width(shape), |block| {
@@ -243,7 +227,7 @@ pub fn read_overflow<'a, C: Cells>(
     }
 }
 
-/// Resets the shared cells of a series, and its slot or, with `retired`, the slot that it had
+/// Resets the cold cells of a series, and its slot or, with `retired`, the slot that it had
 /// before it was retired. The process must have only the calling thread, like the child of a
 /// `fork`. Leaks what the blocks hold besides numbers.
 pub fn start_over<C: Cells>(
@@ -259,8 +243,8 @@ pub fn start_over<C: Cells>(
     // A child of `fork` may find the lock taken by a thread that it does not have, and must not
     // wait. What is more than numbers then stays as it is: that thread may have left it half
     // written.
-    let held = match series.shared_lock().lock_any() {
-        None if C::is_plain(shape) => Some(series.shared_lock().take()),
+    let held = match series.cold_lock().lock_any() {
+        None if C::is_plain(shape) => Some(series.cold_lock().take()),
         held => held,
     };
     if let Some(held) = held {
@@ -284,8 +268,8 @@ fn reclaim_now<C: Cells>(
             true
         }
     };
-    // First the shared cells: a slot can be cleared only once.
-    if overflow.is_some_and(|overflow| !overflow.fold_shared(shape, series)) {
+    // First the cold cells: a slot can be cleared only once.
+    if overflow.is_some_and(|overflow| !overflow.fold_cold(shape, series)) {
         return false;
     }
     if retired

@@ -1,13 +1,9 @@
 //! The engine: the state that all threads share, and access to the calling thread's side of it.
 
-#[cfg(all(feature = "mmap", not(loom)))]
-use crate::sync::MutexGuard;
 use crate::sync::{AtomicU64, Mutex, Relaxed, const_fn, lock};
 
 use super::cells::Cells;
 use super::memory::Block;
-#[cfg(all(feature = "mmap", not(loom)))]
-use super::memory::SlabRef;
 use super::pass::{Collector, Pass};
 use super::shard::Shards;
 use super::slot::Slots;
@@ -26,7 +22,7 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
-    /// The running minute, as [`SharedLock`](super::shared_lock::SharedLock) has it, [`EAGER`] and
+    /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it, [`EAGER`] and
     /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates. Not one of
     /// loom's: models have no clock.
     minute: std::sync::atomic::AtomicU64,
@@ -124,7 +120,7 @@ impl Engine {
         self.minute() & EAGER != 0
     }
 
-    /// Returns the running minute, in the bits in which the locks of shared cells have it, and in
+    /// Returns the running minute, in the bits in which the locks of cold cells have it, and in
     /// other bits [`EAGER`] and [`REQUESTED`].
     #[inline(always)]
     pub(super) fn minute(&self) -> u64 {
@@ -155,7 +151,7 @@ impl Engine {
     /// are all from one minute of the clock.
     #[cfg(not(loom))]
     pub(super) fn begin_minute(&self) -> bool {
-        use super::shared_lock::{MINUTE, MINUTES};
+        use super::cold_lock::{MINUTE, MINUTES};
         // Relaxed: threads that begin a minute at the same time may begin two.
         let (now, began) = (crate::clock::millis(), self.minute_began.load(Relaxed));
         if began == 0 || now < began {
@@ -224,83 +220,6 @@ pub(super) fn register_exit() -> bool {
 #[cfg(not(loom))]
 pub use process::{engine, limit_cells, register_exit, thread, warm};
 
-/// Returns the number of words that are not in the mapped file although the process shares its metrics.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub fn cells_not_shared() -> Option<u64> {
-    crate::mapped::region::is_shared().then(crate::mapped::region::not_shared)
-}
-
-/// The blocks that hold more than numbers, when the process began to share its metrics: the last cell of each, and
-/// the function that moves the rest to the mapped file. Written by the thread that begins, read by owners.
-#[cfg(all(feature = "mmap", not(loom)))]
-static TO_MOVE: Mutex<Vec<(u64, super::cells::MoveBlock)>> = Mutex::new(Vec::new());
-
-/// Moves what the blocks of a slab hold besides numbers to the mapped file. The caller owns the slab, is between
-/// two updates, and keeps the collector from clearing blocks.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub(super) fn move_blocks(slab: SlabRef) {
-    for &(last, move_block) in &*lock(&TO_MOVE) {
-        if last < slab.capacity() {
-            // SAFETY: below the capacity. The series of this slot was live when the list was made, and has not been
-            // reclaimed since, because the owner has not acknowledged a request since then; or its family was
-            // dropped, and the block is zero or as it was.
-            unsafe { move_block(slab.block(last)) };
-        }
-    }
-}
-
-/// Has all threads move their cells to the mapped file, at their next update. `blocks` are those of live series that
-/// hold more than numbers: the last cell of each, and the function that moves the rest.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub fn move_cells(pass: &mut Pass<'_>, blocks: Vec<(u64, super::cells::MoveBlock)>) {
-    *lock(&TO_MOVE) = blocks;
-    engine().shards.move_unowned();
-    pass.ask_to_move();
-}
-
-/// The locks of the engine, which are held around a `fork`, so that the child finds nothing half done.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub struct ForkGuard {
-    engine: &'static Engine,
-    // In the order in which they are locked.
-    collector: MutexGuard<'static, Collector>,
-    shards: super::shard::PoolGuard<'static>,
-    _abandoned: MutexGuard<'static, Vec<Abandoned>>,
-    _slots: super::slot::SlotsGuard<'static>,
-    _to_move: MutexGuard<'static, Vec<(u64, super::cells::MoveBlock)>>,
-}
-
-#[cfg(all(feature = "mmap", not(loom)))]
-impl ForkGuard {
-    /// Locks the engine. Waits for the running pass.
-    pub fn lock() -> Self {
-        let engine = process::engine();
-        Self {
-            engine,
-            collector: lock(&engine.collector),
-            shards: engine.shards.lock(),
-            _abandoned: lock(&engine.abandoned),
-            _slots: engine.slots.lock(),
-            _to_move: lock(&TO_MOVE),
-        }
-    }
-
-    /// Forgets all shards, in the child of a `fork`: their memory is zero now. The slots of series stay.
-    pub fn start_over(&mut self) {
-        process::thread(Thread::forget);
-        *self.collector = Collector::new();
-        self.shards.forget();
-        self.engine.slots.forget_shards();
-    }
-}
-
-#[cfg(all(feature = "mmap", not(loom)))]
-impl std::fmt::Debug for ForkGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ForkGuard").finish_non_exhaustive()
-    }
-}
-
 /// The engine of this process, and the calling thread's side of it.
 #[cfg(not(loom))]
 mod process {
@@ -348,7 +267,7 @@ mod process {
     /// together. The default is 1 GiB.
     ///
     /// A busy series takes 8 bytes in every thread that updates metrics, a histogram of 11 bounds
-    /// 128. At the limit, further series count in one shared cell, under a lock of one word, however
+    /// 128. At the limit, further series count in one cold cell, under a lock of one word, however
     /// busy they are. Series that have cells of their own keep them, and a thread that starts later
     /// gets cells for those that it updates, so memory may exceed the limit as threads are added.
     /// `tallies_shard_bytes` and `tallies_shard_limit_bytes` show both numbers.

@@ -3,33 +3,33 @@
 //! # Protocol
 //!
 //! A gauge counts nothing in shards, but its first update allocates a slot like that of any other
-//! series. A thread updates the shared cell without a lock only if its slab has that slot. The cells
+//! series. A thread updates the cold cell without a lock only if its slab has that slot. The cells
 //! of that slot stay zero. The slot has three uses:
 //!
 //! - An update through a stale reference fails the comparison with the slab's length, and takes the
 //!   cold path.
-//! - Owners that acknowledge a safepoint request tell the collector when it can reuse the shared
+//! - Owners that acknowledge a safepoint request tell the collector when it can reuse the cold
 //!   cell for another series.
 //! - A thread whose slab ends below the slot does not have to acknowledge the request (invariant I5
 //!   of [`shard`](super::shard)).
 //!
-//! If there is no slot for the gauge, updates take the lock of the shared cell.
+//! If there is no slot for the gauge, updates take the lock of the cold cell.
 //!
 //! # Invariants
 //!
-//! - G1: An update writes the shared cell only while the collector cannot reuse it: between two
-//!   safepoints of a thread that has the slot, or under the lock of the shared cell (invariant U2
-//!   of [`shared_lock`](super::shared_lock)).
+//! - G1: An update writes the cold cell only while the collector cannot reuse it: between two
+//!   safepoints of a thread that has the slot, or under the lock of the cold cell (invariant U2
+//!   of [`cold_lock`](super::cold_lock)).
 
 use crate::lockfree::Generation;
 use crate::sync::{AtomicF64, AtomicU64, Relaxed};
 
+use super::cold_lock::ColdLock;
 use super::memory::Block;
 use super::pass::Pass;
-use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, update_cold};
+use super::update::{ColdUpdate, update_cold};
 use super::{Cells, Engine, Outcome};
 
 /// The settings that all series of a gauge share.
@@ -51,7 +51,7 @@ pub struct GaugeCell {
     /// Slot and generation. Written by promotion and retirement, read by every update.
     slot_word: SlotWord,
     /// The lock of the value, for threads without the slot, and for the collector.
-    lock: SharedLock,
+    lock: ColdLock,
     /// The value. Written by every thread that updates the gauge, read by passes.
     value: AtomicF64,
     /// When the gauge was updated last, in milliseconds since 1970, or [`NOT_TIMED`]. A gauge whose updates are
@@ -114,20 +114,20 @@ impl GaugeCell {
             apply();
             true
         };
-        let mut shared = || match self.lock.lock(generation) {
+        let mut cold = || match self.lock.lock(generation) {
             Ok(held) => {
                 apply();
                 held.release();
-                Shared::Counted
+                ColdUpdate::Counted
             }
-            Err(denied) => Shared::denied(&denied, false),
+            Err(denied) => ColdUpdate::denied(&denied, false),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (1, !self.is_timed()),
             &mut own,
-            &mut shared,
+            &mut cold,
         )
     }
 
@@ -149,7 +149,7 @@ impl Cells for GaugeCell {
     fn new(shape: &GaugeShape) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            lock: SharedLock::new(),
+            lock: ColdLock::new(),
             value: AtomicF64::new(shape.first),
             updated: AtomicU64::new(if shape.timed { 0 } else { NOT_TIMED }),
         }
@@ -159,7 +159,7 @@ impl Cells for GaugeCell {
         &self.slot_word
     }
 
-    fn shared_lock(&self) -> &SharedLock {
+    fn cold_lock(&self) -> &ColdLock {
         &self.lock
     }
 
@@ -175,7 +175,7 @@ impl Cells for GaugeCell {
         true
     }
 
-    fn fold_shared(&self, _: &GaugeShape, _: &Self) -> bool {
+    fn fold_cold(&self, _: &GaugeShape, _: &Self) -> bool {
         true
     }
 

@@ -7,15 +7,16 @@
 //!   an owner, or by a thread that has pinned the epoch since before it loaded the pointer. A slab
 //!   is freed an epoch after its shard stopped pointing to it (I3), so each of these uses a live
 //!   slab.
-//! - M3: the header is written before the slab is shared. Later only `len` changes, which is an
+//! - M3: the header is written before the slab is published. Later only `len` changes, which is an
 //!   atomic.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-use crate::mapped::{Place, region};
+use crate::mapped::Place;
 use crate::sync::{AtomicU64, Relaxed, owner_load};
 
+use super::file::{self, NotPublished};
 use super::shard::Shard;
 
 /// The header of a slab. It has 128 bytes, so that two slabs never share a cache line or a pair of
@@ -27,10 +28,10 @@ pub(crate) struct Slab {
     /// The length that the owner compares a slot with: the capacity, or 0 while a request is open.
     /// Written by the collector (0) and the owner (the capacity), read by the owner.
     len: AtomicU64,
-    /// The number of cells. Written before the slab is shared.
+    /// The number of cells. Written before the slab is published.
     capacity: u64,
     /// The shard that the slab belongs to; null in the empty slab. Written before the slab is
-    /// shared.
+    /// published.
     shard: *const Shard,
     /// The offset in bytes from the start of the allocation to this header. Written before the slab
     /// is shared.
@@ -64,22 +65,13 @@ impl SlabRef {
     /// Allocates a slab of `capacity` zeroed cells: in the mapped file if the process shares its metrics, else on
     /// the heap. Returns `None` if the allocator refuses, or the file is full.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
-        if region::is_shared() {
-            let memory = region::allocate(size_of::<Slab>() + 8 * usize::try_from(capacity).ok()?)?;
-            let slab = memory.cast::<Slab>();
-            let header = Slab {
-                len: AtomicU64::new(capacity),
-                capacity,
-                shard,
-                offset: 0,
-            };
-            // SAFETY: fresh memory of the region, zeroed, large enough, and aligned to 128.
-            unsafe { slab.write(header) };
-            return Some(Self(slab));
-        }
         let layout = layout(capacity)?;
-        // SAFETY: the layout is not empty: it holds at least the header.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let memory = match file::allocate_slab(bytes(capacity)) {
+            Ok(in_file) => in_file?,
+            // SAFETY: the layout is not empty: it holds at least the header.
+            Err(NotPublished) => NonNull::new(unsafe { alloc_zeroed(layout) })?,
+        };
+        // 0 in the file, whose memory is aligned.
         let offset = memory.addr().get().wrapping_neg() % align_of::<Slab>();
         // SAFETY: the layout includes the bytes that aligning the header may take.
         let slab = unsafe { memory.add(offset) }.cast::<Slab>();
@@ -102,11 +94,6 @@ impl SlabRef {
             };
         }
         Some(Self(slab))
-    }
-
-    /// Returns whether the slab is in the mapped file.
-    pub(crate) fn is_in_file(self) -> bool {
-        region::contains(self.0.as_ptr().cast())
     }
 
     pub(crate) fn from_ptr(slab: *mut Slab) -> Self {
@@ -195,10 +182,8 @@ impl SlabRef {
     /// No thread can reach the slab any more.
     pub(crate) unsafe fn free(self) {
         let capacity = self.capacity();
-        if self.is_in_file() {
-            let bytes = size_of::<Slab>() + 8 * capacity as usize;
-            // SAFETY: `allocate` allocated it with this size, and no thread can reach it.
-            unsafe { region::free(self.0.cast(), bytes) };
+        // SAFETY: `allocate` allocated it with this size, and no thread can reach it.
+        if unsafe { file::free_slab(self, bytes(capacity)) } {
             return;
         }
         // SAFETY: the slab is live until this function frees it.
@@ -235,9 +220,14 @@ fn layout(capacity: u64) -> Option<Layout> {
     Layout::from_size_align(size, ALIGN).ok()
 }
 
+/// Returns the size of the header and the cells.
+fn bytes(capacity: u64) -> usize {
+    size_of::<Slab>() + size_of::<AtomicU64>() * capacity as usize
+}
+
 const ALIGN: usize = align_of::<AtomicU64>();
 
-/// The cells of one series in one slab, or in a shared block. Cells are counted downwards from the
+/// The cells of one series in one slab, or in a cold block. Cells are counted downwards from the
 /// last one, so that one comparison of the last one with a length covers all of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Block(*const AtomicU64);

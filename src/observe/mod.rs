@@ -5,15 +5,15 @@
 //! Every thread has a shard ([`shard`]): cells of 8 bytes that only this thread writes, with a
 //! relaxed load, an add and a store. No update is lost, because a cell has one writer. Any thread
 //! may read it. A series has a slot, which is the index of its cells in every shard ([`slot`]). A
-//! cold series has no slot yet; threads write its one shared cell under a lock of one word
-//! ([`shared_lock`]).
+//! cold series has no slot yet; threads write its one cold cell under a lock of one word
+//! ([`cold_lock`]).
 //!
 //! One comparison, of the slot with the length of the thread's slab, separates the hot path from
 //! all other cases: the thread has no shard yet, the series is cold, the slab is too short, the
 //! handle is stale, or the collector requests a safepoint. All of these continue in one cold
 //! function, [`Thread::resolve`].
 //!
-//! A scrape is a pass ([`pass`]) that adds up the shared cell and the slot's cells in every shard.
+//! A scrape is a pass ([`pass`]) that adds up the cold cell and the slot's cells in every shard.
 //! Sources are only added to, and none is removed before its content is in another one, so totals
 //! never go back. Where several cells have to be seen together (a histogram's buckets and its sum),
 //! the kind's own cells order them ([`buckets`]). [`tally`] orders increments and decrements.
@@ -21,6 +21,8 @@
 //! Invariants are numbered by module: I ([`shard`]), M ([`memory`]), W ([`slot`]), Q ([`pass`]), U
 //! ([`update`]), C ([`tally`]), G ([`gauge`]), B ([`buckets`]), T ([`native`]), D ([`summary`]), F
 //! ([`stream`]), and A (`allocator`).
+//!
+//! Other processes can read the cells of this one in a mapped file: see [`file`].
 //!
 //! This module knows no names, labels or formats.
 
@@ -39,10 +41,12 @@ mod bucket_index;
 mod buckets;
 mod cells;
 mod engine;
+mod file;
 #[cfg(all(test, not(loom)))]
 mod float_tests;
 mod gauge;
 
+mod cold_lock;
 mod memory;
 #[cfg(all(test, loom))]
 mod models;
@@ -50,7 +54,6 @@ mod native;
 mod pass;
 mod retired;
 mod shard;
-mod shared_lock;
 mod slot;
 mod stream;
 mod summary;
@@ -64,23 +67,16 @@ mod window;
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
 pub use buckets::{Buckets, MOST_BUCKETS, Observed, ObservedTotal, Shape};
-#[cfg(all(feature = "mmap", not(loom)))]
-pub use cells::MoveBlock;
-#[cfg(all(feature = "mmap", not(loom)))]
-pub use cells::while_locked;
 pub use cells::{
     Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
     start_over,
 };
 pub use engine::Engine;
-#[cfg(all(feature = "mmap", not(loom)))]
-pub use engine::{ForkGuard, cells_not_shared, move_cells};
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
+pub use file::unpublished_cells;
 pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
 pub use pass::{Closing, Pass, Retired};
-#[cfg(all(feature = "mmap", not(loom)))]
-pub use shared_lock::SharedLock;
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;
 pub use summary::{Distribution, SummaryShape};
@@ -89,11 +85,21 @@ pub use summary::{limit_summaries, stream_budget};
 pub use tally::{Number, Tally, UpDown, is_finite};
 pub use thread::Thread;
 pub use window::Window;
+#[cfg(mapped)]
+pub(crate) use {
+    buckets::{BUCKET, read_prefix, read_unsteady},
+    cells::MoveBlock,
+    cold_lock::ColdLock,
+    file::process::{ForkGuard, move_cells, while_locked},
+    stream::{PageCopy, PageWords, VALUES, read_current, sketch_of_values},
+    tally::{UpDownCells, difference},
+    window::Ages,
+};
 
 #[cfg(test)]
 use crate::lockfree::Generation;
 #[cfg(all(test, not(loom)))]
-use shared_lock::PROMOTE_AFTER;
+use cold_lock::PROMOTE_AFTER;
 #[cfg(all(test, loom))]
 use stream::Budget;
 #[cfg(test)]

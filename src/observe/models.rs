@@ -15,13 +15,13 @@ use super::thread::Thread;
 use super::{Cells, Engine, Generation, Outcome, Tally};
 use crate::sync::lock;
 
+mod atomic_box;
 mod buckets;
 mod cached_ref;
 mod closing;
 mod mapped;
 mod native;
 mod passes;
-mod published;
 mod slots;
 mod streams;
 mod summary;

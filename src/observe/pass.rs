@@ -27,20 +27,20 @@
 //! either hot or cold:
 //! - A hot update writes a block. It has finished once its shard has acknowledged a request that
 //!   was sent after the series was retired (I4), or if the shard's slab ends below the slot (I5).
-//! - A cold update writes shared cells under their lock. The collector takes the lock to fold and
+//! - A cold update writes cold cells under their lock. The collector takes the lock to fold and
 //!   clear them, and hands it over to the next series (U1, U2).
 
 use crate::lockfree::Generation;
 use crate::sync::{AtomicU64, MutexGuard, Relaxed, lock};
 
 use super::Engine;
+use super::cold_lock::MINUTES;
 use super::memory::{Block, SlabRef};
 use super::shard::{CopyBlock, GrowthGuard, Idle, ShardRef, Shards};
-use super::shared_lock::MINUTES;
 use super::slot::SlotWord;
 
 /// The number of failed tries after which a reader requests a copy from the owner, or takes a
-/// shared block from its writers.
+/// cold block from its writers.
 pub(super) const TRIES: u32 = 64;
 
 /// The number of cells that one pass clears at most, in all shards together. It takes some
@@ -170,7 +170,7 @@ pub struct Pass<'e> {
     slabs: Vec<(SlabRef, ShardRef)>,
     /// Whether this pass reads only the cells of the thread that runs it, for `tallies::testing`.
     own_cells_only: bool,
-    /// The idle shards: this pass moves their counts to the shared cells of their series.
+    /// The idle shards: this pass moves their counts to the cold cells of their series.
     idle: Vec<Idle>,
     /// Locks on the growth of every member, held while slots are cleared (I2).
     growth_guards: Vec<GrowthGuard>,
@@ -227,7 +227,7 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Restricts this pass to the cells of the calling thread: no shared cells, no other shards.
+    /// Restricts this pass to the cells of the calling thread: no cold cells, no other shards.
     #[cfg(not(loom))]
     pub fn read_own_cells_only(&mut self) {
         self.own_cells_only = true;
@@ -251,9 +251,9 @@ impl<'e> Pass<'e> {
         self.own_cells_only
     }
 
-    /// Returns the value of a shared cell, or the default if this pass does not read them.
+    /// Returns the value of a cold cell, or the default if this pass does not read them.
     #[inline]
-    pub(crate) fn shared<T: Default>(&self, value: T) -> T {
+    pub(crate) fn cold<T: Default>(&self, value: T) -> T {
         if self.own_cells_only {
             T::default()
         } else {
@@ -262,7 +262,7 @@ impl<'e> Pass<'e> {
     }
 
     /// Takes shards out of the pool that no thread has claimed for long enough, within a budget: they
-    /// are idle until the end of the pass. [`fold_idle`](super::fold_idle) then moves their counts to shared
+    /// are idle until the end of the pass. [`fold_idle`](super::fold_idle) then moves their counts to cold
     /// cells. Later passes do not read the shards that are empty afterwards.
     pub fn take_idle(&mut self) {
         // The unowned shards are members.
@@ -474,14 +474,12 @@ impl<'e> Pass<'e> {
         Retired { slot, ticket }
     }
 
-    /// Has the next pass send a request to all threads: at their next update, they move their cells to the mapped
-    /// file.
-    #[cfg(all(feature = "mmap", not(loom)))]
-    pub(super) fn ask_to_move(&mut self) {
+    /// Has the next pass send a request to all threads.
+    pub(super) fn request(&mut self) {
         self.collector.request_due = true;
     }
 
-    /// Begins to take the slot away from a series that went quiet: later updates use its shared
+    /// Begins to take the slot away from a series that went quiet: later updates use its cold
     /// cells. [`end_closing`](super::end_closing) does the rest in a later pass.
     pub fn close(&mut self, slot_word: &SlotWord) -> Option<Closing> {
         let (generation, last) = slot_word.close()?;

@@ -5,7 +5,7 @@
 //!
 //! A thread that ends leaves its shard, with all counts in it, in the [`Pool`]. The next thread
 //! that starts claims it from there. If no thread claims it for long enough, the collector takes it
-//! out of the pool and moves its counts to the shared cells of their series. So a pass costs time
+//! out of the pool and moves its counts to the cold cells of their series. So a pass costs time
 //! for the threads that live, not for all that ever ran.
 //!
 //! The collector has a list of the shards that every pass reads and every safepoint request
@@ -64,13 +64,10 @@ use crate::sync::{
     const_fn, lock, owner_load,
 };
 
-use crate::mapped::format;
-use crate::mapped::record::{Record, publish};
-use crate::mapped::region;
-
+use crate::lockfree::atomic_box::{AtomicBox, Free};
 use crate::lockfree::epoch::pin;
-use crate::lockfree::published::{Free, Published};
 
+use super::file::SlabRecord;
 use super::memory::{Block, Slab, SlabRef};
 use super::slot::Slots;
 #[cfg(doc)]
@@ -127,10 +124,9 @@ pub(crate) struct Shard {
     acknowledged: AtomicU64,
     /// The copy that a reader requests. Replaced by the collector, read by the owner with the epoch
     /// pinned.
-    copy_request: Published<CopyRequest>,
-    /// The record of the slab in the mapped file. Made by the owner when it first has a slab there; used by the
-    /// owner.
-    record: Mutex<Option<Record>>,
+    copy_request: AtomicBox<CopyRequest>,
+    /// The record of the slab in the mapped file. Used by the owner.
+    pub(super) record: SlabRecord,
     /// The next shard in [`Shards::joined`]. Written by the owner before it publishes the shard
     /// there, read by the collector.
     next: AtomicPtr<Shard>,
@@ -188,20 +184,20 @@ impl ShardRef {
             growing: AtomicBool::new(false),
             requested: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
-            copy_request: Published::empty(),
-            record: Mutex::new(None),
+            copy_request: AtomicBox::empty(),
+            record: SlabRecord::new(),
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
             replaced: std::sync::Mutex::default(),
         }))));
         match SlabRef::allocate(FIRST_CAPACITY, shard.0.as_ptr()) {
-            Some(slab) if shard.show(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
+            Some(slab) if shard.record.publish(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
             slab => {
                 if let Some(slab) = slab {
-                    // SAFETY: fresh, and not shared.
+                    // SAFETY: fresh, and not published.
                     unsafe { slab.free() };
                 }
-                // SAFETY: leaked above, and not shared yet.
+                // SAFETY: leaked above, and not published yet.
                 drop(unsafe { Box::from_raw(shard.0.as_ptr()) });
                 return None;
             }
@@ -228,32 +224,6 @@ impl Shard {
     /// were copied to it.
     pub(crate) fn slab(&self) -> SlabRef {
         SlabRef::from_ptr(self.slab.load(Acquire))
-    }
-
-    /// Lets other processes read the cells of a slab that is about to become the shard's, if it is in the mapped
-    /// file. Returns `false` if there is no memory for its record. Called by the owner, which has copied the
-    /// cells of its last slab.
-    pub(super) fn show(&self, slab: SlabRef) -> bool {
-        if !slab.is_in_file() {
-            return true;
-        }
-        let mut record = lock(&self.record);
-        let address = slab.as_ptr().addr() as u64;
-        if let Some(record) = &*record {
-            publish(record.word(format::shard::SLAB), address);
-            return true;
-        }
-        let used = spare_records().pop();
-        let is_new = used.is_none();
-        let Some(fresh) = used.or_else(|| Record::new(format::shard::BYTES)) else {
-            return false;
-        };
-        publish(fresh.word(format::shard::SLAB), address);
-        if let (true, Some(shards)) = (is_new, region::header_word(format::header::SHARDS)) {
-            fresh.push_to(shards);
-        }
-        *record = Some(fresh);
-        true
     }
 
     /// Restores the slab's length, then acknowledges the last request. Called by the owner at a
@@ -396,9 +366,9 @@ impl Shard {
         // SAFETY: by the caller's contract, a thread that pins from now on cannot reach the slab
         // (I3).
         unsafe {
-            let forks = region::forks();
+            let is_still = super::file::is_still(slab.as_ptr().cast());
             crate::lockfree::epoch::soon(move || {
-                if region::forks() == forks || !slab.is_in_file() {
+                if is_still() {
                     slab.free();
                 }
             });
@@ -408,60 +378,9 @@ impl Shard {
     }
 }
 
-/// Keeps others from taking and leaving shards.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub(super) struct PoolGuard<'a> {
-    shards: &'a Shards,
-    pool: MutexGuard<'a, Pool>,
-    spare_records: std::sync::MutexGuard<'static, Vec<Record>>,
-}
-
-#[cfg(all(feature = "mmap", not(loom)))]
-impl PoolGuard<'_> {
-    /// Forgets all shards, in the child of a `fork`.
-    pub(super) fn forget(&mut self) {
-        self.shards.joined.store(null_mut(), Relaxed);
-        self.pool.unowned.clear();
-        self.pool.empty.clear();
-        self.pool.shard_count = 0;
-        self.spare_records.clear();
-    }
-}
-
-#[cfg(all(feature = "mmap", not(loom)))]
-impl Shards {
-    /// Moves what the unowned shards hold besides numbers to the mapped file. Called in a pass.
-    pub(super) fn move_unowned(&self) {
-        // The lock keeps threads from claiming them.
-        for unowned in &self.pool().unowned {
-            super::engine::move_blocks(unowned.shard.slab());
-        }
-    }
-
-    /// Locks the shards, around a `fork`.
-    pub(super) fn lock(&self) -> PoolGuard<'_> {
-        PoolGuard {
-            shards: self,
-            pool: self.pool(),
-            spare_records: spare_records(),
-        }
-    }
-}
-
-/// Returns the records of shards that were freed. They stay in the list of the file, for other shards.
-fn spare_records() -> std::sync::MutexGuard<'static, Vec<Record>> {
-    static SPARE: std::sync::Mutex<Vec<Record>> = std::sync::Mutex::new(Vec::new());
-    SPARE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl Drop for Shard {
     fn drop(&mut self) {
-        if let Some(record) = lock(&self.record).take() {
-            record.set(format::shard::SLAB, 0);
-            spare_records().push(record);
-        }
+        self.record.unpublish();
         let slab = self.slab.load(Relaxed);
         if !slab.is_null() {
             // SAFETY: no thread can reach the shard any more (I6), so no thread reads its slab.
@@ -499,29 +418,29 @@ impl Drop for GrowthGuard {
 pub(crate) struct Shards {
     /// The new and empty shards that threads have claimed since the collector last looked, newest
     /// first. Threads push one, the collector takes all.
-    joined: AtomicPtr<Shard>,
+    pub(super) joined: AtomicPtr<Shard>,
     /// The unowned and the empty shards. Locked by threads that start or end, and by the collector.
     pool: Mutex<Pool>,
 }
 
 /// The unowned and the empty shards.
-struct Pool {
+pub(super) struct Pool {
     /// The unowned shards. They may hold counts of threads that have ended, so they are members.
     /// Pushed by threads that end and by the collector, taken by threads that start and by the
     /// collector.
-    unowned: Vec<UnownedShard>,
+    pub(super) unowned: Vec<UnownedShard>,
     /// The empty shards. Their cells are all zero, so they are no members. Pushed by the collector,
     /// popped by threads that start.
-    empty: Vec<ShardRef>,
+    pub(super) empty: Vec<ShardRef>,
     /// The number of existing shards, in any state. Both lists have capacity for all of them, so
     /// that a thread that ends allocates nothing. Raised by threads that start, lowered by the
     /// collector.
-    shard_count: usize,
+    pub(super) shard_count: usize,
 }
 
 /// A shard that its owner has left. Only threads that hold the pool's lock access it.
-struct UnownedShard {
-    shard: ShardRef,
+pub(super) struct UnownedShard {
+    pub(super) shard: ShardRef,
     /// The number of calls of [`take_idle`](Shards::take_idle) that still leave the shard in the
     /// pool. A thread that ends sets 1, so that other threads have at least the time between two
     /// such passes to claim the shard.
@@ -563,7 +482,7 @@ impl Shards {
         }
     }
 
-    fn pool(&self) -> MutexGuard<'_, Pool> {
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
         // The lock carries the cells and `acknowledged` from one owner to the collector, and from
         // either to the next owner (I1).
         lock(&self.pool)

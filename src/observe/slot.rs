@@ -6,7 +6,7 @@
 //!
 //! A series that went quiet gives its slot back. Its slot is first *closing*: the word still has it,
 //! for readers, but with a bit that makes it larger than every length, so that later updates use the
-//! shared cells. Once no earlier update can be running, a pass moves the counts to the shared cells,
+//! cold cells. Once no earlier update can be running, a pass moves the counts to the cold cells,
 //! and the series is cold.
 //!
 //! Other processes may read the word in a file: `docs/mapped-files.md` has what they make of its bits.
@@ -24,11 +24,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::lockfree::Generation;
-#[cfg(all(feature = "mmap", not(loom)))]
-use crate::sync::AllocatingGuard;
 use crate::sync::{Acquire, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn};
 
-/// The slot half of the word of a cold series, which has no slot and counts in its shared cell.
+/// The slot half of the word of a cold series, which has no slot and counts in its cold cell.
 pub(super) const COLD: u64 = u32::MAX as u64;
 
 /// The bit of a slot that is closing. A cold series has it as well.
@@ -108,7 +106,7 @@ impl SlotWord {
     }
 
     /// Retires the series, so that every handle to it is stale. Returns the slot that it had, if
-    /// any; without a slot, threads updated only shared cells, under their lock. `forget` tells other
+    /// any; without a slot, threads updated only cold cells, under their lock. `forget` tells other
     /// processes whether its total is dropped, or belongs to the overflow series from now on.
     ///
     /// Called by the collector only (W1). Relaxed: the next safepoint request carries the new word
@@ -141,7 +139,7 @@ impl SlotWord {
         self.0.fetch_or(COLD, Relaxed);
     }
 
-    /// Begins to close the slot: later updates use the shared cells. Returns the generation and the
+    /// Begins to close the slot: later updates use the cold cells. Returns the generation and the
     /// slot, or `None` if there is no slot or it is closing already.
     ///
     /// Called by the collector only. Relaxed: as in [`retire`](Self::retire).
@@ -169,7 +167,6 @@ impl SlotWord {
     }
 
     /// Returns the slot if the series has one that is not closing.
-    #[cfg(all(feature = "mmap", not(loom)))]
     pub(crate) fn open_slot(&self) -> Option<u64> {
         let word = self.0.load(Relaxed);
         slot_in(word).filter(|_| word & CLOSING == 0)
@@ -215,16 +212,16 @@ impl Default for SlotWord {
 pub(crate) struct Slots {
     /// The free blocks, whose lists grow under the lock. Locked by threads that promote a series, and
     /// by the collector.
-    blocks: AllocatingMutex<Blocks>,
+    pub(super) blocks: AllocatingMutex<Blocks>,
     /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
     /// only.
-    deferred: Mutex<Vec<(u64, u64)>>,
+    pub(super) deferred: Mutex<Vec<(u64, u64)>>,
     /// The number of slots of retired series that are not reclaimed yet. Written by the collector,
     /// read by threads that promote a series.
     unreclaimed: AtomicU64,
     /// The number of shards. Written by threads that make or free one, read by threads that promote
     /// a series. Not one of loom's, like `limit`: models do not reach the limit.
-    shards: std::sync::atomic::AtomicU64,
+    pub(super) shards: std::sync::atomic::AtomicU64,
     /// The limit for the cells of all shards together, in bytes. Written by `limit_cells`, read by
     /// threads that promote a series.
     limit: std::sync::atomic::AtomicU64,
@@ -233,7 +230,7 @@ pub(crate) struct Slots {
 /// The default limit for the cells of all shards together, in bytes.
 const DEFAULT_LIMIT: u64 = 1 << 30;
 
-struct Blocks {
+pub(super) struct Blocks {
     /// The first cell that was never part of a block.
     next: u64,
     /// The last cells of free blocks, by the size of the blocks.
@@ -251,21 +248,6 @@ impl Slots {
                 limit: std::sync::atomic::AtomicU64::new(DEFAULT_LIMIT),
             }
         }
-    }
-
-    /// Locks the allocator, around a `fork`.
-    #[cfg(all(feature = "mmap", not(loom)))]
-    pub(super) fn lock(&self) -> SlotsGuard<'_> {
-        SlotsGuard {
-            _deferred: self.deferred.lock().unwrap_or_else(PoisonError::into_inner),
-            _blocks: self.blocks.lock(),
-        }
-    }
-
-    /// Counts no shards any more, in the child of a `fork`.
-    #[cfg(all(feature = "mmap", not(loom)))]
-    pub(super) fn forget_shards(&self) {
-        self.shards.store(0, Relaxed);
     }
 
     /// Adds `more` to the number of shards; `more` may be negative.
@@ -364,13 +346,6 @@ impl Slots {
     pub(crate) fn waiting(&self, more: i64) {
         self.unreclaimed.fetch_add(more as u64, Relaxed);
     }
-}
-
-/// Keeps others from allocating slots.
-#[cfg(all(feature = "mmap", not(loom)))]
-pub(super) struct SlotsGuard<'a> {
-    _deferred: std::sync::MutexGuard<'a, Vec<(u64, u64)>>,
-    _blocks: AllocatingGuard<'a, Blocks>,
 }
 
 impl Blocks {

@@ -32,7 +32,7 @@
 //! - F4: A page that a larger one replaced is freed an epoch later. Readers pin the epoch. Only the
 //!   owner replaces pages, so it reads them without a pin.
 //! - F5: A stream has one writer: the owner of the slot, or the thread that holds the lock of the
-//!   shared stream (invariants D1 and D3 of [`summary`](super::summary)).
+//!   cold stream (invariants D1 and D3 of [`summary`](super::summary)).
 //!
 //! With a window, the sketch is that of one age, and `history` has the sketches of earlier ages:
 //! see [`window`](super::window).
@@ -45,7 +45,9 @@
 //! systems", 2005, has the form with one slot). The odd store has to be a Release as well: a reader
 //! that starts from it could see a stale page otherwise.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::retired::take_soon;
 use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
@@ -68,7 +70,7 @@ const LEN: usize = 0;
 const COUNT: usize = 1;
 const SUM: usize = 2;
 const TUPLES: usize = 3;
-const VALUES: usize = 4;
+pub(crate) const VALUES: usize = 4;
 
 /// One generation of a stream. See the module's text. Other processes may read it in a file.
 #[repr(C)]
@@ -307,7 +309,7 @@ impl Stream {
             return false;
         }
         page.words[VALUES + len as usize].store(value.to_bits(), Relaxed);
-        // Release: pairs with the Acquire in `read` (F2).
+        // Release: pairs with the Acquire in `PageCopy::load` (F2).
         page.words[LEN].store(len + 1, Release);
         true
     }
@@ -386,10 +388,10 @@ impl Stream {
             };
             Page::new(&page.budget, buffer, tuple_capacity, Place::of(self)).into_raw()
         });
-        // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
+        // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts from this
         // value sees page `generation` complete.
         self.seq.store(2 * generation + 1, Release);
-        // Release: pairs with the Acquire fence in `read` (F3), and carries a fresh page to the
+        // Release: pairs with the Acquire fence in `read_current` (F3), and carries a fresh page to the
         // Acquire load of its pointer.
         // - If a reader sees one of the stores below, its second load of `seq` gets the value
         //   above, and it retries if it has read the page that is being overwritten.
@@ -414,7 +416,7 @@ impl Stream {
         page.words[SUM].store(sum.to_bits(), Relaxed);
         page.words[LEN].store(0, Relaxed);
         page.open(history);
-        // Release: pairs with the Acquire load of `seq` in `read`. A reader that starts from this
+        // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts from this
         // value sees the new generation complete.
         self.seq.store(2 * generation + 2, Release);
         if old_history != history {
@@ -450,39 +452,20 @@ impl Stream {
     ///
     /// One thread at a time calls this, with the epoch pinned.
     pub(crate) fn read(&self, ages: Ages, total: &mut SummaryTotal) -> bool {
-        // Acquire: pairs with the Release stores of `seq` in `flush`.
-        let seq = self.seq.load(Acquire);
-        let generation = seq >> 1;
-        // Acquire: pairs with the Release fence in `flush`, which precedes the exchange of the
-        // page.
-        let page = self.pages[(generation & 1) as usize].load(Acquire);
-        // SAFETY: null, or a page that is not freed while the caller pins the epoch (F4).
-        let Some(page) = (unsafe { page.as_ref() }) else {
+        let read = |which: usize| {
+            // Acquire: pairs with the Release fence in `flush`, which precedes the exchange of the
+            // page.
+            let page = self.pages[which].load(Acquire);
+            // SAFETY: null, or a page that is not freed while the caller pins the epoch (F4).
+            let page = unsafe { page.as_ref() }?;
+            let copy = PageCopy::load(&*page.words, page.capacity, page.words.len());
+            let (limit, history) = (page.limit.load(Relaxed), page.history.load(Relaxed));
+            Some((page, copy, limit, history))
+        };
+        let current = read_current(|order| self.seq.load(order), read);
+        let Some((page, copy, limit, history)) = current.flatten() else {
             return false;
         };
-        // Acquire: pairs with the Release in `push` (F2). `len` and `tuple_count` are clamped
-        // because the page may be overwritten right now, and these values torn; the check below
-        // finds that out later.
-        let len = (page.words[LEN].load(Acquire) as usize).min(page.capacity);
-        let (count, sum) = (
-            page.words[COUNT].load(Relaxed),
-            page.words[SUM].load(Relaxed),
-        );
-        let tuple_word = page.words[TUPLES].load(Relaxed);
-        let tuple_count = ((tuple_word >> 1) as usize).min(page.tuple_capacity());
-        let tuples: Vec<_> = (0..tuple_count)
-            .map(|i| Tuple::from_words(page.tuple(i).map(|word| word.load(Relaxed))))
-            .collect();
-        let tail: Vec<_> = page.words[VALUES..][..len]
-            .iter()
-            .map(|word| f64::from_bits(word.load(Relaxed)))
-            .collect();
-        let (limit, history) = (page.limit.load(Relaxed), page.history.load(Relaxed));
-        // Acquire: pairs with the Release fence in `flush` (F3).
-        fence(Acquire);
-        if self.seq.load(Relaxed) > 2 * (generation + 1) {
-            return false;
-        }
         // SAFETY: null, or the pointer of this generation, as `seq` confirmed. It is not freed
         // while the epoch is pinned (A2 of `window`).
         let page_ages = History::view(unsafe { history.as_ref() });
@@ -494,24 +477,114 @@ impl Stream {
             // Relaxed: this store may arrive late, in a later generation (A3 of `window`).
             page.limit.store(closed_limit(buffer_age), Relaxed);
         }
-        total.count = total.count.wrapping_add(count).wrapping_add(len as u64);
-        // Rounded as the next flush will, so that a flush does not change it.
-        let sum = tail
-            .iter()
-            .fold(f64::from_bits(sum), |sum, value| sum + value);
-        total.sum.add(sum);
+        total.count = total.count.wrapping_add(copy.count());
+        total.sum.add(copy.sum());
         let mut add = |age, sketch| total.sketches.push(AgeSketch { age, sketch });
-        if !tuples.is_empty() && ages.contains(age) {
-            add(age, Sketch::from_parts(tuples, tuple_word & 1 == 1));
+        let values = copy.values;
+        if !copy.tuples.is_empty() && ages.contains(age) {
+            add(age, Sketch::from_parts(copy.tuples, copy.is_degraded));
         }
-        if !tail.is_empty() && ages.contains(buffer_age) {
-            let mut keys: Vec<_> = tail.into_iter().map(key_of).collect();
-            keys.sort_unstable();
-            add(buffer_age, Sketch::from_sorted(&keys));
+        if !values.is_empty() && ages.contains(buffer_age) {
+            add(buffer_age, sketch_of_values(values));
         }
         total.sketches.extend(page_ages.older_in(ages));
         true
     }
+}
+
+/// Reads the page of the current generation. `seq` loads the sequence number, and `read` copies one
+/// of the two pages: those of this process, or of another one in its file. Returns `None` if the
+/// owner may have overwritten the page during the copy, which may be torn then.
+#[inline]
+pub(crate) fn read_current<T>(
+    seq: impl Fn(Ordering) -> u64,
+    read: impl FnOnce(usize) -> T,
+) -> Option<T> {
+    // Acquire: pairs with the Release stores of `seq` in `flush`.
+    let generation = seq(Acquire) >> 1;
+    let copy = read((generation & 1) as usize);
+    // Acquire: pairs with the Release fence in `flush` (F3).
+    fence(Acquire);
+    (seq(Relaxed) <= generation.saturating_add(1).saturating_mul(2)).then_some(copy)
+}
+
+/// The words of a page: of this process, or of another one in its file.
+pub(crate) trait PageWords {
+    /// Loads a word.
+    fn word(&self, i: usize, order: Ordering) -> u64;
+    /// Loads several words (Relaxed).
+    fn words(&self, range: Range<usize>) -> impl Iterator<Item = u64>;
+}
+
+impl PageWords for [AtomicU64] {
+    #[inline]
+    fn word(&self, i: usize, order: Ordering) -> u64 {
+        self[i].load(order)
+    }
+
+    #[inline]
+    fn words(&self, range: Range<usize>) -> impl Iterator<Item = u64> {
+        self[range].iter().map(|word| word.load(Relaxed))
+    }
+}
+
+/// A copy of the words of a page.
+#[derive(Debug)]
+pub(crate) struct PageCopy {
+    /// The count and the sum of earlier generations.
+    earlier: (u64, f64),
+    /// The sketch of earlier generations.
+    pub(crate) tuples: Vec<Tuple>,
+    pub(crate) is_degraded: bool,
+    /// The values in the buffer.
+    pub(crate) values: Vec<f64>,
+}
+
+impl PageCopy {
+    /// Copies a page of `len` words, with a buffer of this capacity.
+    ///
+    /// The lengths are clamped, because the page may be overwritten right now, and they may be torn:
+    /// [`read_current`] finds that out later.
+    #[inline]
+    pub(crate) fn load(page: &(impl PageWords + ?Sized), capacity: usize, len: usize) -> Self {
+        let first = VALUES + capacity;
+        // Acquire: pairs with the Release in `push` (F2).
+        let values = (page.word(LEN, Acquire) as usize).min(capacity);
+        let (count, sum) = (page.word(COUNT, Relaxed), page.word(SUM, Relaxed));
+        let tuple_word = page.word(TUPLES, Relaxed);
+        let tuples = ((tuple_word >> 1) as usize).min((len - first) / 2);
+        let mut words = page.words(first..first + 2 * tuples);
+        let mut next = || words.next().unwrap_or(0);
+        Self {
+            earlier: (count, f64::from_bits(sum)),
+            tuples: (0..tuples)
+                .map(|_| Tuple::from_words([next(), next()]))
+                .collect(),
+            is_degraded: tuple_word & 1 == 1,
+            values: page
+                .words(VALUES..VALUES + values)
+                .map(f64::from_bits)
+                .collect(),
+        }
+    }
+
+    /// Returns the number of observations.
+    pub(crate) fn count(&self) -> u64 {
+        self.earlier.0.wrapping_add(self.values.len() as u64)
+    }
+
+    /// Returns their sum, rounded as the next flush will, so that a flush does not change it.
+    pub(crate) fn sum(&self) -> f64 {
+        let values = self.values.iter();
+        values.fold(self.earlier.1, |sum, value| sum + value)
+    }
+}
+
+/// Returns the sketch of the values in a buffer.
+pub(crate) fn sketch_of_values(values: Vec<f64>) -> Sketch {
+    let mut keys: Vec<_> = values.into_iter().map(key_of).collect();
+    keys.sort_unstable();
+    Sketch::from_sorted(&keys)
 }
 
 impl Drop for Stream {

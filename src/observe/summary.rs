@@ -9,8 +9,8 @@
 //!   stream complete.
 //! - D2: Only a pass frees a stream, after every owner has acknowledged or is gone. Passes are
 //!   serialised, so no other reader has it.
-//! - D3: The shared stream has one writer at a time: the thread that holds the lock (invariant U1
-//!   of [`shared_lock`](super::shared_lock)). Readers never take the lock. The shared stream lives as long as its series.
+//! - D3: The cold stream has one writer at a time: the thread that holds the lock (invariant U1
+//!   of [`cold_lock`](super::cold_lock)). Readers never take the lock. The cold stream lives as long as its series.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -23,15 +23,15 @@ use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
 use super::cells::{Cells, MoveBlock, Outcome};
+use super::cold_lock::ColdLock;
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
 use super::retired::take_soon;
-use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::stream::{Budget, Flush, Stream, SummaryTotal};
 use super::thread::Thread;
-use super::update::{Shared, update_cold};
+use super::update::{ColdUpdate, update_cold};
 use super::window::{AgeSketch, Ages, Window, decode, encode, encoded_len};
 
 /// The properties that all series of a summary share.
@@ -100,13 +100,13 @@ impl SummaryShape {
 pub struct Distribution {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The lock of the shared stream.
-    lock: SharedLock,
+    /// The lock of the cold stream.
+    lock: ColdLock,
     /// The properties of the summary. Never changes.
     shape: Arc<SummaryShape>,
-    /// The address of the shared [`Stream`], or 0. Created by its first writer and removed by passes, both under the
+    /// The address of the cold [`Stream`], or 0. Created by its first writer and removed by passes, both under the
     /// lock; read by passes.
-    shared: AtomicU64,
+    cold: AtomicU64,
     /// The address of what was folded, or 0: the number of words that follow, count, sum, and sketches as
     /// [`window::encode`](encode) writes them. Replaced and read by passes only.
     folded: AtomicU64,
@@ -142,25 +142,25 @@ impl Distribution {
         let mut own = |block| {
             // SAFETY: D1 and D2; `update_cold` passes a block that this thread owns.
             let stream = unsafe { self.own_stream(block) };
-            // `None` if the budget is used up. The observation then goes to the shared stream.
+            // `None` if the budget is used up. The observation then goes to the cold stream.
             stream.map(|stream| self.insert(stream, value)).is_some()
         };
-        let mut shared = || match self.lock.lock(generation) {
+        let mut cold = || match self.lock.lock(generation) {
             Ok(held) => {
-                self.insert(self.shared_or_new(), value);
+                self.insert(self.cold_or_new(), value);
                 held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
-                Shared::Counted
+                ColdUpdate::Counted
             }
             // If there is no slot or no shard for the series, this thread waits for the other
             // writer's push, at worst for its flush, but never for a reader.
-            Err(denied) => Shared::denied(&denied, self.shape.budget.allows_streams()),
+            Err(denied) => ColdUpdate::denied(&denied, self.shape.budget.allows_streams()),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (1, eager),
             &mut own,
-            &mut shared,
+            &mut cold,
         )
     }
 
@@ -175,7 +175,7 @@ impl Distribution {
             let place = block.place();
             let fresh = (self.shape.budget.allows_streams())
                 .then(|| self.shape.stream(place))
-                // If the region is full, the observation goes to the shared stream.
+                // If the region is full, the observation goes to the cold stream.
                 .filter(|fresh| fresh.place() == place)?
                 .into_raw();
             let address = fresh.expose_provenance() as u64;
@@ -240,8 +240,8 @@ impl Cells for Distribution {
         Self {
             slot_word: SlotWord::new(),
             shape: Arc::clone(shape),
-            lock: SharedLock::new(),
-            shared: AtomicU64::new(0),
+            lock: ColdLock::new(),
+            cold: AtomicU64::new(0),
             folded: AtomicU64::new(0),
         }
     }
@@ -256,7 +256,7 @@ impl Cells for Distribution {
         &self.slot_word
     }
 
-    fn shared_lock(&self) -> &SharedLock {
+    fn cold_lock(&self) -> &ColdLock {
         &self.lock
     }
 
@@ -266,7 +266,7 @@ impl Cells for Distribution {
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut SummaryTotal) {
         let now = self.shape.now();
-        if pass.shared(true) {
+        if pass.cold(true) {
             self.add_folded(now, total);
         }
         let mut read = |stream: &Stream| {
@@ -286,8 +286,8 @@ impl Cells for Distribution {
                 read(stream);
             }
         }
-        if let Some(shared) = pass.shared(self.shared_stream()) {
-            read(shared);
+        if let Some(cold) = pass.cold(self.cold_stream()) {
+            read(cold);
         }
     }
 
@@ -313,7 +313,7 @@ impl Cells for Distribution {
 
     fn after_fork(&self, shape: &Arc<SummaryShape>) {
         self.lock.take().release();
-        for address in [&self.shared, &self.folded] {
+        for address in [&self.cold, &self.folded] {
             // The memory is zero now. It is not used again.
             let memory = std::ptr::with_exposed_provenance(address.load(Relaxed) as usize);
             if region::contains(memory) {
@@ -335,24 +335,24 @@ impl Cells for Distribution {
         }
     }
 
-    fn fold_shared(&self, _: &Arc<SummaryShape>, other: &Self) -> bool {
-        let shared = other.shared_stream();
+    fn fold_cold(&self, _: &Arc<SummaryShape>, other: &Self) -> bool {
+        let cold = other.cold_stream();
         let read = |total: &mut SummaryTotal| {
             other.add_folded(Ages::ALL, total);
-            if let Some(shared) = shared {
-                self.read_quiet(shared, total);
+            if let Some(cold) = cold {
+                self.read_quiet(cold, total);
             }
         };
         let before = other.folded_words();
-        if shared.is_none() && before.is_none() {
+        if cold.is_none() && before.is_none() {
             return true;
         }
-        let folded = self.fold_words(read, &[&other.shared, &other.folded]);
+        let folded = self.fold_words(read, &[&other.cold, &other.folded]);
         if folded {
             drop(before);
-            if let Some(shared) = shared {
+            if let Some(cold) = cold {
                 // SAFETY: the caller holds both locks and runs a pass, so no thread has it (D3).
-                unsafe { take(owned(shared)) };
+                unsafe { take(owned(cold)) };
             }
         } else {
             std::mem::forget(before);
@@ -365,8 +365,8 @@ impl Cells for Distribution {
     }
 
     fn clear(&self, _: &Arc<SummaryShape>) {
-        if let Some(shared) = self.shared_stream() {
-            shared.clear();
+        if let Some(cold) = self.cold_stream() {
+            cold.clear();
         }
         let folded = self.folded_words();
         self.folded.store(0, Relaxed);
@@ -377,29 +377,29 @@ impl Cells for Distribution {
 impl Drop for Distribution {
     fn drop(&mut self) {
         drop(self.folded_words());
-        if let Some(shared) = self.shared_stream() {
+        if let Some(cold) = self.cold_stream() {
             // SAFETY: no thread can reach the series any more.
-            unsafe { take(owned(shared)) };
+            unsafe { take(owned(cold)) };
         }
     }
 }
 
 impl Distribution {
-    /// Returns the shared stream, if there is one.
-    fn shared_stream(&self) -> Option<&Stream> {
-        // Acquire: pairs with the Release in `shared_or_new`. The stream is complete.
-        let address = self.shared.load(Acquire) as usize;
+    /// Returns the cold stream, if there is one.
+    fn cold_stream(&self) -> Option<&Stream> {
+        // Acquire: pairs with the Release in `cold_or_new`. The stream is complete.
+        let address = self.cold.load(Acquire) as usize;
         // SAFETY: 0, or a stream that only a pass frees, under the lock (D3). The caller runs a pass or holds the
         // lock.
         unsafe { std::ptr::with_exposed_provenance::<Stream>(address).as_ref() }
     }
 
-    /// Returns the shared stream, and creates it if there is none. The caller holds the lock.
-    fn shared_or_new(&self) -> &Stream {
-        self.shared_stream().unwrap_or_else(|| {
+    /// Returns the cold stream, and creates it if there is none. The caller holds the lock.
+    fn cold_or_new(&self) -> &Stream {
+        self.cold_stream().unwrap_or_else(|| {
             let fresh = self.shape.stream(Place::of(self)).into_raw();
-            // Release: pairs with the Acquire in `shared_stream`.
-            self.shared.store(fresh.expose_provenance() as u64, Release);
+            // Release: pairs with the Acquire in `cold_stream`.
+            self.cold.store(fresh.expose_provenance() as u64, Release);
             // SAFETY: just made, and only a pass frees it, under the lock.
             unsafe { &*fresh }
         })
@@ -535,7 +535,7 @@ mod process {
     /// short lock. Quantiles meet their objectives in all three modes; the metric
     /// `tallies_stream_mode` shows the current one.
     ///
-    /// Memory can exceed the limit: every series has a shared stream in any case, and threads may
+    /// Memory can exceed the limit: every series has a cold stream in any case, and threads may
     /// be creating streams when the limit is reached, of 4 to 5 KB each.
     ///
     /// ```
@@ -564,7 +564,7 @@ mod process {
 mod tests {
     use super::*;
 
-    /// Regression: `start_over` cleared the shared stream while a thread wrote it, and freed the
+    /// Regression: `start_over` cleared the cold stream while a thread wrote it, and freed the
     /// sketches of earlier ages that the thread was copying.
     #[test]
     fn starting_over_leaves_a_stream_that_a_thread_writes() {

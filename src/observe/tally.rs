@@ -1,13 +1,13 @@
-//! The cells of counters and of up-down counters: one or two per thread, and shared ones for a cold
+//! The cells of counters and of up-down counters: one or two per thread, and cold ones for a cold
 //! series.
 //!
 //! # Counters
 //!
-//! The total of a [`Tally`] is its shared cell plus its cell in every shard.
+//! The total of a [`Tally`] is its cold cell plus its cell in every shard.
 //!
 //! - C1: The block of a slot has one cell (two for an [`UpDown`]), and only the owner of the shard
 //!   writes it (invariant I1 of [`shard`](super::shard)).
-//! - C2: Each cell only grows, and cells are only added to the total. The shared cell is not
+//! - C2: Each cell only grows, and cells are only added to the total. The cold cell is not
 //!   cleared while the series lives. Passes are serialised, so totals never go back.
 //! - C5: The total of floats is rounded once, after all cells are added, and a move between cells
 //!   never lowers their exact sum. So C2 holds for the rounded total, too.
@@ -33,6 +33,7 @@
 //!
 //! This holds if the program orders increments before their decrements.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -41,12 +42,12 @@ use crate::mapped::Move;
 use crate::snapshot::{self, FloatSum};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
+use super::cold_lock::ColdLock;
 use super::memory::Block;
 use super::pass::Pass;
-use super::shared_lock::SharedLock;
 use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{Shared, lock_if_cold, update_cold};
+use super::update::{ColdUpdate, lock_if_cold, update_cold};
 use super::{Cells, Engine, Outcome};
 
 /// The number type of a tally: `u64` or `f64`.
@@ -229,25 +230,25 @@ fn add_moved<'a, N: Number>(moved: &mut Move<'a>, (to, from): (&'a AtomicU64, &'
 pub struct Tally<N: Number> {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The lock of the shared cell.
-    lock: SharedLock,
-    /// The shared cell: the bits of a number. Written under the lock, by cold updates and folds;
+    /// The lock of the cold cell.
+    lock: ColdLock,
+    /// The cold cell: the bits of a number. Written under the lock, by cold updates and folds;
     /// read by passes.
-    shared: AtomicU64,
+    cold: AtomicU64,
     number: PhantomData<N>,
 }
 
 impl<N: Number> Tally<N> {
-    /// Moves the number in a cell that no thread writes any more to the shared cell.
+    /// Moves the number in a cell that no thread writes any more to the cold cell.
     fn take(&self, cell: &AtomicU64) {
         let mut moved = Move::new();
-        add_moved::<N>(&mut moved, (&self.shared, cell));
+        add_moved::<N>(&mut moved, (&self.cold, cell));
         moved.commit();
     }
 
-    /// Returns the number in the shared cell.
-    fn shared(&self) -> N {
-        N::from_cell(self.shared.load(Relaxed))
+    /// Returns the number in the cold cell.
+    fn cold(&self) -> N {
+        N::from_cell(self.cold.load(Relaxed))
     }
 
     /// Adds `n` to the cell that ends at `last`, which is the slot word minus the generation.
@@ -262,7 +263,7 @@ impl<N: Number> Tally<N> {
         true
     }
 
-    /// Adds `n` to the shared cell, in the common case of a cold series. Returns `false` if the
+    /// Adds `n` to the cold cell, in the common case of a cold series. Returns `false` if the
     /// caller has to take the [slow path](Self::add_cold).
     ///
     /// `last` is what [`SlotWord::last`] returned. `is_hot` tells whether the family is declared
@@ -278,7 +279,7 @@ impl<N: Number> Tally<N> {
         let Some((held, minute)) = lock_if_cold(engine, last, (&self.lock, generation)) else {
             return false;
         };
-        add_own(&self.shared, n);
+        add_own(&self.cold, n);
         held.count(minute, engine, (&self.slot_word, 1), is_hot);
         true
     }
@@ -297,20 +298,20 @@ impl<N: Number> Tally<N> {
             add_own(unsafe { block.cell(0) }, n);
             true
         };
-        let mut shared = || match self.lock.lock(generation) {
+        let mut cold = || match self.lock.lock(generation) {
             Ok(held) => {
-                add_own(&self.shared, n);
+                add_own(&self.cold, n);
                 held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
-                Shared::Counted
+                ColdUpdate::Counted
             }
-            Err(denied) => Shared::denied(&denied, true),
+            Err(denied) => ColdUpdate::denied(&denied, true),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (1, eager),
             &mut own,
-            &mut shared,
+            &mut cold,
         )
     }
 }
@@ -322,8 +323,8 @@ impl<N: Number> Cells for Tally<N> {
     fn new((): &()) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            lock: SharedLock::new(),
-            shared: AtomicU64::new(0),
+            lock: ColdLock::new(),
+            cold: AtomicU64::new(0),
             number: PhantomData,
         }
     }
@@ -332,7 +333,7 @@ impl<N: Number> Cells for Tally<N> {
         &self.slot_word
     }
 
-    fn shared_lock(&self) -> &SharedLock {
+    fn cold_lock(&self) -> &ColdLock {
         &self.lock
     }
 
@@ -341,7 +342,7 @@ impl<N: Number> Cells for Tally<N> {
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut N::Sum) {
-        N::add_to(total, [pass.shared(self.shared())]);
+        N::add_to(total, [pass.cold(self.cold())]);
         for cell in pass.cells(slot, 0) {
             N::add_to(total, [N::from_cell(cell.load(Relaxed))]);
         }
@@ -353,7 +354,7 @@ impl<N: Number> Cells for Tally<N> {
         totals: &mut [N::Sum],
     ) {
         for (total, series) in totals.iter_mut().zip(series.clone()) {
-            *total = pass.shared(series.shared()).into();
+            *total = pass.cold(series.cold()).into();
         }
         let slots = series.map(|series| series.slot_word.slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
@@ -380,13 +381,13 @@ impl<N: Number> Cells for Tally<N> {
         true
     }
 
-    fn fold_shared(&self, (): &(), other: &Self) -> bool {
-        self.take(&other.shared);
+    fn fold_cold(&self, (): &(), other: &Self) -> bool {
+        self.take(&other.cold);
         true
     }
 
     fn clear(&self, (): &()) {
-        self.shared.store(N::default().to_cell(), Relaxed);
+        self.cold.store(N::default().to_cell(), Relaxed);
     }
 }
 
@@ -397,17 +398,17 @@ impl<N: Number> Cells for Tally<N> {
 pub struct UpDown {
     /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
     slot_word: SlotWord,
-    /// The lock of the shared cells.
-    lock: SharedLock,
-    /// The shared cell of increments. Written under the lock, by cold updates and folds; read by
+    /// The lock of the cold cells.
+    lock: ColdLock,
+    /// The cold cell of increments. Written under the lock, by cold updates and folds; read by
     /// passes.
     up: AtomicU64,
-    /// The shared cell of decrements. Written and read like `up`.
+    /// The cold cell of decrements. Written and read like `up`.
     down: AtomicU64,
 }
 
 impl UpDown {
-    /// Moves the numbers in two cells that no thread writes any more to the shared cells.
+    /// Moves the numbers in two cells that no thread writes any more to the cold cells.
     fn take(&self, (up, down): (&AtomicU64, &AtomicU64)) {
         let mut moved = Move::new();
         add_moved::<u64>(&mut moved, (&self.up, up));
@@ -464,21 +465,21 @@ impl UpDown {
             }
             true
         };
-        let mut shared = || match self.lock.lock(generation) {
+        let mut cold = || match self.lock.lock(generation) {
             Ok(held) => {
                 add_own(&self.up, up);
                 Self::count_down(&self.down, down);
                 held.count(engine.minute(), engine, (&self.slot_word, 2), || false);
-                Shared::Counted
+                ColdUpdate::Counted
             }
-            Err(denied) => Shared::denied(&denied, true),
+            Err(denied) => ColdUpdate::denied(&denied, true),
         };
         update_cold(
             (engine, thread),
             (&self.slot_word, generation),
             (2, eager),
             &mut own,
-            &mut shared,
+            &mut cold,
         )
     }
 }
@@ -487,13 +488,64 @@ impl UpDown {
 /// lowest difference is the best one.
 const MAX_READS: u32 = if cfg!(loom) { 1 } else { 8 };
 
-impl UpDown {
-    /// Returns all decrements.
-    fn downs(&self, pass: &Pass<'_>, slot: Option<u64>) -> u64 {
+/// The cells of an up-down counter: those of this process, or of another one in its file.
+pub trait UpDownCells {
+    /// Why the cells cannot be found.
+    type Error;
+    /// Adds up the decrements, which it loads with Acquire (C3).
+    fn downs(&self) -> u64;
+    /// Loads the shards, the slot and the slabs again.
+    fn look_again(&mut self) -> Result<(), Self::Error>;
+    /// Adds up the increments.
+    fn ups(&self) -> u64;
+}
+
+/// Returns increments minus decrements (C4).
+#[inline(always)]
+pub fn difference<C: UpDownCells>(cells: &mut C) -> Result<i64, C::Error> {
+    let mut least = i64::MAX;
+    for _ in 0..MAX_READS {
+        let downs = cells.downs();
+        cells.look_again()?;
+        let ups = cells.ups();
+        least = least.min(ups.wrapping_sub(downs) as i64);
+        // A change means that this read may have counted an increment without its decrement.
+        if cells.downs() == downs {
+            break;
+        }
+    }
+    Ok(least)
+}
+
+/// The cells of a counter of this process, in a pass.
+struct UpDownInPass<'a, 'e> {
+    counter: &'a UpDown,
+    pass: &'a mut Pass<'e>,
+    slot: Option<u64>,
+}
+
+impl UpDownCells for UpDownInPass<'_, '_> {
+    type Error = Infallible;
+
+    fn downs(&self) -> u64 {
+        let (counter, pass) = (self.counter, &*self.pass);
         // Acquire: pairs with the Release in `count_down` (C3).
-        pass.cells(slot, 1)
+        pass.cells(self.slot, 1)
             .map(|cell| cell.load(Acquire))
-            .fold(pass.shared(self.down.load(Acquire)), u64::wrapping_add)
+            .fold(pass.cold(counter.down.load(Acquire)), u64::wrapping_add)
+    }
+
+    fn look_again(&mut self) -> Result<(), Infallible> {
+        self.pass.reload();
+        self.slot = self.slot.or_else(|| self.counter.slot_word.slot());
+        Ok(())
+    }
+
+    fn ups(&self) -> u64 {
+        let (counter, pass) = (self.counter, &*self.pass);
+        pass.cells(self.slot, 0)
+            .map(|cell| cell.load(Relaxed))
+            .fold(pass.cold(counter.up.load(Relaxed)), u64::wrapping_add)
     }
 }
 
@@ -504,7 +556,7 @@ impl Cells for UpDown {
     fn new((): &()) -> Self {
         Self {
             slot_word: SlotWord::new(),
-            lock: SharedLock::new(),
+            lock: ColdLock::new(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         }
@@ -514,7 +566,7 @@ impl Cells for UpDown {
         &self.slot_word
     }
 
-    fn shared_lock(&self) -> &SharedLock {
+    fn cold_lock(&self) -> &ColdLock {
         &self.lock
     }
 
@@ -522,23 +574,16 @@ impl Cells for UpDown {
         2
     }
 
-    fn read(&self, pass: &mut Pass<'_>, mut slot: Option<u64>, total: &mut i64) {
-        let mut least = i64::MAX;
-        for _ in 0..MAX_READS {
-            let downs = self.downs(pass, slot);
-            pass.reload();
-            slot = slot.or_else(|| self.slot_word.slot());
-            let ups = pass
-                .cells(slot, 0)
-                .map(|cell| cell.load(Relaxed))
-                .fold(pass.shared(self.up.load(Relaxed)), u64::wrapping_add);
-            least = least.min(ups.wrapping_sub(downs) as i64);
-            // A change means that this read may have counted an increment without its decrement.
-            if self.downs(pass, slot) == downs {
-                break;
-            }
+    fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut i64) {
+        let mut cells = UpDownInPass {
+            counter: self,
+            pass,
+            slot,
+        };
+        match difference(&mut cells) {
+            Ok(difference) => *total = total.wrapping_add(difference),
+            Err(never) => match never {},
         }
-        *total = total.wrapping_add(least);
     }
 
     fn fold(&self, (): &(), block: Block) -> bool {
@@ -549,7 +594,7 @@ impl Cells for UpDown {
         true
     }
 
-    fn fold_shared(&self, (): &(), other: &Self) -> bool {
+    fn fold_cold(&self, (): &(), other: &Self) -> bool {
         self.take((&other.up, &other.down));
         true
     }
@@ -564,13 +609,13 @@ impl Cells for UpDown {
 /// allocates and has no cells yet.
 #[cfg(any(feature = "process", loom))]
 #[derive(Debug)]
-pub(super) struct SharedUpDown {
+pub(super) struct ColdUpDown {
     up: AtomicU64,
     down: AtomicU64,
 }
 
 #[cfg(any(feature = "process", loom))]
-impl SharedUpDown {
+impl ColdUpDown {
     crate::sync::const_fn! {
         pub(super) fn new() -> Self {
             Self { up: AtomicU64::new(0), down: AtomicU64::new(0) }

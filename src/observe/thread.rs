@@ -8,16 +8,15 @@ use super::memory::{Block, SlabRef};
 use super::shard::ShardRef;
 use super::slot::{MOST_CELLS, NOT_LIVE, SlotWord};
 use crate::lockfree::Generation;
-use crate::mapped::region;
 use crate::sync::Relaxed;
 
 /// A thread's side of its shard. In the crate a `thread_local!`, in a model a value.
 pub struct Thread {
     /// The slab of this thread's shard, or the empty slab. Only this thread accesses it.
-    slab: Cell<SlabRef>,
+    pub(super) slab: Cell<SlabRef>,
     /// Set while this thread allocates a shard or a larger slab. An allocator that updates metrics
-    /// re-enters this module, and its updates then use shared cells. Only this thread accesses it.
-    in_allocation: Cell<bool>,
+    /// re-enters this module, and its updates then use cold cells. Only this thread accesses it.
+    pub(super) in_allocation: Cell<bool>,
     /// The slab of a thread without a shard, instead of the static one.
     #[cfg(loom)]
     empty: SlabRef,
@@ -31,7 +30,7 @@ pub struct Thread {
 pub(super) enum Target {
     /// This block, which only the calling thread writes.
     Hot(Block),
-    /// The shared cells.
+    /// The cold cells.
     Cold,
     /// No cell of this series: the handle is stale.
     Stale,
@@ -178,29 +177,6 @@ impl Thread {
         self.move_to_file();
     }
 
-    /// Moves what this thread's blocks hold besides numbers to the mapped file, if the process has come to share its
-    /// metrics. Called before the request is acknowledged: until then, no series of these blocks is reclaimed.
-    fn move_blocks_to_file(&self) {
-        #[cfg(all(feature = "mmap", not(loom)))]
-        if let Some(shard) = self.shard().filter(|_| region::is_shared()) {
-            // With the right to zero blocks, so that the collector does not clear those of a dropped family.
-            if !self.slab.get().is_in_file() && shard.begin_growth() {
-                self.in_allocation.set(true);
-                super::engine::move_blocks(self.slab.get());
-                self.in_allocation.set(false);
-                shard.end_growth(None);
-            }
-        }
-    }
-
-    /// Moves this thread's slab to the mapped file, if the process has come to share its metrics. The thread must
-    /// be between two updates.
-    pub(super) fn move_to_file(&self) {
-        if region::is_shared() && self.shard().is_some() && !self.slab.get().is_in_file() {
-            self.grow(0);
-        }
-    }
-
     /// Allocates cells for all slots used so far, so that this thread's first updates are as fast
     /// as its later ones.
     pub(crate) fn warm(&self, engine: &Engine) {
@@ -228,14 +204,7 @@ impl Thread {
         self.in_allocation.get()
     }
 
-    /// Forgets the shard, in the child of a `fork`.
-    #[cfg(all(feature = "mmap", not(loom)))]
-    pub(super) fn forget(&self) {
-        self.slab.set(SlabRef::EMPTY);
-        self.in_allocation.set(false);
-    }
-
-    /// Leaves the shard to another thread. Later updates of this thread use shared cells.
+    /// Leaves the shard to another thread. Later updates of this thread use cold cells.
     pub(crate) fn leave(&self, engine: &Engine) {
         if let Some(shard) = self.shard() {
             #[cfg(not(loom))]
@@ -249,7 +218,7 @@ impl Thread {
     /// Replaces the slab by a larger one that has cell `needed`. Returns `false` if the collector
     /// has locked growth, if this call comes from an allocation made for an update, or if the
     /// allocator refuses.
-    fn grow(&self, needed: u64) -> bool {
+    pub(super) fn grow(&self, needed: u64) -> bool {
         let Some(shard) = self.shard() else {
             return false;
         };
@@ -272,7 +241,7 @@ impl Thread {
             // SAFETY: this thread owns the shard (I1). The new slab is as large or larger, and not yet
             // published.
             unsafe { new.copy_from(old) };
-            let shown = shard.show(*new);
+            let shown = shard.record.publish(*new);
             if !shown {
                 // SAFETY: not published.
                 unsafe { new.free() };

@@ -1,28 +1,28 @@
 //! The cold path of every update: runs if the hot path rejected the update. It writes the thread's
-//! own block if the thread has one by now, else the series' shared cells, under their lock
-//! ([`shared_lock`](super::shared_lock)).
+//! own block if the thread has one by now, else the series' cold cells, under their lock
+//! ([`cold_lock`](super::cold_lock)).
 
+use super::cold_lock::{ColdLock, Denied, Held};
 use super::engine::UNCOMMON;
 use super::memory::Block;
-use super::shared_lock::{Denied, Held, SharedLock};
 use super::slot::{COLD, SlotWord};
 use super::thread::{Target, Thread};
 use super::{Engine, Outcome};
 use crate::lockfree::Generation;
 use crate::mapped::region;
 
-/// The result of an update of shared cells.
-pub(super) enum Shared {
+/// The result of an update of cold cells.
+pub(super) enum ColdUpdate {
     /// The update is counted.
     Counted,
     /// The cells count for another series by now.
     Stale,
-    /// Another thread was writing the shared cells. The update is retried. `hot` tells whether a
+    /// Another thread was writing the cold cells. The update is retried. `hot` tells whether a
     /// slot would help if this happens again and again.
     Busy { hot: bool },
 }
 
-impl Shared {
+impl ColdUpdate {
     /// The result of an update that did not get the lock.
     pub(super) fn denied(denied: &Denied, hot: bool) -> Self {
         match denied {
@@ -32,11 +32,11 @@ impl Shared {
     }
 }
 
-/// The number of times that an update finds the shared cells locked before it promotes the series:
+/// The number of times that an update finds the cold cells locked before it promotes the series:
 /// after some yields. A holder needs some ten nanoseconds, unless the system suspends it.
 const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 
-/// Locks the shared cells for an update in the common case: the series is cold, and no other thread
+/// Locks the cold cells for an update in the common case: the series is cold, and no other thread
 /// has the lock. Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the
 /// running minute as well.
 ///
@@ -46,7 +46,7 @@ const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 pub(super) fn lock_if_cold<'a>(
     engine: &Engine,
     last: u64,
-    (lock, generation): (&'a SharedLock, Generation),
+    (lock, generation): (&'a ColdLock, Generation),
 ) -> Option<(Held<'a>, u64)> {
     let minute = engine.minute();
     if last == COLD && minute < UNCOMMON {
@@ -60,7 +60,7 @@ pub(super) fn lock_if_cold<'a>(
 ///
 /// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: their
 /// series are promoted by the first update. `update_block` writes a block that only this thread
-/// writes, and returns `false` if it cannot. `update_shared` writes the shared cells.
+/// writes, and returns `false` if it cannot. `update_cold_cells` writes the cold cells.
 #[cold]
 #[inline(never)]
 pub(super) fn update_cold(
@@ -68,7 +68,7 @@ pub(super) fn update_cold(
     (slot_word, generation): (&SlotWord, Generation),
     (cells, eager): (u64, bool),
     update_block: &mut dyn FnMut(Block) -> bool,
-    update_shared: &mut dyn FnMut() -> Shared,
+    update_cold_cells: &mut dyn FnMut() -> ColdUpdate,
 ) -> Outcome {
     let eager = eager || engine.is_eager();
     let mut tries = 0;
@@ -83,10 +83,10 @@ pub(super) fn update_cold(
             Target::Hot(_) | Target::Cold => {}
             Target::Stale => return Outcome::Stale,
         }
-        match update_shared() {
-            Shared::Counted => return Outcome::Done,
-            Shared::Stale => return Outcome::Stale,
-            Shared::Busy { hot } => {
+        match update_cold_cells() {
+            ColdUpdate::Counted => return Outcome::Done,
+            ColdUpdate::Stale => return Outcome::Stale,
+            ColdUpdate::Busy { hot } => {
                 super::engine::back_off(&mut tries);
                 if hot && tries >= BUSY_LIMIT {
                     promote(engine, slot_word, generation, cells);

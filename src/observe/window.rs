@@ -189,7 +189,7 @@ pub struct AgeSketch {
     pub sketch: Sketch,
 }
 
-/// The ages of a page, and the sketches of earlier ages. Does not change while it is shared; a
+/// The ages of a page, and the sketches of earlier ages. Does not change while it is published; a
 /// flush replaces it once or twice per age (A2). Other processes may read it in a file.
 #[repr(C)]
 pub(crate) struct History {
@@ -216,7 +216,7 @@ pub(crate) struct PageAges<'a> {
 }
 
 /// Writes sketches to words: for each its age, twice the number of its tuples plus 1 if it is degraded, and the
-/// tuples. The words are not shared yet.
+/// tuples. The words are not published yet.
 pub(crate) fn encode(sketches: &[AgeSketch], words: &[AtomicU64]) {
     let mut words = words.iter();
     let mut put = |value| {

@@ -20,16 +20,10 @@ use super::view::Views;
 /// The list is not locked while a collector runs or is dropped, because its code may call the
 /// registry.
 #[derive(Debug, Default)]
-pub(super) struct Collectors(Mutex<Vec<Collector>>);
-
-/// Keeps others from using the list.
-#[cfg(feature = "mmap")]
-pub(super) struct CollectorsGuard<'a>(
-    #[expect(dead_code, reason = "a lock")] std::sync::MutexGuard<'a, Vec<Collector>>,
-);
+pub(super) struct Collectors(pub(super) Mutex<Vec<Collector>>);
 
 /// A collector that was added under a name.
-struct Collector {
+pub(super) struct Collector {
     name: String,
     /// Where it was added, for error messages.
     location: &'static Location<'static>,
@@ -105,12 +99,6 @@ impl Collectors {
         // As in `remove`.
         drop(collectors);
         drop(removed);
-    }
-
-    /// Locks the list, around a `fork`.
-    #[cfg(feature = "mmap")]
-    pub(super) fn lock(&self) -> CollectorsGuard<'_> {
-        CollectorsGuard(lock(&self.0))
     }
 
     /// Returns the names of all collectors.

@@ -4,6 +4,8 @@ mod collected;
 mod collectors;
 mod families;
 mod listed;
+#[cfg(mapped)]
+pub(crate) mod published;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -27,11 +29,7 @@ pub use listed::Listed;
 pub use view::View;
 
 use collectors::Collectors;
-#[cfg(feature = "mmap")]
-use collectors::CollectorsGuard;
 use families::Families;
-#[cfg(feature = "mmap")]
-use families::LockedFamilies;
 pub(crate) use families::conflict::Owner;
 #[cfg(test)]
 pub(crate) use families::meta;
@@ -90,10 +88,10 @@ impl AddedViews {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Registry(Arc<Shared>);
+pub struct Registry(Arc<RegistryState>);
 
 #[derive(Debug)]
-struct Shared {
+struct RegistryState {
     families: Families,
     /// Whether statics belong to this registry.
     is_default: bool,
@@ -112,27 +110,6 @@ struct Settings {
     process: u32,
     /// Read and written by snapshots.
     last_scrape: LastScrape,
-}
-
-/// A registry, locked around a `fork`.
-#[cfg(feature = "mmap")]
-pub(crate) struct LockedRegistry<'a> {
-    families: LockedFamilies<'a>,
-    settings: MutexGuard<'a, Settings>,
-    _collectors: CollectorsGuard<'a>,
-}
-
-#[cfg(feature = "mmap")]
-impl LockedRegistry<'_> {
-    /// Notes that this process, a child of `fork`, has started over.
-    pub(crate) fn note_process(&mut self) {
-        self.settings.process = std::process::id();
-    }
-
-    /// Lets other processes read the families again.
-    pub(crate) fn share_all(&self) {
-        self.families.share_all();
-    }
 }
 
 /// Returns the default registry, to which statics belong.
@@ -161,7 +138,7 @@ impl Registry {
     }
 
     fn with_settings(is_default: bool) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(RegistryState {
             families: Families::default(),
             is_default,
             settings: Mutex::new(Settings {
@@ -176,25 +153,6 @@ impl Registry {
 
     pub(crate) fn families(&self) -> &Families {
         &self.0.families
-    }
-
-    /// Locks what scrapes and registration lock, around a `fork`.
-    #[cfg(feature = "mmap")]
-    pub(crate) fn before_fork(&self) -> LockedRegistry<'_> {
-        let collectors = self.0.collectors.lock();
-        let settings = lock(&self.0.settings);
-        LockedRegistry {
-            families: self.families().before_fork(),
-            settings,
-            _collectors: collectors,
-        }
-    }
-
-    /// Runs `f`, with which the process begins to share its metrics; see [`Families::share`].
-    #[cfg(feature = "mmap")]
-    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        self.enlist();
-        self.families().share(f)
     }
 
     /// Registers a gauge whose value `value` computes at scrape time.

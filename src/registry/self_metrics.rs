@@ -62,7 +62,7 @@ pub(super) fn collect(
     )?;
     gauge(
         "tallies_shard_limit_bytes",
-        "Limit of tallies_shard_bytes. At the limit, further series count in one shared cell each.",
+        "Limit of tallies_shard_bytes. At the limit, further series count in one cold cell each.",
         observe::engine().cell_limit() as f64,
     )?;
     gauge(
@@ -117,8 +117,7 @@ pub(super) fn collect(
             family.overflowed as f64,
         )?;
     }
-    #[cfg(feature = "mmap")]
-    if let Some(words) = observe::cells_not_shared() {
+    if let Some(words) = observe::unpublished_cells() {
         out.counter(
             "tallies_cells_not_shared_total",
             "Words of 8 bytes that are not in this process' mapped file, because the file was full.",

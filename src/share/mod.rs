@@ -6,30 +6,16 @@
 //! are alive.
 
 mod bytes;
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(miri)
-))]
+#[cfg(mapped)]
 mod files;
 mod merge;
 mod record;
 pub mod store;
 mod total;
 
-#[cfg(all(
-    fuzzing,
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64"
-))]
+#[cfg(all(fuzzing, mapped))]
 pub use files::read_bytes;
-#[cfg(all(
-    feature = "mmap",
-    any(target_os = "linux", target_os = "android"),
-    target_pointer_width = "64",
-    not(miri)
-))]
+#[cfg(mapped)]
+#[cfg_attr(docsrs, doc(cfg(feature = "mmap")))]
 pub use files::{Dir, Process, dir};
 pub use total::Totalled;

@@ -179,9 +179,9 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
     };
     bytes.end()?;
     let meta = Meta {
-        name: Text::shared(name),
-        help: Text::shared(help),
-        unit: Text::shared(unit),
+        name: Text::owned(name),
+        help: Text::owned(help),
+        unit: Text::owned(unit),
         kind,
         mode,
         shared_ttl,

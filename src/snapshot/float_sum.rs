@@ -93,7 +93,7 @@ impl FloatSum {
     /// Subtracts what was counted up to some time: the value that the sum had then.
     ///
     /// Both values are rounded before, so that nothing is left if nothing was added since.
-    #[cfg(feature = "mmap")]
+    #[cfg(mapped)]
     pub(crate) fn subtract(&mut self, before: f64) {
         let now = self.value();
         *self = Self::from(if now.is_finite() && before.is_finite() {

@@ -294,8 +294,8 @@ impl Snapshot {
     /// Inserts a family of one series.
     fn insert(&mut self, name: &str, help: &str, kind: Kind, values: Values) {
         let meta = Meta {
-            name: Text::shared(name),
-            help: Text::shared(help),
+            name: Text::owned(name),
+            help: Text::owned(help),
             unit: Text::EMPTY,
             kind,
             mode: GaugeMode::LiveMax,

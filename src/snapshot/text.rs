@@ -11,17 +11,17 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) enum Text {
     Static(&'static str),
-    Shared(Arc<str>),
+    Owned(Arc<str>),
 }
 
 impl Text {
     pub(crate) const EMPTY: Self = Self::Static("");
 
-    pub(crate) fn shared(text: &str) -> Self {
+    pub(crate) fn owned(text: &str) -> Self {
         if text.is_empty() {
             Self::EMPTY
         } else {
-            Self::Shared(text.into())
+            Self::Owned(text.into())
         }
     }
 
@@ -45,7 +45,7 @@ impl Deref for Text {
     fn deref(&self) -> &str {
         match self {
             Self::Static(text) => text,
-            Self::Shared(text) => text,
+            Self::Owned(text) => text,
         }
     }
 }
@@ -96,12 +96,12 @@ impl fmt::Display for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self::shared(text)
+        Self::owned(text)
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self::shared(&text)
+        Self::owned(&text)
     }
 }

@@ -122,6 +122,4 @@ pub(crate) mod pushes;
 )]
 pub(crate) use passes::CoalescedPasses;
 
-#[cfg(all(feature = "mmap", not(loom)))]
-pub(crate) use allocating::AllocatingGuard;
-pub(crate) use allocating::AllocatingMutex;
+pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};

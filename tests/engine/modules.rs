@@ -61,11 +61,12 @@ const RULES: &[(&str, &[&str])] = &[
 
 /// The files of `observe` that are the engine. They know no metric kind.
 const ENGINE: &[&str] = &[
+    "cold_lock.rs",
     "engine.rs",
+    "file.rs",
     "memory.rs",
     "pass.rs",
     "shard.rs",
-    "shared_lock.rs",
     "slot.rs",
     "thread.rs",
     "update.rs",

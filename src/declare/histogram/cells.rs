@@ -2,7 +2,7 @@
 
 use crate::declare::buckets;
 use crate::family::desc::Desc;
-use crate::family::{MetricCells, SeriesRef, kind};
+use crate::family::{CellKind, MetricCells, SeriesRef};
 use crate::observe::{self, Buckets, Cells, ObservedTotal, Outcome, Shape, is_finite};
 use crate::snapshot::{Kind, Natives, Values, sum_since};
 
@@ -106,10 +106,10 @@ impl MetricCells for Buckets {
         }
     }
 
-    fn format(shape: &Shape) -> u32 {
+    fn format(shape: &Shape) -> CellKind {
         match shape.native {
-            None => kind::HISTOGRAM,
-            Some(_) => kind::NATIVE,
+            None => CellKind::Histogram,
+            Some(_) => CellKind::Native,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{DEFAULT_AGES, check_window};
-use crate::family::{Family, MetricCells, kind};
+use crate::family::{CellKind, Family, MetricCells};
 
 /// Quantiles of observations, since the program began or of the last seconds, each within its rank
 /// error.
@@ -352,8 +352,8 @@ impl MetricCells for Distribution {
         }
     }
 
-    fn format(_: &Arc<SummaryShape>) -> u32 {
-        kind::SUMMARY
+    fn format(_: &Arc<SummaryShape>) -> CellKind {
+        CellKind::Summary
     }
 
     fn window(shape: &Arc<SummaryShape>) -> [u64; 3] {

@@ -15,7 +15,7 @@ fn a_slot_that_is_closing_is_used_again() {
         let [quiet, new] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
         promote(&engine, quiet.slot_word(), Generation::FIRST, 1);
         let slot = quiet.slot_word().slot().unwrap();
-        // No other series is promoted: the others stay in their shared cells.
+        // No other series is promoted: the others stay in their cold cells.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let owner = {
             let (quiet, new) = (Arc::clone(&quiet), Arc::clone(&new));
@@ -56,7 +56,7 @@ fn a_slot_that_is_closing_is_used_again() {
     }
 }
 
-/// A pass folds what an ended thread left in a slot that is closing, beside an update of the shared
+/// A pass folds what an ended thread left in a slot that is closing, beside an update of the cold
 /// cells. No update is lost.
 #[test]
 fn a_slot_that_is_closing_is_folded_beside_a_cold_writer() {
@@ -112,7 +112,7 @@ fn a_slot_that_is_cleared_in_part_is_opened_again() {
         };
         let mut pass = engine.pass();
         let mut cleared = 0;
-        if let Some(held) = tally.shared_lock().lock_any() {
+        if let Some(held) = tally.cold_lock().lock_any() {
             let done = pass.clear_slot(closing.last, 1, |block| {
                 cleared += 1;
                 cleared < 2 && tally.fold(&(), block)

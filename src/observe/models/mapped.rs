@@ -100,7 +100,7 @@ fn a_move_that_was_cut_is_done() {
     assert_eq!(seen, BTreeSet::from(expected));
 }
 
-/// A series ends, or becomes cold: its count moves to the shared cell, beside a reader of another process that
+/// A series ends, or becomes cold: its count moves to the cold cell, beside a reader of another process that
 /// reads the cell of a slot only if the word has one.
 #[test]
 fn a_word_without_a_slot_comes_after_the_move() {
@@ -121,8 +121,8 @@ fn a_word_without_a_slot_comes_after_the_move() {
                 move || {
                     // Acquire: pairs with the fence of the move.
                     let has_slot = || word.last(Generation::FIRST) as u32 & SLOT != SLOT;
-                    let ([own, shared], has_slot) = cells.read_with(has_slot)?;
-                    Some((if has_slot { own } else { 0 } + shared, has_slot))
+                    let ([own, cold], has_slot) = cells.read_with(has_slot)?;
+                    Some((if has_slot { own } else { 0 } + cold, has_slot))
                 }
             };
             let reader = thread::spawn(read.clone());

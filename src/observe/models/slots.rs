@@ -40,7 +40,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
             while engine.slots.allocate(1).unwrap() < 4 {}
             far.promote(Generation::FIRST, 5);
         }
-        // No other series is promoted: the others stay in their shared cells.
+        // No other series is promoted: the others stay in their cold cells.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let owner = {
             let (old, new, overflow) = (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));

@@ -1,4 +1,4 @@
-//! Loom models of a summary's series: its shared stream, its streams in slots, and their
+//! Loom models of a summary's series: its cold stream, its streams in slots, and their
 //! reclamation.
 //!
 //! The summary has no objectives, so that a stream has only count and sum. The models of
@@ -34,10 +34,10 @@ fn seen(total: &SummaryTotal) -> (u64, f64) {
     (total.count, total.sum.value())
 }
 
-/// Two threads observe in a cold series, and take turns in the shared stream until it is promoted,
+/// Two threads observe in a cold series, and take turns in the cold stream until it is promoted,
 /// beside a reader.
 #[test]
-fn a_shared_stream_has_one_writer_at_a_time() {
+fn a_cold_stream_has_one_writer_at_a_time() {
     let seen = reached(2, || {
         let engine = Arc::new(Engine::new());
         let (_, series) = summary();
@@ -62,7 +62,7 @@ fn a_shared_stream_has_one_writer_at_a_time() {
     assert_eq!(seen, set(&[0, 1, 2]));
 }
 
-/// A series starts over while a thread writes its shared stream.
+/// A series starts over while a thread writes its cold stream.
 #[test]
 fn a_summary_starts_over_beside_a_writer() {
     let seen = reached(3, || {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::sync::{Acquire, AtomicBool, Release};
 
 use super::super::slot::UNRECLAIMED_LIMIT;
-use super::super::tally::SharedUpDown;
+use super::super::tally::ColdUpDown;
 use super::super::thread::Thread;
 use super::super::{
     Cells, Engine, Generation, Outcome, Tally, UpDown, promote, read_overflow, reclaim,
@@ -140,7 +140,7 @@ fn in_flight_is_never_below_zero() {
     assert_eq!(seen, set(&[0, 1]));
 }
 
-/// The same through the shared cells.
+/// The same through the cold cells.
 #[test]
 fn in_flight_is_never_below_zero_when_cold() {
     let seen = reached(3, || {
@@ -175,9 +175,9 @@ fn in_flight_is_never_below_zero_when_cold() {
 
 /// The same in cells that belong to no series.
 #[test]
-fn in_flight_is_never_below_zero_in_shared_cells() {
+fn in_flight_is_never_below_zero_in_cold_cells() {
     let seen = reached(0, || {
-        let cells = Arc::new(SharedUpDown::new());
+        let cells = Arc::new(ColdUpDown::new());
         let message = Arc::new(AtomicBool::new(false));
         let a = {
             let (cells, message) = (Arc::clone(&cells), Arc::clone(&message));
@@ -214,7 +214,7 @@ fn in_flight_across_retirement(hot: bool) {
         if hot {
             promote(&engine, series.slot_word(), Generation::FIRST, 2);
         }
-        // Nothing else is promoted: the overflow series counts in its shared cells.
+        // Nothing else is promoted: the overflow series counts in its cold cells.
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
         let worker = {
             let (series, overflow) = (Arc::clone(&series), Arc::clone(&overflow));

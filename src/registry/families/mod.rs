@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, NameRule, Subject, is_first, warn};
-#[cfg(feature = "mmap")]
-use crate::observe;
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{
@@ -22,13 +20,12 @@ use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
-#[cfg(feature = "mmap")]
-use crate::family::living;
 
 use conflict::Owner;
 use entry::Entry;
 pub(crate) use entry::meta;
-use names::{Inner, Reserved};
+pub(super) use names::Inner;
+use names::Reserved;
 
 use super::Description;
 use super::view::{View, Views};
@@ -40,18 +37,6 @@ pub(crate) struct Families {
     /// Whether registration logs no notes about names. Written by the program, read by
     /// registrations.
     without_notes: AtomicBool,
-}
-
-/// The families of a registry, locked around a `fork`.
-#[cfg(feature = "mmap")]
-pub(super) struct LockedFamilies<'a>(MutexGuard<'a, Inner>);
-
-#[cfg(feature = "mmap")]
-impl LockedFamilies<'_> {
-    /// Lets other processes read the families again.
-    pub(super) fn share_all(&self) {
-        self.0.share_all();
-    }
 }
 
 /// The number of families that were rejected because the name of a static was taken.
@@ -74,7 +59,7 @@ pub(crate) enum Note {
 }
 
 impl Families {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,11 +210,11 @@ impl Families {
             return Err(absent(&name));
         };
         let mut desc = entry.desc().clone();
-        desc.help = Text::shared(new.help);
+        desc.help = Text::owned(new.help);
         let is_renamed = desc.name != *desc.declared_name();
         let renamed = Desc {
-            name: Text::shared(if is_renamed { &name } else { new.name }),
-            unit: Text::shared(new.unit),
+            name: Text::owned(if is_renamed { &name } else { new.name }),
+            unit: Text::owned(new.unit),
             ..desc.clone()
         };
         let taken = inner.check_free(&renamed).err();
@@ -262,7 +247,7 @@ impl Families {
         let removed = std::mem::take(&mut inner.entries);
         drop(inner);
         let families = removed.values().flat_map(|entry| &entry.duplicates);
-        families.for_each(|family| family.unshare());
+        families.for_each(|family| family.unpublish());
         drop(removed);
     }
 
@@ -287,7 +272,7 @@ impl Families {
         if let Some((other, reserved)) = inner.reserved_clash(exposed) {
             return Err(reserved.owner(other).shared_samples(name));
         }
-        let key = Text::shared(name);
+        let key = Text::owned(name);
         inner.reserved_index.insert(exposed, &key);
         inner.reserved.insert(key, Reserved { kind, location });
         Ok(())
@@ -346,35 +331,6 @@ impl Families {
             .collect()
     }
 
-    /// Runs `f`, with which the process begins to share its metrics, while no thread updates cells that are not
-    /// its own. Then lets other processes read all families, from now on those that are registered later, too.
-    #[cfg(feature = "mmap")]
-    pub(crate) fn share<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        // Scrapes lock the families in a pass, so the pass comes first.
-        let mut pass = observe::engine().pass();
-        let mut inner = self.lock();
-        let families = living::lock().all();
-        let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
-        observe::while_locked(&locks, f)?;
-        drop(locks);
-        let blocks = families.iter().flat_map(|family| family.blocks_to_move());
-        let blocks = blocks.collect();
-        observe::move_cells(&mut pass, blocks);
-        inner.is_shared = true;
-        inner.share_all();
-        drop(inner);
-        drop(pass);
-        // Sends the request.
-        drop(observe::engine().pass());
-        Ok(())
-    }
-
-    /// Locks the families, around a `fork`.
-    #[cfg(feature = "mmap")]
-    pub(super) fn before_fork(&self) -> LockedFamilies<'_> {
-        LockedFamilies(self.lock())
-    }
-
     /// Returns whether there is a family of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lock().entries.contains_key(name)
@@ -407,9 +363,9 @@ impl Families {
                 entry.check_constant(prefix, name)?;
             }
         }
-        inner.prefix = Text::shared(prefix);
+        inner.prefix = Text::owned(prefix);
         inner.index_all();
-        inner.share_all();
+        inner.publish_all();
         Ok(())
     }
 
@@ -427,10 +383,8 @@ impl Families {
         for entry in inner.entries.values() {
             entry.check_constant(&inner.prefix, name)?;
         }
-        inner
-            .constant
-            .push((Text::shared(name), Text::shared(value)));
-        inner.share_all();
+        inner.constant.push((Text::owned(name), Text::owned(value)));
+        inner.publish_all();
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use super::entry::{Entry, meta};
 
 #[derive(Debug, Default)]
 /// Everything that the lock of a registry's families guards.
-pub(super) struct Inner {
+pub(in crate::registry) struct Inner {
     /// The families by name, without the prefix.
     pub(super) entries: HashMap<Text, Arc<Entry>, RandomState>,
     /// The families in the order of their names, for scrapes; `None` after a change.
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     /// In the order in which they were added.
     pub(super) views: Arc<[Arc<View>]>,
     /// Whether other processes read the families, if the process shares its metrics.
-    pub(super) is_shared: bool,
+    pub(in crate::registry) is_published: bool,
     /// The families that the program was told to declare in a `static`.
     pub(super) declared_again: HashSet<Text, RandomState>,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
@@ -75,7 +75,7 @@ impl Inner {
                     .cloned()
                     .chain([family.clone()])
                     .collect();
-                let mut shared = Entry {
+                let mut changed = Entry {
                     changed: entry.changed.clone(),
                     duplicates,
                     empty: entry.empty.clone(),
@@ -83,12 +83,12 @@ impl Inner {
                 if registered.help.is_empty() {
                     let mut desc_with_help = registered.clone();
                     desc_with_help.help = desc.help.clone();
-                    shared.changed = Some(Box::new(desc_with_help));
-                    shared.empty = OnceLock::new();
+                    changed.changed = Some(Box::new(desc_with_help));
+                    changed.empty = OnceLock::new();
                 }
-                *entry = Arc::new(shared);
+                *entry = Arc::new(changed);
                 let entry = Arc::clone(entry);
-                self.share(&entry);
+                self.publish(&entry);
                 return Ok(());
             }
             let difference = entry.difference(desc);
@@ -191,7 +191,7 @@ impl Inner {
         self.in_order = None;
         let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
         let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
-        self.share(&entry);
+        self.publish(&entry);
         if self.index.knows(exposed) {
             self.index.insert(exposed, &key);
             self.entries.insert(name, Arc::new(entry));
@@ -203,26 +203,29 @@ impl Inner {
     }
 
     /// Lets other processes read the families of an entry, if the registry is one that they read.
-    fn share(&self, entry: &Entry) {
-        if self.is_shared && !entry.desc().is_off() {
+    fn publish(&self, entry: &Entry) {
+        if self.is_published && !entry.desc().is_off() {
             let meta = meta(entry.desc(), &self.prefix, &self.constant);
             entry
                 .duplicates
                 .iter()
-                .for_each(|family| family.share(&meta));
+                .for_each(|family| family.publish(&meta));
         }
     }
 
     /// The same for all families.
-    pub(super) fn share_all(&self) {
-        self.entries.values().for_each(|entry| self.share(entry));
+    pub(in crate::registry) fn publish_all(&self) {
+        self.entries.values().for_each(|entry| self.publish(entry));
     }
 
     /// Removes an entry.
     pub(super) fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
-        entry.duplicates.iter().for_each(|family| family.unshare());
+        entry
+            .duplicates
+            .iter()
+            .for_each(|family| family.unpublish());
         let key = self.exposed(entry.desc());
         self.index
             .remove((&key, entry.desc().kind, entry.desc().utf8), &key);

@@ -88,7 +88,7 @@ impl<'a> Views<'a> {
             refused: AtomicU64::new(0),
         };
         if let Some(name) = &self.rename {
-            desc.name = Text::shared(name);
+            desc.name = Text::owned(name);
         }
         if let (Names::Fixed(names), false) = (desc.labels, view.dropped.is_empty()) {
             let stays = |name: &&&str| view.dropped.iter().all(|dropped| **dropped != ***name);
@@ -120,7 +120,7 @@ impl<'a> Views<'a> {
             return false;
         }
         if let Some(name) = &self.rename {
-            family.meta.name = Text::shared(name);
+            family.meta.name = Text::owned(name);
         }
         if !self.drop.is_empty() && family.kind() != Kind::StateSet {
             family.drop_labels(&self.drop, self.gauges.unwrap_or(family.meta.mode));

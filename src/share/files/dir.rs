@@ -42,10 +42,10 @@ const RETRY: Duration = Duration::from_secs(60);
 /// It never waits for one of them. Some processes fold the files of those that have ended into one,
 /// which takes longer, when they are scraped. A clone reads the same directory.
 #[derive(Clone, Debug)]
-pub struct Dir(Arc<Shared>);
+pub struct Dir(Arc<DirState>);
 
 #[derive(Debug)]
-struct Shared {
+struct DirState {
     path: PathBuf,
     /// Whether this process takes part.
     takes_part: bool,
@@ -182,7 +182,7 @@ impl Dir {
 
     pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> io::Result<Self> {
         let view = View::new(directory, path.to_owned(), boot_hash()?);
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(DirState {
             path: path.to_owned(),
             takes_part,
             state: Mutex::new(State {
@@ -261,16 +261,16 @@ impl Dir {
              kind or shape under the same name.",
             conflicts,
         );
-        let not_shared = state
+        let unpublished = state
             .view
             .writers
             .values()
-            .map(|open| open.file.not_shared());
+            .map(|open| open.file.unpublished());
         gauge(
             "tallies_share_words_not_shared",
             "Words that live processes keep in private memory, because the disk of the shared \
              directory is full. What they count is missing here.",
-            not_shared.sum::<u64>() as usize,
+            unpublished.sum::<u64>() as usize,
         );
         state.last = merged;
         Ok(())

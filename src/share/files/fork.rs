@@ -9,56 +9,64 @@
 //!
 //! # The order of locks
 //!
-//! An update or a scrape takes these locks, and a thread that holds one waits only for those below.
-//! The child has one thread, so a lock that another thread held at the fork would never be
-//! released. The parent therefore takes all of them first, in this order:
+//! An update or a scrape takes these locks, and a thread that holds one waits only for those with a
+//! higher number. The child has one thread, so a lock that another thread held at the fork would
+//! never be released. The parent therefore takes all of them first, in this order:
 //!
-//! | lock | taken by |
-//! |---|---|
-//! | 0. `mapped::held::MAKING` | the first use of a declaration or of a closed label set |
-//! | 1. `files::dir` `READS` and the state of each `Dir` | reads of the directory |
-//! | 2. `files::writer` `OWN` | `share::dir`, reads of the directory |
-//! | 3. `Engine::collector` | passes: scrapes, removal, retirement |
-//! | 4. `Shards::pool`, `Engine::abandoned`, `Slots` | the first update of a thread, its end, promotion, dropped families |
-//! | 5. `TO_MOVE`, `spare_records` | updates that move or grow a slab |
-//! | 6. `Registry`: the collectors, the settings, `Families::inner` | scrapes and registration in the default registry |
-//! | 7. `living` | making a family |
-//! | 8. the values of caps, the shards of the index, `Retirement` | look-ups that miss the label cache, stale handles |
-//! | 8. the rows of enums and infos from data | their updates, scrapes |
-//! | 9. `family::shared::ALL`, and under it the records of families and `SPARE` | making a series, registration |
-//! | 10. `region::MEMORY` | allocation in the file, promotion |
+//! 1. `mapped::held::MAKING`: the first use of a declaration or of a closed label set.
+//! 2. `files::dir` `READS` and the state of each `Dir`: reads of the directory.
+//! 3. `files::writer` `OWN`: `share::dir`, reads of the directory.
+//! 4. The engine, in the order of the fields of [`ForkGuard`]: passes (scrapes, removal,
+//!    retirement), the first update of a thread, its end, promotion, dropped families, updates that
+//!    move or grow a slab.
+//! 5. The default registry: its collectors, its settings, its families: scrapes and registration.
+//! 6. The list of all families: making a family.
+//! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss the
+//!    label cache, stale handles); the rows of enums and infos from data (their updates, scrapes).
+//! 8. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
+//!    the lock of one family's records or of the spare records besides, which are therefore free.
+//! 9. `region::MEMORY`: allocation in the file, promotion.
 //!
-//! The locks of cold cells ([`crate::observe::SharedLock`]) are taken from threads that are gone.
+//! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are gone.
 //! `Family::scraped` and the texts of state sets are locked in passes only. Not covered:
 //! registration and scrapes of registries other than the default one, and the first exemplar of a
 //! family.
 
 use std::cell::RefCell;
-use std::sync::MutexGuard;
+use std::sync::{MutexGuard, RwLockWriteGuard};
 
-use crate::family::{AnyFamily, living, shared};
+use crate::family::{AnyFamily, published};
 use crate::mapped::fork::{Hooks, register};
 use crate::mapped::held::{Held, making};
 use crate::mapped::region;
 use crate::observe::ForkGuard;
-use crate::registry::{LockedRegistry, registry};
+use crate::registry::{published::LockedRegistry, registry};
 use crate::sync::AllocatingGuard;
 
 use super::dir::WholeReads;
 use super::writer::{Own, own, set_no_file, share_again};
 
-/// The locks around a fork, in the order of locking, and the words of all series.
+/// The locks around a fork, with their numbers in the order of locking, and the words of all series.
+/// Dropped, and so unlocked, from the last lock to the first.
 struct Forking {
     series: region::Series,
-    // Dropped, and so unlocked, in the opposite order.
+    /// 9.
     memory: region::Locked,
-    _all: MutexGuard<'static, ()>,
-    living: MutexGuard<'static, living::Living>,
+    /// 8.
+    _records: RwLockWriteGuard<'static, ()>,
+    /// 6.
+    living: MutexGuard<'static, published::Living>,
+    /// 5.
     registry: LockedRegistry<'static>,
+    /// 4.
     engine: ForkGuard,
+    /// 3.
     own: MutexGuard<'static, Option<Own>>,
+    /// 2.
     _reads: WholeReads,
+    /// 1.
     _making: Option<AllocatingGuard<'static, ()>>,
+    /// 7. Unlocked last, because this may drop a family, which takes other locks.
     each: Vec<Held<dyn AnyFamily>>,
 }
 
@@ -77,25 +85,33 @@ pub(super) fn register_hooks() {
 }
 
 fn before() {
+    // 1.
     let making = making();
-    // A child must not find a directory locked by a thread that it does not have.
+    // 2. A child must not find a directory locked by a thread that it does not have.
     let reads = WholeReads::wait();
+    // 3.
     let own = own();
-    if !region::is_shared() {
+    if !region::is_published() {
         return;
     }
+    // 4.
     let engine = ForkGuard::lock();
+    // 5.
     let registry = registry().before_fork();
-    let living = living::lock();
+    // 6.
+    let living = published::all_living();
+    // 7.
     let each = living.all().into_iter();
     let each = each.map(|family| Held::new(family, |family| family.lock()));
     let each = each.collect();
-    let all = shared::lock_all();
+    // 8.
+    let records = published::lock_all();
+    // 9.
     let memory = region::lock();
     let forking = Forking {
         series: memory.copy_series(),
         memory,
-        _all: all,
+        _records: records,
         living,
         registry,
         engine,
@@ -131,7 +147,7 @@ fn in_child() {
     let families = forking.living.all();
     let Forking {
         memory,
-        _all: all,
+        _records: records,
         living,
         mut registry,
         engine,
@@ -142,7 +158,7 @@ fn in_child() {
         ..
     } = forking;
     drop((memory, each));
-    shared::forget_spare();
+    published::forget_spare();
     families.iter().for_each(|family| family.after_fork());
     registry.note_process();
     if let Some(own) = own {
@@ -151,7 +167,7 @@ fn in_child() {
             Err(error) => set_no_file(&error),
         }
     }
-    drop((all, living));
-    registry.share_all();
+    drop((records, living));
+    registry.publish_all();
     drop((registry, engine, locked_own, reads, making));
 }

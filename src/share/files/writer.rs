@@ -148,8 +148,8 @@ fn share(path: &Path, directory: &Directory) -> io::Result<String> {
     let lock = wait_for_lock(directory);
     let index = free_index(directory)?;
     let spare = directory.totals_len()?;
-    crate::registry::registry().share(|| {
-        region::share(
+    crate::registry::registry().publish(|| {
+        region::publish(
             &mut region::lock(),
             file,
             spare,
@@ -175,7 +175,7 @@ pub(super) fn share_again(parent: Own) -> io::Result<Own> {
     let memory = &mut region::lock();
     let header = || fill(&id, index, boot);
     let spare = directory.totals_len()?;
-    region::share(memory, file, spare, header, || fresh.rename(&name))?;
+    region::publish(memory, file, spare, header, || fresh.rename(&name))?;
     drop(lock);
     Ok(Own {
         directory: parent.directory,
@@ -270,7 +270,7 @@ impl Drop for Fresh {
     }
 }
 
-/// Stores the words of the header. Relaxed: the file is not shared yet.
+/// Stores the words of the header. Relaxed: the file is not published yet.
 fn fill(id: &[u8; 16], index: u32, boot: u64) {
     let halves = |first: u32, second: u32| {
         let [a, b, c, d] = first.to_ne_bytes();

@@ -1,10 +1,10 @@
 //! The blocks of one series in a writer's memory: numbers, histograms and native histograms.
 
+use crate::observe::{BUCKET, read_prefix, read_unsteady};
 use crate::snapshot::native::index::{COARSEST, FINEST, coarser};
 use crate::snapshot::{FloatSum, Native, Resolution};
-use crate::sync::{Acquire, Relaxed, fence};
 
-use super::super::format::{block, table};
+use super::super::format::table;
 use super::memory::{Failed, Memory, Try};
 
 /// The number of times that a reader tries to read a block whose thread observes meanwhile.
@@ -62,13 +62,14 @@ impl Observed {
         self.sum.value() == 0.0 && self.counts.iter().all(|count| *count == 0)
     }
 
-    /// Adds the observations in a block with fixed buckets.
+    /// Adds the observations in a block with fixed buckets. Counts wrap, as in the process: a
+    /// baseline is subtracted from them.
     pub(super) fn add_fixed(&mut self, memory: &Memory<'_>, from: Block) -> Try<()> {
         self.scratch.clear();
         self.scratch.resize(self.counts.len(), 0);
         let sum = read(memory, from, &mut self.scratch)?;
         for (total, count) in self.counts.iter_mut().zip(&self.scratch) {
-            *total = total.saturating_add(*count);
+            *total = total.wrapping_add(*count);
         }
         self.sum.add(sum);
         Ok(())
@@ -93,7 +94,7 @@ impl Observed {
         if !(0.0..=f64::MAX).contains(&zero) {
             return Err(Failed::Damaged("a table has no valid zero bucket"));
         }
-        let cells = block::BUCKETS as u64 + entries;
+        let cells = BUCKET as u64 + entries;
         let lowest = memory.word(address + table::WORDS as u64);
         let Some(lowest) = memory.range(lowest, 8 * (cells + entries))? else {
             return Ok(());
@@ -112,9 +113,9 @@ impl Observed {
             let Some(total) = self.counts.get_mut((key >> 32) as usize) else {
                 return Err(Failed::Damaged("a table has a bucket that does not exist"));
             };
-            *total = total.saturating_add(count);
+            *total = total.wrapping_add(count);
             match bucket_of(key as u32, halvings) {
-                None => native.zero_count = native.zero_count.saturating_add(count),
+                None => native.zero_count = native.zero_count.wrapping_add(count),
                 Some((index, negative)) if index.unsigned_abs() <= 1 << 20 => {
                     native.add(coarser(index, further), negative, count);
                 }
@@ -148,43 +149,19 @@ fn bucket_of(code: u32, halvings: u32) -> Option<(i32, bool)> {
     Some((place - (1 << 18 >> halvings), code & sign != 0))
 }
 
-/// Reads a prefix of a block's observations into `counts`, and returns their sum.
+/// Reads a prefix of a block's observations into `counts`, and returns their sum, by the protocol of
+/// [`read_prefix`].
 ///
-/// The protocol is that of `observe::buckets`. A thread that observes without a pause can make
-/// every try fail, and is not asked for a copy: it belongs to another process. The last try then
-/// takes what it gets. Every bucket is right for itself, and so is the count, which is their sum.
-/// The sum of the values may be that of a few observations more or less.
+/// A thread that observes without a pause can make every try fail, and is not asked for a copy: it
+/// belongs to another process. Then the last try takes what it gets.
 fn read(memory: &Memory<'_>, from: Block, counts: &mut [u64]) -> Try<f64> {
     memory.spend(counts.len() as u64 + 3)?;
-    let state_cell = from.cell(block::STATE as u64);
-    let first = from.cell(block::BUCKETS as u64);
+    let load = |cell: usize, order| memory.load(from.cell(cell as u64), order);
     for _ in 0..TRIES {
-        // Acquire: pairs with the Release store of `state` after an observation.
-        let state = memory.load(state_cell, Acquire);
-        let mut total = 0_u64;
-        for (count, i) in counts.iter_mut().zip(0..) {
-            *count = memory.word(first - 8 * i);
-            total = total.wrapping_add(*count);
-        }
-        // Acquire: pairs with the Release store of the bucket.
-        fence(Acquire);
-        let side = state & 1 ^ u64::from(total << 1 != state & !1);
-        let sum = memory.word(sum_cell(from, side));
-        // Acquire: pairs with the Release stores of sum and bucket.
-        fence(Acquire);
-        if memory.load(state_cell, Relaxed) == state {
-            return Ok(f64::from_bits(sum));
+        if let Some(sum) = read_prefix(load, counts) {
+            return Ok(sum);
         }
         std::hint::spin_loop();
     }
-    let state = memory.load(state_cell, Acquire);
-    for (count, i) in counts.iter_mut().zip(0..) {
-        *count = memory.word(first - 8 * i);
-    }
-    Ok(f64::from_bits(memory.word(sum_cell(from, state & 1))))
-}
-
-/// Returns the address of `sum[side]`.
-fn sum_cell(from: Block, side: u64) -> u64 {
-    from.cell(block::SUM_1 as u64 + 1 - side)
+    Ok(read_unsteady(load, counts))
 }

@@ -11,7 +11,7 @@ use crate::snapshot::{
     is_utf8_name,
 };
 
-use super::super::format::{checksum, description, kind};
+use super::super::format::{CellKind, checksum, description};
 use super::memory::{Failed, Memory, Try};
 
 /// The longest description, in bytes.
@@ -41,7 +41,7 @@ pub(super) struct Description {
 
 impl Description {
     /// Reads the description at an address.
-    pub(super) fn read(memory: &Memory<'_>, address: u64, cells: u32) -> Try<Self> {
+    pub(super) fn read(memory: &Memory<'_>, address: u64, cells: CellKind) -> Try<Self> {
         let Some(address) = memory.record(address, description::CONTENT)? else {
             return Err(Failed::Damaged("a family has no description"));
         };
@@ -63,7 +63,7 @@ impl Description {
         Self::parse(&bytes, cells).map_err(|_| Failed::Damaged("a description is invalid"))
     }
 
-    fn parse(bytes: &[u8], cells: u32) -> Read<Self> {
+    fn parse(bytes: &[u8], cells: CellKind) -> Read<Self> {
         let mut bytes = Bytes(bytes);
         let (name, help, unit) = (
             bytes.native_text()?,
@@ -103,16 +103,15 @@ impl Description {
             .collect::<Read<_>>()?;
         // A later version of the crate may add more.
         let fits = match cells {
-            kind::COUNTER | kind::FLOAT_COUNTER => family_kind == Kind::Counter,
-            kind::UP_DOWN => family_kind == Kind::Gauge,
-            kind::GAUGE => matches!(family_kind, Kind::Gauge | Kind::Info),
-            kind::STATE_SET => family_kind == Kind::StateSet,
-            kind::HISTOGRAM => family_kind == Kind::Histogram && !is_native,
-            kind::NATIVE => {
+            CellKind::Counter | CellKind::FloatCounter => family_kind == Kind::Counter,
+            CellKind::UpDown => family_kind == Kind::Gauge,
+            CellKind::Gauge => matches!(family_kind, Kind::Gauge | Kind::Info),
+            CellKind::StateSet => family_kind == Kind::StateSet,
+            CellKind::Histogram => family_kind == Kind::Histogram && !is_native,
+            CellKind::Native => {
                 family_kind == Kind::Histogram && is_native && resolution.check().is_ok()
             }
-            kind::SUMMARY => family_kind == Kind::Summary,
-            _ => false,
+            CellKind::Summary => family_kind == Kind::Summary,
         };
         let ascends = bounds.is_sorted_by(|one, next| one < next)
             && bounds.iter().all(|bound| bound.is_finite());
@@ -126,7 +125,7 @@ impl Description {
         }
         let buckets = bounds.len() + 1;
         let values = match family_kind {
-            Kind::Counter if cells == kind::FLOAT_COUNTER => {
+            Kind::Counter if cells == CellKind::FloatCounter => {
                 Values::Counter(Numbers::Float(Vec::new()))
             }
             Kind::Counter => Values::Counter(Numbers::default()),
@@ -145,9 +144,9 @@ impl Description {
             _ => Values::Gauge(Vec::new()),
         };
         let meta = Meta {
-            name: Text::shared(name),
-            help: Text::shared(help),
-            unit: Text::shared(unit),
+            name: Text::owned(name),
+            help: Text::owned(help),
+            unit: Text::owned(unit),
             kind: family_kind,
             mode,
             shared_ttl: (ttl != u64::MAX).then(|| Duration::from_millis(ttl)),

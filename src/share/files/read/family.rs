@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::observe::{Ages, BUCKET, UpDownCells, difference};
 use crate::share::record::LONGEST_TEXT;
 use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
 use crate::sync::{Acquire, fence};
 
 use super::super::between;
 use super::super::format::{
-    FNV_START, block, checksum_from, chunk, exemplars, family, header, kind, label, series, shard,
+    CellKind, FNV_START, checksum_from, chunk, exemplars, family, header, label, series, shard,
     slab,
 };
 use super::blocks::{Block, Observed};
 use super::description::{Description, is_text};
 use super::memory::{Failed, Memory, Try};
-use super::stream::{Ages, Summed, sized};
+use super::stream::{Summed, sized};
 
-/// The number of times that an up-down counter is read whose decrements change meanwhile.
-const UP_DOWN_TRIES: u32 = 8;
+/// The most bytes of a series. Every kind has fewer.
+const MOST_BYTES: u64 = 4096;
 
 /// The number of the first series in a block of exemplars.
 const FIRST_SERIES: u32 = u32::MAX;
@@ -39,8 +40,8 @@ pub(super) struct Known {
 
 /// The words of a family record.
 #[derive(Clone, Copy)]
-struct Record {
-    cells: u32,
+struct FamilyRecord {
+    cells: CellKind,
     width: u64,
     stride: u64,
     first: u64,
@@ -79,7 +80,7 @@ impl Known {
             *self = Self::default();
             return Ok(None);
         }
-        let record = Record::read(memory, address)?;
+        let record = FamilyRecord::read(memory, address)?;
         let description = match &self.description {
             Some(description) if self.state == state => Arc::clone(description),
             _ => {
@@ -100,12 +101,12 @@ impl Known {
         &mut self,
         memory: &Memory<'_>,
         address: u64,
-        record: &Record,
+        record: &FamilyRecord,
         description: &Description,
     ) -> Try<Family> {
         let mut out = description.empty.clone();
         let Some(first) = memory.range(record.first, record.stride)? else {
-            // There was no space to share this family.
+            // There was no space to publish this family.
             return Ok(out);
         };
         let first = SeriesAt {
@@ -113,7 +114,7 @@ impl Known {
             slot_word: memory.published(first),
             number: (FIRST_SERIES, false),
         };
-        if record.cells == kind::STATE_SET {
+        if record.cells == CellKind::StateSet {
             read_states(memory, first.address, description, &mut out);
             return Ok(out);
         }
@@ -128,7 +129,7 @@ impl Known {
         // increment is then found in one of them.
         total.reset();
         total.add(first)?;
-        if record.cells != kind::GAUGE {
+        if record.cells != CellKind::Gauge {
             for retired in &all.retired {
                 total.add(*retired)?;
             }
@@ -217,31 +218,24 @@ impl Known {
     }
 }
 
-impl Record {
+impl FamilyRecord {
     fn read(memory: &Memory<'_>, address: u64) -> Try<Self> {
         let at = |field: usize| memory.word(address + field as u64);
         let half = |field: usize| memory.half(address + field as u64);
-        let (cells, width) = (half(family::KIND), half(family::WIDTH));
+        let cells = CellKind::from_number(half(family::KIND));
+        let cells = cells.ok_or(Failed::Damaged("a kind is unknown"))?;
+        let width = half(family::WIDTH);
         let stride = u64::from(half(family::STRIDE));
-        let bytes = match cells {
-            kind::COUNTER | kind::FLOAT_COUNTER => 24,
-            kind::UP_DOWN | kind::GAUGE | kind::STATE_SET => 32,
-            kind::HISTOGRAM | kind::NATIVE | kind::SUMMARY => 40,
-            _ => return Err(Failed::Damaged("a kind is unknown")),
-        };
-        if stride < bytes || stride % 8 != 0 || stride > 4096 {
+        if stride < cells.series_bytes() as u64 || stride % 8 != 0 || stride > MOST_BYTES {
             return Err(Failed::Damaged("a family has no valid distance of series"));
         }
         let (length, count) = (at(family::WINDOW_LENGTH), at(family::WINDOW_AGES));
         let origin = at(family::WINDOW_ORIGIN);
-        let ages = if length == 0 || cells != kind::SUMMARY {
+        let ages = if length == 0 || cells != CellKind::Summary {
             Ages::ALL
         } else {
             let now = monotonic().saturating_sub(origin) / length + 1;
-            Ages {
-                oldest: (now + 1).saturating_sub(count),
-                now,
-            }
+            Ages::new(now, count)
         };
         Ok(Self {
             cells,
@@ -258,7 +252,7 @@ impl Record {
 
 /// Reads the states of a state set, each with the time at which the current one was set.
 fn read_states(memory: &Memory<'_>, address: u64, description: &Description, out: &mut Family) {
-    let current = memory.word(address + series::SHARED as u64);
+    let current = memory.word(address + series::COLD as u64);
     let time = memory.word(address + series::SET_AT as u64);
     for (text, i) in description.states.iter().zip(0..) {
         out.texts.push(text, time);
@@ -287,7 +281,7 @@ struct AllSeries {
 
 impl AllSeries {
     /// Finds the series in all chunks of the family whose record has this address.
-    fn find(memory: &Memory<'_>, address: u64, record: &Record) -> Try<Self> {
+    fn find(memory: &Memory<'_>, address: u64, record: &FamilyRecord) -> Try<Self> {
         let mut chunks = Vec::new();
         let mut next = memory.published(address + family::CHUNKS as u64);
         while let Some(chunk) = memory.record(next, chunk::BYTES)? {
@@ -429,7 +423,7 @@ fn slabs(memory: &Memory<'_>) -> Try<Vec<Slab>> {
 /// Adds up the words of one series.
 struct Total<'a> {
     memory: &'a Memory<'a>,
-    record: &'a Record,
+    record: &'a FamilyRecord,
     description: &'a Description,
     slabs: Vec<Slab>,
     int: u64,
@@ -443,11 +437,21 @@ struct Total<'a> {
 }
 
 impl<'a> Total<'a> {
-    fn new(memory: &'a Memory<'a>, record: &'a Record, description: &'a Description) -> Try<Self> {
+    fn new(
+        memory: &'a Memory<'a>,
+        record: &'a FamilyRecord,
+        description: &'a Description,
+    ) -> Try<Self> {
         let width = match record.cells {
-            kind::UP_DOWN => 2,
-            kind::HISTOGRAM => (block::BUCKETS + description.buckets) as u64,
-            _ => 1,
+            CellKind::UpDown => 2,
+            CellKind::Histogram => (BUCKET + description.buckets) as u64,
+            CellKind::Counter
+            | CellKind::FloatCounter
+            | CellKind::Gauge
+            | CellKind::Native
+            | CellKind::Summary => 1,
+            // Has no cells in shards, and its series is not added up.
+            CellKind::StateSet => 0,
         };
         if record.width != width {
             return Err(Failed::Damaged("a family has no valid number of cells"));
@@ -471,12 +475,16 @@ impl<'a> Total<'a> {
         (self.int, self.float) = (0, FloatSum::default());
         (self.gauge, self.set_at) = (0.0, 0);
         match self.record.cells {
-            kind::HISTOGRAM | kind::NATIVE => {
+            CellKind::Histogram | CellKind::Native => {
                 let native = self.description.native.as_ref();
                 self.observed.reset(self.description.buckets, native);
             }
-            kind::SUMMARY => self.summed.reset(),
-            _ => {}
+            CellKind::Summary => self.summed.reset(),
+            CellKind::Counter
+            | CellKind::FloatCounter
+            | CellKind::UpDown
+            | CellKind::Gauge
+            | CellKind::StateSet => {}
         }
     }
 
@@ -505,10 +513,10 @@ impl<'a> Total<'a> {
             memory.visit(self.slabs.len() as u64)?;
         }
         let at = |field: usize| series.address + field as u64;
-        let shared = memory.published(at(series::SHARED));
+        let cold = memory.published(at(series::COLD));
         match self.record.cells {
-            kind::COUNTER => {
-                self.int = self.int.wrapping_add(shared);
+            CellKind::Counter => {
+                self.int = self.int.wrapping_add(cold);
                 if let Some(slot) = series.slot() {
                     for (cells, len) in &self.slabs {
                         if slot < *len {
@@ -518,30 +526,34 @@ impl<'a> Total<'a> {
                     }
                 }
             }
-            kind::FLOAT_COUNTER => {
-                self.float.add(number(shared)?);
+            CellKind::FloatCounter => {
+                self.float.add(number(cold)?);
                 for block in self.blocks(series.slot()) {
                     self.float.add(number(memory.word(block.cell(0)))?);
                 }
             }
-            kind::UP_DOWN => {
-                let difference = self.difference(series)?;
+            CellKind::UpDown => {
+                let mut cells = UpDownAt {
+                    total: self,
+                    series,
+                };
+                let difference = difference(&mut cells)?;
                 self.int = self.int.wrapping_add(difference as u64);
             }
-            kind::GAUGE => {
-                self.gauge = f64::from_bits(shared);
+            CellKind::Gauge => {
+                self.gauge = f64::from_bits(cold);
                 self.set_at = memory.word(at(series::SET_AT));
             }
-            kind::HISTOGRAM => {
-                if let Some(block) = Block::own(memory, shared, self.record.width)? {
+            CellKind::Histogram => {
+                if let Some(block) = Block::own(memory, cold, self.record.width)? {
                     self.observed.add_fixed(memory, block)?;
                 }
                 for block in self.blocks(series.slot()) {
                     self.observed.add_fixed(memory, block)?;
                 }
             }
-            kind::NATIVE => {
-                if let Some(cell) = memory.range(shared, 8)? {
+            CellKind::Native => {
+                if let Some(cell) = memory.range(cold, 8)? {
                     self.observed.add_table(memory, memory.published(cell))?;
                 }
                 for block in self.blocks(series.slot()) {
@@ -552,7 +564,8 @@ impl<'a> Total<'a> {
                     self.observed.normalize(resolution.limit);
                 }
             }
-            _ => {
+            CellKind::StateSet => {}
+            CellKind::Summary => {
                 let ages = self.record.ages;
                 let folded = memory.published(at(series::FOLDED));
                 self.summed.add_folded(memory, folded, ages)?;
@@ -567,41 +580,6 @@ impl<'a> Total<'a> {
         Ok(())
     }
 
-    /// Returns increments minus decrements of an up-down counter, which are never below the value
-    /// that the program gave it. The protocol is that of `observe::tally`.
-    fn difference(&mut self, mut series: SeriesAt) -> Try<i64> {
-        let memory = self.memory;
-        let mut least = i64::MAX;
-        for _ in 0..UP_DOWN_TRIES {
-            let downs = self.downs(series);
-            // Acquire: pairs with the Release stores of decrements, which carry their increments.
-            fence(Acquire);
-            series.slot_word = memory.published(series.address);
-            if series.slot().is_some() {
-                self.slabs = slabs(memory)?;
-            }
-            let shared = memory.word(series.address + series::SHARED as u64);
-            let ups = self
-                .blocks(series.slot())
-                .map(|block| memory.word(block.cell(0)))
-                .fold(shared, u64::wrapping_add);
-            least = least.min(ups.wrapping_sub(downs) as i64);
-            fence(Acquire);
-            if self.downs(series) == downs {
-                break;
-            }
-        }
-        Ok(least)
-    }
-
-    fn downs(&self, series: SeriesAt) -> u64 {
-        let memory = self.memory;
-        let shared = memory.published(series.address + series::DECREMENTS as u64);
-        self.blocks(series.slot())
-            .map(|block| memory.published(block.cell(1)))
-            .fold(shared, u64::wrapping_add)
-    }
-
     /// Subtracts what the overflow series had counted when the family was cleared.
     fn subtract(&mut self, baseline: u64) -> Try<()> {
         let Some((words, first)) = sized(self.memory, baseline)? else {
@@ -609,26 +587,30 @@ impl<'a> Total<'a> {
         };
         let word = |i: u64| self.memory.word(first + 8 * i);
         let wanted = match self.record.cells {
-            kind::HISTOGRAM | kind::NATIVE => 1 + self.description.buckets as u64,
-            kind::SUMMARY => 2,
-            _ => 1,
+            CellKind::Histogram | CellKind::Native => 1 + self.description.buckets as u64,
+            CellKind::Summary => 2,
+            CellKind::Counter
+            | CellKind::FloatCounter
+            | CellKind::UpDown
+            | CellKind::Gauge
+            | CellKind::StateSet => 1,
         };
         if words != wanted {
             return Err(Failed::Damaged("a baseline is invalid"));
         }
         match self.record.cells {
-            kind::COUNTER | kind::UP_DOWN => self.int = self.int.wrapping_sub(word(0)),
+            CellKind::Counter | CellKind::UpDown => self.int = self.int.wrapping_sub(word(0)),
             // Only a damaged file has a baseline above the total.
-            kind::FLOAT_COUNTER => {
+            CellKind::FloatCounter => {
                 let left = self.float.value() - f64::from_bits(word(0));
                 self.float = FloatSum::from(left.max(0.0));
             }
-            kind::GAUGE => {}
-            kind::SUMMARY => {
+            CellKind::Gauge | CellKind::StateSet => {}
+            CellKind::Summary => {
                 self.summed.count = self.summed.count.wrapping_sub(word(0));
                 self.summed.sum.subtract(f64::from_bits(word(1)));
             }
-            _ => {
+            CellKind::Histogram | CellKind::Native => {
                 self.observed.sum.subtract(f64::from_bits(word(0)));
                 for (count, i) in self.observed.counts.iter_mut().zip(1..) {
                     *count = count.wrapping_sub(word(i));
@@ -641,13 +623,14 @@ impl<'a> Total<'a> {
     /// Returns whether the series has counted anything.
     fn counts_anything(&self) -> bool {
         match self.record.cells {
-            kind::COUNTER | kind::UP_DOWN => self.int != 0,
+            CellKind::Counter | CellKind::UpDown => self.int != 0,
             // Every series of an info has the value 1, also one that was never set.
-            kind::GAUGE if self.description.empty.meta.kind == Kind::Info => false,
-            kind::FLOAT_COUNTER => self.float.value() != 0.0,
-            kind::GAUGE => self.gauge != 0.0,
-            kind::SUMMARY => self.summed.count != 0,
-            _ => !self.observed.is_empty(),
+            CellKind::Gauge if self.description.empty.meta.kind == Kind::Info => false,
+            CellKind::FloatCounter => self.float.value() != 0.0,
+            CellKind::Gauge => self.gauge != 0.0,
+            CellKind::Summary => self.summed.count != 0,
+            CellKind::StateSet => false,
+            CellKind::Histogram | CellKind::Native => !self.observed.is_empty(),
         }
     }
 
@@ -655,11 +638,11 @@ impl<'a> Total<'a> {
     /// mode asks for it, to `times`.
     fn push(&self, values: &mut Values, times: &mut Vec<u64>) {
         match values {
-            Values::Counter(numbers) => numbers.push(match self.record.cells {
-                kind::COUNTER => Number::Int(self.int),
-                _ => Number::Float(self.float.value()),
-            }),
-            Values::Gauge(values) if self.record.cells == kind::UP_DOWN => {
+            Values::Counter(numbers) if self.record.cells == CellKind::FloatCounter => {
+                numbers.push(Number::Float(self.float.value()));
+            }
+            Values::Counter(numbers) => numbers.push(Number::Int(self.int)),
+            Values::Gauge(values) if self.record.cells == CellKind::UpDown => {
                 values.push(self.int as i64 as f64);
             }
             Values::Gauge(values) => {
@@ -690,10 +673,47 @@ impl<'a> Total<'a> {
     }
 }
 
+/// The cells of an up-down counter, while they are added up.
+struct UpDownAt<'t, 'a> {
+    total: &'t mut Total<'a>,
+    series: SeriesAt,
+}
+
+impl UpDownCells for UpDownAt<'_, '_> {
+    type Error = Failed;
+
+    fn downs(&self) -> u64 {
+        let memory = self.total.memory;
+        let cold = memory.published(self.series.address + series::DECREMENTS as u64);
+        let blocks = self.total.blocks(self.series.slot());
+        blocks
+            .map(|block| memory.published(block.cell(1)))
+            .fold(cold, u64::wrapping_add)
+    }
+
+    fn look_again(&mut self) -> Try<()> {
+        let memory = self.total.memory;
+        self.series.slot_word = memory.published(self.series.address);
+        if self.series.slot().is_some() {
+            self.total.slabs = slabs(memory)?;
+        }
+        Ok(())
+    }
+
+    fn ups(&self) -> u64 {
+        let memory = self.total.memory;
+        let cold = memory.word(self.series.address + series::COLD as u64);
+        let blocks = self.total.blocks(self.series.slot());
+        blocks
+            .map(|block| memory.word(block.cell(0)))
+            .fold(cold, u64::wrapping_add)
+    }
+}
+
 /// Reads the exemplars of the series that are shown, in their order.
 fn read_exemplars(
     memory: &Memory<'_>,
-    record: &Record,
+    record: &FamilyRecord,
     description: &Description,
     shown: &[SeriesAt],
     out: &mut Family,
@@ -707,8 +727,13 @@ fn read_exemplars(
         let buckets = memory.half(at(exemplars::BUCKETS));
         let is_closed = memory.word(at(exemplars::IS_CLOSED)) == 1;
         let most = match record.cells {
-            kind::HISTOGRAM | kind::NATIVE => description.buckets as u32,
-            _ => 1,
+            CellKind::Histogram | CellKind::Native => description.buckets as u32,
+            CellKind::Counter
+            | CellKind::FloatCounter
+            | CellKind::UpDown
+            | CellKind::Gauge
+            | CellKind::Summary
+            | CellKind::StateSet => 1,
         };
         if buckets > most {
             return Err(Failed::Damaged(

@@ -198,7 +198,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Checks that `bytes` bytes from an address on are in the file. Returns `None` if the address
-    /// is 0, or that of memory which is not shared.
+    /// is 0, or that of memory which is not published.
     #[inline]
     pub(super) fn range(&self, address: u64, bytes: u64) -> Try<Option<u64>> {
         self.spend(bytes / 8 + 1)?;
@@ -231,7 +231,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Checks that a record at an address is in the file, and returns the address. Returns `None`
-    /// for the address 0 and for memory that is not shared.
+    /// for the address 0 and for memory that is not published.
     pub(super) fn record(&self, address: u64, bytes: usize) -> Try<Option<u64>> {
         self.range(address, bytes as u64)
     }

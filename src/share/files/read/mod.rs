@@ -226,7 +226,7 @@ impl WriterFile {
     }
 
     /// Returns the number of words that the writer could not share, because the disk was full.
-    pub(super) fn not_shared(&self) -> u64 {
+    pub(super) fn unpublished(&self) -> u64 {
         self.health.1
     }
 
@@ -273,7 +273,7 @@ impl WriterFile {
             };
             let read = self.read_families(&image);
             let word = |at: usize| image.words()[at / 8].load(Acquire);
-            self.health = (word(header::HEARTBEAT), word(header::NOT_SHARED));
+            self.health = (word(header::HEARTBEAT), word(header::UNPUBLISHED));
             match read {
                 // The next try loads the file again.
                 Err(Failed::Outgrown) => {}

@@ -1,8 +1,11 @@
 //! The streams of one series of a summary in a writer's memory.
 
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use crate::observe::{Ages, PageCopy, PageWords, VALUES, read_current, sketch_of_values};
 use crate::snapshot::FloatSum;
 use crate::snapshot::sketch::{Sketch, Tuple, key_of};
-use crate::sync::{Acquire, Relaxed, fence};
 
 use super::super::format::{history, page, stream};
 use super::memory::{Failed, Memory, Try};
@@ -14,22 +17,6 @@ const TRIES: u32 = 1000;
 const STREAM: u64 = 24;
 const PAGE: u64 = 40;
 const HISTORY: u64 = 32;
-
-/// The ages that a window holds now: those from `oldest` on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ages {
-    pub(super) oldest: u64,
-    pub(super) now: u64,
-}
-
-impl Ages {
-    /// The ages of a summary without a window: all observations are of age 1.
-    pub(super) const ALL: Self = Self { oldest: 0, now: 1 };
-
-    fn contains(self, age: u64) -> bool {
-        age >= self.oldest
-    }
-}
 
 /// The observations of one series: count and sum of all, sketches of those in the window.
 #[derive(Debug, Default)]
@@ -56,7 +43,8 @@ impl Summed {
     }
 
     fn add(&mut self, count: u64, sum: f64) {
-        self.count = self.count.saturating_add(count);
+        // Wraps, as in the process: a baseline is subtracted from it.
+        self.count = self.count.wrapping_add(count);
         self.sum.add(sum);
     }
 
@@ -77,74 +65,26 @@ impl Summed {
     }
 
     fn try_add(&mut self, memory: &Memory<'_>, address: u64, ages: Ages) -> Try<()> {
-        let seq_at = address + stream::SEQUENCE as u64;
-        // Acquire: pairs with the Release stores of `seq` in a flush.
-        let seq = memory.load(seq_at, Acquire);
-        let generation = seq >> 1;
-        let current = memory.published(address + stream::PAGES as u64 + 8 * (generation & 1));
-        let confirm = || {
-            // Acquire: pairs with the Release fence in a flush.
-            fence(Acquire);
-            if memory.load(seq_at, Relaxed) > generation.saturating_add(1).saturating_mul(2) {
-                Err(Failed::Changed)
-            } else {
-                Ok(())
-            }
+        let seq = |order| memory.load(address + stream::SEQUENCE as u64, order);
+        let pages = address + stream::PAGES as u64;
+        let read = |which: usize| {
+            let page = memory.published(pages + 8 * which as u64);
+            read_page(memory, page, ages)
         };
-        let Some(current) = memory.range(current, PAGE)? else {
-            // The page is not shared, or a flush has replaced it.
-            return confirm();
+        // What was read while it changed may look damaged.
+        let current = read_current(seq, read).ok_or(Failed::Changed)??;
+        let Some((page, limit, (started, sketch_age, mut older))) = current else {
+            // The page is not published, or a flush has replaced it.
+            return Ok(());
         };
-        let at = |field: usize| memory.word(current + field as u64);
-        let (capacity, limit) = (at(page::CAPACITY), at(page::LIMIT));
-        let (history, words) = (at(page::HISTORY), at(page::WORD_COUNT));
-        let first = at(page::WORDS);
-        let is_short = capacity.saturating_add(page::WORD_VALUES as u64) > words;
-        if is_short || words > 1 << 32 {
-            confirm()?;
-            return Err(Failed::Damaged("the page of a stream is invalid"));
+        self.add(page.count(), page.sum());
+        if !page.tuples.is_empty() && ages.contains(sketch_age) {
+            older.push(sketch_of(page.tuples, page.is_degraded)?);
         }
-        let Some(first) = memory.range(first, 8 * words)? else {
-            return confirm();
-        };
-        let word = |i: u64| memory.word(first + 8 * i);
-        // Acquire: pairs with the Release store of the length after its value.
-        let len = memory
-            .published(first + 8 * page::WORD_LEN as u64)
-            .min(capacity);
-        let count = word(page::WORD_OBSERVED as u64);
-        let sum = f64::from_bits(word(page::WORD_SUM as u64));
-        let tuple_word = word(page::WORD_TUPLES as u64);
-        let tuples_at = page::WORD_VALUES as u64 + capacity;
-        let tuples = (tuple_word >> 1).min((words - tuples_at) / 2);
-        let tuples: Vec<_> = (0..tuples)
-            .map(|i| {
-                let at = tuples_at + 2 * i;
-                Tuple::from_words([word(at), word(at + 1)])
-            })
-            .collect();
-        let values = (0..len).map(|i| f64::from_bits(word(page::WORD_VALUES as u64 + i)));
-        let values: Vec<_> = values.collect();
-        let (started, sketch_age, mut older) = read_history(memory, history, ages)?;
-        confirm()?;
-        let buffer_age = if limit as i64 > 0 {
-            ages.now.saturating_sub(1)
-        } else {
-            limit.wrapping_neg()
-        };
-        let buffer_age = buffer_age.max(started);
-        // Rounded as the next flush will, so that a flush does not change it.
-        let total = values.iter().fold(sum, |sum, value| sum + value);
-        if !tuples.is_empty() && ages.contains(sketch_age) {
-            older.push(sketch_of(tuples, tuple_word & 1 == 1)?);
-        }
-        if !values.is_empty() && ages.contains(buffer_age) {
-            let mut keys: Vec<_> = values.into_iter().map(key_of).collect();
-            keys.sort_unstable();
-            older.push(Sketch::from_sorted(&keys));
+        if !page.values.is_empty() && ages.contains(ages.buffer_age(started, limit)) {
+            older.push(sketch_of_values(page.values));
         }
         self.sketches.append(&mut older);
-        self.add(count.saturating_add(len), total);
         Ok(())
     }
 
@@ -164,6 +104,49 @@ impl Summed {
     }
 }
 
+/// The words of a page, which begin at an address that was checked.
+struct PageAt<'a> {
+    memory: &'a Memory<'a>,
+    first: u64,
+}
+
+impl PageWords for PageAt<'_> {
+    fn word(&self, i: usize, order: Ordering) -> u64 {
+        self.memory.load(self.first + 8 * i as u64, order)
+    }
+
+    fn words(&self, range: Range<usize>) -> impl Iterator<Item = u64> {
+        range.map(|i| self.memory.word(self.first + 8 * i as u64))
+    }
+}
+
+/// Reads the page at an address, if it is published: its words, its limit and its ages.
+fn read_page(
+    memory: &Memory<'_>,
+    address: u64,
+    ages: Ages,
+) -> Try<Option<(PageCopy, u64, PageAges)>> {
+    let Some(address) = memory.range(address, PAGE)? else {
+        return Ok(None);
+    };
+    let at = |field: usize| memory.word(address + field as u64);
+    let (capacity, limit) = (at(page::CAPACITY), at(page::LIMIT));
+    let (history, words) = (at(page::HISTORY), at(page::WORD_COUNT));
+    if capacity.saturating_add(VALUES as u64) > words || words > 1 << 32 {
+        return Err(Failed::Damaged("the page of a stream is invalid"));
+    }
+    let Some(first) = memory.range(at(page::WORDS), 8 * words)? else {
+        return Ok(None);
+    };
+    let page = PageAt { memory, first };
+    let copy = PageCopy::load(&page, capacity as usize, words as usize);
+    Ok(Some((copy, limit, read_history(memory, history, ages)?)))
+}
+
+/// The age in which the buffer of a page was started, that of its sketch, and the sketches of
+/// earlier ages.
+type PageAges = (u64, u64, Vec<Sketch>);
+
 /// Returns the number of words that follow a word with this number, and the address of the first.
 pub(super) fn sized(memory: &Memory<'_>, address: u64) -> Try<Option<(u64, u64)>> {
     let Some(address) = memory.range(address, 8)? else {
@@ -177,9 +160,8 @@ pub(super) fn sized(memory: &Memory<'_>, address: u64) -> Try<Option<(u64, u64)>
     Ok(first.map(|first| (words, first)))
 }
 
-/// Reads the ages of a page: that in which its buffer was started, that of its sketch, and the
-/// sketches of earlier ages.
-fn read_history(memory: &Memory<'_>, address: u64, ages: Ages) -> Try<(u64, u64, Vec<Sketch>)> {
+/// Reads the ages of a page.
+fn read_history(memory: &Memory<'_>, address: u64, ages: Ages) -> Try<PageAges> {
     let Some(address) = memory.range(address, HISTORY)? else {
         return Ok((1, 1, Vec::new()));
     };

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::FlockOperation;
 
-use super::super::format::{EXTENT, MOST_EXTENTS, family, header, kind};
+use super::super::format::{CellKind, EXTENT, MOST_EXTENTS, family, header};
 use super::super::read::read_bytes;
 use super::image::{BASE, Describe, Image, cold, hot, retired};
 use super::kinds::TestDirectory;
@@ -27,16 +27,16 @@ fn every_kind() -> Image {
     image.words(&[u64::from_ne_bytes(*b"a=\"x\"\0\0\0"); 28]);
     image.store(record + family::EXEMPLARS as u64, exemplar);
     let histogram = Describe {
-        kinds: (2, kind::HISTOGRAM),
+        kinds: (2, CellKind::Histogram),
         width: 5,
         bounds: &[1.0],
         ..Describe::counter("latency_seconds")
     };
-    let shared = image.words(&[3, 2, 0, 0, 5 << 1]);
-    let (_, first) = image.family(histogram, [shared, 0, 0]);
+    let cold = image.words(&[3, 2, 0, 0, 5 << 1]);
+    let (_, first) = image.family(histogram, [cold, 0, 0]);
     image.store(first, hot(0, 10));
     let native = Describe {
-        kinds: (2, kind::NATIVE),
+        kinds: (2, CellKind::Native),
         bounds: &[1.0],
         native: Some(3),
         ..Describe::counter("native_seconds")
@@ -46,7 +46,7 @@ fn every_kind() -> Image {
     let cell = image.words(&[table]);
     image.family(native, [cell, 0, 0]);
     let summary = Describe {
-        kinds: (3, kind::SUMMARY),
+        kinds: (3, CellKind::Summary),
         targets: &[(0.5, 0.05)],
         ..Describe::counter("sizes_bytes")
     };
@@ -59,12 +59,12 @@ fn every_kind() -> Image {
     let folded = image.words(&[6, 1, 0, 1, 1 << 1, key, 1 << 32]);
     image.family(summary, [0, stream, folded]);
     let gauge = Describe {
-        kinds: (1, kind::GAUGE),
+        kinds: (1, CellKind::Gauge),
         ..Describe::counter("level")
     };
     image.family(gauge, [0; 3]);
     let in_flight = Describe {
-        kinds: (1, kind::UP_DOWN),
+        kinds: (1, CellKind::UpDown),
         width: 2,
         ..Describe::counter("in_flight")
     };
@@ -128,13 +128,13 @@ fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
 fn counts_that_do_not_fit_end_at_the_largest_number() {
     let mut image = Image::new(1);
     let histogram = Describe {
-        kinds: (2, kind::HISTOGRAM),
+        kinds: (2, CellKind::Histogram),
         width: 5,
         bounds: &[1.0],
         ..Describe::counter("latency_seconds")
     };
-    let shared = image.words(&[3, u64::MAX - 1, 0, 0, 1 << 1]);
-    image.family(histogram, [shared, 0, 0]);
+    let cold = image.words(&[3, u64::MAX - 1, 0, 0, 1 << 1]);
+    image.family(histogram, [cold, 0, 0]);
     let mut page = read_bytes(&image.bytes).unwrap();
     page.merge(&page.clone()).unwrap();
     let family = page.family("latency_seconds").unwrap();

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::super::format::{
-    BYTE_ORDER, EXTENT, FNV_START, MAGIC, VERSION, checksum, checksum_from, chunk, description,
-    family, header, journal, kind, label, series, shard, slab,
+    BYTE_ORDER, CellKind, EXTENT, FNV_START, MAGIC, VERSION, checksum, checksum_from, chunk,
+    description, family, header, journal, label, series, shard, slab,
 };
 
 /// The address at which the file is mapped in its writer.
@@ -28,7 +28,7 @@ pub(super) struct Image {
 pub(super) struct Describe<'a> {
     pub(super) name: &'a str,
     /// The kind of the family, and that of its cells.
-    pub(super) kinds: (u8, u32),
+    pub(super) kinds: (u8, CellKind),
     pub(super) width: u32,
     pub(super) is_labelled: bool,
     pub(super) mode: u8,
@@ -41,7 +41,7 @@ impl<'a> Describe<'a> {
     pub(super) const fn counter(name: &'a str) -> Self {
         Self {
             name,
-            kinds: (0, kind::COUNTER),
+            kinds: (0, CellKind::Counter),
             width: 1,
             is_labelled: false,
             mode: 0,
@@ -88,7 +88,7 @@ impl<'a> Describe<'a> {
         out.extend(u64::MAX.to_ne_bytes());
         out.extend(0_u64.to_ne_bytes());
         out.push(0);
-        let states: &[&str] = if self.kinds.1 == kind::STATE_SET {
+        let states: &[&str] = if self.kinds.1 == CellKind::StateSet {
             &["off", "on"]
         } else {
             &[]
@@ -167,7 +167,7 @@ impl Image {
         self.set_word(at + family::NEXT, self.word(header::FAMILIES));
         self.set_word(at + family::STATE, 1);
         self.set_word(at + family::DESCRIPTION, text);
-        self.set_u32(at + family::KIND, describe.kinds.1);
+        self.set_u32(at + family::KIND, describe.kinds.1 as u32);
         self.set_u32(at + family::WIDTH, describe.width);
         self.set_u32(at + family::STRIDE, 40);
         self.set_word(at + family::FIRST, first);

@@ -8,7 +8,7 @@ use crate::Snapshot;
 use crate::snapshot::Value;
 
 use super::super::dir::Dir;
-use super::super::format::{kind, series};
+use super::super::format::{CellKind, series};
 use super::image::{Describe, Image, cold, hot, retired};
 
 /// A directory, removed when it is dropped.
@@ -59,7 +59,7 @@ fn read(name: &str, image: &Image) -> Snapshot {
 }
 
 #[test]
-fn a_counter_is_its_shared_cell_and_its_cells() {
+fn a_counter_is_its_cold_cell_and_its_cells() {
     let mut image = Image::new(1);
     let (_, first) = image.family(Describe::counter("plain_total"), [5, 0, 0]);
     image.store(first, hot(0, 1));
@@ -68,7 +68,7 @@ fn a_counter_is_its_shared_cell_and_its_cells() {
     // Too short for the slot.
     image.shard(&[100]);
     let float = Describe {
-        kinds: (0, kind::FLOAT_COUNTER),
+        kinds: (0, CellKind::FloatCounter),
         ..Describe::counter("float_total")
     };
     image.family(float, [0.5_f64.to_bits(), 0, 0]);
@@ -106,15 +106,15 @@ fn an_open_journal_counts_as_done() {
     let (_, first) = image.family(Describe::counter("jobs_total"), [5, 0, 0]);
     image.store(first, hot(0, 0));
     let cells = image.shard(&[7]);
-    let shared = first + series::SHARED as u64;
-    // The move of 7 to the shared cell, cut between its two stores, in either order.
-    image.journal(3, &[[shared, 1, 12], [cells, 1, 0]]);
+    let cold = first + series::COLD as u64;
+    // The move of 7 to the cold cell, cut between its two stores, in either order.
+    image.journal(3, &[[cold, 1, 12], [cells, 1, 0]]);
     assert_eq!(read("journal-0", &image).get("jobs_total", &[]), Some(12.0));
-    image.store(shared, 12);
+    image.store(cold, 12);
     assert_eq!(read("journal-1", &image).get("jobs_total", &[]), Some(12.0));
     image.store(cells, 0);
     assert_eq!(read("journal-2", &image).get("jobs_total", &[]), Some(12.0));
-    image.journal(4, &[[shared, 1, 99], [cells, 1, 99]]);
+    image.journal(4, &[[cold, 1, 99], [cells, 1, 99]]);
     assert_eq!(read("journal-3", &image).get("jobs_total", &[]), Some(12.0));
 }
 
@@ -122,7 +122,7 @@ fn an_open_journal_counts_as_done() {
 fn a_histogram_is_a_prefix_of_its_observations() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (2, kind::HISTOGRAM),
+        kinds: (2, CellKind::Histogram),
         width: 5,
         bounds: &[1.0],
         ..Describe::counter("latency_seconds")
@@ -130,8 +130,8 @@ fn a_histogram_is_a_prefix_of_its_observations() {
     let (_, first) = image.family(describe, [0; 3]);
     let bits = f64::to_bits;
     // Lowest word first: the buckets from the last one down, sum[0], sum[1], state.
-    let shared = image.words(&[3, 2, bits(9.0), bits(8.0), 5 << 1]);
-    image.store(first + series::SHARED as u64, shared);
+    let cold = image.words(&[3, 2, bits(9.0), bits(8.0), 5 << 1]);
+    image.store(first + series::COLD as u64, cold);
     image.store(first, hot(0, 5));
     // Cut after its bucket: the other sum belongs to the buckets.
     image.shard(&[0, 1, 1, bits(0.25), bits(2.5), 1 << 1]);
@@ -148,7 +148,7 @@ fn a_histogram_is_a_prefix_of_its_observations() {
 fn an_up_down_counter_is_its_difference() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (1, kind::UP_DOWN),
+        kinds: (1, CellKind::UpDown),
         width: 2,
         ..Describe::counter("in_flight")
     };
@@ -162,7 +162,7 @@ fn an_up_down_counter_is_its_difference() {
 fn a_summary_has_the_values_of_its_streams() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (3, kind::SUMMARY),
+        kinds: (3, CellKind::Summary),
         targets: &[(0.5, 0.05)],
         ..Describe::counter("sizes_bytes")
     };
@@ -211,7 +211,7 @@ fn a_summary_has_the_values_of_its_streams() {
 fn a_state_set_has_a_series_for_each_state() {
     let mut image = Image::new(1);
     let describe = Describe {
-        kinds: (5, kind::STATE_SET),
+        kinds: (5, CellKind::StateSet),
         ..Describe::counter("pump")
     };
     image.family(describe, [1, 7000, 0]);
@@ -226,7 +226,7 @@ fn a_counter_that_is_not_a_number_is_refused() {
     for value in [f64::NAN, -1.0] {
         let mut image = Image::new(1);
         let float = Describe {
-            kinds: (0, kind::FLOAT_COUNTER),
+            kinds: (0, CellKind::FloatCounter),
             ..Describe::counter("float_total")
         };
         image.family(float, [value.to_bits(), 0, 0]);

@@ -25,9 +25,9 @@ pub(crate) trait Free {
 /// A published value, or nothing. Written by threads that publish, read by pinned threads. See the
 /// module's documentation.
 #[derive(Debug)]
-pub(crate) struct Published<T: Free>(AtomicPtr<T>);
+pub(crate) struct AtomicBox<T: Free>(AtomicPtr<T>);
 
-impl<T: Free> Published<T> {
+impl<T: Free> AtomicBox<T> {
     /// Creates a pointer without a value.
     pub(crate) fn empty() -> Self {
         Self(AtomicPtr::new(null_mut()))
@@ -70,7 +70,7 @@ impl<T: Free> Published<T> {
     }
 }
 
-impl<T: Free> Drop for Published<T> {
+impl<T: Free> Drop for AtomicBox<T> {
     fn drop(&mut self) {
         if let Some(last) = NonNull::new(owner_load_ptr(&self.0)) {
             // SAFETY: `&mut self`: no other thread can reach the value (P2).

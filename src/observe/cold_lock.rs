@@ -1,12 +1,12 @@
-//! The lock of a series' shared cells: the cells that threads write while the series is cold.
+//! The lock of a series' cold cells: the cells that threads write while the series is cold.
 //!
-//! The lock's word also has the generation of the series that the shared cells count for. An update
+//! The lock's word also has the generation of the series that the cold cells count for. An update
 //! takes the lock by an exchange that expects its own generation. So it either holds the lock of
 //! its own series, or learns that the cells were given to another one. The collector takes the lock
 //! to fold and to clear the cells, and releases it with the generation of the next series:
 //!
-//! - U1: Only the thread that holds the lock writes the shared cells. (A hot gauge has only a
-//!   shared cell; [`gauge`](super::gauge) says who may write it. In the child of a `fork` the only
+//! - U1: Only the thread that holds the lock writes the cold cells. (A hot gauge has only a
+//!   cold cell; [`gauge`](super::gauge) says who may write it. In the child of a `fork` the only
 //!   thread takes the lock from threads that are gone.)
 //! - U2: An update that holds the lock finishes before the collector folds and clears the cells. An
 //!   update that comes after that finds another generation in the word, and writes nothing.
@@ -29,7 +29,7 @@ use super::update::promote;
 use crate::lockfree::Generation;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
-/// The number of updates of its shared cells in one minute after which a series is promoted: a
+/// The number of updates of its cold cells in one minute after which a series is promoted: a
 /// power of two.
 #[cfg(not(loom))]
 pub const PROMOTE_AFTER: u64 = 1024;
@@ -43,11 +43,11 @@ pub(super) const MINUTES: u64 = LOCKED - MINUTE;
 /// No minute, so that the first update of a series is the first in its minute.
 const NO_MINUTE: u64 = MINUTES;
 
-/// The lock of the shared cells of one series. Written by cold updates, by the collector, and by a
+/// The lock of the cold cells of one series. Written by cold updates, by the collector, and by a
 /// reader whose tries keep failing.
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct SharedLock(AtomicU64);
+pub struct ColdLock(AtomicU64);
 
 /// The reason why an update does not get the lock.
 pub(super) enum Denied {
@@ -60,12 +60,12 @@ pub(super) enum Denied {
 /// The lock, held by the calling thread. Dropping it unlocks, also if the holder panics.
 #[must_use = "dropping it unlocks the cells"]
 pub(super) struct Held<'a> {
-    lock: &'a SharedLock,
+    lock: &'a ColdLock,
     /// The word before it was locked; then the word that unlocks it.
     word: u64,
 }
 
-impl SharedLock {
+impl ColdLock {
     const_fn! {
         pub(super) fn new() -> Self {
             Self(AtomicU64::new(Generation::FIRST.word() | NO_MINUTE))
@@ -193,7 +193,7 @@ mod tests {
     /// All later updates of the series waited for ever.
     #[test]
     fn a_holder_that_panics_unlocks() {
-        let lock = SharedLock::new();
+        let lock = ColdLock::new();
         let panics = || {
             let _held = lock.lock(Generation::FIRST);
             assert!(lock.lock_any().is_none(), "a failed try unlocked it");

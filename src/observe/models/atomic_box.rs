@@ -9,9 +9,9 @@ use loom::thread;
 use crate::sync::{AtomicU64, Relaxed};
 
 use super::{reached, set};
+use crate::lockfree::atomic_box::{AtomicBox, Free};
 use crate::lockfree::epoch::{pin, with_epochs};
 use crate::lockfree::owners::Owners;
-use crate::lockfree::published::{Free, Published};
 
 /// Two words that belong together. They are atomics, so that loom detects a reader that accesses
 /// them before they are initialized or after they are freed.
@@ -33,7 +33,7 @@ impl Free for Pair {
     }
 }
 
-fn read(published: &Published<Pair>) -> u64 {
+fn read(published: &AtomicBox<Pair>) -> u64 {
     let pinned = pin();
     let Some(pair) = published.get(&pinned) else {
         return 0;
@@ -50,7 +50,7 @@ fn read(published: &Published<Pair>) -> u64 {
 fn an_exemplar_is_never_torn() {
     let seen = with_epochs(|| {
         reached(3, || {
-            let published = Arc::new(Published::empty());
+            let published = Arc::new(AtomicBox::empty());
             published.set(Pair::of(3));
             let writers = [1, 2].map(|n| {
                 let published = Arc::clone(&published);
@@ -72,7 +72,7 @@ fn an_exemplar_is_never_torn() {
 fn a_text_is_whole_or_absent() {
     let seen = with_epochs(|| {
         reached(3, || {
-            let published = Arc::new(Published::empty());
+            let published = Arc::new(AtomicBox::empty());
             let owner = {
                 let published = Arc::clone(&published);
                 thread::spawn(move || {

@@ -3,25 +3,25 @@
 //!
 //! - S1: a [`Head`] is only created by `Head::make`: one allocation with the head, and the text's
 //!   bytes behind it. It never changes, but for the number of its owners (O1). These are the
-//!   [`SharedText`] where it is set, which leaves through [`Published`] (P1, P2), and every
+//!   [`AtomicText`] where it is set, which leaves through [`AtomicBox`] (P1, P2), and every
 //!   [`TextRef`].
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
+use super::atomic_box::{AtomicBox, Free};
 use super::epoch::pin;
 use super::owners::Owners;
-use super::published::{Free, Published};
 
-/// A shared text with a number (its *stamp*), behind one pointer.
+/// A text with a number (its *stamp*), behind one pointer.
 #[derive(Debug)]
-pub struct SharedText(Published<Head>);
+pub struct AtomicText(AtomicBox<Head>);
 
-impl SharedText {
+impl AtomicText {
     /// Creates an empty value: no text yet.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Published::empty())
+        Self(AtomicBox::empty())
     }
 
     /// Returns whether a text is set.
@@ -56,20 +56,20 @@ impl SharedText {
     }
 
     /// Returns a text that is equal to `text`: the text that is set, if it is.
-    pub fn share(&self, text: &str) -> TextRef {
+    pub fn own(&self, text: &str) -> TextRef {
         let pinned = pin();
         let same = self.0.get(&pinned).filter(|head| {
             // SAFETY: created by `Head::make` (S1), and not freed while the epoch is pinned (P2).
             let (set, _) = unsafe { Head::parts(*head) };
             set == text
         });
-        // SAFETY: as above. While the epoch is pinned, this `SharedText` has not left.
-        let shared = same.filter(|head| unsafe { head.as_ref() }.owners.add());
-        shared.map_or_else(|| TextRef::new(text), TextRef)
+        // SAFETY: as above. While the epoch is pinned, this `AtomicText` has not left.
+        let owned = same.filter(|head| unsafe { head.as_ref() }.owners.add());
+        owned.map_or_else(|| TextRef::new(text), TextRef)
     }
 }
 
-/// A text that does not change. It shares its memory with the [`SharedText`] that it comes from.
+/// A text that does not change. It shares its memory with the [`AtomicText`] that it comes from.
 pub struct TextRef(NonNull<Head>);
 
 impl TextRef {
@@ -196,7 +196,7 @@ impl Head {
 impl Free for Head {
     unsafe fn free(this: NonNull<Self>) {
         // SAFETY: created by `make` (S1). The caller guarantees that no thread can reach it any more
-        // through the `SharedText`, which leaves here.
+        // through the `AtomicText`, which leaves here.
         unsafe { Self::leave(this) };
     }
 }
@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn a_text_lives_until_its_last_owner_leaves() {
-        let text = SharedText::empty();
-        assert_eq!(&*text.share("none"), "none");
+        let text = AtomicText::empty();
+        assert_eq!(&*text.own("none"), "none");
         text.set("one", 1);
-        let (same, other) = (text.share("one"), text.share("other"));
-        assert_eq!((same.0, &*other), (text.share("one").0, "other"));
+        let (same, other) = (text.own("one"), text.own("other"));
+        assert_eq!((same.0, &*other), (text.own("one").0, "other"));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 let mine = same.clone();
@@ -221,7 +221,7 @@ mod tests {
             drop(same);
         });
         text.set("two", 2);
-        assert_eq!(&*text.share("two"), "two");
+        assert_eq!(&*text.own("two"), "two");
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
                 (b'a' + (i % 26) as u8) as char
             )
         };
-        let text = SharedText::empty();
+        let text = AtomicText::empty();
         assert_eq!((text.with(str::len), text.is_set()), (0, false));
         std::thread::scope(|scope| {
             scope.spawn(|| {

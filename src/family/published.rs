@@ -1,13 +1,17 @@
 //! The part of a family that other processes read: a record in the mapped file, with the
 //! description, and where the series are. `docs/mapped-files.md` has the format.
 //!
-//! Series are in the file anyhow. A family that has no record is not read.
+//! All hooks of families for mapped files stand here. Where nothing can be mapped, the region is
+//! empty, and they do nothing.
+//!
+//! Series and their cold cells are in the region from the start, so they are in the file as well. A
+//! reader does not look at them unless their family has a record.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::lockfree::{LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
@@ -16,16 +20,14 @@ use crate::mapped::region;
 use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
 
 use super::desc::Names;
-#[cfg(feature = "mmap")]
-use super::view::View;
-use super::{Family, Label, MetricCells, Series, each_of};
+use super::{CellKind, Family, Label, MetricCells, Series, each_of};
 
-/// The records of a family. A lock of the family guards them.
+/// The records of a family.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct Records {
     /// The record, and the description that it has. `None` if other processes do not read the
     /// family.
-    records: Option<(Record, Record)>,
+    family: Option<(Record, Record)>,
     /// The chunks in the record.
     chunks: Vec<Record>,
     /// The counts that readers subtract from the overflow series.
@@ -36,47 +38,38 @@ pub(crate) struct Shared {
 
 /// The records of a family, and their lock.
 #[derive(Debug, Default)]
-pub(crate) struct SharedLock(Mutex<Shared>);
+pub(crate) struct FamilyRecords(Mutex<Records>);
 
-/// Held by a thread that has the records of a family, so that a `fork` can wait for all of them.
-static ALL: Mutex<()> = Mutex::new(());
+/// Read by threads that have the records of a family, and written around a `fork`, which so waits
+/// for all of them.
+static ALL: RwLock<()> = RwLock::new(());
 
-/// Keeps others from having the records of a family.
-#[cfg(feature = "mmap")]
-pub(crate) fn lock_all() -> MutexGuard<'static, ()> {
-    ALL.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl SharedLock {
+impl FamilyRecords {
     /// Runs `f` with the records.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
-        let _all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
+        let _all = ALL.read().unwrap_or_else(PoisonError::into_inner);
         self.with_all_locked(f)
     }
 
-    /// Runs `f` with the records, unless another thread has some.
-    fn try_with(&self, f: impl FnOnce(&mut Shared)) {
-        if let Ok(_all) = ALL.try_lock() {
-            self.with_all_locked(f);
+    /// Runs `f` with the records, unless another thread has them, or the process forks.
+    fn try_with(&self, f: impl FnOnce(&mut Records)) {
+        if let Ok(_all) = ALL.try_read() {
+            if let Ok(mut records) = self.0.try_lock() {
+                f(&mut records);
+            }
         }
     }
 
-    /// The same for a caller that has locked all.
-    pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Shared) -> R) -> R {
+    /// As [`with`](Self::with), for a caller that has locked all.
+    pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Forgets the records that no family has, in the child of a `fork`.
-#[cfg(feature = "mmap")]
-pub(crate) fn forget_spare() {
-    spare().clear();
-}
-
 /// The fields of a record, besides the description.
 pub(crate) struct Fields {
-    /// The kind of the cells ([`kind`](super::kind)).
-    pub(crate) kind: u32,
+    /// The kind of the cells.
+    pub(crate) kind: CellKind,
     /// The number of cells of a block.
     pub(crate) width: usize,
     /// The bytes of a series.
@@ -89,16 +82,16 @@ pub(crate) struct Fields {
     pub(crate) window: [u64; 3],
 }
 
-impl Shared {
+impl Records {
     /// Lets other processes read a family, or gives it another description. Returns the record if
     /// it is new.
     pub(crate) fn publish(&mut self, text: &[u8], fields: &Fields) -> Option<&Record> {
         use format::family as offset;
-        if !region::is_shared() {
+        if !region::is_published() {
             return None;
         }
         let description = describe(text)?;
-        if let Some((record, old)) = &mut self.records {
+        if let Some((record, old)) = &mut self.family {
             // Release: pairs with the Acquire of a reader, who reads the description again.
             let address = description.address();
             record.word(offset::DESCRIPTION).store(address, Release);
@@ -106,15 +99,16 @@ impl Shared {
             *old = description;
             return None;
         }
+        debug_assert!(fields.stride >= fields.kind.series_bytes());
         let Some(first) = fields.first else {
-            region::count_not_shared(fields.stride / 8);
+            region::count_unpublished(fields.stride / 8);
             return None;
         };
         let used = spare().pop();
         let is_new = used.is_none();
         let record = used.or_else(|| Record::new(offset::BYTES))?;
         record.set(offset::DESCRIPTION, description.address());
-        record.set_halves(offset::KIND, fields.kind, fields.width as u32);
+        record.set_halves(offset::KIND, fields.kind as u32, fields.width as u32);
         record.set_halves(offset::STRIDE, fields.stride as u32, 0);
         record.set(offset::FIRST, first);
         record.set(offset::CREATED, fields.created);
@@ -130,13 +124,13 @@ impl Shared {
         if let (true, Some(families)) = (is_new, region::header_word(header::FAMILIES)) {
             record.push_to(families);
         }
-        let (record, _) = self.records.insert((record, description));
+        let (record, _) = self.family.insert((record, description));
         Some(record)
     }
 
     /// Has readers subtract these words from the overflow series.
     fn set_baseline(&mut self, words: &[u64]) {
-        let Some((record, _)) = &self.records else {
+        let Some((record, _)) = &self.family else {
             return;
         };
         let Some(baseline) = Record::new(8 + 8 * words.len()) else {
@@ -161,7 +155,7 @@ impl Shared {
         is_closed: bool,
     ) {
         use format::exemplars as offset;
-        let Some((record, _)) = &self.records else {
+        let Some((record, _)) = &self.family else {
             return;
         };
         let text = exemplar.labels.as_bytes();
@@ -199,15 +193,9 @@ impl Shared {
         sequence.store((before | 1) + 1, Release);
     }
 
-    /// Forgets the records, in the child of a `fork`.
-    #[cfg(feature = "mmap")]
-    pub(crate) fn forget(&mut self) {
-        *self = Self::default();
-    }
-
     /// Removes the family from the file.
     pub(crate) fn unpublish(&mut self) {
-        if let Some((record, description)) = self.records.take() {
+        if let Some((record, description)) = self.family.take() {
             // Release: pairs with the Acquire of a reader, who finds out that what it read is not
             // valid.
             record.word(format::family::STATE).fetch_add(1, Release);
@@ -229,8 +217,8 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read this family, under this description. Does nothing if the process
     /// does not share its metrics. If the file is full, the family is not shared until the next
     /// call.
-    pub(crate) fn share(&self, meta: &Meta) {
-        if !region::is_shared() {
+    pub(crate) fn publish(&self, meta: &Meta) {
+        if !region::is_published() {
             return;
         }
         let values = C::values(&self.desc, &self.shape);
@@ -251,18 +239,18 @@ impl<C: MetricCells> Family<C> {
             created: self.created.load(Relaxed),
             window: C::window(&self.shape),
         };
-        self.shared.with(|shared| {
-            if shared.publish(&text, &fields).is_none() {
+        self.records.with(|records| {
+            if records.publish(&text, &fields).is_none() {
                 return;
             }
             if let Some(baseline) = baseline {
-                shared.set_baseline(&baseline);
+                records.set_baseline(&baseline);
             }
             if let Some(run) = self.closed.get() {
-                Self::share_run(shared, run, 0, chunk::CLOSED);
+                Self::publish_run(records, run, 0, chunk::CLOSED);
             }
             for (first, run) in self.arena.runs() {
-                Self::share_run(shared, run, first, 0);
+                Self::publish_run(records, run, first, 0);
             }
         });
     }
@@ -270,13 +258,13 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read the run of a series that was made. Called before the series is
     /// live.
     #[inline]
-    pub(super) fn share_new(&self, index: usize) {
-        if region::is_shared() {
+    pub(super) fn publish_run_of(&self, index: usize) {
+        if region::is_published() {
             if let Some((run, offset)) = self.arena.run_of(index) {
                 if run.texts().is_none() {
-                    self.shared.with(|shared| {
+                    self.records.with(|records| {
                         if run.texts().is_none() {
-                            Self::share_run(shared, run, index - offset, 0);
+                            Self::publish_run(records, run, index - offset, 0);
                         }
                     });
                 }
@@ -285,26 +273,26 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Lets other processes read the combinations of a closed label set, which were made.
-    pub(super) fn share_closed(&self, run: &LabelledRun<C, Label>) {
-        if region::is_shared() {
-            self.shared.with(|shared| {
+    pub(super) fn publish_closed(&self, run: &LabelledRun<C, Label>) {
+        if region::is_published() {
+            self.records.with(|records| {
                 if run.texts().is_none() {
-                    Self::share_run(shared, run, 0, chunk::CLOSED);
+                    Self::publish_run(records, run, 0, chunk::CLOSED);
                 }
             });
         }
     }
 
-    fn share_run(shared: &mut Shared, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
-        let Some((record, _)) = &shared.records else {
+    fn publish_run(records: &mut Records, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
+        let Some((record, _)) = &records.family else {
             return;
         };
-        let chunk_and_texts = run.share().and_then(|texts| {
+        let chunk_and_texts = run.make_texts().and_then(|texts| {
             let chunk_record = Record::new(chunk::BYTES)?;
             Some((chunk_record, texts))
         });
         let Some((chunk_record, texts)) = chunk_and_texts else {
-            region::count_not_shared(run.series.len() * size_of::<C>() / 8);
+            region::count_unpublished(run.series.len() * size_of::<C>() / 8);
             return;
         };
         for (word, series) in texts.iter().zip(each_of(run)) {
@@ -319,96 +307,57 @@ impl<C: MetricCells> Family<C> {
         chunk_record.set_halves(chunk::FIRST, first as u32, run.series.len() as u32);
         chunk_record.set(chunk::FLAGS, flags);
         chunk_record.push_to(record.word(format::family::CHUNKS));
-        shared.chunks.push(chunk_record);
+        records.chunks.push(chunk_record);
     }
 
     /// Has other processes read the exemplar of a bucket of a series.
-    pub(crate) fn share_exemplar(
+    pub(crate) fn publish_exemplar(
         &self,
         key: SeriesKey,
         bucket: (usize, usize),
         exemplar: &Exemplar,
     ) {
-        if region::is_shared() {
+        if region::is_published() {
             let is_closed = self.is_closed() && !key.is_overflow();
-            self.shared
-                .try_with(|shared| shared.set_exemplar(key, bucket, exemplar, is_closed));
+            self.records
+                .try_with(|records| records.set_exemplar(key, bucket, exemplar, is_closed));
         }
     }
 
     /// Has other processes subtract this total from the overflow series.
-    pub(super) fn share_baseline(&self, total: &C::Total) {
-        if region::is_shared() {
+    pub(super) fn publish_baseline(&self, total: &C::Total) {
+        if region::is_published() {
             let words = C::baseline(total);
-            self.shared.with(|shared| shared.set_baseline(&words));
+            self.records.with(|records| records.set_baseline(&words));
         }
     }
 
-    /// Makes a series live under this label text.
-    pub(super) fn open(&self, index: usize, text: &str) {
-        if let Some((run, index)) = self.arena.run_of(index) {
-            self.open_text(run, index, text);
-        }
+    /// Removes the family from the file.
+    pub(crate) fn unpublish(&self) {
+        self.records.with(Records::unpublish);
     }
 
-    /// As [`open`](Self::open), for a series of this run.
-    pub(super) fn open_text(&self, run: &LabelledRun<C, Label>, index: usize, text: &str) {
-        let Some(series) = Series::new(run, index) else {
-            return;
-        };
-        // Not before the family, even if the clock was set back: what counted before the overflow
-        // series began was cleared.
-        let created = crate::clock::millis().max(self.created.load(Relaxed));
-        series.text.set(text, created);
-        if let Some(texts) = run.texts() {
+    /// Lets other processes read the label text of a series, if they read the series.
+    pub(super) fn publish_text(
+        run: &LabelledRun<C, Label>,
+        index: usize,
+        text: &str,
+        created: u64,
+    ) {
+        if let (Some(texts), Some(series)) = (run.texts(), Series::new(run, index)) {
             set_label(&texts[index], text, created, generation_of(series));
         }
     }
 
-    /// Removes the label text of a series that is not live any more.
-    pub(super) fn close_text(run: &LabelledRun<C, Label>, index: usize) {
-        if let Some(series) = Series::new(run, index) {
-            series.text.clear();
-        }
+    /// Removes the label text of a series from the file.
+    pub(super) fn unpublish_text(run: &LabelledRun<C, Label>, index: usize) {
         if let Some(texts) = run.texts() {
             clear_label(&texts[index]);
         }
     }
 
-    /// Removes the family from the file.
-    pub(crate) fn unshare(&self) {
-        self.shared.with(Shared::unpublish);
-    }
-
-    /// Starts at zero in the child of a `fork`, which has only the calling thread. The caller has
-    /// locked all records.
-    #[cfg(feature = "mmap")]
-    pub(super) fn after_fork(&self) {
-        self.cells().for_each(|cells| cells.after_fork(&self.shape));
-        let mut retirement = self.retirement();
-        retirement.idle.clear();
-        retirement.cleared = None;
-        drop(retirement);
-        self.is_cleared.store(false, Relaxed);
-        self.infinity.store(0, Relaxed);
-        self.overflowed.store(false, Relaxed);
-        self.created.store(crate::clock::millis(), Relaxed);
-        self.version.fetch_add(1, Relaxed);
-        self.shared.with_all_locked(Shared::forget);
-    }
-
-    /// Takes the locks that look-ups and updates take, and that a pass does not hold.
-    #[cfg(feature = "mmap")]
-    pub(super) fn lock(&self) -> impl Sized {
-        let view = self.desc.changing_view();
-        let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
-        let has_index = !self.is_unlabelled() && !self.is_closed();
-        let index = has_index.then(|| self.index.lock());
-        (values, index, self.retirement())
-    }
-
-    /// Frees the label texts in the file.
-    pub(super) fn free_texts(&self) {
+    /// Removes the label texts of all series from the file.
+    pub(super) fn unpublish_texts(&self) {
         let runs = self
             .closed
             .get()
@@ -488,4 +437,175 @@ pub(crate) fn encode(
     out.extend((states.len() as u32).to_ne_bytes());
     states.iter().for_each(|state| text(&mut out, state));
     out
+}
+
+pub(crate) use process::*;
+
+/// What concerns all families of the process: the beginning, and a `fork`.
+#[cfg(mapped)]
+mod process {
+    use std::collections::HashSet;
+    use std::sync::{Arc, RwLockWriteGuard, Weak};
+
+    use super::super::AnyFamily;
+    use super::super::index::{Index, wait};
+    use super::super::view::View;
+    use super::*;
+    pub(crate) use crate::mapped::held::{Guards, making};
+    use crate::observe::{Cells, ColdLock, MoveBlock};
+
+    /// What a family of any kind does when the process begins to publish its metrics, and around a
+    /// `fork`.
+    pub(crate) trait FamilyHooks {
+        /// Returns the locks of the cold cells of all series.
+        fn locks(&self) -> Vec<&ColdLock> {
+            Vec::new()
+        }
+        /// Returns the blocks in shards that hold more than numbers, whose owners have to move the
+        /// rest to the file.
+        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)> {
+            Vec::new()
+        }
+        /// Takes the locks of look-ups and of updates that a pass does not hold, before a `fork`.
+        fn lock(&self) -> Box<dyn Guards + '_> {
+            Box::new(())
+        }
+        /// Starts at zero in the child of a `fork`, which has only the calling thread. Other
+        /// processes do not read the family any more, until it is published again. The caller has
+        /// locked all records.
+        fn after_fork(&self);
+    }
+
+    impl<C: MetricCells> FamilyHooks for Family<C> {
+        fn locks(&self) -> Vec<&ColdLock> {
+            self.cells().map(Cells::cold_lock).collect()
+        }
+
+        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)> {
+            let Some(move_block) = C::block_to_file(&self.shape) else {
+                return Vec::new();
+            };
+            let slots = self
+                .cells()
+                .filter_map(|cells| cells.slot_word().open_slot());
+            slots.map(|last| (last, move_block)).collect()
+        }
+
+        fn lock(&self) -> Box<dyn Guards + '_> {
+            let view = self.desc.changing_view();
+            let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
+            let has_index = !self.is_unlabelled() && !self.is_closed();
+            let index = has_index.then(|| self.index.lock());
+            Box::new((values, index, self.retirement()))
+        }
+
+        fn after_fork(&self) {
+            self.cells().for_each(|cells| cells.after_fork(&self.shape));
+            let mut retirement = self.retirement();
+            retirement.idle.clear();
+            retirement.cleared = None;
+            drop(retirement);
+            self.is_cleared.store(false, Relaxed);
+            self.infinity.store(0, Relaxed);
+            self.overflowed.store(false, Relaxed);
+            self.created.store(crate::clock::millis(), Relaxed);
+            self.version.fetch_add(1, Relaxed);
+            self.records.with_all_locked(Records::forget);
+        }
+    }
+
+    impl<C: MetricCells> Family<C> {
+        /// Iterates over the cells of all series, also of those that are not live.
+        fn cells(&self) -> impl Iterator<Item = &C> {
+            let runs = self.arena.runs().map(|(_, run)| run);
+            let runs = runs.chain(self.closed.get());
+            std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
+        }
+    }
+
+    impl Index {
+        /// Locks all shards. Makes them if a thread may be making them.
+        fn lock(&self) -> Vec<impl Sized> {
+            let shards = self.map().shards().iter();
+            shards.map(|shard| wait(|| shard.try_write())).collect()
+        }
+    }
+
+    impl View {
+        /// Locks the values of all caps.
+        fn lock(&self) -> impl Iterator<Item = RwLockWriteGuard<'_, HashSet<Box<str>>>> {
+            let values = self.caps.iter().map(|cap| cap.values.write());
+            values.map(|values| values.unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Records {
+        /// Forgets the records, in the child of a `fork`.
+        pub(crate) fn forget(&mut self) {
+            *self = Self::default();
+        }
+    }
+
+    /// Keeps others from having the records of a family.
+    pub(crate) fn lock_all() -> RwLockWriteGuard<'static, ()> {
+        ALL.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the records that no family has, in the child of a `fork`.
+    pub(crate) fn forget_spare() {
+        spare().clear();
+    }
+
+    /// The families of the process, also those of no registry any more. Some may have been dropped.
+    /// Locked by threads that make one, by the one that begins to publish the metrics of the
+    /// process, and around a `fork`.
+    static LIVING: Mutex<Living> = Mutex::new(Living {
+        families: Vec::new(),
+        prune_at: 64,
+    });
+
+    /// All families of the process.
+    #[derive(Debug)]
+    pub(crate) struct Living {
+        families: Vec<Weak<dyn AnyFamily>>,
+        /// The length at which those that were dropped are removed: twice as many as were left the
+        /// last time.
+        prune_at: usize,
+    }
+
+    /// Locks the list of all families.
+    pub(crate) fn all_living() -> MutexGuard<'static, Living> {
+        LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a family that was made.
+    pub(crate) fn add<F: AnyFamily + 'static>(family: &Arc<F>) {
+        let family: Weak<dyn AnyFamily> = Arc::downgrade(family) as _;
+        let mut living = all_living();
+        if living.families.len() >= living.prune_at {
+            living.families.retain(|family| family.strong_count() > 0);
+            living.prune_at = (2 * living.families.len()).max(64);
+        }
+        living.families.push(family);
+    }
+
+    impl Living {
+        /// Returns the families that exist.
+        pub(crate) fn all(&self) -> Vec<Arc<dyn AnyFamily>> {
+            self.families.iter().filter_map(Weak::upgrade).collect()
+        }
+    }
+}
+
+/// Where nothing can be mapped.
+#[cfg(not(mapped))]
+mod process {
+    pub(crate) trait FamilyHooks {}
+
+    impl<F> FamilyHooks for F {}
+
+    /// Keeps the process from forking while something is made once.
+    pub(crate) fn making() -> impl Sized {}
+
+    pub(crate) fn add<F>(_: &std::sync::Arc<F>) {}
 }
