@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     .default_port(9100)
     .env_prefix("HOST_EXPORTER")
     .configure(|setup, options: Options| {
-        setup.registry().lint(false); // The names are those of the node exporter.
+        setup.registry().set_lint(false); // The names are those of the node exporter.
         setup.create_metrics(LOAD.map(|name| gauge(name, "Load average.")))?;
         let memory = MEMORY.map(|name| gauge(&memory_name(name), "Field of /proc/meminfo."));
         setup.create_metrics(memory)?;

@@ -11,7 +11,7 @@ static ROUNDS: Counter = Counter::new("simple_rounds_total");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    tallies::registry().constant("host", host.trim())?;
+    tallies::registry().add_constant("host", host.trim())?;
     let server = tallies::serve("127.0.0.1:9464")?;
     println!("Serving metrics on {}", server.metrics_url());
     loop {

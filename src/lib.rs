@@ -11,7 +11,7 @@
 //!   [`StateSet`]
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
-//! - change them without their code: [`View`], [`Registry::view`]
+//! - change them without their code: [`View`], [`Registry::add_view`]
 //! - from data, such as a file: the crate `tallies-config`; states and pairs that are known at run time
 //!   only: [`StateTable`], [`InfoTable`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]

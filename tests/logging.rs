@@ -132,7 +132,7 @@ fn a_name_that_surprises_is_noted_at_registration() {
     taken();
     for on in [false, true] {
         let registry = Registry::new();
-        registry.lint(on);
+        registry.set_lint(on);
         registry.counter("jobs", "Jobs done.").unwrap();
         registry.counter_fn("calls", "Calls.", || 1.0).unwrap();
         registry.gauge("free_bytes", "").unwrap();

@@ -345,7 +345,7 @@ fn collect() {
             }
             Ok(())
         };
-        registry.collect("many", write).expect("a free name");
+        registry.add_collector("many", write).expect("a free name");
         let took_ms = least(5, || drop(registry.snapshot())).as_secs_f64() * 1e3;
         took.push(took_ms);
     }
@@ -364,7 +364,7 @@ fn registries() {
         let once = |i: u32| {
             let registry = Registry::new();
             registry
-                .constant("job", &format!("job {scrapes} {i}"))
+                .add_constant("job", &format!("job {scrapes} {i}"))
                 .expect("a fresh registry");
             let name = format!("jobs_{scrapes}_{i}_total");
             let help = format!("Help of {scrapes} {i}.");

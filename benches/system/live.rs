@@ -31,7 +31,7 @@ fn clock(id: ClockId) -> Duration {
 
 fn registry() -> Registry {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     for family in 0..FAMILIES {
         let jobs = Counter::builder(&format!("jobs_{family}_total"), "Jobs.")
             .labels(["queue"])

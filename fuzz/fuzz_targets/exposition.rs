@@ -102,7 +102,7 @@ fn declare(registry: &Registry, declared: &Declared) -> Result<(), Error> {
         What::GaugeHistogram(bounds, series) => {
             let (bounds, series) = (bounds.clone(), series.clone());
             let (help, label) = (declared.help.clone(), declared.label.clone());
-            registry.collect(&name.clone(), move |out: &mut Collected| {
+            registry.add_collector(&name.clone(), move |out: &mut Collected| {
                 for (value, counts, sum) in &series {
                     let counts: Vec<_> = counts.iter().map(|n| u64::from(*n)).collect();
                     let labels = [(&*label, &**value)];

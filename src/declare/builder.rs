@@ -205,7 +205,7 @@ impl<M: Metric> Builder<M> {
         self
     }
 
-    /// Sets whether registration logs notes about the name, as [`Registry::lint`] does for all names.
+    /// Sets whether registration logs notes about the name, as [`Registry::set_lint`] does for all names.
     /// The default is `true`. `false` is for names that somebody else chose.
     ///
     /// ```

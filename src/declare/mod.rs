@@ -177,7 +177,7 @@ macro_rules! metric {
             }
 
             /// Sets labels that every series has. For labels that are known only at start-up, use
-            /// [`Registry::constant`](crate::Registry::constant).
+            /// [`Registry::add_constant`](crate::Registry::add_constant).
             ///
             /// ```
             #[doc = concat!("static JOBS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new(\"jobs\").constant(&[(\"shard\", \"7\")]);")]
@@ -448,7 +448,7 @@ macro_rules! labelled {
             /// use tallies::{Registry, View};
             ///
             /// let registry = Registry::new();
-            /// registry.view(View::new("jobs").cap("queue", 1))?;
+            /// registry.add_view(View::new("jobs").cap("queue", 1))?;
             #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
@@ -470,7 +470,7 @@ macro_rules! labelled {
             /// use tallies::{Registry, View};
             ///
             /// let registry = Registry::new();
-            /// registry.view(View::new("debug_*").off())?;
+            /// registry.add_view(View::new("debug_*").off())?;
             #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"debug_jobs\", \"Jobs.\").register(&registry)?;")]
             /// assert!(jobs.is_off());
             /// # Ok::<(), tallies::Error>(())

@@ -163,7 +163,7 @@ mod tests {
     /// Families of every kind with many series, without labels, and without series.
     fn registry() -> Registry {
         let registry = Registry::new();
-        registry.constant("host", "a\"b").unwrap();
+        registry.add_constant("host", "a\"b").unwrap();
         registry.gauge("alone", "No labels.").unwrap().set(0.5);
         Counter::builder("empty_total", "No series.")
             .labels(["x"])

@@ -52,7 +52,7 @@ fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'stat
         return;
     }
     let note = format!(
-        "family `{}` at {location}: {}; `registry.lint(false)` switches these notes off",
+        "family `{}` at {location}: {}; `registry.set_lint(false)` switches these notes off",
         family.name,
         notes.join("; ")
     );

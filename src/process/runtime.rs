@@ -64,7 +64,7 @@ pub fn register_runtime_as(
     handle: &Handle,
 ) -> std::result::Result<(), Error> {
     let (prefix, handle) = (prefixed(name, "tokio"), handle.clone());
-    registry.collect(&prefix.clone(), move |out: &mut Collected| {
+    registry.add_collector(&prefix.clone(), move |out: &mut Collected| {
         Runtime {
             out,
             prefix: &prefix,

@@ -21,7 +21,7 @@ use crate::snapshot::{Family, GaugeMode, Kind, Meta, Number, Numbers, Text, Valu
 /// use tallies::{Collected, Registry};
 ///
 /// let registry = Registry::new();
-/// registry.collect("pool", |out: &mut Collected| {
+/// registry.add_collector("pool", |out: &mut Collected| {
 ///     out.gauge("pool_idle_connections", "Connections not in use.", &[("pool", "main")], 7.0)?;
 ///     out.counter("pool_timeouts_total", "Waits that ended without one.", &[], 3.0)?;
 ///     Ok(())
@@ -51,7 +51,7 @@ pub trait Collect: Send + Sync {
     /// }
     ///
     /// let registry = Registry::new();
-    /// registry.collect("queue", Queue { waiting: 4 })?;
+    /// registry.add_collector("queue", Queue { waiting: 4 })?;
     /// assert_eq!(registry.snapshot().get("queue_length", &[]), Some(4.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -77,7 +77,7 @@ where
 /// use tallies::{Collected, Registry};
 ///
 /// let registry = Registry::new();
-/// registry.collect("memory", |out: &mut Collected| {
+/// registry.add_collector("memory", |out: &mut Collected| {
 ///     out.gauge("memory_used_bytes", "Memory in use.", &[], 3e6)?;
 ///     out.counter("page_faults_total", "Page faults.", &[], 17.0)?;
 ///     Ok(())
@@ -101,7 +101,7 @@ impl Collected {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.collect("disks", |out: &mut tallies::Collected| {
+    /// registry.add_collector("disks", |out: &mut tallies::Collected| {
     ///     for (disk, free) in [("sda", 3e9), ("sdb", 7e9)] {
     ///         out.gauge("disk_free_bytes", "Free space.", &[("disk", disk)], free)?;
     ///     }
@@ -139,7 +139,7 @@ impl Collected {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.collect("disks", |out: &mut tallies::Collected| {
+    /// registry.add_collector("disks", |out: &mut tallies::Collected| {
     ///     out.counter("disk_reads_total", "Reads.", &[("disk", "sda")], 12.0)?;
     ///     Ok(())
     /// })?;
@@ -192,7 +192,7 @@ impl Collected {
     /// let waiting = [0.2, 0.7, 90.0]; // seconds since each job was queued
     ///
     /// let registry = Registry::new();
-    /// registry.collect("queue", move |out: &mut Collected| {
+    /// registry.add_collector("queue", move |out: &mut Collected| {
     ///     let mut counts = [0; BOUNDS.len() + 1];
     ///     for age in waiting {
     ///         counts[BOUNDS.partition_point(|bound| *bound < age)] += 1;

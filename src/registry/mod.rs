@@ -80,7 +80,7 @@ impl AddedViews {
 /// use tallies::Registry;
 ///
 /// let registry = Registry::new();
-/// registry.constant("host", "alpha")?;
+/// registry.add_constant("host", "alpha")?;
 /// let uploads = registry.counter("file_uploads_total", "Files accepted.")?;
 /// uploads.inc();
 /// let page = tallies::encode::text(&registry.snapshot());
@@ -115,7 +115,7 @@ struct Settings {
 /// Returns the default registry, to which statics belong.
 ///
 /// ```
-/// tallies::registry().constant("host", "alpha")?;
+/// tallies::registry().add_constant("host", "alpha")?;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[must_use]
@@ -235,7 +235,7 @@ impl Registry {
     /// use tallies::{Collected, Registry};
     ///
     /// let registry = Registry::new();
-    /// registry.collect("pool", |out: &mut Collected| {
+    /// registry.add_collector("pool", |out: &mut Collected| {
     ///     out.gauge("pool_idle_connections", "Connections not in use.", &[], 7.0)?;
     ///     out.counter("pool_timeouts_total", "Timeouts of callers that waited.", &[], 3.0)?;
     ///     Ok(())
@@ -249,7 +249,7 @@ impl Registry {
     /// Returns an error if a family or another collector of this registry has the name
     /// ([`Error::is_already_registered`]).
     #[track_caller]
-    pub fn collect(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
+    pub fn add_collector(&self, name: &str, collect: impl Collect + 'static) -> Result<(), Error> {
         self.add(name, None, false, Arc::new(collect))
     }
 
@@ -376,7 +376,7 @@ impl Registry {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.prefix("app")?;
+    /// registry.set_prefix("app")?;
     /// registry.counter("jobs_total", "Jobs done.")?.inc();
     /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
     /// # Ok::<(), tallies::Error>(())
@@ -386,7 +386,7 @@ impl Registry {
     ///
     /// Returns an error if the prefix is invalid, if it has a colon and there are state sets, or if
     /// the registry was scraped before.
-    pub fn prefix(&self, prefix: &str) -> Result<(), Error> {
+    pub fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
         self.enlist();
         self.families().set_prefix(prefix)
     }
@@ -397,7 +397,7 @@ impl Registry {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.constant("host", "alpha")?;
+    /// registry.add_constant("host", "alpha")?;
     /// registry.counter("jobs_total", "Jobs done.")?.inc();
     /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
     /// # Ok::<(), tallies::Error>(())
@@ -407,7 +407,7 @@ impl Registry {
     ///
     /// Returns an error if the label name is invalid, reserved, or a label of one of the families, or
     /// if the registry was scraped before.
-    pub fn constant(&self, name: &str, value: &str) -> Result<(), Error> {
+    pub fn add_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         self.families().set_constant(name, value)
     }
 
@@ -417,7 +417,7 @@ impl Registry {
     /// use tallies::{Histogram, Registry, View};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
+    /// registry.add_view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
     /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
     /// wait.observe(0.25);
     /// assert_eq!(wait.get().counts, [0, 1, 0]);
@@ -430,7 +430,7 @@ impl Registry {
     ///
     /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
     /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
-    /// [self-metrics](Self::self_metrics).
+    /// [self-metrics](Self::set_self_metrics).
     ///
     /// On metrics with views, look-ups and removals act on the series in which a label set counts.
     /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
@@ -446,7 +446,7 @@ impl Registry {
     ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
     ///   before the first metric, collector, prefix or constant label of the default registry.
     /// - A name, label name, bound or schema is invalid, or several families would get one name.
-    pub fn view(&self, view: View) -> Result<(), Error> {
+    pub fn add_view(&self, view: View) -> Result<(), Error> {
         self.families().add_views(vec![view]).map(drop)
     }
 
@@ -465,7 +465,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Those of [`view`](Self::view).
+    /// Those of [`add_view`](Self::add_view).
     pub fn views(&self, views: impl IntoIterator<Item = View>) -> Result<AddedViews, Error> {
         let views = self.families().add_views(views.into_iter().collect())?;
         let registry = self.clone();
@@ -477,10 +477,10 @@ impl Registry {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.self_metrics(true);
+    /// registry.set_self_metrics(true);
     /// assert_eq!(registry.snapshot().get("tallies_families", &[]), Some(0.0));
     /// ```
-    pub fn self_metrics(&self, on: bool) {
+    pub fn set_self_metrics(&self, on: bool) {
         lock(&self.0.settings).self_metrics = on;
     }
 
@@ -534,13 +534,13 @@ impl Registry {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.lint(false);
+    /// registry.set_lint(false);
     /// registry.counter("jobs", "")?; // logs nothing
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
     /// The rules are those of the crate `tallies-check`.
-    pub fn lint(&self, on: bool) {
+    pub fn set_lint(&self, on: bool) {
         self.families().set_lint(on);
     }
 

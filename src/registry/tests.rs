@@ -150,17 +150,17 @@ fn an_exemplar_of_a_stale_handle_is_no_other_series() {
 #[test]
 fn prefix_and_constant_labels_hold_for_callbacks_and_collectors() {
     let registry = Registry::new();
-    registry.self_metrics(true);
-    registry.constant("host", "h1").unwrap();
+    registry.set_self_metrics(true);
+    registry.add_constant("host", "h1").unwrap();
     registry.gauge_fn("queue", "", || 3.0).unwrap();
     registry
-        .collect("pool", |out: &mut super::Collected| {
+        .add_collector("pool", |out: &mut super::Collected| {
             out.gauge("idle", "", &[("pool", "main")], 7.0)?;
             out.gauge("own", "", &[("host", "other")], 1.0)?;
             Ok(())
         })
         .unwrap();
-    registry.prefix("app").unwrap();
+    registry.set_prefix("app").unwrap();
     // Reserved without the prefix, as families are.
     assert!(registry.gauge("queue", "").is_err());
     let now = registry.snapshot();

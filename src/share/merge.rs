@@ -415,7 +415,7 @@ mod tests {
     /// A process with a counter and a gauge of each mode, at `value`.
     fn process(value: f64) -> Snapshot {
         let registry = Registry::new();
-        registry.self_metrics(false);
+        registry.set_self_metrics(false);
         Counter::builder("jobs_total", "")
             .register(&registry)
             .unwrap()
@@ -506,7 +506,7 @@ mod tests {
     fn what_does_not_fit_the_first_process_is_left_out() {
         let registry = |bounds: &'static [f64]| {
             let registry = Registry::new();
-            registry.self_metrics(false);
+            registry.set_self_metrics(false);
             let latency = Histogram::builder("latency_seconds", "").buckets(bounds);
             latency.register(&registry).unwrap().observe(1.0);
             registry.counter("jobs_total", "").unwrap().inc();

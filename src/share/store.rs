@@ -66,7 +66,7 @@ pub use super::record::{read_description, read_series, write_description, write_
 /// use tallies::share::store;
 ///
 /// let registry = tallies::Registry::new();
-/// registry.constant("zone", "b")?;
+/// registry.add_constant("zone", "b")?;
 /// registry.counter("jobs_total", "Jobs done.")?.inc();
 /// let families = store::normalized(&registry.snapshot());
 /// assert_eq!((families.len(), families[0].label_text(0)), (1, "zone=\"b\""));

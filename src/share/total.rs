@@ -17,7 +17,7 @@ pub trait Totalled: Exposed {
     /// use tallies::share::Totalled;
     ///
     /// let registry = tallies::Registry::new();
-    /// registry.prefix("shop")?;
+    /// registry.set_prefix("shop")?;
     /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
     /// assert_eq!(jobs.name_in(&registry), "shop_jobs_total");
     /// # Ok::<(), tallies::Error>(())

@@ -20,7 +20,7 @@ pub(crate) fn clash_on_page(name: &str, other: &str) -> crate::error::Error {
     crate::error::Kind::Taken.error(format_args!(
         "family `{name}` would expose the same samples as `{other}` of another registry on the \
          page, {SHARED_SAMPLES}; rename one of them, or give one registry a prefix \
-         (`Registry::prefix`)"
+         (`Registry::set_prefix`)"
     ))
 }
 

@@ -171,7 +171,7 @@ fn errors_say_what_where_and_what_would_be_right() {
     let _ = registry.snapshot();
     assert!(
         registry
-            .constant("host", "x")
+            .add_constant("host", "x")
             .unwrap_err()
             .to_string()
             .contains("before the first scrape")
@@ -224,7 +224,7 @@ fn a_conflict_says_what_differs_and_where() {
     let function = line!() + 1;
     registry.gauge_fn("queue_length", "", || 1.0).unwrap();
     let collector = line!() + 1;
-    registry.collect("pool", |_: &mut _| Ok(())).unwrap();
+    registry.add_collector("pool", |_: &mut _| Ok(())).unwrap();
     let again = || Counter::builder("jobs_total", "Jobs.");
     let registered = |line, says: &str| {
         let at = place(line);
@@ -286,7 +286,7 @@ fn a_conflict_says_what_differs_and_where() {
         ),
         (
             registry
-                .collect("jobs_total", |_: &mut _| Ok(()))
+                .add_collector("jobs_total", |_: &mut _| Ok(()))
                 .unwrap_err(),
             registered(first, "; a collector needs another name"),
         ),
@@ -302,7 +302,9 @@ fn a_conflict_says_what_differs_and_where() {
             ],
         ),
         (
-            registry.collect("pool", |_: &mut _| Ok(())).unwrap_err(),
+            registry
+                .add_collector("pool", |_: &mut _| Ok(()))
+                .unwrap_err(),
             [
                 format!(
                     "the name `pool` is already registered for a collector at {}",
@@ -322,22 +324,22 @@ fn a_conflict_says_what_differs_and_where() {
 #[test]
 fn an_error_about_the_registry_itself_names_no_family() {
     let registry = Registry::new();
-    registry.constant("host", "a").unwrap();
+    registry.add_constant("host", "a").unwrap();
     for (error, says) in [
         (
-            registry.constant("ho-st", "a").unwrap_err(),
+            registry.add_constant("ho-st", "a").unwrap_err(),
             "constant label `ho-st` has to match [a-zA-Z_][a-zA-Z0-9_]*",
         ),
         (
-            registry.constant("le", "a").unwrap_err(),
+            registry.add_constant("le", "a").unwrap_err(),
             "constant label `le` is reserved in histograms, for the bounds of their buckets",
         ),
         (
-            registry.constant("host", "b").unwrap_err(),
+            registry.add_constant("host", "b").unwrap_err(),
             "constant label `host` is given twice",
         ),
         (
-            registry.prefix("a-b").unwrap_err(),
+            registry.set_prefix("a-b").unwrap_err(),
             "prefix `a-b` has to match [a-zA-Z_:][a-zA-Z0-9_:]*",
         ),
     ] {

@@ -87,7 +87,7 @@ fn help(name: &str) -> String {
 #[test]
 fn bound_series_beyond_the_limit_count_once() {
     let registry = Registry::new();
-    registry.self_metrics(true);
+    registry.set_self_metrics(true);
     let overflowed = || {
         let now = registry.snapshot();
         let name = "tallies_overflowed_updates_total";
@@ -292,8 +292,8 @@ fn objectives_one_by_one_replace_the_defaults() {
 #[test]
 fn every_kind_at_run_time_compared_whole() {
     let registry = Registry::new();
-    registry.constant("host", "al\"pha").unwrap();
-    registry.prefix("app").unwrap();
+    registry.add_constant("host", "al\"pha").unwrap();
+    registry.set_prefix("app").unwrap();
     let requests = Counter::builder("requests_total", "Requests.")
         .label_set::<Request>()
         .register(&registry)
@@ -397,7 +397,7 @@ fn labels_from_data_by_position_and_by_name() {
 #[test]
 fn any_labels_in_one_family() {
     let registry = Registry::new();
-    registry.constant("app", "x").unwrap();
+    registry.add_constant("app", "x").unwrap();
     let events = Counter::builder("events_total", "Events.")
         .label_set::<AnyLabels>()
         .register(&registry)

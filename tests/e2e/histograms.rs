@@ -50,7 +50,7 @@ fn registry() -> Registry {
     let ages = |out: &mut Collected| {
         Ok(out.gauge_histogram("age_seconds", "", &[], &[1.0, 60.0], &[2, 1, 1], 93.5)?)
     };
-    registry.collect("ages", ages).unwrap();
+    registry.add_collector("ages", ages).unwrap();
     Gauge::builder("tank.füllung", "Litres.")
         .utf8()
         .register(&registry)

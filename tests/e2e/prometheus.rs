@@ -355,7 +355,7 @@ fn prometheus_stores_names_as_they_are_without_openmetrics() {
     let dir = std::env::temp_dir().join(format!("tallies-names-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let registry = tallies::Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     registry.counter("events", "Events.").unwrap().add(3);
     let http = tallies_http::ServerMetrics::aioprometheus()
         .register(&registry)

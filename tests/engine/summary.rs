@@ -317,7 +317,7 @@ fn keep_to_a_limit(mode: f64, bytes_per_stream: usize) {
 fn a_sketch_that_exceeds_its_objective_is_reported() {
     const PAIRS: u32 = 300_000;
     let registry = Registry::new();
-    registry.self_metrics(true);
+    registry.set_self_metrics(true);
     let s = Summary::builder("s", "")
         .objectives(&[(0.5, 0.0006)])
         .unwrap()

@@ -150,7 +150,7 @@ fn a_label_bomb_is_bounded() {
         .limit(1000)
         .register(&registry)
         .unwrap();
-    registry.self_metrics(true);
+    registry.set_self_metrics(true);
     std::thread::scope(|s| {
         for t in 0..2 {
             let c = &c;

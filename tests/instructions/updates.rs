@@ -71,7 +71,7 @@ fn add_views() {
         View::new("native_by_view").native(3),
     ] {
         tallies::registry()
-            .view(view)
+            .add_view(view)
             .expect("nothing is registered yet");
     }
 }

@@ -155,7 +155,7 @@ fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
     if let Some(path) = child() {
         let views = tallies::registry();
         views
-            .view(tallies::View::new("capped_total").cap("peer", 1000))
+            .add_view(tallies::View::new("capped_total").cap("peer", 1000))
             .unwrap();
         tallies::share::dir(path).unwrap();
         CAPPED.with(["first"]).inc();

@@ -21,7 +21,7 @@ enum Pump {
 
 /// Plays a role: its name, and words that follow.
 pub fn play(role: &str, directory: &Path) {
-    registry().lint(false);
+    registry().set_lint(false);
     let mut words = role.split(' ');
     let name = words.next().unwrap();
     let mut number = || words.next().map_or(0, |word| word.parse::<u64>().unwrap());
@@ -302,14 +302,14 @@ fn obey(words: &[&str]) -> String {
                 .to_string();
         }
         ["page"] => {
-            registry.self_metrics(false);
+            registry.set_self_metrics(false);
             return tallies::encode::text(&registry.snapshot()).replace('\n', "\\");
         }
         ["collect", "panic"] => registry
-            .collect("panic", |_: &mut tallies::Collected| panic!("a collector"))
+            .add_collector("panic", |_: &mut tallies::Collected| panic!("a collector"))
             .unwrap(),
         ["collect", "hang"] => registry
-            .collect("hang", |_: &mut tallies::Collected| {
+            .add_collector("hang", |_: &mut tallies::Collected| {
                 loop {
                     std::thread::park();
                 }

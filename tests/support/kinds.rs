@@ -21,7 +21,7 @@ pub struct Request<'a> {
 /// One family of each kind, and of everything that some format forbids.
 pub fn every_kind() -> Snapshot {
     let registry = Registry::new();
-    registry.constant("zone", "a\"b\\c\nd").unwrap();
+    registry.add_constant("zone", "a\"b\\c\nd").unwrap();
     let busy = Counter::builder("busy_seconds_total", "Busy \\ \"or\"\nnot.")
         .float()
         .unit("seconds")
@@ -74,7 +74,7 @@ pub fn every_kind() -> Snapshot {
     (1..=100).for_each(|i| latency.with(["/"]).observe(f64::from(i)));
     latency.with(["/negative"]).observe(-1.0);
     registry
-        .collect("queue", |out: &mut Collected| {
+        .add_collector("queue", |out: &mut Collected| {
             let help = "Ages of jobs.";
             for (queue, counts, sum) in [("a\nb", [2, 0, 1], 93.5), ("idle", [0; 3], 0.0)] {
                 let labels = [("queue", queue)];

@@ -22,7 +22,7 @@ fn registry() -> Registry {
     }
     registry.gauge("depth", "Depth.").unwrap();
     registry
-        .collect("disks", |out: &mut Collected| {
+        .add_collector("disks", |out: &mut Collected| {
             for disk in ["a", "b"] {
                 out.gauge("disk_bytes", "Used.", &[("disk", disk)], 1.0)?;
             }
@@ -73,7 +73,7 @@ fn an_update_is_refused_once_whatever_refuses_it() {
         View::new("two_total").cap("path", 1).cap("user", 1),
         View::new("limited_total").cap("path", 1).limit(1),
     ] {
-        registry.view(view).unwrap();
+        registry.add_view(view).unwrap();
     }
     let declare = |name, labels: [&'static str; 2]| {
         let counter = Counter::builder(name, "Help.").labels(labels);

@@ -76,8 +76,8 @@ fn stale_handles_and_retired_series_keep_the_total() {
 #[test]
 fn a_wrong_number_of_values_is_rejected_as_without_views() {
     let registry = Registry::new();
-    registry.self_metrics(true);
-    registry.view(View::new("*").drop_label("b")).unwrap();
+    registry.set_self_metrics(true);
+    registry.add_view(View::new("*").drop_label("b")).unwrap();
     let hits = Counter::builder("hits_total", "Hits.")
         .labels(&["a", "b"][..])
         .register(&registry)
@@ -100,7 +100,7 @@ fn a_wrong_number_of_values_is_rejected_as_without_views() {
 fn bound_series_survive_what_removes_others() {
     let registry = Registry::new();
     registry
-        .view(View::new("*").drop_label("a").drop_label("b"))
+        .add_view(View::new("*").drop_label("a").drop_label("b"))
         .unwrap();
     let hits = Counter::builder("hits_total", "Hits.")
         .labels(["a", "b"])
@@ -118,7 +118,7 @@ fn bound_series_survive_what_removes_others() {
 #[test]
 fn combined_gauges_expire_one_by_one() {
     let registry = Registry::new();
-    registry.view(View::new("*").drop_label("x")).unwrap();
+    registry.add_view(View::new("*").drop_label("x")).unwrap();
     let gauge = Gauge::builder("depth", "Depth.")
         .labels(["x"])
         .expire_after(Duration::from_secs(3600))

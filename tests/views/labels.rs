@@ -64,7 +64,9 @@ fn a_family_that_loses_all_labels_has_one_series() {
 #[test]
 fn every_kind_adds_up() {
     let registry = Registry::new();
-    registry.view(View::new("*").drop_label("user")).unwrap();
+    registry
+        .add_view(View::new("*").drop_label("user"))
+        .unwrap();
     macro_rules! declare {
         ($kind:ident, $name:literal) => {
             $kind::builder($name, "Help.")
@@ -133,7 +135,7 @@ fn gauges_are_combined_by_a_rule() {
             Some(rule) => view.gauges(rule),
             None => view,
         };
-        registry.view(view).unwrap();
+        registry.add_view(view).unwrap();
         let depth = Gauge::builder("depth", "Depth.")
             .labels(["host", "queue"])
             .register(&registry)
@@ -165,7 +167,9 @@ fn gauges_are_combined_by_a_rule() {
 #[test]
 fn the_rule_of_a_gauge_is_that_of_its_declaration_if_the_view_has_none() {
     let registry = Registry::new();
-    registry.view(View::new("peak").drop_label("x")).unwrap();
+    registry
+        .add_view(View::new("peak").drop_label("x"))
+        .unwrap();
     let peak = Gauge::builder("peak", "Peak.")
         .labels(["x"])
         .mode(GaugeMode::Max)
@@ -179,7 +183,7 @@ fn the_rule_of_a_gauge_is_that_of_its_declaration_if_the_view_has_none() {
 #[test]
 fn a_closed_label_set_keeps_its_zeros() {
     let registry = Registry::new();
-    registry.view(View::new("*").drop_label("ok")).unwrap();
+    registry.add_view(View::new("*").drop_label("ok")).unwrap();
     let hits = Counter::builder("hits_total", "Hits.")
         .label_set::<Closed>()
         .limit(1)
@@ -220,7 +224,9 @@ fn a_closed_label_set_keeps_its_zeros() {
 #[test]
 fn a_derived_label_set_and_one_of_any_names_lose_a_label() {
     let registry = Registry::new();
-    registry.view(View::new("*").drop_label("user")).unwrap();
+    registry
+        .add_view(View::new("*").drop_label("user"))
+        .unwrap();
     let derived = Counter::builder("derived_total", "Help.")
         .label_set::<Open>()
         .register(&registry)
@@ -250,9 +256,9 @@ fn a_derived_label_set_and_one_of_any_names_lose_a_label() {
 #[test]
 fn an_info_and_a_constant_label_lose_a_label() {
     let registry = Registry::new();
-    registry.constant("host", "h").unwrap();
+    registry.add_constant("host", "h").unwrap();
     registry
-        .view(View::new("*").drop_label("secret").drop_label("host"))
+        .add_view(View::new("*").drop_label("secret").drop_label("host"))
         .unwrap();
     let leader = Info::builder("leader_info", "The leader.")
         .labels(["name", "secret"])
@@ -324,7 +330,7 @@ fn a_cap_holds_while_threads_race_for_its_room() {
 #[test]
 fn a_cap_of_the_only_label_uses_the_overflow_series() {
     let registry = Registry::new();
-    registry.view(View::new("*").cap("user", 1)).unwrap();
+    registry.add_view(View::new("*").cap("user", 1)).unwrap();
     let logins = Counter::builder("logins_total", "Logins.")
         .labels(["user"])
         .register(&registry)
@@ -343,7 +349,7 @@ fn a_cap_of_the_only_label_uses_the_overflow_series() {
 #[test]
 fn families_of_collectors_have_views() {
     let registry = Registry::new();
-    registry.prefix("app").unwrap();
+    registry.set_prefix("app").unwrap();
     for view in [
         View::new("disk_*")
             .drop_label("device")
@@ -353,10 +359,10 @@ fn families_of_collectors_have_views() {
             .rename("network_bytes_total"),
         View::new("secret").off(),
     ] {
-        registry.view(view).unwrap();
+        registry.add_view(view).unwrap();
     }
     registry
-        .collect("machine", |out: &mut Collected| {
+        .add_collector("machine", |out: &mut Collected| {
             for (device, value) in [("a", 1.0), ("b", 2.0)] {
                 out.gauge("disk_used", "Used.", &[("device", device)], value)?;
                 out.counter("net_bytes_total", "Bytes.", &[("device", device)], value)?;
@@ -365,7 +371,7 @@ fn families_of_collectors_have_views() {
             Ok(())
         })
         .unwrap();
-    registry.view(View::new("other").off()).unwrap();
+    registry.add_view(View::new("other").off()).unwrap();
     assert_eq!(
         lines(&registry),
         ["app_disk_used 2", "app_network_bytes_total 3"]

@@ -14,7 +14,7 @@ use tallies::{Counter, Registry};
 /// A counter with two labels, in a registry of its own.
 fn counter(view: tallies::View) -> (Registry, Counter<[&'static str; 2]>) {
     let registry = Registry::new();
-    registry.view(view).unwrap();
+    registry.add_view(view).unwrap();
     let hits = Counter::builder("hits_total", "Hits.")
         .labels(["path", "user"])
         .register(&registry)

@@ -12,9 +12,9 @@ use crate::{counter, lines};
 #[test]
 fn a_renamed_family_has_its_new_name_everywhere_but_in_the_declaration() {
     let registry = Registry::new();
-    registry.prefix("app").unwrap();
+    registry.set_prefix("app").unwrap();
     registry
-        .view(View::new("old_*").rename("new_*_v2_total"))
+        .add_view(View::new("old_*").rename("new_*_v2_total"))
         .unwrap();
     let jobs = registry.counter("old_jobs", "Jobs.").unwrap();
     jobs.inc();
@@ -34,10 +34,10 @@ fn a_renamed_family_has_its_new_name_everywhere_but_in_the_declaration() {
 fn names_that_clash_after_a_view_are_errors() {
     let registry = Registry::new();
     registry
-        .view(View::new("a_total").rename("c_total"))
+        .add_view(View::new("a_total").rename("c_total"))
         .unwrap();
     registry
-        .view(View::new("b_total").rename("c_total"))
+        .add_view(View::new("b_total").rename("c_total"))
         .unwrap();
     registry.counter("a_total", "Help.").unwrap();
     let error = registry.counter("b_total", "Help.").unwrap_err();
@@ -56,7 +56,7 @@ fn names_that_clash_after_a_view_are_errors() {
     );
     // Samples that only the suffix makes equal.
     registry
-        .view(View::new("d_total").rename("e_count"))
+        .add_view(View::new("d_total").rename("e_count"))
         .unwrap();
     registry.histogram("e", "Help.").unwrap();
     assert!(
@@ -68,9 +68,9 @@ fn names_that_clash_after_a_view_are_errors() {
     // The old name is free.
     registry.gauge("d_total", "Help.").unwrap_err();
     let free = Registry::new();
-    free.view(View::new("a").rename("b")).unwrap();
+    free.add_view(View::new("a").rename("b")).unwrap();
     free.gauge("a", "Help.").unwrap();
-    free.view(View::new("c").rename("a")).unwrap();
+    free.add_view(View::new("c").rename("a")).unwrap();
     free.gauge("c", "Help.").unwrap();
     assert_eq!(free.names(), ["a", "b"]);
 }
@@ -79,7 +79,7 @@ fn names_that_clash_after_a_view_are_errors() {
 fn a_view_after_its_family_is_an_error() {
     let (registry, _) = counter(View::new("x"));
     let error = registry
-        .view(View::new("hits_*").off())
+        .add_view(View::new("hits_*").off())
         .unwrap_err()
         .to_string();
     assert!(
@@ -88,11 +88,15 @@ fn a_view_after_its_family_is_an_error() {
     );
     // Other families can still have views, also after a scrape.
     let _ = registry.snapshot();
-    registry.view(View::new("later_*").off()).unwrap();
+    registry.add_view(View::new("later_*").off()).unwrap();
     registry.gauge("later_gauge", "Help.").unwrap();
     assert!(registry.snapshot().family("later_gauge").is_none());
     // A view that cannot be meant changes nothing.
-    assert!(registry.view(View::new("a_*").rename("one_name")).is_err());
+    assert!(
+        registry
+            .add_view(View::new("a_*").rename("one_name"))
+            .is_err()
+    );
     registry.gauge("a_b", "Help.").unwrap();
     assert!(registry.contains("a_b"));
 }
@@ -100,7 +104,7 @@ fn a_view_after_its_family_is_an_error() {
 #[test]
 fn a_name_that_a_rename_makes_invalid_is_an_error_of_the_family() {
     let registry = Registry::new();
-    registry.view(View::new("*x").rename("*")).unwrap();
+    registry.add_view(View::new("*x").rename("*")).unwrap();
     let error = registry.gauge("x", "Help.").unwrap_err();
     assert!(error.is_invalid_name(), "{error}");
 }
@@ -116,7 +120,7 @@ fn of_several_views_the_last_setting_holds_and_all_labels_are_dropped() {
         View::new("took_seconds").rename("time_seconds"),
         View::new("time_seconds").off(),
     ] {
-        registry.view(view).unwrap();
+        registry.add_view(view).unwrap();
     }
     let took = Histogram::builder("took_seconds", "Time.")
         .labels(["a", "b", "c"])
@@ -140,11 +144,11 @@ fn of_several_views_the_last_setting_holds_and_all_labels_are_dropped() {
 fn bounds_and_exponential_buckets_come_from_the_view() {
     let registry = Registry::new();
     registry
-        .view(View::new("fixed").buckets(&[1.0, 2.0]))
+        .add_view(View::new("fixed").buckets(&[1.0, 2.0]))
         .unwrap();
-    registry.view(View::new("native").native(3)).unwrap();
+    registry.add_view(View::new("native").native(3)).unwrap();
     registry
-        .view(View::new("both").native(3).buckets(&[1.0, 2.0]))
+        .add_view(View::new("both").native(3).buckets(&[1.0, 2.0]))
         .unwrap();
     for name in ["fixed", "native", "both"] {
         let plain = Histogram::builder(name, "Help.")
@@ -191,8 +195,8 @@ struct State {
 #[test]
 fn families_that_are_off_count_without_series_and_without_samples() {
     let registry = Registry::new();
-    registry.view(View::new("*").off()).unwrap();
-    registry.view(View::new("kept_*").on()).unwrap();
+    registry.add_view(View::new("*").off()).unwrap();
+    registry.add_view(View::new("kept_*").on()).unwrap();
     macro_rules! declare {
         ($kind:ident, $name:literal) => {
             $kind::builder($name, "Help.")
@@ -267,7 +271,7 @@ fn families_that_are_off_count_without_series_and_without_samples() {
 fn a_view_of_a_gauge_that_is_off_needs_no_rule() {
     let registry = Registry::new();
     let view = View::new("*").drop_label("a").gauges(GaugeMode::Max).off();
-    registry.view(view).unwrap();
+    registry.add_view(view).unwrap();
     let gauge = Gauge::builder("gauge", "Help.")
         .labels(["a"])
         .register(&registry)
@@ -280,7 +284,7 @@ fn a_view_of_a_gauge_that_is_off_needs_no_rule() {
 fn a_state_set_is_renamed_with_its_label() {
     let registry = Registry::new();
     registry
-        .view(View::new("pump").rename("pump_state").drop_label("pump"))
+        .add_view(View::new("pump").rename("pump_state").drop_label("pump"))
         .unwrap();
     StateSet::<Pump>::builder("pump", "Help.")
         .register(&registry)

@@ -56,7 +56,7 @@ pub fn views() {
             View::new("static_*st_total").rename("static_*_one_total"),
             View::new("static_second_total").rename("static_fir_one_total"),
         ] {
-            tallies::registry().view(view).unwrap();
+            tallies::registry().add_view(view).unwrap();
         }
     });
 }

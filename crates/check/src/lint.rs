@@ -158,7 +158,7 @@ impl Rule {
 /// use tallies_check::lint::Rule;
 ///
 /// let registry = tallies::Registry::new();
-/// registry.lint(false);
+/// registry.set_lint(false);
 /// registry.gauge("delay_ms", "Time until the next run.")?;
 /// let problems = tallies_check::lint(&registry.snapshot());
 /// assert_eq!((problems[0].family(), problems[0].rule()), ("delay_ms", Rule::UnitAbbreviation));

@@ -27,12 +27,12 @@ struct Mail {
 
 fn declared() -> Registry {
     let registry = Registry::new();
-    registry.prefix("app").unwrap();
-    registry.constant("host", "h").unwrap();
+    registry.set_prefix("app").unwrap();
+    registry.add_constant("host", "h").unwrap();
     registry
-        .view(View::new("took_*").drop_label("user"))
+        .add_view(View::new("took_*").drop_label("user"))
         .unwrap();
-    registry.view(View::new("silent").off()).unwrap();
+    registry.add_view(View::new("silent").off()).unwrap();
     Histogram::builder("took_seconds", "Time to answer.")
         .labels(["route", "user"])
         .buckets(&[0.5, 1.0, 1e-9_f64.max(2.0)])
@@ -59,7 +59,7 @@ fn declared() -> Registry {
         .unwrap();
     Mail::register(&registry).unwrap().mail_sent_total.inc();
     registry
-        .collect("disks", |out: &mut Collected| {
+        .add_collector("disks", |out: &mut Collected| {
             out.gauge("disk_bytes", "Used.", &[("disk", "a")], 1.0)?;
             Ok(())
         })

@@ -102,7 +102,7 @@ fn ten_thousand_series_are_no_problem_and_one_more_is() {
 #[test]
 fn a_name_without_its_unit_is_a_problem_of_a_registry() {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let sent = tallies::Counter::builder("sent_total", "Sent.").unit("bytes");
     sent.register(&registry).unwrap();
     let found = lint(&registry.snapshot());
@@ -118,12 +118,12 @@ fn a_name_without_its_unit_is_a_problem_of_a_registry() {
 #[test]
 fn a_registry_and_its_page_have_the_same_problems() {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let jobs = tallies::Counter::builder("jobsDone", "Jobs.").labels(["queueName"]);
     jobs.register(&registry).unwrap().with(["mail"]).inc();
     registry.histogram("wait_ms", "").unwrap().observe(1.0);
     let collect = |out: &mut Collected| Ok(out.gauge("pool_size_count", "Size.", &[], 1.0)?);
-    registry.collect("pool", collect).unwrap();
+    registry.add_collector("pool", collect).unwrap();
     let snapshot = registry.snapshot();
     let read = encode::read(encode::text(&snapshot)).unwrap();
     assert_eq!(lint(&read), lint(&snapshot));

@@ -85,11 +85,11 @@ pub trait Configure {
     /// ```
     ///
     /// The views hold for the metrics of the configuration, and for all that are registered later.
-    /// Call it at start-up, before other metrics are declared: see [`Registry::view`].
+    /// Call it at start-up, before other metrics are declared: see [`Registry::add_view`].
     ///
     /// # Errors
     ///
-    /// The errors of [`Registry::view`] and [`create_metrics`](Self::create_metrics). The error of a
+    /// The errors of [`Registry::add_view`] and [`create_metrics`](Self::create_metrics). The error of a
     /// view or metric from a file begins with the file, the line and the column.
     #[track_caller]
     fn configure(&self, config: Config) -> Result<MetricMap, Error>;
@@ -473,7 +473,7 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
 fn wrong_name(config: &MetricConfig, kind: Kind) -> Part {
     let name = &*family_name(config, kind);
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let is_wrong = |labels: &[String]| {
         let registered = match kind {
             Kind::Histogram => {

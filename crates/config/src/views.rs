@@ -82,7 +82,7 @@ fn view(node: &Node) -> Result<View, Error> {
 
 /// Checks what does not depend on a family, in a registry of its own.
 fn check(view: &View) -> Result<(), Error> {
-    Registry::new().view(view.clone())
+    Registry::new().add_view(view.clone())
 }
 
 /// The largest number of series or values that a file may have.

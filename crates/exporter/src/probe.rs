@@ -89,7 +89,7 @@ pub(super) async fn run(
 ) -> Result<Registry, NoPage> {
     let start = Instant::now();
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let pairs = form_urlencoded::parse(query.as_bytes());
     let probe = Probe {
         query: pairs

@@ -69,7 +69,7 @@ pub(super) fn prepare<A: Args>(
         "configuration"
     );
     // What the engine says of itself is not what an exporter is for. `configure` may turn it on.
-    registry.self_metrics(false);
+    registry.set_self_metrics(false);
     let is_check = common.config_check;
     match bind(about, registry, runtime, &common, configure, own) {
         Ok(_) if is_check => {

@@ -304,7 +304,7 @@ impl Builder {
     /// - the window is shorter than 0.1 seconds, or has fewer than 2 or more than 60 ages.
     pub fn build(self) -> Result<Recorder, Error> {
         let trial = Registry::new();
-        trial.lint(false);
+        trial.set_lint(false);
         let special = self.buckets_for.iter();
         let special =
             special.map(|(matcher, bounds)| (format!("histogram_{}", matcher.text()), bounds));

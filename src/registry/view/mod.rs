@@ -13,13 +13,13 @@ pub(super) use apply::Views;
 use pattern::capture;
 
 /// A rule that changes the families whose names match a pattern, without a change of the code that
-/// declares them. [`Registry::view`](crate::Registry::view) adds it.
+/// declares them. [`Registry::add_view`](crate::Registry::add_view) adds it.
 ///
 /// ```
 /// use tallies::{Counter, Registry, View};
 ///
 /// let registry = Registry::new();
-/// registry.view(View::new("mail_*").drop_label("peer").limit(100))?;
+/// registry.add_view(View::new("mail_*").drop_label("peer").limit(100))?;
 /// let sent = Counter::builder("mail_sent_total", "Messages sent.")
 ///     .labels(["peer", "queue"])
 ///     .register(&registry)?;
@@ -76,7 +76,7 @@ impl View {
     /// use tallies::{Histogram, Registry, View};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("*").drop_label("user"))?;
+    /// registry.add_view(View::new("*").drop_label("user"))?;
     /// let wait = Histogram::builder("wait_seconds", "Time waited.")
     ///     .labels(["user"])
     ///     .register(&registry)?;
@@ -108,7 +108,7 @@ impl View {
     /// use tallies::{Counter, Registry, View};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("hits_total").cap("path", 1))?;
+    /// registry.add_view(View::new("hits_total").cap("path", 1))?;
     /// let hits = Counter::builder("hits_total", "Hits.")
     ///     .labels(["method", "path"])
     ///     .register(&registry)?;
@@ -136,7 +136,7 @@ impl View {
     /// use tallies::{Registry, View};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("old_*").rename("new_*"))?;
+    /// registry.add_view(View::new("old_*").rename("new_*"))?;
     /// registry.counter("old_jobs_total", "Jobs done.")?.inc();
     /// assert_eq!(registry.snapshot().get("new_jobs_total", &[]), Some(1.0));
     /// # Ok::<(), tallies::Error>(())
@@ -185,7 +185,7 @@ impl View {
     /// use tallies::{Gauge, Registry, View, snapshot::GaugeMode};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("*_celsius").drop_label("disk").gauges(GaugeMode::Max))?;
+    /// registry.add_view(View::new("*_celsius").drop_label("disk").gauges(GaugeMode::Max))?;
     /// let disks = Gauge::builder("disk_celsius", "Temperature.")
     ///     .labels(["disk"])
     ///     .register(&registry)?;
@@ -209,7 +209,7 @@ impl View {
     /// use tallies::{Registry, View};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("debug_*").off())?;
+    /// registry.add_view(View::new("debug_*").off())?;
     /// registry.counter("debug_steps_total", "Steps.")?.inc();
     /// assert!(registry.snapshot().family("debug_steps_total").is_none());
     /// # Ok::<(), tallies::Error>(())
@@ -231,8 +231,8 @@ impl View {
     /// use tallies::{Registry, View};
     ///
     /// let registry = Registry::new();
-    /// registry.view(View::new("*").off())?;
-    /// registry.view(View::new("http_*").on())?;
+    /// registry.add_view(View::new("*").off())?;
+    /// registry.add_view(View::new("http_*").on())?;
     /// registry.counter("http_requests_total", "Requests.")?;
     /// assert!(registry.snapshot().family("http_requests_total").is_some());
     /// # Ok::<(), tallies::Error>(())

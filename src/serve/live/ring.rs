@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_in_frames_and_in_bytes() {
         let registry = Registry::new();
-        registry.lint(false);
+        registry.set_lint(false);
         let jobs = registry.counter("jobs_total", "").unwrap();
         let hub = Arc::new(Hub::new(
             vec![Arc::new(registry.clone())],

@@ -56,7 +56,7 @@ fn families(numbers: &[f64]) -> Snapshot {
         )?;
         Ok(())
     };
-    registry.collect("ages", ages).unwrap();
+    registry.add_collector("ages", ages).unwrap();
     registry.snapshot()
 }
 

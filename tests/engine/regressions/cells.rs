@@ -246,7 +246,7 @@ fn closed_sets_that_differ_share_nothing() {
 #[test]
 fn rows_are_reused() {
     let of_all = Registry::new();
-    of_all.self_metrics(true);
+    of_all.set_self_metrics(true);
     for _ in 0..3000 {
         let registry = Registry::new();
         let c = Counter::builder("c_total", "")

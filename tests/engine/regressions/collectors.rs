@@ -61,13 +61,13 @@ fn a_collector_that_fails_badly_costs_its_own_families_only() {
         })
     };
     registry
-        .collect("shown", move |_: &mut Collected| Err(shown()))
+        .add_collector("shown", move |_: &mut Collected| Err(shown()))
         .unwrap();
     registry
-        .collect("dropped", move |_: &mut Collected| Err(dropped()))
+        .add_collector("dropped", move |_: &mut Collected| Err(dropped()))
         .unwrap();
     registry
-        .collect("payload", |_: &mut Collected| panic_any(Bomb(3)))
+        .add_collector("payload", |_: &mut Collected| panic_any(Bomb(3)))
         .unwrap();
     registry
         .gauge_fn("bomb", "", || panic_any(Bomb(1)))
@@ -97,7 +97,7 @@ fn a_collector_that_cannot_be_dropped_is_contained() {
     });
     let own = registry.clone();
     registry
-        .collect("once", move |out: &mut Collected| {
+        .add_collector("once", move |out: &mut Collected| {
             own.remove("once")?;
             let _ = &held.0;
             Ok(out.gauge("last_words", "", &[], 1.0)?)
@@ -118,7 +118,7 @@ fn a_collector_that_scrapes_its_own_server_gets_an_error() {
     let address = Arc::new(OnceLock::new());
     let own = Arc::clone(&address);
     registry
-        .collect("own", move |out: &mut Collected| {
+        .add_collector("own", move |out: &mut Collected| {
             let address: &SocketAddr = own.get().expect("the server has started");
             let timeout = ["X-Prometheus-Scrape-Timeout-Seconds: 1"];
             let answer = exchange(address.open()?, &request("GET", "/metrics", &timeout))?;

@@ -171,7 +171,7 @@ fn a_collector_may_change_its_registry_when_it_is_dropped() {
     registry.gauge("other", "").unwrap();
     let last = Last(registry.clone());
     registry
-        .collect("last", move |_: &mut Collected| {
+        .add_collector("last", move |_: &mut Collected| {
             let _ = &last;
             Ok(())
         })

@@ -28,12 +28,12 @@ fn nothing_is_printed_twice() {
         any.with(&[("overflow", x)]).inc();
     }
     registry
-        .collect("bad", |out: &mut Collected| {
+        .add_collector("bad", |out: &mut Collected| {
             Ok(out.gauge("bad", "", &[("a", "1"), ("a", "2")], 1.0)?)
         })
         .unwrap();
     registry
-        .collect("twice", |out: &mut Collected| {
+        .add_collector("twice", |out: &mut Collected| {
             out.gauge("twice", "", &[("a", "1"), ("b", "2")], 1.0)?;
             Ok(out.gauge("twice", "", &[("b", "2"), ("a", "1")], 1.0)?)
         })
@@ -102,11 +102,11 @@ fn a_function_may_not_expose_samples_of_another_family() {
 #[test]
 fn a_collector_may_not_expose_samples_of_another_family() {
     let registry = Registry::new();
-    registry.self_metrics(true);
+    registry.set_self_metrics(true);
     registry.histogram("h", "").unwrap();
     registry.counter("a_total", "").unwrap();
     registry
-        .collect("late", |out: &mut Collected| {
+        .add_collector("late", |out: &mut Collected| {
             for name in ["a", "b", "h_bucket", "h_c"] {
                 out.gauge(name, "", &[], 1.0)?;
             }
@@ -138,7 +138,7 @@ fn a_collector_may_not_expose_samples_that_are_equal_once_escaped() {
     let dotted = Gauge::builder("a.b", "").utf8();
     dotted.register(&registry).unwrap().set(1.0);
     registry
-        .collect("late", |out: &mut Collected| {
+        .add_collector("late", |out: &mut Collected| {
             out.gauge("a_b", "", &[], 2.0)?;
             Ok(out.gauge("a_c", "", &[], 2.0)?)
         })
@@ -159,7 +159,7 @@ fn a_prefix_keeps_families_and_functions_apart() {
     registry.gauge_fn("app_x_total", "", || 1.0).unwrap();
     registry.counter("x_total", "").unwrap();
     assert!(registry.gauge_fn("x", "", || 1.0).is_err());
-    registry.prefix("app_").unwrap();
+    registry.set_prefix("app_").unwrap();
     let now = registry.snapshot();
     let names: Vec<_> = now.families().map(|family| family.name()).collect();
     assert_eq!(names, ["app_app_x_total", "app_x_total"]);
@@ -180,7 +180,7 @@ fn what_is_added_while_a_registry_is_cleared_keeps_its_name() {
     let registry = Registry::new();
     let adds = Adds(registry.clone());
     registry
-        .collect("adds", move |_: &mut Collected| {
+        .add_collector("adds", move |_: &mut Collected| {
             let Adds(_) = &adds;
             Ok(())
         })
@@ -201,12 +201,12 @@ fn a_prefix_makes_no_bad_label_of_a_state_set() {
     let state = |registry: &Registry| StateSet::<State>::builder("state", "").register(registry);
     for (prefix, good) in [("a:", false), ("__", false), ("a_", true)] {
         let registry = Registry::new();
-        registry.prefix(prefix).unwrap();
+        registry.set_prefix(prefix).unwrap();
         registry.counter("c_total", "").unwrap();
         assert_eq!(state(&registry).is_ok(), good, "{prefix}");
         let registry = Registry::new();
         state(&registry).unwrap().set(State::Off);
-        let error = registry.prefix(prefix).err().map(|e| e.to_string());
+        let error = registry.set_prefix(prefix).err().map(|e| e.to_string());
         assert_eq!(error.is_none(), good, "{prefix}");
         if let Some(error) = error {
             assert!(
@@ -237,18 +237,18 @@ fn a_constant_label_may_not_be_that_of_a_state_set() {
     };
     // In either order.
     let registry = Registry::new();
-    registry.prefix("app").unwrap();
+    registry.set_prefix("app").unwrap();
     states(&registry).unwrap();
-    refused(registry.constant("app_state", "x"));
-    registry.constant("state", "x").unwrap();
+    refused(registry.add_constant("app_state", "x"));
+    registry.add_constant("state", "x").unwrap();
     page(&registry);
     let registry = Registry::new();
-    registry.prefix("app").unwrap();
-    registry.constant("app_state", "x").unwrap();
+    registry.set_prefix("app").unwrap();
+    registry.add_constant("app_state", "x").unwrap();
     refused(states(&registry));
     let registry = Registry::new();
-    registry.constant("app_state", "x").unwrap();
+    registry.add_constant("app_state", "x").unwrap();
     states(&registry).unwrap();
-    refused(registry.prefix("app"));
+    refused(registry.set_prefix("app"));
     page(&registry);
 }

@@ -40,7 +40,7 @@ fn labels_in_another_order_are_the_same_labels() {
     );
     // Constant labels come before the others.
     let three = Registry::new();
-    three.constant("b", "1").unwrap();
+    three.add_constant("b", "1").unwrap();
     Counter::builder("c_total", "")
         .labels(["a"])
         .register(&three)

@@ -115,8 +115,8 @@ fn an_infinity_of_the_other_sign_is_an_error() {
 #[test]
 fn a_rejected_update_counts_with_its_weight_for_its_family() {
     let registry = Registry::new();
-    registry.self_metrics(true);
-    registry.prefix("app").unwrap();
+    registry.set_self_metrics(true);
+    registry.set_prefix("app").unwrap();
     let h = registry.histogram("h", "").unwrap();
     registry.histogram("other", "").unwrap();
     h.observe_many(f64::NAN, 1_000_000);

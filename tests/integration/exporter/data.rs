@@ -22,7 +22,7 @@ fn one(kind: &str) -> MetricConfig {
 #[test]
 fn e4_every_kind_of_metric_from_data() {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let metrics = registry
         .create_metrics([
             MetricConfig::new("c", "A counter.", "counter").labels(["b", "a"]),
@@ -232,7 +232,7 @@ fn e4_rounding_is_no_restart() {
 #[test]
 fn e4_series_that_are_gone_are_removed() {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let configs = ["counter", "gauge", "histogram", "summary", "enum", "info"].map(|kind| {
         let config = MetricConfig::new(&format!("m_{kind}"), "", kind).labels(["disk"]);
         match kind {
@@ -473,12 +473,12 @@ fn r2_created_metrics_are_found_by_name() {
     assert_eq!(registry.get_metrics().len(), 3);
     // An additional collector is on the page and not in the map; one that fails harms nothing else.
     registry
-        .collect("pool", |out: &mut Collected| {
+        .add_collector("pool", |out: &mut Collected| {
             Ok(out.gauge("pool_idle", "", &[], 7.0)?)
         })
         .unwrap();
     registry
-        .collect("broken", |_: &mut Collected| Err("broken".into()))
+        .add_collector("broken", |_: &mut Collected| Err("broken".into()))
         .unwrap();
     assert_eq!(registry.get_metrics().len(), 3);
     let now = registry.snapshot();

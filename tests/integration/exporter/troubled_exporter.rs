@@ -141,10 +141,12 @@ fn main() -> ExitCode {
                     }
                     "hang" => std::future::pending().await,
                     "collect" => {
-                        Ok(probe.registry().collect("collected", |_: &mut Collected| {
-                            std::thread::sleep(Duration::from_secs(3600));
-                            Ok(())
-                        })?)
+                        Ok(probe
+                            .registry()
+                            .add_collector("collected", |_: &mut Collected| {
+                                std::thread::sleep(Duration::from_secs(3600));
+                                Ok(())
+                            })?)
                     }
                     _ => Ok(()),
                 }

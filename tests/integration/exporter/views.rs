@@ -148,7 +148,7 @@ fn example() -> String {
 fn the_example_of_the_guide_does_what_the_guide_says() {
     let config = Config::from_yaml(&example()).unwrap();
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let metrics = registry.configure(config).unwrap();
     let labels = |queue, worker| [("queue", queue), ("worker", worker)];
     for (queue, worker, total) in [("mail", "a", 3.0), ("mail", "b", 4.0), ("bulk", "a", 5.0)] {
@@ -199,7 +199,7 @@ fn with_views(
     metrics: impl IntoIterator<Item = MetricConfig>,
 ) -> (Registry, tallies_config::MetricMap) {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     let mut config = Config::from_yaml(&format!("views: [{views}]")).unwrap();
     config.metrics.extend(metrics);
     let metrics = registry.configure(config).unwrap();

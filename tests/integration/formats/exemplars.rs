@@ -181,7 +181,7 @@ fn invalid_exemplars_are_rejected_and_their_updates_count() {
     let registry = Registry::new();
     let c = registry.counter("c_total", "").unwrap();
     let long = "ü".repeat(126);
-    registry.self_metrics(true);
+    registry.set_self_metrics(true);
     for (labels, why) in [
         (&[("id", &*"ü".repeat(127))][..], "at most 128 characters"),
         (&[("", "x")], "has to match"),

@@ -199,7 +199,7 @@ fn series_have_creation_times() {
 fn a_gauge_histogram_has_no_creation_time() {
     let registry = Registry::new();
     registry
-        .collect("ages", |out: &mut Collected| {
+        .add_collector("ages", |out: &mut Collected| {
             Ok(out.gauge_histogram("b_ages", "", &[("x", "1")], &[1.0], &[1, 0], 0.5)?)
         })
         .unwrap();

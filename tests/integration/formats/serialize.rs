@@ -7,7 +7,7 @@ use tallies_config::{Config, Configure};
 #[test]
 fn families_by_name_and_series_by_their_labels() {
     let registry = Registry::new();
-    registry.constant("host", "a\"b").unwrap();
+    registry.add_constant("host", "a\"b").unwrap();
     let sent = Counter::builder("sent_bytes_total", "Sent.")
         .unit("bytes")
         .labels(["peer"])

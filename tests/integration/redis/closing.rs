@@ -150,7 +150,7 @@ fn the_total_of_a_metric_is_that_of_all_its_series() {
     let server = Server::start();
     let (one, two) = (Registry::new(), Registry::new());
     let declare = |registry: &Registry| {
-        registry.prefix("shop").unwrap();
+        registry.set_prefix("shop").unwrap();
         let sold = Counter::builder("sold_total", "").labels(["shelf"]).float();
         let open = UpDownCounter::builder("open_carts", "");
         (

@@ -36,7 +36,7 @@ pub fn add_hanging_collector(registry: &Registry) -> Arc<Mutex<()>> {
         drop(wait.lock());
         Ok(())
     };
-    registry.collect("hanging", collect).unwrap();
+    registry.add_collector("hanging", collect).unwrap();
     hang
 }
 

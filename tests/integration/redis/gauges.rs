@@ -105,7 +105,7 @@ fn the_page_is_the_same_from_every_process() {
 fn pages_have_no_self_metrics_of_single_processes() {
     let server = Server::start();
     let registry = Registry::new();
-    registry.self_metrics(true);
+    registry.set_self_metrics(true);
     registry.counter("jobs_total", "").unwrap().inc();
     let store = quiet(&server.url(), &registry);
     store.flush_blocking().unwrap();

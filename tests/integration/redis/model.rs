@@ -43,7 +43,7 @@ struct Process {
 impl Process {
     fn start(url: &str) -> Self {
         let registry = Registry::new();
-        registry.constant("dc", "x").unwrap();
+        registry.add_constant("dc", "x").unwrap();
         let jobs = Counter::builder("jobs_total", "").labels(["x"]);
         let busy = Counter::builder("busy_seconds_total", "").labels(["x"]);
         let sizes = Histogram::builder("sizes", "").labels(["x"]);

@@ -224,7 +224,7 @@ fn obey(url: &str, namespace: &str) {
                         std::thread::park();
                     }
                 };
-                registry.collect("hanging", collect).unwrap();
+                registry.add_collector("hanging", collect).unwrap();
                 println!("> ok");
             }
             "close" => done(store.close_blocking()),

@@ -27,7 +27,7 @@ fn the_tool_lists_folds_and_checks_without_being_a_writer() {
     };
     let start = |jobs: u64| {
         let registry = Registry::new();
-        registry.self_metrics(false);
+        registry.set_self_metrics(false);
         let counter = Counter::builder("jobs_total", "").labels(["queue"]);
         counter
             .register(&registry)

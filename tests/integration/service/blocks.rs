@@ -198,7 +198,7 @@ fn a_page_ends_if_its_blocks_are_never_made() {
     let (hang, (opens, gate)) = (Arc::new(AtomicBool::new(false)), mpsc::channel::<()>());
     let (hangs, gate) = (Arc::clone(&hang), std::sync::Mutex::new(gate));
     registry
-        .collect("hangs", move |out: &mut Collected| {
+        .add_collector("hangs", move |out: &mut Collected| {
             if hangs.load(Relaxed) {
                 let _ = gate.lock().unwrap().recv_timeout(Duration::from_secs(60));
             }

@@ -237,7 +237,7 @@ fn a_scrape_that_takes_too_long_says_so() {
     let (registry, gate) = (small(), Gate::new());
     let inside = Arc::clone(&gate);
     registry
-        .collect("slow", move |out: &mut Collected| {
+        .add_collector("slow", move |out: &mut Collected| {
             inside.wait();
             Ok(out.gauge("slow", "Slow.", &[], 1.0)?)
         })
@@ -272,7 +272,7 @@ fn a_stop_drains() {
     let (inside, begun) = (Arc::clone(&gate), Gate::new());
     let begins = Arc::clone(&begun);
     registry
-        .collect("slow", move |out: &mut Collected| {
+        .add_collector("slow", move |out: &mut Collected| {
             begins.open();
             inside.wait();
             Ok(out.gauge("slow", "Slow.", &[], 1.0)?)

@@ -248,7 +248,7 @@ fn a_series_with_a_label_of_the_group_is_refused() {
         }
     };
     let (first, _) = registry();
-    first.constant("instance", "b").unwrap();
+    first.add_constant("instance", "b").unwrap();
     refused(
         &first,
         "family `pushed` has the label `instance=\"b\"`, which the group sets",

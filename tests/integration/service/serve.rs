@@ -166,19 +166,19 @@ fn the_small_page_runs_no_collector_and_a_broken_one_costs_its_own_families() {
     let ran = Arc::new(AtomicU64::new(0));
     let inside = Arc::clone(&ran);
     registry
-        .collect("good", move |out: &mut Collected| {
+        .add_collector("good", move |out: &mut Collected| {
             inside.fetch_add(1, Relaxed);
             Ok(out.gauge("good_gauge", "Good.", &[], 1.0)?)
         })
         .unwrap();
     registry
-        .collect("broken", |out: &mut Collected| {
+        .add_collector("broken", |out: &mut Collected| {
             out.gauge("broken_gauge", "Written before it breaks.", &[], 1.0)?;
             Err("out of order".into())
         })
         .unwrap();
     registry
-        .collect("panics", |_: &mut Collected| panic!("as it must"))
+        .add_collector("panics", |_: &mut Collected| panic!("as it must"))
         .unwrap();
     let recursive = registry.clone();
     registry
@@ -225,7 +225,7 @@ fn the_small_page_runs_no_collector_and_a_broken_one_costs_its_own_families() {
 #[test]
 fn several_registries_on_one_page() {
     let (one, two) = (Registry::new(), Registry::new());
-    one.constant("part", "one").unwrap();
+    one.add_constant("part", "one").unwrap();
     one.counter("jobs_total", "Jobs.").unwrap().add(1);
     two.counter("jobs_total", "Jobs.").unwrap().add(2);
     two.counter("other_total", "Other.").unwrap();

@@ -76,7 +76,7 @@ fn a_terminal_is_told_that_all_is_well() {
     for name in ["a", "b"] {
         registry.gauge(name, "A value.").unwrap();
     }
-    registry.self_metrics(false);
+    registry.set_self_metrics(false);
     let serving = Server::new().registry(&registry);
     let serving = serving.listen("127.0.0.1:0").unwrap();
     let mut command = CommandBuilder::new(&*TOOL);
@@ -183,7 +183,7 @@ fn an_endpoint_is_checked_in_both_formats() {
 #[test]
 fn an_endpoint_of_ours_is_checked_over_http() {
     let registry = Registry::new();
-    registry.lint(false);
+    registry.set_lint(false);
     registry.counter("sent", "Sent.").unwrap();
     registry.counter("good_total", "Good.").unwrap();
     let serving = Server::new().registry(&registry).basic_auth("me", "secret");

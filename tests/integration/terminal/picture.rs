@@ -179,7 +179,7 @@ fn the_picture_of_a_busy_terminal() {
     let scrapes = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&scrapes);
     let count = move |_: &mut Collected| Ok(_ = count.fetch_add(1, Relaxed));
-    registry.collect("scrapes", count).unwrap();
+    registry.add_collector("scrapes", count).unwrap();
     let serving = Server::new()
         .registry(&registry)
         .listen("127.0.0.1:0")
