@@ -1,6 +1,6 @@
 //! Exports compiler and target for `build_info!`, refuses processors without 64-bit atomics, and
-//! sets `cfg(mapped)` where cells can be in a mapped file. Also required by `links`, which keeps two
-//! versions out of one program.
+//! sets `cfg(mapped)` where cells can be in a mapped file. Also required by `links`, which keeps
+//! two versions out of one program.
 fn main() {
     let text = |name| std::env::var(name).unwrap_or_default();
     if !text("CARGO_CFG_TARGET_HAS_ATOMIC")

@@ -38,7 +38,8 @@ fn coarse_millis() -> u64 {
     Duration::try_from(now).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Returns nanoseconds of the clock that all processes of the machine share, from a start that only they know.
+/// Returns nanoseconds of the clock that all processes of the machine share, from a start that only
+/// they know.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 pub(crate) fn monotonic_nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -12,8 +12,8 @@
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
 //! - change them without their code: [`View`], [`Registry::add_view`]
-//! - from data, such as a file: the crate `tallies-config`; states and pairs that are known at run time
-//!   only: [`StateTable`], [`InfoTable`]
+//! - from data, such as a file: the crate `tallies-config`; states and pairs that are known at run
+//!   time only: [`StateTable`], [`InfoTable`]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
 //!
 //! Labels:
@@ -28,8 +28,8 @@
 //!   [`count_errors`](macro@count_errors), [`in_progress`](macro@in_progress)
 //! - timers, guards, futures, results: [`instrument`]; exemplars with trace ids:
 //!   [`instrument::trace_ids`]
-//! - HTTP servers and clients: the crate `tallies-http`; process, allocator, tokio runtime: [`process`];
-//!   programs that use the `metrics` crate: the crate `tallies-metrics`
+//! - HTTP servers and clients: the crate `tallies-http`; process, allocator, tokio runtime:
+//!   [`process`]; programs that use the `metrics` crate: the crate `tallies-metrics`
 //!
 //! Serve, push, read:
 //!
@@ -312,7 +312,8 @@ pub mod docs {
         scaling: "../docs/scaling.md",
         limitations: "../docs/limitations.md",
         platforms: "../docs/platforms.md",
-        // Its programs need the crates that it leads away from: `tests/integration/lib.rs` runs them.
+        // Its programs need the crates that it leads away from: `tests/integration/lib.rs` runs
+        // them.
         #[cfg(not(doctest))]
         migration: "../docs/migration.md",
         from_python: "../docs/from-python.md",

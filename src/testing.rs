@@ -357,8 +357,8 @@ impl Changes {
 
     /// Checks that exactly these samples have changed, and by these amounts.
     ///
-    /// Of a histogram or summary, the `_count` is enough. Its buckets are compared if one of them is
-    /// listed, and so is its `_sum`.
+    /// Of a histogram or summary, the `_count` is enough. Its buckets are compared if one of them
+    /// is listed, and so is its `_sum`.
     ///
     /// ```
     /// use tallies::{Counter, Registry};

@@ -1,5 +1,6 @@
-//! An allocator that updates metrics. `docs/limitations.md` forbids it, but it must not hang the process: the first
-//! update of a hot series allocated a slot, or waited for the region, under a lock that the same thread had.
+//! An allocator that updates metrics. `docs/limitations.md` forbids it, but it must not hang the
+//! process: the first update of a hot series allocated a slot, or waited for the region, under a
+//! lock that the same thread had.
 
 #![cfg(all(feature = "mmap", target_os = "linux"))]
 #![allow(unsafe_code, reason = "allocators are")]
@@ -60,7 +61,8 @@ fn series(registry: &Registry, name: &'static str, many: usize) -> Vec<Bound<Cou
     (0..many).map(|i| family.bind([&*i.to_string()])).collect()
 }
 
-/// Has lists grow under the locks of the region and of the slots, while each allocation is the first update of a series.
+/// Has lists grow under the locks of the region and of the slots, while each allocation is the
+/// first update of a series.
 fn work() {
     let registry = tallies::registry();
     let others: Vec<_> = (0..2).map(|i| ["first_total", "second_total"][i]).collect();

@@ -1,5 +1,5 @@
-//! Standard error belongs to the program: opinions are never written there, and losses in a way that
-//! tests capture and that cannot fail.
+//! Standard error belongs to the program: opinions are never written there, and losses in a way
+//! that tests capture and that cannot fail.
 //!
 //! Each test runs as a program of its own, and reads its standard error.
 

@@ -7,10 +7,9 @@
 //! - while another thread writes the same page from one snapshot that it took earlier. This is as
 //!   much work, but reads no cell, so its cost is due to the machine and not to the scrape.
 //!
-//! Run it with `cargo bench -p tallies-system-benches --bench beside`. It measures wall time and needs two
-//! idle processors.
-//! The ways take turns, round by round. The figures include interrupts, up to one in a thousand
-//! batches; the row `alone` shows their share.
+//! Run it with `cargo bench -p tallies-system-benches --bench beside`. It measures wall time and
+//! needs two idle processors. The ways take turns, round by round. The figures include interrupts,
+//! up to one in a thousand batches; the row `alone` shows their share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! The cost that ended families, series, threads and registries leave behind.
 //!
-//! `cargo bench -p tallies-system-benches --bench lifecycle` prints one line for each benchmark; with
-//! `-- threads` it runs only those whose names contain `threads`. Each benchmark runs in a process
-//! of its own, since ended threads and series leave memory behind that a later benchmark would
-//! reuse. Times are wall times, the minimum of several rounds unless the line says otherwise.
+//! `cargo bench -p tallies-system-benches --bench lifecycle` prints one line for each benchmark;
+//! with `-- threads` it runs only those whose names contain `threads`. Each benchmark runs in a
+//! process of its own, since ended threads and series leave memory behind that a later benchmark
+//! would reuse. Times are wall times, the minimum of several rounds unless the line says otherwise.
 //! The ratios are what to look at.
 #![allow(unsafe_code, reason = "a counting allocator")]
 

@@ -1,14 +1,14 @@
 //! A scrape while pages are open: what it costs beside no page, and beside twenty.
 //!
-//! Run it with `cargo bench -p tallies-system-benches --bench live`. The registry has 10⁴ counters and 10³
-//! histograms, about 1.5 MB as text. The rounds with and without pages alternate.
+//! Run it with `cargo bench -p tallies-system-benches --bench live`. The registry has 10⁴ counters
+//! and 10³ histograms, about 1.5 MB as text. The rounds with and without pages alternate.
 //!
-//! - *Time* is from the request to the end of the page, for one scraper after the other: the median,
-//!   and what 99 of 100 scrapes stay below.
+//! - *Time* is from the request to the end of the page, for one scraper after the other: the
+//!   median, and what 99 of 100 scrapes stay below.
 //! - *CPU* is the processor time of the whole process per scrape, without that of the clients'
 //!   threads. It includes what the pages cost meanwhile.
-//! - *Pages* is the processor time that the pages cost in a second without scrapes, in parts of that
-//!   second.
+//! - *Pages* is the processor time that the pages cost in a second without scrapes, in parts of
+//!   that second.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,13 +1,13 @@
 //! Processes that share a directory of mapped files: the cost of a scrape and of a fold.
 //!
-//! Run it with `cargo bench -p tallies-system-benches --bench mapped`. Arguments are the number of processes
-//! and the number of series in each: `-- 16 10000`.
+//! Run it with `cargo bench -p tallies-system-benches --bench mapped`. Arguments are the number of
+//! processes and the number of series in each: `-- 16 10000`.
 //!
 //! - *First scrape* is that of a reader that has not read the files before: it checks every label
 //!   text.
 //! - *Scrape* is every later one: it reads all values, merges them, and encodes the page.
-//! - *Fold* adds the files of all processes, which have died, to the totals. *After the fold* is the
-//!   scrape that reads these totals.
+//! - *Fold* adds the files of all processes, which have died, to the totals. *After the fold* is
+//!   the scrape that reads these totals.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The store in Redis at 16 processes with 10 000 series each: what a flush, a scrape and a fold
-//! take. Beside it Python's client, which shares mapped files, if `target/parsers/bin/python` has it
-//! (`tests/run.sh parsers` installs it).
+//! take. Beside it Python's client, which shares mapped files, if `target/parsers/bin/python` has
+//! it (`tests/run.sh parsers` installs it).
 //!
 //!     cargo bench -p tallies-system-benches --bench share
 //!

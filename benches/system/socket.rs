@@ -1,9 +1,9 @@
 //! A scrape from socket to socket: pages of 10⁶ counters and of 10⁵ histograms over loopback, plain
 //! and compressed, for one scraper and for four at once.
 //!
-//! Run it with `cargo bench -p tallies-system-benches --bench socket`. Arguments select rows by words of
-//! their names, such as `counters gzip`. `-- levels` instead prints the cost and the effect of each
-//! level of compression, for a page of 10⁵ counters.
+//! Run it with `cargo bench -p tallies-system-benches --bench socket`. Arguments select rows by
+//! words of their names, such as `counters gzip`. `-- levels` instead prints the cost and the
+//! effect of each level of compression, for a page of 10⁵ counters.
 //!
 //! - *CPU* is the processor time of the whole process without that of the clients' threads, per
 //!   scrape. It includes the pass over the registry and the kernel's work for the socket.

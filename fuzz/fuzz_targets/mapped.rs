@@ -1,5 +1,6 @@
-//! Reading a mapped file whose words were changed in any way never panics and never takes long. What
-//! is read makes a page that can be read again. Checksums are not compared in builds of the fuzzer.
+//! Reading a mapped file whose words were changed in any way never panics and never takes long.
+//! What is read makes a page that can be read again. Checksums are not compared in builds of the
+//! fuzzer.
 //!
 //! The input is a list of changes to a file of a real process: each has the number of a word, an
 //! operation and a value.

@@ -24,8 +24,8 @@ pub const DEFAULT: &[f64] = &[
 ///
 /// # Errors
 ///
-/// Returns an error if the count is 0 or above 16 383, if the width is not above 0, or if the bounds
-/// are not finite or do not ascend.
+/// Returns an error if the count is 0 or above 16 383, if the width is not above 0, or if the
+/// bounds are not finite or do not ascend.
 pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
     checked(
         count,
@@ -47,8 +47,8 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 ///
 /// # Errors
 ///
-/// Returns an error if the count is 0 or above 16 383, if the start is not above 0, if the factor is
-/// not above 1, or if the bounds are not finite or do not ascend.
+/// Returns an error if the count is 0 or above 16 383, if the start is not above 0, if the factor
+/// is not above 1, or if the bounds are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     if start.is_nan() || start <= 0.0 {
         return Err(bad("exponential", BucketRule::Start(start)));

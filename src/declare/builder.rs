@@ -145,8 +145,8 @@ impl<M: Metric> Builder<M> {
         self.with_type()
     }
 
-    /// Puts a prefix before the name, with an underscore between them if the prefix ends in a letter or
-    /// digit.
+    /// Puts a prefix before the name, with an underscore between them if the prefix ends in a
+    /// letter or digit.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -205,8 +205,8 @@ impl<M: Metric> Builder<M> {
         self
     }
 
-    /// Sets whether registration logs notes about the name, as [`Registry::set_lint`] does for all names.
-    /// The default is `true`. `false` is for names that somebody else chose.
+    /// Sets whether registration logs notes about the name, as [`Registry::set_lint`] does for all
+    /// names. The default is `true`. `false` is for names that somebody else chose.
     ///
     /// ```
     /// let registry = tallies::Registry::new();

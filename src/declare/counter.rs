@@ -50,9 +50,9 @@ use crate::family::{CellKind, Family, MetricCells, SeriesRef};
 /// assert_eq!(BUSY.with(Job { queue: "mail" }).get(), 0.25);
 /// ```
 ///
-/// An update costs a load, an add and a store, 0.33 ns. It adds to a cell that only the calling thread writes, without a
-/// lock prefix, a shared cache line or an allocation. A scrape that begins after an update has
-/// returned includes it. Integers wrap at 2⁶⁴.
+/// An update costs a load, an add and a store, 0.33 ns. It adds to a cell that only the calling
+/// thread writes, without a lock prefix, a shared cache line or an allocation. A scrape that begins
+/// after an update has returned includes it. Integers wrap at 2⁶⁴.
 pub struct Counter<L = (), N: Number = u64> {
     pub(crate) inner: Declaration<Tally<N>>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -136,8 +136,8 @@ macro_rules! counter_methods {
             }
         }
 
-        /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why it
-        /// cannot.
+        /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why
+        /// it cannot.
         ///
         /// # Errors
         ///

@@ -28,8 +28,9 @@ pub(crate) struct Declaration<C: MetricCells> {
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
     pub(crate) slot_word: SlotWord,
     pub(crate) desc: Desc,
-    /// The family as updates look it up, and its cells. Set by the first use, unless a view switched the
-    /// family off: then every update takes the branch of the first one, and returns there.
+    /// The family as updates look it up, and its cells. Set by the first use, unless a view
+    /// switched the family off: then every update takes the branch of the first one, and returns
+    /// there.
     family: PartRef<Family<C>, C>,
     /// The family, also if it is off. Set by the first use, read on the cold path.
     made: OnceLock<Arc<Family<C>>>,
@@ -243,8 +244,8 @@ fn checked(desc: Desc) -> Result<Desc, Error> {
     desc.check().map(|()| desc)
 }
 
-/// A bound series. It looks the series up again if that was removed or retired; the look-up makes it
-/// again.
+/// A bound series. It looks the series up again if that was removed or retired; the look-up makes
+/// it again.
 ///
 /// Aligned, so that what an update reads is in one cache line.
 #[derive(Debug)]

@@ -31,10 +31,10 @@ use crate::family::{CellKind, MetricCells};
 /// assert_eq!(TEMPERATURE.get(), 22.0);
 /// ```
 ///
-/// All threads write one cold cell, because nothing else could tell which write was the last. `set` is a
-/// plain store, 0.3 ns (`benches/peers`). `add`, `sub`, `inc`, `dec`, `raise` and `lower` are atomic: no
-/// thread's change is lost, and they take longer the more threads change the gauge. For counts that
-/// only go up and down again use an [`UpDownCounter`], whose cells are not shared.
+/// All threads write one cold cell, because nothing else could tell which write was the last. `set`
+/// is a plain store, 0.3 ns (`benches/peers`). `add`, `sub`, `inc`, `dec`, `raise` and `lower` are
+/// atomic: no thread's change is lost, and they take longer the more threads change the gauge. For
+/// counts that only go up and down again use an [`UpDownCounter`], whose cells are not shared.
 ///
 /// Every float is a value, NaN and infinities included; nothing is rejected. A scrape sees a value
 /// that the gauge had during the scrape. With labels, a series that was not set has the value 0.
@@ -439,9 +439,9 @@ impl MetricCells for GaugeCell {
 /// thread writes them. A scrape never sees a decrement without the increment before it, as long as
 /// the program itself orders the two (by a channel, a lock, a join).
 ///
-/// An increment and its decrement take 0.6 ns together (`benches/peers`), also beside other threads.
-/// The value is an `i64`, which may be negative; beyond its range it wraps. Pages have it as a float,
-/// exact up to 2⁵³.
+/// An increment and its decrement take 0.6 ns together (`benches/peers`), also beside other
+/// threads. The value is an `i64`, which may be negative; beyond its range it wraps. Pages have it
+/// as a float, exact up to 2⁵³.
 pub struct UpDownCounter<L = ()> {
     pub(crate) inner: Declaration<UpDown>,
     pub(crate) labels: PhantomData<fn(L)>,

@@ -51,9 +51,9 @@ impl<L: LabelSet> Info<L> {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// A label set with an invalid name is rejected and counted in `tallies_rejected_updates_total`.
-    /// Waits for a scrape that is running. If the family's limit is 1, a scrape during the call may
-    /// see neither label set.
+    /// A label set with an invalid name is rejected and counted in
+    /// `tallies_rejected_updates_total`. Waits for a scrape that is running. If the family's limit
+    /// is 1, a scrape during the call may see neither label set.
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
@@ -239,8 +239,8 @@ impl<S: LabelValue> Builder<StateSet<S>> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is already registered ([`Error::is_already_registered`]) or not a
-    /// valid label name, or if the type has no closed set of values.
+    /// Returns an error if the name is already registered ([`Error::is_already_registered`]) or not
+    /// a valid label name, or if the type has no closed set of values.
     pub fn register(self, registry: &Registry) -> Result<StateSet<S>, Error> {
         let name = &*self.desc.name;
         if S::VALUES.is_empty() {

@@ -25,9 +25,9 @@
 ///
 /// # Names
 ///
-/// The compiler warns about names that Prometheus users would not expect: a counter without `_total`,
-/// a name with `minutes` or `ms`, a name that does not end in its unit, a family without help text.
-/// `#[allow(deprecated)]` on the static switches the warning off.
+/// The compiler warns about names that Prometheus users would not expect: a counter without
+/// `_total`, a name with `minutes` or `ms`, a name that does not end in its unit, a family without
+/// help text. `#[allow(deprecated)]` on the static switches the warning off.
 ///
 /// # Limitations
 ///

@@ -463,8 +463,8 @@ macro_rules! labelled {
                 view.is_some_and(|view| L::with_texts(&labels, |texts| view.shares(texts)))
             }
 
-            /// Returns whether a [`View`](crate::View) switches the family off, so that values for it
-            /// need not be computed.
+            /// Returns whether a [`View`](crate::View) switches the family off, so that values for
+            /// it need not be computed.
             ///
             /// ```
             /// use tallies::{Registry, View};

@@ -37,8 +37,8 @@ use crate::snapshot::{self, Kind, Page, Text, Values, join, labels};
 #[derive(Clone, Debug)]
 pub struct StateTable(Arc<Table>);
 
-/// Infos with labels, and with further labels that are known only at run time: each label set has one
-/// series, whose value is 1. A clone is the same metric.
+/// Infos with labels, and with further labels that are known only at run time: each label set has
+/// one series, whose value is 1. A clone is the same metric.
 ///
 /// ```
 /// use tallies::{InfoTable, Registry};
@@ -71,8 +71,8 @@ impl StateTable {
     ///
     /// # Errors
     ///
-    /// No state, a state that is given twice, a name or label name that is invalid, and a name that is
-    /// already registered.
+    /// No state, a state that is given twice, a name or label name that is invalid, and a name that
+    /// is already registered.
     #[track_caller]
     pub fn register(
         registry: &Registry,
@@ -100,13 +100,13 @@ impl StateTable {
 }
 
 impl InfoTable {
-    /// Sets the further labels of a label set, whose values are in the order of the label names, and
-    /// removes those of before.
+    /// Sets the further labels of a label set, whose values are in the order of the label names,
+    /// and removes those of before.
     ///
     /// # Errors
     ///
-    /// A name that is invalid, given twice or a label of the metric; another number of values; and a
-    /// label set beyond the limit.
+    /// A name that is invalid, given twice or a label of the metric; another number of values; and
+    /// a label set beyond the limit.
     pub fn set(&self, labels: &[&str], pairs: &[(&str, &str)]) -> Result<(), Error> {
         self.0.set_pairs(labels, pairs)
     }
@@ -132,8 +132,8 @@ impl InfoTable {
 macro_rules! table {
     ($table:ident) => {
         impl $table {
-            /// Removes a label set. Returns `false` if it has no series, and if other label sets count
-            /// in its series, because of a [`View`](crate::View).
+            /// Removes a label set. Returns `false` if it has no series, and if other label sets
+            /// count in its series, because of a [`View`](crate::View).
             pub fn remove(&self, labels: &[&str]) -> bool {
                 self.0.remove(labels)
             }
@@ -181,8 +181,8 @@ struct Table {
     desc: Desc,
     /// The states. Empty for infos.
     states: Box<[Box<str>]>,
-    /// The rows by the values of the family's labels, at most as many as the family's limit. Written
-    /// by updates, read by scrapes.
+    /// The rows by the values of the family's labels, at most as many as the family's limit.
+    /// Written by updates, read by scrapes.
     rows: Mutex<Rows>,
 }
 

@@ -15,8 +15,8 @@
 
 use super::Escaping;
 
-/// The formats that can be negotiated. A format is listed once the crate can write it. OpenMetrics is
-/// the last.
+/// The formats that can be negotiated. A format is listed once the crate can write it. OpenMetrics
+/// is the last.
 const OFFERED: &[Syntax] = &[
     Syntax::Text,
     Syntax::Text1,
@@ -103,8 +103,8 @@ impl Format {
         escaping: None,
     };
 
-    /// Returns the format with this escaping of names outside the old character set, as a client asks
-    /// for it with `escaping=`. Text with quoted names is version 1.0.0.
+    /// Returns the format with this escaping of names outside the old character set, as a client
+    /// asks for it with `escaping=`. Text with quoted names is version 1.0.0.
     ///
     /// ```
     /// use tallies::encode::{Escaping, Format, Options};
@@ -145,8 +145,8 @@ impl Format {
         Self::among(OFFERED, accept)
     }
 
-    /// Returns the format that an Accept header prefers, as [`negotiate`](Self::negotiate) does, among
-    /// all but OpenMetrics.
+    /// Returns the format that an Accept header prefers, as [`negotiate`](Self::negotiate) does,
+    /// among all but OpenMetrics.
     #[cfg(feature = "tower")]
     pub(crate) fn negotiate_without_open_metrics(accept: &str) -> Self {
         Self::among(&OFFERED[..OFFERED.len() - 1], accept)

@@ -1,5 +1,6 @@
 //! The only error type of the crate: a message, and what a caller can branch on. The message is
-//! written where the error arises. It shows the offending value, the place, and what would be right.
+//! written where the error arises. It shows the offending value, the place, and what would be
+//! right.
 
 mod printable;
 mod rule;
@@ -59,8 +60,8 @@ impl Kind {
 }
 
 impl Error {
-    /// Creates an error with this message, for crates that build on this one. A good message says what
-    /// went wrong, where, and what would be right.
+    /// Creates an error with this message, for crates that build on this one. A good message says
+    /// what went wrong, where, and what would be right.
     ///
     /// ```
     /// let error = tallies::Error::new("the store has no shard 7; it has 0 to 3");
@@ -77,8 +78,9 @@ impl Error {
         )))
     }
 
-    /// Creates an error with a cause, for crates that build on this one. The message says what failed
-    /// and where, the cause says why: both are shown. [`io_kind`](Self::io_kind) is that of the cause.
+    /// Creates an error with a cause, for crates that build on this one. The message says what
+    /// failed and where, the cause says why: both are shown. [`io_kind`](Self::io_kind) is that of
+    /// the cause.
     ///
     /// ```
     /// let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
@@ -112,8 +114,8 @@ impl Error {
         Self::with_cause(format!("{action} `{}`", path.escape_debug()), cause)
     }
 
-    /// Puts a place before the message, such as the line of a file, for crates that build on this one.
-    /// Everything else stays.
+    /// Puts a place before the message, such as the line of a file, for crates that build on this
+    /// one. Everything else stays.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -128,8 +130,8 @@ impl Error {
         self
     }
 
-    /// Logs this error as a warning, for crates that build on this one, when no call can return it. A
-    /// program without a logger of the `log` crate reads it on standard error.
+    /// Logs this error as a warning, for crates that build on this one, when no call can return it.
+    /// A program without a logger of the `log` crate reads it on standard error.
     ///
     /// ```
     /// tallies::Error::new("the store is reached again; 3 tries failed").log();
@@ -145,9 +147,9 @@ impl Error {
         Self::other(format_args!("{what} `{}` {rule}", value.escape_debug()))
     }
 
-    /// Logs this error as a warning, the first time that this process has it: for crates that build on
-    /// this one, when no call can return it. A program without a logger of the `log` crate reads it on
-    /// standard error.
+    /// Logs this error as a warning, the first time that this process has it: for crates that build
+    /// on this one, when no call can return it. A program without a logger of the `log` crate reads
+    /// it on standard error.
     ///
     /// ```
     /// tallies::Error::new("the store is full; new series are not shared").log_once();
@@ -255,8 +257,8 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Logs a warning: something that the user has to know although no call returns it. The caller makes
-/// sure that each cause is logged once, and holds no lock.
+/// Logs a warning: something that the user has to know although no call returns it. The caller
+/// makes sure that each cause is logged once, and holds no lock.
 ///
 /// The warning goes to the logger of the `log` crate. A program without one has no maximum level;
 /// there it goes to standard error.

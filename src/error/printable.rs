@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 /// lines, marks of direction and characters without width are written as `\n` or `\u{1b}`.
 pub(crate) struct Printable<'a>(&'a str);
 
-/// Makes a text printable. Quotes and backslashes stay, so a text that is printable does not change.
+/// Makes a text printable. Quotes and backslashes stay, so a text that is printable does not
+/// change.
 pub(crate) fn printable(text: &str) -> Printable<'_> {
     Printable(text)
 }

@@ -5,8 +5,8 @@
 //! it. While both stay the same, so do the label sets of the group.
 //!
 //! Each series has a *label* beside it: what the family knows of it. Series are in the region of
-//! [`mapped`](crate::mapped), so that they can be in a file that other processes read. Labels are on the
-//! heap.
+//! [`mapped`](crate::mapped), so that they can be in a file that other processes read. Labels are
+//! on the heap.
 //!
 //! - R1: a series keeps its address until its arena is dropped.
 //! - R2: a [`Run`] is made by `Run::new`, which initializes all of its series.
@@ -66,8 +66,8 @@ const LINE: usize = 64;
 pub struct LabelledRun<S, L> {
     pub series: Run<S>,
     pub labels: Box<[L]>,
-    /// For each series, the address of its label text in the file, or 0. Made once other processes can read
-    /// the series.
+    /// For each series, the address of its label text in the file, or 0. Made once other processes
+    /// can read the series.
     texts: OnceLock<Words>,
 }
 
@@ -83,12 +83,14 @@ impl<S, L: Default> LabelledRun<S, L> {
 }
 
 impl<S, L> LabelledRun<S, L> {
-    /// Returns the words with the addresses of the label texts, if other processes can read the series.
+    /// Returns the words with the addresses of the label texts, if other processes can read the
+    /// series.
     pub(crate) fn texts(&self) -> Option<&[AtomicU64]> {
         self.texts.get().map(|texts| &**texts)
     }
 
-    /// Makes these words, if there are none. Returns `None` if the series or the words cannot be in the file.
+    /// Makes these words, if there are none. Returns `None` if the series or the words cannot be in
+    /// the file.
     pub(crate) fn make_texts(&self) -> Option<&[AtomicU64]> {
         if self.texts.get().is_none() && self.series.is_in_region() {
             let words = Words::only(self.series.len(), Place::Region)?;
@@ -190,15 +192,15 @@ impl<S> Drop for Run<S> {
     }
 }
 
-/// The state of a group. Relaxed: a scrape may see a new bit late, or before the series' label text.
-/// Series are removed in passes only, so a scrape sees every earlier removal.
+/// The state of a group. Relaxed: a scrape may see a new bit late, or before the series' label
+/// text. Series are removed in passes only, so a scrape sees every earlier removal.
 #[derive(Debug, Default)]
 struct GroupState {
     /// One bit for each series, set while it is live. Written by threads that create or retire
     /// series, read by scrapes.
     live: AtomicU64,
-    /// The number of series that were removed or retired. Written by the threads that do so, read by
-    /// scrapes.
+    /// The number of series that were removed or retired. Written by the threads that do so, read
+    /// by scrapes.
     removals: AtomicU64,
 }
 
@@ -249,8 +251,8 @@ impl<'a, S, L> Group<'a, S, L> {
         (self.number * GROUP + bit - BIAS) as u32
     }
 
-    /// Iterates over the series and their labels, in slices that are contiguous in memory. Each comes with
-    /// the bit of its first series.
+    /// Iterates over the series and their labels, in slices that are contiguous in memory. Each
+    /// comes with the bit of its first series.
     #[inline]
     pub fn slices(&self) -> impl Iterator<Item = (usize, &'a [S], &'a [L])> + use<'a, S, L> {
         let Self {

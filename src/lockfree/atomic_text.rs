@@ -195,8 +195,8 @@ impl Head {
 
 impl Free for Head {
     unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: created by `make` (S1). The caller guarantees that no thread can reach it any more
-        // through the `AtomicText`, which leaves here.
+        // SAFETY: created by `make` (S1). The caller guarantees that no thread can reach it any
+        // more through the `AtomicText`, which leaves here.
         unsafe { Self::leave(this) };
     }
 }

@@ -27,8 +27,8 @@ const LOCKED: u64 = u64::MAX;
 /// The word before the first look-up.
 const EMPTY: u64 = u64::MAX - 1;
 
-/// A reference into a reference-counted owner, with the key of the series it refers to. See the module's
-/// documentation.
+/// A reference into a reference-counted owner, with the key of the series it refers to. See the
+/// module's documentation.
 #[derive(Debug)]
 #[repr(C)]
 pub struct CachedRef<O, P> {

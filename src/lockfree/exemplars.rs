@@ -1,9 +1,9 @@
 //! The last exemplar of every bucket of every series of a family. Allocated when the first exemplar
 //! arrives, read without waiting.
 //!
-//! Each exemplar is in an [`AtomicBox`], so a reader sees one exemplar or another and never parts of two.
-//! It has the generation of its series, and a reader wants those of one generation: an update that
-//! comes late may store the exemplar of a series whose number has become another one's.
+//! Each exemplar is in an [`AtomicBox`], so a reader sees one exemplar or another and never parts
+//! of two. It has the generation of its series, and a reader wants those of one generation: an
+//! update that comes late may store the exemplar of a series whose number has become another one's.
 //! An update without an exemplar does not touch this module's memory.
 
 use std::ptr::NonNull;
@@ -43,8 +43,8 @@ impl Exemplars {
         };
         let empty_buckets = || (0..buckets).map(|_| BucketExemplar::empty()).collect();
         if let Some(last) = series_exemplars.get_or_init(empty_buckets).get(bucket) {
-            // Not an exemplar of a series that had the number before. If both are stored at the same
-            // time, the one of the current series may be lost.
+            // Not an exemplar of a series that had the number before. If both are stored at the
+            // same time, the one of the current series may be lost.
             let pinned = pin();
             let is_newer = last.get(&pinned).is_some_and(|stored| {
                 // SAFETY: not freed while the epoch is pinned (P2).

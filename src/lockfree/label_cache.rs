@@ -86,8 +86,8 @@ impl<S, L: Default> CachedArena<S, L> {
             return None;
         }
         let entry = table.find(hash | 1, texts)?;
-        // SAFETY: the entry's table has this arena's id, so the pointer is to a series of this arena
-        // (T1).
+        // SAFETY: the entry's table has this arena's id, so the pointer is to a series of this
+        // arena (T1).
         let series = unsafe { &*entry.series.cast::<S>() };
         Some((series, entry.series_key))
     }

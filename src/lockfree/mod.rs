@@ -1,13 +1,14 @@
 //! Containers that several threads use without locks, and the keys of series that they return.
 //!
 //! - `arena`: series that never move. `label_cache`: each thread's cache of the label sets it used.
-//! - `cached_ref`: the series that a bound series found last. `part_ref`: the cells of a declaration.
+//! - `cached_ref`: the series that a bound series found last. `part_ref`: the cells of a
+//!   declaration.
 //! - [`atomic_box`]: a value that is replaced as a whole. `atomic_text` and `exemplars` use it.
 //! - `owners`: the number of owners of one allocation.
 //! - [`epoch`]: pins, and work that is deferred until all current pins are released.
 //!
-//! Invariants are numbered by module: R (`arena`), T (`label_cache`), K (`cached_ref`), N (`part_ref`), P
-//! (`atomic_box`), O (`owners`), S (`atomic_text`), E (`epoch`).
+//! Invariants are numbered by module: R (`arena`), T (`label_cache`), K (`cached_ref`), N
+//! (`part_ref`), P (`atomic_box`), O (`owners`), S (`atomic_text`), E (`epoch`).
 //!
 //! This module knows no cells and no metrics.
 

@@ -1,7 +1,7 @@
 //! An owner that is made once, and a reference to a part of it, which takes one load to find.
 //!
-//! - N1: the owner is never replaced, and the part is borrowed from it for any lifetime. The owner is in an `Arc`, so
-//!   no thread has exclusive access to it.
+//! - N1: the owner is never replaced, and the part is borrowed from it for any lifetime. The owner
+//!   is in an `Arc`, so no thread has exclusive access to it.
 
 use std::ptr::{from_ref, null_mut};
 use std::sync::{Arc, OnceLock};

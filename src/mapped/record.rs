@@ -151,8 +151,8 @@ pub(crate) fn publish(word: &AtomicU64, address: u64) {
 
 /// Puts the address of a complete record into a word, and returns the one before.
 pub(crate) fn exchange(word: &AtomicU64, address: u64) -> u64 {
-    // Release: a reader that finds the new record sees its content. Acquire: this thread frees the old
-    // one.
+    // Release: a reader that finds the new record sees its content. Acquire: this thread frees the
+    // old one.
     word.swap(address, AcqRel)
 }
 

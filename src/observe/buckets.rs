@@ -95,8 +95,8 @@ pub struct Buckets {
     slot_word: SlotWord,
     /// The lock of the cold block. Taken also by a reader whose tries keep failing.
     lock: ColdLock,
-    /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by passes under
-    /// the lock, read by writers under the lock and by passes.
+    /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by
+    /// passes under the lock, read by writers under the lock and by passes.
     cold: AtomicU64,
     /// The number of cells for `state`, the sums and the fixed buckets. Never changes.
     cells: u32,
@@ -365,8 +365,8 @@ impl Buckets {
         self.cold_block().unwrap_or_else(|| {
             let fresh = Words::new(self.block_cells(), Place::of(self)).into_raw();
             let address = fresh.expose_provenance() as u64;
-            // Release: pairs with the Acquire in `cold_block`. Relaxed: if another thread has been faster,
-            // `cold_block` loads its block below.
+            // Release: pairs with the Acquire in `cold_block`. Relaxed: if another thread has been
+            // faster, `cold_block` loads its block below.
             let made = self.cold.compare_exchange(0, address, Release, Relaxed);
             if made.is_err() {
                 // SAFETY: allocated above, and nobody else has it.
@@ -376,8 +376,8 @@ impl Buckets {
         })
     }
 
-    /// Returns the cold block, if there is one. It does not change while the caller holds its lock, or runs a
-    /// pass.
+    /// Returns the cold block, if there is one. It does not change while the caller holds its lock,
+    /// or runs a pass.
     fn cold_block(&self) -> Option<Block> {
         self.cold_of(self.block_cells())
     }
@@ -411,12 +411,12 @@ impl Buckets {
         }
     }
 
-    /// Moves what another block counts to a new cold block. The calling pass holds the lock of the cold block.
-    /// Returns `false`, and moves nothing, if there is no memory.
+    /// Moves what another block counts to a new cold block. The calling pass holds the lock of the
+    /// cold block. Returns `false`, and moves nothing, if there is no memory.
     fn take(&self, other: Block) -> bool {
         if let Some(resolution) = &self.native {
-            // SAFETY: both blocks are one cell, and this thread is the only writer of both (B4). The calling
-            // pass has pinned the epoch.
+            // SAFETY: both blocks are one cell, and this thread is the only writer of both (B4).
+            // The calling pass has pinned the epoch.
             return unsafe { native::fold(self.cold(), other, resolution) };
         }
         let cells = self.cells as usize;
@@ -451,8 +451,8 @@ impl Buckets {
         moved.fill(zeroed, 0);
         moved.commit();
         let before = std::ptr::with_exposed_provenance_mut(before);
-        // SAFETY: passes are serialized, and writers load the address under the lock, which the calling
-        // pass holds. So nobody uses the block any more.
+        // SAFETY: passes are serialized, and writers load the address under the lock, which the
+        // calling pass holds. So nobody uses the block any more.
         drop(unsafe { self.owned(before) });
         true
     }
@@ -714,8 +714,8 @@ impl Cells for Buckets {
     fn clear(&self, _: &Shape) {
         if self.native.is_some() {
             if let Some(cold) = self.cold_block() {
-                // SAFETY: the block is one cell (B4), which no thread writes now, because the caller
-                // holds the lock of the cold block. A pass has pinned the epoch.
+                // SAFETY: the block is one cell (B4), which no thread writes now, because the
+                // caller holds the lock of the cold block. A pass has pinned the epoch.
                 unsafe { native::release(cold) };
             }
             return;

@@ -68,11 +68,11 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Moves what a block counts, which no thread writes any more, to the cold cells of this series, if
-    /// the kind adds up: the block of a retired series, or this series' own block in an idle shard or in a
-    /// slot that is closing. Zeroes the block, and frees what it holds besides numbers. Returns `false`, and
-    /// moves nothing, if the move needs memory that cannot be allocated. The caller holds the lock of the
-    /// cold cells.
+    /// Moves what a block counts, which no thread writes any more, to the cold cells of this
+    /// series, if the kind adds up: the block of a retired series, or this series' own block in an
+    /// idle shard or in a slot that is closing. Zeroes the block, and frees what it holds besides
+    /// numbers. Returns `false`, and moves nothing, if the move needs memory that cannot be
+    /// allocated. The caller holds the lock of the cold cells.
     ///
     /// For other processes the move is one step ([`Move`](crate::mapped::Move)).
     #[doc(hidden)]
@@ -88,22 +88,22 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
         |_| ()
     }
 
-    /// Moves what the cold cells of a retired series count to those of this series, if the kind adds
-    /// up. Returns `false` as [`fold`](Self::fold) does. The caller holds the locks of both.
+    /// Moves what the cold cells of a retired series count to those of this series, if the kind
+    /// adds up. Returns `false` as [`fold`](Self::fold) does. The caller holds the locks of both.
     fn fold_cold(&self, shape: &Self::Shape, other: &Self) -> bool;
 
     /// Resets the cold cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
 
-    /// Returns the function that moves what a block holds besides numbers to the mapped file. The owner of the block
-    /// calls it, between two updates.
+    /// Returns the function that moves what a block holds besides numbers to the mapped file. The
+    /// owner of the block calls it, between two updates.
     #[doc(hidden)]
     fn block_to_file(_shape: &Self::Shape) -> Option<MoveBlock> {
         None
     }
 
-    /// Starts at zero in the child of a `fork`, which has only the calling thread, after the region was zeroed but
-    /// for the series.
+    /// Starts at zero in the child of a `fork`, which has only the calling thread, after the region
+    /// was zeroed but for the series.
     #[doc(hidden)]
     fn after_fork(&self, shape: &Self::Shape) {
         self.cold_lock().take().release();

@@ -12,9 +12,9 @@
 //!   update that comes after that finds another generation in the word, and writes nothing.
 //!
 //! The word counts the updates of the running minute as well. Two threads never update the count at
-//! the same time, because both would need the lock. The first update of a series in each minute does
-//! what is not to be done with every update: it takes a shard for the thread, and promotes a series
-//! whose family is declared hot.
+//! the same time, because both would need the lock. The first update of a series in each minute
+//! does what is not to be done with every update: it takes a shard for the thread, and promotes a
+//! series whose family is declared hot.
 //!
 //! ```text
 //!  63         32     31   30          16 15           0
@@ -101,7 +101,8 @@ impl ColdLock {
 
     #[inline(always)]
     fn exchange(&self, word: u64) -> Option<Held<'_>> {
-        // Acquire: pairs with the Release in `drop`. This thread sees the stores of the last holder.
+        // Acquire: pairs with the Release in `drop`. This thread sees the stores of the last
+        // holder.
         let result = self
             .0
             .compare_exchange(word, word | LOCKED, Acquire, Relaxed);

@@ -23,8 +23,8 @@ pub struct Engine {
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<Abandoned>>,
     /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it, [`EAGER`] and
-    /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates. Not one of
-    /// loom's: models have no clock.
+    /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates.
+    /// Not one of loom's: models have no clock.
     minute: std::sync::atomic::AtomicU64,
     /// When that minute began, in milliseconds. 0 at the beginning.
     #[cfg_attr(loom, allow(dead_code, reason = "models have no clock"))]
@@ -37,8 +37,8 @@ pub struct Engine {
 /// once, by tests.
 pub(super) const EAGER: u64 = 1 << 63;
 
-/// The bit of [`Engine::minute`] that is set while all threads are to look whether the collector has
-/// sent them a request. Set and cleared by passes.
+/// The bit of [`Engine::minute`] that is set while all threads are to look whether the collector
+/// has sent them a request. Set and cleared by passes.
 const REQUESTED: u64 = 1 << 62;
 
 /// The least word of [`Engine::minute`] with one of these bits.

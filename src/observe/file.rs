@@ -11,9 +11,9 @@
 //! 1. the region becomes a file while no thread updates cold cells (`while_locked`);
 //! 2. a pass lists the blocks that hold more than numbers, moves those of unowned shards, and has
 //!    all threads sent a request (`move_cells`);
-//! 3. a thread that finds the request moves its blocks (`Thread::move_blocks_to_file`), acknowledges,
-//!    and replaces its slab by one in the file (`Thread::move_to_file`). Until it acknowledges, no
-//!    series of these blocks is reclaimed.
+//! 3. a thread that finds the request moves its blocks (`Thread::move_blocks_to_file`),
+//!    acknowledges, and replaces its slab by one in the file (`Thread::move_to_file`). Until it
+//!    acknowledges, no series of these blocks is reclaimed.
 //!
 //! A slab in the file has a [`SlabRecord`], by which readers find it.
 
@@ -83,8 +83,8 @@ impl SlabRecord {
     }
 
     /// Lets other processes read the cells of a slab that is about to become the shard's, if it is
-    /// in the file. Returns `false` if there is no memory for the record. Called by the owner, which
-    /// has copied the cells of its last slab.
+    /// in the file. Returns `false` if there is no memory for the record. Called by the owner,
+    /// which has copied the cells of its last slab.
     pub(super) fn publish(&self, slab: SlabRef) -> bool {
         if !slab.is_in_file() {
             return true;

@@ -54,8 +54,9 @@ pub struct GaugeCell {
     lock: ColdLock,
     /// The value. Written by every thread that updates the gauge, read by passes.
     value: AtomicF64,
-    /// When the gauge was updated last, in milliseconds since 1970, or [`NOT_TIMED`]. A gauge whose updates are
-    /// timed never has a slot, so that all of them take the cold path, which writes this.
+    /// When the gauge was updated last, in milliseconds since 1970, or [`NOT_TIMED`]. A gauge whose
+    /// updates are timed never has a slot, so that all of them take the cold path, which writes
+    /// this.
     updated: AtomicU64,
 }
 

@@ -62,8 +62,8 @@ impl SlabRef {
         None => unreachable!(),
     };
 
-    /// Allocates a slab of `capacity` zeroed cells: in the mapped file if the process shares its metrics, else on
-    /// the heap. Returns `None` if the allocator refuses, or the file is full.
+    /// Allocates a slab of `capacity` zeroed cells: in the mapped file if the process shares its
+    /// metrics, else on the heap. Returns `None` if the allocator refuses, or the file is full.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
         let layout = layout(capacity)?;
         let memory = match file::allocate_slab(bytes(capacity)) {

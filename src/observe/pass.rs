@@ -261,9 +261,9 @@ impl<'e> Pass<'e> {
         }
     }
 
-    /// Takes shards out of the pool that no thread has claimed for long enough, within a budget: they
-    /// are idle until the end of the pass. [`fold_idle`](super::fold_idle) then moves their counts to cold
-    /// cells. Later passes do not read the shards that are empty afterwards.
+    /// Takes shards out of the pool that no thread has claimed for long enough, within a budget:
+    /// they are idle until the end of the pass. [`fold_idle`](super::fold_idle) then moves their
+    /// counts to cold cells. Later passes do not read the shards that are empty afterwards.
     pub fn take_idle(&mut self) {
         // The unowned shards are members.
         self.idle.reserve(self.slabs.len());
@@ -276,8 +276,8 @@ impl<'e> Pass<'e> {
         !self.idle.is_empty()
     }
 
-    /// Passes the block `last` of each idle shard to `fold`, unless the block is zero. `fold` zeroes it, or
-    /// returns `false`.
+    /// Passes the block `last` of each idle shard to `fold`, unless the block is zero. `fold`
+    /// zeroes it, or returns `false`.
     ///
     /// Relaxed: the pool's lock carries the zeroes to the next owner (I1).
     pub(super) fn drain_idle(
@@ -491,8 +491,8 @@ impl<'e> Pass<'e> {
         })
     }
 
-    /// Opens a slot again whose series is busy again before the slot was cleared. Some of its blocks
-    /// may be clear, if [`clear_slot`](Self::clear_slot) had to stop.
+    /// Opens a slot again whose series is busy again before the slot was cleared. Some of its
+    /// blocks may be clear, if [`clear_slot`](Self::clear_slot) had to stop.
     pub fn reopen(&mut self, slot_word: &SlotWord, closing: Closing) {
         if slot_word.generation() == closing.generation {
             slot_word.reopen();
@@ -522,13 +522,12 @@ impl<'e> Pass<'e> {
         with_slot == 0 || lagging[with_slot - 1].1 >= ticket
     }
 
-    /// Sends a safepoint request if series with slots were retired since the last one, or slots began
-    /// to close. Then
-    /// determines which shards have acknowledged.
+    /// Sends a safepoint request if series with slots were retired since the last one, or slots
+    /// began to close. Then determines which shards have acknowledged.
     fn advance(&mut self) {
         self.engine.begin_minute();
-        // Frees the label texts, pages and tables that were replaced: an epoch advances only when some
-        // thread tries to advance it, which few threads do.
+        // Frees the label texts, pages and tables that were replaced: an epoch advances only when
+        // some thread tries to advance it, which few threads do.
         #[cfg(not(loom))]
         crate::lockfree::epoch::pin().flush();
         // By exchange, and before the request: the owner of a shard that joins later finds the
@@ -610,8 +609,8 @@ impl<'e> Pass<'e> {
     }
 
     /// Passes the block `last` of every member to `fold` and then zeroes it.
-    /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false` if a member is growing
-    /// now, if the budget is spent, or if `fold` does.
+    /// [`free_cleared`](Self::free_cleared) frees the slot later. Returns `false` if a member is
+    /// growing now, if the budget is spent, or if `fold` does.
     ///
     /// The caller must have checked Q3.
     pub(crate) fn clear_slot(

@@ -579,9 +579,9 @@ impl Shards {
     }
 
     /// Moves the shards that no thread has claimed for long enough to `idle`: those that were left
-    /// first, as many as have [`IDLE_PER_PASS`] cells together. Takes no more than `idle` has capacity
-    /// for: under the lock no memory is allocated, because the program's allocator may run a first
-    /// update, which needs the lock. Called by the collector, at most once in a pass.
+    /// first, as many as have [`IDLE_PER_PASS`] cells together. Takes no more than `idle` has
+    /// capacity for: under the lock no memory is allocated, because the program's allocator may run
+    /// a first update, which needs the lock. Called by the collector, at most once in a pass.
     pub(super) fn take_idle(&self, idle: &mut Vec<Idle>) {
         let mut budget = IDLE_PER_PASS;
         self.pool().unowned.retain_mut(|unowned| {

@@ -4,12 +4,13 @@
 //! and subtracts it from the word. The difference is the slot, or, for a stale handle, a number
 //! above every length. So one comparison with a length separates hot from all other cases.
 //!
-//! A series that went quiet gives its slot back. Its slot is first *closing*: the word still has it,
-//! for readers, but with a bit that makes it larger than every length, so that later updates use the
-//! cold cells. Once no earlier update can be running, a pass moves the counts to the cold cells,
-//! and the series is cold.
+//! A series that went quiet gives its slot back. Its slot is first *closing*: the word still has
+//! it, for readers, but with a bit that makes it larger than every length, so that later updates
+//! use the cold cells. Once no earlier update can be running, a pass moves the counts to the cold
+//! cells, and the series is cold.
 //!
-//! Other processes may read the word in a file: `docs/mapped-files.md` has what they make of its bits.
+//! Other processes may read the word in a file: `docs/mapped-files.md` has what they make of its
+//! bits.
 //!
 //! - W1: Only the collector retires a series, so generations advance one at a time, up to the last
 //!   one, whose series is not used again. A retired
@@ -32,9 +33,9 @@ pub(super) const COLD: u64 = u32::MAX as u64;
 /// The bit of a slot that is closing. A cold series has it as well.
 pub(super) const CLOSING: u64 = 1 << 31;
 
-/// The bit of a series that is not live: with [`CLOSING`] it was removed, without it was retired. A cold
-/// series has both. The process has the slot of such a series elsewhere ([`super::Retired`]); other
-/// processes read it here.
+/// The bit of a series that is not live: with [`CLOSING`] it was removed, without it was retired. A
+/// cold series has both. The process has the slot of such a series elsewhere ([`super::Retired`]);
+/// other processes read it here.
 pub(super) const NOT_LIVE: u64 = 1 << 30;
 
 /// The bits of a slot; all ones for none.
@@ -125,7 +126,8 @@ impl SlotWord {
         slot_in(old.unwrap_or_else(|old| old))
     }
 
-    /// Tells other processes that the total of a series that was retired is dropped. Called in a pass.
+    /// Tells other processes that the total of a series that was retired is dropped. Called in a
+    /// pass.
     #[cfg(not(loom))]
     pub fn forget(&self) {
         self.0.fetch_or(CLOSING, Relaxed);
@@ -153,8 +155,8 @@ impl SlotWord {
 
     /// Opens a slot again that is closing. Called by the collector only.
     ///
-    /// Release: pairs with the Acquire in [`last`](Self::last). Carries the zeroes of blocks that the
-    /// collector cleared before it had to stop (W2).
+    /// Release: pairs with the Acquire in [`last`](Self::last). Carries the zeroes of blocks that
+    /// the collector cleared before it had to stop (W2).
     pub(super) fn reopen(&self) {
         self.0.fetch_and(!CLOSING, Release);
     }
@@ -210,8 +212,8 @@ impl Default for SlotWord {
 
 /// The allocator of slots. A slot is the index of a block in every shard.
 pub(crate) struct Slots {
-    /// The free blocks, whose lists grow under the lock. Locked by threads that promote a series, and
-    /// by the collector.
+    /// The free blocks, whose lists grow under the lock. Locked by threads that promote a series,
+    /// and by the collector.
     pub(super) blocks: AllocatingMutex<Blocks>,
     /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
     /// only.
@@ -460,8 +462,8 @@ mod tests {
         assert_eq!(first.retire(false), None);
     }
 
-    /// A counting allocator promotes a series while a list of free blocks grows. Without the check, the
-    /// thread waits for itself.
+    /// A counting allocator promotes a series while a list of free blocks grows. Without the check,
+    /// the thread waits for itself.
     #[test]
     fn a_thread_that_has_the_lock_gets_no_slot() {
         let slots = Slots::new();

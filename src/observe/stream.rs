@@ -209,7 +209,8 @@ impl Page {
     }
 }
 
-/// One thread's observations of one series. See the module's text. Other processes may read it in a file.
+/// One thread's observations of one series. See the module's text. Other processes may read it in a
+/// file.
 #[repr(C)]
 pub(crate) struct Stream {
     /// Twice the generation, plus 1 during a flush. Written by the owner, read by passes.
@@ -243,8 +244,8 @@ pub struct SummaryTotal {
 }
 
 impl Stream {
-    /// Creates a stream that starts now, for a window of `ages` ages. `ages` is 1 without a window. It is about to be
-    /// at `place`.
+    /// Creates a stream that starts now, for a window of `ages` ages. `ages` is 1 without a window.
+    /// It is about to be at `place`.
     pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64, place: Place) -> Self {
         let mut first = Page::new(budget, BUFFERS[0].1, 0, place);
         if ages > 1 {
@@ -388,11 +389,11 @@ impl Stream {
             };
             Page::new(&page.budget, buffer, tuple_capacity, Place::of(self)).into_raw()
         });
-        // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts from this
-        // value sees page `generation` complete.
+        // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts
+        // from this value sees page `generation` complete.
         self.seq.store(2 * generation + 1, Release);
-        // Release: pairs with the Acquire fence in `read_current` (F3), and carries a fresh page to the
-        // Acquire load of its pointer.
+        // Release: pairs with the Acquire fence in `read_current` (F3), and carries a fresh page to
+        // the Acquire load of its pointer.
         // - If a reader sees one of the stores below, its second load of `seq` gets the value
         //   above, and it retries if it has read the page that is being overwritten.
         // - If it sees none of them, it has copied the page as it was.
@@ -416,8 +417,8 @@ impl Stream {
         page.words[SUM].store(sum.to_bits(), Relaxed);
         page.words[LEN].store(0, Relaxed);
         page.open(history);
-        // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts from this
-        // value sees the new generation complete.
+        // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts
+        // from this value sees the new generation complete.
         self.seq.store(2 * generation + 2, Release);
         if old_history != history {
             // SAFETY: a reader that pins from now on starts from this generation or a later one,
@@ -543,8 +544,8 @@ pub(crate) struct PageCopy {
 impl PageCopy {
     /// Copies a page of `len` words, with a buffer of this capacity.
     ///
-    /// The lengths are clamped, because the page may be overwritten right now, and they may be torn:
-    /// [`read_current`] finds that out later.
+    /// The lengths are clamped, because the page may be overwritten right now, and they may be
+    /// torn: [`read_current`] finds that out later.
     #[inline]
     pub(crate) fn load(page: &(impl PageWords + ?Sized), capacity: usize, len: usize) -> Self {
         let first = VALUES + capacity;

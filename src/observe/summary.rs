@@ -9,8 +9,9 @@
 //!   stream complete.
 //! - D2: Only a pass frees a stream, after every owner has acknowledged or is gone. Passes are
 //!   serialised, so no other reader has it.
-//! - D3: The cold stream has one writer at a time: the thread that holds the lock (invariant U1
-//!   of [`cold_lock`](super::cold_lock)). Readers never take the lock. The cold stream lives as long as its series.
+//! - D3: The cold stream has one writer at a time: the thread that holds the lock (invariant U1 of
+//!   [`cold_lock`](super::cold_lock)). Readers never take the lock. The cold stream lives as long
+//!   as its series.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -73,8 +74,8 @@ impl SummaryShape {
         }
     }
 
-    /// Returns the window as other processes read it: when age 1 began, the length of an age, and the number of
-    /// ages. Zeroes without a window.
+    /// Returns the window as other processes read it: when age 1 began, the length of an age, and
+    /// the number of ages. Zeroes without a window.
     #[cfg(not(loom))]
     pub(crate) fn window_in_file(&self) -> [u64; 3] {
         self.window.as_ref().map_or([0; 3], Window::in_file)
@@ -104,11 +105,11 @@ pub struct Distribution {
     lock: ColdLock,
     /// The properties of the summary. Never changes.
     shape: Arc<SummaryShape>,
-    /// The address of the cold [`Stream`], or 0. Created by its first writer and removed by passes, both under the
-    /// lock; read by passes.
+    /// The address of the cold [`Stream`], or 0. Created by its first writer and removed by passes,
+    /// both under the lock; read by passes.
     cold: AtomicU64,
-    /// The address of what was folded, or 0: the number of words that follow, count, sum, and sketches as
-    /// [`window::encode`](encode) writes them. Replaced and read by passes only.
+    /// The address of what was folded, or 0: the number of words that follow, count, sum, and
+    /// sketches as [`window::encode`](encode) writes them. Replaced and read by passes only.
     folded: AtomicU64,
 }
 
@@ -225,7 +226,8 @@ unsafe fn move_block(block: Block) {
     // SAFETY: the caller owns the stream.
     let copy = unsafe { (*old).copy(Place::Region) };
     let fresh = Own::new(copy, Place::Region).into_raw();
-    // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old stream.
+    // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old
+    // stream.
     unsafe {
         record::publish(block.cell(0), fresh.expose_provenance() as u64);
         take_soon(old);
@@ -389,8 +391,8 @@ impl Distribution {
     fn cold_stream(&self) -> Option<&Stream> {
         // Acquire: pairs with the Release in `cold_or_new`. The stream is complete.
         let address = self.cold.load(Acquire) as usize;
-        // SAFETY: 0, or a stream that only a pass frees, under the lock (D3). The caller runs a pass or holds the
-        // lock.
+        // SAFETY: 0, or a stream that only a pass frees, under the lock (D3). The caller runs a
+        // pass or holds the lock.
         unsafe { std::ptr::with_exposed_provenance::<Stream>(address).as_ref() }
     }
 
@@ -405,8 +407,8 @@ impl Distribution {
         })
     }
 
-    /// Takes the words of what was folded, if there are any. The caller runs the pass, and sees to it that they
-    /// are taken once.
+    /// Takes the words of what was folded, if there are any. The caller runs the pass, and sees to
+    /// it that they are taken once.
     fn folded_words(&self) -> Option<Words> {
         let address = self.folded.load(Relaxed) as usize;
         let first = NonNull::new(std::ptr::with_exposed_provenance_mut::<AtomicU64>(address))?;
@@ -436,8 +438,8 @@ impl Distribution {
         }
     }
 
-    /// Adds what `read` reads to what was folded, and zeroes the cells that have it now. Returns `false`, and
-    /// changes nothing, if there is no memory.
+    /// Adds what `read` reads to what was folded, and zeroes the cells that have it now. Returns
+    /// `false`, and changes nothing, if there is no memory.
     fn fold_words(&self, read: impl FnOnce(&mut SummaryTotal), cells: &[&AtomicU64]) -> bool {
         let mut total = SummaryTotal::default();
         self.add_folded(Ages::ALL, &mut total);

@@ -154,8 +154,8 @@ impl Thread {
         shard.is_some()
     }
 
-    /// Takes a shard if this thread has none, and acknowledges an open request of the collector. The
-    /// thread must be between two updates.
+    /// Takes a shard if this thread has none, and acknowledges an open request of the collector.
+    /// The thread must be between two updates.
     #[cfg(not(loom))]
     pub(super) fn attend(&self, engine: &Engine) {
         if self.shard().is_some() {
@@ -227,8 +227,8 @@ impl Thread {
         }
         self.in_allocation.set(true);
         let old = self.slab.get();
-        // Half as large again, so that growth is rare, in whole pairs of cache lines. As large, if the slab
-        // only moves to the mapped file.
+        // Half as large again, so that growth is rare, in whole pairs of cache lines. As large, if
+        // the slab only moves to the mapped file.
         let capacity = if needed < old.capacity() {
             old.capacity()
         } else {
@@ -238,8 +238,8 @@ impl Thread {
                 .min(MOST_CELLS)
         };
         let new = SlabRef::allocate(capacity, old.shard()).filter(|new| {
-            // SAFETY: this thread owns the shard (I1). The new slab is as large or larger, and not yet
-            // published.
+            // SAFETY: this thread owns the shard (I1). The new slab is as large or larger, and not
+            // yet published.
             unsafe { new.copy_from(old) };
             let shown = shard.record.publish(*new);
             if !shown {

@@ -40,8 +40,8 @@ const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 /// has the lock. Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the
 /// running minute as well.
 ///
-/// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates looks for
-/// requests of the collector when the engine asks it to: then no case is common.
+/// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates looks
+/// for requests of the collector when the engine asks it to: then no case is common.
 #[inline(always)]
 pub(super) fn lock_if_cold<'a>(
     engine: &Engine,
@@ -101,8 +101,8 @@ pub(super) fn promote(engine: &Engine, slot_word: &SlotWord, generation: Generat
     let Some(last) = engine.slots.allocate(cells) else {
         return;
     };
-    // The slot word is not stored while the process begins to share its metrics. The result is dropped
-    // before the slot is freed, because a `fork` locks the slots before the region.
+    // The slot word is not stored while the process begins to share its metrics. The result is
+    // dropped before the slot is freed, because a `fork` locks the slots before the region.
     let is_stored = region::steady().is_some_and(|_steady| slot_word.promote(generation, last));
     if !is_stored {
         engine.slots.free(last, cells);

@@ -99,8 +99,8 @@ impl Window {
         self.after((self.clock)().saturating_duration_since(self.origin))
     }
 
-    /// Returns when age 1 began, as `CLOCK_MONOTONIC` has it, the length of an age in nanoseconds, and the number
-    /// of ages.
+    /// Returns when age 1 began, as `CLOCK_MONOTONIC` has it, the length of an age in nanoseconds,
+    /// and the number of ages.
     #[cfg(not(loom))]
     pub(crate) fn in_file(&self) -> [u64; 3] {
         let now = (self.clock)();
@@ -193,8 +193,8 @@ pub struct AgeSketch {
 /// flush replaces it once or twice per age (A2). Other processes may read it in a file.
 #[repr(C)]
 pub(crate) struct History {
-    /// The age in which the page's buffer was started. Written by the owner before publication, read by
-    /// passes, as all fields are.
+    /// The age in which the page's buffer was started. Written by the owner before publication,
+    /// read by passes, as all fields are.
     started: u64,
     /// The age of the page's sketch.
     sketch_age: u64,
@@ -215,8 +215,8 @@ pub(crate) struct PageAges<'a> {
     older: &'a [AtomicU64],
 }
 
-/// Writes sketches to words: for each its age, twice the number of its tuples plus 1 if it is degraded, and the
-/// tuples. The words are not published yet.
+/// Writes sketches to words: for each its age, twice the number of its tuples plus 1 if it is
+/// degraded, and the tuples. The words are not published yet.
 pub(crate) fn encode(sketches: &[AgeSketch], words: &[AtomicU64]) {
     let mut words = words.iter();
     let mut put = |value| {

@@ -41,8 +41,8 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// The metrics form a *group*, which the job and the [`grouping`](Self::grouping) labels identify.
 /// The gateway adds these labels to every series. A push therefore fails with an error if a series
-/// already has one of them. The body is in the text format 0.0.4, without timestamps, so a histogram
-/// with exponential buckets only arrives with its count and sum.
+/// already has one of them. The body is in the text format 0.0.4, without timestamps, so a
+/// histogram with exponential buckets only arrives with its count and sum.
 ///
 /// # Async programs
 ///

@@ -62,8 +62,8 @@ pub struct AddedViews {
 }
 
 impl AddedViews {
-    /// Takes the views back, so that they change no family that is registered from now on. Families that
-    /// they have changed stay so.
+    /// Takes the views back, so that they change no family that is registered from now on. Families
+    /// that they have changed stay so.
     pub fn remove(self) {
         self.registry.families().remove_views(&self.views);
     }
@@ -405,8 +405,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Returns an error if the label name is invalid, reserved, or a label of one of the families, or
-    /// if the registry was scraped before.
+    /// Returns an error if the label name is invalid, reserved, or a label of one of the families,
+    /// or if the registry was scraped before.
     pub fn add_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         self.families().set_constant(name, value)
     }
@@ -424,9 +424,9 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Add views at start-up, before the first use of the metrics that they change. Of several views
-    /// of one family, all hold, in the order in which they were added: of each setting the last one,
-    /// and all dropped labels. The patterns match the names of the declarations.
+    /// Add views at start-up, before the first use of the metrics that they change. Of several
+    /// views of one family, all hold, in the order in which they were added: of each setting the
+    /// last one, and all dropped labels. The patterns match the names of the declarations.
     ///
     /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
     /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
@@ -489,8 +489,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such family, or if the new name is taken. Then the family keeps
-    /// its name and unit, and has the new help text.
+    /// Returns an error if there is no such family, or if the new name is taken. Then the family
+    /// keeps its name and unit, and has the new help text.
     ///
     /// ```
     /// use tallies::Description;
@@ -529,8 +529,8 @@ impl Registry {
 
     /// Sets whether registration logs a note about names that Prometheus users would not expect,
     /// such as a counter without `_total`, and about families without help text. The default is on.
-    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics with
-    /// `#[tallies::metric]` the compiler makes them.
+    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics
+    /// with `#[tallies::metric]` the compiler makes them.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -568,8 +568,8 @@ impl Registry {
         }
     }
 
-    /// Keeps a value until the family of this name is removed, for crates that build on this one: the
-    /// handle of a metric, for example, that others look up by name.
+    /// Keeps a value until the family of this name is removed, for crates that build on this one:
+    /// the handle of a metric, for example, that others look up by name.
     ///
     /// ```
     /// let registry = tallies::Registry::new();
@@ -586,7 +586,8 @@ impl Registry {
         lock(&self.0.attached).insert(name.to_owned(), Box::new(value));
     }
 
-    /// Returns the values of this type that [`attach`](Self::attach) keeps, in the order of the names.
+    /// Returns the values of this type that [`attach`](Self::attach) keeps, in the order of the
+    /// names.
     #[must_use]
     pub fn attached<T: Clone + 'static>(&self) -> Vec<T> {
         let attached = lock(&self.0.attached);
@@ -704,9 +705,9 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Hashes every label value of every series, waits for no scrape, and reads no values. It runs the
-    /// collectors. Of a family with more than 100 000 series, it reads the labels of as
-    /// many, and counts the rest.
+    /// Hashes every label value of every series, waits for no scrape, and reads no values. It runs
+    /// the collectors. Of a family with more than 100 000 series, it reads the labels of as many,
+    /// and counts the rest.
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {
         self.enlist();

@@ -108,9 +108,9 @@ impl Pages {
         }
     }
 
-    /// Returns the requested page, whose first block is made. Rendering may block, so it runs on the
-    /// runtime's blocking threads, or on the current thread if there is no runtime. Calls `begin` at
-    /// the turn of the request.
+    /// Returns the requested page, whose first block is made. Rendering may block, so it runs on
+    /// the runtime's blocking threads, or on the current thread if there is no runtime. Calls
+    /// `begin` at the turn of the request.
     pub(super) async fn answer(self, request: PageRequest, begin: impl FnOnce()) -> Answer {
         let Some(turn) = self.turns.take().await else {
             return timed_out();

@@ -37,8 +37,8 @@ use super::turns::Turns;
 /// ```
 ///
 /// A page of more than 124 KiB comes in blocks, each of which is made when the framework asks for
-/// it. A framework that waits until the client has taken a block therefore never has a large page in
-/// memory. The body holds its scrape until its last block is made.
+/// it. A framework that waits until the client has taken a block therefore never has a large page
+/// in memory. The body holds its scrape until its last block is made.
 ///
 /// The first block, and those that are compressed or protobuf, are made on Tokio's blocking threads
 /// if there is a runtime. Others take some 40 µs each, and are made on the current thread. The body

@@ -1,5 +1,5 @@
-//! What a program adds to the service: work before each page, further pages, its own authentication,
-//! and a record of each request. Exporters do.
+//! What a program adds to the service: work before each page, further pages, its own
+//! authentication, and a record of each request. Exporters do.
 
 use std::fmt::{self, Debug};
 use std::future::{Future, ready};
@@ -82,8 +82,8 @@ pub trait Extension: Send + Sync {
         Box::pin(ready(()))
     }
 
-    /// Returns the registry of a page that is made for one request, or `None` if there is no such page
-    /// at this path.
+    /// Returns the registry of a page that is made for one request, or `None` if there is no such
+    /// page at this path.
     fn page(&self, path: &str, query: &str, time: PageTime) -> Option<Later<'_, PageSource>> {
         let _ = (path, query, time);
         None
@@ -122,9 +122,9 @@ pub enum Admission {
     Unauthorized,
     /// There are too many such requests. The answer says so.
     TooMany,
-    /// The result of a function that takes long, such as the check of a password. The service calls it
-    /// on a thread for blocking work, one at a time, for the hosts in turn. A request of a host waits
-    /// for about one call of each other one. If too many wait, the answer is that of
+    /// The result of a function that takes long, such as the check of a password. The service calls
+    /// it on a thread for blocking work, one at a time, for the hosts in turn. A request of a host
+    /// waits for about one call of each other one. If too many wait, the answer is that of
     /// [`TooMany`](Self::TooMany).
     Check(Box<dyn FnOnce() -> bool + Send>),
 }

@@ -13,8 +13,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::{self, Error};
 
-/// The most connections that the kernel holds until the service accepts them, unless its own limit is
-/// lower.
+/// The most connections that the kernel holds until the service accepts them, unless its own limit
+/// is lower.
 const BACKLOG: i32 = 1024;
 
 /// An address to listen on, as the user gave it.
@@ -152,8 +152,8 @@ fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Returns the port of an address without a host, such as `:9464`, which stands for all addresses of
-/// this machine.
+/// Returns the port of an address without a host, such as `:9464`, which stands for all addresses
+/// of this machine.
 fn any_port(address: &str) -> Option<u16> {
     address.strip_prefix(':')?.parse().ok()
 }

@@ -2,11 +2,11 @@
 //! `tower_service::Service` for any framework.
 //!
 //! The service first reads a request (`answer`, `coding`). It then takes a scrape from a pass over
-//! the registries, which concurrent requests share (`scrape`), and sends a page of it block by block
-//! (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other modules
-//! decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and which limits apply
-//! to a connection (`connection`, `seats`, `stream`, `timed_body`). A program may add pages and
-//! checks of its own (`extension`).
+//! the registries, which concurrent requests share (`scrape`), and sends a page of it block by
+//! block (`page`, `body`). The live page has snapshots and a stream of its own (`live`). The other
+//! modules decide where to listen (`listen`), which clients to admit (`auth`, `tls`), and which
+//! limits apply to a connection (`connection`, `seats`, `stream`, `timed_body`). A program may add
+//! pages and checks of its own (`extension`).
 
 #![allow(
     clippy::result_large_err,

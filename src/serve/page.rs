@@ -4,8 +4,8 @@
 //! made when its first reader asks for it. It depends only on the scrape and on its [`Position`].
 //! So readers need no common state:
 //!
-//! - Readers that are close to each other share blocks: a page keeps the last [`RECENT`] of them. If
-//!   several want a block that is being made, they wait for it.
+//! - Readers that are close to each other share blocks: a page keeps the last [`RECENT`] of them.
+//!   If several want a block that is being made, they wait for it.
 //! - A reader further behind makes its blocks again. It holds up no other reader.
 //! - A reader that does not read holds one block, and the scrape.
 

@@ -1,5 +1,5 @@
-//! Places: a bounded number of clients that do the same, such as those that wait for their turn. One
-//! peer does not get all of them.
+//! Places: a bounded number of clients that do the same, such as those that wait for their turn.
+//! One peer does not get all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

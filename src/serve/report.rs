@@ -175,7 +175,8 @@ mod tests {
         }
     }
 
-    /// Each of 200 requests made a report of its own, those of clients that had gone, too, and HEAD.
+    /// Each of 200 requests made a report of its own, those of clients that had gone, too, and
+    /// HEAD.
     #[test]
     fn requests_share_a_report_and_nobody_makes_one_in_vain() {
         let registry = Registry::new();

@@ -32,8 +32,8 @@ pub(super) struct Routes {
     pub(super) extension: Arc<dyn Extension>,
     /// The places of requests for the extension's pages.
     pub(super) probes: Arc<Places>,
-    /// Their turns: one for each of the extension's pages that may be rendered at once. They wait for no
-    /// other pages, and no other pages for them.
+    /// Their turns: one for each of the extension's pages that may be rendered at once. They wait
+    /// for no other pages, and no other pages for them.
     pub(super) probe_turns: Turns,
     pub(super) checks: Checks,
     /// The style of pages.
@@ -42,8 +42,8 @@ pub(super) struct Routes {
     pub(super) live: Option<super::live::Live>,
 }
 
-/// The most requests whose checks run or wait: as many as a server has connections by default. Others
-/// are rejected at once.
+/// The most requests whose checks run or wait: as many as a server has connections by default.
+/// Others are rejected at once.
 const CHECKS: usize = 256;
 
 /// Those of one peer, if half of them are taken.

@@ -82,7 +82,8 @@ pub(super) enum Refusal {
     Unavailable(Arc<str>),
 }
 
-/// Disconnects a slow reader to free the memory that it holds. Returns `false` if no reader is slow.
+/// Disconnects a slow reader to free the memory that it holds. Returns `false` if no reader is
+/// slow.
 pub(super) type EvictReader = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Takes scrapes of some registries and makes the blocks of their pages. All requests share one.
@@ -398,8 +399,8 @@ impl Scrape {
     }
 }
 
-/// Drops the pages of free scrapes, which no new request asks for, and all but [`SPARE`] of the free
-/// scrapes. A scrape is in use while a client reads a page of it, or a new request may.
+/// Drops the pages of free scrapes, which no new request asks for, and all but [`SPARE`] of the
+/// free scrapes. A scrape is in use while a client reads a page of it, or a new request may.
 fn free(scrapes: &mut Vec<Arc<Scrape>>) {
     let mut found = 0;
     scrapes.retain_mut(|scrape| {

@@ -8,11 +8,12 @@
 //!
 //! A new connection may evict another one, and so may a page that needs memory:
 //!
-//! - Connections of the peer that has the most seats go first. A new one evicts none of a peer that has
-//!   fewer seats than its own peer. So a peer with few connections does not pay for one with many.
-//! - Of these, a waiting one goes first, the longest idle one before the others. If none is waiting, the
-//!   one goes that has been queued longest. If none is queued, the one goes that has been writing
-//!   longest, provided that its reader counts as slow ([`SLOW_AFTER`]).
+//! - Connections of the peer that has the most seats go first. A new one evicts none of a peer that
+//!   has fewer seats than its own peer. So a peer with few connections does not pay for one with
+//!   many.
+//! - Of these, a waiting one goes first, the longest idle one before the others. If none is
+//!   waiting, the one goes that has been queued longest. If none is queued, the one goes that has
+//!   been writing longest, provided that its reader counts as slow ([`SLOW_AFTER`]).
 //! - A connection that has been waiting for less than [`YOUNG`], or queued for less than
 //!   [`PATIENCE`], is about to be served. It is evicted only for a new one whose peer has fewer
 //!   seats, and so is one whose reader does not count as slow yet.
@@ -93,8 +94,8 @@ pub(super) struct Seat {
     is_evicted: AtomicBool,
     /// Wakes the connection when it is evicted.
     evicted: Notify,
-    /// Set once by the connection, when it has to end after the response in flight. Read by streams,
-    /// which would not end.
+    /// Set once by the connection, when it has to end after the response in flight. Read by
+    /// streams, which would not end.
     closing: watch::Sender<bool>,
 }
 
@@ -270,8 +271,8 @@ impl Seats {
     }
 }
 
-/// Evicts one connection that `may` go, of the peer that has the most seats. `may` takes the seat of a
-/// connection, its state, whether its time is over, and the number of seats of its peer.
+/// Evicts one connection that `may` go, of the peer that has the most seats. `may` takes the seat
+/// of a connection, its state, whether its time is over, and the number of seats of its peer.
 fn evict_one(
     occupied: &HashMap<u64, Arc<Seat>>,
     may: impl Fn(&Seat, State, bool, usize) -> bool,
@@ -428,8 +429,8 @@ mod tests {
         });
     }
 
-    /// Four hosts, each with its share of the seats, kept others out for as long as a reader counts as
-    /// no slow one, and those of them that waited kept out the next.
+    /// Four hosts, each with its share of the seats, kept others out for as long as a reader counts
+    /// as no slow one, and those of them that waited kept out the next.
     #[test]
     fn hosts_with_many_connections_keep_no_host_with_few_out() {
         paused().block_on(async {

@@ -11,8 +11,9 @@ use super::peer::Peer;
 use super::scrape::lock;
 
 /// The turns of work, of which so many run at once. Requests get theirs in the order in which they
-/// came. But one peer waits for no more turns than run at once, and its further requests wait behind
-/// these. So a request of another peer waits for about one turn, however many one peer wants.
+/// came. But one peer waits for no more turns than run at once, and its further requests wait
+/// behind these. So a request of another peer waits for about one turn, however many one peer
+/// wants.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
     all: Arc<Semaphore>,

@@ -34,9 +34,9 @@ const GAUGE_INDEX: &str = "gauge_index";
 /// ```
 ///
 /// Processes that are added first decide the shape of a family, so the newest comes first, and what
-/// was folded earlier comes last. A family of a later process that cannot be merged is left out, and
-/// the reason is passed to `conflict`. But of families of different kinds, that of the last process
-/// stays: a program that takes the name of another one's metric does not displace it.
+/// was folded earlier comes last. A family of a later process that cannot be merged is left out,
+/// and the reason is passed to `conflict`. But of families of different kinds, that of the last
+/// process stays: a program that takes the name of another one's metric does not displace it.
 ///
 /// Sums of floats do not depend on the order of the processes, and folding some of them does not
 /// change a sum.

@@ -91,8 +91,8 @@ impl Cardinality {
     /// `[{"family":"hits_total","series":3,"limit":10000,"refused":0,"labels":[{"label":"path",`
     /// `"distinct":2,"largest":[["/a",2],["/",1]]}]}]`.
     ///
-    /// The limit of a family without one is `null`. If only some of the series were read, the family
-    /// has `"partial":true`, and `distinct` is at least that.
+    /// The limit of a family without one is `null`. If only some of the series were read, the
+    /// family has `"partial":true`, and `distinct` is at least that.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut out = String::new();

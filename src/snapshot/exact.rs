@@ -2,8 +2,8 @@
 //!
 //! A total has many terms: the cells of threads, the values of processes. A fold moves a term from
 //! one group to another. With rounded additions, that could lower a sum in its last bit, and
-//! Prometheus takes a lower sum for a restart. An [`ExactSum`] does not round before the end. So the
-//! result depends only on the terms, and it never goes down while the terms only grow.
+//! Prometheus takes a lower sum for a restart. An [`ExactSum`] does not round before the end. So
+//! the result depends only on the terms, and it never goes down while the terms only grow.
 //!
 //! Source: J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic and Fast Robust Geometric
 //! Predicates", 1997 (the addition of a term to an expansion).

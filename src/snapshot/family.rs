@@ -273,8 +273,8 @@ pub struct Family {
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
     /// The series that were removed, as far as they are known: a page and a store do not have them.
     pub(crate) removed: Removed,
-    /// The exact sums of the series whose value is a rounded sum of several floats, as a fold leaves
-    /// them. Usually empty. Arithmetic outside [`share`](crate::share) clears them.
+    /// The exact sums of the series whose value is a rounded sum of several floats, as a fold
+    /// leaves them. Usually empty. Arithmetic outside [`share`](crate::share) clears them.
     pub(crate) exact: Vec<ExactSum>,
 }
 

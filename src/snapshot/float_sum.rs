@@ -11,8 +11,8 @@
 //!
 //! Two floats hold nearly every sum of this kind exactly: they have 106 bits, and the terms of a
 //! total are seldom that far apart. They are not enough for all, because next to the middle between
-//! two floats any lost bit can decide which of them is the result. So a sum whose second float would
-//! have to be rounded goes on as an [`ExactSum`].
+//! two floats any lost bit can decide which of them is the result. So a sum whose second float
+//! would have to be rounded goes on as an [`ExactSum`].
 
 use super::exact::ExactSum;
 

@@ -198,8 +198,8 @@ impl Snapshot {
         self.families.iter()
     }
 
-    /// Returns pairs of families with samples of the same name, in some format: each family that has
-    /// one in common with a family before it, and that one. In a registry there are none.
+    /// Returns pairs of families with samples of the same name, in some format: each family that
+    /// has one in common with a family before it, and that one. In a registry there are none.
     ///
     /// ```
     /// let page = "# TYPE a summary\na_sum 1\na_count 1\n# TYPE a_sum gauge\na_sum 1\n";
@@ -247,8 +247,8 @@ impl Snapshot {
         self.taken
     }
 
-    /// Inserts a counter without labels, in place of a family of that name: for what a store says of
-    /// itself.
+    /// Inserts a counter without labels, in place of a family of that name: for what a store says
+    /// of itself.
     ///
     /// ```
     /// let mut page = tallies::snapshot();

@@ -171,8 +171,8 @@ pub(crate) struct Texts {
     ends: Vec<usize>,
     /// The length of all texts together, in bytes.
     text_len: usize,
-    /// A series that counted before this time counts since this time, in milliseconds since the Unix
-    /// epoch. Set in an interval, so that it shares the pages of the later snapshot.
+    /// A series that counted before this time counts since this time, in milliseconds since the
+    /// Unix epoch. Set in an interval, so that it shares the pages of the later snapshot.
     since: u64,
 }
 

@@ -10,8 +10,8 @@ fn the_public_api_is_the_list() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    // Only unstable flags write the documentation as JSON. They are for rustdoc alone, and the whole
-    // workspace is named: otherwise dependencies would be compiled again.
+    // Only unstable flags write the documentation as JSON. They are for rustdoc alone, and the
+    // whole workspace is named: otherwise dependencies would be compiled again.
     let rustdoc = target.join("unstable-rustdoc");
     std::fs::create_dir_all(&target).unwrap();
     std::fs::write(

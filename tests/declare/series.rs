@@ -118,7 +118,8 @@ fn retired_series_count_into_the_overflow_series() {
     );
 }
 
-/// A removed series stayed on the page as an overflow series, which looked like too many label sets.
+/// A removed series stayed on the page as an overflow series, which looked like too many label
+/// sets.
 #[test]
 fn removed_series_are_gone() {
     fn check<M>(

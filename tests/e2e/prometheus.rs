@@ -348,8 +348,8 @@ fn prometheus_answers_what_the_shop_called() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Prometheus asks for OpenMetrics, where the samples of a counter end in `_total`. So dashboards of a
-/// program that served text only asked in vain for `events`.
+/// Prometheus asks for OpenMetrics, where the samples of a counter end in `_total`. So dashboards
+/// of a program that served text only asked in vain for `events`.
 #[test]
 fn prometheus_stores_names_as_they_are_without_openmetrics() {
     let dir = std::env::temp_dir().join(format!("tallies-names-{}", std::process::id()));

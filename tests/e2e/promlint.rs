@@ -1,4 +1,5 @@
-//! Asks a real `promtool check metrics` about many pages: our rules of promlint have to say the same.
+//! Asks a real `promtool check metrics` about many pages: our rules of promlint have to say the
+//! same.
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -163,8 +163,8 @@ fn packaged(package: &str) -> BTreeSet<String> {
 }
 
 /// The registry shows README without the rest of the package, and knows no repository. So its links
-/// lead to docs.rs: to a page that the crate builds there, or to a file of the package, which docs.rs
-/// serves as it is.
+/// lead to docs.rs: to a page that the crate builds there, or to a file of the package, which
+/// docs.rs serves as it is.
 #[test]
 fn every_link_of_a_published_readme_leads_to_what_is_published() {
     let (library, files) = (text("src/lib.rs"), packaged("tallies"));

@@ -1,5 +1,5 @@
-//! Which module may import which: reads every `crate::module` in `src/` and fails on an arrow that points up.
-//! `docs/architecture.md` has the picture.
+//! Which module may import which: reads every `crate::module` in `src/` and fails on an arrow that
+//! points up. `docs/architecture.md` has the picture.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

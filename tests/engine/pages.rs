@@ -1,5 +1,5 @@
-//! Label pages, which a family shares with its snapshots, agree with look-ups in the family. Snapshots
-//! that are kept stay as they were.
+//! Label pages, which a family shares with its snapshots, agree with look-ups in the family.
+//! Snapshots that are kept stay as they were.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
 //! The instructions of every update, so that none becomes slower unnoticed.
 //!
-//! Callgrind counts the instructions of `n` updates and of `2n` of them; the difference is exact. A loop
-//! is counted with them: see the rows `nothing` and `value`. Limits are a little above what Rust 1.95 on
-//! x86-64 needs. `cargo test --profile bench -p tallies-instructions --test instructions -- --nocapture`
-//! prints the counts.
+//! Callgrind counts the instructions of `n` updates and of `2n` of them; the difference is exact. A
+//! loop is counted with them: see the rows `nothing` and `value`. Limits are a little above what
+//! Rust 1.95 on x86-64 needs.
+//! `cargo test --profile bench -p tallies-instructions --test instructions -- --nocapture` prints
+//! the counts.
 
 use std::path::Path;
 use std::process::Command;
@@ -50,11 +51,12 @@ const LIMITS: &[(&str, f64)] = &[
 /// program differs by some 20 000 instructions from run to run, which is 0.05 for each update.
 const N: u64 = 400_000;
 
-/// How many more instructions an update may need if its cell is in a mapped file, since the start of the program
-/// differs by more than without one.
+/// How many more instructions an update may need if its cell is in a mapped file, since the start
+/// of the program differs by more than without one.
 const MAPPED: f64 = 0.3;
 
-/// The part by which look-ups of label sets differ from run to run: each run hashes with another seed.
+/// The part by which look-ups of label sets differ from run to run: each run hashes with another
+/// seed.
 const LOOK_UP: f64 = 0.02;
 
 fn instructions(update: &str, n: u64, directory: Option<&Path>) -> u64 {

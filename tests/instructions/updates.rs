@@ -1,7 +1,8 @@
-//! Runs one update `n` times: `updates NAME N`. `limits.rs` counts the instructions of `n` and of `2n`.
+//! Runs one update `n` times: `updates NAME N`. `limits.rs` counts the instructions of `n` and of
+//! `2n`.
 //!
-//! Without arguments, prints the names. With a directory in `TALLIES_INSTRUCTIONS`, the cells are in a mapped file
-//! there.
+//! Without arguments, prints the names. With a directory in `TALLIES_INSTRUCTIONS`, the cells are
+//! in a mapped file there.
 
 use std::hint::black_box;
 

@@ -114,7 +114,8 @@ fn rounds(path: &Path) {
     assert_eq!(last.len(), 4 * 4, "{last:?}");
 }
 
-/// Regression: a fold lowered sums by a unit in the last place, which Prometheus takes for a restart.
+/// Regression: a fold lowered sums by a unit in the last place, which Prometheus takes for a
+/// restart.
 #[test]
 fn sums_of_floats_never_go_down() {
     if let Some(path) = child() {

@@ -31,7 +31,8 @@ fn update(times: u64) {
 
 /// Forks; the child counts `times` and ends. Returns when it has.
 fn fork(times: u64) {
-    // SAFETY: the child calls functions that allocate and lock, which the libraries of this test allow.
+    // SAFETY: the child calls functions that allocate and lock, which the libraries of this test
+    // allow.
     match unsafe { libc::fork() } {
         0 => {
             update(times);
@@ -149,7 +150,8 @@ fn fork_often(is_done: &AtomicBool, child: impl Fn(usize) -> bool) {
     assert_eq!(wrong, None, "the first child that went wrong");
 }
 
-/// The first child waited for ever for the index of the family, which a thread of its parent had locked.
+/// The first child waited for ever for the index of the family, which a thread of its parent had
+/// locked.
 #[test]
 fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
     if let Some(path) = child() {
@@ -196,8 +198,8 @@ fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
         .run_until_killed("forks::a_child_of_a_process_whose_threads_look_up_labels_makes_series");
 }
 
-/// It had the state of its parent, or waited for ever for the rows, which a thread of its parent had
-/// locked.
+/// It had the state of its parent, or waited for ever for the rows, which a thread of its parent
+/// had locked.
 #[test]
 fn a_child_has_the_first_state_of_a_state_table() {
     if let Some(path) = child() {
@@ -414,8 +416,8 @@ fn a_child_uses_what_a_thread_of_its_parent_was_making() {
     directory.run_until_killed("forks::a_child_uses_what_a_thread_of_its_parent_was_making");
 }
 
-/// Each waited for the other: one dropped a family while it had the locks of others, for one of which the other fork
-/// waited with the locks that the drop needed.
+/// Each waited for the other: one dropped a family while it had the locks of others, for one of
+/// which the other fork waited with the locks that the drop needed.
 #[test]
 fn two_threads_fork_while_families_are_dropped() {
     if let Some(path) = child() {

@@ -1,5 +1,5 @@
-//! What a process writes to its mapped file, read by another one. Processes are this program again, with an
-//! environment variable.
+//! What a process writes to its mapped file, read by another one. Processes are this program again,
+//! with an environment variable.
 
 #![cfg(all(feature = "mmap", target_os = "linux"))]
 

@@ -1,5 +1,5 @@
-//! Counts move while the process is killed: from shards of threads that ended, from slots that are given back, and
-//! from retired series to the overflow series.
+//! Counts move while the process is killed: from shards of threads that ended, from slots that are
+//! given back, and from retired series to the overflow series.
 
 #![allow(
     unsafe_code,
@@ -35,8 +35,8 @@ static HELD: UpDownCounter<[&str; 1]> =
 /// The number of threads that count at a time.
 const THREADS: usize = 3;
 
-/// Returns words that stay when the process is killed: how many rounds each thread has begun, and how many it has
-/// ended.
+/// Returns words that stay when the process is killed: how many rounds each thread has begun, and
+/// how many it has ended.
 fn rounds(directory: &Path) -> &'static [[AtomicU64; 2]; THREADS] {
     let path = directory.with_extension("rounds");
     let file = File::options()
@@ -74,7 +74,8 @@ fn count(directory: &Path) {
             scope.spawn(move || {
                 let mut n = 0_u64;
                 loop {
-                    // Each round is a thread of its own, whose shard is folded when no other takes it.
+                    // Each round is a thread of its own, whose shard is folded when no other takes
+                    // it.
                     std::thread::scope(|scope| {
                         scope.spawn(|| {
                             for _ in 0..50 {

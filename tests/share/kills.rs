@@ -1,4 +1,5 @@
-//! Processes that are killed, stopped or hang. An update that returned counts, whatever happens next.
+//! Processes that are killed, stopped or hang. An update that returned counts, whatever happens
+//! next.
 
 use std::time::{Duration, Instant};
 
@@ -199,8 +200,8 @@ fn a_stopped_process_is_read_and_not_folded() {
     assert_eq!(reader.total(), 1000.0);
 }
 
-/// Runs the commands one by one, each time in a fresh process that is killed after one of them. What
-/// is read afterwards is what the process had counted.
+/// Runs the commands one by one, each time in a fresh process that is killed after one of them.
+/// What is read afterwards is what the process had counted.
 #[test]
 fn a_small_program_is_killed_after_each_of_its_steps() {
     let program = [

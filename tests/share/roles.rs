@@ -60,7 +60,8 @@ pub fn play(role: &str, directory: &Path) {
                 }
             });
         }
-        // Counts in threads that end at once, while passes fold their counts, retire and remove series.
+        // Counts in threads that end at once, while passes fold their counts, retire and remove
+        // series.
         "churn-until-killed" => {
             let _dir = tallies::share::dir(directory).unwrap();
             std::thread::scope(|scope| {

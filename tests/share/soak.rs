@@ -10,7 +10,8 @@ use crate::kills::{check_work, random};
 /// The number of processes at a time.
 const PROCESSES: usize = 8;
 
-/// The work of all processes that were started: what they said, and what they can have counted more.
+/// The work of all processes that were started: what they said, and what they can have counted
+/// more.
 #[derive(Default)]
 struct Work {
     /// Jobs that were counted in all kinds.

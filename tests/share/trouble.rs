@@ -410,8 +410,8 @@ fn a_full_tmpfs_costs_sharing_and_nothing_else() {
     // Its own page has everything.
     assert_eq!(role.run("own jobs_total"), "2005");
     assert_eq!(role.run("own latency_count"), "2000");
-    // There is no space for ever more processes, and when they have ended there was none for the totals, without
-    // which their files stayed.
+    // There is no space for ever more processes, and when they have ended there was none for the
+    // totals, without which their files stayed.
     let mut roles = vec![role];
     // A file that a reader has open keeps its space until the next read.
     drop(reader);

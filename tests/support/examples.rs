@@ -16,8 +16,8 @@ pub fn build_tool() -> PathBuf {
     build_targets(["--bin", "tallies"]).join("tallies")
 }
 
-/// Builds in the profile of the tests, unless `tests/run.sh` has built all programs already. Returns
-/// the directory of that profile.
+/// Builds in the profile of the tests, unless `tests/run.sh` has built all programs already.
+/// Returns the directory of that profile.
 fn build_targets<'a>(targets: impl IntoIterator<Item = &'a str>) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.parent().unwrap().parent().unwrap().to_owned();
@@ -27,8 +27,8 @@ fn build_targets<'a>(targets: impl IntoIterator<Item = &'a str>) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     // With the features that the tests of the whole workspace have, so that nothing is built twice.
     build.args(["build", "--quiet", "--workspace", "--all-features"]);
-    // Those of this test are Cargo's for this package. Build scripts read them, so Cargo would build what
-    // depends on these scripts again, here and in the next command of the user.
+    // Those of this test are Cargo's for this package. Build scripts read them, so Cargo would
+    // build what depends on these scripts again, here and in the next command of the user.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]

@@ -367,7 +367,8 @@ impl Session<'_> {
         })
     }
 
-    /// The tests for a mutation: what caught it before, then what caught others of its files, then every model.
+    /// The tests for a mutation: what caught it before, then what caught others of its files, then
+    /// every model.
     fn order<'a>(&'a self, mutation: &'a Mutation) -> Vec<&'a str> {
         let mut tests: Vec<&str> = mutation.tests.iter().map(String::as_str).collect();
         if mutation.with == With::Loom {

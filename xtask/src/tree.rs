@@ -1,4 +1,5 @@
-//! A copy of the package without the rest of the workspace, where nothing but its own tests is built.
+//! A copy of the package without the rest of the workspace, where nothing but its own tests is
+//! built.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -86,7 +86,8 @@ pub fn forms(row: Row) -> Vec<Form> {
             })
         }
         Row::WalkHistogram => {
-            // A count per bucket and a sum, shared by all threads: what a cold series costs at least.
+            // A count per bucket and a sum, shared by all threads: what a cold series costs at
+            // least.
             type Cells = [AtomicU64; 13];
             let all: &Vec<_> = keep((0..SERIES).map(|_| Box::<Cells>::default()).collect());
             let observe = |cells: &Box<Cells>| {

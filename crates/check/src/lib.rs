@@ -1,5 +1,5 @@
-//! Checks for tests: documents, dashboards and rules against the metrics that a program declares, and
-//! pages against the conventions of Prometheus.
+//! Checks for tests: documents, dashboards and rules against the metrics that a program declares,
+//! and pages against the conventions of Prometheus.
 //!
 //! ```
 //! use tallies_check::Check;

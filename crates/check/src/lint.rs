@@ -36,8 +36,8 @@ use tallies_names::{Described, Note, of_family, of_label};
 pub enum Rule {
     /// A family has a help text.
     Help,
-    /// The name of a family with a unit ends in that unit. Text has no units, and the reader rejects
-    /// OpenMetrics that breaks this rule, so only the snapshot of a registry can break it.
+    /// The name of a family with a unit ends in that unit. Text has no units, and the reader
+    /// rejects OpenMetrics that breaks this rule, so only the snapshot of a registry can break it.
     Unit,
     /// The name of a counter ends in `_total`.
     CounterSuffix,
@@ -218,8 +218,8 @@ const MOST_SERIES: usize = 10_000;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// The problems are sorted by family. Each is listed once, however many series have it. Info metrics
-/// and state sets count as gauges, and gauge histograms as histograms.
+/// The problems are sorted by family. Each is listed once, however many series have it. Info
+/// metrics and state sets count as gauges, and gauge histograms as histograms.
 ///
 /// Takes time proportional to the number of series.
 #[must_use]

@@ -44,11 +44,11 @@ impl Check {
     /// Checks the queries of a dashboard (JSON, as Grafana exports it) or of alerting and recording
     /// rules (YAML or JSON).
     ///
-    /// It reports names that no family exports, labels that a view drops, and values that a label of
-    /// enums does not have. Names with dashboard variables in them are not checked. Known are also
-    /// the names of recording rules in the same text, those of [`also`](Self::also), and those that
-    /// Prometheus and tallies make themselves. It does not read all of PromQL, but what rules and
-    /// dashboards are written in.
+    /// It reports names that no family exports, labels that a view drops, and values that a label
+    /// of enums does not have. Names with dashboard variables in them are not checked. Known are
+    /// also the names of recording rules in the same text, those of [`also`](Self::also), and those
+    /// that Prometheus and tallies make themselves. It does not read all of PromQL, but what rules
+    /// and dashboards are written in.
     ///
     /// ```
     /// let registry = tallies::Registry::new();

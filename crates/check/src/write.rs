@@ -26,8 +26,8 @@ pub fn to_markdown(catalogue: &Catalogue) -> String {
     out
 }
 
-/// Returns the catalogue as JSON: a list of objects with the fields of [`Declared`]. Empty fields are
-/// left out.
+/// Returns the catalogue as JSON: a list of objects with the fields of [`Declared`]. Empty fields
+/// are left out.
 ///
 /// ```
 /// let registry = tallies::Registry::new();

@@ -158,8 +158,8 @@ fn pages(page: &str, options: &Options) -> Result<Vec<Page>, String> {
     Ok(vec![Page { content_type, body }])
 }
 
-/// Returns the number of families, and what the rules say about the page in all of its formats, each
-/// thing once.
+/// Returns the number of families, and what the rules say about the page in all of its formats,
+/// each thing once.
 fn findings(pages: &[Page]) -> (usize, Vec<Finding>) {
     let mut found: Vec<Finding> = Vec::new();
     let mut families = 0;

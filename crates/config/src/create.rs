@@ -68,8 +68,8 @@ pub trait Configure {
         configs: impl IntoIterator<Item = MetricConfig>,
     ) -> Result<MetricMap, Error>;
 
-    /// Adds the views and creates the metrics of a configuration, and returns the metrics by name. If
-    /// one of them is an error, no metric is created and no view is added.
+    /// Adds the views and creates the metrics of a configuration, and returns the metrics by name.
+    /// If one of them is an error, no metric is created and no view is added.
     ///
     /// ```
     /// use tallies::{Registry, View};
@@ -89,8 +89,8 @@ pub trait Configure {
     ///
     /// # Errors
     ///
-    /// The errors of [`Registry::add_view`] and [`create_metrics`](Self::create_metrics). The error of a
-    /// view or metric from a file begins with the file, the line and the column.
+    /// The errors of [`Registry::add_view`] and [`create_metrics`](Self::create_metrics). The error
+    /// of a view or metric from a file begins with the file, the line and the column.
     #[track_caller]
     fn configure(&self, config: Config) -> Result<MetricMap, Error>;
 

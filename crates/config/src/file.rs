@@ -60,14 +60,14 @@ impl Config {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The keys of a metric are those of [`MetricConfig::from_yaml`], and the keys of a view are those
-    /// that [`View`](tallies::View) lists. Both lists may be absent.
+    /// The keys of a metric are those of [`MetricConfig::from_yaml`], and the keys of a view are
+    /// those that [`View`](tallies::View) lists. Both lists may be absent.
     ///
     /// # Errors
     ///
     /// Text that is not YAML, a key that does not exist, and a value of the wrong kind. The message
-    /// has the line and the column. [`Configure::configure`](crate::Configure::configure) checks the
-    /// rest, with the line and the column, too.
+    /// has the line and the column. [`Configure::configure`](crate::Configure::configure) checks
+    /// the rest, with the line and the column, too.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
         config(&document::parse(text, Language::Yaml, None)?, true)
     }
@@ -132,8 +132,8 @@ impl MetricConfig {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// A metric has the keys `name`, `type`, and if needed `description`, `labels` and `config`. The
-    /// list may also be a map from each name to the other keys. Text with views is an error:
+    /// A metric has the keys `name`, `type`, and if needed `description`, `labels` and `config`.
+    /// The list may also be a map from each name to the other keys. Text with views is an error:
     /// [`Config::from_yaml`] reads both.
     ///
     /// # Errors

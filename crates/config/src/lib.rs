@@ -1,5 +1,5 @@
-//! Metrics and views of [`tallies`] that are described by data: a list of [`MetricConfig`] in code, or a
-//! [`Config`] from a YAML or TOML file.
+//! Metrics and views of [`tallies`] that are described by data: a list of [`MetricConfig`] in code,
+//! or a [`Config`] from a YAML or TOML file.
 //!
 //! ```
 //! use tallies::Registry;

@@ -75,8 +75,8 @@ impl AnyMetric {
     }
 
     /// Returns the name of the family, without the registry's prefix. It differs from
-    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info, and if
-    /// a [view](tallies::View) renames it.
+    /// [`name`](Self::name) if that lacks the `_total` of a counter or the `_info` of an info, and
+    /// if a [view](tallies::View) renames it.
     #[must_use]
     pub fn family_name(&self) -> &str {
         match &self.0.inner {
@@ -109,8 +109,8 @@ impl AnyMetric {
         }
     }
 
-    /// Returns the label names of the configuration, sorted. A [view](tallies::View) does not change
-    /// them.
+    /// Returns the label names of the configuration, sorted. A [view](tallies::View) does not
+    /// change them.
     #[must_use]
     pub fn labels(&self) -> &[String] {
         &self.0.labels
@@ -204,8 +204,8 @@ impl AnyMetric {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// A series in which several label sets count because of a [view](tallies::View) stays, and `keep`
-    /// is not called for it.
+    /// A series in which several label sets count because of a [view](tallies::View) stays, and
+    /// `keep` is not called for it.
     pub fn retain(&self, mut keep: impl FnMut(&[&str]) -> bool) -> usize {
         type Pairs<'a> = [(&'a str, Cow<'a, str>)];
         let mut keeps = |pairs: &Pairs<'_>, shares: &dyn Fn(&[&str]) -> bool| {
@@ -338,14 +338,14 @@ impl AnySeries<'_> {
     /// differ from the given one in the last digit, if it is not a whole number. A total that is
     /// less than the one before only by such a digit changes nothing.
     ///
-    /// If label sets share a series because of a [view](tallies::View), the series has the sum of their
-    /// increases. It does not start again with one of them. The totals of at most
+    /// If label sets share a series because of a [view](tallies::View), the series has the sum of
+    /// their increases. It does not start again with one of them. The totals of at most
     /// [`DEFAULT_LIMIT`] label sets are remembered, until [`AnyMetric::retain`] leaves one out.
     ///
     /// # Errors
     ///
-    /// A metric that is neither a counter nor a gauge, a negative or infinite total, and a label set
-    /// whose total cannot be remembered.
+    /// A metric that is neither a counter nor a gauge, a negative or infinite total, and a label
+    /// set whose total cannot be remembered.
     pub fn set(&self, value: f64) -> Result<(), Error> {
         match &self.metric.0.inner {
             Inner::Gauge(metric) => {

@@ -29,7 +29,8 @@ pub(super) struct Common {
         num_args = 1..
     )]
     pub(super) listen: Vec<String>,
-    /// Hosts that requests may name, beside those of sockets that only this machine reaches; * for all
+    /// Hosts that requests may name, beside those of sockets that only this machine reaches; * for
+    /// all
     #[arg(
         long = "web.allowed-host",
         id = "web_allowed_host",

@@ -71,8 +71,8 @@ impl Variables {
     }
 }
 
-/// Returns the error of a dotenv file. It has the number of the line, and not its text, which may be
-/// a secret.
+/// Returns the error of a dotenv file. It has the number of the line, and not its text, which may
+/// be a secret.
 fn not_dotenv(path: &Path, text: &str, error: &dotenvy::Error) -> String {
     let rule = "is not of the form NAME=value; a value with blanks or quotes needs quotes";
     let line = match error {
@@ -93,8 +93,8 @@ fn not_dotenv(path: &Path, text: &str, error: &dotenvy::Error) -> String {
 ///
 /// # Errors
 ///
-/// Why the command line cannot be parsed: a file that cannot be read, or a flag that is neither true
-/// nor false.
+/// Why the command line cannot be parsed: a file that cannot be read, or a flag that is neither
+/// true nor false.
 pub(super) fn apply(mut command: Command, prefix: &str) -> Result<(Command, Applied), String> {
     let variables = Variables::read(prefix)?;
     let mut applied = Applied::default();

@@ -180,17 +180,18 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
         self
     }
 
-    /// Sets the default of `--web.allowed-host`: hosts that requests may name in their `Host` header.
+    /// Sets the default of `--web.allowed-host`: hosts that requests may name in their `Host`
+    /// header.
     ///
     /// ```no_run
     /// let exporter = tallies_exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
     /// exporter.allowed_hosts(["metrics.example.org"]).run();
     /// ```
     ///
-    /// An exporter whose sockets are all on loopback addresses also admits `localhost`, `127.0.0.1`,
-    /// `[::1]` and the hosts that it was told to listen on, and no others: a browser on this machine
-    /// may be led to it by a web site that points a name of its own at 127.0.0.1. An exporter with
-    /// other sockets admits all hosts unless some are named. `*` admits all.
+    /// An exporter whose sockets are all on loopback addresses also admits `localhost`,
+    /// `127.0.0.1`, `[::1]` and the hosts that it was told to listen on, and no others: a browser
+    /// on this machine may be led to it by a web site that points a name of its own at 127.0.0.1.
+    /// An exporter with other sockets admits all hosts unless some are named. `*` admits all.
     #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.about.allowed_hosts = hosts.into_iter().map(Into::into).collect();
@@ -198,16 +199,16 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     }
 
     /// Sets whether clients that prefer OpenMetrics get it, as
-    /// [`Server::open_metrics`](tallies::Server::open_metrics) does. `false` is the same as the option
-    /// `--web.disable-openmetrics`.
+    /// [`Server::open_metrics`](tallies::Server::open_metrics) does. `false` is the same as the
+    /// option `--web.disable-openmetrics`.
     #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
         self.about.open_metrics = yes;
         self
     }
 
-    /// Adds `/live`, a page in the browser where the metrics move, as [`Server::live`] does. Without
-    /// it, the option `--web.enable-live` adds the page.
+    /// Adds `/live`, a page in the browser where the metrics move, as [`Server::live`] does.
+    /// Without it, the option `--web.enable-live` adds the page.
     ///
     /// ```no_run
     /// let exporter = tallies_exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
@@ -218,11 +219,11 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// `EXP_WEB_ENABLE_LIVE=false` takes it away again.
     ///
     /// While at least one page is in sight, the updates run for it, for all pages together: each
-    /// before the snapshot of a second, unless it has just run, but then not for ten times as long as
-    /// it took. So an update that takes 3 s runs every 33 s. The page waits for an update for at most
-    /// 0.5 s and then shows the values of before; a later result is in a later second. Failures are in
-    /// the metrics about updates; the page's impatience is not. Scrapes share the runs.
-    /// [`Setup::min_update_interval`] holds here, too.
+    /// before the snapshot of a second, unless it has just run, but then not for ten times as long
+    /// as it took. So an update that takes 3 s runs every 33 s. The page waits for an update for at
+    /// most 0.5 s and then shows the values of before; a later result is in a later second.
+    /// Failures are in the metrics about updates; the page's impatience is not. Scrapes share the
+    /// runs. [`Setup::min_update_interval`] holds here, too.
     ///
     /// [`Server::live`]: tallies::Server::live
     #[cfg(feature = "live")]
@@ -283,7 +284,8 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     }
 
     /// Runs the exporter as [`run`](Self::run) does, in the current Tokio runtime, which needs its
-    /// timer, its I/O driver and signals. Handlers run there, and the service on a thread of its own.
+    /// timer, its I/O driver and signals. Handlers run there, and the service on a thread of its
+    /// own.
     ///
     /// ```no_run
     /// # use tallies_exporter::Exporter;

@@ -19,8 +19,8 @@ pub struct Probe {
     deadline: Instant,
 }
 
-/// An error of a probe that is the client's: the query lacks something. The answer is 400, with this
-/// text.
+/// An error of a probe that is the client's: the query lacks something. The answer is 400, with
+/// this text.
 #[derive(Debug)]
 pub struct BadRequest(String);
 
@@ -98,8 +98,8 @@ pub(super) async fn run(
         registry: registry.clone(),
         deadline: start + limit,
     };
-    // A task of its own, because the handler may panic, and not in the service's runtime, because it
-    // may block. Dropping the set ends the handler with the request.
+    // A task of its own, because the handler may panic, and not in the service's runtime, because
+    // it may block. Dropping the set ends the handler with the request.
     let mut task = tokio::task::JoinSet::new();
     let handler = Arc::clone(handler);
     task.spawn_on(async move { handler(probe).await }, runtime);

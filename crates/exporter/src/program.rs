@@ -197,8 +197,8 @@ fn bind<A>(
         server = server.tls_source(tls);
     }
     let mut setup = Setup::new(registry);
-    // Before all metrics of the framework, so that views that it adds hold for them and for statics,
-    // which the first registration may register.
+    // Before all metrics of the framework, so that views that it adds hold for them and for
+    // statics, which the first registration may register.
     configure(&mut setup, own)?;
     check_probes(&setup, common)?;
     if common.process_stats {

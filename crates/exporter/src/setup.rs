@@ -97,8 +97,8 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, and mistakes in it, with line and column. A view of a metric that
-    /// was declared before is a mistake, too.
+    /// A file that cannot be read, and mistakes in it, with line and column. A view of a metric
+    /// that was declared before is a mistake, too.
     #[track_caller]
     pub fn create_metrics_from_file(&self, path: impl AsRef<Path>) -> Result<MetricMap, Error> {
         self.registry.configure(Config::from_file(path)?)
@@ -133,9 +133,9 @@ impl Setup {
     /// | `exporter_update_errors_total{update,reason}` | `error`, `panic` or `timeout` |
     /// | `exporter_update_last_success_timestamp_seconds{update}` | when it last succeeded |
     ///
-    /// A run that is late goes on, for the next page. After 60 s it is cancelled. The label `update`
-    /// is `metrics`; a second call replaces the handler. [`add_update`](Self::add_update) adds
-    /// others.
+    /// A run that is late goes on, for the next page. After 60 s it is cancelled. The label
+    /// `update` is `metrics`; a second call replaces the handler. [`add_update`](Self::add_update)
+    /// adds others.
     pub fn set_metric_update_handler<F, R>(&mut self, handler: F)
     where
         F: Fn(Update) -> R + Send + Sync + 'static,

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 /// The time after which an update is cancelled, unless its limit is longer.
 pub(super) const MAX_RUN: Duration = Duration::from_secs(60);
 
-/// A run is followed by a pause of as many times its duration before the live page begins another one.
+/// A run is followed by a pause of as many times its duration before the live page begins another
+/// one.
 const PAUSE: u32 = 10;
 
 /// The age up to which values are fresh enough for the live page.
@@ -69,8 +70,8 @@ pub(super) struct Updater {
     name: String,
     handler: Handler,
     registry: Registry,
-    /// Where handlers run. Not in the service's runtime, so that one that blocks its thread holds no
-    /// page.
+    /// Where handlers run. Not in the service's runtime, so that one that blocks its thread holds
+    /// no page.
     runtime: Handle,
     /// A new run begins no sooner than this after the end of the last one.
     min_interval: Duration,
@@ -210,8 +211,8 @@ impl Updater {
         );
     }
 
-    /// Runs the update for the live page, or waits for its current run, at most for `patience`. Begins
-    /// no run too soon after the last one, so that updates take at most a tenth of the time.
+    /// Runs the update for the live page, or waits for its current run, at most for `patience`.
+    /// Begins no run too soon after the last one, so that updates take at most a tenth of the time.
     pub(super) async fn refresh(self: &Arc<Self>, limit: Duration, patience: Duration) {
         {
             let state = self.state();
@@ -235,8 +236,8 @@ impl Updater {
         }
     }
 
-    /// Returns the current run, and begins one if there is none. Returns `None` if the last one ended
-    /// too recently.
+    /// Returns the current run, and begins one if there is none. Returns `None` if the last one
+    /// ended too recently.
     fn join(self: &Arc<Self>, limit: Duration) -> Option<(Instant, watch::Receiver<bool>)> {
         let mut state = self.state();
         if let Some(run) = &state.running {

@@ -5,10 +5,10 @@
 //! send nothing. So the layers wrap the body that the service gets. The wrapper counts what the
 //! service reads, and the [`Exchange`] observes the count when it ends.
 //!
-//! The request body and the exchange may live in different tasks and end in any order, so they share
-//! a counter. Only the body writes it; the exchange reads it once. `Relaxed` suffices, because what
-//! the service read before its response happened before the exchange got the response. What it reads
-//! later may or may not be included.
+//! The request body and the exchange may live in different tasks and end in any order, so they
+//! share a counter. Only the body writes it; the exchange reads it once. `Relaxed` suffices,
+//! because what the service read before its response happened before the exchange got the response.
+//! What it reads later may or may not be included.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) struct BytesRead(Arc<AtomicU64>);
 const MOST_SPARE: usize = 64;
 
 thread_local! {
-    /// Counters of requests that ended on this thread, all zero. The next requests take them instead
-    /// of allocating.
+    /// Counters of requests that ended on this thread, all zero. The next requests take them
+    /// instead of allocating.
     static SPARE: RefCell<Vec<Arc<AtomicU64>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -70,13 +70,13 @@ impl BytesRead {
 
 impl ServerLayer {
     /// Returns a layer that counts the bytes that the service reads from request bodies, for
-    /// services other than those of axum and actix-web, where [`ServerLayer`] itself counts them. Use
-    /// it if such a service is open to the internet. Without it, the size of a request is the length
-    /// that the client announces.
+    /// services other than those of axum and actix-web, where [`ServerLayer`] itself counts them.
+    /// Use it if such a service is open to the internet. Without it, the size of a request is the
+    /// length that the client announces.
     ///
-    /// The service gets a `Request<Measured<B>>` instead of a `Request<B>`. Services that accept any
-    /// body, such as the routers of axum and tonic, need no change. A handler that names the type of
-    /// the body names [`Measured`] around it:
+    /// The service gets a `Request<Measured<B>>` instead of a `Request<B>`. Services that accept
+    /// any body, such as the routers of axum and tonic, need no change. A handler that names the
+    /// type of the body names [`Measured`] around it:
     ///
     /// ```
     /// use http::{Request, Response};

@@ -128,8 +128,8 @@ impl Exchange {
     }
 
     /// Observes the bytes that the service reads from the request body, instead of the announced
-    /// length. Returns the counter to add them to, or `None` if the body is empty or no family needs
-    /// its size.
+    /// length. Returns the counter to add them to, or `None` if the body is empty or no family
+    /// needs its size.
     #[inline]
     pub(super) fn count_request_body(&mut self) -> Option<BytesRead> {
         let empty = matches!(self.received, RequestSize::Announced(0));

@@ -1,7 +1,7 @@
 //! The rules about names of Prometheus metrics: those of `promtool check metrics`, and a few more.
 //!
-//! A crate of its own, because a crate of macros can export nothing else: the macros of tallies check
-//! declarations with it, tallies those that are made at run time, and tallies-check pages.
+//! A crate of its own, because a crate of macros can export nothing else: the macros of tallies
+//! check declarations with it, tallies those that are made at run time, and tallies-check pages.
 
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 

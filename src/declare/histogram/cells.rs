@@ -1,4 +1,5 @@
-//! The cells of a histogram: the bucket of a value, cold observations, and the series in a snapshot.
+//! The cells of a histogram: the bucket of a value, cold observations, and the series in a
+//! snapshot.
 
 use crate::declare::buckets;
 use crate::family::desc::Desc;

@@ -37,13 +37,13 @@ use cells::{observe_both, observe_fixed, observe_in_series, observe_native};
 /// ```
 ///
 /// A value counts in the first bucket whose bound is not below it. NaN is rejected and counted in
-/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed before,
-/// because the sum would be NaN.
+/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed
+/// before, because the sum would be NaN.
 ///
-/// An observation costs 3 to 4 ns: a table indexed by the leading bits of the value finds the bucket
-/// without branches, and three plain stores go to cells of the calling thread. A scrape sees an
-/// exact prefix of every thread's observations: `_count` is equal to the `+Inf` bucket, and `_sum` belongs to the same
-/// observations, whatever instruction a writer has reached.
+/// An observation costs 3 to 4 ns: a table indexed by the leading bits of the value finds the
+/// bucket without branches, and three plain stores go to cells of the calling thread. A scrape sees
+/// an exact prefix of every thread's observations: `_count` is equal to the `+Inf` bucket, and
+/// `_sum` belongs to the same observations, whatever instruction a writer has reached.
 pub struct Histogram<L = ()> {
     pub(crate) inner: Declaration<Buckets>,
     pub(crate) labels: PhantomData<fn(L)>,
@@ -97,8 +97,8 @@ macro_rules! histogram_methods {
         ///
         /// # Errors
         ///
-        /// Returns an error for NaN, and for an infinity if one of the other sign was observed before
-        /// ([`Error::is_rejected_update`]). Nothing is observed then.
+        /// Returns an error for NaN, and for an infinity if one of the other sign was observed
+        /// before ([`Error::is_rejected_update`]). Nothing is observed then.
         pub fn try_observe(&self, value: f64) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {
@@ -137,8 +137,8 @@ macro_rules! histogram_methods {
             }
         }
 
-        /// Observes `value` with an exemplar like [`observe_exemplar`](Self::observe_exemplar) does, or
-        /// returns why it cannot.
+        /// Observes `value` with an exemplar like [`observe_exemplar`](Self::observe_exemplar)
+        /// does, or returns why it cannot.
         ///
         /// # Errors
         ///

@@ -45,7 +45,8 @@ use crate::family::{CellKind, Family, MetricCells};
 /// The default objectives are the median within 5 % of the ranks, 0.9 within 1 %, and 0.99 within
 /// 0.1 %; [`objective`](Self::objective) sets others. The quantiles 0 and 1 are exact. Before the
 /// first observation quantiles are NaN. NaN is rejected and counted in
-/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed before.
+/// `tallies_rejected_updates_total`. So is an infinity if one of the other sign was observed
+/// before.
 ///
 /// An observation costs about 7 ns. One in 256 merges the thread's buffer into its sketch, which
 /// takes a few microseconds. A scrape sees an exact prefix of every thread's observations: count,
@@ -116,8 +117,8 @@ macro_rules! summary_methods {
         ///
         /// # Errors
         ///
-        /// Returns an error for NaN, and for an infinity if one of the other sign was observed before
-        /// ([`Error::is_rejected_update`]). Nothing is observed then.
+        /// Returns an error for NaN, and for an infinity if one of the other sign was observed
+        /// before ([`Error::is_rejected_update`]). Nothing is observed then.
         pub fn try_observe(&self, value: f64) -> Result<(), Error>
         $(where $L: Unlabelled,)?
         {

@@ -88,8 +88,8 @@ fn a_window_is_that_of_all_threads() {
     for i in 0..8 {
         observed_in_a_thread(&s, i * 2 * MINUTE, i * EACH..(i + 1) * EACH);
         if i == 1 {
-            // Closes the buffers of the first two threads in their ages, also if threads of other tests
-            // have taken their shards.
+            // Closes the buffers of the first two threads in their ages, also if threads of other
+            // tests have taken their shards.
             let _ = registry.snapshot();
         }
     }

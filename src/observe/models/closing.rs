@@ -89,8 +89,8 @@ fn a_slot_that_is_closing_is_folded_beside_a_cold_writer() {
 }
 
 /// A pass clears the slot of one shard and then has to stop, because a fold needs memory that the
-/// mapped file does not have. So it opens the slot again. The next owner of that shard finds its cell
-/// zeroed: no count is added twice.
+/// mapped file does not have. So it opens the slot again. The next owner of that shard finds its
+/// cell zeroed: no count is added twice.
 #[test]
 fn a_slot_that_is_cleared_in_part_is_opened_again() {
     let seen = reached(2, || {

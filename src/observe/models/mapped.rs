@@ -1,4 +1,5 @@
-//! Models of what another process reads in a mapped file: moves between cells, and lists of records.
+//! Models of what another process reads in a mapped file: moves between cells, and lists of
+//! records.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -100,8 +101,8 @@ fn a_move_that_was_cut_is_done() {
     assert_eq!(seen, BTreeSet::from(expected));
 }
 
-/// A series ends, or becomes cold: its count moves to the cold cell, beside a reader of another process that
-/// reads the cell of a slot only if the word has one.
+/// A series ends, or becomes cold: its count moves to the cold cell, beside a reader of another
+/// process that reads the cell of a slot only if the word has one.
 #[test]
 fn a_word_without_a_slot_comes_after_the_move() {
     let close: fn(&SlotWord) = |word| assert!(word.close().is_some());

@@ -35,8 +35,8 @@
 //! - T5: Only the owner replaces a table, and never inside another replacement. An observation by
 //!   an allocator that would need a second replacement is rejected.
 //! - T6: A table has `BUCKET + 2 * capacity` words, which live as long as it: `BUCKET + capacity`
-//!   cells that end at `block`, and above them `capacity` keys. `capacity` is `mask + 1`, a power of
-//!   two, and never changes.
+//!   cells that end at `block`, and above them `capacity` keys. `capacity` is `mask + 1`, a power
+//!   of two, and never changes.
 
 mod key;
 
@@ -316,8 +316,8 @@ pub(super) unsafe fn observe_known(block: Block, bucket: usize, value: f64, time
     }
 }
 
-/// Observes a value, in a larger or coarser table if it has to be. Returns `None`, and observes nothing, if it would need a replacement inside
-/// another one (T5).
+/// Observes a value, in a larger or coarser table if it has to be. Returns `None`, and observes
+/// nothing, if it would need a replacement inside another one (T5).
 ///
 /// # Safety
 ///
@@ -430,13 +430,13 @@ pub(super) unsafe fn publish(block: Block, fresh: Own<Table>) {
     unsafe { retire(old) };
 }
 
-/// Moves what a block counts to the table of another one. Returns `false`, and moves nothing, if there is no
-/// memory.
+/// Moves what a block counts to the table of another one. Returns `false`, and moves nothing, if
+/// there is no memory.
 ///
 /// # Safety
 ///
-/// Both blocks are the one cell of a native histogram. No other thread writes either of them, and every reader
-/// has pinned the epoch.
+/// Both blocks are the one cell of a native histogram. No other thread writes either of them, and
+/// every reader has pinned the epoch.
 pub(super) unsafe fn fold(block: Block, other: Block, resolution: &Resolution) -> bool {
     // SAFETY: the caller's contract.
     let (ours, theirs, to, from) = unsafe {
@@ -467,8 +467,8 @@ pub(super) unsafe fn fold(block: Block, other: Block, resolution: &Resolution) -
 ///
 /// # Safety
 ///
-/// The block is the one cell of a native histogram, and the caller owns it. It is not inside another replacement
-/// (T5).
+/// The block is the one cell of a native histogram, and the caller owns it. It is not inside
+/// another replacement (T5).
 pub(super) unsafe fn move_block(block: Block) {
     // SAFETY: the caller's contract.
     let Some(old) = (unsafe { Table::own(block) }) else {

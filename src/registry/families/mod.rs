@@ -87,12 +87,12 @@ impl Families {
         self.without_notes.store(!on, Relaxed);
     }
 
-    /// Returns the family of a static: the one that the same place declared before, or a new one. If
-    /// another place declared the same family, the two share their series. A conflicting one is
+    /// Returns the family of a static: the one that the same place declared before, or a new one.
+    /// If another place declared the same family, the two share their series. A conflicting one is
     /// logged once and not exported.
     ///
-    /// A place declares a family again if it is no `static` but a `const` or a local variable, or if
-    /// its file is compiled twice.
+    /// A place declares a family again if it is no `static` but a `const` or a local variable, or
+    /// if its file is compiled twice.
     pub(crate) fn add_static<F: AnyFamily + 'static>(
         &self,
         desc: Desc,

@@ -114,8 +114,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the family that the same place declared before, and whether to log, now and only now,
-    /// that this place is no `static`: the declaration before was dropped, which a static never is.
+    /// Returns the family that the same place declared before, and whether to log, now and only
+    /// now, that this place is no `static`: the declaration before was dropped, which a static
+    /// never is.
     pub(super) fn declared_before<F: AnyFamily + 'static>(
         &mut self,
         desc: &Desc,

@@ -29,9 +29,9 @@ use pattern::capture;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// The crate `tallies-config` reads views from a file. The fields are `family` (the pattern), and those
-/// of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges` (`sum`, `min`, `max` or
-/// `recent`) and `off` that are wanted:
+/// The crate `tallies-config` reads views from a file. The fields are `family` (the pattern), and
+/// those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges` (`sum`, `min`, `max`
+/// or `recent`) and `off` that are wanted:
 ///
 /// ```yaml
 /// - family: mail_*
@@ -90,11 +90,11 @@ impl View {
     /// [`gauges`](Self::gauges) decides. A family with a dropped label makes fewer series, so it
     /// stays farther from its limit. (Gauges that are combined in a scrape make as many as before.)
     ///
-    /// A constant label of a family is dropped, too; one of the registry stays. The label of a state
-    /// set cannot be dropped.
+    /// A constant label of a family is dropped, too; one of the registry stays. The label of a
+    /// state set cannot be dropped.
     ///
-    /// With a thread's cached label set, an update costs what it costs without the view. A label set
-    /// of enums becomes an open one: its updates look the label values up.
+    /// With a thread's cached label set, an update costs what it costs without the view. A label
+    /// set of enums becomes an open one: its updates look the label values up.
     #[must_use]
     pub fn drop_label(mut self, label: &str) -> Self {
         self.drop.push(label.to_owned());
@@ -143,7 +143,8 @@ impl View {
     /// ```
     ///
     /// A name that another family has is an error where the second one is registered. A static is
-    /// then not exported, which is logged. Methods of the registry that take names take the new one.
+    /// then not exported, which is logged. Methods of the registry that take names take the new
+    /// one.
     #[must_use]
     pub fn rename(mut self, name: &str) -> Self {
         self.rename = Some(name.to_owned());
@@ -215,9 +216,9 @@ impl View {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The name stays taken. An update of a gauge, a histogram or a summary without labels returns at
-    /// a branch that it has anyway, the one that its first update takes. Counters count in a cell of
-    /// the thread, which is cheaper still. With labels, all label sets share one series. So
+    /// The name stays taken. An update of a gauge, a histogram or a summary without labels returns
+    /// at a branch that it has anyway, the one that its first update takes. Counters count in a
+    /// cell of the thread, which is cheaper still. With labels, all label sets share one series. So
     /// what `get` returns has no meaning.
     #[must_use]
     pub fn off(mut self) -> Self {

@@ -1,5 +1,5 @@
-//! The choice of a stream: the families and series that a search finds, and those that the page has in
-//! sight.
+//! The choice of a stream: the families and series that a search finds, and those that the page has
+//! in sight.
 
 use crate::snapshot::Family;
 
@@ -86,7 +86,8 @@ impl Choice {
     }
 
     /// Returns how many series the page gets of this family, which is one of the first if it is at
-    /// `at`. Returns `None` if the page does not want it. One that is not open has at most `closed`.
+    /// `at`. Returns `None` if the page does not want it. One that is not open has at most
+    /// `closed`.
     pub(super) fn rows(&self, at: usize, family: &str, closed: usize) -> Option<usize> {
         if self.open == family {
             return Some(self.limit.clamp(closed, OPEN_ROWS));

@@ -53,8 +53,8 @@ use super::moment::Moment;
 /// The most families of one frame.
 pub(super) const FAMILIES: usize = 300;
 
-/// The series that families share which are not open. A page shows the first few; it knows the history
-/// of the others, for a search.
+/// The series that families share which are not open. A page shows the first few; it knows the
+/// history of the others, for a search.
 const ROWS: usize = 500;
 
 /// The least of them that a family has, if it has so many.
@@ -71,8 +71,8 @@ struct Shown<'a> {
     found: Option<Found>,
 }
 
-/// Returns what `choice` shows of `moment`, and a hash of the list of names. The list is left out if
-/// its hash is `names`.
+/// Returns what `choice` shows of `moment`, and a hash of the list of names. The list is left out
+/// if its hash is `names`.
 pub(super) fn frame(moment: &Moment, choice: &Choice, names: Option<u64>) -> (String, u64) {
     let mut search = choice.search();
     let mut shown: Vec<_> = shown(moment, |family| search.find(family)).collect();
@@ -486,8 +486,8 @@ fn quantile(json: &mut Json, phi: f64, found: &Estimate, error: Option<f64>) {
     });
 }
 
-/// Returns the buckets that are not empty, each as its limits and its count. The exponential buckets,
-/// if there are any, because they are finer.
+/// Returns the buckets that are not empty, each as its limits and its count. The exponential
+/// buckets, if there are any, because they are finer.
 fn cells(histogram: &Histogram<'_>) -> Vec<(f64, f64, u64)> {
     let mut cells = Vec::new();
     let mut bucket = |from: f64, to: f64, count: u64| {
@@ -551,7 +551,8 @@ fn count(value: Value<'_>) -> u64 {
     }
 }
 
-/// Returns the `limit` largest series, or the first ones of gauges, whose order would not be steady.
+/// Returns the `limit` largest series, or the first ones of gauges, whose order would not be
+/// steady.
 fn largest(family: &Family, found: &Found, limit: usize) -> Vec<usize> {
     let mut all: Vec<_> = found.iter().map(|i| (size(family, i), i)).collect();
     let order = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));

@@ -4,8 +4,8 @@
 //! - `choice` is what one page wants to see, and `frame` is that of one moment, as JSON (`json`).
 //! - `stream` sends a frame each second.
 //! - `ring` has the last minutes, for pages that begin.
-//! - `page.html`, `style.css` and the scripts are the page. It asks for nothing else, and its policy
-//!   lets it.
+//! - `page.html`, `style.css` and the scripts are the page. It asks for nothing else, and its
+//!   policy lets it.
 
 mod choice;
 mod frame;
@@ -126,8 +126,8 @@ impl Live {
         self.hub.remember();
     }
 
-    /// Answers a request whose path has `rest` after [`PATH`]. Returns `None` if no part of the page
-    /// has this path. The caller drops the body if the request is a HEAD request.
+    /// Answers a request whose path has `rest` after [`PATH`]. Returns `None` if no part of the
+    /// page has this path. The caller drops the body if the request is a HEAD request.
     pub(super) fn answer<B>(
         &self,
         rest: &str,

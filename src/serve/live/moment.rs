@@ -2,12 +2,13 @@
 //! streams share them.
 //!
 //! The first stream that wants a moment takes it, and the others wait for that one. So there is no
-//! task that runs while nobody listens, but for the one of the [ring](super::ring). Streams hold the number of the moment that they sent last.
-//! Their [`Audience`] holds the last moment, and is dropped with the last stream.
+//! task that runs while nobody listens, but for the one of the [ring](super::ring). Streams hold
+//! the number of the moment that they sent last. Their [`Audience`] holds the last moment, and is
+//! dropped with the last stream.
 //!
-//! At most one thread works for the live page: a permit moves into the work of a stream, which takes
-//! the moment if it is due, and makes the stream's frame of it. The work of a stream that has gone
-//! is skipped.
+//! At most one thread works for the live page: a permit moves into the work of a stream, which
+//! takes the moment if it is due, and makes the stream's frame of it. The work of a stream that has
+//! gone is skipped.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -41,7 +42,8 @@ pub(super) struct Hub {
     pub(super) ring: Ring,
     /// Counts the bytes of moments and frames.
     pub(super) memory: Arc<Memory>,
-    /// The permit of the thread that works for a stream. If collectors hang, they occupy one thread.
+    /// The permit of the thread that works for a stream. If collectors hang, they occupy one
+    /// thread.
     pub(super) work: Arc<Semaphore>,
     /// The streams that are open.
     audience: Common<Audience>,
@@ -83,8 +85,8 @@ impl Moment {
             crate::error::warn_once(&format_args!("left out of the live page: {error}"));
         });
         if let Err(error) = taken {
-            // The page shows nothing until the source is back. The text differs each time: it has the
-            // age of what a store has.
+            // The page shows nothing until the source is back. The text differs each time: it has
+            // the age of what a store has.
             if crate::error::is_first(&"the live page is empty") {
                 crate::error::warn(&format_args!("the live page is empty: {error}"));
             }

@@ -2,8 +2,8 @@
 //!
 //! A task takes a moment every 5 s, also while no page is open, and keeps a frame with one line per
 //! family. It takes at most a thousandth of the time of one processor: a moment that took 20 ms is
-//! followed by a pause of 20 s. A service whose moments need work before them, as those of exporters
-//! do, has no ring.
+//! followed by a pause of 20 s. A service whose moments need work before them, as those of
+//! exporters do, has no ring.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

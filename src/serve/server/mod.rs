@@ -62,7 +62,8 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
 /// - At most 4 pages are rendered at once ([`scrapes`](Self::scrapes)). Concurrent requests share
 ///   passes over the registries. Requests of other hosts do not wait behind all those of one.
-/// - One cardinality report is made at once, beside the pages. Those who ask meanwhile share the next.
+/// - One cardinality report is made at once, beside the pages. Those who ask meanwhile share the
+///   next.
 /// - A page is rendered and compressed in blocks of about 100 KB, when its reader asks for the next
 ///   one. Concurrent requests for the same page share blocks, as long as they are no more than 8
 ///   blocks apart.
@@ -162,9 +163,9 @@ impl Server {
         self
     }
 
-    /// Serves HTTPS with the configurations of `source`, which is called for each connection and after
-    /// each request: a connection ends if the result is another one than at its begin. Files do not
-    /// matter then.
+    /// Serves HTTPS with the configurations of `source`, which is called for each connection and
+    /// after each request: a connection ends if the result is another one than at its begin. Files
+    /// do not matter then.
     ///
     /// ```
     /// use tallies::Server;
@@ -236,10 +237,10 @@ impl Server {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// In OpenMetrics, the samples of each counter end in `_total`, and Prometheus asks for it, so it
-    /// stores a counter `events` as `events_total`. Dashboards of a program that served the text format
-    /// only, as many libraries do, ask for `events`. With `false`, the page has the names of the
-    /// declarations in the text formats and in protobuf. Text has no exemplars.
+    /// In OpenMetrics, the samples of each counter end in `_total`, and Prometheus asks for it, so
+    /// it stores a counter `events` as `events_total`. Dashboards of a program that served the text
+    /// format only, as many libraries do, ask for `events`. With `false`, the page has the names of
+    /// the declarations in the text formats and in protobuf. Text has no exemplars.
     #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
         self.style.open_metrics = yes;
@@ -298,8 +299,8 @@ impl Server {
         self
     }
 
-    /// Listens on this address, such as `127.0.0.1:9464`, `[::1]:9464`, or `:9464` for all addresses of
-    /// this machine. Further calls add addresses.
+    /// Listens on this address, such as `127.0.0.1:9464`, `[::1]:9464`, or `:9464` for all
+    /// addresses of this machine. Further calls add addresses.
     ///
     /// Port 0 takes a free port. If a name resolves to several addresses, the server takes the
     /// first one that it can bind.
@@ -318,9 +319,9 @@ impl Server {
         self
     }
 
-    /// Listens on all addresses that a name stands for: `localhost:9464` is often both `127.0.0.1` and
-    /// `[::1]`, of which a machine may have only one. It is an error if none can be bound, or if
-    /// another program has one. An address that the server has already is left out.
+    /// Listens on all addresses that a name stands for: `localhost:9464` is often both `127.0.0.1`
+    /// and `[::1]`, of which a machine may have only one. It is an error if none can be bound, or
+    /// if another program has one. An address that the server has already is left out.
     ///
     /// ```
     /// use tallies::Server;
@@ -346,36 +347,38 @@ impl Server {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Each family has a card: the rate of a counter over the last five seconds, the value of a gauge
-    /// or an up-down counter, a heat map of a histogram, and the quantiles of a summary with their
-    /// certified errors. The page shows what is known: if one bucket has all observations, a quantile
-    /// is `≤ 5 ms`, and several series of a gauge are a range, because their sum means nothing.
+    /// Each family has a card: the rate of a counter over the last five seconds, the value of a
+    /// gauge or an up-down counter, a heat map of a histogram, and the quantiles of a summary with
+    /// their certified errors. The page shows what is known: if one bucket has all observations, a
+    /// quantile is `≤ 5 ms`, and several series of a gauge are a range, because their sum means
+    /// nothing.
     ///
     /// Families are in groups by the first word of their names; what does not move for a minute is
     /// one line. A click opens a card with all its series. The search finds words in names, help
-    /// texts and labels, such as `requests route="/users"`, and all figures are then those of what it
-    /// found. A drag zooms, `?` lists the keys, and the address remembers what is shown:
+    /// texts and labels, such as `requests route="/users"`, and all figures are then those of what
+    /// it found. A drag zooms, `?` lists the keys, and the address remembers what is shown:
     /// `live#open=jobs_total&by=queue` is a link.
     ///
     /// The page needs no other service, and its script is part of this crate. Its content security
-    /// policy allows no inline script or style and no other origin. It asks for the same credentials
-    /// as the metrics; browsers send passwords, but no bearer tokens.
+    /// policy allows no inline script or style and no other origin. It asks for the same
+    /// credentials as the metrics; browsers send passwords, but no bearer tokens.
     ///
-    /// While at least one page is in sight, the service takes a snapshot each second, which runs the
-    /// collectors. All pages share it, nothing is reset, and other readers do not notice. If a
+    /// While at least one page is in sight, the service takes a snapshot each second, which runs
+    /// the collectors. All pages share it, nothing is reset, and other readers do not notice. If a
     /// snapshot and the frames of the pages take more than 100 ms, the pages get one less often, so
     /// that at most a tenth of the time is spent on them. They have a thread of their own, and take
     /// none from scrapes. A page in the background costs nothing. At most 64 streams are open at
-    /// once, of which a host gets no more than 8 once half are open. Each is a
-    /// connection that ends after [`connection_age`](Self::connection_age), and the page then begins
-    /// another one. A frame has one line for each of at most 300 families, and at most 500 series of
-    /// the 60 families in sight.
+    /// once, of which a host gets no more than 8 once half are open. Each is a connection that ends
+    /// after [`connection_age`](Self::connection_age), and the page then begins another one. A
+    /// frame has one line for each of at most 300 families, and at most 500 series of the 60
+    /// families in sight.
     ///
     /// The history is in the page, at most an hour. So that a page does not begin empty, the server
-    /// remembers the last five minutes from its start on: a point in five seconds for each family as a
-    /// whole, in at most 1 MiB (hundreds of families have fewer minutes). For that it takes a snapshot
-    /// in five seconds, also while no page is open, and spends at most a thousandth of the time of one
-    /// processor on it. An exporter remembers nothing, because its updates run only if someone asks.
+    /// remembers the last five minutes from its start on: a point in five seconds for each family
+    /// as a whole, in at most 1 MiB (hundreds of families have fewer minutes). For that it takes a
+    /// snapshot in five seconds, also while no page is open, and spends at most a thousandth of the
+    /// time of one processor on it. An exporter remembers nothing, because its updates run only if
+    /// someone asks.
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {
@@ -573,8 +576,8 @@ impl Server {
     ///
     /// A client holds the scrape of its page, which others share that came before it was taken,
     /// until the last block of the page is made, and one block of about 100 KB. Pages of one block
-    /// hold no scrape. Beyond the limit, the server disconnects the slowest readers. If no reader is slow, the
-    /// request gets a 503.
+    /// hold no scrape. Beyond the limit, the server disconnects the slowest readers. If no reader
+    /// is slow, the request gets a 503.
     #[must_use]
     pub fn page_memory(mut self, bytes: usize) -> Self {
         self.limits.pages = bytes;
@@ -584,9 +587,9 @@ impl Server {
     /// Serves only requests whose `Host` header names one of these hosts. Default: all hosts.
     ///
     /// Hosts are compared without the port. This stops web sites that point their own host name at
-    /// this address (DNS rebinding): without it, a browser would let such a site read the page.
-    /// A server on a loopback address admits all hosts, too, because a proxy beside it may pass on the
-    /// name that its client asked for. Exporters have a list there.
+    /// this address (DNS rebinding): without it, a browser would let such a site read the page. A
+    /// server on a loopback address admits all hosts, too, because a proxy beside it may pass on
+    /// the name that its client asked for. Exporters have a list there.
     ///
     /// ```
     /// # use tallies::Server;
@@ -600,8 +603,8 @@ impl Server {
         self
     }
 
-    /// Limits the time to render the first block of a page, and separately the time in which a client
-    /// must read all of it, even if it reads steadily. Default: 30 s each.
+    /// Limits the time to render the first block of a page, and separately the time in which a
+    /// client must read all of it, even if it reads steadily. Default: 30 s each.
     #[must_use]
     pub fn answer_timeout(mut self, limit: Duration) -> Self {
         self.limits.answer = limit.min(MAX_DURATION);

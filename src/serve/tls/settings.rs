@@ -171,8 +171,8 @@ impl Settings {
         .filter_map(Pem::path)
     }
 
-    /// Admits client certificates with this name. Returns `false` if it is neither a host name nor an
-    /// IP address. Without a call, the names of certificates do not matter.
+    /// Admits client certificates with this name. Returns `false` if it is neither a host name nor
+    /// an IP address. Without a call, the names of certificates do not matter.
     #[must_use]
     pub fn allow_name(&mut self, name: &str) -> bool {
         let Ok(name) = ServerName::try_from(name.to_owned()) else {
@@ -188,8 +188,8 @@ impl Settings {
         !self.sans.is_empty()
     }
 
-    /// Admits a cipher suite of TLS 1.2, by its name in Go. Those of TLS 1.3 are always admitted, as
-    /// they are in Go. Returns `false` if it is not supported.
+    /// Admits a cipher suite of TLS 1.2, by its name in Go. Those of TLS 1.3 are always admitted,
+    /// as they are in Go. Returns `false` if it is not supported.
     #[must_use]
     pub fn allow_suite(&mut self, name: &str) -> bool {
         // Go has two names for these.

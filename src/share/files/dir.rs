@@ -171,8 +171,8 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// Returns an error if the directory does not exist, cannot be read, belongs to another user, or
-    /// is open to other users.
+    /// Returns an error if the directory does not exist, cannot be read, belongs to another user,
+    /// or is open to other users.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = &without_slash(path.as_ref());
         let directory =
@@ -211,9 +211,9 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// Returns an error where totals would otherwise go back: if the directory was deleted or cannot
-    /// be read, if the file of this process was removed from it or damaged, or if a newer version of
-    /// this crate wrote the totals.
+    /// Returns an error where totals would otherwise go back: if the directory was deleted or
+    /// cannot be read, if the file of this process was removed from it or damaged, or if a newer
+    /// version of this crate wrote the totals.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut state = self.state();
         self.refresh(&mut state)?;

@@ -21,14 +21,15 @@
 //!    move or grow a slab.
 //! 5. The default registry: its collectors, its settings, its families: scrapes and registration.
 //! 6. The list of all families: making a family.
-//! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss the
-//!    label cache, stale handles); the rows of enums and infos from data (their updates, scrapes).
+//! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss
+//!    the label cache, stale handles); the rows of enums and infos from data (their updates,
+//!    scrapes).
 //! 8. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
 //!    the lock of one family's records or of the spare records besides, which are therefore free.
 //! 9. `region::MEMORY`: allocation in the file, promotion.
 //!
-//! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are gone.
-//! `Family::scraped` and the texts of state sets are locked in passes only. Not covered:
+//! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are
+//! gone. `Family::scraped` and the texts of state sets are locked in passes only. Not covered:
 //! registration and scrapes of registries other than the default one, and the first exemplar of a
 //! family.
 
@@ -46,8 +47,8 @@ use crate::sync::AllocatingGuard;
 use super::dir::WholeReads;
 use super::writer::{Own, own, set_no_file, share_again};
 
-/// The locks around a fork, with their numbers in the order of locking, and the words of all series.
-/// Dropped, and so unlocked, from the last lock to the first.
+/// The locks around a fork, with their numbers in the order of locking, and the words of all
+/// series. Dropped, and so unlocked, from the last lock to the first.
 struct Forking {
     series: region::Series,
     /// 9.

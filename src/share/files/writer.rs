@@ -79,10 +79,10 @@ pub(super) fn own_file() -> io::Result<String> {
 /// is in the file after their next update.
 ///
 /// The file begins with 256 KiB and grows in such steps, with the most series and threads that the
-/// process had at one time, up to 16 GiB. It never shrinks. A `fork` takes as long as writing a file
-/// of this size, because the child gets one of its own. If the disk is full, further series count in
-/// private memory, and this process alone exports them; `tallies_cells_not_shared_total` counts their
-/// words.
+/// process had at one time, up to 16 GiB. It never shrinks. A `fork` takes as long as writing a
+/// file of this size, because the child gets one of its own. If the disk is full, further series
+/// count in private memory, and this process alone exports them; `tallies_cells_not_shared_total`
+/// counts their words.
 ///
 /// A later call with the same directory returns the same. A child of `fork` gets a file of its own,
 /// and starts at zero. So does a child whose parent had counted, but not called this function: it

@@ -27,9 +27,9 @@ impl Family {
     /// have quantiles: a sketch can lose what came before. Of gauges, only those that add up with
     /// the values of ended processes change.
     ///
-    /// The baseline follows the series: the total of one that was retired since moves to the overflow
-    /// series, where it counts now, and that of one that was removed is dropped. So one baseline
-    /// holds for all later copies.
+    /// The baseline follows the series: the total of one that was retired since moves to the
+    /// overflow series, where it counts now, and that of one that was removed is dropped. So one
+    /// baseline holds for all later copies.
     ///
     /// [`Snapshot::since`]: crate::Snapshot::since
     #[must_use]
@@ -42,8 +42,8 @@ impl Family {
         rest
     }
 
-    /// Intervals have no quantiles. Here the sketch of what came later is known: a window has recent
-    /// observations only, and folding has dropped those of the baseline.
+    /// Intervals have no quantiles. Here the sketch of what came later is known: a window has
+    /// recent observations only, and folding has dropped those of the baseline.
     fn restore_sketches(&mut self, now: &Self, before: &Self) {
         let Values::Summary {
             values, interval, ..

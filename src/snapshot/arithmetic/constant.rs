@@ -1,5 +1,5 @@
-//! Constant labels: gives them to the families of collectors, and moves them into the label texts of
-//! series.
+//! Constant labels: gives them to the families of collectors, and moves them into the label texts
+//! of series.
 
 use std::collections::BTreeMap;
 

@@ -22,12 +22,12 @@ use super::{Family, Kind, Values, labels};
 /// Every family of a registry, with or without series. [`tallies::catalogue()`](crate::catalogue())
 /// and [`Registry::catalogue`](crate::Registry::catalogue) make it.
 ///
-/// Statics with `#[tallies::metric]` are all there, because the linker lists them. Families that are
-/// registered at run time are there after they are registered, and those of collectors as far as
-/// their collectors write them now. Self-metrics are not.
+/// Statics with `#[tallies::metric]` are all there, because the linker lists them. Families that
+/// are registered at run time are there after they are registered, and those of collectors as far
+/// as their collectors write them now. Self-metrics are not.
 ///
-/// The crate `tallies-check` writes it as a document, and checks documents, dashboards and rules against
-/// it.
+/// The crate `tallies-check` writes it as a document, and checks documents, dashboards and rules
+/// against it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalogue {
     /// In the order of their names.
@@ -46,7 +46,8 @@ pub struct Declared {
     pub help: String,
     /// The unit, or an empty text.
     pub unit: String,
-    /// The labels of the series. In a family of a collector: those of the series that it writes now.
+    /// The labels of the series. In a family of a collector: those of the series that it writes
+    /// now.
     pub labels: Vec<Label>,
     /// Whether each series has labels of its own.
     pub any_labels: bool,

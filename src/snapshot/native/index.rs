@@ -117,8 +117,8 @@ fn of_normal(bits: u64) -> i32 {
 pub(crate) struct Places {
     /// The number of bits to drop: [`BELOW`], and one for every halving of the finest resolution.
     shift: u32,
-    /// The addend that rounds the division by these halvings up, and makes index 0 a multiple of all
-    /// of them.
+    /// The addend that rounds the division by these halvings up, and makes index 0 a multiple of
+    /// all of them.
     round: u64,
     /// Twice the bits of the first common number, so that the sign is shifted out.
     first: u64,

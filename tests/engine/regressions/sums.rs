@@ -4,8 +4,8 @@ use tallies::{Counter, Histogram, Registry, Summary};
 
 use crate::support::page;
 
-/// The counts of buckets add up to the largest number at most, so that cumulative counts never go down. An
-/// interval of such counts panicked where overflow is checked.
+/// The counts of buckets add up to the largest number at most, so that cumulative counts never go
+/// down. An interval of such counts panicked where overflow is checked.
 #[test]
 fn an_interval_of_counts_that_do_not_fit() {
     let registry = Registry::new();

@@ -205,8 +205,8 @@ fn e4_a_total_that_is_kept_elsewhere_begins_again() {
     }
 }
 
-/// The difference of two totals rounds. The sum was above the last total, so setting that again began
-/// the series again, and Prometheus counted all of it twice.
+/// The difference of two totals rounds. The sum was above the last total, so setting that again
+/// began the series again, and Prometheus counted all of it twice.
 #[test]
 fn e4_rounding_is_no_restart() {
     for labels in [&[][..], &[("disk", "sda")]] {

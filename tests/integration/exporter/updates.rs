@@ -252,8 +252,8 @@ fn handlers_that_block_all_threads_hold_up_no_signal() {
     assert_eq!(running.end(), Some(0));
 }
 
-/// The password of the configured server went to any target, and a reply with a great length ended the
-/// exporter for lack of memory.
+/// The password of the configured server went to any target, and a reply with a great length ended
+/// the exporter for lack of memory.
 #[test]
 fn a_hostile_target_gets_no_password_and_does_no_harm() {
     let mut running = serve("redis_exporter", &["--password", "hunter2"]);

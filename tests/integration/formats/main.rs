@@ -1,4 +1,5 @@
-//! Pages and snapshots in every format, by every way that metrics come in, and what others make of them.
+//! Pages and snapshots in every format, by every way that metrics come in, and what others make of
+//! them.
 
 #[path = "../../support/client_model.rs"]
 #[allow(dead_code, reason = "each test uses some of it")]

@@ -301,8 +301,8 @@ fn namespaces_and_shards_are_apart() {
     );
 }
 
-/// A server that ends with all of its workers. Most of them cannot be folded in time, because the folds get in
-/// each other's way.
+/// A server that ends with all of its workers. Most of them cannot be folded in time, because the
+/// folds get in each other's way.
 #[test]
 fn many_processes_close_at_once() {
     let server = Server::start();

@@ -33,7 +33,8 @@ struct Process {
     store: Redis,
     live: HashMap<&'static str, (Life, Total)>,
     overflow: (Life, Total),
-    /// The state of this process in Redis since it was folded last: the labels, the life and the count.
+    /// The state of this process in Redis since it was folded last: the labels, the life and the
+    /// count.
     sent: Vec<(&'static str, Life, u32)>,
     /// The lives that were retired, and the overflow series that has their counts.
     retired: HashMap<Life, Life>,

@@ -1,5 +1,5 @@
-//! Trouble: Redis is away, slow, full, read-only, wiped, or has lost writes; processes are cut off or
-//! stopped. After each: the merged total is what was counted.
+//! Trouble: Redis is away, slow, full, read-only, wiped, or has lost writes; processes are cut off
+//! or stopped. After each: the merged total is what was counted.
 
 use std::time::Duration;
 
@@ -292,8 +292,8 @@ fn a_wiped_namespace_has_what_live_processes_know() {
     assert_eq!(total(&store, "jobs_total"), 11.0);
 }
 
-/// Redis evicts keys one by one. The folded totals were gone, and what had been folded of a process that lives was
-/// on no page.
+/// Redis evicts keys one by one. The folded totals were gone, and what had been folded of a process
+/// that lives was on no page.
 #[test]
 fn a_process_counts_what_was_folded_of_it_if_the_folded_totals_disappear() {
     let server = Server::start();
@@ -701,8 +701,8 @@ fn a_batch_that_arrives_after_a_later_one_changes_nothing() {
     assert_eq!(total(&other, "jobs_total"), 10.0);
 }
 
-/// While the clock of Redis was a week ahead, the fold was forgotten. The process, which lives, sent
-/// again what was folded of it.
+/// While the clock of Redis was a week ahead, the fold was forgotten. The process, which lives,
+/// sent again what was folded of it.
 #[test]
 fn a_process_whose_fold_was_forgotten_goes_on() {
     let server = Server::start();

@@ -190,8 +190,8 @@ fn a_steady_reader_has_a_limited_time_for_all_blocks() {
     serving.stop();
 }
 
-/// A body waits for a compressed block without writing anything, so the limit of its reader does not
-/// end it.
+/// A body waits for a compressed block without writing anything, so the limit of its reader does
+/// not end it.
 #[test]
 fn a_page_ends_if_its_blocks_are_never_made() {
     let registry = large(3_000);

@@ -487,8 +487,8 @@ fn long_searches_of_live_pages_leave_scrapes_alone() {
     serving.stop();
 }
 
-/// Connections that never waited for a request, because the next one was there, were never idle, and
-/// so kept all others out.
+/// Connections that never waited for a request, because the next one was there, were never idle,
+/// and so kept all others out.
 #[test]
 fn pipelined_requests_on_all_connections_keep_nobody_out() {
     let serving = Server::new()

@@ -1,5 +1,5 @@
-//! The service and the pushes over real sockets, before clients that behave and clients that do not; and the
-//! examples as programs.
+//! The service and the pushes over real sockets, before clients that behave and clients that do
+//! not; and the examples as programs.
 
 mod addresses;
 mod blocks;

@@ -89,8 +89,8 @@ fn bars<'a>(
     (low, high)
 }
 
-/// Returns the buckets of a heat map's rows, the largest bound first. They are those that are in use
-/// on the pages, and one more at each end. Neighbours share a row if there are more than rows.
+/// Returns the buckets of a heat map's rows, the largest bound first. They are those that are in
+/// use on the pages, and one more at each end. Neighbours share a row if there are more than rows.
 pub fn heat_rows<'a>(
     pages: impl Iterator<Item = &'a Counts>,
     buckets: usize,

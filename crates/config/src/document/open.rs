@@ -3,8 +3,8 @@
 use std::io::{Error, Read, Result};
 use std::path::Path;
 
-/// Reads a regular file of at most so many MiB, as text. Opening a pipe would wait for its other end,
-/// and a device may never end.
+/// Reads a regular file of at most so many MiB, as text. Opening a pipe would wait for its other
+/// end, and a device may never end.
 ///
 /// # Errors
 ///

@@ -131,8 +131,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut exchange = self.server.begin_http(&request);
         count_axum_body(&mut exchange, request.body_mut());
-        // Does not use `fail_on_panic`, whose closure would move the request once more. The future is
-        // built in place and not moved afterwards.
+        // Does not use `fail_on_panic`, whose closure would move the request once more. The future
+        // is built in place and not moved afterwards.
         let guard = PanicGuard(&mut exchange);
         let mut future = ServerFuture {
             inner: self.inner.call(request),

@@ -53,11 +53,11 @@ pub(super) type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a 
 /// the duration as well: streams until their end, upgrades until their response head.
 ///
 /// The size of a request is the number of bytes that the service read from its body before the
-/// response ended, so it is 0 for a body that nobody reads. This holds in axum, in actix-web and for
-/// layers with [`count_request_bodies`](ServerLayer::count_request_bodies). Other layers cannot see
-/// what their service reads and observe the announced length. A client can announce any length and
-/// send nothing, so they leave out lengths above 16 MiB. They also leave out bodies that announce no
-/// length, such as those in chunked encoding.
+/// response ended, so it is 0 for a body that nobody reads. This holds in axum, in actix-web and
+/// for layers with [`count_request_bodies`](ServerLayer::count_request_bodies). Other layers cannot
+/// see what their service reads and observe the announced length. A client can announce any length
+/// and send nothing, so they leave out lengths above 16 MiB. They also leave out bodies that
+/// announce no length, such as those in chunked encoding.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -94,8 +94,9 @@ pub(super) type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a 
 /// The same goes for tonic, whose router does not expose the matched route: use
 /// `templates(["/shop.Orders/Place"])`, and pass the layer to `Server::builder().layer(..)`. gRPC
 /// clients announce no length, so sizes of requests need
-/// [`count_request_bodies`](ServerLayer::count_request_bodies). A gRPC call ends with its trailers. The layer does not read the gRPC status in them, so the status
-/// label is the HTTP status, which is 200 for nearly every call.
+/// [`count_request_bodies`](ServerLayer::count_request_bodies). A gRPC call ends with its trailers.
+/// The layer does not read the gRPC status in them, so the status label is the HTTP status, which
+/// is 200 for nearly every call.
 #[derive(Clone)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ServerMetrics {

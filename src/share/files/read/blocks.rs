@@ -149,8 +149,8 @@ fn bucket_of(code: u32, halvings: u32) -> Option<(i32, bool)> {
     Some((place - (1 << 18 >> halvings), code & sign != 0))
 }
 
-/// Reads a prefix of a block's observations into `counts`, and returns their sum, by the protocol of
-/// [`read_prefix`].
+/// Reads a prefix of a block's observations into `counts`, and returns their sum, by the protocol
+/// of [`read_prefix`].
 ///
 /// A thread that observes without a pause can make every try fail, and is not asked for a copy: it
 /// belongs to another process. Then the last try takes what it gets.

@@ -1,8 +1,8 @@
 //! Reads the file of a writer: its families and their values, as one snapshot.
 //!
-//! `docs/mapped-files.md` has the format. A reader follows the addresses in the file and adds up. It
-//! asks nobody and waits for nobody: a process that hangs, is stopped or has ended is read like any
-//! other.
+//! `docs/mapped-files.md` has the format. A reader follows the addresses in the file and adds up.
+//! It asks nobody and waits for nobody: a process that hangs, is stopped or has ended is read like
+//! any other.
 //!
 //! A live process changes its file meanwhile. A family is read again if counts moved, if memory was
 //! used again, or if series were retired while it was read. If that happens too often, the snapshot
