@@ -577,7 +577,7 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// The rules are those of [`snapshot::lint`](crate::snapshot::lint).
+    /// The rules are those of the crate `tallies-check`.
     pub fn lint(&self, on: bool) {
         self.families().set_lint(on);
     }
