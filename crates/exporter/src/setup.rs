@@ -76,7 +76,7 @@ impl Setup {
     }
 
     /// Creates metrics from data. The same as
-    /// [`Configure::create_metrics`](tallies_config::Configure::create_metrics).
+    /// [`Configure::create_metrics`].
     ///
     /// # Errors
     ///

@@ -229,10 +229,10 @@ impl Updater {
             return;
         };
         let in_time = tokio::time::timeout(patience, ended.wait_for(|ended| *ended)).await;
-        if in_time.is_err() {
-            if let Some(run) = &mut self.state().running {
-                run.ignored |= run.started == started;
-            }
+        if in_time.is_err()
+            && let Some(run) = &mut self.state().running
+        {
+            run.ignored |= run.started == started;
         }
     }
 

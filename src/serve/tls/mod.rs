@@ -29,9 +29,18 @@ pub(super) struct Files {
 /// Returns the configuration for new connections. The program replaces it when it wants to.
 type GivenSource = Arc<dyn Fn() -> Config + Send + Sync>;
 
-/// The state of a file: its modification time, length and identity. `None` if it cannot be read.
+/// The state of a file, which another one replaces when the file changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp(Option<(SystemTime, u64, Option<(u64, u64)>)>);
+pub struct Stamp(Option<FileState>);
+
+/// The state of a file that can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileState {
+    modified: SystemTime,
+    length: u64,
+    /// The device and the inode.
+    id: Option<(u64, u64)>,
+}
 
 impl Stamp {
     /// Returns the state of a file. Another one means that the file has changed.
@@ -51,8 +60,11 @@ impl Stamp {
     pub fn of(path: &Path) -> Self {
         let state = || {
             let metadata = std::fs::metadata(path).ok()?;
-            let modified = metadata.modified().ok()?;
-            Some((modified, metadata.len(), file_id(&metadata)))
+            Some(FileState {
+                modified: metadata.modified().ok()?,
+                length: metadata.len(),
+                id: file_id(&metadata),
+            })
         };
         Self(state())
     }
