@@ -17,7 +17,7 @@ use tallies::share::store;
 use tallies::snapshot::{Family, Source};
 use tallies::{Error, Snapshot};
 
-use super::StoreSettings;
+use super::builder::StoreSettings;
 use super::connection::Connection;
 use super::content::{Content, description_field, family_id, series_field};
 use super::scripts::{FLUSH, Keys};
@@ -25,8 +25,9 @@ use super::scripts::{FLUSH, Keys};
 /// The most series in one batch, except where series move to the overflow series.
 const BATCH: usize = 1000;
 
-/// The time for which folds are remembered, in milliseconds, less a day for clocks that differ.
-const REMEMBERED: u64 = 6 * 24 * 3600 * 1000;
+/// The longest silence after which this writer believes that it would be told of a fold, in
+/// milliseconds: a day less than that is remembered, because clocks differ.
+const REMEMBERED: u64 = super::REMEMBER_FOLD.as_millis() as u64 - 24 * 3600 * 1000;
 
 /// The writer of this process.
 pub(super) struct OwnWriter {
