@@ -24,6 +24,7 @@ mod admin;
 mod builder;
 mod connection;
 mod content;
+mod flush;
 mod fold;
 mod pause;
 mod reader;
@@ -31,6 +32,7 @@ mod scripts;
 #[cfg(unix)]
 mod signals;
 mod store;
+mod tracked;
 mod url;
 mod worker;
 mod writer;
