@@ -132,7 +132,7 @@ impl<'a> Merger<'a> {
         }
         let mut places: HashMap<&str, usize> = HashMap::with_capacity(kinds.len());
         let mut all: Vec<Joined<'a>> = Vec::new();
-        let mut index = ClashIndex::new(has_utf8);
+        let mut index = ClashIndex::<&Family>::new(has_utf8);
         for process in &self.processes {
             for &family in &process.families {
                 let is_other =

@@ -59,18 +59,19 @@ impl MergedView {
             return Ok(());
         }
         let mut families = snapshots.iter().flat_map(|snapshot| &snapshot.families);
-        let mut index = ClashIndex::new(families.any(|family| family.meta.utf8));
+        let mut index = ClashIndex::<&Family>::new(families.any(|family| family.meta.utf8));
         let mut names = HashMap::new();
         for (source, snapshot) in snapshots.iter().enumerate() {
             for (at, family) in snapshot.families.iter().enumerate() {
                 let Some(&seen) = names.get(family.name()) else {
                     // The first source needs no check: a registry rejects families that conflict.
-                    let clash = (source > 0).then(|| index.clash(exposed(family), exposed));
+                    let clash =
+                        (source > 0).then(|| index.clash(exposed(family), |other| exposed(other)));
                     if let Some(other) = clash.flatten() {
                         conflict(clash_on_page(family.name(), other.name()));
                         continue;
                     }
-                    index.insert(exposed(family), family);
+                    index.insert(exposed(family), &family);
                     names.insert(family.name(), page.len());
                     page.push(PageEntry::Single(source, at));
                     continue;

@@ -10,16 +10,13 @@ use std::collections::HashMap;
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, Value as Reply};
 use tallies::snapshot::Family;
 
-use super::MOST_WRITERS;
 use super::connection::Connection;
 use super::content::Content;
-use super::scripts::{Keys, LIST, WriterList};
+use super::scripts::{Keys, list_writers};
+use super::{MOST_WRITERS, REMEMBER_FOLD};
 
 /// The number of tries to read between two folds before the reader asks for all at once.
 const TRIES: usize = 4;
-
-/// The time for which folds are remembered, in milliseconds.
-const TOMBSTONE: u64 = 7 * 24 * 3600 * 1000;
 
 /// What a reader knows of a shard.
 pub(super) struct ShardView {
@@ -33,12 +30,29 @@ pub(super) struct ShardView {
 }
 
 /// What a reader knows of a writer.
+#[derive(Default)]
 pub(super) struct KnownWriter {
     /// The time of the last flush by the clock of Redis, in milliseconds.
     pub(super) heard: u64,
     pub(super) slot: Option<u32>,
     pub(super) totals: Content,
     pub(super) gauges: Content,
+}
+
+/// What a writer says of its last changes.
+struct Head<'a> {
+    name: &'a String,
+    slot: Option<u32>,
+    /// Whether the reader has other totals or gauges.
+    totals_differ: bool,
+    gauges_differ: bool,
+}
+
+/// What was loaded of a writer.
+struct Loaded<'a> {
+    head: Head<'a>,
+    totals: Option<Content>,
+    gauges: Option<Content>,
 }
 
 /// The result of one visit.
@@ -90,65 +104,34 @@ impl ShardView {
         own: Option<&str>,
         at_once: bool,
     ) -> RedisResult<Visit> {
-        let mut script = LIST.key(self.keys.acc());
-        script.key(self.keys.writers()).arg(MOST_WRITERS);
-        let list: WriterList = connection.script(&script, 1).await?;
-        let (now, version, born, count, list) = list;
-        if count > list.len() {
+        let list = list_writers(connection, &self.keys).await?;
+        if list.count > list.writers.len() {
             // A page without some of them would go back.
+            let count = list.count;
             return Err(RedisError::from((
                 ErrorKind::Client,
                 "the namespace has too many writers",
                 format!("{count} in one shard, of at most {MOST_WRITERS}; silent ones are folded"),
             )));
         }
-        let list: HashMap<_, _> = list.into_iter().collect();
-        if own.is_some_and(|own| !list.contains_key(own)) {
+        let heard: HashMap<_, _> = list.writers.into_iter().collect();
+        if own.is_some_and(|own| !heard.contains_key(own)) {
             return Ok(Visit::OwnIsGone);
         }
-        let others: Vec<&String> = list.keys().filter(|name| Some(&***name) != own).collect();
-
-        let mut changed: Vec<(&String, bool, bool)> = Vec::new();
-        let mut slots = HashMap::new();
-        if !others.is_empty() {
-            let mut pipeline = redis::pipe();
-            for name in &others {
-                pipeline
-                    .cmd("HMGET")
-                    .arg(self.keys.totals(name))
-                    .arg("#v")
-                    .arg("#slot");
-                pipeline.cmd("HGET").arg(self.keys.gauges(name)).arg("#v");
-            }
-            let heads: Vec<Reply> = connection.pipeline(&pipeline, 2).await?;
-            for (name, head) in others.iter().zip(heads.chunks_exact(2)) {
-                let totals: (Option<String>, Option<String>) =
-                    FromRedisValue::from_redis_value(head[0].clone())?;
-                let gauges: Option<String> = FromRedisValue::from_redis_value(head[1].clone())?;
-                let known = self.writers.get(*name);
-                let differs = |content: fn(&KnownWriter) -> &Content, v: &Option<String>| {
-                    known.is_none_or(|known| content(known).word("#v") != v.as_deref())
-                };
-                let totals_differ = differs(|known| &known.totals, &totals.0);
-                let gauges_differ = differs(|known| &known.gauges, &gauges);
-                slots.insert(*name, totals.1.and_then(|slot| slot.parse().ok()));
-                if totals_differ || gauges_differ || at_once {
-                    changed.push((name, totals_differ || at_once, gauges_differ || at_once));
-                }
-            }
-        }
-        let acc_differs = self.version != version || self.born != born || at_once;
+        let others = heard.keys().filter(|name| Some(&***name) != own).collect();
+        let heads = self.heads(connection, others).await?;
+        let acc_differs = self.version != list.version || self.born != list.born || at_once;
 
         let mut pipeline = redis::pipe();
         if at_once {
             pipeline.atomic();
         }
-        for (name, totals, gauges) in &changed {
-            if *totals {
-                pipeline.cmd("HGETALL").arg(self.keys.totals(name));
+        for head in &heads {
+            if head.totals_differ || at_once {
+                pipeline.cmd("HGETALL").arg(self.keys.totals(head.name));
             }
-            if *gauges {
-                pipeline.cmd("HGETALL").arg(self.keys.gauges(name));
+            if head.gauges_differ || at_once {
+                pipeline.cmd("HGETALL").arg(self.keys.gauges(head.name));
             }
         }
         if acc_differs {
@@ -161,64 +144,101 @@ impl ShardView {
             .arg("#born");
         let replies: Vec<Reply> = connection.pipeline(&pipeline, 10).await?;
         let mut replies = replies.iter();
-        let mut loaded = Vec::new();
-        for (name, totals, gauges) in changed {
-            let mut load = |wanted: bool| {
-                let reply = wanted.then(|| replies.next()).flatten();
-                reply.map(Content::read)
-            };
-            loaded.push((name.clone(), load(totals), load(gauges)));
+        // In the order of the commands.
+        let mut load = |wanted: bool| {
+            let reply = wanted.then(|| replies.next()).flatten();
+            reply.map(Content::read)
+        };
+        let mut loaded = Vec::with_capacity(heads.len());
+        for head in heads {
+            let totals = load(head.totals_differ || at_once);
+            let gauges = load(head.gauges_differ || at_once);
+            loaded.push(Loaded {
+                head,
+                totals,
+                gauges,
+            });
         }
-        let acc = acc_differs
-            .then(|| replies.next().map(Content::read))
-            .flatten();
-        let after: (Option<String>, Option<String>) = match replies.next() {
+        let acc = load(acc_differs);
+        let (version, born): (Option<String>, Option<String>) = match replies.next() {
             Some(reply) => FromRedisValue::from_redis_value(reply.clone())?,
             None => (None, None),
         };
-        let after = (
-            after.0.unwrap_or_else(|| "0".to_owned()),
-            after.1.unwrap_or_default(),
-        );
-        if after != (version.clone(), born.clone()) {
+        let is_same = version.as_deref().unwrap_or("0") == list.version
+            && born.as_deref().unwrap_or_default() == list.born;
+        if !is_same {
             return Ok(Visit::Folded);
         }
         // Nothing is replaced or removed before all of it is known to belong together: after a
         // failure, the pages go on showing what was read before.
-        self.now = now;
-        self.writers.retain(|name, _| list.contains_key(name));
-        for (name, totals, gauges) in loaded {
-            let known = self.writers.entry(name).or_insert_with(|| KnownWriter {
-                heard: 0,
-                slot: None,
-                totals: Content::default(),
-                gauges: Content::default(),
-            });
+        self.now = list.now;
+        self.writers.retain(|name, _| heard.contains_key(name));
+        for Loaded {
+            head,
+            totals,
+            gauges,
+        } in loaded
+        {
+            let known = self.writers.entry(head.name.clone()).or_default();
             if let Some(totals) = totals {
                 known.totals = totals;
             }
             if let Some(gauges) = gauges {
                 known.gauges = gauges;
             }
-        }
-        for (name, heard) in &list {
-            if let Some(known) = self.writers.get_mut(name) {
-                known.heard = *heard as u64;
-                known.slot = slots.get(name).copied().flatten();
-            }
+            known.heard = heard[head.name];
+            known.slot = head.slot;
         }
         if let Some(acc) = acc {
             self.forget_old_folds(connection, &acc).await;
             self.acc = acc;
         }
-        (self.version, self.born) = (version, born);
+        (self.version, self.born) = (list.version, list.born);
         Ok(Visit::Done)
+    }
+
+    /// Asks each of these writers for the numbers of its last changes.
+    async fn heads<'a>(
+        &self,
+        connection: &mut Connection,
+        writers: Vec<&'a String>,
+    ) -> RedisResult<Vec<Head<'a>>> {
+        if writers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for name in &writers {
+            pipeline
+                .cmd("HMGET")
+                .arg(self.keys.totals(name))
+                .arg("#v")
+                .arg("#slot");
+            pipeline.cmd("HGET").arg(self.keys.gauges(name)).arg("#v");
+        }
+        let replies: Vec<Reply> = connection.pipeline(&pipeline, 2).await?;
+        let heads = writers.into_iter().zip(replies.chunks_exact(2));
+        let heads = heads.map(|(name, replies)| {
+            let (totals, slot): (Option<String>, Option<String>) =
+                FromRedisValue::from_redis_value(replies[0].clone())?;
+            let gauges: Option<String> = FromRedisValue::from_redis_value(replies[1].clone())?;
+            let known = self.writers.get(name);
+            Ok(Head {
+                name,
+                slot: slot.and_then(|slot| slot.parse().ok()),
+                totals_differ: known
+                    .is_none_or(|known| known.totals.word("#v") != totals.as_deref()),
+                gauges_differ: known
+                    .is_none_or(|known| known.gauges.word("#v") != gauges.as_deref()),
+            })
+        });
+        heads.collect()
     }
 
     /// Removes what is remembered of folds for longer than a writer can be away. It is not needed,
     /// so errors are ignored.
     async fn forget_old_folds(&self, connection: &mut Connection, acc: &Content) {
-        let old = |time: &u64| time.saturating_add(TOMBSTONE) < self.now;
+        let remembered = REMEMBER_FOLD.as_millis() as u64;
+        let old = |time: &u64| time.saturating_add(remembered) < self.now;
         let folds = acc.folds.iter().filter(|(_, time)| old(time)).take(1000);
         let mut command = redis::cmd("HDEL");
         command.arg(self.keys.acc());

@@ -19,7 +19,10 @@
 
 use std::sync::LazyLock;
 
-use redis::Script;
+use redis::{RedisResult, Script};
+
+use super::MOST_WRITERS;
+use super::connection::Connection;
 
 /// The keys of one shard of a namespace.
 #[derive(Clone, Debug)]
@@ -167,8 +170,38 @@ return 'OK'
     )
 });
 
-/// The result of [`LIST`].
-pub(super) type WriterList = (u64, String, String, usize, Vec<(String, f64)>);
+/// The writers of a shard.
+#[derive(Debug)]
+pub(super) struct WriterList {
+    /// The time of the list, by the clock of Redis, in milliseconds.
+    pub(super) now: u64,
+    /// `#ver` and `#born` of the folded totals.
+    pub(super) version: String,
+    pub(super) born: String,
+    /// The number of writers, of which the list may have fewer.
+    pub(super) count: usize,
+    /// Each writer and the time of its last flush, those that are silent for the longest time first.
+    pub(super) writers: Vec<(String, u64)>,
+}
+
+/// Lists the writers of a shard.
+pub(super) async fn list_writers(
+    connection: &mut Connection,
+    keys: &Keys,
+) -> RedisResult<WriterList> {
+    let mut script = LIST.key(keys.acc());
+    script.key(keys.writers()).arg(MOST_WRITERS);
+    let (now, version, born, count, writers): (_, _, _, _, Vec<(String, f64)>) =
+        connection.script(&script, 1).await?;
+    let writers = writers.into_iter();
+    Ok(WriterList {
+        now,
+        version,
+        born,
+        count,
+        writers: writers.map(|(name, heard)| (name, heard as u64)).collect(),
+    })
+}
 
 /// Lists the writers of a shard, those that are silent for the longest time first.
 ///
@@ -176,7 +209,7 @@ pub(super) type WriterList = (u64, String, String, usize, Vec<(String, f64)>);
 /// - Arguments: the most writers to list.
 /// - Returns: time in ms, `#ver`, `#born`, number of writers, then each writer and the time of its
 ///   last flush.
-pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| {
+static LIST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local t = redis.call('TIME')

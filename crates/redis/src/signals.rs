@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tallies::Error;
 
-use super::{Inner, Redis};
+use super::store::{Inner, Redis};
 
 /// The process that has the thread, and the stores that it closes.
 static STORES: Mutex<(u32, Vec<Weak<Inner>>)> = Mutex::new((0, Vec::new()));

@@ -1,22 +1,25 @@
 //! The thread of a store: it flushes, reads, folds, and answers the handles. Updates and handles
 //! never touch the network themselves.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, RedisError, RedisResult};
 use tallies::share::store::Merger;
+use tallies::snapshot::Family;
 use tallies::{Error, Snapshot};
 use tokio::sync::mpsc::Receiver;
 
 use super::admin::{self, Overview};
+use super::builder::StoreSettings;
 use super::connection::Connection;
 use super::fold::{Folded, fold};
-use super::reader::ShardView;
-use super::scripts::{Keys, LEAVE, LIST, WriterList};
+use super::reader::{KnownWriter, ShardView};
+use super::scripts::{Keys, LEAVE, list_writers};
 use super::writer::OwnWriter;
-use super::{MOST_WRITERS, StoreSettings, failed, one_line, pause};
+use super::{failed, one_line, pause};
 
 /// How a handle gets its answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -374,44 +377,48 @@ impl Worker {
             slot.map(|slot| slot.saturating_mul(count).saturating_add(shard as u32))
         };
         let own_index = index(self.writer.slot, self.shard).unwrap_or(0);
-        let mut gauges = Vec::new();
+        let mut others = Vec::new();
         for (at, shard) in self.shards.iter().enumerate() {
             for (name, known) in &shard.writers {
                 let is_own = at == self.shard && *name == self.writer.name;
                 if !is_own {
-                    let live = known.live_gauges(shard.now, ttl);
-                    gauges.push((known.started(), name, index(known.slot, at), known, live));
+                    others.push(OtherWriter {
+                        began: (known.started(), name),
+                        index: index(known.slot, at),
+                        known,
+                        gauges: known.live_gauges(shard.now, ttl),
+                    });
                 }
             }
         }
         // If Redis has lost `slots`, one number can have been given twice. The writer that was
         // heard last has it, until the other one flushes and gets a new number: no page has a
         // series twice.
-        gauges.sort_by_key(|(.., known, live)| (live.is_empty(), std::cmp::Reverse(known.heard)));
-        let claimed: HashSet<u32> = gauges.iter().filter_map(|gauge| gauge.2).collect();
+        others.sort_by_key(|other| (other.gauges.is_empty(), Reverse(other.known.heard)));
+        let claimed: HashSet<u32> = others.iter().filter_map(|other| other.index).collect();
         let mut free = (0..).filter(|number| !claimed.contains(number) && *number != own_index);
         let mut used = HashSet::from([own_index]);
         if self.observes {
             used.clear();
         }
-        for (_, _, index, _, live) in &mut gauges {
-            if !live.is_empty() && !index.is_some_and(|index| used.insert(index)) {
-                *index = free.next();
+        for other in &mut others {
+            let is_its_own = other.index.is_some_and(|index| used.insert(index));
+            if !other.gauges.is_empty() && !is_its_own {
+                other.index = free.next();
             }
         }
         // The newest first: its buckets are shown during a rolling deployment.
-        gauges.sort_by(|one, other| (other.0, one.1).cmp(&(one.0, other.1)));
+        others.sort_by_key(|other| Reverse(other.began));
         let mut merger = Merger::new();
         let (mut malformed, mut own_is_in) = (0, self.observes);
-        for (started, name, index, known, live) in &gauges {
-            let is_older = (*started, *name) < (self.writer.started, &self.writer.name);
-            if !own_is_in && is_older {
+        for other in &others {
+            if !own_is_in && other.began < (self.writer.started, &self.writer.name) {
                 own_is_in = true;
                 merger.live(own_index, &self.writer.current);
             }
-            merger.ended(&known.totals.families);
-            merger.live(index.unwrap_or(0), live.iter().copied());
-            malformed += known.totals.malformed + known.gauges.malformed;
+            merger.ended(&other.known.totals.families);
+            merger.live(other.index.unwrap_or(0), other.gauges.iter().copied());
+            malformed += other.known.totals.malformed + other.known.gauges.malformed;
         }
         if !own_is_in {
             merger.live(own_index, &self.writer.current);
@@ -420,7 +427,7 @@ impl Worker {
             merger.ended(&shard.acc.families);
             malformed += shard.acc.malformed;
         }
-        let writers = gauges.len() + usize::from(!self.observes);
+        let writers = others.len() + usize::from(!self.observes);
         let mut conflicts = HashSet::new();
         let mut merged = merger.page(|error| {
             let message = format!("{error}; the page shows one of the two");
@@ -539,14 +546,21 @@ async fn silent(
     keys: &Keys,
     silence: u64,
 ) -> RedisResult<Vec<String>> {
-    let mut script = LIST.key(keys.acc());
-    script.key(keys.writers()).arg(MOST_WRITERS);
-    let list: WriterList = connection.script(&script, 1).await?;
-    let (now, _, _, _, list) = list;
-    let silent = list
-        .into_iter()
-        .filter(|(_, heard)| (*heard as u64).saturating_add(silence) < now);
+    let list = list_writers(connection, keys).await?;
+    let writers = list.writers.into_iter();
+    let silent = writers.filter(|(_, heard)| heard.saturating_add(silence) < list.now);
     Ok(silent.map(|(name, _)| name).collect())
+}
+
+/// A writer that is not this process.
+struct OtherWriter<'a> {
+    /// When it began, and its name: two writers may begin at the same time.
+    began: (u64, &'a String),
+    /// Its number on the page.
+    index: Option<u32>,
+    known: &'a KnownWriter,
+    /// Its gauges that have not expired.
+    gauges: Vec<&'a Family>,
 }
 
 /// Requests by kind.

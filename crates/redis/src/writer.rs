@@ -6,27 +6,49 @@
 //!
 //! A writer that was folded while it could not reach Redis comes back with a new name. What was
 //! folded is its *baseline*: from then on it sends what it has counted beyond that.
+//!
+//! # States
+//!
+//! A writer has a name, a baseline, the `#born` of the namespace, the number of the last
+//! acknowledged batch, a slot, and an idea of what Redis has of it. Empty cells do not change.
+//!
+//! | the script answers | name | baseline | born | acked | slot | Redis has |
+//! |---|---|---|---|---|---|---|
+//! | `OK` | | | learned | this batch | given | this batch |
+//! | `OK`, its `#born` is another one | | none | learned | this batch | given | this batch |
+//! | `OK`, the gauges have expired | | | learned | this batch | given | this batch; of gauges, unknown |
+//! | `FENCED`: the writer was folded | new | plus what was folded | | 0 | none | nothing |
+//! | `FENCED`, and nobody knows what was folded | new | plus what was acknowledged | | 0 | none | nothing |
+//! | `STALE`: it has a later batch | | | | | | unknown |
+//! | `LOST` or `GONE`, `#born` is another one | | none | unknown | 0 | none | nothing |
+//! | `GONE` after `fold_after`, either after [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
+//! | `LOST` or `GONE` otherwise: a failover | | | | 0 | none | unknown |
+//! | nothing, or nothing that can be read | | | | | | unknown for this batch |
+//!
+//! *Unknown* is sent again, and *nothing* is, too, without looking at what was acknowledged. All but
+//! the first and the last line send at once what they have found out. Where the baseline grows by
+//! what was acknowledged, a batch may count twice: `tallies_share_uncertain_total` counts it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use redis::{ErrorKind, RedisError, RedisResult, ScriptInvocation, Value as Reply};
+use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
 use tallies::share::store;
 use tallies::snapshot::{Family, Source};
 use tallies::{Error, Snapshot};
 
-use super::StoreSettings;
+use super::builder::StoreSettings;
 use super::connection::Connection;
 use super::content::{Content, description_field, family_id, series_field};
+use super::flush::{FlushAnswer, Lists, Status, malformed};
 use super::scripts::{FLUSH, Keys};
+use super::tracked::{Batch, Batches, Change, TrackedFamily};
 
-/// The most series in one batch, except where series move to the overflow series.
-const BATCH: usize = 1000;
-
-/// The time for which folds are remembered, in milliseconds, less a day for clocks that differ.
-const REMEMBERED: u64 = 6 * 24 * 3600 * 1000;
+/// The longest silence after which this writer believes that it would be told of a fold, in
+/// milliseconds: a day less than that is remembered, because clocks differ.
+const REMEMBERED: u64 = super::REMEMBER_FOLD.as_millis() as u64 - 24 * 3600 * 1000;
 
 /// The writer of this process.
 pub(super) struct OwnWriter {
@@ -67,94 +89,6 @@ pub(super) struct OwnWriter {
     pub(super) epoch: u64,
     /// The number of the current pass over all series.
     pass: u64,
-}
-
-/// What is known of a family in Redis.
-#[derive(Default)]
-struct TrackedFamily {
-    description: Vec<u8>,
-    /// Whether the series are live gauges, which are in the hash that expires.
-    live: bool,
-    described: bool,
-    /// The entry of each series of the last pass.
-    order: Vec<u32>,
-    /// The index of each series in `entries`, by label text.
-    index: HashMap<Box<str>, u32>,
-    entries: Vec<TrackedSeries>,
-    /// Entries that are not in use.
-    free: Vec<u32>,
-    /// The last pass in which the family was there.
-    seen: u64,
-}
-
-/// What is known of a series in Redis.
-struct TrackedSeries {
-    text: Box<str>,
-    /// The record that was acknowledged last, under the writer's present name.
-    acked: Option<Box<[u8]>>,
-    /// Whether Redis has that record. It may have another one while a batch is not answered.
-    is_known: bool,
-    /// The time since when the series counts as that record has it, if it is known.
-    created: Option<SystemTime>,
-    /// The last pass in which the series was there.
-    seen: u64,
-}
-
-/// One change of a batch.
-struct Change {
-    family: [u8; 8],
-    entry: u32,
-    /// The new record; `None` for a series that is no longer there.
-    record: Option<Box<[u8]>>,
-    /// The time since when the series counts, if it is known.
-    created: Option<SystemTime>,
-}
-
-#[derive(Default)]
-struct Batch {
-    /// Families whose description has to be there first.
-    families: Vec<[u8; 8]>,
-    changes: Vec<Change>,
-}
-
-/// A field of a hash and its value.
-type Field<'a> = (Vec<u8>, &'a [u8]);
-
-/// The changes of a batch, by the hash that they change and the command that does it. In this order
-/// the script takes them.
-#[derive(Default)]
-struct Lists<'a> {
-    set_totals: Vec<Field<'a>>,
-    delete_totals: Vec<Vec<u8>>,
-    set_gauges: Vec<Field<'a>>,
-    delete_gauges: Vec<Vec<u8>>,
-}
-
-/// The fate of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    /// It was applied.
-    Applied,
-    /// The writer was folded.
-    Fenced,
-    /// A batch with a higher number was applied.
-    Stale,
-    /// Redis does not have a batch that it has acknowledged.
-    Lost,
-    /// Redis has nothing of the writer, and does not know that it was folded.
-    Gone,
-}
-
-/// The answer to a batch.
-#[derive(Debug)]
-struct FlushAnswer {
-    status: Status,
-    /// The number of the last batch that was applied.
-    have: u64,
-    born: String,
-    slot: i64,
-    now: u64,
-    lost_gauges: bool,
 }
 
 /// The result of sending a batch.
@@ -570,228 +504,6 @@ impl OwnWriter {
         }
         batches.all
     }
-}
-
-impl TrackedFamily {
-    fn new(description: Vec<u8>, family: &Family) -> Self {
-        Self {
-            description,
-            live: family.is_live_only(),
-            ..Self::default()
-        }
-    }
-
-    /// Finds the series of `family` that differ from what was acknowledged.
-    fn compare(&mut self, id: [u8; 8], family: &Family, pass: u64, out: &mut Batches) {
-        self.seen = pass;
-        let describe = (!self.described).then_some(id);
-        let mut order = Vec::with_capacity(family.len());
-        let (mut changes, mut record) = (Vec::new(), Vec::new());
-        let mut overflowed = Vec::new();
-        for (i, (labels, _)) in family.series().enumerate() {
-            let text = family.label_text(i);
-            // Most series have the same index in each pass.
-            let at = match self.order.get(i) {
-                Some(at) if self.is(*at, text) => *at,
-                _ => self.entry(text),
-            };
-            order.push(at);
-            let entry = &mut self.entries[at as usize];
-            entry.seen = pass;
-            record.clear();
-            store::write_series(family, i, &mut record);
-            if entry.is_known && entry.acked.as_deref() == Some(&record[..]) {
-                continue;
-            }
-            let change = Change {
-                family: id,
-                entry: at,
-                record: Some(record.as_slice().into()),
-                created: family.created(i),
-            };
-            let began_again = entry.created.is_some() && entry.created != change.created;
-            if began_again || labels.is_overflow() {
-                overflowed.push(change);
-            } else {
-                changes.push(change);
-            }
-        }
-        self.order = order;
-        if self.index.len() > family.len() {
-            let gone = self.index.values().copied();
-            let gone = gone.filter(|at| self.entries[*at as usize].seen != pass);
-            overflowed.extend(gone.map(|entry| Change {
-                family: id,
-                entry,
-                record: None,
-                created: None,
-            }));
-        }
-        // The counts of series that were retired are in the overflow series, also if they have
-        // begun again: all in one batch.
-        if !overflowed.is_empty() {
-            out.add(overflowed, describe);
-        }
-        let mut changes = changes.into_iter().peekable();
-        while changes.peek().is_some() {
-            out.add(changes.by_ref().take(BATCH).collect(), describe);
-        }
-    }
-
-    /// Returns whether an entry is that of a label text.
-    fn is(&self, at: u32, text: &str) -> bool {
-        self.entries
-            .get(at as usize)
-            .is_some_and(|entry| *entry.text == *text)
-    }
-
-    /// Returns the entry of a label text.
-    fn entry(&mut self, text: &str) -> u32 {
-        if let Some(at) = self.index.get(text) {
-            return *at;
-        }
-        let entry = TrackedSeries {
-            text: text.into(),
-            acked: None,
-            is_known: false,
-            created: None,
-            seen: 0,
-        };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.entries[at as usize] = entry;
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
-        };
-        self.index.insert(text.into(), at);
-        at
-    }
-
-    fn remove(&mut self, at: u32) {
-        let entry = &mut self.entries[at as usize];
-        self.index.remove(&entry.text);
-        (entry.text, entry.acked, entry.is_known) = (Box::default(), None, false);
-        self.free.push(at);
-    }
-
-    fn forget_acks(&mut self) {
-        self.described = false;
-        self.entries
-            .iter_mut()
-            .for_each(|entry| entry.is_known = false);
-    }
-
-    fn forget_totals(&mut self) {
-        self.forget_acks();
-        self.entries.iter_mut().for_each(|entry| entry.acked = None);
-    }
-}
-
-/// Batches that are being filled.
-#[derive(Default)]
-struct Batches {
-    all: Vec<Batch>,
-}
-
-impl Batches {
-    /// Adds changes that belong into one batch.
-    fn add(&mut self, changes: Vec<Change>, describe: Option<[u8; 8]>) {
-        if changes.is_empty() {
-            return;
-        }
-        let last = self.all.last_mut();
-        let fits = |batch: &&mut Batch| batch.changes.len() + changes.len() <= BATCH;
-        match last.filter(fits) {
-            Some(batch) => {
-                let new = describe.filter(|id| !batch.families.contains(id));
-                batch.families.extend(new);
-                batch.changes.extend(changes);
-            }
-            None => self.all.push(Batch {
-                families: describe.into_iter().collect(),
-                changes,
-            }),
-        }
-    }
-}
-
-impl FlushAnswer {
-    fn read(reply: &Reply) -> Option<Self> {
-        let Reply::Array(parts) = reply else {
-            return None;
-        };
-        let number = |at: usize| match parts.get(at)? {
-            Reply::Int(n) => Some(*n),
-            _ => None,
-        };
-        let bytes = |at: usize| super::content::bytes(parts.get(at)?);
-        Some(Self {
-            status: Status::read(bytes(0)?)?,
-            have: u64::try_from(number(1)?).unwrap_or(0),
-            born: String::from_utf8_lossy(bytes(2)?).into_owned(),
-            slot: number(3)?,
-            now: u64::try_from(number(4)?).ok()?,
-            lost_gauges: number(5)? == 1,
-        })
-    }
-}
-
-impl Status {
-    /// Reads what the script answers. `None` for what it never answers: then the batch may or may
-    /// not have been applied, as after a lost reply.
-    fn read(answer: &[u8]) -> Option<Self> {
-        Some(match answer {
-            b"OK" => Self::Applied,
-            b"FENCED" => Self::Fenced,
-            b"STALE" => Self::Stale,
-            b"LOST" => Self::Lost,
-            b"GONE" => Self::Gone,
-            _ => return None,
-        })
-    }
-}
-
-impl<'a> Lists<'a> {
-    /// Returns the lists of the hash that has live gauges, or of the one that has totals: what is
-    /// set and what is deleted.
-    fn of(&mut self, live: bool) -> (&mut Vec<Field<'a>>, &mut Vec<Vec<u8>>) {
-        if live {
-            (&mut self.set_gauges, &mut self.delete_gauges)
-        } else {
-            (&mut self.set_totals, &mut self.delete_totals)
-        }
-    }
-
-    /// Adds the number of arguments of each list, and then the lists.
-    fn add_to(&self, script: &mut ScriptInvocation<'_>) {
-        script
-            .arg(2 * self.set_totals.len())
-            .arg(self.delete_totals.len())
-            .arg(2 * self.set_gauges.len())
-            .arg(self.delete_gauges.len());
-        for (set, delete) in [
-            (&self.set_totals, &self.delete_totals),
-            (&self.set_gauges, &self.delete_gauges),
-        ] {
-            for (field, value) in set {
-                script.arg(&field[..]).arg(*value);
-            }
-            for field in delete {
-                script.arg(&field[..]);
-            }
-        }
-    }
-}
-
-fn malformed() -> RedisError {
-    RedisError::from((
-        ErrorKind::UnexpectedReturnType,
-        "the answer to a flush is malformed",
-    ))
 }
 
 /// Returns 32 random hexadecimal digits. The thread of the store was started by this process, so

@@ -11,6 +11,7 @@ impl Family {
     ///
     /// ```
     /// use tallies::share::store::normalized;
+    /// use tallies::snapshot::{Number, Value};
     ///
     /// let registry = tallies::Registry::new();
     /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
@@ -19,7 +20,7 @@ impl Family {
     /// jobs.add(2);
     /// let now = normalized(&registry.snapshot()).swap_remove(0);
     /// let rest = now.beyond(&mut folded);
-    /// assert_eq!(rest.series().next().unwrap().1, tallies::snapshot::Value::Counter(2_u64.into()));
+    /// assert_eq!(rest.series().next().unwrap().1, Value::Counter(Number::Int(2)));
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///

@@ -55,12 +55,14 @@ impl Family {
     /// Adds the series of a family of the same name, as [`Snapshot::merge`] does.
     ///
     /// ```
+    /// use tallies::snapshot::{Number, Value};
+    ///
     /// let registry = tallies::Registry::new();
     /// registry.counter("jobs_total", "Jobs done.")?.add(2);
     /// let snapshot = registry.snapshot();
     /// let mut jobs = snapshot.family("jobs_total").unwrap().clone();
     /// jobs.merge(&jobs.clone())?;
-    /// assert_eq!(jobs.series().next().unwrap().1, tallies::snapshot::Value::Counter(4_u64.into()));
+    /// assert_eq!(jobs.series().next().unwrap().1, Value::Counter(Number::Int(4)));
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
