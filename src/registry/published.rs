@@ -11,9 +11,9 @@ use super::families::Inner;
 use super::{Registry, Settings, lock};
 
 impl Registry {
-    /// Runs `f`, with which the process begins to publish its metrics, while no thread updates cells
-    /// that are not its own. Then lets other processes read all families, from now on those that are
-    /// registered later, too.
+    /// Runs `f`, with which the process begins to publish its metrics, while no thread updates
+    /// cells that are not its own. Then lets other processes read all families, from now on those
+    /// that are registered later, too.
     pub(crate) fn publish<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         self.enlist();
         // Scrapes lock the families in a pass, so the pass comes first.
