@@ -609,3 +609,20 @@ mod process {
 
     pub(crate) fn add<F>(_: &std::sync::Arc<F>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: an exemplar was left out while any family of the process made a series.
+    #[test]
+    fn an_exemplar_is_left_out_only_while_its_own_family_is_busy() {
+        let (busy, other) = (FamilyRecords::default(), FamilyRecords::default());
+        let mut is_done = false;
+        busy.with(|_| {
+            other.try_with(|_| is_done = true);
+            busy.try_with(|_| panic!("another thread has the records"));
+        });
+        assert!(is_done, "the other family is not busy");
+    }
+}
