@@ -79,8 +79,8 @@ impl Status {
 }
 
 impl<'a> Lists<'a> {
-    /// Returns the lists of the hash that has live gauges, or of the one that has totals: what is set
-    /// and what is deleted.
+    /// Returns the lists of the hash that has live gauges, or of the one that has totals: what is
+    /// set and what is deleted.
     pub(super) fn of(&mut self, live: bool) -> (&mut Vec<Field<'a>>, &mut Vec<Vec<u8>>) {
         if live {
             (&mut self.set_gauges, &mut self.delete_gauges)

@@ -14,8 +14,9 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! [The guide](https://docs.rs/tallies/latest/tallies/docs/sharing/) has the keys, the promises, and
-//! what happens in trouble.
+//! [One page](https://docs.rs/tallies/latest/tallies/docs/sharing/) has the promises,
+//! [another one](https://docs.rs/tallies/latest/tallies/docs/redis_store/) the protocol and each
+//! failure.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]

@@ -180,7 +180,8 @@ pub(super) struct WriterList {
     pub(super) born: String,
     /// The number of writers, of which the list may have fewer.
     pub(super) count: usize,
-    /// Each writer and the time of its last flush, those that are silent for the longest time first.
+    /// Each writer and the time of its last flush, those that are silent for the longest time
+    /// first.
     pub(super) writers: Vec<(String, u64)>,
 }
 

@@ -19,8 +19,10 @@ use super::worker::{self, Command, LastView, Reply};
 
 /// A store in Redis that has started: a handle, which can be cloned.
 ///
-/// It is a source of snapshots, so a [`Server`](https://docs.rs/tallies/latest/tallies/struct.Server.html), a
-/// [`MetricsService`](https://docs.rs/tallies/latest/tallies/struct.MetricsService.html) or a [`Pusher`](https://docs.rs/tallies/latest/tallies/struct.Pusher.html) takes it in place of a
+/// It is a source of snapshots, so a
+/// [`Server`](https://docs.rs/tallies/latest/tallies/struct.Server.html), a
+/// [`MetricsService`](https://docs.rs/tallies/latest/tallies/struct.MetricsService.html) or a
+/// [`Pusher`](https://docs.rs/tallies/latest/tallies/struct.Pusher.html) takes it in place of a
 /// registry. [`builder`](Self::builder) has an example.
 ///
 /// Dropping the last handle closes the store without waiting for it, and logs a warning: what the
@@ -76,8 +78,8 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is invalid. The message does not show it, because it can contain a
-    /// password.
+    /// Returns an error if the URL is invalid. The message does not show it, because it can contain
+    /// a password.
     pub fn builder(url: &str) -> Result<RedisBuilder, Error> {
         RedisBuilder::at(url)
     }

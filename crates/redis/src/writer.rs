@@ -25,9 +25,9 @@
 //! | `LOST` or `GONE` otherwise: a failover | | | | 0 | none | unknown |
 //! | nothing, or nothing that can be read | | | | | | unknown for this batch |
 //!
-//! *Unknown* is sent again, and *nothing* is, too, without looking at what was acknowledged. All but
-//! the first and the last line send at once what they have found out. Where the baseline grows by
-//! what was acknowledged, a batch may count twice: `tallies_share_uncertain_total` counts it.
+//! *Unknown* is sent again, and *nothing* is, too, without looking at what was acknowledged. All
+//! but the first and the last line send at once what they have found out. Where the baseline grows
+//! by what was acknowledged, a batch may count twice: `tallies_share_uncertain_total` counts it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
