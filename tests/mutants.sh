@@ -13,6 +13,7 @@ cargo mutants --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-
 root=$PWD tree=$PWD/target/mutants/tree pure=$PWD/target/mutants/pure results=$PWD/target/mutants/results
 rm -rf "$tree" "$pure" && mkdir -p "$tree" "$pure/src/snapshot" "$results"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
+cp -r --parents crates/names "$tree"
 export CARGO_TARGET_DIR=$PWD/target/mutants/target CARGO_INCREMENTAL=1 RUST_BACKTRACE=0
 export PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=true
 # Bounds mutants whose loops push to a vector forever.
@@ -28,7 +29,7 @@ opt-level = 1
 opt-level = 2
 '
 # Without the dependencies of integration tests, a build takes two seconds.
-perl -0pi -e 's/^members = .*/members = ["macros"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[example\]\].*?\n\n//sg' "$tree/Cargo.toml"
+perl -0pi -e 's/^members = .*/members = ["macros", "crates/names"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[example\]\].*?\n\n//sg' "$tree/Cargo.toml"
 echo "$profile" >>"$tree/Cargo.toml"
 
 # `native` and `sketch` do not depend on the other modules. In a crate of their own, a mutant takes one
