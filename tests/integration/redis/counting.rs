@@ -394,8 +394,8 @@ fn what_did_not_change_is_neither_sent_nor_read_again() {
     let (one, two) = (Registry::new(), Registry::new());
     let jobs = one.counter("jobs_total", "").unwrap();
     one.gauge("load", "").unwrap().set(1.0);
-    one.self_metrics(false);
-    two.self_metrics(false);
+    one.set_self_metrics(false);
+    two.set_self_metrics(false);
     let (store, other) = (quiet(&server.url(), &one), quiet(&server.url(), &two));
     let calls = |command: &str| server.calls(command);
     jobs.inc();

@@ -95,7 +95,7 @@ fn a_read_that_fails_half_way_changes_no_page() {
     let server = Server::start();
     let proxy = Proxy::to(server.port);
     let (one, two) = (Registry::new(), Registry::new());
-    two.self_metrics(false);
+    two.set_self_metrics(false);
     one.counter("jobs_total", "").unwrap().add(5);
     let writer = quiet(&server.url(), &one);
     writer.flush_blocking().unwrap();
