@@ -139,7 +139,8 @@ macro_rules! table {
             }
 
             /// Removes the label sets for whose values `keep` returns `false`, and returns their
-            /// number. Those that share a series because of a [`View`](crate::View) stay.
+            /// number. Those that share a series because of a [`View`](crate::View) stay. `keep`
+            /// must not use this table, which is locked.
             pub fn retain(&self, keep: impl FnMut(&[&str]) -> bool) -> usize {
                 self.0.retain(keep)
             }

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Name,
     /// An update was rejected.
     Update,
+    /// An update was rejected, because a name of its exemplar is invalid.
+    ExemplarName,
     /// An operation on a socket, a file or a thread failed.
     Io(io::ErrorKind),
     Other,
@@ -183,7 +185,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_invalid_name(&self) -> bool {
-        self.0.0 == Kind::Name
+        matches!(self.0.0, Kind::Name | Kind::ExemplarName)
     }
 
     /// Returns whether an update was rejected because of its value or its exemplar. Such an update
@@ -198,7 +200,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_rejected_update(&self) -> bool {
-        self.0.0 == Kind::Update
+        matches!(self.0.0, Kind::Update | Kind::ExemplarName)
     }
 
     /// Returns whether an operation on a socket, a file or a thread failed.

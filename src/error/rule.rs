@@ -69,7 +69,7 @@ impl NameRule {
     #[cold]
     pub(crate) fn error(self, subject: Subject<'_>, name: &str) -> Error {
         let kind = match subject {
-            Subject::Exemplar => Kind::Update,
+            Subject::Exemplar => Kind::ExemplarName,
             _ => Kind::Name,
         };
         let (name, rule) = (name.escape_debug(), self.predicate());

@@ -509,7 +509,8 @@ pub fn difference<C: UpDownCells>(cells: &mut C) -> Result<i64, C::Error> {
         cells.look_again()?;
         let ups = cells.ups();
         least = least.min(ups.wrapping_sub(downs) as i64);
-        // A change means that this read may have counted an increment without its decrement.
+        // A change means that this read may have counted an increment without its decrement. On a
+        // machine that reorders loads it may miss that, and the difference is too high this once.
         if cells.downs() == downs {
             break;
         }

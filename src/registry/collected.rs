@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
 
-use crate::error::{self, BucketRule, Error, NameRule, Subject, UpdateRule};
+use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::check_bounds;
 use crate::snapshot::{Family, GaugeMode, Kind, Meta, Number, Numbers, Text, Values, labels};
@@ -270,7 +270,7 @@ impl Collected {
             Some(index) if self.families[index].kind() == kind => index,
             Some(index) => {
                 let first = self.families[index].kind();
-                return Err(error::Kind::Taken.error(format_args!(
+                return Err(Error::other(format_args!(
                     "family `{name}` was written as {} before in this scrape; {} needs another name",
                     first.with_article(),
                     kind.with_article()

@@ -506,8 +506,12 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn describe(&self, name: &str, description: Description<'_>) -> Result<String, Error> {
-        let name = self.families().describe(name, &description)?;
-        Ok((*name).to_owned())
+        let new = self.families().describe(name, &description)?;
+        let mut attached = lock(&self.0.attached);
+        if let Some(value) = attached.remove(name) {
+            attached.insert((*new).to_owned(), value);
+        }
+        Ok((*new).to_owned())
     }
 
     /// Counts a family that could not be registered in `tallies_rejected_families_total`, as for a
@@ -563,7 +567,9 @@ impl Registry {
         if self.0.collectors.remove(self.families(), name) {
             Ok(())
         } else {
-            lock(&self.0.attached).remove(name);
+            // Dropped without the lock: it is code of others.
+            let attached = lock(&self.0.attached).remove(name);
+            drop(attached);
             self.families().remove(name)
         }
     }
@@ -583,11 +589,12 @@ impl Registry {
     ///
     /// A family has one value. A later one replaces it.
     pub fn attach(&self, name: &str, value: impl Any + Send + Sync) {
-        lock(&self.0.attached).insert(name.to_owned(), Box::new(value));
+        let before = lock(&self.0.attached).insert(name.to_owned(), Box::new(value));
+        drop(before);
     }
 
     /// Returns the values of this type that [`attach`](Self::attach) keeps, in the order of the
-    /// names.
+    /// names. Their `clone` must not use the registry.
     #[must_use]
     pub fn attached<T: Clone + 'static>(&self) -> Vec<T> {
         let attached = lock(&self.0.attached);
@@ -607,7 +614,8 @@ impl Registry {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn clear(&self) {
-        lock(&self.0.attached).clear();
+        let attached = std::mem::take(&mut *lock(&self.0.attached));
+        drop(attached);
         self.0.collectors.clear(self.families());
     }
 

@@ -18,7 +18,7 @@ use super::peer::Peer;
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a program adds to a [`Server`](crate::Server). Each method is called for every request,
-/// concurrently, and does nothing by default.
+/// concurrently, and does nothing by default. A panic ends the connection, without an answer.
 ///
 /// ```
 /// use tallies::Server;
@@ -76,10 +76,11 @@ pub trait Extension: Send + Sync {
         Box::pin(ready(()))
     }
 
-    /// Runs before the live page takes a snapshot, which waits for it. Decides itself how long that
-    /// may take.
-    fn before_moment(&self) -> Later<'_, ()> {
-        Box::pin(ready(()))
+    /// Returns what runs before the live page takes a snapshot, which waits for it: it decides itself
+    /// how long that may take. `None`, if nothing does; the answer must not change. A live page that
+    /// has such work shows nothing from before it was opened, because nobody does the work then.
+    fn before_moment(&self) -> Option<Later<'_, ()>> {
+        None
     }
 
     /// Returns the registry of a page that is made for one request, or `None` if there is no such

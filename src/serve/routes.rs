@@ -254,7 +254,10 @@ impl Routes {
         };
         // For the source and its page together.
         let end = tokio::time::Instant::now() + time.limit;
-        match page.await {
+        let Ok(page) = tokio::time::timeout_at(end, page).await else {
+            return timed_out();
+        };
+        match page {
             Ok(source) => {
                 let mut pages = Pages::new(vec![source], self.style, (1, usize::MAX), None);
                 pages.turns = self.probe_turns.of(client.peer());

@@ -54,7 +54,7 @@ use super::bytes::{
 };
 
 /// The version of both forms. Other versions are not read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 1;
 
 /// The longest description and the longest label text of a series, in bytes.
 pub(crate) const LONGEST_TEXT: usize = 16 << 20;

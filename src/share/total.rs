@@ -10,8 +10,8 @@ use crate::registry::Registry;
 /// Stores take one where a program asks for its total. Programs do not implement it.
 #[expect(private_bounds, reason = "sealed: the name of a family is private")]
 pub trait Totalled: Exposed {
-    /// Returns the name of its family on pages of `registry`. Registers a static that was not used
-    /// yet.
+    /// Returns the name of its family on pages of `registry`; without one, of a source that has no
+    /// prefix. Registers a static that was not used yet.
     ///
     /// ```
     /// use tallies::share::Totalled;
@@ -19,11 +19,15 @@ pub trait Totalled: Exposed {
     /// let registry = tallies::Registry::new();
     /// registry.set_prefix("shop")?;
     /// let jobs = registry.counter("jobs_total", "Jobs done.")?;
-    /// assert_eq!(jobs.name_in(&registry), "shop_jobs_total");
+    /// assert_eq!(jobs.name_in(Some(&registry)), "shop_jobs_total");
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    fn name_in(&self, registry: &Registry) -> String {
-        format!("{}{}", registry.families().prefix(), self.exposed_name())
+    fn name_in(&self, registry: Option<&Registry>) -> String {
+        let name = self.exposed_name();
+        registry.map_or_else(
+            || name.to_owned(),
+            |registry| format!("{}{name}", registry.families().prefix()),
+        )
     }
 }
 

@@ -360,6 +360,10 @@ fn check_all(configs: &[MetricConfig]) -> Result<(), Error> {
 
 /// Checks what no registry checks, and warns of what is ignored.
 fn check(config: &MetricConfig) -> Checked<()> {
+    if config.name.is_empty() {
+        // The name of the family has an ending.
+        return Err((Part::Name, Error::new("a metric needs a name")));
+    }
     match kind_of(config)? {
         Kind::Enum => {
             config.states()?;

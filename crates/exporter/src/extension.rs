@@ -119,15 +119,15 @@ impl Extension for ExporterPages {
         })
     }
 
-    fn before_moment(&self) -> Later<'_, ()> {
-        Box::pin(async move {
+    fn before_moment(&self) -> Option<Later<'_, ()>> {
+        Some(Box::pin(async move {
             let mut running = JoinSet::new();
             for update in &self.updates {
                 let update = Arc::clone(update);
                 running.spawn(async move { update.refresh(DEFAULT_LIMIT, PATIENCE).await });
             }
             while running.join_next().await.is_some() {}
-        })
+        }))
     }
 
     fn page(&self, path: &str, query: &str, time: PageTime) -> Option<Later<'_, PageSource>> {

@@ -170,7 +170,7 @@ impl Redis {
 
     /// Returns the name of a metric on pages.
     fn name_of(&self, metric: &impl Totalled) -> String {
-        metric.name_in(self.inner.registry.as_ref().unwrap_or(tallies::registry()))
+        metric.name_in(self.inner.registry.as_ref())
     }
 
     /// Adds up all series of a family.

@@ -250,7 +250,7 @@ impl View {
     /// use tallies::{Registry, View};
     ///
     /// let view = View::new("").declared_at("views.toml, line 7");
-    /// let error = Registry::new().view(view).unwrap_err().to_string();
+    /// let error = Registry::new().add_view(view).unwrap_err().to_string();
     /// assert!(error.starts_with("views.toml, line 7: "), "{error}");
     /// ```
     #[must_use]

@@ -153,7 +153,7 @@ impl Server {
         let live = self.live.then(|| {
             let sources = self.sources.all().to_vec();
             let memory = Arc::clone(&pages.scraper.memory);
-            crate::serve::live::Live::new(sources, Some(self.before()), self.limits.age, memory)
+            crate::serve::live::Live::new(sources, self.before(), self.limits.age, memory)
         });
         let host = Host {
             routes: Routes {
@@ -207,13 +207,18 @@ fn check_path(path: &str, live: bool) -> Result<(), Error> {
 
 #[cfg(feature = "live")]
 impl Server {
-    /// Returns what runs before each snapshot of the live page.
-    fn before(&self) -> Before {
+    /// Returns what runs before each snapshot of the live page, if anything does.
+    fn before(&self) -> Option<Before> {
         let extension = Arc::clone(&self.extension);
-        Arc::new(move || {
+        drop(extension.before_moment()?);
+        Some(Arc::new(move || {
             let extension = Arc::clone(&extension);
-            tokio::spawn(async move { extension.before_moment().await })
-        })
+            tokio::spawn(async move {
+                if let Some(work) = extension.before_moment() {
+                    work.await;
+                }
+            })
+        }))
     }
 }
 

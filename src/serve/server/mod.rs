@@ -165,7 +165,7 @@ impl Server {
 
     /// Serves HTTPS with the configurations of `source`, which is called for each connection and
     /// after each request: a connection ends if the result is another one than at its begin. Files
-    /// do not matter then.
+    /// beside it are an error.
     ///
     /// ```
     /// use tallies::Server;

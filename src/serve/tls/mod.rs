@@ -107,6 +107,11 @@ impl Files {
     /// Reads the files. Returns `None` if the user named no files.
     pub(super) fn load(&self) -> Result<Option<Tls>, Error> {
         if let Some(given) = &self.given {
+            if self.certificate.is_some() || self.key.is_some() || self.client_ca.is_some() {
+                return Err(Error::new(
+                    "TLS has a source of configurations, and files beside it; leave one of them out",
+                ));
+            }
             return Ok(Some(Tls::Given(Arc::clone(given))));
         }
         let (path, settings) = match (&self.certificate, &self.key, &self.client_ca) {

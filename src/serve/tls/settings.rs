@@ -36,6 +36,7 @@ impl fmt::Debug for Config {
 
 /// Certificates or a key in PEM.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Pem {
     /// In a file.
     File(PathBuf),
@@ -57,6 +58,7 @@ impl fmt::Debug for Pem {
 
 /// Whether clients present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientAuth {
     /// They are not asked for one.
     None,
@@ -70,6 +72,7 @@ pub enum ClientAuth {
 
 /// The versions of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Version {
     /// TLS 1.2.
     Tls12,
@@ -256,8 +259,11 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, and certificates or a key that cannot be used.
+    /// A file that cannot be read, certificates or a key that cannot be used, and settings of which
+    /// one would have no effect: a client CA or names without a way to ask clients for certificates,
+    /// a way that needs a client CA, without one, and versions of which none is left.
     pub fn config(&self) -> Result<Config, Error> {
+        self.check()?;
         let what = "the TLS certificate";
         let chain = self.certificate.certificates(what)?;
         let failed = |e: TlsError| unusable(what, self.certificate.place(), e);
@@ -275,6 +281,23 @@ impl Settings {
         let mut config = builder.with_single_cert(chain, key).map_err(failed)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Config(Arc::new(config)))
+    }
+
+    /// Checks that each setting has an effect: one without would admit whom it should not.
+    fn check(&self) -> Result<(), Error> {
+        let verifies = matches!(self.auth, ClientAuth::Verify | ClientAuth::VerifyIfGiven);
+        let why = if verifies && self.client_ca.is_none() {
+            "TLS verifies the certificates of clients, and needs a client CA for that"
+        } else if !verifies && self.client_ca.is_some() {
+            "TLS has a client CA and does not verify the certificates of clients; set `auth`"
+        } else if self.auth == ClientAuth::None && self.has_names() {
+            "TLS has names of clients and does not ask them for certificates; set `auth`"
+        } else if self.min > self.max {
+            "the oldest version of TLS is above the newest one"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(why))
     }
 
     fn verifier(

@@ -29,7 +29,7 @@ use super::format::checksum;
 use super::read::{Refused, WriterId};
 
 const MAGIC: &[u8; 8] = b"tallysum";
-const VERSION: u32 = 2;
+const VERSION: u32 = 1;
 /// The bytes of the header.
 pub(super) const HEADER: usize = 48;
 
