@@ -22,7 +22,7 @@
 //! ([`update`]), C ([`tally`]), G ([`gauge`]), B ([`buckets`]), T ([`native`]), D ([`summary`]), F
 //! ([`stream`]), and A (`allocator`).
 //!
-//! Other processes can read the cells of this one in a mapped file: see [`file`].
+//! Other processes can read the cells of this one in a mapped file: see [`mod@file`].
 //!
 //! This module knows no names, labels or formats.
 
