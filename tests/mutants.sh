@@ -29,7 +29,7 @@ opt-level = 1
 opt-level = 2
 '
 # Without the dependencies of integration tests, a build takes two seconds.
-perl -0pi -e 's/^members = .*/members = ["macros", "crates/names"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[example\]\].*?\n\n//sg' "$tree/Cargo.toml"
+perl -0pi -e 's/^members = .*/members = ["macros", "crates\/names"]/m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[example\]\].*?\n\n//sg' "$tree/Cargo.toml"
 echo "$profile" >>"$tree/Cargo.toml"
 
 # `native` and `sketch` do not depend on the other modules. In a crate of their own, a mutant takes one

@@ -77,6 +77,6 @@ small_tree() {
     cp -r --parents crates/names "$tree"
     cp tests/everything.rs "$tree/tests"
     cp -r tests/golden/share "$tree/tests/golden"
-    perl -0pi -e 's/^members = .*/members = ["macros", "crates/names"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
+    perl -0pi -e 's/^members = .*/members = ["macros", "crates\/names"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"
     echo "$tree"
 }
