@@ -283,21 +283,21 @@ impl UpdateRule {
     #[cold]
     pub(crate) fn error(self, family: &str, value: f64) -> Error {
         let message = match self {
-            Self::NotANumber => format_args!("family `{family}` cannot observe {value}"),
-            Self::BothInfinities => format_args!(
+            Self::NotANumber => format!("family `{family}` cannot observe {value}"),
+            Self::BothInfinities => format!(
                 "family `{family}` cannot observe {value}, because it has observed an infinity of \
                  the other sign: the sum would be NaN"
             ),
-            Self::Increase => format_args!(
+            Self::Increase => format!(
                 "counter `{family}` can only grow, by a finite amount of 0 or more, got {value}"
             ),
             Self::Total => {
-                format_args!("counter `{family}` needs a total of 0 or more, got {value}")
+                format!("counter `{family}` needs a total of 0 or more, got {value}")
             }
             Self::Sum => {
-                format_args!("gauge histogram `{family}` needs a sum that is a number, got {value}")
+                format!("gauge histogram `{family}` needs a sum that is a number, got {value}")
             }
         };
-        Kind::Update.error(message)
+        Kind::Update.error(format_args!("{message}"))
     }
 }

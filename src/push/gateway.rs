@@ -177,8 +177,9 @@ impl Gateway {
 
     pub(super) fn timeout_error(&self, method: &Method) -> Error {
         let (url, timeout) = (&self.url, self.timeout);
-        let message = format_args!("{method} {url}: no response within {timeout:?}");
-        error::Kind::Io(std::io::ErrorKind::TimedOut).error(message)
+        error::Kind::Io(std::io::ErrorKind::TimedOut).error(format_args!(
+            "{method} {url}: no response within {timeout:?}"
+        ))
     }
 
     fn failed(&self, method: &Method, cause: impl Into<error::Cause>) -> Error {

@@ -341,6 +341,5 @@ fn cannot_listen(address: &str, cause: io::Error) -> Error {
         false => "",
     };
     let address = address.escape_debug();
-    let message = format_args!("cannot listen on `{address}`: {cause}{hint}");
-    error::Kind::Io(cause.kind()).error(message)
+    error::Kind::Io(cause.kind()).error(format_args!("cannot listen on `{address}`: {cause}{hint}"))
 }
