@@ -17,8 +17,12 @@ fn moving() -> Counted {
     let latency = latency.register(&registry).unwrap();
     let moments = AtomicU64::new(0);
     let level = move || {
-        for (queue, kind) in [("mail", "new"), ("mail", "old"), ("bulk", "new")] {
-            jobs.with([queue, kind]).add(40);
+        for (queue, kind, count) in [
+            ("mail", "new", 40),
+            ("mail", "old", 40),
+            ("bulk", "new", 9000),
+        ] {
+            jobs.with([queue, kind]).add(count);
             latency.with([queue]).observe(0.02);
             latency.with([queue]).observe(0.3);
         }
@@ -125,10 +129,11 @@ fn a_search_for_labels_keeps_what_their_series_did() {
             until_drawn(browser, family, 7).await;
         }
         assert!(source.snapshots() < before + 5, "it was drawn anew");
-        // Two of three, which are more than 120.
+        // Two of three: 80 a second, more when snapshots of a busy machine are close together. With
+        // the third it would be thousands.
         let rate = format!("Number({}.value)", card("jobs_total", ".big"));
         let rate = browser.run(&format!("return {rate}")).await;
-        assert!((70.0..=110.0).contains(&rate.as_f64().unwrap()), "{rate}");
+        assert!((20.0..=500.0).contains(&rate.as_f64().unwrap()), "{rate}");
         browser.assert_clean().await;
     });
     serving.stop();
@@ -234,7 +239,7 @@ fn a_link_scrolls_to_its_family_and_the_address_can_be_changed() {
         );
         // The series, added up by a label.
         let sums = "[...document.querySelectorAll('[data-family=jobs_total] .row')].map((row) => row.dataset.series)";
-        browser.eventually(sums, json!(["queue=\"mail\"", "queue=\"bulk\""]));
+        browser.eventually(sums, json!(["queue=\"bulk\"", "queue=\"mail\""]));
         browser
             .click("[data-family=jobs_total] .by [aria-pressed=true]")
             .await;
