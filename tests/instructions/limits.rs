@@ -34,7 +34,8 @@ const LIMITS: &[(&str, f64)] = &[
     ("native histogram, fixed buckets", 120.0),
     ("summary", 129.0),
     ("counter, off", 10.5),
-    ("counter, two strings, off", 190.0),
+    // 183 without mapped files, 190 with them: the compiler inlines in another way.
+    ("counter, two strings, off", 196.0),
     ("counter, enum, off", 315.0),
     ("gauge, off", 32.0),
     ("histogram, off", 46.0),
