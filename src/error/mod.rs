@@ -34,7 +34,7 @@ pub struct Error(Box<(Kind, String)>);
 /// The cause of an error.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a caller can branch on.
+/// The kinds of errors that a caller can branch on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The name of a family or collector is taken.

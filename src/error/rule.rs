@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Error, Kind};
 
-/// What has a name.
+/// The owner of a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// A family.

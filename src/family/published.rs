@@ -441,7 +441,7 @@ pub(crate) fn encode(
 
 pub(crate) use process::*;
 
-/// What concerns all families of the process: the beginning, and a `fork`.
+/// Hooks for all families of the process: the beginning, and a `fork`.
 #[cfg(mapped)]
 mod process {
     use std::collections::HashSet;

@@ -30,7 +30,7 @@ pub struct Missing {
     pub query: String,
     /// The name in the query.
     pub name: String,
-    /// What is wrong with it, and what may be meant.
+    /// The mistake, and what may be meant.
     pub why: String,
 }
 

@@ -39,7 +39,7 @@ pub(super) struct KnownWriter {
     pub(super) gauges: Content,
 }
 
-/// What a writer says of its last changes.
+/// The last changes that a writer tells of.
 struct Head<'a> {
     name: &'a String,
     slot: Option<u32>,
@@ -48,7 +48,7 @@ struct Head<'a> {
     gauges_differ: bool,
 }
 
-/// What was loaded of a writer.
+/// The fields that were loaded of a writer.
 struct Loaded<'a> {
     head: Head<'a>,
     totals: Option<Content>,

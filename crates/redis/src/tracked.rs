@@ -1,4 +1,4 @@
-//! What Redis has of each series, and the batches that bring it up to date.
+//! The state of each series in Redis, and the batches that bring it up to date.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use tallies::snapshot::Family;
 /// The most series in one batch, except where series move to the overflow series.
 const BATCH: usize = 1000;
 
-/// What is known of a family in Redis.
+/// The state of a family in Redis, as far as it is known.
 #[derive(Default)]
 pub(super) struct TrackedFamily {
     pub(super) description: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct TrackedFamily {
     pub(super) seen: u64,
 }
 
-/// What is known of a series in Redis.
+/// The state of a series in Redis, as far as it is known.
 pub(super) struct TrackedSeries {
     pub(super) text: Box<str>,
     /// The record that was acknowledged last, under the writer's present name.
