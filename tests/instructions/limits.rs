@@ -34,8 +34,7 @@ const LIMITS: &[(&str, f64)] = &[
     ("native histogram, fixed buckets", 120.0),
     ("summary", 129.0),
     ("counter, off", 10.5),
-    // 183 without mapped files, 190 with them: the compiler inlines in another way.
-    ("counter, two strings, off", 196.0),
+    ("counter, two strings, off", 190.0),
     ("counter, enum, off", 315.0),
     ("gauge, off", 32.0),
     ("histogram, off", 46.0),
@@ -90,12 +89,20 @@ fn no_update_takes_more_instructions_than_its_limit() {
     );
     let mut slower = Vec::new();
     for (update, limit) in LIMITS {
-        let each = |directory: Option<&Path>| {
+        let looks_up = update.contains("strings") || update.contains("label");
+        let once = |directory: Option<&Path>| {
             let more = std::thread::scope(|scope| {
                 let once = scope.spawn(|| instructions(update, N, directory));
                 instructions(update, 2 * N, directory) - once.join().unwrap()
             });
             more as f64 / N as f64
+        };
+        // Of a look-up, the least with several seeds: no seed makes the code shorter.
+        let each = |directory| {
+            let tries = if looks_up { 4 } else { 1 };
+            (0..tries)
+                .map(|_| once(directory))
+                .fold(f64::INFINITY, f64::min)
         };
         let heap = each(None);
         println!("{heap:7.1} of {limit:5.1} {update}");
@@ -108,7 +115,6 @@ fn no_update_takes_more_instructions_than_its_limit() {
             let mapped = each(Some(&directory));
             std::fs::remove_dir_all(&directory).unwrap();
             println!("{mapped:7.1} of {heap:5.1} {update}, in mapped files");
-            let looks_up = update.contains("strings") || update.contains("label");
             let seed = if looks_up { LOOK_UP } else { 0.0 };
             if mapped > heap + MAPPED + heap * seed {
                 slower.push(*update);
