@@ -24,10 +24,10 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTDOCFLAGS MIRIFLAGS ASAN_OPTIONS LSAN
 
 # The steps of one lane run beside those of the other: tests wait for servers a good part of their
 # time, and Miri, fuzzers and valgrind use one core.
-proofs="mutations miri address thread fuzz instructions platforms versions benches ignored"
-first_lane="tests load package mutations address platforms versions benches ignored soak"
-second_lane="clippy docs api features oldest cargo miri fuzz instructions thread"
-everything="format $second_lane ${first_lane% *}"
+proofs="mutations miri address thread fuzz instructions platforms versions benches ignored orders"
+first_lane="tests cargo load package mutations address platforms versions benches ignored soak"
+second_lane="format clippy docs api features oldest miri fuzz instructions thread orders"
+everything="$second_lane ${first_lane% *}"
 proven=tests/proven.txt
 fuzz_seconds=12
 
@@ -48,6 +48,11 @@ for step in $steps; do
     [[ " $everything soak " == *" $step "* ]] || fail "no step \`$step\`; there are: $everything soak"
 done
 
+# `cargo xtask` in a folder of its own, so that neither lane waits for what the other one builds.
+xtask() {
+    timeout --foreground 2700 cargo run --quiet --target-dir target/xtask -p xtask -- "$@"
+}
+
 # ---- What is proven ----
 
 # The sources and tests on which the result of a proof depends. Memory safety and orderings depend on
@@ -66,6 +71,7 @@ inputs() {
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
     benches) echo "benches" ;;
     ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src tests/integration/redis tests/support" ;;
+    orders) echo "macros src/instrument tests/integration/attributes tests/integration/build.rs" ;;
     esac
 }
 # The crates that these modules are built on, as the lock file has them.
@@ -84,7 +90,7 @@ fingerprint() { # proof
     all+=$(awk '/^\[/ { keep = /^\[(features|profile)/ } keep' Cargo.toml)
     all+=$(sed -n '/^name = /{s/.*"\(.*\)"/\1/;N;s/\nversion = "\(.*\)"/ \1/p}' Cargo.lock | grep -E "$crates")
     # shellcheck disable=SC2086
-    all+=$(git ls-files -z --cached --others --exclude-standard -- $paths | LC_ALL=C sort -zu | cargo xtask words | sha256sum)
+    all+=$(git ls-files -z --cached --others --exclude-standard -- $paths | LC_ALL=C sort -zu | xtask words | sha256sum)
     echo "$all" | sha256sum | cut -d ' ' -f 1
 }
 is_proof() { [[ " $proofs " == *" $1 "* ]]; }
@@ -104,7 +110,7 @@ step_format() {
     done
     cargo metadata --locked --format-version 1 >/dev/null
     # Every mutation has its place, every ordering its mutation or its reason.
-    cargo xtask mutate --check
+    xtask mutate --check
 }
 step_clippy() {
     # `--all-targets` leaves out tests that run by name only.
@@ -243,9 +249,13 @@ step_instructions() {
     cargo test --quiet --profile bench -p tallies-instructions --test instructions -- --nocapture
     cargo test --quiet --profile bench -p tallies-instructions --features mmap --test instructions -- --nocapture
 }
+# Attributes stacked on each shape of function in all their orders; the short circle has four.
+step_orders() {
+    TALLIES_EVERY_ORDER=1 cargo test --quiet -p tallies-tests --all-features --test attributes
+}
 step_mutations() {
     need redis-server redis-server
-    timeout --foreground 2700 cargo xtask mutate
+    xtask mutate
 }
 step_soak() {
     cargo test --quiet --release -p tallies --lib -- --ignored
@@ -263,7 +273,7 @@ flock -n 9 || fail "another run of tests/run.sh is under way here"
 # its own, which a whole run deletes, so that 8 GB of disk suffice.
 target_of() {
     case $1 in
-    clippy | docs | api | features | oldest) echo "$PWD/target/check" ;;
+    format | clippy | docs | api | features | oldest) echo "$PWD/target/check" ;;
     miri | address | thread | fuzz | platforms | versions) echo "$PWD/target/$1" ;;
     *) echo "$PWD/target" ;;
     esac
@@ -306,7 +316,6 @@ trap end EXIT
 if [ $circle != steps ] && [ $circle != quick ]; then export CARGO_INCREMENTAL=0; fi
 # Nobody debugs there, and builds are a tenth shorter.
 if [ -n "${CI:-}" ]; then export CARGO_PROFILE_DEV_DEBUG=0; fi
-for step in $(wanted format); do run "$step"; done
 if [ -n "$(wanted "$first_lane")" ] && [ -n "$(wanted "$second_lane")" ]; then
     set -m
     (

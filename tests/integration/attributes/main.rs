@@ -1,4 +1,4 @@
-//! The attributes: every shape of function under all four attributes, in every order.
+//! The attributes: every shape of function under all four attributes, in orders of all kinds.
 
 mod error_label;
 mod fields;
