@@ -97,14 +97,17 @@ fn no_update_takes_more_instructions_than_its_limit() {
             });
             more as f64 / N as f64
         };
-        // Of a look-up, the least with several seeds: no seed makes the code shorter.
-        let each = |directory| {
-            let tries = if looks_up { 4 } else { 1 };
-            (0..tries)
-                .map(|_| once(directory))
-                .fold(f64::INFINITY, f64::min)
+        // A look-up that is above its limit has three more seeds: none makes the code shorter.
+        let each = |directory, limit: f64| {
+            let mut least = once(directory);
+            for _ in 0..if looks_up { 3 } else { 0 } {
+                if least > limit {
+                    least = least.min(once(directory));
+                }
+            }
+            least
         };
-        let heap = each(None);
+        let heap = each(None, *limit);
         println!("{heap:7.1} of {limit:5.1} {update}");
         if heap > *limit {
             slower.push(*update);
@@ -112,11 +115,12 @@ fn no_update_takes_more_instructions_than_its_limit() {
         if cfg!(feature = "mmap") {
             let directory =
                 std::env::temp_dir().join(format!("tallies-instructions-{}", std::process::id()));
-            let mapped = each(Some(&directory));
+            let seed = if looks_up { LOOK_UP } else { 0.0 };
+            let limit = heap + MAPPED + heap * seed;
+            let mapped = each(Some(&directory), limit);
             std::fs::remove_dir_all(&directory).unwrap();
             println!("{mapped:7.1} of {heap:5.1} {update}, in mapped files");
-            let seed = if looks_up { LOOK_UP } else { 0.0 };
-            if mapped > heap + MAPPED + heap * seed {
+            if mapped > limit {
                 slower.push(*update);
             }
         }
