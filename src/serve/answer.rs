@@ -112,6 +112,7 @@ impl Pages {
     /// the runtime's blocking threads, or on the current thread if there is no runtime. Calls
     /// `begin` at the turn of the request.
     pub(super) async fn answer(self, request: PageRequest, begin: impl FnOnce()) -> Answer {
+        let arrived = self.scraper.arrive();
         let Some(turn) = self.turns.take().await else {
             return timed_out();
         };
@@ -125,7 +126,7 @@ impl Pages {
         let waiting = Arc::new(());
         let waiter = Arc::downgrade(&waiting);
         let work = move || {
-            let page = scraper.page(&selection, &|| waiter.strong_count() > 0);
+            let page = scraper.page(arrived, &selection, &|| waiter.strong_count() > 0);
             drop(turn);
             page
         };

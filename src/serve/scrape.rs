@@ -262,19 +262,60 @@ impl Scraper {
         }
     }
 
-    /// Returns a page that includes every update that returned before this call, and its first
-    /// block. Gives up if `is_wanted` returns `false`. This function blocks, so it must run on a
-    /// thread that may block.
+    /// Returns the arrival of a request. Its page includes every update that returned before.
+    pub(super) fn arrive(&self) -> u64 {
+        self.passes.arrive()
+    }
+
+    /// Returns the page of a request that arrived then, and its first block. Gives up if
+    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may block.
     pub(super) fn page(
         self: &Arc<Self>,
+        arrived: u64,
         selection: &Selection,
         is_wanted: &dyn Fn() -> bool,
     ) -> Result<(ScrapedPage, Arc<Block>), Refusal> {
         if !is_wanted() {
             return Err(Refusal::Gone);
         }
-        self.wait_for_memory(is_wanted)?;
-        let scrape = self.passes.run(|| {
+        let scrape = self.scrape(arrived, is_wanted)?;
+        if let Some(reason) = &scrape.unavailable {
+            return Err(Refusal::Unavailable(Arc::clone(reason)));
+        }
+        let page = ScrapedPage {
+            page: scrape.page(selection),
+            scrape: Some(scrape),
+            scraper: Arc::clone(self),
+        };
+        match page.block(&Position::default()) {
+            Ok(first) => Ok((page, first)),
+            Err(_) => Err(Refusal::Failed),
+        }
+    }
+
+    /// Returns a scrape whose pass began after this arrival. The requests that waited for their
+    /// turn, or for memory, share it.
+    fn scrape(&self, arrived: u64, is_wanted: &dyn Fn() -> bool) -> Result<Arc<Scrape>, Refusal> {
+        let end = Instant::now() + MEMORY_TIMEOUT;
+        loop {
+            if let Some(scrape) = self.passes.last(arrived) {
+                return Ok(scrape);
+            }
+            if self.has_room() {
+                break;
+            }
+            if !is_wanted() {
+                return Err(Refusal::Gone);
+            }
+            // Memory is short, so slow clients are disconnected.
+            let evicted = self.evict_reader.as_ref().is_some_and(|evict| evict());
+            if Instant::now() >= end {
+                return Err(Refusal::Full);
+            }
+            // An evicted connection frees its scrape when its task runs next.
+            std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
+        }
+        let scrape = self.passes.run(arrived, || {
             let mut scrapes = lock(&self.scrapes);
             free(&mut scrapes);
             let is_free = |scrape: &mut Arc<Scrape>| Arc::get_mut(scrape).is_some();
@@ -290,36 +331,7 @@ impl Scraper {
             lock(&self.scrapes).push(Arc::clone(&scrape));
             scrape
         });
-        let scrape = scrape.ok_or(Refusal::Reentrant)?;
-        if let Some(reason) = &scrape.unavailable {
-            return Err(Refusal::Unavailable(Arc::clone(reason)));
-        }
-        let page = ScrapedPage {
-            page: scrape.page(selection),
-            scrape: Some(scrape),
-            scraper: Arc::clone(self),
-        };
-        match page.block(&Position::default()) {
-            Ok(first) => Ok((page, first)),
-            Err(_) => Err(Refusal::Failed),
-        }
-    }
-
-    /// Waits until another scrape fits. If clients hold too much memory, disconnects slow ones.
-    fn wait_for_memory(&self, is_wanted: &dyn Fn() -> bool) -> Result<(), Refusal> {
-        let end = Instant::now() + MEMORY_TIMEOUT;
-        while !self.has_room() {
-            if !is_wanted() {
-                return Err(Refusal::Gone);
-            }
-            let evicted = self.evict_reader.as_ref().is_some_and(|evict| evict());
-            if Instant::now() >= end {
-                return Err(Refusal::Full);
-            }
-            // An evicted connection frees its scrape when its task runs next.
-            std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
-        }
-        Ok(())
+        scrape.ok_or(Refusal::Reentrant)
     }
 
     /// Returns whether a scrape like the last one fits. Four scrapes always fit, however large they
@@ -416,4 +428,58 @@ fn free(scrapes: &mut Vec<Arc<Scrape>>) {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use http::{Request, StatusCode};
+
+    use super::*;
+    use crate::Registry;
+    use crate::serve::answer::{PageRequest, Pages};
+    use crate::snapshot::Snapshot;
+
+    /// A source that counts its snapshots.
+    struct Counted(Registry, Arc<AtomicUsize>);
+
+    impl Source for Counted {
+        fn snapshot_into(&self, snapshot: &mut Snapshot) {
+            self.1.fetch_add(1, Relaxed);
+            self.0.snapshot_into(snapshot);
+        }
+    }
+
+    /// Each request took a snapshot of its own at its turn. Clients that read nothing held so many
+    /// that each turn waited for memory, and an honest scraper for all of them.
+    #[test]
+    fn requests_that_wait_for_their_turn_share_a_pass() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let registry = Registry::new();
+        let counter = registry.counter("jobs_total", "").unwrap();
+        let source = Arc::new(Counted(registry, Arc::clone(&made)));
+        let pages = Pages::new(vec![source], Style::new(), (1, usize::MAX), None);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.build().unwrap().block_on(async {
+            let ask = || {
+                let request = PageRequest::read(&Request::new(()), Style::new());
+                let pages = pages.clone();
+                tokio::spawn(async move { pages.answer(request.ok().unwrap(), || ()).await })
+            };
+            for passes in 1..4 {
+                let turn = pages.turns.take().await;
+                counter.inc();
+                let waiting: Vec<_> = (0..100).map(|_| ask()).collect();
+                tokio::task::yield_now().await;
+                drop(turn);
+                for client in waiting {
+                    let answer = client.await.unwrap();
+                    assert_eq!(answer.status(), StatusCode::OK);
+                    let body = http_body_util::BodyExt::collect(answer.into_body()).await;
+                    let page = body.unwrap().to_bytes();
+                    assert!(page.ends_with(format!("jobs_total {passes}\n").as_bytes()));
+                }
+                assert_eq!(made.load(Relaxed), passes);
+            }
+        });
+    }
 }

@@ -8,7 +8,8 @@
 //! - If a pass is running, the caller waits for it to end. The first waiting caller to wake runs
 //!   the next pass, and the others take that pass's result.
 //!
-//! Three concurrent scrapes therefore cost two passes, and so do a hundred.
+//! Three concurrent scrapes therefore cost two passes, and so do a hundred. A caller may arrive long
+//! before it needs the result, for example to wait for its turn: a pass that began meanwhile will do.
 
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -64,20 +65,33 @@ impl<T: Clone> CoalescedPasses<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the result of a pass that began after this call. Returns `None` if the caller is
+    /// Returns the arrival of a caller, which is the number of the last pass that began. What
+    /// returned before is in the results of all later passes.
+    pub(crate) fn arrive(&self) -> u64 {
+        self.lock().started
+    }
+
+    /// Returns the result of the last pass, if it began after this arrival. Does not wait.
+    pub(crate) fn last(&self, arrived: u64) -> Option<T> {
+        let state = self.lock();
+        let last = state.last_result.as_ref();
+        last.filter(|(number, _)| *number > arrived)
+            .map(|(_, result)| result.clone())
+    }
+
+    /// Returns the result of a pass that began after this arrival. Returns `None` if the caller is
     /// inside a pass of this object.
     ///
     /// Waits for the pass that is running, and perhaps for the one after it.
-    pub(crate) fn run(&self, pass: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn run(&self, arrived: u64, pass: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.lock();
         #[cfg(not(loom))]
         if state.running && state.runner == Some(std::thread::current().id()) {
             return None;
         }
-        let wanted = state.started + 1;
         loop {
             match &state.last_result {
-                Some((number, result)) if *number >= wanted => return Some(result.clone()),
+                Some((number, result)) if *number > arrived => return Some(result.clone()),
                 _ => {}
             }
             if !state.running {
