@@ -1,10 +1,12 @@
 //! Prints quantiles of numbers, one per line, read from standard input or from files with one
 //! thread per file.
 //!
-//!     seq 1 1000000 | cargo run --release --example quantiles
-//!     cargo run --release --example quantiles -- \
-//!         --json --targets 0.5:0.01,0.999:0.0001 one.txt two.txt
-//!     tail -f latencies.txt | cargo run --release --example quantiles -- --max-age 60
+//! ```sh
+//! seq 1 1000000 | cargo run --release --example quantiles
+//! cargo run --release --example quantiles -- \
+//!     --json --targets 0.5:0.01,0.999:0.0001 one.txt two.txt
+//! tail -f latencies.txt | cargo run --release --example quantiles -- --max-age 60
+//! ```
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -116,9 +116,10 @@ step_clippy() {
     # `--all-targets` leaves out tests that run by name only.
     cargo clippy --quiet --workspace --lib --bins --examples --benches --tests --test '*' --all-features -- -D warnings
 }
-# As clippy, the whole workspace: then it checks no dependency again.
+# As clippy, the whole workspace and what needs dev-dependencies: then it checks no dependency again.
 step_docs() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --quiet --no-deps --all-features --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --quiet --no-deps --all-features --document-private-items \
+        --lib --bins --examples
 }
 step_features() {
     local feature

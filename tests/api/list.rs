@@ -11,7 +11,7 @@ fn the_public_api_is_the_list() {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     // Only unstable flags write the documentation as JSON. They are for rustdoc alone, and the
-    // whole workspace is named: otherwise dependencies would be compiled again.
+    // whole workspace is named, with its examples: otherwise dependencies would be checked again.
     let rustdoc = target.join("unstable-rustdoc");
     std::fs::create_dir_all(&target).unwrap();
     std::fs::write(
@@ -26,6 +26,7 @@ fn the_public_api_is_the_list() {
             "--quiet",
             "--workspace",
             "--lib",
+            "--examples",
             "--no-deps",
             "--all-features",
         ])

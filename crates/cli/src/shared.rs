@@ -1,8 +1,10 @@
 //! Shows what the processes that share a store have counted, without their help: also what one has
 //! counted that hangs, is stopped or has died.
 //!
-//!     tallies shared --dir /dev/shm/shop list 'http_*'
-//!     tallies shared --redis redis://127.0.0.1/ --namespace shop list 'http_*'
+//! ```sh
+//! tallies shared --dir /dev/shm/shop list 'http_*'
+//! tallies shared --redis redis://127.0.0.1/ --namespace shop list 'http_*'
+//! ```
 //!
 //! `list` prints every process, its series and then the merged totals. `fold` adds the totals of
 //! processes that have ended to those of all ended ones, which processes of the program do by
