@@ -65,9 +65,10 @@ impl Cardinality {
     /// ```
     /// use tallies::snapshot::Cardinality;
     ///
-    /// let page = "# TYPE jobs_total counter\njobs_total{queue=\"a\"} 1\n";
-    /// let snapshot = tallies::encode::read(page)?;
-    /// assert_eq!(Cardinality::of(&snapshot).families()[0].series(), 1);
+    /// let registry = tallies::Registry::new();
+    /// registry.set_self_metrics(false);
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(Cardinality::of(&registry.snapshot()).families()[0].series(), 1);
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]

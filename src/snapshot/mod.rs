@@ -8,6 +8,7 @@
 //! snapshots of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
+mod build;
 mod cardinality;
 pub mod catalogue;
 mod clash;
@@ -49,6 +50,7 @@ pub(crate) use difference::{Difference, join, or_none, quoted};
 #[cfg(feature = "store")]
 pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
+pub(crate) use exemplar::MOST_CHARACTERS;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMode, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
@@ -202,10 +204,15 @@ impl Snapshot {
     /// has one in common with a family before it, and that one. In a registry there are none.
     ///
     /// ```
-    /// let page = "# TYPE a summary\na_sum 1\na_count 1\n# TYPE a_sum gauge\na_sum 1\n";
-    /// let read = tallies::encode::read(page);
-    /// assert!(read.is_err() || read.unwrap().clashes().len() == 1);
+    /// use std::time::SystemTime;
+    /// use tallies::snapshot::{Family, Kind, Snapshot};
+    ///
+    /// let families = [("a", Kind::Summary), ("a_sum", Kind::Gauge)];
+    /// let families = families.map(|(name, kind)| Family::empty(name, "", "", kind).unwrap());
+    /// let snapshot = Snapshot::new(families.into(), SystemTime::now())?;
+    /// assert_eq!(snapshot.clashes()[0].0.name(), "a_sum");
     /// assert!(tallies::snapshot().clashes().is_empty());
+    /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
     pub fn clashes(&self) -> Vec<(&Family, &Family)> {
@@ -293,17 +300,7 @@ impl Snapshot {
 
     /// Inserts a family of one series.
     fn insert(&mut self, name: &str, help: &str, kind: Kind, values: Values) {
-        let meta = Meta {
-            name: Text::owned(name),
-            help: Text::owned(help),
-            unit: Text::EMPTY,
-            kind,
-            mode: GaugeMode::LiveMax,
-            shared_ttl: None,
-            utf8: !is_metric_name(name.as_bytes()),
-            constant: String::new(),
-        };
-        let mut family = Family::new(meta, values);
+        let mut family = Family::new(Meta::new(name, help, kind, GaugeMode::LiveMax), values);
         family.texts.push("", 0);
         let place = self
             .families
@@ -413,7 +410,12 @@ impl Snapshot {
     pub(crate) fn degraded(&self) -> usize {
         self.families
             .iter()
-            .map(|family| family.values.degraded())
+            .map(|family| match &family.values {
+                Values::Summary { values, .. } => {
+                    values.iter().filter(|value| value.is_degraded()).count()
+                }
+                _ => 0,
+            })
             .sum()
     }
 
