@@ -9,6 +9,8 @@
 
 mod arithmetic;
 mod build;
+#[cfg(any(feature = "tower", feature = "push", feature = "store"))]
+pub(crate) mod by_name;
 mod cardinality;
 pub mod catalogue;
 mod clash;
@@ -43,8 +45,6 @@ pub(crate) use arithmetic::sum_since;
 pub(crate) use cardinality::LabelCount;
 pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
 pub use catalogue::Catalogue;
-#[cfg(feature = "store")]
-pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
 pub(crate) use difference::{Difference, join, or_none, quoted};
 #[cfg(feature = "store")]
