@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::snapshot::by_name::{Merging, merge_by_name};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch};
-use crate::snapshot::{ExactSum, Exemplar, Family, GaugeMode, Numbers, Snapshot, Values, labels};
+use crate::snapshot::{
+    ExactSum, Exemplar, Family, GaugeMode, Numbers, Snapshot, Value, Values, labels,
+};
 
 /// The label that tells the live processes of a gauge apart.
 const GAUGE_INDEX: &str = "gauge_index";
@@ -268,9 +270,7 @@ impl<'a> Joined<'a> {
             text.push_str(own);
             labels::push(&mut text, GAUGE_INDEX, &index);
             self.family.texts.push(&text, family.texts.created(i));
-            if let Values::Gauge(all) = &mut self.family.values {
-                all.push(*value);
-            }
+            self.family.values.push(Value::Gauge(*value));
         }
         if !same {
             self.family.meta.constant.clear();
