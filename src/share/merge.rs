@@ -176,9 +176,7 @@ impl<'a> Merging<'a> for Joined<'a> {
         let mut joined = Self {
             family: match rule {
                 Rule::Merge => family.clone(),
-                Rule::Each | Rule::Recent => {
-                    Family::new(family.meta.clone(), family.values.to_empty())
-                }
+                Rule::Each | Rule::Recent => family.to_empty(),
             },
             series: HashMap::new(),
             rule,

@@ -193,9 +193,9 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
 /// one label set has one text in all processes.
 pub(super) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
-    match (constant, own) {
-        ("", text) | (text, "") => labels::ordered(text),
-        _ => Cow::Owned(labels::ordered(&format!("{constant},{own}")).into_owned()),
+    match constant {
+        "" => labels::ordered(own),
+        _ => Cow::Owned(labels::ordered(&labels::joined(constant, own)).into_owned()),
     }
 }
 

@@ -290,6 +290,11 @@ impl Family {
         }
     }
 
+    /// Returns the family without its series.
+    pub(crate) fn to_empty(&self) -> Self {
+        Self::new(self.meta.clone(), self.values.to_empty())
+    }
+
     /// Prepares for writing the values and exemplars of `series` series again. The caller rewrites
     /// the label texts; see [`Texts::rewrite`].
     pub(crate) fn begin(&mut self, series: usize) {
@@ -517,7 +522,7 @@ impl Family {
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by(|one, other| key(self.texts.get(*one)).cmp(&key(self.texts.get(*other))));
-        let mut sorted = Self::new(self.meta.clone(), self.values.to_empty());
+        let mut sorted = self.to_empty();
         order.iter().for_each(|i| sorted.push_from(self, *i));
         *self = sorted;
     }

@@ -68,7 +68,7 @@ pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 #[cfg(doc)]
 pub(crate) use texts::Entry;
-pub(crate) use texts::{PAGE, Page, Rewrite, Texts};
+pub(crate) use texts::{PAGE, Page, Rewrite};
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};
 

@@ -293,8 +293,7 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot).
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
+        let state = self.read()?;
         let mut all: Vec<_> = state.view.writers.iter().collect();
         all.sort_by_key(|(_, open)| std::cmp::Reverse(open.file.started()));
         let all = all.into_iter().map(|(name, open)| Process {
@@ -314,8 +313,7 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot).
     pub fn folded(&self) -> Result<Snapshot, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
+        let state = self.read()?;
         Ok(state.view.totals.snapshot.clone())
     }
 
@@ -325,8 +323,7 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot).
     pub fn skipped(&self) -> Result<Vec<(String, String)>, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
+        let state = self.read()?;
         let skipped = state.view.skipped.iter();
         Ok(skipped
             .map(|(name, reason)| (name.clone(), reason.to_string()))
@@ -347,6 +344,13 @@ impl Dir {
             crate::error::warn_once(&format_args!("left out of the totals: {error}"));
         })?;
         Ok(folded.unwrap_or(0))
+    }
+
+    /// Reads all files.
+    fn read(&self) -> Result<Locked<'_>, Error> {
+        let mut state = self.state();
+        state.view.read(self.own_file()?.as_deref())?;
+        Ok(state)
     }
 
     fn state(&self) -> Locked<'_> {
