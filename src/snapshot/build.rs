@@ -126,6 +126,17 @@ impl Family {
 
     /// Sets the time since when series `i` counts, to the millisecond.
     ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tallies::snapshot::{Family, Kind, Number, Value};
+    ///
+    /// let mut jobs = Family::empty("jobs_total", "Jobs done.", "", Kind::Counter)?;
+    /// jobs.push(&[], Value::Counter(Number::Int(3)))?;
+    /// jobs.set_created(0, SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(9));
+    /// assert!(jobs.created(0).is_some());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// Panics if there is no series `i`.

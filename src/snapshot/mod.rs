@@ -243,6 +243,12 @@ impl Snapshot {
         self.families.iter().find(|family| family.name() == name)
     }
 
+    /// Returns the index of the family of this name, or the one at which to insert it.
+    pub(crate) fn position(&self, name: &str) -> Result<usize, usize> {
+        let family = |other: &Family| other.name().cmp(name);
+        self.families.binary_search_by(family)
+    }
+
     /// Returns the time at which the snapshot was taken.
     ///
     /// ```
@@ -302,10 +308,7 @@ impl Snapshot {
     fn insert(&mut self, name: &str, help: &str, kind: Kind, values: Values) {
         let mut family = Family::new(Meta::new(name, help, kind, GaugeMode::LiveMax), values);
         family.texts.push("", 0);
-        let place = self
-            .families
-            .binary_search_by(|other| other.name().cmp(name));
-        match place {
+        match self.position(name) {
             Ok(at) => self.families[at] = family,
             Err(at) => self.families.insert(at, family),
         }

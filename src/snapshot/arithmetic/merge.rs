@@ -37,10 +37,7 @@ impl Snapshot {
             }
         }
         for theirs in &other.families {
-            match self
-                .families
-                .binary_search_by(|ours| ours.name().cmp(theirs.name()))
-            {
+            match self.position(theirs.name()) {
                 Ok(at) => self.families[at].add(theirs),
                 Err(at) => self.families.insert(at, theirs.clone()),
             }

@@ -241,10 +241,10 @@ fn a_heartbeat_decides_nothing() {
         image.set_word(header::CREATED, heartbeat);
         let file = image.write(&directory.0);
         let dir = directory.reader();
-        assert!(!dir.processes().unwrap()[0].is_alive());
+        assert!(!dir.processes().unwrap()[0].is_alive);
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
         let dir = directory.reader();
-        assert!(dir.processes().unwrap()[0].is_alive());
+        assert!(dir.processes().unwrap()[0].is_alive);
         assert_eq!(dir.fold().unwrap(), 0);
         rustix::fs::flock(&file, FlockOperation::Unlock).unwrap();
         assert_eq!(directory.reader().fold().unwrap(), 1);
