@@ -36,7 +36,7 @@
 //! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
 //! - programs that only export: the crate `tallies-exporter`; metrics from files: `tallies-config`
 //! - one page for several processes: `share` (feature `mmap`); over a network: `tallies-redis`
-//! - Pushgateway: [`Pusher`]; exposition pages of other programs: [`encode::read`]
+//! - Pushgateway: [`Pusher`]; exposition pages of other programs: the crate `tallies-check`
 //!
 //! Testing and reading values:
 //!
@@ -91,6 +91,13 @@ mod mapped;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
+// The crate has no reader of its own. `tallies_check` has other types than a unit test.
+#[cfg(all(test, not(loom)))]
+#[allow(dead_code, unreachable_pub, reason = "a part of another crate")]
+#[path = "../crates/check/src/pages/mod.rs"]
+mod pages;
+#[cfg(all(test, not(loom)))]
+extern crate self as tallies;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]

@@ -64,7 +64,7 @@ inputs() {
     miri) echo "$engine src/share/files/read" ;;
     address) echo "$engine tests/everything.rs tests/engine tests/declare tests/support tests/leaks.txt" ;;
     thread) echo "$engine tests/everything.rs" ;;
-    fuzz) echo "$engine src/declare src/encode src/error src/family src/registry src/serve/*.rs src/share/files src/snapshot fuzz tests/support tests/golden/share" ;;
+    fuzz) echo "$engine src/declare src/encode src/error src/family src/registry src/serve/*.rs src/share/files src/snapshot crates/check/src/pages fuzz tests/support tests/golden/share" ;;
     instructions) echo "$engine src/clock.rs src/declare src/family src/registry src/snapshot macros tests/instructions" ;;
     mutations) echo "${engine% *} src/clock.rs src/declare/exemplar.rs src/family src/registry src/share src/snapshot crates/redis/src tests/integration/redis tests/golden/share tests/mapped tests/mutations tests/share tests/support xtask" ;;
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- 'src/*.rs')" ;;

@@ -216,8 +216,9 @@ fuzz_target!(|families: Vec<Declared>| {
             let format = Format::OPEN_METRICS.escaped(escaping);
             options.write(&snapshot, format, &mut open_metrics);
             let show = String::from_utf8_lossy;
-            let text = encode::read_text(&text).unwrap_or_else(|e| panic!("{e}\n{}", show(&text)));
-            let open_metrics = encode::read(&open_metrics)
+            let text =
+                tallies_check::read_text(&text).unwrap_or_else(|e| panic!("{e}\n{}", show(&text)));
+            let open_metrics = tallies_check::read(&open_metrics)
                 .unwrap_or_else(|e| panic!("{e}\n{}", show(&open_metrics)));
             if escaping == Escaping::AllowUtf8 {
                 check(&snapshot, &text, false);
@@ -227,7 +228,7 @@ fuzz_target!(|families: Vec<Declared>| {
     }
     let mut both = snapshot.clone();
     let page = encode::text(&snapshot);
-    let read = encode::read_text(&page).unwrap();
+    let read = tallies_check::read_text(&page).unwrap();
     // A page may fail to merge if it lacks something that text cannot represent.
     let summaries = snapshot.families().any(|f| f.kind() == Kind::Summary);
     let native = |f: &Declared| matches!(f.what, What::Histogram(_, Some(_), _));

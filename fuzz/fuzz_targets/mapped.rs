@@ -62,7 +62,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let Ok(page) = read else { return };
     let text = encode::text(&page);
-    encode::read_text(text.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    tallies_check::read_text(text.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let _ = (encode::open_metrics(&page), encode::protobuf(&page));
     // Files of two writers add up, whatever they count.
     let mut both = Snapshot::default();

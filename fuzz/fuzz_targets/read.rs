@@ -26,8 +26,8 @@ fn open_metrics(snapshot: &Snapshot) -> String {
 
 fuzz_target!(|bytes: &[u8]| {
     let reads = [
-        (encode::read_text(bytes), text as fn(&_) -> _),
-        (encode::read_open_metrics(bytes), open_metrics),
+        (tallies_check::read_text(bytes), text as fn(&_) -> _),
+        (tallies_check::read_open_metrics(bytes), open_metrics),
     ];
     for (i, (read, write)) in reads.iter().enumerate() {
         let read = match read {
@@ -38,14 +38,15 @@ fuzz_target!(|bytes: &[u8]| {
             }
         };
         let page = write(read);
-        let again = [encode::read_text, encode::read_open_metrics][i](page.as_bytes())
-            .unwrap_or_else(|e| panic!("{e}\n{page}"));
+        let again =
+            [tallies_check::read_text, tallies_check::read_open_metrics][i](page.as_bytes())
+                .unwrap_or_else(|e| panic!("{e}\n{page}"));
         assert_eq!(page, write(&again));
         // Names that differ in one format may be equal in another, and reading then returns an
         // error.
         let _ = (
-            encode::read_text(text(read)),
-            encode::read_open_metrics(open_metrics(read)),
+            tallies_check::read_text(text(read)),
+            tallies_check::read_open_metrics(open_metrics(read)),
         );
         let _ = encode::protobuf(read);
         let mut twice = again.clone();

@@ -3,14 +3,10 @@
 use std::sync::OnceLock;
 
 use crate::error::{self, Error, NameRule, Subject};
-use crate::snapshot::{Exemplar, labels};
+use crate::snapshot::{Exemplar, MOST_CHARACTERS, labels};
 
 use crate::family::grammar::exemplar_label;
 use crate::family::{Family, MetricCells, SeriesRef};
-
-/// The maximum number of characters in an exemplar's labels, names and values together (OpenMetrics
-/// 1.0).
-const MOST_CHARACTERS: usize = 128;
 
 type TraceId = Box<dyn Fn() -> Option<String> + Send + Sync>;
 

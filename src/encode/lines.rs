@@ -324,20 +324,12 @@ mod tests {
     fn page(families: impl IntoIterator<Item = (&'static str, &'static str, Values)>) -> String {
         let mut snapshot = Snapshot::default();
         for (name, constant, values) in families {
-            let meta = Meta {
-                name: name.into(),
-                help: "".into(),
-                unit: "".into(),
-                kind: match values {
-                    Values::Histogram { .. } => Kind::Histogram,
-                    _ => Kind::Gauge,
-                },
-                mode: GaugeMode::LiveSum,
-                shared_ttl: None,
-                utf8: true,
-                constant: constant.to_owned(),
+            let kind = match values {
+                Values::Histogram { .. } => Kind::Histogram,
+                _ => Kind::Gauge,
             };
-            let mut family = Family::new(meta, values);
+            let mut family = Family::new(Meta::new(name, "", kind, GaugeMode::LiveSum), values);
+            family.meta.constant = constant.to_owned();
             family.texts.push("", 0);
             snapshot.families.push(family);
         }

@@ -1,4 +1,4 @@
-//! Encoding: a snapshot as bytes, and back.
+//! Encoding: a snapshot as bytes.
 //!
 //! One walk drives every format through the small trait `Writer`: formats differ in lines, not in
 //! logic.
@@ -11,7 +11,6 @@ mod open_metrics;
 mod options;
 mod pairs;
 mod protobuf;
-mod read;
 mod single;
 mod text;
 mod walk;
@@ -24,8 +23,6 @@ pub use accept::{Format, Syntax};
 pub use options::Options;
 #[cfg(feature = "tower")]
 pub(crate) use walk::Cursor;
-
-pub use read::{read, read_open_metrics, read_text};
 
 /// Encodes a snapshot in the format that an Accept header prefers. Returns the Content-Type and the
 /// bytes.

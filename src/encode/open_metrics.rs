@@ -182,17 +182,7 @@ mod tests {
     use crate::snapshot::{GaugeMode, Meta, Number, Numbers, Snapshot, Values};
 
     fn family(name: &'static str, kind: Kind, values: Values) -> Family {
-        let meta = Meta {
-            name: name.into(),
-            help: "".into(),
-            unit: "".into(),
-            kind,
-            mode: GaugeMode::LiveSum,
-            shared_ttl: None,
-            utf8: false,
-            constant: String::new(),
-        };
-        Family::new(meta, values)
+        Family::new(Meta::new(name, "", kind, GaugeMode::LiveSum), values)
     }
 
     /// Exemplars of a counter and of a bucket, with and without a time. Text has none: they would

@@ -42,9 +42,9 @@ mod buckets;
 mod cells;
 mod engine;
 mod file;
-#[cfg(all(test, not(loom)))]
-mod float_tests;
 mod gauge;
+#[cfg(all(test, not(loom)))]
+mod tests_of_floats;
 
 mod cold_lock;
 mod memory;

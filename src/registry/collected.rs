@@ -8,7 +8,9 @@ use ahash::RandomState;
 use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::check_bounds;
-use crate::snapshot::{Family, GaugeMode, Kind, Meta, Number, Numbers, Text, Values, labels};
+use crate::snapshot::{
+    Family, GaugeMode, Histogram, Kind, Meta, Number, Text, Value, Values, labels,
+};
 
 /// A collector: computes families at scrape time.
 ///
@@ -122,17 +124,7 @@ impl Collected {
         labels: &[(&str, &str)],
         value: f64,
     ) -> Result<(), Error> {
-        let family = self.family(
-            name,
-            help,
-            Kind::Gauge,
-            labels,
-            || Values::Gauge(Vec::new()),
-        )?;
-        if let Values::Gauge(values) = &mut family.values {
-            values.push(value);
-        }
-        Ok(())
+        self.push(name, help, Kind::Gauge, labels, Value::Gauge(value))
     }
 
     /// Writes one series of a counter: a total that is kept elsewhere and only grows.
@@ -160,12 +152,8 @@ impl Collected {
         if total.is_nan() || total < 0.0 {
             return Err(UpdateRule::Total.error(name, total));
         }
-        let empty = || Values::Counter(Numbers::default());
-        let family = self.family(name, help, Kind::Counter, labels, empty)?;
-        if let Values::Counter(values) = &mut family.values {
-            values.push(Number::Float(total));
-        }
-        Ok(())
+        let total = Value::Counter(Number::Float(total));
+        self.push(name, help, Kind::Counter, labels, total)
     }
 
     /// Writes one series of a gauge histogram: the current distribution of something, such as the
@@ -235,32 +223,19 @@ impl Collected {
             }
             _ => {}
         }
-        let empty = || Values::Histogram {
-            bounds: bounds.into(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            natives: None,
-        };
-        let family = self.family(name, help, Kind::GaugeHistogram, labels, empty)?;
-        if let Values::Histogram {
-            counts: all, sums, ..
-        } = &mut family.values
-        {
-            all.extend_from_slice(counts);
-            sums.push(sum);
-        }
-        Ok(())
+        let value = Value::Histogram(Histogram::new(bounds, counts, sum)?);
+        self.push(name, help, Kind::GaugeHistogram, labels, value)
     }
 
-    /// Returns the family to which the caller appends a value, after adding the series to it.
-    fn family(
+    /// Appends a series to its family.
+    fn push(
         &mut self,
         name: &str,
         help: &str,
         kind: Kind,
         labels: &[(&str, &str)],
-        empty: impl FnOnce() -> Values,
-    ) -> Result<&mut Family, Error> {
+        value: Value<'_>,
+    ) -> Result<(), Error> {
         check_name(name.as_bytes()).map_err(|rule| rule.error(Subject::Collected, name))?;
         let bad_label = |label, rule: NameRule| rule.error(Subject::CollectedLabel(name), label);
         for (label, _) in labels {
@@ -277,19 +252,10 @@ impl Collected {
                 )));
             }
             None => {
-                let meta = Meta {
-                    name: name.into(),
-                    help: help.into(),
-                    unit: "".into(),
-                    kind,
-                    mode: GaugeMode::of(kind),
-                    shared_ttl: None,
-                    utf8: false,
-                    constant: String::new(),
-                };
+                let meta = Meta::new(name, help, kind, GaugeMode::of(kind));
                 let index = self.families.len();
                 self.by_name.insert(meta.name.clone(), index);
-                self.families.push(Family::new(meta, empty()));
+                self.families.push(Family::new(meta, value.to_empty()));
                 index
             }
         };
@@ -311,7 +277,8 @@ impl Collected {
             )));
         }
         family.texts.push(&text, 0);
-        Ok(family)
+        family.values.push(value);
+        Ok(())
     }
 }
 

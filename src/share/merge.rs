@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::time::SystemTime;
 
 use crate::error::Error;
-use crate::snapshot::clash_index::{ClashIndex, clash_on_page};
+use crate::snapshot::by_name::{Merging, merge_by_name};
 use crate::snapshot::sketch::{Bound, Scratch, Sketch};
 use crate::snapshot::{
-    ExactSum, Exemplar, Family, GaugeMode, Numbers, Snapshot, Values, exposed, labels,
+    ExactSum, Exemplar, Family, GaugeMode, Numbers, Snapshot, Value, Values, labels,
 };
 
 /// The label that tells the live processes of a gauge apart.
@@ -122,49 +122,24 @@ impl<'a> Merger<'a> {
 
     /// Joins the families of all processes, and sorts them by name.
     fn joined(&self, mut conflict: impl FnMut(Error)) -> Vec<Joined<'a>> {
-        let mut kinds: HashMap<&str, &Family> = HashMap::new();
-        let mut has_utf8 = false;
-        for process in self.processes.iter().rev() {
-            for family in process.families.iter().rev() {
-                has_utf8 |= family.meta.utf8;
-                kinds.entry(family.name()).or_insert(family);
+        let processes = self.processes.iter();
+        let families = processes.flat_map(|process| {
+            let families = process.families.iter();
+            families.map(|family| (*family, process.index))
+        });
+        // The family of the last process decides the kind.
+        let kinds = families.clone().map(|(family, _)| (family.name(), family));
+        let last: HashMap<&str, &Family> = kinds.collect();
+        let mut is_of_kind = |(family, _): &(&'a Family, Option<u32>)| {
+            let last = last[family.name()];
+            let is_same = last.kind().as_text() == family.kind().as_text();
+            if let (false, Err(error)) = (is_same, last.check_mergeable(family)) {
+                conflict(error);
             }
-        }
-        let mut places: HashMap<&str, usize> = HashMap::with_capacity(kinds.len());
-        let mut all: Vec<Joined<'a>> = Vec::new();
-        let mut index = ClashIndex::<&Family>::new(has_utf8);
-        for process in &self.processes {
-            for &family in &process.families {
-                let is_other =
-                    |last: &&&Family| last.meta.kind.as_text() != family.meta.kind.as_text();
-                if let Some(last) = kinds.get(family.name()).filter(is_other) {
-                    if let Err(error) = last.check_mergeable(family) {
-                        conflict(error);
-                    }
-                    continue;
-                }
-                match places.entry(family.name()) {
-                    Entry::Vacant(place) => {
-                        if let Some(other) = index.clash(exposed(family), |other| exposed(other)) {
-                            conflict(clash_on_page(family.name(), other.name()));
-                            continue;
-                        }
-                        index.insert(exposed(family), &family);
-                        place.insert(all.len());
-                        all.push(Joined::new(family, process.index));
-                    }
-                    Entry::Occupied(place) => {
-                        let joined = &mut all[*place.get()];
-                        match joined.family.check_mergeable(family) {
-                            Ok(()) => joined.add(family, process.index),
-                            Err(error) => conflict(error),
-                        }
-                    }
-                }
-            }
-        }
-        all.sort_unstable_by(|one, other| one.family.name().cmp(other.family.name()));
-        all
+            is_same
+        };
+        let families: Vec<_> = families.filter(|family| is_of_kind(family)).collect();
+        merge_by_name(families.into_iter(), |_| false, conflict)
     }
 }
 
@@ -189,7 +164,9 @@ enum Rule {
     Recent,
 }
 
-impl<'a> Joined<'a> {
+impl<'a> Merging<'a> for Joined<'a> {
+    type From = Option<u32>;
+
     fn new(family: &'a Family, index: Option<u32>) -> Self {
         let rule = match (&family.values, family.meta.mode) {
             (Values::Gauge(_), GaugeMode::LiveAll) if !has_gauge_index(family) => Rule::Each,
@@ -199,9 +176,7 @@ impl<'a> Joined<'a> {
         let mut joined = Self {
             family: match rule {
                 Rule::Merge => family.clone(),
-                Rule::Each | Rule::Recent => {
-                    Family::new(family.meta.clone(), family.values.to_empty())
-                }
+                Rule::Each | Rule::Recent => family.to_empty(),
             },
             series: HashMap::new(),
             rule,
@@ -215,6 +190,10 @@ impl<'a> Joined<'a> {
             joined.add(family, index);
         }
         joined
+    }
+
+    fn family(&self) -> &Family {
+        &self.family
     }
 
     fn add(&mut self, family: &'a Family, index: Option<u32>) {
@@ -246,7 +225,9 @@ impl<'a> Joined<'a> {
             Rule::Recent => self.add_recent(family),
         }
     }
+}
 
+impl<'a> Joined<'a> {
     /// Returns the family. Its sums, which were rounded with each process, become those that are
     /// rounded once. `is_exact`: it has the exact sums as well.
     fn finish(mut self, is_exact: bool) -> Family {
@@ -287,9 +268,7 @@ impl<'a> Joined<'a> {
             text.push_str(own);
             labels::push(&mut text, GAUGE_INDEX, &index);
             self.family.texts.push(&text, family.texts.created(i));
-            if let Values::Gauge(all) = &mut self.family.values {
-                all.push(*value);
-            }
+            self.family.values.push(Value::Gauge(*value));
         }
         if !same {
             self.family.meta.constant.clear();

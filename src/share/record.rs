@@ -45,8 +45,8 @@ use crate::observe::MOST_BUCKETS;
 use crate::snapshot::labels::{self, Order};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
-    ExactSum, Exemplar, Family, GaugeMode, Kind, LAST_MILLIS, Meta, Native, Natives, Number,
-    Numbers, PageSummary, Quantiles, Resolution, Text, Values, is_metric_name, is_utf8_name,
+    ExactSum, Exemplar, Family, GaugeMode, Kind, LAST_MILLIS, Meta, Native, Number, PageSummary,
+    Quantiles, Resolution, Values, is_metric_name, is_utf8_name,
 };
 
 use super::bytes::{
@@ -159,16 +159,10 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
     }
     let shared_ttl = (flags & TTL != 0).then(|| bytes.duration()).transpose()?;
     let values = match kind {
-        Kind::Counter => Values::Counter(Numbers::default()),
-        Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => Values::Gauge(Vec::new()),
-        Kind::Histogram | Kind::GaugeHistogram => Values::Histogram {
-            bounds: bytes.bounds()?.into(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            natives: (flags & NATIVE != 0).then(Natives::default),
-        },
-        Kind::Summary if flags & PAGE != 0 => Values::PageSummary(Vec::new()),
-        Kind::Summary => Values::Summary {
+        Kind::Histogram | Kind::GaugeHistogram => {
+            Values::histogram(bytes.bounds()?.into(), flags & NATIVE != 0)
+        }
+        Kind::Summary if flags & PAGE == 0 => Values::Summary {
             targets: bytes.targets()?,
             max_age: (flags & WINDOW != 0)
                 .then(|| bytes.duration())
@@ -176,17 +170,14 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
             interval: false,
             values: Vec::new(),
         },
+        kind => Values::of(kind),
     };
     bytes.end()?;
     let meta = Meta {
-        name: Text::owned(name),
-        help: Text::owned(help),
-        unit: Text::owned(unit),
-        kind,
-        mode,
+        unit: unit.into(),
         shared_ttl,
         utf8,
-        constant: String::new(),
+        ..Meta::new(name, help, kind, mode)
     };
     let family = Family::new(meta, values);
     // One family has one description: no flags, for example, that its kind does not have.
@@ -202,9 +193,9 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
 /// one label set has one text in all processes.
 pub(super) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
-    match (constant, own) {
-        ("", text) | (text, "") => labels::ordered(text),
-        _ => Cow::Owned(labels::ordered(&format!("{constant},{own}")).into_owned()),
+    match constant {
+        "" => labels::ordered(own),
+        _ => Cow::Owned(labels::ordered(&labels::joined(constant, own)).into_owned()),
     }
 }
 

@@ -52,11 +52,10 @@
 use std::borrow::Cow;
 
 use crate::registry::is_self_metric;
-use crate::snapshot::{Family, Snapshot, Texts, labels};
+use crate::snapshot::{Family, Snapshot, labels};
 
 pub use super::bytes::Malformed;
 pub use super::merge::Merger;
-use super::record::label_text;
 pub use super::record::{read_description, read_series, write_description, write_series};
 
 /// Returns the families of a snapshot as a process puts them into a store: every series has all its
@@ -88,11 +87,8 @@ fn inline(family: &mut Family) {
     if family.meta.constant.is_empty() && family.texts.iter().all(is_ordered) {
         return;
     }
-    let mut texts = Texts::default();
-    for i in 0..family.len() {
-        texts.push(&label_text(family, i), family.texts.created(i));
-    }
-    family.texts = texts;
     let constant = std::mem::take(&mut family.meta.constant);
+    let text = |own: &str| labels::ordered(&labels::joined(&constant, own)).into_owned();
+    family.texts = family.texts.relabelled(text);
     family.removed.inline(&constant);
 }

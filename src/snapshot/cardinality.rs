@@ -27,10 +27,10 @@ const LARGEST: usize = 10;
 /// }
 /// let report = registry.cardinality();
 /// let family = &report.families()[0];
-/// assert_eq!((family.name(), family.series(), family.limit()), ("hits_total", 3, Some(10_000)));
-/// let path = &family.labels()[1];
-/// assert_eq!((path.label(), path.distinct()), ("path", 2));
-/// assert_eq!(path.largest()[0], ("/a".to_owned(), 2));
+/// assert_eq!((&*family.name, family.series, family.limit), ("hits_total", 3, Some(10_000)));
+/// let path = &family.labels[1];
+/// assert_eq!((&*path.label, path.distinct), ("path", 2));
+/// assert_eq!(path.largest[0], ("/a".to_owned(), 2));
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
@@ -42,21 +42,34 @@ pub struct Cardinality {
 
 /// The series of one family. See [`Cardinality`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct FamilyCardinality {
-    name: String,
-    series: usize,
-    limit: Option<usize>,
-    refused: u64,
-    partial: bool,
-    labels: Vec<LabelCardinality>,
+    /// The name, with the prefix of the registry.
+    pub name: String,
+    /// The number of series, without the overflow series.
+    pub series: usize,
+    /// The limit of series, if the family has one.
+    pub limit: Option<usize>,
+    /// The number of updates that got no series of their own: those in the overflow series, and
+    /// those with a value beyond a [cap](crate::View::cap).
+    pub refused: u64,
+    /// Whether only the labels of the first 100 000 series were read.
+    pub partial: bool,
+    /// The labels in the order of the first series that has them. Labels that all series of a
+    /// registry share are not among them.
+    pub labels: Vec<LabelCardinality>,
 }
 
 /// The values of one label. See [`Cardinality`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LabelCardinality {
-    label: String,
-    distinct: usize,
-    largest: Vec<(String, usize)>,
+    /// The name of the label.
+    pub label: String,
+    /// The number of different values.
+    pub distinct: usize,
+    /// The ten values with the most series, and how many these are.
+    pub largest: Vec<(String, usize)>,
 }
 
 impl Cardinality {
@@ -65,9 +78,10 @@ impl Cardinality {
     /// ```
     /// use tallies::snapshot::Cardinality;
     ///
-    /// let page = "# TYPE jobs_total counter\njobs_total{queue=\"a\"} 1\n";
-    /// let snapshot = tallies::encode::read(page)?;
-    /// assert_eq!(Cardinality::of(&snapshot).families()[0].series(), 1);
+    /// let registry = tallies::Registry::new();
+    /// registry.set_self_metrics(false);
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(Cardinality::of(&registry.snapshot()).families()[0].series, 1);
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
@@ -162,66 +176,6 @@ impl Cardinality {
     pub(crate) fn append(&mut self, other: Self) {
         self.families.extend(other.families);
         self.sort();
-    }
-}
-
-impl FamilyCardinality {
-    /// Returns the name, with the prefix of the registry.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the number of series, without the overflow series.
-    #[must_use]
-    pub fn series(&self) -> usize {
-        self.series
-    }
-
-    /// Returns the limit of series, if the family has one.
-    #[must_use]
-    pub fn limit(&self) -> Option<usize> {
-        self.limit
-    }
-
-    /// Returns the number of updates that got no series of their own: those in the overflow series,
-    /// and those with a value beyond a [cap](crate::View::cap).
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// Returns whether only the labels of the first 100 000 series were read.
-    #[must_use]
-    pub fn is_partial(&self) -> bool {
-        self.partial
-    }
-
-    /// Returns the labels in the order of the first series that has them. Labels that all series of
-    /// a registry share are not among them.
-    #[must_use]
-    pub fn labels(&self) -> &[LabelCardinality] {
-        &self.labels
-    }
-}
-
-impl LabelCardinality {
-    /// Returns the name of the label.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// Returns the number of different values.
-    #[must_use]
-    pub fn distinct(&self) -> usize {
-        self.distinct
-    }
-
-    /// Returns the ten values with the most series, and how many these are.
-    #[must_use]
-    pub fn largest(&self) -> &[(String, usize)] {
-        &self.largest
     }
 }
 
@@ -337,16 +291,12 @@ mod tests {
     fn the_largest_values_come_first() {
         let texts = (0..100).map(|i| format!("a=\"{}\",b=\"{i}\"", i % 3));
         let report = counted(texts);
-        let labels = report.families()[0].labels();
-        assert_eq!((labels[0].distinct(), labels[1].distinct()), (3, 100));
-        let values: Vec<_> = labels[0]
-            .largest()
-            .iter()
-            .map(|(v, n)| (&**v, *n))
-            .collect();
+        let labels = &report.families()[0].labels;
+        assert_eq!((labels[0].distinct, labels[1].distinct), (3, 100));
+        let values: Vec<_> = labels[0].largest.iter().map(|(v, n)| (&**v, *n)).collect();
         assert_eq!(values, [("0", 34), ("1", 33), ("2", 33)]);
-        assert_eq!(labels[1].largest().len(), LARGEST);
-        assert_eq!(labels[1].largest()[1], ("1".to_owned(), 1));
+        assert_eq!(labels[1].largest.len(), LARGEST);
+        assert_eq!(labels[1].largest[1], ("1".to_owned(), 1));
     }
 
     #[test]
@@ -378,8 +328,8 @@ mod tests {
     fn a_family_with_too_many_series_is_read_in_part() {
         let report = counted((0..=MOST_READ).map(|i| format!("a=\"{i}\"")));
         let family = &report.families()[0];
-        assert_eq!(family.series(), MOST_READ + 1);
-        assert!(family.is_partial() && report.to_json().contains("\"partial\":true"));
-        assert_eq!(family.labels()[0].distinct(), MOST_READ);
+        assert_eq!(family.series, MOST_READ + 1);
+        assert!(family.partial && report.to_json().contains("\"partial\":true"));
+        assert_eq!(family.labels[0].distinct, MOST_READ);
     }
 }

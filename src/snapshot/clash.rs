@@ -108,16 +108,8 @@ mod tests {
     use super::*;
 
     fn family(name: &str, kind: Kind, utf8: bool) -> Family {
-        let meta = Meta {
-            name: name.to_owned().into(),
-            help: "".into(),
-            unit: "".into(),
-            kind,
-            mode: GaugeMode::default(),
-            shared_ttl: None,
-            utf8,
-            constant: String::new(),
-        };
+        let mut meta = Meta::new(name, "", kind, GaugeMode::default());
+        meta.utf8 = utf8;
         Family::new(meta, Values::Gauge(Vec::new()))
     }
 

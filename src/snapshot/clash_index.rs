@@ -13,17 +13,6 @@ use super::clash::{ExposedName, clash, without_suffix};
 pub(crate) const SHARED_SAMPLES: &str = "because suffixes such as `_total` and `_sum`, or the \
                                          escaping of UTF-8 names, make names equal";
 
-/// Returns the error of a family that would expose samples of a family of another registry on the
-/// page.
-#[cfg(any(feature = "tower", feature = "push", feature = "store"))]
-pub(crate) fn clash_on_page(name: &str, other: &str) -> crate::error::Error {
-    crate::error::Kind::Taken.error(format_args!(
-        "family `{name}` would expose the same samples as `{other}` of another registry on the \
-         page, {SHARED_SAMPLES}; rename one of them, or give one registry a prefix \
-         (`Registry::set_prefix`)"
-    ))
-}
-
 /// An index of families. A key of type `K` identifies each family.
 #[derive(Clone, Debug)]
 pub(crate) struct ClashIndex<K> {

@@ -6,6 +6,10 @@ use std::time::SystemTime;
 
 use super::labels;
 
+/// The most characters of the labels of an exemplar, names and values together (OpenMetrics
+/// 1.0).
+pub(crate) const MOST_CHARACTERS: usize = 128;
+
 /// One observation behind a counter or a histogram bucket, with labels to find it by, such as a
 /// trace ID.
 ///

@@ -38,9 +38,9 @@ pub enum Kind {
     /// One of several states. The current state has the value 1, the others have 0.
     StateSet,
     /// Counts per bucket of the values that exist now, and their sum. Comes from a
-    /// [`Collect`](crate::Collect), or from a page that was [read](crate::encode::read).
+    /// [`Collect`](crate::Collect), or from a page that was read.
     GaugeHistogram,
-    /// A metric without a type, from a page that was [read](crate::encode::read).
+    /// A metric without a type, from a page that was read.
     Unknown,
 }
 
@@ -290,11 +290,15 @@ impl Family {
         }
     }
 
+    /// Returns the family without its series.
+    pub(crate) fn to_empty(&self) -> Self {
+        Self::new(self.meta.clone(), self.values.to_empty())
+    }
+
     /// Prepares for writing the values and exemplars of `series` series again. The caller rewrites
     /// the label texts; see [`Texts::rewrite`].
     pub(crate) fn begin(&mut self, series: usize) {
-        self.values.clear();
-        self.values.reserve(series);
+        self.values.restart(series);
         self.exemplars.clear();
         self.removed = Removed::default();
         self.exact.clear();
@@ -518,7 +522,7 @@ impl Family {
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.sort_by(|one, other| key(self.texts.get(*one)).cmp(&key(self.texts.get(*other))));
-        let mut sorted = Self::new(self.meta.clone(), self.values.to_empty());
+        let mut sorted = self.to_empty();
         order.iter().for_each(|i| sorted.push_from(self, *i));
         *self = sorted;
     }

@@ -1,14 +1,13 @@
 //! The families of several registries merged for one page. Each family appears once, and no two
 //! families expose samples of the same name.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Error;
 
-use super::clash::exposed;
-use super::clash_index::{ClashIndex, clash_on_page};
+use super::by_name::{Merging, merge_by_name};
 use super::{Family, Snapshot, Source};
 
 /// Snapshots of several sources, merged for one page. Families of the same name are added up; all
@@ -41,7 +40,7 @@ impl MergedView {
     pub(crate) fn take(
         &mut self,
         sources: &[Arc<dyn Source>],
-        mut conflict: impl FnMut(Error),
+        conflict: impl FnMut(Error),
     ) -> Result<(), Error> {
         let Self {
             snapshots,
@@ -58,42 +57,23 @@ impl MergedView {
             page.extend((0..only.families.len()).map(|at| PageEntry::Single(0, at)));
             return Ok(());
         }
-        let mut families = snapshots.iter().flat_map(|snapshot| &snapshot.families);
-        let mut index = ClashIndex::<&Family>::new(families.any(|family| family.meta.utf8));
-        let mut names = HashMap::new();
-        for (source, snapshot) in snapshots.iter().enumerate() {
-            for (at, family) in snapshot.families.iter().enumerate() {
-                let Some(&seen) = names.get(family.name()) else {
-                    // The first source needs no check: a registry rejects families that conflict.
-                    let clash =
-                        (source > 0).then(|| index.clash(exposed(family), |other| exposed(other)));
-                    if let Some(other) = clash.flatten() {
-                        conflict(clash_on_page(family.name(), other.name()));
-                        continue;
+        let families = snapshots.iter().zip(0..).flat_map(|(snapshot, source)| {
+            let places = (0..).map(move |at| (source, at));
+            snapshot.families.iter().zip(places)
+        });
+        // The first source needs no check: a registry rejects families that conflict.
+        let is_first = |(source, _)| source == 0;
+        page.extend(
+            merge_by_name(families, is_first, conflict)
+                .into_iter()
+                .map(|sum: Sum<'_>| match sum.family {
+                    Cow::Borrowed(_) => PageEntry::Single(sum.first.0, sum.first.1),
+                    Cow::Owned(family) => {
+                        joined.push(family);
+                        PageEntry::Joined(joined.len() - 1)
                     }
-                    index.insert(exposed(family), &family);
-                    names.insert(family.name(), page.len());
-                    page.push(PageEntry::Single(source, at));
-                    continue;
-                };
-                let entry: &mut PageEntry = &mut page[seen];
-                let first = family_at(snapshots, joined, *entry);
-                if let Err(error) = first.check_mergeable(family) {
-                    conflict(error);
-                    continue;
-                }
-                if let PageEntry::Single(..) = entry {
-                    let first = first.clone();
-                    *entry = PageEntry::Joined(joined.len());
-                    joined.push(first);
-                }
-                if let PageEntry::Joined(at) = *entry {
-                    joined[at].add(family);
-                }
-            }
-        }
-        let name = |entry: &PageEntry| family_at(snapshots, joined, *entry).name();
-        page.sort_unstable_by(|one, other| name(one).cmp(name(other)));
+                }),
+        );
         Ok(())
     }
 
@@ -111,7 +91,10 @@ impl MergedView {
     /// Returns the family at this index of [`families`](Self::families).
     #[inline]
     pub(crate) fn family(&self, at: usize) -> &Family {
-        family_at(&self.snapshots, &self.joined, self.page[at])
+        match self.page[at] {
+            PageEntry::Single(source, at) => &self.snapshots[source].families[at],
+            PageEntry::Joined(at) => &self.joined[at],
+        }
     }
 
     /// Returns what changed in each family since `earlier`, in the order of
@@ -140,10 +123,26 @@ impl MergedView {
     }
 }
 
-fn family_at<'a>(snapshots: &'a [Snapshot], joined: &'a [Family], entry: PageEntry) -> &'a Family {
-    match entry {
-        PageEntry::Single(source, at) => &snapshots[source].families[at],
-        PageEntry::Joined(at) => &joined[at],
+/// The sum of families of one name, and the place of the first: its source, and its index there.
+struct Sum<'a> {
+    first: (usize, usize),
+    family: Cow<'a, Family>,
+}
+
+impl<'a> Merging<'a> for Sum<'a> {
+    type From = (usize, usize);
+
+    fn new(family: &'a Family, first: (usize, usize)) -> Self {
+        let family = Cow::Borrowed(family);
+        Self { first, family }
+    }
+
+    fn family(&self) -> &Family {
+        &self.family
+    }
+
+    fn add(&mut self, family: &'a Family, _: (usize, usize)) {
+        self.family.to_mut().add(family);
     }
 }
 

@@ -8,6 +8,9 @@
 //! snapshots of several processes add up ([`Snapshot::merge`]).
 
 mod arithmetic;
+mod build;
+#[cfg(any(feature = "tower", feature = "push", feature = "store"))]
+pub(crate) mod by_name;
 mod cardinality;
 pub mod catalogue;
 mod clash;
@@ -42,13 +45,12 @@ pub(crate) use arithmetic::sum_since;
 pub(crate) use cardinality::LabelCount;
 pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
 pub use catalogue::Catalogue;
-#[cfg(feature = "store")]
-pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
 pub(crate) use difference::{Difference, join, or_none, quoted};
 #[cfg(feature = "store")]
 pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
+pub(crate) use exemplar::MOST_CHARACTERS;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMode, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
@@ -66,7 +68,7 @@ pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 #[cfg(doc)]
 pub(crate) use texts::Entry;
-pub(crate) use texts::{PAGE, Page, Rewrite, Texts};
+pub(crate) use texts::{PAGE, Page, Rewrite};
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};
 
@@ -202,10 +204,15 @@ impl Snapshot {
     /// has one in common with a family before it, and that one. In a registry there are none.
     ///
     /// ```
-    /// let page = "# TYPE a summary\na_sum 1\na_count 1\n# TYPE a_sum gauge\na_sum 1\n";
-    /// let read = tallies::encode::read(page);
-    /// assert!(read.is_err() || read.unwrap().clashes().len() == 1);
+    /// use std::time::SystemTime;
+    /// use tallies::snapshot::{Family, Kind, Snapshot};
+    ///
+    /// let families = [("a", Kind::Summary), ("a_sum", Kind::Gauge)];
+    /// let families = families.map(|(name, kind)| Family::empty(name, "", "", kind).unwrap());
+    /// let snapshot = Snapshot::new(families.into(), SystemTime::now())?;
+    /// assert_eq!(snapshot.clashes()[0].0.name(), "a_sum");
     /// assert!(tallies::snapshot().clashes().is_empty());
+    /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
     pub fn clashes(&self) -> Vec<(&Family, &Family)> {
@@ -234,6 +241,12 @@ impl Snapshot {
     #[must_use]
     pub fn family(&self, name: &str) -> Option<&Family> {
         self.families.iter().find(|family| family.name() == name)
+    }
+
+    /// Returns the index of the family of this name, or the one at which to insert it.
+    pub(crate) fn position(&self, name: &str) -> Result<usize, usize> {
+        let family = |other: &Family| other.name().cmp(name);
+        self.families.binary_search_by(family)
     }
 
     /// Returns the time at which the snapshot was taken.
@@ -293,22 +306,9 @@ impl Snapshot {
 
     /// Inserts a family of one series.
     fn insert(&mut self, name: &str, help: &str, kind: Kind, values: Values) {
-        let meta = Meta {
-            name: Text::owned(name),
-            help: Text::owned(help),
-            unit: Text::EMPTY,
-            kind,
-            mode: GaugeMode::LiveMax,
-            shared_ttl: None,
-            utf8: !is_metric_name(name.as_bytes()),
-            constant: String::new(),
-        };
-        let mut family = Family::new(meta, values);
+        let mut family = Family::new(Meta::new(name, help, kind, GaugeMode::LiveMax), values);
         family.texts.push("", 0);
-        let place = self
-            .families
-            .binary_search_by(|other| other.name().cmp(name));
-        match place {
+        match self.position(name) {
             Ok(at) => self.families[at] = family,
             Err(at) => self.families.insert(at, family),
         }
@@ -413,7 +413,12 @@ impl Snapshot {
     pub(crate) fn degraded(&self) -> usize {
         self.families
             .iter()
-            .map(|family| family.values.degraded())
+            .map(|family| match &family.values {
+                Values::Summary { values, .. } => {
+                    values.iter().filter(|value| value.is_degraded()).count()
+                }
+                _ => 0,
+            })
             .sum()
     }
 

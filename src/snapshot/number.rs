@@ -127,20 +127,6 @@ impl Numbers {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        match self {
-            Self::Int(all) => all.clear(),
-            Self::Float(all) => all.clear(),
-        }
-    }
-
-    pub(super) fn reserve(&mut self, numbers: usize) {
-        match self {
-            Self::Int(all) => all.reserve(numbers),
-            Self::Float(all) => all.reserve(numbers),
-        }
-    }
-
     pub(super) fn bytes(&self) -> usize {
         8 * match self {
             Self::Int(all) => all.capacity(),

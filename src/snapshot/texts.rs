@@ -293,6 +293,15 @@ impl Texts {
         self.text_len += text.len();
     }
 
+    /// Returns the same series with other texts.
+    pub(crate) fn relabelled(&self, text: impl Fn(&str) -> String) -> Self {
+        let mut texts = Self::default();
+        for (own, created) in self.with_created() {
+            texts.push(&text(own), created);
+        }
+        texts
+    }
+
     /// Sets [`Entry::created`] of series `i`.
     pub(crate) fn set_created(&mut self, i: usize, created: u64) {
         if created == self.created(i) {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
+
 use super::native::{Estimate, Native, Natives, Step, estimate};
 use super::number::{Number, Numbers};
-use super::sketch;
+use super::{Kind, sketch};
 
 /// The values of all series of a family, in the order of the series.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,13 +125,23 @@ impl Quantiles {
 }
 
 impl Values {
-    /// The number of summary series whose errors may exceed their objectives.
-    pub(crate) fn degraded(&self) -> usize {
-        match self {
-            Self::Summary { values, .. } => {
-                values.iter().filter(|value| value.is_degraded()).count()
-            }
-            _ => 0,
+    /// Returns no values, of a kind whose series have no shape yet.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Counter => Self::Counter(Numbers::default()),
+            Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => Self::Gauge(Vec::new()),
+            Kind::Histogram | Kind::GaugeHistogram => Self::histogram([].into(), false),
+            Kind::Summary => Self::PageSummary(Vec::new()),
+        }
+    }
+
+    /// Returns no values, of histograms with these buckets.
+    pub(crate) fn histogram(bounds: Arc<[f64]>, has_natives: bool) -> Self {
+        Self::Histogram {
+            bounds,
+            counts: Vec::new(),
+            sums: Vec::new(),
+            natives: has_natives.then(Natives::default),
         }
     }
 
@@ -165,15 +177,23 @@ impl Values {
             }
             Values::Summary {
                 targets,
+                max_age,
                 interval,
                 values,
-                ..
             } => Value::Summary(Summary(SummaryData::Sketch {
                 values: &values[i],
-                targets: targets.as_slice(),
+                targets,
+                max_age: *max_age,
                 interval: *interval,
             })),
-            Values::PageSummary(values) => Value::Summary(Summary(SummaryData::Page(&values[i]))),
+            Values::PageSummary(values) => {
+                let PageSummary {
+                    count,
+                    sum,
+                    quantiles,
+                } = &values[i];
+                Value::Summary(Summary::new(*count, *sum, quantiles))
+            }
         }
     }
 
@@ -201,8 +221,20 @@ impl Values {
                 Values::Summary { values: all, .. },
                 Value::Summary(Summary(SummaryData::Sketch { values, .. })),
             ) => all.push(values.clone()),
-            (Values::PageSummary(all), Value::Summary(Summary(SummaryData::Page(value)))) => {
-                all.push(value.clone());
+            (
+                Values::PageSummary(all),
+                Value::Summary(Summary(SummaryData::Page {
+                    count,
+                    sum,
+                    quantiles,
+                })),
+            ) => {
+                let quantiles = quantiles.to_vec();
+                all.push(PageSummary {
+                    count,
+                    sum,
+                    quantiles,
+                });
             }
             _ => debug_assert!(false, "families of different kinds"),
         }
@@ -236,16 +268,12 @@ impl Values {
     /// Returns an empty copy of the same shape.
     pub(crate) fn to_empty(&self) -> Self {
         match self {
-            Self::Counter(_) => Self::Counter(Numbers::default()),
-            Self::Gauge(_) => Self::Gauge(Vec::new()),
+            Self::Counter(_) => Self::of(Kind::Counter),
+            Self::Gauge(_) => Self::of(Kind::Gauge),
+            Self::PageSummary(_) => Self::of(Kind::Summary),
             Self::Histogram {
                 bounds, natives, ..
-            } => Self::Histogram {
-                bounds: Arc::clone(bounds),
-                counts: Vec::new(),
-                sums: Vec::new(),
-                natives: natives.as_ref().map(|_| Natives::default()),
-            },
+            } => Self::histogram(Arc::clone(bounds), natives.is_some()),
             Self::Summary {
                 targets,
                 max_age,
@@ -257,47 +285,31 @@ impl Values {
                 interval: *interval,
                 values: Vec::new(),
             },
-            Self::PageSummary(_) => Self::PageSummary(Vec::new()),
         }
     }
 
-    /// Allocates memory for as many series at once, so that it does not grow in steps.
-    pub(super) fn reserve(&mut self, series: usize) {
+    /// Removes the values, and allocates memory for as many series at once, so that it does not grow
+    /// in steps.
+    pub(super) fn restart(&mut self, series: usize) {
+        fn restart<T>(values: &mut Vec<T>, len: usize) {
+            values.clear();
+            values.reserve(len);
+        }
         match self {
-            Self::Counter(values) => values.reserve(series),
-            Self::Gauge(values) => values.reserve(series),
+            Self::Counter(Numbers::Int(values)) => restart(values, series),
+            Self::Counter(Numbers::Float(values)) | Self::Gauge(values) => restart(values, series),
             Self::Histogram {
                 bounds,
                 counts,
                 sums,
-                ..
-            } => {
-                counts.reserve(series * (bounds.len() + 1));
-                sums.reserve(series);
-            }
-            Self::Summary { values, .. } => values.reserve(series),
-            Self::PageSummary(values) => values.reserve(series),
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        match self {
-            Self::Counter(values) => values.clear(),
-            Self::Gauge(values) => values.clear(),
-            Self::Histogram {
-                counts,
-                sums,
                 natives,
-                ..
             } => {
-                counts.clear();
-                sums.clear();
-                if let Some(natives) = natives {
-                    natives.clear();
-                }
+                restart(counts, series * (bounds.len() + 1));
+                restart(sums, series);
+                natives.iter_mut().for_each(Natives::clear);
             }
-            Self::Summary { values, .. } => values.clear(),
-            Self::PageSummary(values) => values.clear(),
+            Self::Summary { values, .. } => restart(values, series),
+            Self::PageSummary(values) => restart(values, series),
         }
     }
 }
@@ -353,15 +365,64 @@ pub struct Summary<'a>(SummaryData<'a>);
 enum SummaryData<'a> {
     Sketch {
         values: &'a Quantiles,
-        targets: &'a [(f64, f64)],
+        targets: &'a sketch::Targets,
+        max_age: Option<std::time::Duration>,
         interval: bool,
     },
-    Page(&'a PageSummary),
+    Page {
+        count: Option<u64>,
+        sum: f64,
+        quantiles: &'a [(f64, f64)],
+    },
+}
+
+impl Value<'_> {
+    /// Returns no values, of the shape of this one.
+    pub(crate) fn to_empty(self) -> Values {
+        match self {
+            Self::Counter(_) => Values::of(Kind::Counter),
+            Self::Gauge(_) => Values::of(Kind::Gauge),
+            Self::Histogram(value) => {
+                Values::histogram(value.bounds.into(), value.native.is_some())
+            }
+            Self::Summary(Summary(SummaryData::Sketch {
+                targets,
+                max_age,
+                interval,
+                ..
+            })) => Values::Summary {
+                targets: *targets,
+                max_age,
+                interval,
+                values: Vec::new(),
+            },
+            Self::Summary(Summary(SummaryData::Page { .. })) => Values::of(Kind::Summary),
+        }
+    }
 }
 
 impl<'a> Summary<'a> {
-    /// Returns the number of observations, or 0 if a page that was [read](crate::encode::read) does
-    /// not contain it.
+    /// Returns a summary of which only some quantiles are known, without the observations behind
+    /// them: pairs of a quantile from 0 to 1 and its value, ascending. It cannot be merged. A sum
+    /// that is not known is NaN.
+    ///
+    /// ```
+    /// use tallies::snapshot::Summary;
+    ///
+    /// let page = Summary::new(Some(4), 3.0, &[(0.5, 0.7), (0.9, 1.1)]);
+    /// assert_eq!(page.exported().last(), Some((0.9, 1.1)));
+    /// assert!(page.quantile(0.9).is_err());
+    /// ```
+    #[must_use]
+    pub fn new(count: Option<u64>, sum: f64, quantiles: &'a [(f64, f64)]) -> Self {
+        Self(SummaryData::Page {
+            count,
+            sum,
+            quantiles,
+        })
+    }
+
+    /// Returns the number of observations, or 0 if a page that was read does not contain it.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.known_count().unwrap_or(0)
@@ -371,17 +432,16 @@ impl<'a> Summary<'a> {
     pub(crate) fn known_count(&self) -> Option<u64> {
         match self.0 {
             SummaryData::Sketch { values, .. } => Some(values.count),
-            SummaryData::Page(written) => written.count,
+            SummaryData::Page { count, .. } => count,
         }
     }
 
-    /// Returns the sum of the observations, or NaN if a page that was [read](crate::encode::read)
-    /// does not contain it.
+    /// Returns the sum of the observations, or NaN if a page that was read does not contain it.
     #[must_use]
     pub fn sum(&self) -> f64 {
         match self.0 {
             SummaryData::Sketch { values, .. } => values.sum,
-            SummaryData::Page(written) => written.sum,
+            SummaryData::Page { sum, .. } => sum,
         }
     }
 
@@ -391,7 +451,7 @@ impl<'a> Summary<'a> {
     pub fn sketched(&self) -> u64 {
         match self.0 {
             SummaryData::Sketch { values, .. } => values.sketched(),
-            SummaryData::Page(written) => written.count.unwrap_or(0),
+            SummaryData::Page { .. } => self.count(),
         }
     }
 
@@ -408,14 +468,14 @@ impl<'a> Summary<'a> {
             SummaryData::Sketch {
                 values, targets, ..
             } => {
-                let phis = targets.iter().map(|(phi, _)| *phi);
+                let phis = targets.as_slice().iter().map(|(phi, _)| *phi);
                 last = phis.filter(|phi| *phi > last).min_by(f64::total_cmp)?;
                 let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
                 Some((last, value))
             }
-            SummaryData::Page(written) => {
+            SummaryData::Page { quantiles, .. } => {
                 index += 1;
-                written.quantiles.get(index - 1).copied()
+                quantiles.get(index - 1).copied()
             }
         })
     }
@@ -429,18 +489,16 @@ impl<'a> Summary<'a> {
     ///
     /// Returns an error for an interval, because the quantiles between two snapshots cannot be
     /// derived from their sketches; declare the summary with a window instead. Also returns an
-    /// error for a summary that was [read](crate::encode::read) from a page, which has no sketch
-    /// and only the quantiles that [`exported`](Self::exported) returns.
-    pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, crate::Error> {
+    /// error for a summary that was read from a page, which has no sketch and only the quantiles that
+    /// [`exported`](Self::exported) returns.
+    pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, Error> {
         match self.0 {
-            SummaryData::Sketch { interval: true, .. } => {
-                Err(crate::error::Error::other(format_args!(
-                    "the difference of two snapshots has no quantiles; use those of one snapshot, or \
+            SummaryData::Sketch { interval: true, .. } => Err(Error::other(format_args!(
+                "the difference of two snapshots has no quantiles; use those of one snapshot, or \
                  give the summary a window (`max_age`)"
-                )))
-            }
+            ))),
             SummaryData::Sketch { values, .. } => Ok(values.quantile(phi)),
-            SummaryData::Page(_) => Err(crate::error::Error::other(format_args!(
+            SummaryData::Page { .. } => Err(Error::other(format_args!(
                 "a summary that was read from a page has only the quantiles of that page; \
                  `exported` returns them"
             ))),
@@ -468,7 +526,7 @@ impl<'a> Summary<'a> {
     pub fn is_degraded(&self) -> bool {
         match self.0 {
             SummaryData::Sketch { values, .. } => values.is_degraded(),
-            SummaryData::Page(_) => false,
+            SummaryData::Page { .. } => false,
         }
     }
 }
@@ -502,6 +560,41 @@ pub struct Histogram<'a> {
 }
 
 impl<'a> Histogram<'a> {
+    /// Returns a histogram with these bounds. `counts` has the number of observations of each
+    /// bucket, not cumulative, and one more for those above all bounds. A sum that is not known is
+    /// NaN.
+    ///
+    /// ```
+    /// use tallies::snapshot::Histogram;
+    ///
+    /// let sizes = Histogram::new(&[1.0, 2.0], &[3, 0, 1], 9.5)?;
+    /// assert_eq!(sizes.buckets().last(), Some((f64::INFINITY, 4)));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the bounds do not ascend, if one is NaN or the last is infinite, or if
+    /// the number of counts is wrong.
+    pub fn new(bounds: &'a [f64], counts: &'a [u64], sum: f64) -> Result<Self, Error> {
+        let ascend = bounds.windows(2).all(|pair| pair[0] < pair[1]);
+        let ends = bounds.last().is_none_or(|last| *last < f64::INFINITY);
+        if !ascend || !ends || counts.len() != bounds.len() + 1 {
+            return Err(Error::other(format_args!(
+                "a histogram needs ascending bounds below infinity, and one count more than bounds; \
+                 got {} bounds, {bounds:?}, and {} counts",
+                bounds.len(),
+                counts.len()
+            )));
+        }
+        Ok(Self {
+            bounds,
+            counts,
+            sum,
+            native: None,
+        })
+    }
+
     /// Returns the exponential buckets of the same observations, if the family has them.
     #[must_use]
     pub fn native(&self) -> Option<&'a Native> {

@@ -77,7 +77,7 @@ fn in_our_words(line: &str, types: &BTreeSet<&str>) -> Option<(String, &'static 
 
 /// Returns what our rules say about a page, without those that promtool does not have.
 fn ours(page: &str) -> Found {
-    let read = encode::read_text(page).unwrap_or_else(|e| panic!("{e}"));
+    let read = tallies_check::read_text(page).unwrap_or_else(|e| panic!("{e}"));
     let problems = tallies_check::lint(&read);
     let promlint = problems
         .iter()

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("mapped", &["sync"]),
-    ("error", &["snapshot"]),
+    ("error", &[]),
     ("file", &[]),
-    ("clock", &["snapshot"]),
+    ("clock", &[]),
     ("snapshot", &["error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
     (

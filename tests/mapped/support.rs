@@ -60,7 +60,7 @@ pub fn processes(directory: &Path) -> Vec<Snapshot> {
     let processes = directory.processes().unwrap();
     processes
         .iter()
-        .map(|process| process.snapshot().clone())
+        .map(|process| process.snapshot.clone())
         .collect()
 }
 

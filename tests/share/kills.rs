@@ -188,7 +188,7 @@ fn a_stopped_process_is_read_and_not_folded() {
         assert_eq!(reader.dir.fold().unwrap(), 0);
         assert_eq!(reader.get("in_flight", &[]), 3.0);
     }
-    assert!(reader.dir.processes().unwrap()[0].is_alive());
+    assert!(reader.dir.processes().unwrap()[0].is_alive);
     role.signal(libc::SIGCONT);
     role.run("count jobs_total 500");
     assert_eq!(reader.total(), 1000.0);

@@ -298,7 +298,7 @@ fn values_beyond_a_cap_share_one() {
         "hits_total{path=\"/y\",user=\"b\"} 1",
     ];
     assert_eq!(lines(&registry), expected);
-    let refused = || registry.cardinality().families()[0].refused();
+    let refused = || registry.cardinality().families()[0].refused;
     assert_eq!(refused(), 4);
     (0..3).for_each(|_| hits.with(["/x", "c"]).inc());
     assert_eq!(refused(), 7, "updates of one label set, too");
@@ -322,7 +322,7 @@ fn a_cap_holds_while_threads_race_for_its_room() {
     });
     let report = registry.cardinality();
     let family = &report.families()[0];
-    assert_eq!((family.series(), family.labels()[1].distinct()), (11, 11));
+    assert_eq!((family.series, family.labels[1].distinct), (11, 11));
     let values = hits.get_all().into_iter();
     assert_eq!(values.map(|(_, total)| total).sum::<u64>(), 8000);
 }

@@ -176,7 +176,7 @@ fn a_limit_comes_from_the_view() {
     assert_eq!(hits.len(), 2);
     let report = registry.cardinality();
     assert_eq!(
-        (report.families()[0].limit(), report.families()[0].refused()),
+        (report.families()[0].limit, report.families()[0].refused),
         (Some(2), 8)
     );
 }

@@ -1,5 +1,5 @@
 //! Checks for tests: documents, dashboards and rules against the metrics that a program declares,
-//! and pages against the conventions of Prometheus.
+//! and pages against the conventions of Prometheus; and the reader of these pages.
 //!
 //! ```
 //! use tallies_check::Check;
@@ -19,6 +19,7 @@
 
 mod document;
 pub mod lint;
+mod pages;
 mod promql;
 mod queries;
 mod write;
@@ -26,6 +27,7 @@ mod write;
 use tallies::snapshot::Catalogue;
 
 pub use lint::lint;
+pub use pages::{read, read_open_metrics, read_text};
 pub use queries::Missing;
 pub use write::{to_html, to_json, to_markdown};
 

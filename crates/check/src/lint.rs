@@ -2,7 +2,7 @@
 //!
 //! ```
 //! let page = "# HELP jobs Jobs done.\n# TYPE jobs counter\njobs 3\n";
-//! let read = tallies::encode::read(page)?;
+//! let read = tallies_check::read(page)?;
 //! let problems = tallies_check::lint(&read);
 //! assert_eq!(problems[0].to_string(), "jobs: it is a counter, so its name should be `jobs_total`");
 //! # Ok::<(), tallies::Error>(())

@@ -74,7 +74,7 @@ fn every_rule_finds_its_own_problem() {
             Rule::SharedSamples,
         ),
     ] {
-        let read = encode::read(page).unwrap_or_else(|e| panic!("{e}: {page}"));
+        let read = tallies_check::read(page).unwrap_or_else(|e| panic!("{e}: {page}"));
         let found = lint(&read);
         let found: Vec<_> = found.iter().map(|p| (p.family(), p.rule())).collect();
         assert_eq!(found, [(family, rule)], "{page}");
@@ -88,7 +88,7 @@ fn ten_thousand_series_are_no_problem_and_one_more_is() {
         let page: String = std::iter::once("# HELP a h\n".to_owned())
             .chain(lines)
             .collect();
-        let found = lint(&encode::read(page).unwrap());
+        let found = lint(&tallies_check::read(page).unwrap());
         assert_eq!(found.len(), problems, "{found:?}");
         assert!(
             found
@@ -125,7 +125,7 @@ fn a_registry_and_its_page_have_the_same_problems() {
     let collect = |out: &mut Collected| Ok(out.gauge("pool_size_count", "Size.", &[], 1.0)?);
     registry.add_collector("pool", collect).unwrap();
     let snapshot = registry.snapshot();
-    let read = encode::read(encode::text(&snapshot)).unwrap();
+    let read = tallies_check::read(encode::text(&snapshot)).unwrap();
     assert_eq!(lint(&read), lint(&snapshot));
     assert_eq!(lint(&snapshot).len(), 6, "{:?}", lint(&snapshot));
 }
@@ -139,7 +139,7 @@ fn families_with_names_in_utf8_are_not_compared_with_each_other() {
             "# HELP \"é1.a\" An e.\n{\"é1.a\"} 1\n# HELP \"é1_a\" An e.\n{\"é1_a\"} 1\n".to_owned(),
         ])
         .collect();
-    let problems = lint(&encode::read(page).unwrap());
+    let problems = lint(&tallies_check::read(page).unwrap());
     let found: Vec<_> = problems.iter().map(|problem| problem.text()).collect();
     assert_eq!(
         found,

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tallies::encode;
 use tallies_check::lint::{Problem, Rule, lint};
 
 use crate::fetch::{Client, Page, Target};
@@ -165,8 +164,8 @@ fn findings(pages: &[Page]) -> (usize, Vec<Finding>) {
     let mut families = 0;
     for page in pages {
         let read = match page.is_open_metrics() {
-            true => encode::read_open_metrics(&page.body),
-            false => encode::read(&page.body),
+            true => tallies_check::read_open_metrics(&page.body),
+            false => tallies_check::read(&page.body),
         };
         let new: Vec<_> = match read {
             Ok(snapshot) => {

@@ -108,18 +108,18 @@ mod in_files {
 
     fn list(shared: &Dir, pattern: &str) -> Result<ExitCode, Error> {
         for process in shared.processes()? {
-            let state = if process.is_alive() {
+            let state = if process.is_alive {
                 "alive"
             } else {
                 "dead, not folded yet"
             };
-            let age = process.started().elapsed().unwrap_or_default().as_secs();
+            let age = process.started.elapsed().unwrap_or_default().as_secs();
             println!(
                 "process {}, {state}, started {age} s ago, {}",
-                process.id(),
-                Printable(process.file())
+                process.id,
+                Printable(&process.file)
             );
-            print(process.snapshot(), pattern);
+            print(&process.snapshot, pattern);
         }
         println!("ended and folded:");
         print(&shared.folded()?, pattern);
@@ -130,10 +130,7 @@ mod in_files {
 
     fn check(shared: &Dir) -> Result<ExitCode, Error> {
         let processes = shared.processes()?;
-        let live = processes
-            .iter()
-            .filter(|process| process.is_alive())
-            .count();
+        let live = processes.iter().filter(|process| process.is_alive).count();
         let merged = shared.snapshot()?;
         let skipped = shared.skipped()?;
         let conflicts = merged.get("tallies_share_conflicts", &[]).unwrap_or(0.0);

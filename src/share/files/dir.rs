@@ -101,59 +101,28 @@ struct State {
 /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-2", std::process::id()));
 /// let shared = tallies::share::dir(&path)?;
 /// let processes = shared.processes()?;
-/// assert_eq!(processes[0].id(), std::process::id());
-/// assert!(processes[0].is_alive());
+/// assert_eq!(processes[0].id, std::process::id());
+/// assert!(processes[0].is_alive);
 /// # std::fs::remove_dir_all(&path).unwrap();
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Process {
-    file: String,
-    id: u32,
-    started: SystemTime,
-    heartbeat: SystemTime,
-    alive: bool,
-    snapshot: Snapshot,
-}
-
-impl Process {
-    /// Returns the name of its file in the directory.
-    #[must_use]
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
-    /// Returns the process ID that it had. Another process may have it now, or it may be that of
-    /// another container.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// Returns the time at which it began to take part.
-    #[must_use]
-    pub fn started(&self) -> SystemTime {
-        self.started
-    }
-
-    /// Returns the time at which it did maintenance last: folded counts of threads that have ended,
-    /// expired series. Processes do so when their own page is scraped.
-    #[must_use]
-    pub fn heartbeat(&self) -> SystemTime {
-        self.heartbeat
-    }
-
-    /// Returns whether the process was alive when its file was read.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.alive
-    }
-
-    /// Returns what it has counted, or had counted when it ended.
-    #[must_use]
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
+    /// The name of its file in the directory.
+    pub file: String,
+    /// The process ID that it had. Another process may have it now, or it may be that of another
+    /// container.
+    pub id: u32,
+    /// The time at which it began to take part.
+    pub started: SystemTime,
+    /// The time at which it did maintenance last: folded counts of threads that have ended, expired
+    /// series. Processes do so when their own page is scraped.
+    pub heartbeat: SystemTime,
+    /// Whether the process was alive when its file was read.
+    pub is_alive: bool,
+    /// Its counts, or those that it had when it ended.
+    pub snapshot: Snapshot,
 }
 
 impl Dir {
@@ -265,7 +234,7 @@ impl Dir {
             .view
             .writers
             .values()
-            .map(|open| open.file.unpublished());
+            .map(|open| open.file.unpublished);
         gauge(
             "tallies_share_words_not_shared",
             "Words that live processes keep in private memory, because the disk of the shared \
@@ -293,17 +262,16 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot).
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
+        let state = self.read()?;
         let mut all: Vec<_> = state.view.writers.iter().collect();
-        all.sort_by_key(|(_, open)| std::cmp::Reverse(open.file.started()));
+        all.sort_by_key(|(_, open)| std::cmp::Reverse(open.file.head.created));
         let all = all.into_iter().map(|(name, open)| Process {
             file: name.clone(),
-            id: open.file.pid(),
-            started: time(open.file.started()),
-            heartbeat: time(open.file.heartbeat()),
-            alive: open.dead_since.is_none(),
-            snapshot: open.file.snapshot().clone(),
+            id: open.file.head.pid,
+            started: time(open.file.head.created),
+            heartbeat: time(open.file.heartbeat),
+            is_alive: open.dead_since.is_none(),
+            snapshot: open.file.snapshot.clone(),
         });
         Ok(all.collect())
     }
@@ -314,8 +282,7 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot).
     pub fn folded(&self) -> Result<Snapshot, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
+        let state = self.read()?;
         Ok(state.view.totals.snapshot.clone())
     }
 
@@ -325,8 +292,7 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot).
     pub fn skipped(&self) -> Result<Vec<(String, String)>, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
+        let state = self.read()?;
         let skipped = state.view.skipped.iter();
         Ok(skipped
             .map(|(name, reason)| (name.clone(), reason.to_string()))
@@ -347,6 +313,13 @@ impl Dir {
             crate::error::warn_once(&format_args!("left out of the totals: {error}"));
         })?;
         Ok(folded.unwrap_or(0))
+    }
+
+    /// Reads all files.
+    fn read(&self) -> Result<Locked<'_>, Error> {
+        let mut state = self.state();
+        state.view.read(self.own_file()?.as_deref())?;
+        Ok(state)
     }
 
     fn state(&self) -> Locked<'_> {

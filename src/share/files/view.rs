@@ -188,7 +188,7 @@ impl View {
         let mut all: Vec<_> = self
             .writers
             .iter()
-            .map(|(name, open)| (open.file.id(), open.dead_since.is_some(), name.clone()))
+            .map(|(name, open)| (open.file.head.id, open.dead_since.is_some(), name.clone()))
             .collect();
         all.sort();
         for pair in all.windows(2) {
@@ -293,11 +293,11 @@ impl View {
                 self.writers.get_mut(name).ok_or(Refused::Gone)?
             }
         };
-        if self.totals.folded.contains(&open.file.id()) {
+        if self.totals.folded.contains(&open.file.head.id) {
             return Err(Refused::Folded);
         }
         // Before the values: those of a writer that is dead now are final.
-        if open.dead_since.is_none() && is_dead(open.file.file()) {
+        if open.dead_since.is_none() && is_dead(&open.file.file) {
             open.dead_since = Some(Instant::now());
         }
         between("death");
@@ -318,8 +318,8 @@ impl View {
         let mut merger = Merger::new();
         for open in self.newest_first(|_| true) {
             match open.dead_since {
-                None => merger.live(open.file.index(), open.file.snapshot()),
-                Some(_) => merger.ended(open.file.snapshot()),
+                None => merger.live(open.file.head.index, &open.file.snapshot),
+                Some(_) => merger.ended(&open.file.snapshot),
             };
         }
         merger.ended(&self.totals.snapshot);
@@ -329,7 +329,7 @@ impl View {
     /// Returns the open files for which `wanted` holds, those of writers that started last first.
     fn newest_first(&self, wanted: impl Fn(&Open) -> bool) -> Vec<&Open> {
         let mut all: Vec<_> = self.writers.values().filter(|open| wanted(open)).collect();
-        all.sort_by_key(|open| std::cmp::Reverse((open.file.started(), open.file.id())));
+        all.sort_by_key(|open| std::cmp::Reverse((open.file.head.created, open.file.head.id)));
         all
     }
 
@@ -385,14 +385,14 @@ impl View {
     ) -> io::Result<usize> {
         let mut dead = self.newest_first(|open| open.dead_since.is_some());
         let dead = dead.split_off(dead.len().saturating_sub(most));
-        let folded: Vec<_> = dead.iter().map(|open| open.file.id()).collect();
+        let folded: Vec<_> = dead.iter().map(|open| open.file.head.id).collect();
         let mut generation = self.totals.generation;
         if !folded.is_empty() {
             // Above those that cannot be read, too.
             generation = self.last_generation.unwrap_or(generation) + 1;
             let mut merger = Merger::new();
             for open in &dead {
-                merger.ended(open.file.snapshot());
+                merger.ended(&open.file.snapshot);
             }
             merger.ended(&self.totals.snapshot);
             let mut snapshot = merger.fold(conflict);
@@ -421,7 +421,7 @@ impl View {
         }
         for name in &listing.writers {
             let is_folded = match self.writers.get(name) {
-                Some(open) => folded.contains(&open.file.id()),
+                Some(open) => folded.contains(&open.file.head.id),
                 None => match self.skipped.get(name) {
                     // From before the system was started. If its process lives, that is of another
                     // system, or one of them sees another boot id.
@@ -445,7 +445,7 @@ impl View {
     /// process that began first.
     fn kind_of(&self, family: &str) -> Option<&'static str> {
         let writers = self.newest_first(|_| true).into_iter().rev();
-        let writers = writers.map(|open| (open.file.snapshot(), open.dead_since.is_none()));
+        let writers = writers.map(|open| (&open.file.snapshot, open.dead_since.is_none()));
         std::iter::once((&self.totals.snapshot, false))
             .chain(writers)
             .filter_map(|(snapshot, is_alive)| Some((snapshot.family(family)?, is_alive)))

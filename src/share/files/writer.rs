@@ -120,7 +120,7 @@ fn start(path: &Path) -> io::Result<Dir> {
     crate::registry::registry().start_over_after_fork();
     let mut view = View::new(Directory::open(path)?, path.to_owned(), boot_hash()?);
     let name = loop {
-        match share(path, &directory) {
+        match share(path, &directory, false) {
             // The files of processes that have ended may be what fills the disk.
             Err(error) if is_full(&error) => match view.fold(None, |_| ()) {
                 Ok(Some(1..)) => {}
@@ -137,8 +137,9 @@ fn start(path: &Path) -> io::Result<Dir> {
     Dir::new(path, directory, true)
 }
 
-/// Makes a file in which this process counts from now on. Returns its name.
-fn share(path: &Path, directory: &Directory) -> io::Result<String> {
+/// Makes a file in which this process counts from now on. Returns its name. In the child of a
+/// `fork`, the caller has the locks of the registry.
+fn share(path: &Path, directory: &Directory, is_child: bool) -> io::Result<String> {
     let boot = boot_hash()?;
     let id = random()?;
     let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
@@ -148,39 +149,25 @@ fn share(path: &Path, directory: &Directory) -> io::Result<String> {
     let lock = wait_for_lock(directory);
     let index = free_index(directory)?;
     let spare = directory.totals_len()?;
-    crate::registry::registry().publish(|| {
-        region::publish(
-            &mut region::lock(),
-            file,
-            spare,
-            || fill(&id, index, boot),
-            || fresh.rename(&name),
-        )
-    })?;
+    let publish = || {
+        let header = || fill(&id, index, boot);
+        region::publish(&mut region::lock(), file, spare, header, || {
+            fresh.rename(&name)
+        })
+    };
+    match is_child {
+        true => publish()?,
+        false => crate::registry::registry().publish(publish)?,
+    }
     drop(lock);
     Ok(name)
 }
 
 /// Makes a file for the child of a `fork`, in the directory of its parent's.
 pub(super) fn share_again(parent: Own) -> io::Result<Own> {
-    let path = &*parent.directory;
-    let directory = Directory::open(path)?;
-    let boot = boot_hash()?;
-    let id = random()?;
-    let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
-    let fresh = Fresh::create(path, &id)?;
-    let file = fresh.file()?;
-    let lock = wait_for_lock(&directory);
-    let index = free_index(&directory)?;
-    let memory = &mut region::lock();
-    let header = || fill(&id, index, boot);
-    let spare = directory.totals_len()?;
-    region::publish(memory, file, spare, header, || fresh.rename(&name))?;
-    drop(lock);
-    Ok(Own {
-        directory: parent.directory,
-        name,
-    })
+    let directory = parent.directory;
+    let name = share(&directory, &Directory::open(&directory)?, true)?;
+    Ok(Own { directory, name })
 }
 
 /// Waits for the lock of the directory, but not long: a process that folds files has it for a

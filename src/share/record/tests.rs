@@ -104,7 +104,7 @@ fn numbers() -> impl Strategy<Value = Vec<f64>> {
 
 /// The families of a registry with a constant label have it among the labels of each series.
 fn inlined(mut family: Family) -> Family {
-    let mut texts = crate::snapshot::Texts::default();
+    let mut texts = family.to_empty().texts;
     for i in 0..family.len() {
         texts.push(&label_text(&family, i), family.texts.created(i));
     }

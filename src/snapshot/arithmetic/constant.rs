@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::{Family, GaugeMode, Texts, labels};
+use crate::snapshot::{Family, GaugeMode, labels};
 
 impl Family {
     /// Gives a collector's family the prefix and the constant labels of its registry. A label that
@@ -25,16 +25,12 @@ impl Family {
         if !self.texts.iter().any(loses) {
             return;
         }
-        let meta = self.meta.clone();
-        let mut all = std::mem::replace(self, Self::new(meta, self.values.to_empty()));
-        let texts = std::mem::take(&mut all.texts);
-        for (own, created) in texts.with_created() {
-            let left: Vec<_> = labels::pairs(own)
-                .filter(|(name, _)| !drops(name))
-                .collect();
-            let left = left.iter().map(|(name, value)| (*name, &**value));
-            all.texts.push(&labels::text_of(left), created);
-        }
+        let mut all = std::mem::replace(self, self.to_empty());
+        all.texts = all.texts.relabelled(|own| {
+            let left = labels::pairs(own).filter(|(name, _)| !drops(name));
+            let left: Vec<_> = left.collect();
+            labels::text_of(left.iter().map(|(name, value)| (*name, &**value)))
+        });
         let mode = std::mem::replace(&mut self.meta.mode, rule);
         self.add(&all);
         self.meta.mode = mode;
@@ -49,17 +45,14 @@ impl Family {
         if !self.texts.iter().any(wins) {
             return;
         }
-        let mut all = std::mem::replace(self, Self::new(self.meta.clone(), self.values.to_empty()));
+        let mut all = std::mem::replace(self, self.to_empty());
         self.meta.constant.clear();
-        let texts = std::mem::take(&mut all.texts);
         let text = |own: &str| {
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
             let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
             labels::text(&set)
         };
-        for (own, created) in texts.with_created() {
-            all.texts.push(&text(own), created);
-        }
+        all.texts = all.texts.relabelled(text);
         all.removed.relabel(text);
         all.meta.constant.clear();
         self.add(&all);
@@ -72,11 +65,8 @@ impl Family {
         if constant.is_empty() {
             return;
         }
-        let mut texts = Texts::default();
-        for (own, created) in self.texts.with_created() {
-            texts.push(&labels::joined(&constant, own), created);
-        }
-        self.texts = texts;
+        let texts = &self.texts;
+        self.texts = texts.relabelled(|own| labels::joined(&constant, own));
         self.removed.inline(&constant);
     }
 }

@@ -146,7 +146,7 @@ impl Family {
         let gone = ended.series.iter().filter(|_| !is_gauge);
         let moved = ended.moved.iter().flat_map(|moved| &moved.from);
         gone.chain(moved).for_each(|at| stays[*at] = false);
-        let mut rest = Self::new(self.meta.clone(), self.values.to_empty());
+        let mut rest = self.to_empty();
         let stays = (0..self.len()).filter(|at| stays[*at]);
         stays.for_each(|at| rest.push_from(self, at));
         for moved in &ended.moved {

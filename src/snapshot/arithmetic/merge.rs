@@ -29,8 +29,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// Returns an error if a family has another kind, other buckets, other objectives or another
-    /// window in `other`, or if a summary was [read](crate::encode::read) from a page. The snapshot
-    /// is then unchanged.
+    /// window in `other`, or if a summary was read from a page. The snapshot is then unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         for theirs in &other.families {
             if let Some(ours) = self.family(theirs.name()) {
@@ -38,10 +37,7 @@ impl Snapshot {
             }
         }
         for theirs in &other.families {
-            match self
-                .families
-                .binary_search_by(|ours| ours.name().cmp(theirs.name()))
-            {
+            match self.position(theirs.name()) {
                 Ok(at) => self.families[at].add(theirs),
                 Err(at) => self.families.insert(at, theirs.clone()),
             }

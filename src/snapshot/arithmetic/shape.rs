@@ -108,7 +108,9 @@ impl Values {
                     ..
                 },
             ) => ours == theirs && our_natives.is_some() == their_natives.is_some(),
-            (Values::Counter(_), Values::Counter(_)) | (Values::Gauge(_), Values::Gauge(_)) => true,
+            (Values::Counter(_), Values::Counter(_))
+            | (Values::Gauge(_), Values::Gauge(_))
+            | (Values::PageSummary(_), Values::PageSummary(_)) => true,
             (
                 Values::Summary {
                     targets: ours,

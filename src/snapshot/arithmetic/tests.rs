@@ -1,6 +1,7 @@
 //! Tests of merging, of subtraction and of constant labels.
 
-use crate::encode::{open_metrics, read_open_metrics, read_text, text};
+use crate::encode::{open_metrics, text};
+use crate::pages::{read_open_metrics, read_text};
 use crate::snapshot::{GaugeMode, Snapshot, Value, Values, millis};
 use crate::{Histogram, Registry};
 

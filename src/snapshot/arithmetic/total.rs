@@ -13,7 +13,7 @@ impl Family {
     /// Adds up these series, into a family of one series without labels, or of none. Gauges are
     /// combined by the rule of their family.
     pub(crate) fn total(&self, series: impl Iterator<Item = usize> + Clone) -> Self {
-        let mut total = Self::new(self.meta.clone(), self.values.to_empty());
+        let mut total = self.to_empty();
         let mut rest = series.clone();
         let Some(first) = rest.next() else {
             return total;

@@ -269,7 +269,7 @@ fn the_example_has_the_trace_of_its_spans() {
     let page = String::from_utf8(run.stdout).unwrap();
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{errors}\n{page}");
-    let read = tallies::encode::read_open_metrics(&page).unwrap();
+    let read = tallies_check::read_open_metrics(&page).unwrap();
     let sizes = of(&read, "upload_size_bytes");
     let [(_, 0, small, 300.0), (_, 1, large, 70_000.0)] = &sizes[..] else {
         panic!("{page}")

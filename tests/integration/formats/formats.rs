@@ -67,8 +67,8 @@ fn every_kind_in_protobuf() {
 #[test]
 fn gauge_histograms_read_back() {
     let snapshot = every_kind();
-    let open_metrics = encode::read(encode::open_metrics(&snapshot)).unwrap();
-    let text = encode::read_text(encode::text(&snapshot)).unwrap();
+    let open_metrics = tallies_check::read(encode::open_metrics(&snapshot)).unwrap();
+    let text = tallies_check::read_text(encode::text(&snapshot)).unwrap();
     for name in ["ages_seconds", "offsets"] {
         let own = snapshot.family(name).unwrap();
         for (read, kind) in [

@@ -3,7 +3,6 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use tallies::encode;
 use tallies::snapshot::Snapshot;
 
 use crate::fetch::{Client, Target};
@@ -62,8 +61,8 @@ fn page(client: &Client, accept: &mut &'static str) -> Result<(Snapshot, usize),
         let page = client.get(accept)?;
         let is_open_metrics = page.is_open_metrics();
         let read = match is_open_metrics {
-            true => encode::read_open_metrics(&page.body),
-            false => encode::read_text(&page.body),
+            true => tallies_check::read_open_metrics(&page.body),
+            false => tallies_check::read_text(&page.body),
         };
         match read {
             Ok(snapshot) => return Ok((snapshot, page.body.len())),

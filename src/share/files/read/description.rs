@@ -1,14 +1,12 @@
 //! The description of a family in a writer's file.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::share::bytes::{Bytes, Malformed, Read, utf8};
 use crate::snapshot::labels::{self, Order};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{
-    Family, GaugeMode, Kind, Meta, Natives, Numbers, Resolution, Text, Values, is_metric_name,
-    is_utf8_name,
+    Family, GaugeMode, Kind, Meta, Numbers, Resolution, Values, is_metric_name, is_utf8_name,
 };
 
 use super::super::format::{CellKind, checksum, description};
@@ -128,30 +126,21 @@ impl Description {
             Kind::Counter if cells == CellKind::FloatCounter => {
                 Values::Counter(Numbers::Float(Vec::new()))
             }
-            Kind::Counter => Values::Counter(Numbers::default()),
-            Kind::Histogram => Values::Histogram {
-                bounds: Arc::from(bounds),
-                counts: Vec::new(),
-                sums: Vec::new(),
-                natives: is_native.then(Natives::default),
-            },
+            Kind::Histogram => Values::histogram(bounds.into(), is_native),
             Kind::Summary => Values::Summary {
                 targets: Targets::try_new(&targets).map_err(|_| INVALID)?,
                 max_age: (max_age > 0).then(|| Duration::from_millis(max_age)),
                 interval: false,
                 values: Vec::new(),
             },
-            _ => Values::Gauge(Vec::new()),
+            kind => Values::of(kind),
         };
         let meta = Meta {
-            name: Text::owned(name),
-            help: Text::owned(help),
-            unit: Text::owned(unit),
-            kind: family_kind,
-            mode,
+            unit: unit.into(),
             shared_ttl: (ttl != u64::MAX).then(|| Duration::from_millis(ttl)),
             utf8,
             constant: constant.to_owned(),
+            ..Meta::new(name, help, family_kind, mode)
         };
         Ok(Self {
             empty: Family::new(meta, values),

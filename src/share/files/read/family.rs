@@ -6,7 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::{Ages, BUCKET, UpDownCells, difference};
 use crate::share::record::LONGEST_TEXT;
-use crate::snapshot::{Exemplar, Family, FloatSum, Kind, Number, PAGE, Page, Quantiles, Values};
+use crate::snapshot::{
+    Exemplar, Family, FloatSum, Kind, LAST_MILLIS, Number, PAGE, Page, Quantiles, Value, Values,
+};
 use crate::sync::{Acquire, fence};
 
 use super::super::between;
@@ -24,9 +26,6 @@ const MOST_BYTES: u64 = 4096;
 
 /// The number of the first series in a block of exemplars.
 const FIRST_SERIES: u32 = u32::MAX;
-
-/// The latest time of an exemplar: the end of the year 9999, in milliseconds since 1970.
-const LAST_TIME: u64 = 253_402_300_799_999;
 
 /// A reader's knowledge of a family from earlier reads.
 #[derive(Debug, Default)]
@@ -234,7 +233,7 @@ impl FamilyRecord {
         let ages = if length == 0 || cells != CellKind::Summary {
             Ages::ALL
         } else {
-            let now = monotonic().saturating_sub(origin) / length + 1;
+            let now = crate::clock::monotonic_nanos().saturating_sub(origin) / length + 1;
             Ages::new(now, count)
         };
         Ok(Self {
@@ -250,22 +249,44 @@ impl FamilyRecord {
     }
 }
 
+/// The sizes of what a series of one kind has, in words and in exemplars.
+struct Sizes {
+    /// The cells in a shard.
+    width: u64,
+    /// The baseline of its total.
+    baseline: u64,
+    exemplars: u64,
+}
+
+impl FamilyRecord {
+    fn sizes(&self, description: &Description) -> Sizes {
+        let buckets = description.buckets as u64;
+        let (width, baseline, exemplars) = match self.cells {
+            CellKind::Counter | CellKind::FloatCounter | CellKind::Gauge => (1, 1, 1),
+            CellKind::UpDown => (2, 1, 1),
+            CellKind::Histogram => (BUCKET as u64 + buckets, 1 + buckets, buckets),
+            CellKind::Native => (1, 1 + buckets, buckets),
+            CellKind::Summary => (1, 2, 1),
+            // Has no cells in shards, and its series is not added up.
+            CellKind::StateSet => (0, 1, 1),
+        };
+        Sizes {
+            width,
+            baseline,
+            exemplars,
+        }
+    }
+}
+
 /// Reads the states of a state set, each with the time at which the current one was set.
 fn read_states(memory: &Memory<'_>, address: u64, description: &Description, out: &mut Family) {
     let current = memory.word(address + series::COLD as u64);
     let time = memory.word(address + series::SET_AT as u64);
     for (text, i) in description.states.iter().zip(0..) {
         out.texts.push(text, time);
-        if let Values::Gauge(values) = &mut out.values {
-            values.push(f64::from(u8::from(i == current)));
-        }
+        out.values
+            .push(Value::Gauge(f64::from(u8::from(i == current))));
     }
-}
-
-/// Returns the nanoseconds of the clock by which windows move.
-fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// The series of a labelled family, by their state.
@@ -442,18 +463,7 @@ impl<'a> Total<'a> {
         record: &'a FamilyRecord,
         description: &'a Description,
     ) -> Try<Self> {
-        let width = match record.cells {
-            CellKind::UpDown => 2,
-            CellKind::Histogram => (BUCKET + description.buckets) as u64,
-            CellKind::Counter
-            | CellKind::FloatCounter
-            | CellKind::Gauge
-            | CellKind::Native
-            | CellKind::Summary => 1,
-            // Has no cells in shards, and its series is not added up.
-            CellKind::StateSet => 0,
-        };
-        if record.width != width {
+        if record.width != record.sizes(description).width {
             return Err(Failed::Damaged("a family has no valid number of cells"));
         }
         Ok(Self {
@@ -492,11 +502,7 @@ impl<'a> Total<'a> {
     fn blocks(&self, slot: Option<u64>) -> impl Iterator<Item = Block> + use<> {
         let width = self.record.width;
         // Cloned: there are few.
-        let slabs = if slot.is_some() {
-            self.slabs.clone()
-        } else {
-            Vec::new()
-        };
+        let slabs = slot.map(|_| self.slabs.clone()).unwrap_or_default();
         let slot = slot.unwrap_or(0);
         let blocks = slabs
             .into_iter()
@@ -517,12 +523,10 @@ impl<'a> Total<'a> {
         match self.record.cells {
             CellKind::Counter => {
                 self.int = self.int.wrapping_add(cold);
-                if let Some(slot) = series.slot() {
-                    for (cells, len) in &self.slabs {
-                        if slot < *len {
-                            let cell = memory.word(cells + 8 * slot);
-                            self.int = self.int.wrapping_add(cell);
-                        }
+                for (cells, len) in &self.slabs {
+                    if let Some(slot) = series.slot().filter(|slot| slot < len) {
+                        let cell = memory.word(cells + 8 * slot);
+                        self.int = self.int.wrapping_add(cell);
                     }
                 }
             }
@@ -586,16 +590,7 @@ impl<'a> Total<'a> {
             return Ok(());
         };
         let word = |i: u64| self.memory.word(first + 8 * i);
-        let wanted = match self.record.cells {
-            CellKind::Histogram | CellKind::Native => 1 + self.description.buckets as u64,
-            CellKind::Summary => 2,
-            CellKind::Counter
-            | CellKind::FloatCounter
-            | CellKind::UpDown
-            | CellKind::Gauge
-            | CellKind::StateSet => 1,
-        };
-        if words != wanted {
+        if words != self.record.sizes(self.description).baseline {
             return Err(Failed::Damaged("a baseline is invalid"));
         }
         match self.record.cells {
@@ -726,16 +721,7 @@ fn read_exemplars(
         let number = memory.half(at(exemplars::SERIES));
         let buckets = memory.half(at(exemplars::BUCKETS));
         let is_closed = memory.word(at(exemplars::IS_CLOSED)) == 1;
-        let most = match record.cells {
-            CellKind::Histogram | CellKind::Native => description.buckets as u32,
-            CellKind::Counter
-            | CellKind::FloatCounter
-            | CellKind::UpDown
-            | CellKind::Gauge
-            | CellKind::Summary
-            | CellKind::StateSet => 1,
-        };
-        if buckets > most {
+        if u64::from(buckets) > record.sizes(description).exemplars {
             return Err(Failed::Damaged(
                 "exemplars are in buckets that do not exist",
             ));
@@ -789,7 +775,7 @@ fn read_exemplar(memory: &Memory<'_>, address: u64, generation: u64) -> Try<Opti
     }
     let text = String::from_utf8(text).ok().filter(|text| is_text(text));
     let labels = text.ok_or(Failed::Damaged("the labels of an exemplar are invalid"))?;
-    let is_known = (1..=LAST_TIME).contains(&time);
+    let is_known = (1..=LAST_MILLIS).contains(&time);
     let time = is_known.then(|| UNIX_EPOCH + Duration::from_millis(time));
     Ok(Some(Exemplar {
         labels,

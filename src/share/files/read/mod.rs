@@ -142,8 +142,8 @@ impl From<Malformed> for Refused {
 /// The file of a writer.
 #[derive(Debug)]
 pub(super) struct WriterFile {
-    file: File,
-    head: Head,
+    pub(super) file: File,
+    pub(super) head: Head,
     /// The words of the file. Written by the writer while it lives.
     image: Option<Image>,
     /// Whether `snapshot` has what the writer had counted when it ended.
@@ -151,21 +151,24 @@ pub(super) struct WriterFile {
     /// The known families, by the address of their records.
     known: HashMap<u64, Known>,
     /// The values that were read last.
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Whether `snapshot` was read.
     is_read: bool,
-    /// The time of the writer's last pass, in milliseconds since 1970, and the number of words that
-    /// it could not share.
-    health: (u64, u64),
+    /// The time of the writer's last pass, in milliseconds since 1970.
+    pub(super) heartbeat: u64,
+    /// The number of words that the writer could not share, because the disk was full.
+    pub(super) unpublished: u64,
 }
 
 /// The constant fields of a header.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    id: WriterId,
-    pid: u32,
-    index: u32,
-    created: u64,
+pub(super) struct Head {
+    pub(super) id: WriterId,
+    pub(super) pid: u32,
+    /// The number of the writer, which no other live writer has.
+    pub(super) index: u32,
+    /// The time at which the file was made, in milliseconds since 1970.
+    pub(super) created: u64,
 }
 
 impl WriterFile {
@@ -199,45 +202,9 @@ impl WriterFile {
             known: HashMap::new(),
             snapshot: Snapshot::default(),
             is_read: false,
-            health: (0, 0),
+            heartbeat: 0,
+            unpublished: 0,
         }
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    pub(super) fn id(&self) -> WriterId {
-        self.head.id
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.head.pid
-    }
-
-    /// Returns the number of the writer, which no other live writer has.
-    pub(super) fn index(&self) -> u32 {
-        self.head.index
-    }
-
-    /// Returns the time at which the file was made, in milliseconds since 1970.
-    pub(super) fn started(&self) -> u64 {
-        self.head.created
-    }
-
-    /// Returns the number of words that the writer could not share, because the disk was full.
-    pub(super) fn unpublished(&self) -> u64 {
-        self.health.1
-    }
-
-    /// Returns the time of the writer's last pass, in milliseconds since 1970.
-    pub(super) fn heartbeat(&self) -> u64 {
-        self.health.0
-    }
-
-    /// Returns the values that were read last.
-    pub(super) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
     }
 
     /// Reads the values. `is_alive` tells whether the writer held its lock before, and `is_own`
@@ -273,7 +240,8 @@ impl WriterFile {
             };
             let read = self.read_families(&image);
             let word = |at: usize| image.words()[at / 8].load(Acquire);
-            self.health = (word(header::HEARTBEAT), word(header::UNPUBLISHED));
+            self.heartbeat = word(header::HEARTBEAT);
+            self.unpublished = word(header::UNPUBLISHED);
             match read {
                 // The next try loads the file again.
                 Err(Failed::Outgrown) => {}
@@ -347,15 +315,12 @@ impl WriterFile {
             let known = self.known.entry(address).or_default();
             let family = retry(image, &budget, |memory| known.read(memory, address))?;
             let Some(family) = family else { continue };
-            let name = family.name();
-            let families = &mut snapshot.families;
-            match families.binary_search_by(|other| other.name().cmp(name)) {
+            match snapshot.position(family.name()) {
                 // Two statics that are declared alike.
-                Ok(at) => match families[at].check_mergeable(&family) {
-                    Ok(()) => families[at].add(&family),
-                    Err(_) => return Err(Failed::Damaged("two families have one name")),
-                },
-                Err(at) => families.insert(at, family),
+                Ok(at) => snapshot.families[at]
+                    .merge(&family)
+                    .map_err(|_| Failed::Damaged("two families have one name"))?,
+                Err(at) => snapshot.families.insert(at, family),
             }
         }
         snapshot.taken = std::time::SystemTime::now();

@@ -114,7 +114,7 @@ fn no_word_of_a_file_makes_a_reader_crash_or_loop() {
                     read += 1;
                     // A page can be made of it.
                     let text = crate::encode::text(&page);
-                    crate::encode::read_text(text.as_bytes()).unwrap();
+                    crate::pages::read_text(text.as_bytes()).unwrap();
                     let _ = crate::encode::protobuf(&page);
                 }
                 Err(_) => refused += 1,
@@ -145,7 +145,7 @@ fn counts_that_do_not_fit_end_at_the_largest_number() {
     assert_eq!(counts, [u64::MAX, u64::MAX]);
     assert_eq!(both.count(), u64::MAX);
     let text = crate::encode::text(&page);
-    crate::encode::read_text(text.as_bytes()).unwrap();
+    crate::pages::read_text(text.as_bytes()).unwrap();
 }
 
 #[test]
@@ -241,10 +241,10 @@ fn a_heartbeat_decides_nothing() {
         image.set_word(header::CREATED, heartbeat);
         let file = image.write(&directory.0);
         let dir = directory.reader();
-        assert!(!dir.processes().unwrap()[0].is_alive());
+        assert!(!dir.processes().unwrap()[0].is_alive);
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
         let dir = directory.reader();
-        assert!(dir.processes().unwrap()[0].is_alive());
+        assert!(dir.processes().unwrap()[0].is_alive);
         assert_eq!(dir.fold().unwrap(), 0);
         rustix::fs::flock(&file, FlockOperation::Unlock).unwrap();
         assert_eq!(directory.reader().fold().unwrap(), 1);
@@ -315,7 +315,7 @@ fn a_real_file_with_changed_words_is_read_or_refused() {
         if let Ok(page) = read_bytes(&bytes) {
             read += 1;
             let text = crate::encode::text(&page);
-            crate::encode::read_text(text.as_bytes()).unwrap();
+            crate::pages::read_text(text.as_bytes()).unwrap();
             let _ = crate::encode::protobuf(&page);
             let mut both = page.clone();
             both.merge(&page).unwrap();

@@ -7,8 +7,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::snapshot::{GaugeMode, Meta, Number, Numbers, PageSummary, Value, Values, labels};
+use tallies::snapshot::{Family, Histogram, Kind, Number, Snapshot, Summary, Value};
+use tallies::{Error, encode};
+use tallies_check::{read, read_open_metrics, read_text};
+
+/// Returns the value of the first series.
+fn value(family: &Family) -> Value<'_> {
+    family.series().next().unwrap().1
+}
 
 fn text(page: &str) -> Snapshot {
     read_text(page).unwrap_or_else(|e| panic!("{e}\n{page}"))
@@ -39,8 +45,8 @@ fn text_lets_blanks_stand() {
     let read = text(page);
     let a = read.family("a").unwrap();
     assert_eq!((a.kind(), a.help()), (Kind::Gauge, " x \\ \n \" "));
-    assert_eq!(a.texts.get(0), r#"b="c",d="e\"\n\\""#);
-    assert_eq!(a.value(0), Value::Gauge(1.0));
+    assert_eq!(a.label_text(0), r#"b="c",d="e\"\n\\""#);
+    assert_eq!(value(a), Value::Gauge(1.0));
     assert_eq!(read.taken(), UNIX_EPOCH + Duration::from_millis(1500));
     assert_eq!(read.families().count(), 1);
 }
@@ -70,7 +76,7 @@ fn every_kind_of_text() {
         ]
     );
     assert_eq!(
-        read.family("c_total").unwrap().value(0),
+        value(read.family("c_total").unwrap()),
         Value::Counter(Number::Int(u64::MAX))
     );
     assert_eq!(read.get("u", &[]), Some(1000.0));
@@ -83,7 +89,7 @@ fn every_kind_of_text() {
         assert_eq!(read.get("h_bucket", &[("a", "b"), ("le", le)]), Some(count));
     }
     assert_eq!(read.get("h_sum", &labels), Some(-0.5));
-    let Value::Summary(s) = read.family("s").unwrap().value(0) else {
+    let Value::Summary(s) = value(read.family("s").unwrap()) else {
         panic!("a summary")
     };
     let quantiles: Vec<_> = s.exported().collect();
@@ -138,10 +144,11 @@ fn every_kind_of_open_metrics() {
     assert_eq!(read.get("g", &[]), Some(f64::NEG_INFINITY));
     assert_eq!(read.get("gh_sum", &[]), Some(-4.0));
     assert_eq!(read.get("p", &[("p", "on")]), Some(1.0));
-    let Value::Summary(s) = read.family("s").unwrap().value(0) else {
+    let Value::Summary(s) = value(read.family("s").unwrap()) else {
         panic!("a summary")
     };
-    assert_eq!((s.known_count(), s.sum().is_nan()), (None, true));
+    assert_eq!((s.count(), s.sum().is_nan()), (0, true));
+    assert!(!encode::open_metrics(&read).contains("s_count"));
     assert_eq!(read.taken(), UNIX_EPOCH + Duration::from_millis(2500));
 }
 
@@ -188,44 +195,36 @@ proptest! {
         counts in labelled((any::<[u32; 3]>(), any::<f64>())),
         help in any::<String>(),
     ) {
-        let mut snapshot = Snapshot::default();
-        let mut add = |name: &'static str, kind, labels: Vec<&String>, values| {
-            let meta = Meta {
-                name: name.into(),
-                help: help.clone().into(),
-                unit: "".into(),
-                kind,
-                mode: GaugeMode::LiveSum,
-                shared_ttl: None,
-                utf8: false,
-                constant: String::new(),
-            };
-            let mut family = Family::new(meta, values);
-            for label in labels {
-                family.texts.push(&labels::text(&[("x", label)]), 0);
+        let family = |name, kind, values: Vec<(&String, Value<'_>)>| {
+            let mut family = Family::empty(name, &help, "", kind).unwrap();
+            for (label, value) in values {
+                family.push(&[("x", label)], value).unwrap();
             }
-            snapshot.families.push(family);
+            family
         };
-        let mut numbers = Numbers::default();
-        counters.values().for_each(|n| numbers.push(*n));
-        add("c_total", Kind::Counter, counters.keys().collect(), Values::Counter(numbers));
-        add("g", Kind::Gauge, gauges.keys().collect(), Values::Gauge(gauges.values().copied().collect()));
-        let histogram = Values::Histogram {
-            bounds: [0.25, 1e6].into(),
-            counts: counts.values().flat_map(|(n, _)| n.map(u64::from)).collect(),
-            sums: counts.values().map(|(_, sum)| sum.abs()).collect(),
-            natives: None,
-        };
-        add("h", Kind::Histogram, counts.keys().collect(), histogram);
-        let written = |(count, sum, x): &(Option<u64>, f64, f64)| PageSummary {
-            count: *count,
-            sum: sum.abs(),
-            quantiles: vec![(0.0, x.abs()), (0.5, f64::NAN), (1.0, 0.0)],
-        };
-        add("s", Kind::Summary, quantiles.keys().collect(), Values::PageSummary(quantiles.values().map(written).collect()));
+        let counters = counters.iter().map(|(x, n)| (x, Value::Counter(*n)));
+        let gauges = gauges.iter().map(|(x, value)| (x, Value::Gauge(*value)));
+        let bounds = [0.25, 1e6];
+        let counts: Vec<_> = counts.iter().map(|(x, (n, sum))| (x, n.map(u64::from), sum.abs())).collect();
+        let histograms = counts.iter().map(|(x, n, sum)| {
+            (*x, Value::Histogram(Histogram::new(&bounds, n, *sum).unwrap()))
+        });
+        let quantiles: Vec<_> = quantiles.iter().map(|(label, (count, sum, x))| {
+            (label, *count, sum.abs(), [(0.0, x.abs()), (0.5, f64::NAN), (1.0, 0.0)])
+        }).collect();
+        let summaries = quantiles.iter().map(|(x, count, sum, quantiles)| {
+            (*x, Value::Summary(Summary::new(*count, *sum, quantiles)))
+        });
+        let families = vec![
+            family("c_total", Kind::Counter, counters.collect()),
+            family("g", Kind::Gauge, gauges.collect()),
+            family("h", Kind::Histogram, histograms.collect()),
+            family("s", Kind::Summary, summaries.collect()),
+        ];
+        let snapshot = Snapshot::new(families, UNIX_EPOCH).unwrap();
         for (write, read) in [
-            (crate::encode::text as fn(&_) -> String, read_text as fn(_) -> _),
-            (crate::encode::open_metrics, read_open_metrics),
+            (encode::text as fn(&_) -> String, read_text as fn(_) -> _),
+            (encode::open_metrics, read_open_metrics),
         ] {
             let page = write(&snapshot);
             let read: Snapshot = read(page.clone()).map_err(|e| TestCaseError::fail(format!("{e}\n{page}")))?;
@@ -247,20 +246,20 @@ fn labelled<T: std::fmt::Debug>(
 
 #[test]
 fn what_is_read_merges_with_a_registry() {
-    let registry = crate::Registry::new();
-    let jobs = crate::Counter::builder("jobs_total", "Jobs.")
+    let registry = tallies::Registry::new();
+    let jobs = tallies::Counter::builder("jobs_total", "Jobs.")
         .constant("zone", "a\"b")
         .labels(["kind"])
         .register(&registry)
         .unwrap();
     jobs.with(["x"]).add(3);
     registry.histogram("h", "").unwrap().observe(0.3);
-    let version = crate::Info::builder("v_info", "")
+    let version = tallies::Info::builder("v_info", "")
         .labels(["v"])
         .register(&registry);
     version.unwrap().set(["1"]);
     let own = registry.snapshot();
-    for page in [crate::encode::text(&own), crate::encode::open_metrics(&own)] {
+    for page in [encode::text(&own), encode::open_metrics(&own)] {
         let read = read(page).unwrap();
         for (mut one, two) in [(own.clone(), &read), (read.clone(), &own)] {
             one.merge(two).unwrap();
@@ -283,13 +282,13 @@ fn what_is_read_merges_with_a_registry() {
 
 #[test]
 fn summaries_that_are_read_do_not_merge() {
-    let registry = crate::Registry::new();
-    let s = crate::Summary::builder("s", "")
+    let registry = tallies::Registry::new();
+    let s = tallies::Summary::builder("s", "")
         .register(&registry)
         .unwrap();
     s.observe(2.0);
     let own = registry.snapshot();
-    let read = text(&crate::encode::text(&own));
+    let read = text(&encode::text(&own));
     for (mut one, two) in [
         (own.clone(), &read),
         (read.clone(), &own),
@@ -308,13 +307,13 @@ fn summaries_that_are_read_do_not_merge() {
     // Count and sum are differences. An interval has no quantiles.
     s.observe(3.0);
     let now = registry.snapshot();
-    for (now, before) in [(&now, &read), (&text(&crate::encode::text(&now)), &own)] {
+    for (now, before) in [(&now, &read), (&text(&encode::text(&now)), &own)] {
         let since = now.since(before);
         assert_eq!(
             (since.get("s_count", &[]), since.get("s_sum", &[])),
             (Some(1.0), Some(3.0))
         );
-        let Value::Summary(s) = since.family("s").unwrap().value(0) else {
+        let Value::Summary(s) = value(since.family("s").unwrap()) else {
             panic!("a summary")
         };
         assert_eq!(s.exported().count(), 0);
@@ -325,8 +324,8 @@ fn summaries_that_are_read_do_not_merge() {
 /// of its own registry failed.
 #[test]
 fn families_without_series_merge() {
-    let registry = crate::Registry::new();
-    let h = crate::Histogram::builder("h", "")
+    let registry = tallies::Registry::new();
+    let h = tallies::Histogram::builder("h", "")
         .labels(["x"])
         .register(&registry)
         .unwrap();
@@ -334,8 +333,8 @@ fn families_without_series_merge() {
     h.with(["y"]).observe(0.3);
     let one = registry.snapshot();
     for (mut ours, theirs) in [
-        (one.clone(), text(&crate::encode::text(&none))),
-        (text(&crate::encode::text(&none)), one),
+        (one.clone(), text(&encode::text(&none))),
+        (text(&encode::text(&none)), one),
     ] {
         ours.merge(&theirs).unwrap();
         assert_eq!(ours.get("h_count", &[("x", "y")]), Some(1.0));
@@ -354,5 +353,5 @@ fn a_sum_that_is_not_known_stays_so() {
     one.merge(&other).unwrap();
     assert_eq!(one.get("h_count", &[]), Some(2.0));
     assert!(one.get("h_sum", &[]).is_some_and(f64::is_nan));
-    assert!(!crate::encode::open_metrics(&one).contains("h_sum"));
+    assert!(!encode::open_metrics(&one).contains("h_sum"));
 }

@@ -3,8 +3,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use tallies::encode;
-
 /// Counts allocated bytes: their total, and their peak.
 struct Counting;
 
@@ -114,7 +112,7 @@ fn pages(n: usize) -> Vec<(&'static str, String)> {
 fn taken(page: &str) -> (usize, usize) {
     let (total, held) = (TOTAL.load(Relaxed), HELD.load(Relaxed));
     PEAK.store(held, Relaxed);
-    let read = encode::read(page);
+    let read = tallies_check::read(page);
     let peak = PEAK.load(Relaxed) - held;
     drop(read);
     (TOTAL.load(Relaxed) - total, peak)

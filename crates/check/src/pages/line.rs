@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::snapshot::Number;
+use tallies::snapshot::Number;
 
 use super::number;
 use super::{Dialect, Fault, show};

@@ -1,12 +1,11 @@
 //! The reader of a series: collects its samples, and checks that they are complete.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::snapshot::{Exemplar, Kind, Number, Numbers, PageSummary, Values};
+use tallies::snapshot::{Family, Histogram, Kind, Number, Summary, Value};
 
 use super::family::Part;
-use super::sample::{self, Sample};
+use super::sample::{self, Exemplar, Labels, Sample};
 use super::{Dialect, Fault, number, show};
 
 /// The bound of a bucket, or a quantile.
@@ -18,16 +17,14 @@ pub(super) struct Step {
 }
 
 /// An incomplete series.
-pub(super) struct PartialSeries {
+pub(super) struct PartialSeries<'a> {
     /// The line in which the series began.
     pub(super) line: usize,
-    /// The label text, as snapshots hold it.
-    pub(super) labels: String,
+    labels: Labels<'a>,
     pub(super) time: Option<SystemTime>,
-    /// The creation time in milliseconds since the Unix epoch.
-    pub(super) created: Option<u64>,
+    created: Option<SystemTime>,
     /// The exemplars, each with the index of its bucket.
-    pub(super) exemplars: Vec<(u32, Exemplar)>,
+    exemplars: Vec<(usize, Exemplar<'a>)>,
     value: Option<Number>,
     /// The bounds or the quantiles, each with its value. The value of a bound is its cumulative
     /// count.
@@ -36,11 +33,14 @@ pub(super) struct PartialSeries {
     count: Option<u64>,
 }
 
-impl PartialSeries {
-    pub(super) fn new(line: usize, sample: &Sample<'_>) -> Self {
+impl<'a> PartialSeries<'a> {
+    pub(super) fn new(line: usize, sample: &Sample<'a>) -> Self {
+        let labels = sample.labels.iter();
         Self {
             line,
-            labels: sample::text(&sample.labels),
+            labels: labels
+                .map(|label| (label.name.clone(), label.value.clone()))
+                .collect(),
             time: sample.time,
             created: None,
             exemplars: Vec::new(),
@@ -54,7 +54,7 @@ impl PartialSeries {
     /// Adds one of its samples.
     pub(super) fn add(
         &mut self,
-        sample: Sample<'_>,
+        sample: Sample<'a>,
         part: Part,
         step: Option<Step>,
         kind: Kind,
@@ -74,7 +74,7 @@ impl PartialSeries {
                 self.sum.replace(x).is_some()
             }
             Part::Count => self.count.replace(observation_count(&sample)?).is_some(),
-            Part::Created => match number::millis(sample.value.as_f64()) {
+            Part::Created => match number::created(sample.value.as_f64()) {
                 None => return fault(&sample, "a creation time is a number of seconds since 1970"),
                 created => std::mem::replace(&mut self.created, created).is_some(),
             },
@@ -107,7 +107,7 @@ impl PartialSeries {
             return Err(Fault::new(offset, what));
         }
         let bucket = self.steps.len().saturating_sub(1);
-        self.exemplars.push((bucket as u32, exemplar));
+        self.exemplars.push((bucket, exemplar));
         Ok(())
     }
 
@@ -185,85 +185,85 @@ impl PartialSeries {
             _ => Ok(()),
         }
     }
-}
 
-/// Returns the values of a family from its series, which must be complete.
-pub(super) fn values(
-    all: &[PartialSeries],
-    kind: Kind,
-    dialect: Dialect,
-    name: &str,
-) -> Result<Values, Fault> {
-    let fault = |series: &PartialSeries, what: &str| {
-        let what = format!(
-            "series {{{}}} of {kind} {} {what}",
-            series.labels,
-            show(name)
-        );
-        Err(Fault::in_line(series.line, what))
-    };
-    match kind {
-        Kind::Counter | Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => {
-            let mut numbers = Numbers::default();
-            let mut floats = Vec::new();
-            for series in all {
-                match series.value {
-                    None => return fault(series, "has no value"),
-                    Some(value) if kind == Kind::Counter => numbers.push(value),
-                    Some(value) => floats.push(value.as_f64()),
+    /// Returns the finite bounds, or the quantiles without the last.
+    pub(super) fn bounds(&self) -> Vec<f64> {
+        let finite = self.steps.len().saturating_sub(1);
+        self.steps[..finite]
+            .iter()
+            .map(|(bound, _)| *bound)
+            .collect()
+    }
+
+    /// Adds the series, which must be complete, to its family. `bounds` are those of the first
+    /// series. Returns the error message if it does not fit.
+    pub(super) fn add_to(
+        self,
+        family: &mut Family,
+        bounds: &[f64],
+        dialect: Dialect,
+    ) -> Result<(), String> {
+        let kind = family.kind();
+        let fault = |what: &str| {
+            let labels = self.labels.iter().map(|(name, value)| label(name, value));
+            let labels = labels.collect::<Vec<_>>().join(",");
+            Err(format!(
+                "series {{{labels}}} of {kind} {} {what}",
+                show(family.name())
+            ))
+        };
+        let (mut counts, mut quantiles) = (Vec::new(), Vec::new());
+        let sum = self.sum.unwrap_or(f64::NAN);
+        let value = match (kind, self.value) {
+            (Kind::Histogram | Kind::GaugeHistogram, _) => {
+                if let Err(what) = self.check_histogram(kind, dialect) {
+                    return fault(&what);
                 }
-            }
-            Ok(match kind {
-                Kind::Counter => Values::Counter(numbers),
-                _ => Values::Gauge(floats),
-            })
-        }
-        Kind::Histogram | Kind::GaugeHistogram => {
-            let first = all.first();
-            let finite = first.map_or(0, |series| series.steps.len().saturating_sub(1));
-            let bounds = first.map_or(&[][..], |series| &series.steps[..finite]);
-            let bounds: Arc<[f64]> = bounds.iter().map(|(bound, _)| *bound).collect();
-            let mut counts = Vec::with_capacity(all.iter().map(|series| series.steps.len()).sum());
-            let mut sums = Vec::with_capacity(all.len());
-            for series in all {
-                if let Err(what) = series.check_histogram(kind, dialect) {
-                    return fault(series, &what);
-                }
-                let finite = series.steps.iter().map(|(bound, _)| bound);
-                if !finite.eq(bounds.iter().chain([&f64::INFINITY])) {
+                if self.bounds() != bounds {
                     return fault(
-                        series,
                         "has other buckets than the first series; a snapshot holds one list of \
                          bounds per family",
                     );
                 }
                 let mut below = 0;
-                counts.extend(series.steps.iter().map(|(_, count)| {
+                counts.extend(self.steps.iter().map(|(_, count)| {
                     let Number::Int(count) = *count else { return 0 };
                     count - std::mem::replace(&mut below, count)
                 }));
-                sums.push(series.sum.unwrap_or(f64::NAN));
+                let value = Histogram::new(bounds, &counts, sum);
+                Value::Histogram(value.map_err(|error| error.to_string())?)
             }
-            Ok(Values::Histogram {
-                bounds,
-                counts,
-                sums,
-                natives: None,
+            (Kind::Summary, _) => {
+                quantiles.extend(self.steps.iter().map(|(phi, x)| (*phi, x.as_f64())));
+                Value::Summary(Summary::new(self.count, sum, &quantiles))
+            }
+            (_, None) => return fault("has no value"),
+            (Kind::Counter, Some(value)) => Value::Counter(value),
+            (_, Some(value)) => Value::Gauge(value.as_f64()),
+        };
+        let mut add = || {
+            family.push(&sample::borrowed(&self.labels), value)?;
+            if let Some(created) = self.created {
+                family.set_created(family.len() - 1, created);
+            }
+            self.exemplars.iter().try_for_each(|(bucket, exemplar)| {
+                let labels = sample::borrowed(&exemplar.labels);
+                family.push_exemplar(*bucket, &labels, exemplar.value, exemplar.time)
             })
-        }
-        Kind::Summary => {
-            let mut values = Vec::with_capacity(all.len());
-            for series in all {
-                let quantiles = series.steps.iter().map(|(phi, x)| (*phi, x.as_f64()));
-                values.push(PageSummary {
-                    count: series.count,
-                    sum: series.sum.unwrap_or(f64::NAN),
-                    quantiles: quantiles.collect(),
-                });
-            }
-            Ok(Values::PageSummary(values))
-        }
+        };
+        add().map_err(|error: tallies::Error| error.to_string())
     }
+}
+
+/// Returns a label as a page has it.
+fn label(name: &str, value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let quote = if name.chars().all(is_plain) { "" } else { "\"" };
+    let value = value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("{quote}{name}{quote}=\"{value}\"")
 }
 
 /// Checks that the value is valid for its kind.

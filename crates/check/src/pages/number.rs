@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::snapshot::Number;
+use tallies::snapshot::Number;
 
 use super::{Dialect, show};
 
@@ -118,11 +118,11 @@ fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::new(whole.parse().ok()?, nanos))
 }
 
-/// Converts seconds since the Unix epoch to milliseconds.
-pub(super) fn millis(seconds: f64) -> Option<u64> {
-    (0.0..FIRST_INVALID_SECOND as f64)
-        .contains(&seconds)
-        .then(|| (seconds * 1000.0).round() as u64)
+/// Converts seconds since the Unix epoch to a time, to the millisecond.
+pub(super) fn created(seconds: f64) -> Option<SystemTime> {
+    let is_valid = (0.0..FIRST_INVALID_SECOND as f64).contains(&seconds);
+    let since = || Duration::from_millis((seconds * 1000.0).round() as u64);
+    is_valid.then(|| UNIX_EPOCH + since())
 }
 
 /// Returns the error message for a `text` that is not a valid `what`.
@@ -221,9 +221,9 @@ mod tests {
         );
         assert_eq!(time("1.5e3", Dialect::OpenMetrics), after(1_500_000));
         assert_eq!(time(".5", Dialect::OpenMetrics), after(500));
-        assert_eq!(millis(1.5), Some(1500));
+        assert_eq!(created(1.5), after(1500));
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e12] {
-            assert_eq!(millis(bad), None, "{bad}");
+            assert_eq!(created(bad), None, "{bad}");
         }
         for bad in [
             "",

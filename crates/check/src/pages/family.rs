@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use crate::snapshot::{Family, GaugeMode, Kind, Meta, is_label_name, is_metric_name};
+use tallies::snapshot::{Family, Kind};
 
 use super::line::Line;
-use super::sample::{self, Sample};
-use super::series::{self, PartialSeries, Step};
+use super::sample::{self, Labels, Sample};
+use super::series::{PartialSeries, Step};
 use super::{Dialect, Fault, kind, number, show};
 
 /// The part of its series that a sample describes.
@@ -32,24 +32,21 @@ pub(super) struct PartialFamily<'a> {
     kind: Option<Kind>,
     help: Option<String>,
     unit: Option<&'a str>,
-    /// Whether the name of the family or of a label needs quotes.
-    is_utf8: bool,
     /// The sample suffixes that the family may have. Empty before its first sample.
     parts: &'static [(&'static str, Part)],
     /// The series, in the order of the page.
-    series: Vec<PartialSeries>,
+    series: Vec<PartialSeries<'a>>,
     /// The index of each series in `series`, by its key.
-    indices: HashMap<String, usize>,
+    indices: HashMap<Labels<'a>, usize>,
     /// The label sets of a state set that were read, without the label of the state.
-    state_sets: HashSet<String>,
+    state_sets: HashSet<Labels<'a>>,
     /// The last of these label sets.
-    last_state_set: Option<String>,
+    last_state_set: Option<Labels<'a>>,
 }
 
 impl<'a> PartialFamily<'a> {
     pub(super) fn new(name: Cow<'a, str>, line: usize, dialect: Dialect) -> Self {
         Self {
-            is_utf8: !is_metric_name(name.as_bytes()),
             name,
             line,
             dialect,
@@ -193,8 +190,6 @@ impl<'a> PartialFamily<'a> {
         sample::check_unique(&sample.labels)?;
         let step = self.take_step(&mut sample, part)?;
         let i = self.series_index(number, &sample)?;
-        let mut names = sample.labels.iter().map(|label| label.name.as_bytes());
-        self.is_utf8 |= names.any(|name| !is_label_name(name));
         let series = &mut self.series[i];
         if self.dialect == Dialect::OpenMetrics && series.time != sample.time {
             return Err(Fault::new(
@@ -321,29 +316,19 @@ impl<'a> PartialFamily<'a> {
             (Kind::Info, Dialect::OpenMetrics) => "_info",
             _ => "",
         };
-        let meta = Meta {
-            name: format!("{}{suffix}", self.name).into(),
-            help: self.help.unwrap_or_default().into(),
-            unit: self.unit.unwrap_or_default().to_owned().into(),
-            kind,
-            mode: match kind {
-                Kind::Info | Kind::StateSet => GaugeMode::LiveMax,
-                _ => GaugeMode::LiveSum,
-            },
-            shared_ttl: None,
-            utf8: self.is_utf8,
-            constant: String::new(),
-        };
-        let values = series::values(&self.series, kind, self.dialect, &meta.name)?;
-        let mut family = Family::new(meta, values);
-        for (i, series) in self.series.into_iter().enumerate() {
-            family
-                .texts
-                .push(&series.labels, series.created.unwrap_or(0));
-            let exemplars = series.exemplars.into_iter();
-            family
-                .exemplars
-                .extend(exemplars.map(|(bucket, exemplar)| (i as u32, bucket, exemplar)));
+        let name = format!("{}{suffix}", self.name);
+        let (help, unit) = (self.help.unwrap_or_default(), self.unit.unwrap_or_default());
+        let family = Family::empty(&name, &help, unit, kind);
+        let mut family = family.map_err(|error| Fault::in_line(self.line, error.to_string()))?;
+        let bounds = self
+            .series
+            .first()
+            .map_or(Vec::new(), PartialSeries::bounds);
+        for series in self.series {
+            let line = series.line;
+            series
+                .add_to(&mut family, &bounds, self.dialect)
+                .map_err(|what| Fault::in_line(line, what))?;
         }
         Ok(family)
     }

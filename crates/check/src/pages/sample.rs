@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use crate::snapshot::{Exemplar, Number, labels};
+use tallies::snapshot::Number;
 
 use super::line::{Label, Line};
 use super::{Dialect, Fault, number};
@@ -22,8 +22,18 @@ pub(super) struct Sample<'a> {
     pub(super) value_offset: usize,
     pub(super) time: Option<SystemTime>,
     /// The exemplar and its offset in the line.
-    pub(super) exemplar: Option<(usize, Exemplar)>,
+    pub(super) exemplar: Option<(usize, Exemplar<'a>)>,
 }
+
+/// An exemplar.
+pub(super) struct Exemplar<'a> {
+    pub(super) labels: Labels<'a>,
+    pub(super) value: f64,
+    pub(super) time: Option<SystemTime>,
+}
+
+/// Names and values of labels.
+pub(super) type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 impl<'a> Sample<'a> {
     /// Reads a whole line.
@@ -109,7 +119,7 @@ fn time(line: &mut Line<'_>) -> Result<SystemTime, Fault> {
 }
 
 /// Reads an exemplar, after its `#`.
-fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
+fn exemplar<'a>(line: &mut Line<'a>) -> Result<Exemplar<'a>, Fault> {
     let offset = line.offset;
     if !line.skip("{") {
         return line.fault("an exemplar begins with its labels in braces");
@@ -129,7 +139,7 @@ fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
     line.gap("the exemplar's value")?;
     let value = line.value()?.as_f64();
     let mut exemplar = Exemplar {
-        labels: text(&all),
+        labels: pairs(all),
         value,
         time: None,
     };
@@ -140,21 +150,30 @@ fn exemplar(line: &mut Line<'_>) -> Result<Exemplar, Fault> {
     Ok(exemplar)
 }
 
-/// Returns the text of the labels in their order, as snapshots hold it.
-pub(super) fn text(all: &[Label<'_>]) -> String {
-    labels::text_of(all.iter().map(|label| (&*label.name, &*label.value)))
+/// Returns the labels without their positions.
+pub(super) fn pairs(all: Vec<Label<'_>>) -> Labels<'_> {
+    all.into_iter()
+        .map(|label| (label.name, label.value))
+        .collect()
+}
+
+/// Returns the labels as snapshots take them.
+pub(super) fn borrowed<'a>(all: &'a Labels<'_>) -> Vec<(&'a str, &'a str)> {
+    all.iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect()
 }
 
 /// Returns the key of a series: its labels sorted by name. Skips the label `without`, and labels
 /// with an empty value, which are equal to no label.
-pub(super) fn key(all: &[Label<'_>], without: &str) -> String {
-    let mut sorted: Vec<_> = all
+pub(super) fn key<'a>(all: &[Label<'a>], without: &str) -> Labels<'a> {
+    let mut sorted: Labels<'a> = all
         .iter()
         .filter(|label| !label.value.is_empty() && label.name != without)
-        .map(|label| (&*label.name, &*label.value))
+        .map(|label| (label.name.clone(), label.value.clone()))
         .collect();
     sorted.sort_unstable();
-    labels::text(&sorted)
+    sorted
 }
 
 /// Returns an error if two labels have the same name.

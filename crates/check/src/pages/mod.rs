@@ -10,16 +10,14 @@ mod line;
 mod number;
 mod sample;
 mod series;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::SystemTime;
 
-use crate::error::Error;
-use crate::snapshot::{Family, Kind, Snapshot};
+use tallies::Error;
+use tallies::snapshot::{Family, Kind, Snapshot};
 
 use family::{Part, PartialFamily};
 use line::Line;
@@ -31,12 +29,12 @@ use sample::Sample;
 /// let registry = tallies::Registry::new();
 /// registry.counter("jobs_total", "Jobs done.")?.add(3);
 /// let page = tallies::encode::text(&registry.snapshot());
-/// let mut read = tallies::encode::read(&page)?;
+/// let mut read = tallies_check::read(&page)?;
 /// assert_eq!(read.get("jobs_total", &[]), Some(3.0));
 /// read.merge(&registry.snapshot())?;
 /// assert_eq!(read.get("jobs_total", &[]), Some(6.0));
 ///
-/// let error = tallies::encode::read("jobs_total 3\njobs_total{a=b} 4\n").unwrap_err();
+/// let error = tallies_check::read("jobs_total 3\njobs_total{a=b} 4\n").unwrap_err();
 /// assert!(error.to_string().starts_with("line 2, column 14: found `b} 4`"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
@@ -65,7 +63,7 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 ///
 /// ```
 /// let page = "# TYPE up gauge\nup{job=\"a\"} 1 1500\n";
-/// let read = tallies::encode::read_text(page)?;
+/// let read = tallies_check::read_text(page)?;
 /// assert_eq!(read.get("up", &[("job", "a")]), Some(1.0));
 /// # Ok::<(), tallies::Error>(())
 /// ```
@@ -99,7 +97,7 @@ pub fn read_text(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 ///
 /// ```
 /// let page = "# TYPE jobs counter\njobs_total 3 # {trace_id=\"1f\"} 1\n# EOF\n";
-/// let read = tallies::encode::read_open_metrics(page)?;
+/// let read = tallies_check::read_open_metrics(page)?;
 /// assert_eq!(read.get("jobs_total", &[]), Some(3.0));
 /// let jobs = read.family("jobs_total").unwrap();
 /// assert_eq!(jobs.exemplars(0).next().unwrap().1.value(), 1.0);
@@ -165,7 +163,7 @@ impl Fault {
             Some(line) => (line, 1),
             None => (number, line[..self.offset].chars().count() + 1),
         };
-        Error::other(format_args!("line {line}, column {column}: {}", self.what))
+        Error::new(format!("line {line}, column {column}: {}", self.what))
     }
 }
 
@@ -415,12 +413,8 @@ impl<'a> PageReader<'a> {
             _ => {}
         }
         self.close()?;
-        self.families
-            .sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        Ok(Snapshot {
-            families: self.families,
-            taken: self.taken.unwrap_or(SystemTime::UNIX_EPOCH),
-        })
+        let taken = self.taken.unwrap_or(SystemTime::UNIX_EPOCH);
+        Snapshot::new(self.families, taken).map_err(|error| Fault::in_line(1, error.to_string()))
     }
 }
 
