@@ -113,13 +113,11 @@ impl<C: MetricCells> Family<C> {
 
     /// Returns the series of a combination whose labels a view changes.
     #[cold]
-    fn changed_combination(&self, open: &Open<C>, index: usize) -> SeriesRef<'_, C> {
+    fn changed_combination<'a>(&'a self, open: &'a Open<C>, index: usize) -> SeriesRef<'a, C> {
         let known = open.roster.combination(&self.desc, index);
         if let Some(known) = known {
             let key = SeriesKey::of_word(known.load(Relaxed));
-            let cells = self
-                .open()
-                .and_then(|open| open.arena.get(key.index() as usize));
+            let cells = open.arena.get(key.index() as usize);
             let series = cells.map(|cells| self.series_ref(cells, key));
             if let Some(series) = series.filter(SeriesRef::is_current) {
                 return series;
