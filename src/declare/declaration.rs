@@ -216,7 +216,7 @@ impl<C: MetricCells> Declaration<C> {
         let (name, kind) = (desc.name.clone(), desc.kind);
         let family = registry
             .families()
-            .get_or_add(Family::<C>::create(checked(desc)?))?;
+            .get_or_add(checked(desc)?, |desc| Family::<C>::create(desc))?;
         let owner = Owner {
             name: &name,
             kind: family.desc().kind,
