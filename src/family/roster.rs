@@ -130,6 +130,7 @@ impl Roster {
     }
 
     /// Returns the place of the key of combination `index` of a closed label set.
+    #[inline]
     pub(super) fn combination(&self, desc: &Desc, index: usize) -> Option<&AtomicU64> {
         let keys = self.combinations.get_or_init(|| {
             let none = || AtomicU64::new(SeriesKey::OVERFLOW.word());
