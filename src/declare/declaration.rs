@@ -15,7 +15,7 @@ use crate::snapshot::{Difference, Kind};
 
 use super::lazy_ref::LazyRef;
 use crate::family::SeriesRef;
-use crate::family::desc::{ClosedSet, Desc};
+use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
 use crate::lockfree::{CachedRef, PartRef, SeriesKey, TextRef};
@@ -112,7 +112,7 @@ impl<C: MetricCells> Declaration<C> {
         let family = self.family();
         // An info has a series only for the current label set, not for every possible one.
         if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_all(ClosedSet::of::<L>());
+            family.make_combinations();
         }
     }
 
@@ -126,22 +126,21 @@ impl<C: MetricCells> Declaration<C> {
             // The family may have a row all the same: if `buckets` was called on this declaration
             // after the family was made, the family's series have fewer cells than `self.desc`
             // says.
-            family.row(ClosedSet::of::<L>());
-            let index = L::dense_index(labels);
-            family.closed(ClosedSet::of::<L>(), index).into()
+            family.row();
+            family.combination(L::dense_index(labels)).into()
         } else {
-            LazyRef::in_row(self, L::dense_index(labels), ClosedSet::of::<L>())
+            LazyRef::in_row(self, L::dense_index(labels))
         }
     }
 
     /// Returns one series of a closed label set. If the series are in a row, stores the row's slot
     /// word here for the next look-up.
-    pub(super) fn in_row(&self, set: ClosedSet, index: usize) -> SeriesRef<'_, C> {
+    pub(super) fn in_row(&self, index: usize) -> SeriesRef<'_, C> {
         let family = self.family();
-        if let Some(last) = family.row(set).filter(|_| self.has_family_row()) {
+        if let Some(last) = family.row().filter(|_| self.has_family_row()) {
             self.slot_word.init_row(last);
         }
-        family.closed(set, index)
+        family.combination(index)
     }
 
     /// Returns the series of a label set if it exists.
@@ -217,7 +216,7 @@ impl<C: MetricCells> Declaration<C> {
         let (name, kind) = (desc.name.clone(), desc.kind);
         let family = registry
             .families()
-            .get_or_add(Family::<C>::create(checked(desc)?))?;
+            .get_or_add(checked(desc)?, |desc| Family::<C>::create(desc))?;
         let owner = Owner {
             name: &name,
             kind: family.desc().kind,
@@ -264,10 +263,10 @@ impl<C: MetricCells> BoundSeries<C> {
         declaration.enlist::<L>();
         let family = Arc::clone(declaration.family());
         let series = CachedRef::new(family);
-        if L::DENSE > 0 && !series.owner().has_other_labels() {
+        if series.owner().is_closed() {
             // The first update of a series could otherwise promote the series alone, and it could
             // not be in the row.
-            series.owner().row(ClosedSet::of::<L>());
+            series.owner().row();
             return Self::closed(series, L::dense_index(labels));
         }
         let text = L::with_texts(labels, |texts| {
@@ -283,7 +282,7 @@ impl<C: MetricCells> BoundSeries<C> {
     /// Returns the series of a combination of a closed label set, whose series exist.
     fn closed(series: CachedRef<Family<C>, C>, combination: usize) -> Self {
         series.find(|family| {
-            let series = family.closed(ClosedSet::NONE, combination);
+            let series = family.combination(combination);
             (series.cells, series.key)
         });
         let text = None;
@@ -345,7 +344,6 @@ impl<C: MetricCells> BoundSeries<C> {
         self.series.find(|family| {
             let series = match &self.text {
                 Some(text) => family.with_text(text),
-                None if family.is_closed() => family.overflow(),
                 None => family.with_invalid(),
             };
             (series.cells, series.key)
@@ -367,7 +365,7 @@ impl<C: MetricCells> Clone for BoundSeries<C> {
 
 #[cfg(test)]
 mod tests {
-    use crate::family::desc::Names;
+    use crate::family::desc::{ClosedSet, Names};
     use crate::observe::{Buckets, Tally, UpDown};
 
     use super::*;
@@ -377,9 +375,9 @@ mod tests {
     fn rows_are_as_long_as_the_engine_makes_them() {
         fn agrees<C: MetricCells>(longest: usize) {
             for series in [1, longest - 1, longest, longest + 1, 4096] {
-                let desc = Desc::new("row", C::KIND, Names::Fixed(&["x"]));
-                let family = Family::<C>::new(desc.clone());
-                let row = family.row(ClosedSet::new(series, |_| vec!["x"]));
+                let mut desc = Desc::new("row", C::KIND, Names::Fixed(&["x"]));
+                desc.closed = ClosedSet::new(series, |_| vec!["x"]);
+                let row = Family::<C>::new(desc.clone()).row();
                 assert_eq!(row.is_some(), has_row(C::cells(&desc), series), "{series}");
                 assert_eq!(row.is_some(), series <= longest);
             }

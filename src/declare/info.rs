@@ -57,11 +57,11 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
-            if let Err(error) = family.check_given(texts) {
-                return family.reject(1, || error);
-            }
+            let text = match family.desc.own_text(texts) {
+                Ok(text) => text,
+                Err(error) => return family.reject(1, || error),
+            };
             family.exclusively(|| {
-                let text = family.text_of_given(texts);
                 let retain = || family.retain(|other| other == text);
                 if family.is_full() {
                     retain();

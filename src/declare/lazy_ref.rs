@@ -11,7 +11,7 @@ use crate::lockfree::{Generation, SeriesKey};
 use crate::observe;
 
 use super::declaration::{BoundSeries, Declaration};
-use crate::family::desc::{ClosedSet, Desc};
+use crate::family::desc::Desc;
 use crate::family::{Family, MetricCells, SeriesRef};
 
 /// A reference to a series that looks up family and cells only if they are needed. See the
@@ -36,8 +36,6 @@ enum Inner<'a, C: MetricCells> {
         /// yet.
         last: u64,
         index: usize,
-        /// The closed label set.
-        set: ClosedSet,
     },
 }
 
@@ -87,15 +85,14 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
         Self(Inner::Bound { bound, cells, key })
     }
 
-    /// Returns the series of the combination `index` of `set`, in the row of its family.
+    /// Returns the series of the combination `index`, in the row of its family.
     #[inline(always)]
-    pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize, set: ClosedSet) -> Self {
+    pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize) -> Self {
         let stride = observe::stride(C::cells(&declaration.desc));
         Self(Inner::Row {
             declaration,
             last: declaration.slot_word.last(Generation::FIRST) + stride * index as u64,
             index,
-            set,
         })
     }
 
@@ -159,11 +156,8 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
                 update_bound(bound, cells, key.generation(), last, update);
             }
             Inner::Row {
-                declaration,
-                index,
-                set,
-                ..
-            } => resolve_row(declaration, set, index, |series| update.slow(series)),
+                declaration, index, ..
+            } => resolve_row(declaration, index, |series| update.slow(series)),
         }
     }
 
@@ -175,11 +169,8 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
             Inner::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
             Inner::Bound { bound, cells, key } => resolve_bound(bound, cells, key, f),
             Inner::Row {
-                declaration,
-                index,
-                set,
-                ..
-            } => resolve_row(declaration, set, index, f),
+                declaration, index, ..
+            } => resolve_row(declaration, index, f),
         }
     }
 }
@@ -242,9 +233,8 @@ fn resolve_bound<'a, C: MetricCells, R>(
 #[inline(never)]
 fn resolve_row<'a, C: MetricCells, R>(
     declaration: &'a Declaration<C>,
-    set: ClosedSet,
     index: usize,
     f: impl FnOnce(SeriesRef<'a, C>) -> R,
 ) -> R {
-    f(declaration.in_row(set, index))
+    f(declaration.in_row(index))
 }

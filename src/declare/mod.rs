@@ -499,7 +499,7 @@ macro_rules! labelled {
             ///
             /// Returns an error if a label name is invalid, reserved, or given twice.
             pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(&labels, |texts| self.inner.family().check_given(texts))
+                L::with_texts(&labels, |texts| self.inner.family().desc.own_text(texts).map(drop))
             }
         }
 

@@ -285,7 +285,7 @@ impl Table {
         };
         let texts: Vec<_> = values.iter().map(String::as_str).collect();
         match view.reduce(&texts, makes) {
-            Some(reduced) => reduced.texts.into_iter().map(str::to_owned).collect(),
+            Some(own) => own.texts.iter().map(|text| (*text).to_owned()).collect(),
             None => Cow::Borrowed(values),
         }
     }

@@ -229,6 +229,13 @@ impl Desc {
         self.view.as_deref().filter(|view| view.changes_labels())
     }
 
+    /// Returns whether the series are the combinations of a closed label set: unless a view changes
+    /// their labels. An info has a series only for the current label set, not for every possible
+    /// one.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.len() > 0 && self.kind != Kind::Info && self.changing_view().is_none()
+    }
+
     /// Returns the name of the declaration.
     pub(crate) fn declared_name(&self) -> &Text {
         self.view.as_ref().map_or(&self.name, |view| &view.name)

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Group, GroupVersion, LabelledRun, SKIPPED};
+use crate::lockfree::{GROUP, Group, GroupVersion, SKIPPED};
 use crate::snapshot::{PAGE, Page};
 
-use super::{Family, Label, MetricCells};
+use super::{Core, Label, MetricCells};
 
 /// The number of groups on a page.
 const GROUPS: usize = PAGE / GROUP;
@@ -51,21 +51,22 @@ impl LabelPages {
     }
 
     /// Returns the page of the series without labels, or of the overflow series.
-    pub(super) fn first<C: MetricCells>(&mut self, family: &Family<C>) -> &Arc<Page> {
+    pub(super) fn first(&mut self, family: &Core) -> &Arc<Page> {
         self.first.get_or_insert_with(|| {
             let mut page = Page::default();
-            page.push(&family.overflow_text(), family.created.load(Relaxed));
+            let created = family.created.load(Relaxed);
+            page.push(&family.desc.overflow_text(), created);
             page.seal()
         })
     }
 
     /// Returns the page of the combinations of a closed label set.
-    pub(super) fn closed<C: MetricCells>(&mut self, all: &LabelledRun<C, Label>) -> &Arc<Page> {
+    pub(super) fn closed(&mut self, labels: &[Label]) -> &Arc<Page> {
         self.closed.get_or_insert_with(|| {
             let mut page = Page::default();
-            all.labels
-                .iter()
-                .for_each(|label| _ = label.copy_text(&mut page));
+            for label in labels {
+                label.copy_text(&mut page);
+            }
             page.seal()
         })
     }
@@ -119,19 +120,20 @@ impl Builder {
         let from = self.old;
         self.old += old.live.count_ones() as usize;
         if *old != version || self.changed {
-            self.build(page.as_deref(), from, group, old, version);
+            let labels = &mut group.slices().map(|(first, _, labels)| (first, labels));
+            self.build(page.as_deref(), from, labels, old, version);
         }
         old.live
     }
 
-    /// Appends the texts of a group to the fresh page, and sets `old` to the version that the page
+    /// Appends the texts of a group, whose labels these are, to the fresh page, and sets `old` to the version that the page
     /// then has.
     #[cold]
-    fn build<C: MetricCells>(
+    fn build(
         &mut self,
         page: Option<&Page>,
         from: usize,
-        group: &Group<'_, C, Label>,
+        labels: &mut dyn Iterator<Item = (usize, &[Label])>,
         old: &mut GroupVersion,
         version: GroupVersion,
     ) {
@@ -147,7 +149,7 @@ impl Builder {
             return;
         }
         *old = GroupVersion { live: 0, ..version };
-        for (first, _, labels) in group.slices() {
+        for (first, labels) in labels {
             for (bit, label) in (first..).zip(labels) {
                 if version.live >> bit & 1 == 1 && label.copy_text(&mut self.fresh) {
                     old.live |= 1 << bit;

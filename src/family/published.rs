@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::lockfree::{LabelledRun, SeriesKey};
+use crate::lockfree::{CachedArena, LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
@@ -222,12 +222,13 @@ impl<C: MetricCells> Family<C> {
             return;
         }
         let values = C::values(&self.desc, &self.shape);
-        let baseline = self.retirement().cleared.as_ref().map(C::baseline);
+        let baseline = self.open();
+        let baseline = baseline.and_then(|open| open.baseline().as_ref().map(C::baseline));
         let text = encode(
             meta,
             (self.desc.labels, self.desc.native),
             &values,
-            &self.overflow_text(),
+            &self.desc.overflow_text(),
             &[],
         );
         let first = std::ptr::from_ref(self.first()).addr() as u64;
@@ -246,11 +247,9 @@ impl<C: MetricCells> Family<C> {
             if let Some(baseline) = baseline {
                 records.set_baseline(&baseline);
             }
-            if let Some(run) = self.closed.get() {
-                Self::publish_run(records, run, 0, chunk::CLOSED);
-            }
-            for (first, run) in self.arena.runs() {
-                Self::publish_run(records, run, first, 0);
+            let flags = if self.is_closed() { chunk::CLOSED } else { 0 };
+            for (first, run) in self.store.runs() {
+                Self::publish_run(records, run, first, flags);
             }
         });
     }
@@ -258,9 +257,9 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read the run of a series that was made. Called before the series is
     /// live.
     #[inline]
-    pub(super) fn publish_run_of(&self, index: usize) {
+    pub(super) fn publish_run_of(&self, arena: &CachedArena<C, Label>, index: usize) {
         if region::is_published() {
-            if let Some((run, offset)) = self.arena.run_of(index) {
+            if let Some((run, offset)) = arena.run_of(index) {
                 if run.texts().is_none() {
                     self.records.with(|records| {
                         if run.texts().is_none() {
@@ -269,17 +268,6 @@ impl<C: MetricCells> Family<C> {
                     });
                 }
             }
-        }
-    }
-
-    /// Lets other processes read the combinations of a closed label set, which were made.
-    pub(super) fn publish_closed(&self, run: &LabelledRun<C, Label>) {
-        if region::is_published() {
-            self.records.with(|records| {
-                if run.texts().is_none() {
-                    Self::publish_run(records, run, 0, chunk::CLOSED);
-                }
-            });
         }
     }
 
@@ -358,12 +346,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Removes the label texts of all series from the file.
     pub(super) fn unpublish_texts(&self) {
-        let runs = self
-            .closed
-            .get()
-            .into_iter()
-            .chain(self.arena.runs().map(|(_, run)| run));
-        for texts in runs.filter_map(LabelledRun::texts) {
+        for texts in self.store.runs().filter_map(|(_, run)| run.texts()) {
             texts.iter().for_each(clear_label);
         }
     }
@@ -494,32 +477,20 @@ mod process {
         fn lock(&self) -> Box<dyn Guards + '_> {
             let view = self.desc.changing_view();
             let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
-            let has_index = !self.is_unlabelled() && !self.is_closed();
-            let index = has_index.then(|| self.index.lock());
-            Box::new((values, index, self.retirement()))
+            let roster = self.open().map(|open| &open.roster);
+            Box::new((
+                values,
+                roster.map(|roster| (roster.index.lock(), roster.retirement())),
+            ))
         }
 
         fn after_fork(&self) {
             self.cells().for_each(|cells| cells.after_fork(&self.shape));
-            let mut retirement = self.retirement();
-            retirement.idle.clear();
-            retirement.cleared = None;
-            drop(retirement);
-            self.is_cleared.store(false, Relaxed);
-            self.infinity.store(0, Relaxed);
-            self.overflowed.store(false, Relaxed);
-            self.created.store(crate::clock::millis(), Relaxed);
-            self.version.fetch_add(1, Relaxed);
+            if let Some(open) = self.open() {
+                open.start_over();
+            }
+            self.core.start_over();
             self.records.with_all_locked(Records::forget);
-        }
-    }
-
-    impl<C: MetricCells> Family<C> {
-        /// Iterates over the cells of all series, also of those that are not live.
-        fn cells(&self) -> impl Iterator<Item = &C> {
-            let runs = self.arena.runs().map(|(_, run)| run);
-            let runs = runs.chain(self.closed.get());
-            std::iter::once(self.first()).chain(runs.flat_map(|run| run.series.iter()))
         }
     }
 

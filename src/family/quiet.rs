@@ -14,6 +14,7 @@
 use crate::lockfree::SeriesKey;
 use crate::observe::{self, Closing, Pass};
 
+use super::store::Open;
 use super::{Family, MetricCells, read};
 
 /// The number of series that are watched at a time, and the most slots that are closing.
@@ -41,25 +42,25 @@ impl<C: MetricCells> Family<C> {
     /// Closes the slots of series that went quiet, and makes the series cold whose slots are
     /// closed.
     #[inline]
-    pub(super) fn close_quiet(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+    pub(super) fn close_quiet(&self, open: &Open<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
         if !quiet.closing.is_empty() {
-            self.end_closing(quiet, pass);
+            self.end_closing(open, quiet, pass);
         }
         let minute = pass.minute();
         if std::mem::replace(&mut quiet.minute, minute) != minute {
             quiet.minutes += 1;
             if quiet.minutes > MINUTES {
                 quiet.minutes = 0;
-                self.watch(quiet, pass);
+                self.watch(open, quiet, pass);
             }
         }
     }
 
     #[cold]
-    fn end_closing(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+    fn end_closing(&self, open: &Open<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
         let mut total = C::Total::default();
         quiet.closing.retain(|&(index, before, closing)| {
-            let Some(series) = self.series(index as usize) else {
+            let Some(series) = open.series(index as usize) else {
                 return false;
             };
             if observe::end_closing(pass, &self.shape, series.cells, closing) {
@@ -78,7 +79,7 @@ impl<C: MetricCells> Family<C> {
     /// Begins to close the slots of watched series that have counted nothing since, and watches the
     /// next series.
     #[cold]
-    fn watch(&self, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+    fn watch(&self, open: &Open<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
         if !C::OWN_CELLS || !C::SHOWS_EACH_UPDATE || self.desc.hot || pass.promotes_eagerly() {
             return;
         }
@@ -88,7 +89,7 @@ impl<C: MetricCells> Family<C> {
             C::fingerprint(&total)
         };
         for (key, before) in std::mem::take(&mut quiet.watched) {
-            let Some(series) = self.series(key.index() as usize) else {
+            let Some(series) = open.series(key.index() as usize) else {
                 continue;
             };
             // The number may be another series' by now.
@@ -100,11 +101,11 @@ impl<C: MetricCells> Family<C> {
                 quiet.closing.extend(closing);
             }
         }
-        let made = self.population.made();
+        let made = open.roster.population.made();
         let first = if quiet.next < made { quiet.next } else { 0 };
         quiet.next = made.min(first + WATCHED);
         for index in first..quiet.next {
-            let Some(series) = self.series(index) else {
+            let Some(series) = open.series(index) else {
                 continue;
             };
             if series.is_live() && series.cells.slot_word().slot().is_some() {
@@ -235,9 +236,15 @@ mod tests {
         let mut pass = observe::engine().pass();
         assert!(observe::end_closing(&mut pass, &(), series.cells, closing));
         drop(pass);
-        assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
+        assert_eq!(
+            family.read_overflow(family.open().unwrap(), &mut observe::engine().pass()),
+            8
+        );
         (0..3).for_each(|_| scrape(&family));
-        assert_eq!(family.read_overflow(&mut observe::engine().pass()), 8);
+        assert_eq!(
+            family.read_overflow(family.open().unwrap(), &mut observe::engine().pass()),
+            8
+        );
         let slots: std::collections::BTreeSet<_> = (0..100)
             .map(|i| {
                 let series = family.with(&[&i.to_string()]);

@@ -14,78 +14,41 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::lockfree::{Generation, OVERFLOW, SeriesKey};
 use crate::observe::{self, Pass};
 use crate::snapshot::MOST_REMOVED;
 
-use super::{Family, MetricCells, RetiredSeries, SeriesRef, each_of, read};
+use super::roster::{OpenSet, RetiredSeries};
+use super::store::Open;
+use super::{Family, MetricCells, SeriesRef, each_of, read};
 
 impl<C: MetricCells> Family<C> {
     /// Removes (`removed`) or retires the series of a label set. Waits for a running pass. Returns
     /// whether there was such a series.
     pub(crate) fn retire(&self, texts: &[&str], removed: bool) -> bool {
-        if self.is_unlabelled() {
-            return false;
-        }
-        let Some(texts) = self.reduced(texts) else {
-            return false;
-        };
-        let hash = self.index.hash(&texts);
-        let mut pass = observe::engine().pass();
-        let Some(key) = self.look_up(hash, &texts) else {
-            return false;
-        };
-        self.retire_series(&mut pass, key.index(), removed);
-        let retirement = self.retirement();
-        let is_due = retirement.retired.len() >= retirement.sweep_threshold;
-        drop(retirement);
-        if is_due {
-            self.reclaim_retired(&mut pass);
-        }
-        true
+        self.open_set()
+            .is_some_and(|set| set.retire(texts, removed))
     }
 
     /// Removes every series whose label text `keep` returns `false` for, with its total. Returns
     /// their number.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> usize {
-        let text_of = |series: super::Series<'_, C>| {
-            let text = |text: Option<(&str, u64)>| text.map(|(text, _)| text.to_owned());
-            series.text.get(text)
-        };
-        // The user's code runs under no lock. So a series may be removed or retired, and be reused
-        // for other labels, before the pass begins. Then its text has changed, and it is not
-        // removed here.
-        let unwanted: Vec<_> = self
-            .all()
-            .filter_map(|(index, series)| Some((index, text_of(series)?)))
-            .filter(|(_, text)| !keep(text))
-            .collect();
-        let mut pass = observe::engine().pass();
-        let mut count = 0;
-        for (index, text) in unwanted {
-            // Series are removed and retired in passes only, so this one keeps its text.
-            let current = self.series(index as usize).and_then(text_of);
-            if current == Some(text) {
-                count += usize::from(self.retire_series(&mut pass, index, true));
-            }
-        }
-        self.reclaim_retired(&mut pass);
-        count
+        self.open_set().map_or(0, |set| set.retain(&mut keep))
     }
 
     /// Removes every series, the overflow series included.
     pub(crate) fn clear(&self) {
+        let Some(open) = self.open() else {
+            return;
+        };
         // A series that another thread makes meanwhile is not older than the overflow series.
         let began = crate::clock::millis();
-        self.retain(|_| false);
+        let set = self.set_of(open);
+        set.retain(&mut |_| false);
         if let Some(view) = self.desc.changing_view() {
             view.clear();
-        }
-        if self.is_unlabelled() {
-            return;
         }
         let mut pass = observe::engine().pass();
         // Threads may be updating the overflow series, so its cells stay as they are, and scrapes
@@ -94,89 +57,44 @@ impl<C: MetricCells> Family<C> {
         read(self.first(), &mut pass, &mut total);
         self.created.store(began, Relaxed);
         self.version.fetch_add(1, Relaxed);
-        if let Some(exemplars) = self.exemplars.get() {
+        if let Some(exemplars) = self.made_exemplars() {
             exemplars.clear(OVERFLOW);
         }
         self.publish_baseline(&total);
-        let mut retirement = self.retirement();
-        retirement.cleared = Some(total);
-        self.is_cleared.store(true, Relaxed);
-        for retired in &mut retirement.retired {
-            retired.forget = true;
-            if let Some(series) = self.series(retired.index as usize) {
-                series.cells.slot_word().forget();
-            }
-        }
-        self.overflowed.store(false, Relaxed);
+        *open.baseline() = Some(total);
+        set.forget_retired();
+        open.roster.overflow.clear();
     }
 
     /// Sets every series to zero, in a process that has only one thread.
     pub(crate) fn start_over(&self, pass: &Pass<'_>) {
-        std::iter::once(self.first())
-            .chain(self.closed_series().map(|series| series.cells))
-            .chain(self.all().map(|(_, series)| series.cells))
-            .for_each(|cells| observe::start_over(pass, &self.shape, cells, None));
-        let mut retirement = self.retirement();
-        for retired in &retirement.retired {
-            if let Some(series) = self.series(retired.index as usize) {
-                observe::start_over(pass, &self.shape, series.cells, Some(retired.cells));
+        for cells in self.cells() {
+            observe::start_over(pass, &self.shape, cells, None);
+        }
+        if let Some(open) = self.open() {
+            for retired in &open.roster.retirement().retired {
+                if let Some(series) = open.series(retired.index as usize) {
+                    observe::start_over(pass, &self.shape, series.cells, Some(retired.cells));
+                }
             }
+            open.start_over();
         }
-        retirement.idle.clear();
-        retirement.cleared = None;
-        self.is_cleared.store(false, Relaxed);
-        if let Some(exemplars) = self.exemplars.get() {
-            let count = self.population.made().max(self.closed_series().count()) as u32;
-            (0..count)
-                .chain([OVERFLOW])
-                .for_each(|index| exemplars.clear(index));
-        }
-        self.infinity.store(0, Relaxed);
-        self.overflowed.store(false, Relaxed);
-        self.created.store(crate::clock::millis(), Relaxed);
-        let closed = self.closed.get().into_iter().map(|run| (0, run));
-        for (_, run) in closed.chain(self.arena.runs()) {
+        self.core.start_over();
+        for (first, run) in self.store.runs() {
             for (index, series) in each_of(run).enumerate() {
+                if let Some(exemplars) = self.made_exemplars() {
+                    exemplars.clear((first + index) as u32);
+                }
                 if series.is_live() {
                     let text = series.text.with(str::to_owned);
                     Self::close_text(run, index);
-                    self.open_text(run, index, &text);
+                    Self::open_text(&self.core, run, index, &text);
                 }
             }
         }
-        self.version.fetch_add(1, Relaxed);
-    }
-
-    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that look
-    /// first and then remove.
-    pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _guard = self
-            .exclusive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        f()
-    }
-
-    /// Removes (`removed`) or retires a series: removes its entry from the index, and makes its
-    /// handles stale. Waits for threads that are making or looking up a series.
-    fn retire_series(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
-        let Some(series) = self.series(index as usize) else {
-            return false;
-        };
-        if removed {
-            let key = series.key(index);
-            let text = series.text.with(str::to_owned);
-            self.retirement().removed.insert(key, text);
+        if let Some(exemplars) = self.made_exemplars() {
+            exemplars.clear(OVERFLOW);
         }
-        self.index.remove(self.hash_of(index), index);
-        self.retire_unindexed(pass, index, removed)
-    }
-
-    /// Retires a series that has expired, in a scrape. Returns `false`, without waiting, if another
-    /// thread has locked the series' shard of the index; a later scrape retries.
-    pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
-        self.index.try_remove(self.hash_of(index), index)
-            && self.retire_unindexed(pass, index, false)
     }
 
     /// Returns the series that an update through a stale handle counts in. If the handle's series
@@ -184,8 +102,7 @@ impl<C: MetricCells> Family<C> {
     /// retired, or 4 096 other series of the family were removed since, that is the overflow
     /// series.
     pub(super) fn successor(&self, key: SeriesKey) -> SeriesRef<'_, C> {
-        let text = self.retirement().removed.get(key);
-        match text {
+        match self.removed_text(key) {
             Some(text) => self.with_text(&text),
             None => self.overflow(),
         }
@@ -194,32 +111,121 @@ impl<C: MetricCells> Family<C> {
     /// Returns the series that now has the labels of a removed one, if there is one. Returns `None`
     /// for a retired one.
     pub(super) fn same_labels(&self, removed: SeriesKey) -> Option<SeriesRef<'_, C>> {
-        let text = self.retirement().removed.get(removed)?;
-        self.find_text(&text)
+        self.find_text(&self.removed_text(removed)?)
+    }
+
+    /// Returns the label text that a series had when it was removed.
+    fn removed_text(&self, key: SeriesKey) -> Option<Box<str>> {
+        self.open()?.roster.retirement().removed.get(key)
+    }
+
+    /// Reads the overflow series, then the retired series that will be folded into it. With both,
+    /// the family's sum never goes back.
+    pub(super) fn read_overflow(&self, open: &Open<C>, pass: &mut Pass<'_>) -> C::Total {
+        let retired: Vec<_> = open
+            .roster
+            .retirement()
+            .retired
+            .iter()
+            .filter(|retired| !retired.forget)
+            .map(|retired| (retired.index, retired.cells))
+            .collect();
+        let retired = retired.iter().filter_map(|&(index, retired)| {
+            let series = open.series(index as usize)?;
+            Some((series.cells, retired))
+        });
+        let mut total = C::Total::default();
+        observe::read_overflow(pass, self.first(), retired, &mut total);
+        total
+    }
+}
+
+impl OpenSet<'_> {
+    /// Does what [`Family::retire`] does.
+    fn retire(&self, texts: &[&str], removed: bool) -> bool {
+        let Some(own) = self.core.desc.own(texts, false) else {
+            return false;
+        };
+        let hash = self.roster.index.hash(&own.texts);
+        let mut pass = observe::engine().pass();
+        let Some(key) = self.find(hash, &own.texts) else {
+            return false;
+        };
+        self.retire_series(&mut pass, key.index(), removed);
+        let retirement = self.roster.retirement();
+        let is_due = retirement.retired.len() >= retirement.sweep_threshold;
+        drop(retirement);
+        if is_due {
+            self.reclaim_retired(&mut pass);
+        }
+        true
+    }
+
+    /// Does what [`Family::retain`] does.
+    fn retain(&self, keep: &mut dyn FnMut(&str) -> bool) -> usize {
+        let text_of = |index| {
+            let text = |text: Option<(&str, u64)>| text.map(|(text, _)| text.to_owned());
+            self.series.get(index)?.1.get(text)
+        };
+        // The user's code runs under no lock. So a series may be removed or retired, and be reused
+        // for other labels, before the pass begins. Then its text has changed, and it is not
+        // removed here.
+        let unwanted: Vec<_> = (0..self.roster.population.made() as u32)
+            .filter_map(|index| Some((index, text_of(index)?)))
+            .filter(|(_, text)| !keep(text))
+            .collect();
+        let mut pass = observe::engine().pass();
+        let mut count = 0;
+        for (index, text) in unwanted {
+            if text_of(index) == Some(text) {
+                count += usize::from(self.retire_series(&mut pass, index, true));
+            }
+        }
+        self.reclaim_retired(&mut pass);
+        count
+    }
+
+    /// Removes (`removed`) or retires a series: removes its entry from the index, and makes its
+    /// handles stale. Waits for threads that are making or looking up a series.
+    fn retire_series(&self, pass: &mut Pass<'_>, index: u32, removed: bool) -> bool {
+        let Some((_, text)) = self.series.get(index) else {
+            return false;
+        };
+        if removed {
+            let text = text.with(str::to_owned);
+            let key = self.key_of(index);
+            self.roster.retirement().removed.insert(key, text);
+        }
+        self.roster.index.remove(self.hash_of(index), index);
+        self.retire_unindexed(pass, index, removed)
+    }
+
+    /// Retires a series that has expired, in a scrape. Returns `false`, without waiting, if another
+    /// thread has locked the series' shard of the index; a later scrape retries.
+    pub(super) fn expire(&self, pass: &mut Pass<'_>, index: u32) -> bool {
+        self.roster.index.try_remove(self.hash_of(index), index)
+            && self.retire_unindexed(pass, index, false)
     }
 
     /// Makes the handles of a series stale that is no longer in the index. `forget`: it was
     /// removed.
     fn retire_unindexed(&self, pass: &mut Pass<'_>, index: u32, forget: bool) -> bool {
-        let Some(series) = self.series(index as usize) else {
+        let Some((slot_word, text)) = self.series.get(index) else {
             return false;
         };
-        let forget = forget || !C::FOLDS;
+        let forget = forget || !self.folds;
         if forget {
-            let text = |text: Option<(&str, u64)>| text.map(|(text, at)| (text.to_owned(), at));
-            if let Some((text, created)) = series.text.get(text) {
-                self.retirement().listed.push(&text, created);
+            let own = |text: Option<(&str, u64)>| text.map(|(text, at)| (text.to_owned(), at));
+            if let Some((text, created)) = text.get(own) {
+                self.roster.retirement().listed.push(&text, created);
             }
         }
-        let cells = pass.retire(series.cells.slot_word(), forget);
-        if let Some((run, index)) = self.arena.run_of(index as usize) {
-            Self::close_text(run, index);
-        }
-        self.arena.set_live(index as usize, false);
+        let cells = pass.retire(slot_word, forget);
+        self.series.end(index);
         if !forget {
-            self.overflowed.store(true, Relaxed);
+            self.roster.overflow.begin();
         }
-        let mut retirement = self.retirement();
+        let mut retirement = self.roster.retirement();
         retirement.retired.push(RetiredSeries {
             index,
             cells,
@@ -229,8 +235,18 @@ impl<C: MetricCells> Family<C> {
             *idle = (0, None);
         }
         drop(retirement);
-        self.population.retire();
+        self.roster.population.retire();
         true
+    }
+
+    /// Has the totals of retired series that are not reclaimed yet be dropped, in a pass.
+    fn forget_retired(&self) {
+        for retired in &mut self.roster.retirement().retired {
+            retired.forget = true;
+            if let Some((slot_word, _)) = self.series.get(retired.index) {
+                slot_word.forget();
+            }
+        }
     }
 
     /// Reclaims the removed and retired series that no thread can update any more: folds the totals
@@ -240,7 +256,7 @@ impl<C: MetricCells> Family<C> {
         // The lock is not held while series are reclaimed, because threads that make a series need
         // it to reuse one.
         let retired = {
-            let mut retirement = self.retirement();
+            let mut retirement = self.roster.retirement();
             let mut retired = retirement.retired.iter();
             if !retired.any(|retired| pass.is_acknowledged(retired.cells)) {
                 retirement.sweep_threshold = 2 * retirement.retired.len();
@@ -250,16 +266,15 @@ impl<C: MetricCells> Family<C> {
         };
         let (mut waiting, mut free) = (Vec::new(), Vec::new());
         for retired in retired {
-            let Some(series) = self.series(retired.index as usize) else {
+            let Some((slot_word, _)) = self.series.get(retired.index) else {
                 continue;
             };
-            let into = (!retired.forget).then_some(self.first());
-            if observe::reclaim(pass, &self.shape, series.cells, retired.cells, into) {
-                if let Some(exemplars) = self.exemplars.get() {
+            if self.series.reclaim(pass, &retired) {
+                if let Some(exemplars) = self.core.made_exemplars() {
                     exemplars.clear(retired.index);
                 }
                 // Otherwise a handle of long ago would be one of the next series.
-                if series.cells.slot_word().generation() != Generation::LAST {
+                if slot_word.generation() != Generation::LAST {
                     free.push(Reverse(retired.index));
                 }
             } else {
@@ -267,41 +282,22 @@ impl<C: MetricCells> Family<C> {
             }
         }
         pass.free_cleared();
-        let mut retirement = self.retirement();
+        let mut retirement = self.roster.retirement();
         retirement.sweep_threshold = 2 * waiting.len();
         retirement.retired = waiting;
         retirement.free.extend(free);
-        self.has_free.store(!retirement.free.is_empty(), Relaxed);
+        let has_free = !retirement.free.is_empty();
+        self.roster.has_free.store(has_free, Relaxed);
     }
 
-    /// Reads the overflow series, then the retired series that will be folded into it. With both,
-    /// the family's sum never goes back.
-    pub(super) fn read_overflow(&self, pass: &mut Pass<'_>) -> C::Total {
-        let retired: Vec<_> = self
-            .retirement()
-            .retired
-            .iter()
-            .filter(|retired| !retired.forget)
-            .map(|retired| (retired.index, retired.cells))
-            .collect();
-        let retired = retired.iter().filter_map(|&(index, retired)| {
-            let series = self.series(index as usize)?;
-            Some((series.cells, retired))
-        });
-        let mut total = C::Total::default();
-        observe::read_overflow(pass, self.first(), retired, &mut total);
-        total
-    }
-
-    /// Returns whether a series has expired: its fingerprint has not changed for as long as the
-    /// family's `expire_after`. Stores its present fingerprint for the next call.
-    pub(super) fn has_expired(&self, index: u32, total: &C::Total) -> bool {
-        let Some(after) = self.desc.expire_after else {
+    /// Returns whether the fingerprint of a series has not changed for as long as the family's
+    /// `expire_after`. Stores its present fingerprint for the next call.
+    pub(super) fn is_unchanged(&self, index: u32, fingerprint: u64) -> bool {
+        let Some(after) = self.core.desc.expire_after else {
             return false;
         };
         let now = crate::clock::now();
-        let fingerprint = C::fingerprint(total);
-        let mut retirement = self.retirement();
+        let mut retirement = self.roster.retirement();
         let index = index as usize;
         if retirement.idle.len() <= index {
             retirement.idle.resize(index + 1, (0, None));
@@ -315,7 +311,7 @@ impl<C: MetricCells> Family<C> {
                 now
             }
         };
-        now.duration_since(unchanged_since) >= after && C::may_expire(total)
+        now.duration_since(unchanged_since) >= after
     }
 }
 
@@ -428,7 +424,7 @@ mod tests {
         assert_eq!(first.cells.slot_word().generation(), Generation::LAST);
         // Nothing has a slot, so one scrape reclaims.
         scraped(&family);
-        assert!(family.retirement().retired.is_empty());
+        assert!(family.open().unwrap().roster.take_retired().is_empty());
         assert_eq!(family.with(&["second"]).key.index(), 1);
         assert!(family.retire(&["second"], false));
         scraped(&family);

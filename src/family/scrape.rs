@@ -3,12 +3,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Generation, Group, GroupVersion, LabelledRun, SeriesKey, prefetch};
+use crate::lockfree::{GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
 use super::pages::{Builder, LabelPages};
 use super::quiet::Quiet;
+use super::roster::OpenSet;
+use super::store::{Closed, Open, Store};
 use super::{Family, Label, MetricCells, read};
 
 impl<C: MetricCells> Family<C> {
@@ -27,39 +29,43 @@ impl<C: MetricCells> Family<C> {
         });
         scraped.pages.begin(self.version.load(Relaxed));
         let mut exemplars = ExemplarBuffer::from(std::mem::take(&mut out.exemplars));
-        out.begin(self.len() + usize::from(self.has_first()));
+        out.begin(self.most_lines());
         let mut output = Output {
             texts: out.texts.rewrite(),
             values: &mut out.values,
             exemplars: &mut exemplars,
         };
         self.fold_idle(pass, std::iter::once(self.first()));
-        if self.is_unlabelled() && self.closed.get().is_none() {
-            self.write_unlabelled(pass, &mut scraped, &mut output);
-        } else {
-            if let Some(all) = self.closed.get() {
-                self.write_closed(all, pass, &mut scraped, &mut output);
+        match &self.store {
+            Store::One => self.write_one(pass, &mut scraped, &mut output),
+            Store::Closed(closed) => self.write_closed(closed, pass, &mut scraped, &mut output),
+            Store::Open(open) => {
+                self.write_open(open, pass, &mut scraped, &mut output);
+                if !pass.reads_own_cells_only() {
+                    self.set_of(open).reclaim_retired(pass);
+                    self.close_quiet(open, &mut scraped.quiet, pass);
+                }
+                self.write_overflow(open, pass, &mut scraped, &mut output);
+                // Series are removed in passes only, so the list has all that this scrape did not
+                // find.
+                out.removed = open.roster.retirement().listed.clone();
             }
-            self.write_open(pass, &mut scraped, &mut output);
-            if !pass.reads_own_cells_only() {
-                self.reclaim_retired(pass);
-                self.close_quiet(&mut scraped.quiet, pass);
-            }
-            self.write_overflow(pass, &mut scraped, &mut output);
-            // Series are removed in passes only, so the list has all that this scrape did not find.
-            out.removed = self.retirement().listed.clone();
         }
         output.texts.finish();
         out.exemplars = exemplars.finish();
     }
 
-    /// Returns whether a scrape may write the series without labels, or the overflow series.
-    fn has_first(&self) -> bool {
-        self.is_unlabelled() || self.overflowed.load(Relaxed) || self.is_cleared.load(Relaxed)
+    /// Returns the number of series that a scrape may write.
+    fn most_lines(&self) -> usize {
+        match &self.store {
+            Store::One => 1,
+            Store::Closed(_) => self.len(),
+            Store::Open(open) => self.len() + usize::from(open.roster.overflow.may_exist()),
+        }
     }
 
     /// Writes the only series of a family without labels.
-    fn write_unlabelled(
+    fn write_one(
         &self,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
@@ -69,13 +75,13 @@ impl<C: MetricCells> Family<C> {
         read(self.first(), pass, &mut total);
         C::write(&total, out.values);
         self.write_exemplars(SeriesKey::OVERFLOW, 0, out.exemplars);
-        out.texts.put(scraped.pages.first(self));
+        out.texts.put(scraped.pages.first(&self.core));
     }
 
     /// Writes the combinations of a closed label set.
     fn write_closed(
         &self,
-        all: &LabelledRun<C, Label>,
+        Closed { all, .. }: &Closed<C>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
         out: &mut Output<'_>,
@@ -88,12 +94,13 @@ impl<C: MetricCells> Family<C> {
             let key = SeriesKey::new(Generation::FIRST, i as u32);
             self.write_exemplars(key, i, out.exemplars);
         }
-        out.texts.put(scraped.pages.closed(all));
+        out.texts.put(scraped.pages.closed(&all.labels));
     }
 
     /// Writes the live series of the arena, and retires those that have expired.
     fn write_open(
         &self,
+        open: &Open<C>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
         out: &mut Output<'_>,
@@ -101,12 +108,13 @@ impl<C: MetricCells> Family<C> {
         let Scraped { pages, totals, .. } = scraped;
         let mut builder = Builder::default();
         let mut i = out.texts.len();
-        for group in self.arena.groups(self.population.made()) {
+        for group in open.arena.groups(open.roster.population.made()) {
             let mut version = group.version();
             if version.live != 0 {
                 self.read_group(&group, pass, totals);
                 if self.desc.expire_after.is_some() && !pass.reads_own_cells_only() {
-                    version = self.expire_group(&group, version, pass, totals);
+                    let set = self.set_of(open);
+                    version = Self::expire_group(&set, &group, version, pass, totals);
                 }
             }
             if let Some(page) = builder.complete(pages, group.number) {
@@ -122,10 +130,10 @@ impl<C: MetricCells> Family<C> {
             } else {
                 each(bits).for_each(|bit| C::write(&totals[bit], out.values));
             }
-            if self.exemplars.get().is_some() {
+            if self.made_exemplars().is_some() {
                 for (bit, i) in each(bits).zip(i..) {
                     let index = group.index(bit);
-                    if let Some(series) = self.series(index as usize) {
+                    if let Some(series) = open.series(index as usize) {
                         self.write_exemplars(series.key(index), i, out.exemplars);
                     }
                 }
@@ -173,16 +181,16 @@ impl<C: MetricCells> Family<C> {
     /// Retires the live series of a group that have expired. Returns the version afterwards,
     /// without series that have become live since.
     fn expire_group(
-        &self,
+        set: &OpenSet<'_>,
         group: &Group<'_, C, Label>,
         version: GroupVersion,
         pass: &mut Pass<'_>,
         totals: &[C::Total],
     ) -> GroupVersion {
         for bit in each(version.live) {
-            let index = group.index(bit);
-            if self.has_expired(index, &totals[bit]) {
-                self.expire(pass, index);
+            let (index, total) = (group.index(bit), &totals[bit]);
+            if set.is_unchanged(index, C::fingerprint(total)) && C::may_expire(total) {
+                set.expire(pass, index);
             }
         }
         let now = group.version();
@@ -195,29 +203,30 @@ impl<C: MetricCells> Family<C> {
     /// Writes the overflow series, if the family has one.
     fn write_overflow(
         &self,
+        open: &Open<C>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
         out: &mut Output<'_>,
     ) {
-        let is_cleared = self.is_cleared.load(Relaxed);
-        if !self.overflowed.load(Relaxed) && !is_cleared {
+        let overflow = &open.roster.overflow;
+        if !overflow.may_exist() {
             return;
         }
-        let mut overflow = self.read_overflow(pass);
-        let retirement = self.retirement();
-        if let Some(baseline) = &retirement.cleared {
-            let is_unchanged = C::fingerprint(&overflow) == C::fingerprint(baseline);
-            if is_unchanged && !self.overflowed.load(Relaxed) {
+        let mut total = self.read_overflow(open, pass);
+        let baseline = open.baseline();
+        if let Some(baseline) = &*baseline {
+            let is_unchanged = C::fingerprint(&total) == C::fingerprint(baseline);
+            if is_unchanged && !overflow.exists() {
                 return;
             }
-            C::subtract(&mut overflow, baseline);
+            C::subtract(&mut total, baseline);
         }
         // A handle that was made before `clear` counts without a look-up.
-        self.overflowed.store(true, Relaxed);
-        drop(retirement);
-        C::write(&overflow, out.values);
+        overflow.begin();
+        drop(baseline);
+        C::write(&total, out.values);
         self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), out.exemplars);
-        out.texts.put(scraped.pages.first(self));
+        out.texts.put(scraped.pages.first(&self.core));
     }
 
     /// Moves the counts that these series have in idle shards to their cold cells.
@@ -236,7 +245,7 @@ impl<C: MetricCells> Family<C> {
     /// Writes the exemplars of a series, which is number `position` of the snapshot.
     #[inline]
     fn write_exemplars(&self, key: SeriesKey, position: usize, out: &mut ExemplarBuffer) {
-        if let Some(exemplars) = self.exemplars.get() {
+        if let Some(exemplars) = self.made_exemplars() {
             exemplars.read(key, |bucket, exemplar| {
                 out.push(position as u32, bucket, exemplar);
             });

@@ -1,11 +1,12 @@
 //! The part of a view that a family has: the labels that its series lose, and the number of values
 //! that a label may have.
 //!
-//! A family with such a view makes series for *reduced* label sets. Callers give the label values
-//! of the declaration, [`View::reduce`] turns them into those of a series. The threads' label
-//! caches have the values of the declaration, so an update that hits the cache costs what it costs
-//! without a view. Label texts, the index and everything that reads them have the reduced ones.
+//! Callers give the label values of the declaration, [`View::reduce`] turns them into those of a
+//! series. The threads' label caches are above the view: they have the values of the declaration,
+//! so an update that hits the cache costs what it costs without a view. Label texts, the index and
+//! everything that reads them are below, and know no view.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
@@ -47,7 +48,7 @@ pub(crate) struct Cap {
 
 /// The result of [`View::reduce`].
 pub(crate) struct Reduced<'a> {
-    pub(crate) texts: Vec<&'a str>,
+    pub(crate) texts: Cow<'a, [&'a str]>,
     /// Whether a cap replaced a value. Label caches do not remember such a label set, because the
     /// values beyond a cap are many.
     pub(crate) is_capped: bool,
@@ -64,33 +65,35 @@ impl View {
     ///
     /// Returns `None` if there are not as many values as the declaration has labels.
     pub(crate) fn reduce<'a>(&self, texts: &[&'a str], makes: bool) -> Option<Reduced<'a>> {
-        let mut reduced = Reduced {
-            texts: Vec::with_capacity(texts.len()),
-            is_capped: false,
+        let (mut own, mut is_capped) = (Vec::with_capacity(texts.len()), false);
+        let of_series = |texts, is_capped| {
+            Some(Reduced {
+                texts: Cow::Owned(texts),
+                is_capped,
+            })
         };
         if self.off {
-            return Some(reduced);
+            return of_series(own, is_capped);
         }
         match self.labels {
             Names::Fixed(names) if names.len() != texts.len() => return None,
             Names::Fixed(names) => {
                 for (name, value) in names.iter().zip(texts) {
                     if !self.drops(name) {
-                        let value = self.capped(name, value, makes, &mut reduced.is_capped);
-                        reduced.texts.push(value);
+                        own.push(self.capped(name, value, makes, &mut is_capped));
                     }
                 }
             }
             Names::Any => {
                 for pair in texts.chunks_exact(2) {
                     if !self.drops(pair[0]) {
-                        let value = self.capped(pair[0], pair[1], makes, &mut reduced.is_capped);
-                        reduced.texts.extend([pair[0], value]);
+                        let value = self.capped(pair[0], pair[1], makes, &mut is_capped);
+                        own.extend([pair[0], value]);
                     }
                 }
             }
         }
-        Some(reduced)
+        of_series(own, is_capped)
     }
 
     /// Returns whether the series in which a label set of the declaration counts is also that of
@@ -208,7 +211,7 @@ mod tests {
     fn a_dropped_label_has_no_value() {
         let fixed = view(Names::Fixed(&["a", "b", "c"]), &["b"], &[]);
         assert_eq!(
-            fixed.reduce(&["1", "2", "3"], true).unwrap().texts,
+            *fixed.reduce(&["1", "2", "3"], true).unwrap().texts,
             ["1", "3"]
         );
         assert!(
@@ -217,7 +220,7 @@ mod tests {
         );
         let any = view(Names::Any, &["b"], &[]);
         assert_eq!(
-            any.reduce(&["a", "1", "b", "2"], true).unwrap().texts,
+            *any.reduce(&["a", "1", "b", "2"], true).unwrap().texts,
             ["a", "1"]
         );
         assert!(any.reduce(&["b", "2"], true).unwrap().texts.is_empty());

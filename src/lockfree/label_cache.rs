@@ -116,6 +116,7 @@ impl<S, L: Default> CachedArena<S, L> {
                 tables.push(Table {
                     id: 0,
                     entries: Box::default(),
+                    mask: 0,
                     used: 0,
                     values: Vec::new(),
                 });
@@ -173,6 +174,8 @@ struct Table {
     /// The number of entries is a power of two; at most half are used. Empty in a table without an
     /// arena.
     entries: Box<[Entry]>,
+    /// The offset of the last entry in bytes, so that a hash masked with it is the offset of one.
+    mask: usize,
     used: usize,
     /// The label values of all entries, each followed by `END` (T3).
     values: Vec<u8>,
@@ -190,11 +193,18 @@ struct Entry {
     len: u32,
 }
 
+/// The bytes of an entry.
+const SIZE: usize = size_of::<Entry>();
+
+// Offsets of entries are hashes, masked.
+const _: () = assert!(SIZE.is_power_of_two());
+
 impl Table {
     fn new(id: u64) -> Self {
         Self {
             id,
             entries: vec![Entry::EMPTY; 16].into(),
+            mask: 15 * SIZE,
             used: 0,
             values: Vec::new(),
         }
@@ -203,20 +213,31 @@ impl Table {
     #[inline(always)]
     fn find(&self, hash: u64, texts: &[&str]) -> Option<&Entry> {
         let at = self.position(hash, texts).ok()?;
-        // SAFETY: `position` returns an index below the number of entries.
-        Some(unsafe { self.entries.get_unchecked(at) })
+        // SAFETY: `position` returns the offset of an entry.
+        Some(unsafe { self.at(at) })
     }
 
-    /// Returns the index of a label set's entry, or as an error the index where it belongs.
+    /// Returns the entry at this offset in bytes.
+    ///
+    /// # Safety
+    ///
+    /// The offset must be a multiple of `SIZE` up to `mask`.
+    #[inline(always)]
+    unsafe fn at(&self, offset: usize) -> &Entry {
+        debug_assert!(offset % SIZE == 0 && offset / SIZE < self.entries.len());
+        // SAFETY: the caller's. `mask` is the offset of the last entry.
+        unsafe { &*self.entries.as_ptr().byte_add(offset) }
+    }
+
+    /// Returns the offset of a label set's entry, or as an error the offset where it belongs.
     #[inline(always)]
     fn position(&self, hash: u64, texts: &[&str]) -> Result<usize, usize> {
-        let mask = self.entries.len() - 1;
         let len = key_len(texts);
-        // The hash's last bit is always set, so the index does not use it.
-        let mut at = (hash >> 1) as usize & mask;
+        let mut at = hash as usize & self.mask;
         loop {
-            // SAFETY: the number of entries is a power of two, so a masked index is below it.
-            let entry = unsafe { self.entries.get_unchecked(at) };
+            // SAFETY: the number of entries and their size are powers of two. So `mask` has all
+            // bits of such offsets set, and a masked number is one of them.
+            let entry = unsafe { self.at(at) };
             // SAFETY: the entry belongs to this table.
             if entry.hash == hash && unsafe { self.has_values(entry, len, texts) } {
                 return Ok(at);
@@ -224,7 +245,7 @@ impl Table {
             if entry.hash == 0 {
                 return Err(at);
             }
-            at = (at + 1) & mask;
+            at = (at + SIZE) & self.mask;
         }
     }
 
@@ -258,15 +279,16 @@ impl Table {
         );
         let at = match self.position(entry.hash, texts) {
             Ok(at) => {
-                self.entries[at].series_key = entry.series_key;
-                self.entries[at].series = entry.series;
+                let known = &mut self.entries[at / SIZE];
+                known.series_key = entry.series_key;
+                known.series = entry.series;
                 return;
             }
             Err(_) if 2 * (self.used + 1) > self.entries.len() => {
                 self.grow();
                 self.free(entry.hash)
             }
-            Err(at) => at,
+            Err(at) => at / SIZE,
         };
         let start = self.values.len() as u32;
         for text in texts {
@@ -284,12 +306,11 @@ impl Table {
 
     /// Returns the index of the first empty entry for a new hash.
     fn free(&self, hash: u64) -> usize {
-        let mask = self.entries.len() - 1;
-        let mut at = (hash >> 1) as usize & mask;
-        while self.entries[at].hash != 0 {
-            at = (at + 1) & mask;
+        let mut at = hash as usize & self.mask;
+        while self.entries[at / SIZE].hash != 0 {
+            at = (at + SIZE) & self.mask;
         }
-        at
+        at / SIZE
     }
 
     fn grow(&mut self) {
@@ -300,7 +321,8 @@ impl Table {
             self.used = 0;
             return;
         }
-        let more = vec![Entry::EMPTY; 2 * self.entries.len()].into();
+        let more: Box<[_]> = vec![Entry::EMPTY; 2 * self.entries.len()].into();
+        self.mask = (more.len() - 1) * SIZE;
         let old = std::mem::replace(&mut self.entries, more);
         for entry in old.into_iter().filter(|entry| entry.hash != 0) {
             let at = self.free(entry.hash);

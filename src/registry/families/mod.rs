@@ -12,9 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, NameRule, Subject, is_first, warn};
 use crate::observe::Pass;
 use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{
-    self, Cardinality, Catalogue, Difference, Kind, LabelCount, Snapshot, Text, labels,
-};
+use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
@@ -123,28 +121,22 @@ impl Families {
         }
     }
 
-    /// Returns the family that has this description, and adds it if its name is free.
+    /// Returns the family that has this description. If its name is free, makes the family and
+    /// adds it.
     pub(crate) fn get_or_add(
         &self,
-        family: Arc<dyn AnyFamily>,
+        desc: Desc,
+        make: impl FnOnce(Desc) -> Arc<dyn AnyFamily>,
     ) -> Result<Arc<dyn AnyFamily>, Error> {
+        let before = self.lock().same_as(&desc)?;
+        if let Some(family) = before {
+            return Ok(family);
+        }
+        let family = make(desc);
         let mut inner = self.lock();
-        let desc = family.desc().clone();
-        if let Some(entry) = inner.entries.get(&*desc.name) {
-            let mut duplicates = entry.duplicates.iter();
-            let found = duplicates.find(|family| {
-                entry.is_same_family(&desc) && family.desc().has_same_combinations(&desc)
-            });
-            return found.cloned().ok_or_else(|| {
-                let owner = Owner {
-                    name: &desc.name,
-                    kind: entry.desc().kind,
-                    location: entry.duplicates[0].desc().location,
-                };
-                let values = || Difference::in_property("other values of an enum label");
-                let difference = entry.difference(&desc).unwrap_or_else(values);
-                owner.registered(desc.kind, Some(&difference))
-            });
+        // Another thread may have added one meanwhile.
+        if let Some(other) = inner.same_as(family.desc())? {
+            return Ok(other);
         }
         inner.add(Arc::clone(&family), false)?;
         drop(inner);

@@ -114,6 +114,27 @@ impl Inner {
         Ok(())
     }
 
+    /// Returns the family that has this description, or `None` if the name is free.
+    pub(super) fn same_as(&self, desc: &Desc) -> Result<Option<Arc<dyn AnyFamily>>, Error> {
+        let Some(entry) = self.entries.get(&*desc.name) else {
+            return Ok(None);
+        };
+        let is_same = entry.is_same_family(desc);
+        let mut duplicates = entry.duplicates.iter();
+        let found = duplicates.find(|family| is_same && family.desc().has_same_combinations(desc));
+        if found.is_some() {
+            return Ok(found.cloned());
+        }
+        let owner = Owner {
+            name: &desc.name,
+            kind: entry.desc().kind,
+            location: entry.duplicates[0].desc().location,
+        };
+        let values = || Difference::in_property("other values of an enum label");
+        let difference = entry.difference(desc).unwrap_or_else(values);
+        Err(owner.registered(desc.kind, Some(&difference)))
+    }
+
     /// Returns the family that the same place declared before, and whether to log, now and only
     /// now, that this place is no `static`: the declaration before was dropped, which a static
     /// never is.

@@ -1,0 +1,209 @@
+//! The series of a family. Which of three kinds they are is settled when the family is made:
+//!
+//! - *One* series without labels.
+//! - Those of a *closed* label set: all combinations, made with the family. They are never removed
+//!   or retired. Their slots are in one row, so that a look-up is a multiplication.
+//! - Those of an *open* label set: made when they are first looked up, up to a limit. They may be
+//!   removed or retired, and their numbers are used again.
+//!
+//! A view that changes labels makes a closed label set an open one.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::lockfree::{CachedArena, Generation, LabelledRun, SeriesKey};
+use crate::observe::{self, Cells, Pass};
+
+use super::desc::Desc;
+use super::roster::{OpenSet, RetiredSeries, Roster, SeriesTable};
+use super::{Core, Family, Label, MetricCells, Series, each_of, published};
+use crate::lockfree::AtomicText;
+use crate::observe::SlotWord;
+
+/// The series of a family, without the one that every family has. See the [module](self).
+#[derive(Debug)]
+pub(super) enum Store<C: MetricCells> {
+    /// No others.
+    One,
+    Closed(Closed<C>),
+    /// And the overflow series, which is the one that every family has.
+    Open(Open<C>),
+}
+
+/// The series of a closed label set.
+#[derive(Debug)]
+pub(super) struct Closed<C> {
+    /// The combinations, in their order.
+    pub(super) all: LabelledRun<C, Label>,
+    /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
+    /// by the first update.
+    row: OnceLock<Option<u64>>,
+}
+
+/// The series of an open label set.
+#[derive(Debug)]
+pub(super) struct Open<C: MetricCells> {
+    /// The series, and the threads' label caches. Series are made under a lock of the index, and
+    /// read by updates and scrapes.
+    pub(super) arena: CachedArena<C, Label>,
+    pub(super) roster: Roster,
+    /// The total of the overflow series when the family was last cleared, which scrapes subtract.
+    /// Locked by passes, and by threads that publish the family.
+    baseline: Mutex<Option<C::Total>>,
+}
+
+impl<C: MetricCells> Store<C> {
+    pub(super) fn new(desc: &Desc, shape: &C::Shape) -> Self {
+        if desc.is_unlabelled() {
+            Self::One
+        } else if desc.is_closed() {
+            Self::Closed(Closed::new(desc, shape))
+        } else {
+            Self::Open(Open {
+                arena: CachedArena::new(),
+                roster: Roster::new(),
+                baseline: Mutex::new(None),
+            })
+        }
+    }
+
+    /// Iterates over the runs of series, each with the number of its first series.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, &LabelledRun<C, Label>)> {
+        let (closed, open) = match self {
+            Self::One => (None, None),
+            Self::Closed(closed) => (Some((0, &closed.all)), None),
+            Self::Open(open) => (None, Some(open.arena.runs())),
+        };
+        closed.into_iter().chain(open.into_iter().flatten())
+    }
+}
+
+impl<C: MetricCells> Closed<C> {
+    fn new(desc: &Desc, shape: &C::Shape) -> Self {
+        let all = LabelledRun::<C, Label>::new(desc.closed.len(), || C::new(shape));
+        for (series, texts) in each_of(&all).zip(desc.closed.texts()) {
+            series
+                .text
+                .set(&desc.text_of(&texts), crate::clock::millis());
+        }
+        Self {
+            all,
+            row: OnceLock::new(),
+        }
+    }
+
+    /// Returns the slot of the first combination, and makes the row if needed. Returns `None` if
+    /// the combinations have no cells, or too many for a row.
+    pub(super) fn row(&self, desc: &Desc) -> Option<u64> {
+        if let Some(row) = self.row.get() {
+            return *row;
+        }
+        let _making = published::making();
+        *self.row.get_or_init(|| {
+            let words = self.all.series.iter().map(Cells::slot_word);
+            observe::promote_row(observe::engine(), words, C::cells(desc))
+        })
+    }
+
+    /// Returns the combination that has this label text.
+    pub(super) fn find_text(&self, text: &str) -> Option<(&C, SeriesKey)> {
+        let mut all = each_of(&self.all).zip(0..);
+        let (series, index) = all.find(|(series, _)| series.text.with(|own| own == text))?;
+        Some((series.cells, SeriesKey::new(Generation::FIRST, index)))
+    }
+}
+
+impl<C: MetricCells> Open<C> {
+    #[inline]
+    pub(super) fn series(&self, index: usize) -> Option<Series<'_, C>> {
+        let (run, index) = self.arena.run_of(index)?;
+        Series::new(run, index)
+    }
+
+    pub(super) fn baseline(&self) -> MutexGuard<'_, Option<C::Total>> {
+        self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins again, with the series that are live.
+    pub(super) fn start_over(&self) {
+        self.roster.start_over();
+        *self.baseline() = None;
+    }
+}
+
+impl<C: MetricCells> Family<C> {
+    /// Returns the family's open label set, without the type of its cells.
+    pub(super) fn open_set(&self) -> Option<OpenSet<'_>> {
+        let open = self.open()?;
+        Some(self.set_of(open))
+    }
+
+    /// As [`open_set`](Self::open_set), for a caller that has the store.
+    #[inline]
+    pub(super) fn set_of<'a>(&'a self, open: &'a Open<C>) -> OpenSet<'a> {
+        OpenSet {
+            core: &self.core,
+            roster: &open.roster,
+            series: self,
+            folds: C::FOLDS,
+        }
+    }
+
+    /// Makes a series of a run live under this label text.
+    pub(super) fn open_text(core: &Core, run: &LabelledRun<C, Label>, index: usize, text: &str) {
+        let Some(series) = Series::new(run, index) else {
+            return;
+        };
+        // Not before the family, even if the clock was set back: what counted before the overflow
+        // series began was cleared.
+        let created = crate::clock::millis().max(core.created.load(Relaxed));
+        series.text.set(text, created);
+        Self::publish_text(run, index, text, created);
+    }
+
+    /// Removes the label text of a series that is not live any more.
+    pub(super) fn close_text(run: &LabelledRun<C, Label>, index: usize) {
+        if let Some(series) = Series::new(run, index) {
+            series.text.clear();
+        }
+        Self::unpublish_text(run, index);
+    }
+}
+
+impl<C: MetricCells> SeriesTable for Family<C> {
+    fn get(&self, index: u32) -> Option<(&SlotWord, &AtomicText)> {
+        let series = self.open()?.series(index as usize)?;
+        Some((series.cells.slot_word(), series.text))
+    }
+
+    fn begin(&self, index: u32, text: &str) -> Option<()> {
+        let (arena, index) = (&self.open()?.arena, index as usize);
+        arena.get_or_make(index, || C::new(&self.shape))?;
+        self.publish_run_of(arena, index);
+        if let Some((run, index)) = arena.run_of(index) {
+            Self::open_text(&self.core, run, index, text);
+        }
+        arena.set_live(index, true);
+        Some(())
+    }
+
+    fn end(&self, index: u32) {
+        let Some(open) = self.open() else {
+            return;
+        };
+        if let Some((run, index)) = open.arena.run_of(index as usize) {
+            Self::close_text(run, index);
+        }
+        open.arena.set_live(index as usize, false);
+    }
+
+    fn reclaim(&self, pass: &mut Pass<'_>, retired: &RetiredSeries) -> bool {
+        let series = self
+            .open()
+            .and_then(|open| open.series(retired.index as usize));
+        series.is_some_and(|series| {
+            let into = (!retired.forget).then_some(self.first());
+            observe::reclaim(pass, &self.shape, series.cells, retired.cells, into)
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! The label values of one series: their reduction by a view, their check, and the label text that
+//! they render. Nothing here depends on the cells of a family.
+//!
+//! Two similar names mean different things everywhere in this module:
+//!
+//! - `texts` are the label values that the caller gave, unescaped, in the order of the family's
+//!   label names. In a family without fixed label names ([`Names::Any`]) they are names and values
+//!   in turn.
+//! - `text` is the rendered label text of one series, escaped, such as `method="GET",code="200"`.
+//!
+//! Label values are *given* if they are those of the declaration, and *own* if they are those of a
+//! series. They differ only if a [view](super::view) changes labels: [`Desc::own`] makes the one of
+//! the other, and everything else takes own label values.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, NameRule};
+use crate::snapshot::labels;
+
+use super::desc::{Desc, Names, label_count};
+use super::view::Reduced;
+
+impl Desc {
+    /// Returns whether the family has no labels, and so a single series.
+    pub(crate) fn is_unlabelled(&self) -> bool {
+        self.labels == Names::Fixed(&[])
+    }
+
+    /// Returns the label values of the series in which a given label set counts. `makes`: new
+    /// values count towards the caps of a view, because the caller makes a series with them.
+    ///
+    /// Returns `None` if there are not as many values as the declaration has labels, and if a view
+    /// has to know which is which.
+    pub(super) fn own<'a>(&self, texts: &'a [&'a str], makes: bool) -> Option<Reduced<'a>> {
+        match self.changing_view() {
+            Some(view) => view.reduce(texts, makes),
+            None => Some(Reduced {
+                texts: Cow::Borrowed(texts),
+                is_capped: false,
+            }),
+        }
+    }
+
+    /// Returns the label text of the series in which a given label set counts. Makes no series, and
+    /// takes no room of a cap.
+    pub(crate) fn own_text(&self, texts: &[&str]) -> Result<String, Error> {
+        let own = self
+            .own(texts, false)
+            .ok_or_else(|| self.wrong_count(texts.len()))?;
+        self.check_values(&own.texts)?;
+        Ok(self.text_of(&own.texts))
+    }
+
+    /// Returns the error of a label set that has not as many values as the declaration has labels.
+    #[cold]
+    pub(super) fn wrong_count(&self, got: usize) -> Error {
+        let names = self.declared_labels().fixed();
+        label_count(&self.name, names, names.len(), got)
+    }
+
+    /// Checks the label values of a series: with fixed label names the number of its values,
+    /// because the names were checked at registration; otherwise its label names.
+    pub(super) fn check_values(&self, texts: &[&str]) -> Result<(), Error> {
+        if let Names::Fixed(names) = self.labels {
+            return if names.len() == texts.len() {
+                Ok(())
+            } else {
+                let got = texts.len();
+                Err(label_count(&self.name, names, names.len(), got))
+            };
+        }
+        let mut before = None;
+        for (name, _) in self.pairs(texts) {
+            self.check_label(name)
+                .map_err(|reason| reason.error(self.label(), name))?;
+            if before == Some(name) {
+                return Err(NameRule::Twice.error(self.label(), name));
+            }
+            before = Some(name);
+        }
+        self.check_escaped(self.pairs(texts).map(|(name, _)| name))
+    }
+
+    /// Iterates over the pairs of name and value of a label set.
+    pub(super) fn pairs<'a>(
+        &self,
+        texts: &'a [&'a str],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
+        let fixed = match self.labels {
+            Names::Fixed(names) => Some(names),
+            Names::Any => None,
+        };
+        let count = fixed.map_or(texts.len() / 2, |names| names.len().min(texts.len()));
+        (0..count).map(move |i| match fixed {
+            Some(names) => (names[i], texts[i]),
+            None => (texts[2 * i], texts[2 * i + 1]),
+        })
+    }
+
+    /// Renders the label text of a label set.
+    pub(super) fn text_of(&self, texts: &[&str]) -> String {
+        labels::text_of(self.pairs(texts))
+    }
+
+    /// Renders the label text of the overflow series.
+    pub(super) fn overflow_text(&self) -> String {
+        let names = match self.labels {
+            Names::Fixed(names) => names,
+            Names::Any => &["overflow"],
+        };
+        let all: Vec<_> = names.iter().map(|name| (*name, "__overflow__")).collect();
+        labels::text(&all)
+    }
+
+    /// Calls `f` with the `texts` that a label text renders.
+    pub(super) fn with_values_of<R>(&self, text: &str, f: impl FnOnce(&[&str]) -> R) -> R {
+        let texts: Vec<_> = labels::pairs(text)
+            .flat_map(|(name, value)| match self.labels {
+                Names::Fixed(_) => [None, Some(value)],
+                Names::Any => [Some(name.into()), Some(value)],
+            })
+            .flatten()
+            .collect();
+        f(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
+    }
+
+    /// Returns whether `text` is [`text_of`](Self::text_of) these `texts`. Compares piece by piece,
+    /// so that in most cases nothing is rendered.
+    pub(super) fn is_text_of(&self, text: &str, texts: &[&str]) -> bool {
+        if matches!(self.labels, Names::Fixed(names) if names.len() != texts.len()) {
+            return false;
+        }
+        if self.utf8 {
+            // Names may be quoted.
+            return text == self.text_of(texts);
+        }
+        let mut rest = text;
+        let mut first = true;
+        for (name, value) in self.pairs(texts) {
+            if !first {
+                let Some(after) = rest.strip_prefix(',') else {
+                    return false;
+                };
+                rest = after;
+            }
+            first = false;
+            let Some(after) = rest
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix("=\""))
+            else {
+                return false;
+            };
+            if labels::needs_escape(value) {
+                return text == self.text_of(texts);
+            }
+            let Some(after) = after
+                .strip_prefix(value)
+                .and_then(|rest| rest.strip_prefix('"'))
+            else {
+                return false;
+            };
+            rest = after;
+        }
+        rest.is_empty()
+    }
+}
