@@ -2,13 +2,13 @@
 //! elsewhere or the memory of the process.
 
 use std::collections::{HashMap, HashSet};
-
-use ahash::RandomState;
+use std::hash::BuildHasher;
 
 use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::check_bounds;
 use crate::snapshot::{Family, GaugeMode, Kind, Meta, Number, Numbers, Text, Values, labels};
+use crate::sync::RandomState;
 
 /// A collector: computes families at scrape time.
 ///

@@ -128,6 +128,8 @@ impl AtomicF64 {
 }
 
 mod allocating;
+#[cfg(not(loom))]
+mod hash_keys;
 mod passes;
 #[cfg(all(feature = "push", not(loom)))]
 pub(crate) mod pushes;
@@ -137,5 +139,8 @@ pub(crate) mod pushes;
     allow(unused_imports, reason = "who serves shares passes")
 )]
 pub(crate) use passes::CoalescedPasses;
+
+#[cfg(not(loom))]
+pub(crate) use hash_keys::RandomState;
 
 pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};

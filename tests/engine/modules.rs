@@ -10,8 +10,8 @@ const RULES: &[(&str, &[&str])] = &[
     ("mapped", &["sync"]),
     ("error", &["snapshot"]),
     ("file", &[]),
-    ("clock", &["snapshot"]),
-    ("snapshot", &["error"]),
+    ("clock", &["sync", "snapshot"]),
+    ("snapshot", &["sync", "error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
     (
         "observe",
@@ -20,7 +20,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "family",
         &[
-            "error", "mapped", "clock", "snapshot", "lockfree", "observe",
+            "sync", "error", "mapped", "clock", "snapshot", "lockfree", "observe",
         ],
     ),
     (
