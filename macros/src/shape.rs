@@ -350,7 +350,7 @@ fn writable(ty: &Type) -> Type {
 enum Part<'a> {
     Type(&'a mut Type),
     /// The `Output = u8` in `Future<Output = u8>`.
-    Assoc(&'a mut AssocType),
+    Assoc(&'a AssocType),
 }
 
 /// Calls `look` with a type and with all parts of it, from the outside in. It returns whether to
@@ -426,13 +426,11 @@ fn each_part_of_arguments(
     for arg in &mut args.args {
         match arg {
             GenericArgument::Type(ty) => each_part(ty, look),
-            GenericArgument::AssocType(assoc) => {
-                if look(Part::Assoc(assoc)) {
-                    if let Some(generics) = &mut assoc.generics {
-                        each_part_of_arguments(generics, look);
-                    }
-                    each_part(&mut assoc.ty, look);
+            GenericArgument::AssocType(assoc) if look(Part::Assoc(assoc)) => {
+                if let Some(generics) = &mut assoc.generics {
+                    each_part_of_arguments(generics, look);
                 }
+                each_part(&mut assoc.ty, look);
             }
             GenericArgument::Constraint(constraint) => {
                 if let Some(generics) = &mut constraint.generics {
