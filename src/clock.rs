@@ -34,19 +34,18 @@ pub(crate) fn millis() -> u64 {
 /// that it takes to create a series.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 fn coarse_millis() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    Duration::try_from(now).map_or(0, |since| since.as_millis() as u64)
+    crate::sync::last_tick().as_millis() as u64
 }
 
 /// Returns nanoseconds of the clock that all processes of the machine share, from a start that only
-/// they know.
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+/// they know. Without mapped files, which are the only ones to need it, returns 0.
+#[cfg(mapped)]
 pub(crate) fn monotonic_nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::try_from(now).map_or(0, |since| since.as_nanos() as u64)
 }
 
-#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
+#[cfg(not(mapped))]
 pub(crate) fn monotonic_nanos() -> u64 {
     0
 }

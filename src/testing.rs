@@ -34,6 +34,8 @@
 //! memory that a test can spend. Beyond 65 536 retired series that wait for a sleeping thread there
 //! are no slots, and updates of new series are not seen.
 
+// Functions are `#[inline]`, so that a program that does not call them does not compile them.
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -63,6 +65,7 @@ thread_local! {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[must_use]
+#[inline]
 pub fn here() -> Here {
     here_in(registry())
 }
@@ -78,6 +81,7 @@ pub fn here() -> Here {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[must_use]
+#[inline]
 pub fn here_in(registry: &Registry) -> Here {
     observe::engine().promote_at_first_update();
     let handle = Handle(Arc::new(Recorder {
@@ -100,6 +104,7 @@ impl Here {
     /// this thread, and by threads and futures that entered the [`handle`](Self::handle) and left
     /// it again.
     #[must_use]
+    #[inline]
     pub fn since(&self) -> Changes {
         let mut parts = self.handle.0.parts().clone();
         parts.extend(self.entered.part());
@@ -118,6 +123,7 @@ impl Here {
     /// assert_eq!(here.since().get("sent_total", &[]), Some(0.0));
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    #[inline]
     pub fn restart(&mut self) {
         self.entered.restart();
         self.handle.0.parts().clear();
@@ -141,6 +147,7 @@ impl Here {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -157,12 +164,14 @@ struct Recorder {
 }
 
 impl fmt::Debug for Recorder {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").finish_non_exhaustive()
     }
 }
 
 impl Recorder {
+    #[inline]
     fn parts(&self) -> std::sync::MutexGuard<'_, Vec<(Snapshot, Snapshot)>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,6 +180,7 @@ impl Recorder {
 impl Handle {
     /// Records what the calling thread counts until the guard is dropped. On a thread that has
     /// entered already, this changes nothing.
+    #[inline]
     pub fn enter(&self) -> Entered {
         let is_new = ACTIVE.with_borrow_mut(|active| {
             let is_new = !active.iter().any(|other| Arc::ptr_eq(other, &self.0));
@@ -203,6 +213,7 @@ impl Handle {
     /// # });
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
         Scope {
             handle: self.clone(),
@@ -223,11 +234,13 @@ pub struct Entered {
 }
 
 impl Entered {
+    #[inline]
     fn part(&self) -> Option<(Snapshot, Snapshot)> {
         let before = self.before.as_ref()?.clone();
         Some((before, self.recorder.registry.snapshot_of_this_thread()))
     }
 
+    #[inline]
     fn restart(&mut self) {
         if self.before.is_some() {
             self.before = Some(self.recorder.registry.snapshot_of_this_thread());
@@ -236,6 +249,7 @@ impl Entered {
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         let Some(part) = self.part() else { return };
         self.recorder.parts().push(part);
@@ -254,6 +268,7 @@ pub struct Scope<F> {
 impl<F: Future> Future for Scope<F> {
     type Output = F::Output;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let _entered = self.handle.clone().enter();
         self.future.as_mut().poll(context)
@@ -281,6 +296,7 @@ impl Changes {
     /// Returns by how much a sample has grown: `name` and `labels` as for [`Snapshot::get`]. `None`
     /// if there is no such sample.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let grown = self.parts.iter().filter_map(|(before, after)| {
             let now = after.get(name, labels)?;
@@ -292,6 +308,7 @@ impl Changes {
     /// Returns the samples that have changed, as sorted lines of the text format with what was
     /// added: for golden files.
     #[must_use]
+    #[inline]
     pub fn text(&self) -> String {
         let mut changed = String::new();
         for (sample, grown) in self.samples() {
@@ -316,6 +333,7 @@ impl Changes {
     /// If it has not. The message says by how much it has grown instead, or why there is no such
     /// sample: ``no family exports it; `mails_sent_total` is similar``.
     #[track_caller]
+    #[inline]
     pub fn assert(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
         let why = match self.get(name, labels) {
             Some(grown) if grown == expected => return,
@@ -336,6 +354,7 @@ impl Changes {
     }
 
     /// Returns why there is no such sample, if it cannot be one of a thread.
+    #[inline]
     fn why_absent(&self, name: &str, labels: &[(&str, &str)]) -> Option<String> {
         let catalogue = self.registry.catalogue();
         let family = match catalogue.exporter_of(name, labels) {
@@ -375,6 +394,7 @@ impl Changes {
     ///
     /// If they differ. The message has a line for each difference.
     #[track_caller]
+    #[inline]
     pub fn assert_only(&self, expected: &[(&str, f64)]) {
         let found = self.samples();
         let expected: BTreeMap<_, _> = expected
@@ -415,6 +435,7 @@ impl Changes {
     }
 
     /// Returns every sample that has changed.
+    #[inline]
     fn samples(&self) -> BTreeMap<String, Grown> {
         let mut grown: BTreeMap<String, Grown> = BTreeMap::new();
         for (before, after) in &self.parts {
@@ -450,6 +471,7 @@ impl Changes {
 }
 
 impl fmt::Debug for Changes {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let grown = self.samples().into_iter();
         f.debug_map()
@@ -459,6 +481,7 @@ impl fmt::Debug for Changes {
 }
 
 impl fmt::Display for Changes {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
     }

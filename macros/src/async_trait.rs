@@ -4,8 +4,7 @@
 //! Only that inner block is measured. If the bindings were measured too, a metric that is a field
 //! of `self` would be borrowed while `self` moves into `__self`.
 
-use syn::visit_mut::{self, VisitMut};
-use syn::{Block, Expr, Ident, Local, Pat, PatIdent, Stmt};
+use syn::{Block, Expr, Ident, Local, Pat, Stmt};
 
 /// A body that `async_trait` has rewritten.
 pub(crate) struct AsyncTraitBody<'a> {
@@ -27,17 +26,17 @@ pub(crate) fn original_body(block: &mut Block) -> Option<AsyncTraitBody<'_>> {
     if after.len() > 1 || !before.iter().all(is_binding) {
         return None;
     }
-    let mut bound = BoundNames::default();
+    let mut names = Vec::new();
     for stmt in before {
         if let Stmt::Local(local) = stmt {
-            bound.visit_pat_mut(&mut local.pat);
+            bound_names(&local.pat, &mut names);
         }
     }
     match &mut *body.init.as_mut()?.expr {
         Expr::Block(body) => Some(AsyncTraitBody {
             block: &mut body.block,
-            receiver: bound.0.iter().find(|name| *name == "__self").cloned(),
-            names: bound.0,
+            receiver: names.iter().find(|name| *name == "__self").cloned(),
+            names,
         }),
         _ => None,
     }
@@ -80,17 +79,27 @@ fn is_binding(stmt: &Stmt) -> bool {
     }
 }
 
-/// Collects the names that patterns bind.
-#[derive(Default)]
-pub(crate) struct BoundNames(pub(crate) Vec<Ident>);
-
-impl VisitMut for BoundNames {
-    fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
-        self.0.push(pat.ident.clone());
-        visit_mut::visit_pat_ident_mut(self, pat);
-    }
-
-    fn visit_receiver_mut(&mut self, receiver: &mut syn::Receiver) {
-        self.0.push(receiver.self_token.into());
+/// Adds the names that the pattern binds.
+pub(crate) fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
+    let mut all = |pats: &mut dyn Iterator<Item = &Pat>| {
+        pats.for_each(|pat| bound_names(pat, names));
+    };
+    match pat {
+        Pat::Guard(pat) => bound_names(&pat.pat, names),
+        Pat::Ident(pat) => {
+            names.push(pat.ident.clone());
+            if let Some((_, pat)) = &pat.subpat {
+                bound_names(pat, names);
+            }
+        }
+        Pat::Or(pat) => all(&mut pat.cases.iter()),
+        Pat::Paren(pat) => bound_names(&pat.pat, names),
+        Pat::Reference(pat) => bound_names(&pat.pat, names),
+        Pat::Slice(pat) => all(&mut pat.elems.iter()),
+        Pat::Struct(pat) => all(&mut pat.fields.iter().map(|field| &*field.pat)),
+        Pat::Tuple(pat) => all(&mut pat.elems.iter()),
+        Pat::TupleStruct(pat) => all(&mut pat.elems.iter()),
+        Pat::Type(pat) => bound_names(&pat.pat, names),
+        _ => {}
     }
 }

@@ -23,10 +23,10 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
 
 use crate::lockfree::{SeriesKey, prefetch};
+use crate::sync::RandomState;
 
 /// The number of shards, each with its own lock. More of them make scrapes no faster and small
 /// families larger.
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Index {
 impl Index {
     pub(super) fn new() -> Self {
         Self {
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             map: OnceLock::new(),
         }
     }

@@ -2,8 +2,7 @@
 //! elsewhere or the memory of the process.
 
 use std::collections::{HashMap, HashSet};
-
-use ahash::RandomState;
+use std::hash::BuildHasher;
 
 use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
 use crate::family::grammar::{check_label, check_name};
@@ -11,6 +10,7 @@ use crate::family::shape::check_bounds;
 use crate::snapshot::{
     Family, GaugeMode, Histogram, Kind, Meta, Number, Text, Value, Values, labels,
 };
+use crate::sync::RandomState;
 
 /// A collector: computes families at scrape time.
 ///

@@ -15,6 +15,7 @@ use crate::snapshot::Source;
 use super::body::Body;
 use super::coding::Coding;
 use super::page::Style;
+use super::query;
 use super::report::Reports;
 use super::scrape::{EvictReader, Refusal, Scraper, Selection};
 use super::turns::Turns;
@@ -54,11 +55,10 @@ impl PageRequest {
     pub(super) fn read<B>(request: &Request<B>, style: Style) -> Result<Self, Answer> {
         let head = head(request.method())?;
         let all = |name: HeaderName| joined(request.headers(), &name);
-        let names: Vec<_> =
-            form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
-                .filter(|(key, _)| key == "name[]")
-                .map(|(_, name)| name.into_owned())
-                .collect();
+        let names: Vec<_> = query::pairs(request.uri().query().unwrap_or_default())
+            .filter(|(key, _)| key == "name[]")
+            .map(|(_, name)| name)
+            .collect();
         Ok(Self {
             head,
             selection: Selection {

@@ -215,11 +215,13 @@ fn set_socket_mode(path: &Path, mode: u32) -> io::Result<()> {
     let mode = std::fs::Permissions::from_mode(mode);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        use rustix::fs::{FileType, Mode, OFlags, fstat, open};
         use std::os::fd::AsRawFd;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = open(path, flags, Mode::empty())?;
-        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::Socket {
+        use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+            .open(path)?;
+        if !file.metadata()?.file_type().is_socket() {
             return Err(io::Error::other("another file has replaced the socket"));
         }
         // Such a descriptor has no `fchmod`.

@@ -31,6 +31,7 @@ mod page;
 mod peer;
 #[cfg(feature = "serve")]
 mod places;
+mod query;
 mod report;
 #[cfg(feature = "serve")]
 mod routes;

@@ -13,6 +13,7 @@ use crate::snapshot::Cardinality;
 
 use super::answer::{Answer, Pages, content, head, joined, plain, timed_out};
 use super::body::Body;
+use super::query;
 use super::scrape::lock;
 use super::turns::Common;
 
@@ -31,7 +32,7 @@ impl ReportRequest {
     pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Answer> {
         let head = head(request.method())?;
         let query = request.uri().query().unwrap_or_default();
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let mut pairs = query::pairs(query);
         let format = pairs.find(|(key, _)| key == "format");
         let json = match format {
             Some((_, format)) => format == "json",

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use ahash::RandomState;
+use crate::sync::RandomState;
 
 use super::Escaping;
 use super::clash::{ExposedName, clash, without_suffix};

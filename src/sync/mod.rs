@@ -27,6 +27,22 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+/// Returns the time since the Unix epoch at the kernel's last tick. Models have no clock.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(any(loom, miri))))]
+pub(crate) fn last_tick() -> std::time::Duration {
+    let mut now = std::mem::MaybeUninit::<libc::timespec>::zeroed();
+    #[expect(unsafe_code, reason = "std reads the precise clock only")]
+    // SAFETY: `now` is valid for writes, and zeroed: it is a valid `timespec` even after an error.
+    let now = unsafe {
+        libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, now.as_mut_ptr());
+        now.assume_init()
+    };
+    std::time::Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+}
+
 /// Reads a cell that only the calling thread writes.
 ///
 /// With std this is a relaxed load. In a model it also checks the single-writer contract: loom
@@ -112,6 +128,8 @@ impl AtomicF64 {
 }
 
 mod allocating;
+#[cfg(not(loom))]
+mod hash_keys;
 mod passes;
 #[cfg(all(feature = "push", not(loom)))]
 pub(crate) mod pushes;
@@ -121,5 +139,8 @@ pub(crate) mod pushes;
     allow(unused_imports, reason = "who serves shares passes")
 )]
 pub(crate) use passes::CoalescedPasses;
+
+#[cfg(not(loom))]
+pub(crate) use hash_keys::RandomState;
 
 pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};

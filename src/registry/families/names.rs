@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
-use ahash::RandomState;
-
 use crate::error::Error;
 use crate::family::AnyFamily;
 use crate::family::desc::Desc;
 use crate::snapshot::clash_index::ClashIndex;
 use crate::snapshot::{self, Difference, ExposedName, Kind, Text};
+use crate::sync::RandomState;
 
 use super::super::view::View;
 use super::conflict::{Owner, has_collector};

@@ -1,6 +1,7 @@
 //! The choice of a stream: the families and series that a search finds, and those that the page has
 //! in sight.
 
+use crate::serve::query;
 use crate::snapshot::Family;
 
 /// The most characters of a search.
@@ -53,7 +54,7 @@ impl Choice {
     /// Reads the query of a request. What it does not understand is left out.
     pub(super) fn read(query: &str) -> Self {
         let mut choice = Self::default();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (key, value) in query::pairs(query) {
             match &*key {
                 "match" => {
                     let search: String = value.chars().take(SEARCH).collect();
@@ -64,11 +65,11 @@ impl Choice {
                         }
                     }
                 }
-                "seen" if choice.seen.len() < SEEN => choice.seen.push(value.into_owned()),
+                "seen" if choice.seen.len() < SEEN => choice.seen.push(value),
                 "all" => choice.all = true,
-                "open" => choice.open = value.into_owned(),
-                "series" => choice.series = Some(value.into_owned()),
-                "by" => choice.by = Some(value.into_owned()),
+                "open" => choice.open = value,
+                "series" => choice.series = Some(value),
+                "by" => choice.by = Some(value),
                 "past" => choice.past = value.parse().ok(),
                 "limit" => choice.limit = value.parse().unwrap_or(0),
                 _ => {}

@@ -226,8 +226,33 @@ impl Server {
 /// at most a quarter of them, those that wait for one a quarter, too.
 fn max_descriptors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    return limit_in(&std::fs::read_to_string("/proc/self/limits").unwrap_or_default());
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let limit: Option<u64> = None;
-    limit.map_or(usize::MAX, |limit| limit as usize)
+    return usize::MAX;
+}
+
+/// Returns the limit in the text of `/proc/self/limits`, or the kernel's first value if the text
+/// has none.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_in(limits: &str) -> usize {
+    let line = (limits.lines()).find_map(|line| line.strip_prefix("Max open files"));
+    match line.and_then(|line| line.split_whitespace().next()) {
+        Some("unlimited") => usize::MAX,
+        soft => soft.and_then(|soft| soft.parse().ok()).unwrap_or(1024),
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_of_files_is_read() {
+        let text =
+            |limit| format!("Max processes 7 9 processes\nMax open files   {limit}  files \n");
+        assert_eq!(limit_in(&text("20000   524288")), 20_000);
+        assert_eq!(limit_in(&text("unlimited   unlimited")), usize::MAX);
+        assert_eq!(limit_in(""), 1024);
+        assert_ne!(max_descriptors(), 0);
+    }
 }

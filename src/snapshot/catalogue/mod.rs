@@ -14,6 +14,8 @@
 
 mod samples;
 
+// Functions are `#[inline]`, so that a program that does not call them does not compile them.
+
 use std::panic::Location;
 use std::time::Duration;
 
@@ -89,12 +91,14 @@ pub struct Label {
 }
 
 impl Label {
+    #[inline]
     pub(crate) fn new(name: String, values: Vec<String>) -> Self {
         Self { name, values }
     }
 }
 
 impl Catalogue {
+    #[inline]
     pub(crate) fn new(mut families: Vec<Declared>) -> Self {
         families.sort_by(|a, b| a.name.cmp(&b.name));
         Self { families }
@@ -102,12 +106,14 @@ impl Catalogue {
 
     /// Returns the families in the order of their names.
     #[must_use]
+    #[inline]
     pub fn families(&self) -> &[Declared] {
         &self.families
     }
 
     /// Returns the family of this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&Declared> {
         self.families.iter().find(|family| family.name == name)
     }
@@ -115,15 +121,16 @@ impl Catalogue {
     /// Adds the families of another catalogue, such as that of a second registry. A name that both
     /// have stays as it is.
     #[must_use]
+    #[inline]
     pub fn with(mut self, other: Self) -> Self {
         let new = |family: &Declared| self.get(&family.name).is_none();
         let new: Vec<_> = other.families.into_iter().filter(new).collect();
         self.families.extend(new);
-        self.families.sort_by(|a, b| a.name.cmp(&b.name));
-        self
+        Self::new(self.families)
     }
 
     /// Adds a family that a collector wrote.
+    #[inline]
     pub(crate) fn add_collected(
         &mut self,
         family: &Family,
@@ -182,6 +189,7 @@ impl Catalogue {
 
 /// Returns a path that is the same on every machine: an absolute one begins with the directory of
 /// its package, without the version.
+#[inline]
 pub(crate) fn short_path(path: &str) -> String {
     let path = path.replace('\\', "/");
     let is_absolute = path.starts_with('/') || path.get(1..3) == Some(":/");

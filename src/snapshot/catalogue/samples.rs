@@ -1,6 +1,6 @@
 //! Which family exports a sample.
 
-use std::collections::BTreeSet;
+// Functions are `#[inline]`, so that a program that does not call them does not compile them.
 
 use super::super::Kind;
 use super::{Catalogue, Declared};
@@ -18,6 +18,7 @@ impl Catalogue {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn with_sample(&self, name: &str) -> Option<&Declared> {
         let exports = |family: &&Declared| family.samples().any(|sample| sample == name);
         self.families.iter().find(exports)
@@ -32,18 +33,20 @@ impl Catalogue {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn similar(&self, name: &str) -> Option<String> {
-        let all: BTreeSet<String> = self.families.iter().flat_map(Declared::samples).collect();
+        let all = self.families.iter().flat_map(Declared::samples);
         // Only one format has `_created`.
         let penalty = |other: &str| usize::from(other.ends_with("_created"));
         let far = |other: &str| dissimilarity(name, other) + penalty(other);
-        let nearest = all.into_iter().map(|other| (far(&other), other)).min();
+        let nearest = all.map(|other| (far(&other), other)).min();
         let (far, other) = nearest?;
         (far <= 1 + name.len() / 4).then_some(other)
     }
 
     /// Returns the family that exports this sample, or why none does. The label `le` or `quantile`
     /// of a sample is given beside those of the family.
+    #[inline]
     pub(crate) fn exporter_of(
         &self,
         name: &str,
@@ -90,6 +93,7 @@ impl Declared {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn why_never(&self, label: &str, value: &str) -> Option<String> {
         let known = self.labels.iter().find(|known| known.name == label)?;
         let is_never = !known.values.is_empty() && !known.values.iter().any(|known| known == value);
@@ -98,6 +102,7 @@ impl Declared {
     }
 
     /// Iterates over the names of the samples, in any format.
+    #[inline]
     fn samples(&self) -> impl Iterator<Item = String> {
         let stem = self.kind.stem(&self.name);
         let name = |suffix: &&'static str| format!("{stem}{suffix}");
@@ -119,6 +124,7 @@ impl Declared {
 }
 
 /// Returns how different two names are. A name that got another ending, or lost it, is similar.
+#[inline]
 fn dissimilarity(a: &str, b: &str) -> usize {
     let begins = |a: &str, b: &str| a.len() >= 4 && b.starts_with(a);
     if begins(a, b) || begins(b, a) {
@@ -128,6 +134,7 @@ fn dissimilarity(a: &str, b: &str) -> usize {
 }
 
 /// Returns the number of characters to insert, remove or replace to make one text the other.
+#[inline]
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
