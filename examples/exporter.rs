@@ -53,7 +53,7 @@ fn main() -> ExitCode {
             ),
             MetricConfig::new("node_uname_info", "The system.", "info"),
         ])?;
-        setup.set_blocking_metric_update_handler(move |metrics| {
+        setup.update("procfs").run_blocking(move |metrics| {
             let read = |file: &str| read(&options.procfs, file);
             load(&metrics, &read("loadavg")?)?;
             memory_fields(&metrics, &read("meminfo")?)?;

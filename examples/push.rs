@@ -1,6 +1,6 @@
 //! Pushes gauges from the command line to a Pushgateway, or to VictoriaMetrics with `--path`.
 //!
-//!     cargo run --release --features push-tls --example push -- \
+//!     cargo run --release --features push,tls --example push -- \
 //!         --url http://127.0.0.1:9091 --method put --job nightly_backup \
 //!         --grouping instance=db1 --grouping path=/var/tmp \
 //!         backup_duration_seconds=63.5 backup_size_bytes=1048576

@@ -123,7 +123,7 @@ fn main() -> ExitCode {
                 .gauge("redis_up", "Whether the server answers.")?;
             let options = Arc::new(options);
             let probe_options = Arc::clone(&options);
-            setup.set_metric_update_handler(move |metrics| {
+            setup.update("redis").run(move |metrics| {
                 let (options, up) = (Arc::clone(&options), up.clone());
                 async move {
                     up.set(0.0);

@@ -56,7 +56,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped))))]
 // The index has links to items of all features.
 #![cfg_attr(
-    not(all(feature = "full", feature = "tsc")),
+    not(all(
+        feature = "live",
+        feature = "mmap",
+        feature = "process",
+        feature = "push",
+        feature = "tls"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -71,7 +77,7 @@ pub mod encode;
 mod error;
 #[cfg(not(loom))]
 mod family;
-#[cfg(all(feature = "tls", not(loom)))]
+#[cfg(all(feature = "serve", feature = "tls", not(loom)))]
 mod file;
 #[cfg(not(loom))]
 pub mod instrument;
@@ -298,12 +304,12 @@ pub mod docs {
 
     pages! {
         // Their programs need several features.
-        #[cfg(any(not(doctest), feature = "full"))]
+        #[cfg(any(not(doctest), all(feature = "mmap", feature = "process", feature = "serve")))]
         guide: "../docs/guide.md",
         // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]
         exporter: "../docs/exporter.md",
-        #[cfg(any(not(doctest), feature = "full"))]
+        #[cfg(any(not(doctest), all(feature = "mmap", feature = "process", feature = "serve")))]
         sharing: "../docs/sharing.md",
         mapped_files: "../docs/mapped-files.md",
         redis_store: "../docs/redis-store.md",

@@ -109,7 +109,7 @@ impl Error {
     }
 
     /// Creates the error of an action that failed at a file, with its cause.
-    #[cfg(any(feature = "tls", feature = "mmap"))]
+    #[cfg(any(all(feature = "serve", feature = "tls"), feature = "mmap"))]
     #[cold]
     pub(crate) fn of_file(action: &str, path: &std::path::Path, cause: impl Into<Cause>) -> Self {
         let path = path.display().to_string();

@@ -65,7 +65,7 @@ pub struct Pusher {
     credentials: Credentials,
     timeout: Duration,
     gzip: bool,
-    #[cfg(feature = "push-tls")]
+    #[cfg(feature = "tls")]
     roots: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ impl Pusher {
             credentials: Credentials::None,
             timeout: TIMEOUT,
             gzip: false,
-            #[cfg(feature = "push-tls")]
+            #[cfg(feature = "tls")]
             roots: Vec::new(),
         }
     }
@@ -205,7 +205,7 @@ impl Pusher {
     /// Pusher::new("https://gateway.example.org", "import").root_certificates(&ca).add()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[cfg(feature = "push-tls")]
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
         self.roots = pem.to_owned();
@@ -361,7 +361,7 @@ impl Pusher {
         } else {
             config
         };
-        #[cfg(feature = "push-tls")]
+        #[cfg(feature = "tls")]
         let config = match &*self.roots {
             [] => config,
             pem => {
@@ -374,7 +374,7 @@ impl Pusher {
 }
 
 /// Parses a PEM text with at least one certificate and nothing else.
-#[cfg(feature = "push-tls")]
+#[cfg(feature = "tls")]
 fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
     use ureq::tls::{PemItem, RootCerts, parse_pem};
     let bad = || {

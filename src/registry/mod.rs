@@ -254,7 +254,7 @@ impl Registry {
     }
 
     /// Adds a collector whose families keep their names, whatever the prefix is.
-    #[cfg(any(feature = "process", feature = "tokio-metrics"))]
+    #[cfg(any(feature = "process", feature = "tower"))]
     pub(crate) fn collect_unprefixed(
         &self,
         name: &str,

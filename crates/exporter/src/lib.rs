@@ -9,7 +9,7 @@
 //!     Exporter::new("load-exporter", "1.0.0", "The load of this machine.")
 //!         .configure(|setup, _: NoArgs| {
 //!             setup.create_metrics([MetricConfig::new("load1", "Load, one minute.", "gauge")])?;
-//!             setup.set_blocking_metric_update_handler(|metrics| {
+//!             setup.update("load").run_blocking(|metrics| {
 //!                 let load = std::fs::read_to_string("/proc/loadavg")?;
 //!                 let first = load.split(' ').next().unwrap_or_default();
 //!                 metrics.with("load1", &[])?.set(first.parse()?)?;
@@ -44,7 +44,7 @@ use tallies::Registry;
 
 pub use args::NoArgs;
 pub use probe::{BadRequest, Probe};
-pub use setup::Setup;
+pub use setup::{Setup, UpdateBuilder};
 pub use update::Update;
 
 /// Metrics and views that are described by data.
@@ -223,7 +223,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// as it took. So an update that takes 3 s runs every 33 s. The page waits for an update for at
     /// most 0.5 s and then shows the values of before; a later result is in a later second.
     /// Failures are in the metrics about updates; the page's impatience is not. Scrapes share the
-    /// runs. [`Setup::min_update_interval`] holds here, too.
+    /// runs. [`UpdateBuilder::min_interval`] holds here, too.
     ///
     /// [`Server::live`]: tallies::Server::live
     #[cfg(feature = "live")]

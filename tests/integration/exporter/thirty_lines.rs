@@ -10,7 +10,7 @@ fn main() -> ExitCode {
             let load = MetricConfig::new("host_load", "Load average.", "gauge");
             let uptime = MetricConfig::new("host_uptime_seconds", "Time since the start.", "gauge");
             setup.create_metrics([load.labels(["minutes"]), uptime])?;
-            setup.set_blocking_metric_update_handler(|metrics| {
+            setup.update("load").run_blocking(|metrics| {
                 let text = std::fs::read_to_string("/proc/loadavg")?;
                 for (minutes, load) in ["1", "5", "15"].iter().zip(text.split(' ')) {
                     let series = metrics.with("host_load", &[("minutes", minutes)])?;

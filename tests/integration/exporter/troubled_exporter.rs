@@ -86,7 +86,7 @@ fn main() -> ExitCode {
                 .set(length as f64)?;
             let orders = Arc::new(options.orders);
             let runs = Arc::new(AtomicU64::new(0));
-            setup.set_metric_update_handler(move |metrics| {
+            setup.update("metrics").run(move |metrics| {
                 let orders = Arc::clone(&orders);
                 let run = runs.fetch_add(1, Relaxed) + 1;
                 async move {
@@ -123,9 +123,8 @@ fn main() -> ExitCode {
                     Ok(())
                 }
             });
-            setup.every(Duration::from_millis(50), "ticks", |metrics| async move {
-                Ok(metrics.with("ticks_total", &[])?.inc()?)
-            });
+            let ticks = setup.update("ticks").every(Duration::from_millis(50));
+            ticks.run(|metrics| async move { Ok(metrics.with("ticks_total", &[])?.inc()?) });
             setup.probe("/probe", |probe| async move {
                 let target = probe.target()?.to_owned();
                 probe
