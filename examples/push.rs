@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use tallies::{Pusher, Registry};
+use tallies::{Registry, push::Pusher};
 
 /// Pushes gauges to a Pushgateway, or to VictoriaMetrics.
 #[derive(Parser)]

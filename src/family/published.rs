@@ -223,16 +223,25 @@ impl<C: MetricCells> Family<C> {
         }
         let values = C::values(&self.desc, &self.shape);
         let baseline = self.retirement().cleared.as_ref().map(C::baseline);
+        // Readers know state sets of one series.
+        let is_states = self.desc.kind == Kind::StateSet;
+        if is_states && !self.is_unlabelled() {
+            return;
+        }
         let text = encode(
             meta,
             (self.desc.labels, self.desc.native),
             &values,
             &self.overflow_text(),
-            &[],
+            self.desc.states,
         );
         let first = std::ptr::from_ref(self.first()).addr() as u64;
         let fields = Fields {
-            kind: C::format(&self.shape),
+            kind: if is_states {
+                CellKind::StateSet
+            } else {
+                C::format(&self.shape)
+            },
             width: C::width(&self.shape),
             stride: size_of::<C>(),
             first: self.first.is_in_region().then_some(first),

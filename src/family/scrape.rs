@@ -9,6 +9,7 @@ use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
 use super::pages::{Builder, LabelPages};
 use super::quiet::Quiet;
+use super::states::Expanded;
 use super::{Family, Label, MetricCells, read};
 
 impl<C: MetricCells> Family<C> {
@@ -51,6 +52,9 @@ impl<C: MetricCells> Family<C> {
         }
         output.texts.finish();
         out.exemplars = exemplars.finish();
+        if !self.desc.states.is_empty() {
+            scraped.states.expand(self.desc.states, out);
+        }
     }
 
     /// Returns whether a scrape may write the series without labels, or the overflow series.
@@ -244,11 +248,12 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// The label pages, the quiet series and the buffer that a scrape keeps for the next one.
+/// The label pages, the quiet series, the states and the buffer that a scrape keeps for the next one.
 #[derive(Debug)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,
     quiet: Quiet,
+    states: Expanded,
     /// A buffer.
     totals: Vec<T>,
 }
@@ -258,6 +263,7 @@ impl<T> Default for Scraped<T> {
         Self {
             pages: LabelPages::default(),
             quiet: Quiet::default(),
+            states: Expanded::default(),
             totals: Vec::new(),
         }
     }

@@ -232,7 +232,7 @@ impl Registry {
     /// and counts as a failure of the collector.
     ///
     /// ```
-    /// use tallies::{Collected, Registry};
+    /// use tallies::{Registry, collect::Collected};
     ///
     /// let registry = Registry::new();
     /// registry.add_collector("pool", |out: &mut Collected| {
@@ -303,7 +303,7 @@ impl Registry {
     /// Takes a snapshot into an earlier one and reuses its memory.
     ///
     /// ```
-    /// let mut snapshot = tallies::Snapshot::default();
+    /// let mut snapshot = tallies::snapshot::Snapshot::default();
     /// for _ in 0..3 {
     ///     tallies::registry().snapshot_into(&mut snapshot);
     /// }

@@ -21,7 +21,7 @@ mod json;
 pub(crate) mod labels;
 #[cfg(any(feature = "tower", feature = "push"))]
 mod merged_view;
-mod names;
+pub(crate) mod names;
 pub(crate) mod native;
 mod number;
 mod removed;
@@ -41,7 +41,7 @@ use crate::error::Error;
 pub(crate) use arithmetic::sum_since;
 pub(crate) use cardinality::LabelCount;
 pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
-pub use catalogue::Catalogue;
+pub(crate) use catalogue::Catalogue;
 #[cfg(feature = "store")]
 pub(crate) use clash::exposed;
 pub(crate) use clash::{ExposedName, clash, clashing};
@@ -54,8 +54,7 @@ pub use family::{Family, GaugeMode, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
 #[cfg(any(feature = "tower", feature = "push"))]
 pub(crate) use merged_view::MergedView;
-pub use names::Escaping;
-pub(crate) use names::{is_label_name, is_metric_name, is_utf8_name};
+pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
 pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;

@@ -23,7 +23,7 @@ mod promql;
 mod queries;
 mod write;
 
-use tallies::snapshot::Catalogue;
+use tallies::snapshot::catalogue::Catalogue;
 
 pub use lint::lint;
 pub use queries::Missing;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tallies::label::AnyLabels;
-use tallies::{Counter, Error, Gauge, Histogram, InfoTable, Registry, StateTable, Summary};
+use tallies::{Counter, Error, Gauge, Histogram, Info, Registry, StateSet, Summary};
 
 use super::config::{Config, MetricConfig, Setting};
 use super::metric::{AnyMetric, Inner, MetricMap};
@@ -460,9 +460,22 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
         }
         Kind::Enum => {
             let states = config.states()?;
-            StateTable::register(registry, name, help, &labels, &states).map(Inner::Enum)
+            let states = StateSet::<String>::builder(name, help).states(&states);
+            let states = states.labels(&labels[..]);
+            states.register(registry).map(Inner::Enum)
         }
-        Kind::Info => InfoTable::register(registry, name, help, &labels).map(Inner::Info),
+        Kind::Info => {
+            // A family with any labels does not check these.
+            let labelled = Info::builder(name, help).labels(&labels[..]).lint(false);
+            labelled
+                .register(registry)
+                .and_then(|info| registry.remove(info.name()))
+                .and_then(|()| {
+                    let info = Info::builder(name, help).label_set::<AnyLabels>();
+                    info.register(registry)
+                })
+                .map(|info| Inner::Info(info, <_>::default()))
+        }
     };
     match inner {
         Ok(inner) => Ok(AnyMetric::new(config, inner)),
@@ -488,8 +501,14 @@ fn wrong_name(config: &MetricConfig, kind: Kind) -> Part {
                 let summary = Summary::builder(name, "").labels(labels);
                 summary.register(&registry).map(drop)
             }
-            Kind::Enum => StateTable::register(&registry, name, "", labels, &["a"]).map(drop),
-            Kind::Info => InfoTable::register(&registry, name, "", labels).map(drop),
+            Kind::Enum => {
+                let states = StateSet::<String>::builder(name, "").states(&["a"]);
+                states.labels(labels).register(&registry).map(drop)
+            }
+            Kind::Info => {
+                let info = Info::builder(name, "").labels(labels);
+                info.register(&registry).map(drop)
+            }
             Kind::Counter | Kind::Gauge => {
                 let gauge = Gauge::builder(name, "").labels(labels);
                 gauge.register(&registry).map(drop)

@@ -199,7 +199,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     }
 
     /// Sets whether clients that prefer OpenMetrics get it, as
-    /// [`Server::open_metrics`](tallies::Server::open_metrics) does. `false` is the same as the
+    /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same as the
     /// option `--web.disable-openmetrics`.
     #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
@@ -225,7 +225,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// Failures are in the metrics about updates; the page's impatience is not. Scrapes share the
     /// runs. [`UpdateBuilder::min_interval`] holds here, too.
     ///
-    /// [`Server::live`]: tallies::Server::live
+    /// [`Server::live`]: tallies::serve::Server::live
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {

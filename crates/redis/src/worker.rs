@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{ErrorKind, RedisError, RedisResult};
 use tallies::share::store::Merger;
 use tallies::snapshot::Family;
-use tallies::{Error, Snapshot};
+use tallies::{Error, snapshot::Snapshot};
 use tokio::sync::mpsc::Receiver;
 
 use super::admin::{self, Overview};

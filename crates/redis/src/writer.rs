@@ -37,7 +37,7 @@ use std::time::Instant;
 use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
 use tallies::share::store;
 use tallies::snapshot::{Family, Source};
-use tallies::{Error, Snapshot};
+use tallies::{Error, snapshot::Snapshot};
 
 use super::builder::StoreSettings;
 use super::connection::Connection;

@@ -1,7 +1,7 @@
 //! Rows E4 and R2: metrics that data describes.
 
 use tallies::encode::{open_metrics, text};
-use tallies::{Collected, Registry};
+use tallies::{Registry, collect::Collected};
 use tallies_config::{Configure, MetricConfig, MetricMap};
 
 fn error(configs: impl IntoIterator<Item = MetricConfig>) -> String {

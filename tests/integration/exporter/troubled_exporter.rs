@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tallies::{Collected, Counter};
+use tallies::{Counter, collect::Collected};
 use tallies_exporter::Exporter;
 use tallies_exporter::config::{Configure, MetricConfig};
 
