@@ -29,7 +29,7 @@ use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch, Unlabelle
 ///     Broken,
 /// }
 ///
-/// /// What the pump is doing.
+/// /// The state of the pump.
 /// #[tallies::metric]
 /// static PUMP: StateSet<Pump> = StateSet::new("pump_state");
 ///

@@ -463,8 +463,8 @@ mod process {
     pub(crate) use crate::mapped::held::{Guards, making};
     use crate::observe::{Cells, ColdLock, MoveBlock};
 
-    /// What a family of any kind does when the process begins to publish its metrics, and around a
-    /// `fork`.
+    /// The work of a family of any kind when the process begins to publish its metrics, and around
+    /// a `fork`.
     pub(crate) trait FamilyHooks {
         /// Returns the locks of the cold cells of all series.
         fn locks(&self) -> Vec<&ColdLock> {

@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tallies::label::{AnyLabels, DEFAULT_LIMIT, DynLabels};
 use tallies::{Counter, Error, Gauge, Histogram, Info, Series, StateSet, Summary};
 
-use super::config::MetricConfig;
+use super::config::{MetricConfig, MetricKind};
 
 /// A metric that was created from data. A clone is the same metric.
 ///
 /// ```
-/// use tallies_config::{Configure, MetricConfig};
+/// use tallies_config::{Configure, MetricConfig, MetricKind};
 ///
 /// let registry = tallies::Registry::new();
-/// let disks = MetricConfig::new("disk_free_bytes", "Free space.", "gauge").labels(["disk"]);
+/// let disks = MetricConfig::new("disk_free_bytes", "Free space.", MetricKind::Gauge).labels(["disk"]);
 /// let metrics = registry.create_metrics([disks])?;
 /// let free = metrics.get("disk_free_bytes")?;
-/// assert_eq!((free.kind(), free.labels()), ("gauge", &["disk".to_owned()][..]));
+/// assert_eq!((free.kind(), free.labels()), (MetricKind::Gauge, &["disk".to_owned()][..]));
 /// free.with(&[("disk", "sda")])?.set(3e9)?;
 /// free.remove(&[("disk", "sda")])?;
 /// assert_eq!(registry.snapshot().get("disk_free_bytes", &[("disk", "sda")]), None);
@@ -101,16 +101,16 @@ impl AnyMetric {
         &self.0.help
     }
 
-    /// Returns the kind, as in [`MetricConfig::kind`](super::MetricConfig::kind).
+    /// Returns the kind.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> MetricKind {
         match &self.0.inner {
-            Inner::Counter(..) | Inner::Total(..) => "counter",
-            Inner::Gauge(_) => "gauge",
-            Inner::Histogram(_) => "histogram",
-            Inner::Summary(_) => "summary",
-            Inner::Enum(_) => "enum",
-            Inner::Info(..) => "info",
+            Inner::Counter(..) | Inner::Total(..) => MetricKind::Counter,
+            Inner::Gauge(_) => MetricKind::Gauge,
+            Inner::Histogram(_) => MetricKind::Histogram,
+            Inner::Summary(_) => MetricKind::Summary,
+            Inner::Enum(_) => MetricKind::Enum,
+            Inner::Info(..) => MetricKind::Info,
         }
     }
 
@@ -223,10 +223,10 @@ impl AnyMetric {
     /// gets the label values in the order of [`labels`](Self::labels).
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
-    /// let disks = MetricConfig::new("disk_free_bytes", "Free space.", "gauge").labels(["disk"]);
+    /// let disks = MetricConfig::new("disk_free_bytes", "Free space.", MetricKind::Gauge).labels(["disk"]);
     /// let metrics = registry.create_metrics([disks])?;
     /// let free = metrics.get("disk_free_bytes")?;
     /// for disk in ["sda", "sdb"] {
@@ -378,11 +378,11 @@ impl AnySeries<'_> {
     /// The series then starts again, too, as Prometheus expects it.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
     /// let metrics =
-    ///     registry.create_metrics([MetricConfig::new("reads_total", "Reads.", "counter")])?;
+    ///     registry.create_metrics([MetricConfig::new("reads_total", "Reads.", MetricKind::Counter)])?;
     /// for total in [7.0, 9.0, 2.0] {
     ///     metrics.with("reads_total", &[])?.set(total)?;
     ///     assert_eq!(registry.snapshot().get("reads_total", &[]), Some(total));
@@ -477,11 +477,11 @@ impl AnySeries<'_> {
     /// Sets the pairs of an info, which are further labels, and removes those of before.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
     /// let metrics =
-    ///     registry.create_metrics([MetricConfig::new("server_info", "The server.", "info")])?;
+    ///     registry.create_metrics([MetricConfig::new("server_info", "The server.", MetricKind::Info)])?;
     /// metrics.with("server_info", &[])?.info(&[("version", "8.0"), ("mode", "cluster")])?;
     /// let labels = [("version", "8.0"), ("mode", "cluster")];
     /// assert_eq!(registry.snapshot().get("server_info", &labels), Some(1.0));
@@ -547,12 +547,12 @@ fn set_total<'a>(
 /// The metrics that were created from data, by name. A clone has the same metrics.
 ///
 /// ```
-/// use tallies_config::{Configure, MetricConfig};
+/// use tallies_config::{Configure, MetricConfig, MetricKind};
 ///
 /// let registry = tallies::Registry::new();
 /// let metrics = registry.create_metrics([
-///     MetricConfig::new("jobs_total", "Jobs done.", "counter"),
-///     MetricConfig::new("queue_length", "Jobs waiting.", "gauge"),
+///     MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter),
+///     MetricConfig::new("queue_length", "Jobs waiting.", MetricKind::Gauge),
 /// ])?;
 /// assert_eq!(metrics.names().collect::<Vec<_>>(), ["jobs_total", "queue_length"]);
 /// metrics.with("jobs_total", &[])?.inc()?;

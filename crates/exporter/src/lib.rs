@@ -2,13 +2,13 @@
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use tallies_exporter::config::MetricConfig;
+//! use tallies_exporter::config::{MetricConfig, MetricKind};
 //! use tallies_exporter::{Exporter, NoArgs};
 //!
 //! fn main() -> ExitCode {
 //!     Exporter::new("load-exporter", "1.0.0", "The load of this machine.")
 //!         .configure(|setup, _: NoArgs| {
-//!             setup.create_metrics([MetricConfig::new("load1", "Load, one minute.", "gauge")])?;
+//!             setup.create_metrics([MetricConfig::new("load1", "Load, one minute.", MetricKind::Gauge)])?;
 //!             setup.update("load").run_blocking(|metrics| {
 //!                 let load = std::fs::read_to_string("/proc/loadavg")?;
 //!                 let first = load.split(' ').next().unwrap_or_default();
@@ -53,7 +53,7 @@ pub use tallies_config as config;
 /// The error that hooks and handlers return: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What hooks and handlers return.
+/// The result of hooks and handlers.
 pub type Result = std::result::Result<(), BoxError>;
 
 /// The threads for handlers. More than one, because a handler may block its thread.
@@ -71,7 +71,7 @@ pub struct Exporter<A = NoArgs> {
     configure: Configure<A>,
 }
 
-/// What an exporter says about itself, and its defaults.
+/// The description of an exporter, and its defaults.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
     pub(crate) name: String,

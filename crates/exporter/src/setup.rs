@@ -1,4 +1,4 @@
-//! What an exporter declares when it starts: metrics, hooks, updates and probes.
+//! Declarations of an exporter that starts: metrics, hooks, updates and probes.
 
 use std::future::Future;
 use std::path::Path;

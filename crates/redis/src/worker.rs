@@ -55,7 +55,7 @@ pub(super) struct Worker {
     pub(super) health: Health,
 }
 
-/// What the worker knows of the way to Redis.
+/// The state of the worker's connection to Redis.
 #[derive(Default)]
 pub(super) struct Health {
     /// Failures in a row.

@@ -1,4 +1,4 @@
-//! What a process has counted beyond a baseline, which somebody else has folded.
+//! The counts of a process beyond a baseline, which another process has folded.
 
 use std::collections::HashMap;
 use std::time::SystemTime;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tallies::{Counter, collect::Collected};
 use tallies_exporter::Exporter;
-use tallies_exporter::config::{Configure, MetricConfig};
+use tallies_exporter::config::{Configure, MetricConfig, MetricKind};
 
 /// Updates that began.
 #[tallies::metric]
@@ -71,12 +71,13 @@ fn main() -> ExitCode {
                 setup.create_metrics_from_file(path)?;
             }
             setup.create_metrics([
-                MetricConfig::new("read_bytes_total", "Bytes read.", "counter").labels(["disk"]),
-                MetricConfig::new("busy_ratio", "Utilization.", "gauge").labels(["disk"]),
-                MetricConfig::new("updates", "Updates that began.", "gauge"),
-                MetricConfig::new("last_good", "Updates that succeeded.", "gauge"),
-                MetricConfig::new("ticks_total", "Ticks.", "counter"),
-                MetricConfig::new("token_length", "Length of the secret.", "gauge"),
+                MetricConfig::new("read_bytes_total", "Bytes read.", MetricKind::Counter)
+                    .labels(["disk"]),
+                MetricConfig::new("busy_ratio", "Utilization.", MetricKind::Gauge).labels(["disk"]),
+                MetricConfig::new("updates", "Updates that began.", MetricKind::Gauge),
+                MetricConfig::new("last_good", "Updates that succeeded.", MetricKind::Gauge),
+                MetricConfig::new("ticks_total", "Ticks.", MetricKind::Counter),
+                MetricConfig::new("token_length", "Length of the secret.", MetricKind::Gauge),
             ])?;
             let length = options.token.as_deref().unwrap_or_default().len();
             setup

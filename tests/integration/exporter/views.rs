@@ -207,7 +207,7 @@ fn with_views(
 }
 
 fn of(kind: &str) -> MetricConfig {
-    let config = MetricConfig::new("m", "", kind).labels(["disk", "host"]);
+    let config = MetricConfig::new("m", "", kind.parse().unwrap()).labels(["disk", "host"]);
     match kind {
         "enum" => config.set("states", ["on", "off"]),
         _ => config,
