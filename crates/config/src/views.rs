@@ -300,7 +300,7 @@ family = 'nothing'
             ),
             (
                 "{family: a, gauge_mode: median}",
-                "2:23",
+                "2:27",
                 "`median` is no gauge mode: the modes are",
             ),
             (
