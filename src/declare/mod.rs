@@ -89,7 +89,7 @@ pub trait Declare: Sized {
 /// traits.
 macro_rules! metric {
     ($metric:ident, [$($generics:tt)*], [$($names:ident),*], $labelled:ty, $cells:ty, $kind:expr) => {
-        $crate::declare::declared!($metric, [$($generics)*], [$($names),*], $labelled, $cells, $kind);
+        $crate::declare::declared!($metric, [$($generics)*], [$($names),*], $labelled, $cells, $kind, &[]);
 
         impl<$($generics)*> $metric<$($names),*> {
             /// Declares the metric in a `static`. An invalid name is a compile error there.
@@ -171,7 +171,7 @@ pub(crate) use metric;
 /// Implements the part of [`metric`] that a state set has, too. `$labelled` is the type with the
 /// label sets `X`.
 macro_rules! declared {
-    ($metric:ident, [$($generics:tt)*], [$($names:ident),*], $labelled:ty, $cells:ty, $kind:expr) => {
+    ($metric:ident, [$($generics:tt)*], [$($names:ident),*], $labelled:ty, $cells:ty, $kind:expr, $states:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
             /// Returns the name as it was declared, without the registry's prefix.
             #[must_use]
@@ -260,6 +260,7 @@ macro_rules! declared {
                     std::panic::Location::caller(),
                 );
                 builder.desc.closed = $crate::family::desc::ClosedSet::of::<L>();
+                builder.desc.states = $states;
                 builder.desc.apply(options, L::FROM_DATA)?;
                 builder.register(registry)
             }

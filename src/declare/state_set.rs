@@ -186,7 +186,7 @@ labelled!(
     L, StateSet<T, [&'static str; LABELS]>, [T: LabelValue], &'static str, state
 );
 
-declared!(StateSet, [T: LabelValue, L: LabelSet], [T, L], StateSet<T, X>, GaugeCell, Kind::StateSet);
+declared!(StateSet, [T: LabelValue, L: LabelSet], [T, L], StateSet<T, X>, GaugeCell, Kind::StateSet, T::VALUES);
 
 impl<T: LabelValue, const LABELS: usize> StateSet<T, [&'static str; LABELS]> {
     /// Declares a state set with labels in a `static`, by label names instead of a type.

@@ -438,9 +438,8 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
             // A family with any labels does not check these.
             let labelled = Info::builder(name, help).labels(&labels[..]).lint(false);
             labelled
-                .register(registry)
-                .and_then(|info| registry.remove(info.name()))
-                .and_then(|()| {
+                .register(&Registry::new())
+                .and_then(|_| {
                     let info = Info::builder(name, help).label_set::<AnyLabels>();
                     info.register(registry)
                 })

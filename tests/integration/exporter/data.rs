@@ -75,7 +75,7 @@ fn e4_the_errors_are_those_of_the_predecessor() {
         MetricConfig::from_yaml("{metrics: {m1: {type: invalid}}}")
             .unwrap_err()
             .to_string(),
-        "line 1, column 22: Invalid type for m1: must be one of counter, enum, gauge, histogram, \
+        "line 1, column 23: Invalid type for m1: must be one of counter, enum, gauge, histogram, \
          info, summary"
     );
     assert_eq!(
