@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tallies::encode::{Format, Options};
-use tallies::{Counter, Histogram, Registry, Snapshot};
+use tallies::{Counter, Histogram, Registry, snapshot::Snapshot};
 
 const SERIES: usize = 100_000;
 

@@ -9,7 +9,7 @@ use actix_web::error::{ErrorBadRequest, ErrorInternalServerError};
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use http_body_util::BodyExt;
-use tallies::{Counter, MetricsService};
+use tallies::{Counter, serve::MetricsService};
 use tokio::sync::Notify;
 use tower_service::Service;
 

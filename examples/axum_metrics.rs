@@ -6,7 +6,7 @@
 
 use axum::Router;
 use axum::routing::get;
-use tallies::{Counter, MetricsService};
+use tallies::{Counter, serve::MetricsService};
 use tokio::sync::Notify;
 
 /// Greetings sent.

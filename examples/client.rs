@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use clap::Parser;
-use tallies::{Counter, MetricsService, Registry};
+use tallies::{Counter, Registry, serve::MetricsService};
 use tallies_http::{ClientLayer, ClientMetrics, ServerMetrics};
 use tokio::net::TcpListener;
 

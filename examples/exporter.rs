@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tallies_exporter::config::MetricConfig;
+use tallies_exporter::config::{MetricConfig, MetricKind};
 use tallies_exporter::{Exporter, Result, Update};
 
 /// Bytes in a sector, whatever the disk has: the unit of `/proc/diskstats`.
@@ -42,18 +42,22 @@ fn main() -> ExitCode {
             MetricConfig::new(
                 "node_cpu_seconds_total",
                 "Time of each processor.",
-                "counter",
+                MetricKind::Counter,
             )
             .labels(["cpu", "mode"]),
-            MetricConfig::new("node_boot_time_seconds", "Time of the start.", "gauge"),
+            MetricConfig::new(
+                "node_boot_time_seconds",
+                "Time of the start.",
+                MetricKind::Gauge,
+            ),
             MetricConfig::new(
                 "node_context_switches_total",
                 "Context switches.",
-                "counter",
+                MetricKind::Counter,
             ),
-            MetricConfig::new("node_uname_info", "The system.", "info"),
+            MetricConfig::new("node_uname_info", "The system.", MetricKind::Info),
         ])?;
-        setup.set_blocking_metric_update_handler(move |metrics| {
+        setup.update("procfs").run_blocking(move |metrics| {
             let read = |file: &str| read(&options.procfs, file);
             load(&metrics, &read("loadavg")?)?;
             memory_fields(&metrics, &read("meminfo")?)?;
@@ -73,11 +77,11 @@ fn main() -> ExitCode {
 }
 
 fn gauge(name: &str, help: &str) -> MetricConfig {
-    MetricConfig::new(name, help, "gauge")
+    MetricConfig::new(name, help, MetricKind::Gauge)
 }
 
 fn counter(name: &str, help: &str) -> MetricConfig {
-    MetricConfig::new(name, help, "counter").labels(["device"])
+    MetricConfig::new(name, help, MetricKind::Counter).labels(["device"])
 }
 
 /// Reads a file of procfs. An error names it.

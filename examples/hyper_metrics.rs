@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tallies::serve::Body;
-use tallies::{Counter, MetricsService};
+use tallies::{Counter, serve::MetricsService};
 use tokio::sync::Notify;
 use tower_service::Service;
 

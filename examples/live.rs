@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tallies::{
-    Counter, Gauge, Histogram, Info, LabelValue, Labels, Server, StateSet, Summary, UpDownCounter,
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, StateSet, Summary, UpDownCounter,
+    serve::Server,
 };
 
 #[derive(Labels)]

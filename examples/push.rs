@@ -1,7 +1,7 @@
 //! Pushes gauges from the command line to a Pushgateway, or to VictoriaMetrics with `--path`.
 //!
 //! ```sh
-//! cargo run --release --features push-tls --example push -- \
+//! cargo run --release --features push,tls --example push -- \
 //!     --url http://127.0.0.1:9091 --method put --job nightly_backup \
 //!     --grouping instance=db1 --grouping path=/var/tmp \
 //!     backup_duration_seconds=63.5 backup_size_bytes=1048576
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use tallies::{Pusher, Registry};
+use tallies::{Registry, push::Pusher};
 
 /// Pushes gauges to a Pushgateway, or to VictoriaMetrics.
 #[derive(Parser)]

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tallies_exporter::config::{Configure, MetricConfig, MetricMap};
+use tallies_exporter::config::{Configure, MetricConfig, MetricKind, MetricMap};
 use tallies_exporter::{BoxError, Exporter, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -25,77 +25,77 @@ struct Options {
 }
 
 /// Fields of INFO, and their metrics.
-const FIELDS: [(&str, &str, &str, &str); 12] = [
+const FIELDS: [(&str, &str, MetricKind, &str); 12] = [
     (
         "uptime_in_seconds",
         "redis_uptime_seconds",
-        "gauge",
+        MetricKind::Gauge,
         "Time since the start.",
     ),
     (
         "connected_clients",
         "redis_connected_clients",
-        "gauge",
+        MetricKind::Gauge,
         "Clients.",
     ),
     (
         "blocked_clients",
         "redis_blocked_clients",
-        "gauge",
+        MetricKind::Gauge,
         "Clients that wait.",
     ),
     (
         "used_memory",
         "redis_memory_used_bytes",
-        "gauge",
+        MetricKind::Gauge,
         "Memory of data and buffers.",
     ),
     (
         "maxmemory",
         "redis_memory_max_bytes",
-        "gauge",
+        MetricKind::Gauge,
         "Limit of memory, or 0.",
     ),
     (
         "total_commands_processed",
         "redis_commands_processed_total",
-        "counter",
+        MetricKind::Counter,
         "Commands.",
     ),
     (
         "total_connections_received",
         "redis_connections_received_total",
-        "counter",
+        MetricKind::Counter,
         "Connections.",
     ),
     (
         "rejected_connections",
         "redis_rejected_connections_total",
-        "counter",
+        MetricKind::Counter,
         "Rejected ones.",
     ),
     (
         "keyspace_hits",
         "redis_keyspace_hits_total",
-        "counter",
+        MetricKind::Counter,
         "Reads that found a key.",
     ),
     (
         "keyspace_misses",
         "redis_keyspace_misses_total",
-        "counter",
+        MetricKind::Counter,
         "Reads that found none.",
     ),
     (
         "evicted_keys",
         "redis_evicted_keys_total",
-        "counter",
+        MetricKind::Counter,
         "Keys evicted for lack of memory.",
     ),
     (
         "expired_keys",
         "redis_expired_keys_total",
-        "counter",
+        MetricKind::Counter,
         "Keys that expired.",
     ),
 ];
@@ -103,10 +103,10 @@ const FIELDS: [(&str, &str, &str, &str); 12] = [
 fn metrics() -> Vec<MetricConfig> {
     let fields = FIELDS.map(|(_, name, kind, help)| MetricConfig::new(name, help, kind));
     let more = [
-        MetricConfig::new("redis_db_keys", "Keys.", "gauge").labels(["db"]),
-        MetricConfig::new("redis_role", "The role in replication.", "enum")
+        MetricConfig::new("redis_db_keys", "Keys.", MetricKind::Gauge).labels(["db"]),
+        MetricConfig::new("redis_role", "The role in replication.", MetricKind::Enum)
             .set("states", ["master", "slave", "sentinel"]),
-        MetricConfig::new("redis_instance", "The server.", "info"),
+        MetricConfig::new("redis_instance", "The server.", MetricKind::Info),
     ];
     fields.into_iter().chain(more).collect()
 }
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
                 .gauge("redis_up", "Whether the server answers.")?;
             let options = Arc::new(options);
             let probe_options = Arc::clone(&options);
-            setup.set_metric_update_handler(move |metrics| {
+            setup.update("redis").run(move |metrics| {
                 let (options, up) = (Arc::clone(&options), up.clone());
                 async move {
                     up.set(0.0);

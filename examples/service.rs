@@ -15,7 +15,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clap::Parser;
-use tallies::{Counter, Histogram, Info, Server, serve::Serving};
+use tallies::{
+    Counter, Histogram, Info,
+    serve::{Server, Serving},
+};
 use tallies_http::ServerMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tallies::snapshot::Value;
-use tallies::{Counter, Gauge, Histogram, Labels, Snapshot, UpDownCounter};
+use tallies::{Counter, Gauge, Histogram, Labels, UpDownCounter, snapshot::Snapshot};
 
 struct Counting;
 

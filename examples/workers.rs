@@ -35,7 +35,7 @@ mod workers {
     use axum::routing::get;
     use clap::Parser;
     use socket2::{Domain, Socket, Type};
-    use tallies::{Counter, Histogram, MetricsService};
+    use tallies::{Counter, Histogram, serve::MetricsService};
 
     /// Requests answered.
     #[tallies::metric]

@@ -12,9 +12,8 @@
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
 //! - change them without their code: [`View`], [`Registry::add_view`]
-//! - from data, such as a file: the crate `tallies-config`; states and pairs that are known at run
-//!   time only: [`StateTable`], [`InfoTable`]
-//! - bucket bounds: [`buckets`]; values that are read at scrape time: [`Collect`], [`Collected`]
+//! - from data, such as a file: the crate `tallies-config`
+//! - bucket bounds: [`buckets`]; values that are read at scrape time: [`collect`]
 //!
 //! Labels:
 //!
@@ -33,17 +32,17 @@
 //!
 //! Serve, push, read:
 //!
-//! - scrapes: [`serve()`], [`Server`], [`MetricsService`], [`render()`]
+//! - scrapes: [`serve()`], [`serve::Server`], [`serve::MetricsService`], [`render()`]
 //! - programs that only export: the crate `tallies-exporter`; metrics from files: `tallies-config`
 //! - one page for several processes: `share` (feature `mmap`); over a network: `tallies-redis`
-//! - Pushgateway: [`Pusher`]; exposition pages of other programs: the crate `tallies-check`
+//! - Pushgateway: [`push::Pusher`]; exposition pages of other programs: the crate `tallies-check`
 //!
 //! Testing and reading values:
 //!
 //! - what a test added: [`testing`]; a registry for each test: [`Registry::new`]
-//! - [`snapshot()`], [`Snapshot`], [`mod@snapshot`]
+//! - [`snapshot()`], [`snapshot::Snapshot`]
 //! - what a program declares, and dashboards checked against it: [`catalogue()`],
-//!   [`snapshot::Catalogue`]; where all the series come from: [`Registry::cardinality`]
+//!   [`snapshot::catalogue`]; where all the series come from: [`Registry::cardinality`]
 //! - errors: [`Error`]
 //!
 //! Formats: [`encode`], [`encode::Format`], [`encode::Options`]
@@ -56,7 +55,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped))))]
 // The index has links to items of all features.
 #![cfg_attr(
-    not(all(feature = "full", feature = "tsc")),
+    not(all(
+        feature = "live",
+        feature = "mmap",
+        feature = "process",
+        feature = "push",
+        feature = "tls"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -71,7 +76,7 @@ pub mod encode;
 mod error;
 #[cfg(not(loom))]
 mod family;
-#[cfg(all(feature = "tls", not(loom)))]
+#[cfg(all(feature = "serve", feature = "tls", not(loom)))]
 mod file;
 #[cfg(not(loom))]
 pub mod instrument;
@@ -118,30 +123,19 @@ pub mod testing;
 pub use declare::macros::{LabelValue, Labels, Metrics, metric};
 #[cfg(not(loom))]
 pub use declare::{
-    Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, InfoTable, Metric, Series,
-    StateSet, StateTable, Summary, UpDownCounter,
+    Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, Metric, Series, StateSet, Summary,
+    UpDownCounter,
 };
 pub use error::Error;
 #[cfg(not(loom))]
 pub use family::label::LabelValue;
 #[cfg(not(loom))]
 #[doc(inline)]
-pub use instrument::{count, count_errors, in_progress, timed};
+pub use instrument::attributes::{count, count_errors, in_progress, timed};
 #[cfg(not(loom))]
 pub use observe::Number;
-#[cfg(all(feature = "push", not(loom)))]
-#[doc(inline)]
-pub use push::Pusher;
 #[cfg(not(loom))]
-pub use registry::{AddedViews, Collect, Collected, Description, Registry, View, registry};
-#[cfg(all(feature = "tower", not(loom)))]
-#[doc(inline)]
-pub use serve::MetricsService;
-#[cfg(all(feature = "serve", not(loom)))]
-#[doc(inline)]
-pub use serve::Server;
-#[doc(inline)]
-pub use snapshot::Snapshot;
+pub use registry::{AddedViews, Description, Registry, View, registry};
 
 /// Bucket bounds, and the values of a histogram.
 #[cfg(not(loom))]
@@ -152,17 +146,23 @@ pub mod buckets {
     pub use crate::observe::Observed;
 }
 
-/// Label sets, their names and their values.
+/// Values that are read at scrape time.
+#[cfg(not(loom))]
+pub mod collect {
+    pub use crate::registry::{Collect, Collected};
+}
+
+/// Label sets and their names.
 #[cfg(not(loom))]
 pub mod label {
     pub use crate::family::desc::DEFAULT_LIMIT;
     pub use crate::family::label::{
-        AnyLabels, DynLabels, LabelNames, LabelSet, LabelValue, NamedLabels, Scratch, Unlabelled,
+        AnyLabels, DynLabels, LabelNames, LabelSet, NamedLabels, Scratch, Unlabelled,
     };
 }
 
 /// Returns the catalogue of the default registry: every family that the program declares, with or
-/// without series. See [`snapshot::Catalogue`].
+/// without series. See [`Catalogue`](snapshot::catalogue::Catalogue).
 ///
 /// ```
 /// use tallies::{Counter, LabelValue, Labels};
@@ -188,7 +188,7 @@ pub mod label {
 /// ```
 #[cfg(not(loom))]
 #[must_use]
-pub fn catalogue() -> snapshot::Catalogue {
+pub fn catalogue() -> snapshot::catalogue::Catalogue {
     registry().catalogue()
 }
 
@@ -199,7 +199,7 @@ pub fn catalogue() -> snapshot::Catalogue {
 /// ```
 #[cfg(not(loom))]
 #[must_use]
-pub fn snapshot() -> Snapshot {
+pub fn snapshot() -> snapshot::Snapshot {
     registry().snapshot()
 }
 
@@ -236,15 +236,15 @@ pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
 pub fn serve(
     address: impl std::net::ToSocketAddrs + std::fmt::Debug,
 ) -> Result<serve::Serving, Error> {
-    Server::new().listen(address)
+    serve::Server::new().listen(address)
 }
 
 #[cfg(all(feature = "serve", not(loom)))]
-impl Server {
+impl serve::Server {
     /// Returns a server of the default registry.
     ///
     /// ```
-    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// let serving = tallies::serve::Server::new().listen("127.0.0.1:0")?;
     /// println!("Serving metrics on {}", serving.metrics_url());
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
@@ -260,12 +260,12 @@ impl Server {
 }
 
 #[cfg(all(feature = "push", not(loom)))]
-impl Pusher {
+impl push::Pusher {
     /// Returns a pusher of the default registry, for the group of `job`, to the gateway at `url`.
     /// The URL may have a path prefix.
     ///
     /// ```no_run
-    /// tallies::Pusher::new("http://127.0.0.1:9091", "backup").add()?;
+    /// tallies::push::Pusher::new("http://127.0.0.1:9091", "backup").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
@@ -279,8 +279,8 @@ impl Pusher {
 }
 
 #[cfg(all(feature = "tower", not(loom)))]
-impl MetricsService {
-    /// Returns a service of the default registry. [`MetricsService`] has an example.
+impl serve::MetricsService {
+    /// Returns a service of the default registry. The [type](Self) has an example.
     #[must_use]
     #[expect(
         clippy::new_without_default,
@@ -305,12 +305,12 @@ pub mod docs {
 
     pages! {
         // Their programs need several features.
-        #[cfg(any(not(doctest), feature = "full"))]
+        #[cfg(any(not(doctest), all(feature = "mmap", feature = "process", feature = "serve")))]
         guide: "../docs/guide.md",
         // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]
         exporter: "../docs/exporter.md",
-        #[cfg(any(not(doctest), feature = "full"))]
+        #[cfg(any(not(doctest), all(feature = "mmap", feature = "process", feature = "serve")))]
         sharing: "../docs/sharing.md",
         mapped_files: "../docs/mapped-files.md",
         redis_store: "../docs/redis-store.md",

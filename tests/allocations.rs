@@ -9,7 +9,7 @@ use counting::{
     bytes, shuffled, update_everything,
 };
 use tallies::encode::{Format, Options};
-use tallies::{Counter, Histogram, Registry, Snapshot, Summary};
+use tallies::{Counter, Histogram, Registry, Summary, snapshot::Snapshot};
 
 #[test]
 fn an_update_allocates_nothing_once_warm() {
@@ -263,7 +263,7 @@ fn a_request_allocates_nothing_that_grows_with_the_series() {
             (0..series).for_each(|i| c.with([&i.to_string()]).inc());
             let other = Registry::new();
             other.gauge("pool_size", "Workers.").unwrap().set(4.0);
-            let mut service = tallies::MetricsService::of([&other, &registry]);
+            let mut service = tallies::serve::MetricsService::of([&other, &registry]);
             let mut ask = || {
                 let request = http::Request::builder()
                     .header("accept-encoding", coding)

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
 use tallies::snapshot::Value;
-use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot, UpDownCounter};
+use tallies::{
+    Counter, Histogram, LabelValue, Labels, Registry, UpDownCounter, snapshot::Snapshot,
+};
 
 const THREADS: u64 = 8;
 /// Updates per thread, divided among the kinds below.

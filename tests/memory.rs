@@ -41,7 +41,7 @@ fn memory_is_flat_over_ten_thousand_scrapes() {
         counters.with([x]).add(1_000_000);
     }
     (0..10).for_each(|i| histogram.observe_many(f64::from(i), 1_000_000));
-    let mut service = tallies::MetricsService::of([&registry]);
+    let mut service = tallies::serve::MetricsService::of([&registry]);
     let mut scrape = |i: usize| {
         for x in LABELS {
             counters.with([x]).inc();
@@ -144,7 +144,7 @@ fn one_more_snapshot_costs_its_values() {
     // The references to the pages take 16 bytes for each 1 024 series.
     let values = 8 * SERIES as i64;
     let limit = values + values / 128;
-    let mut one_more = |what: &str, make: &dyn Fn() -> tallies::Snapshot| {
+    let mut one_more = |what: &str, make: &dyn Fn() -> tallies::snapshot::Snapshot| {
         let used = bytes(|| kept.push(make()));
         let allocated = counting::allocations(|| drop(make()));
         println!("{what}: {used} bytes in {allocated} allocations");
@@ -174,7 +174,7 @@ fn memory_of_label_texts_ends_with_the_last_snapshot() {
         .register(&registry)
         .unwrap();
     let long = "long".repeat(1000);
-    let mut reused = tallies::Snapshot::default();
+    let mut reused = tallies::snapshot::Snapshot::default();
     let mut fill_and_empty = || {
         (0..100).for_each(|i| c.with([&format!("{i} {long}")]).inc());
         registry.snapshot_into(&mut reused);
@@ -355,7 +355,7 @@ fn a_page_is_never_whole_in_memory() {
     let page = encode::text(&registry.snapshot()).len() as i64;
     let mut some = vec![0; 1 << 16];
     for coding in ["identity", "gzip", "zstd"] {
-        let serving = tallies::Server::new()
+        let serving = tallies::serve::Server::new()
             .registry(&registry)
             .listen("127.0.0.1:0")
             .unwrap();

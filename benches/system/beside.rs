@@ -14,7 +14,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tallies::{Counter, Registry, Snapshot, encode};
+use tallies::{Counter, Registry, encode, snapshot::Snapshot};
 
 const SERIES: usize = 100_000;
 const UPDATES: usize = 1_000;

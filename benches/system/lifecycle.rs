@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use tallies::{Collected, Counter, Registry, Snapshot};
+use tallies::{Counter, Registry, collect::Collected, snapshot::Snapshot};
 
 struct Counting;
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tallies::{Counter, Histogram, Registry, Server};
+use tallies::{Counter, Histogram, Registry, serve::Server};
 
 const FAMILIES: usize = 20;
 const PAGES: usize = 20;

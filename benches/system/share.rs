@@ -91,7 +91,7 @@ fn main() {
         .unwrap();
     let scrape = |store: &Redis| {
         use tallies::snapshot::Source;
-        let mut snapshot = tallies::Snapshot::default();
+        let mut snapshot = tallies::snapshot::Snapshot::default();
         store.try_snapshot_into(&mut snapshot).unwrap();
         let page = tallies::encode::text(&snapshot);
         assert!(page.contains("jobs_total{job=\"9999\"}"));

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tallies::{Counter, Histogram, Registry, Server, encode};
+use tallies::{Counter, Histogram, Registry, encode, serve::Server};
 
 const COUNTERS: usize = 1_000_000;
 const HISTOGRAMS: usize = 100_000;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
-use tallies::{Registry, Snapshot, Summary};
+use tallies::{Registry, Summary, snapshot::Snapshot};
 
 static SHARED: Summary = Summary::new("bench_shared").hot();
 static LATENCIES: Summary = Summary::new("bench_latencies").hot();

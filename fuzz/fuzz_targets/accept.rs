@@ -11,7 +11,7 @@ use arbitrary::Arbitrary;
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use tallies::encode::Format;
-use tallies::{MetricsService, Registry};
+use tallies::{Registry, serve::MetricsService};
 use tower_service::Service;
 
 #[derive(Arbitrary, Debug)]

@@ -7,7 +7,10 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tallies::encode::{self, Escaping, Format, Options};
 use tallies::snapshot::{Family, Kind, Value};
-use tallies::{Collected, Counter, Error, Gauge, Histogram, Info, Registry, Snapshot, Summary};
+use tallies::{
+    Counter, Error, Gauge, Histogram, Info, Registry, Summary, collect::Collected,
+    snapshot::Snapshot,
+};
 
 #[derive(Arbitrary, Debug)]
 enum What {

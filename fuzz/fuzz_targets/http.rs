@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use tallies::{Registry, Server, serve::Serving};
+use tallies::{
+    Registry,
+    serve::{Server, Serving},
+};
 
 static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
     std::env::temp_dir().join(format!("tallies-fuzz-{}.sock", std::process::id()))

@@ -10,7 +10,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tallies::{Snapshot, encode};
+use tallies::{encode, snapshot::Snapshot};
 
 static FILE: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
     let mut lines = include_str!("../../tests/golden/share/format-1.words").lines();

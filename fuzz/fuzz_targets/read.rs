@@ -4,8 +4,8 @@
 #![cfg_attr(fuzzing, no_main)]
 
 use libfuzzer_sys::fuzz_target;
-use tallies::Snapshot;
 use tallies::encode::{self, Escaping, Format, Options};
+use tallies::snapshot::Snapshot;
 
 fn page(snapshot: &Snapshot, format: Format) -> String {
     let format = format.escaped(Escaping::AllowUtf8);

@@ -7,7 +7,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tallies::snapshot::Value;
 use tallies::snapshot::sketch::{Bound, Scratch, Sketch, Targets, key_of};
-use tallies::{Registry, Snapshot, Summary};
+use tallies::{Registry, Summary, snapshot::Snapshot};
 
 const SHARDS: usize = 4;
 /// Keeps a case to a few milliseconds.

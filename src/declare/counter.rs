@@ -264,11 +264,11 @@ impl<N: Number> Bound<Counter<(), N>> {
 }
 
 labelled!(
-    Counter, Counter<(), N>,
-    [L: LabelSet, N: Number], [L, N], [N], [N: Number], N, |total| N::rounded(&total)
+    Counter, "Counter", Counter<(), N>, [L: LabelSet, N: Number], [L, N],
+    L, Counter<[&'static str; LABELS], N>, [N: Number], N, |_, total| N::rounded(&total)
 );
 
-metric!(Counter, [L: LabelSet, N: Number], [L, N], [N], Tally<N>, Kind::Counter);
+metric!(Counter, [L: LabelSet, N: Number], [L, N], Counter<X, N>, Tally<N>, Kind::Counter);
 
 labelled_setters!(Counter, [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>);
 

@@ -280,15 +280,18 @@ impl Bound<Gauge> {
     }
 }
 
-labelled!(Gauge, Gauge, [L: LabelSet], [L], [], [], f64, |total| total);
+labelled!(
+    Gauge, "Gauge", Gauge, [L: LabelSet], [L], L, Gauge<[&'static str; LABELS]>, [], f64,
+    |_, total| total
+);
 
-metric!(Gauge, [L: LabelSet], [L], [], GaugeCell, Kind::Gauge);
+metric!(Gauge, [L: LabelSet], [L], Gauge<X>, GaugeCell, Kind::Gauge);
 
 labelled_setters!(Gauge, [L: LabelSet], [L], [], [], GaugeCell);
 
 impl<L: LabelSet> Gauge<L> {
     /// Sets how the values of several processes are combined: when their snapshots are
-    /// [merged](crate::Snapshot::merge), and in a store that they share. The default is
+    /// [merged](crate::snapshot::Snapshot::merge), and in a store that they share. The default is
     /// [`GaugeMode::LiveAll`].
     ///
     /// ```
@@ -331,7 +334,7 @@ with_builder!(Gauge, Kind::Gauge);
 
 impl<L: LabelSet> Builder<Gauge<L>> {
     /// Sets how the values of several processes are combined: when their snapshots are
-    /// [merged](crate::Snapshot::merge), and in a store that they share. The default is
+    /// [merged](crate::snapshot::Snapshot::merge), and in a store that they share. The default is
     /// [`GaugeMode::LiveAll`].
     ///
     /// ```
@@ -376,7 +379,7 @@ impl<L: LabelSet> Builder<Gauge<L>> {
     }
 }
 
-fn change_series(series: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
+pub(super) fn change_series(series: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
     series.update(|cells, generation, _| {
         observe::thread(|thread| cells.change_cold(observe::engine(), thread, generation, change))
     });
@@ -562,9 +565,12 @@ impl Bound<UpDownCounter> {
     }
 }
 
-labelled!(UpDownCounter, UpDownCounter, [L: LabelSet], [L], [], [], i64, |total| total);
+labelled!(
+    UpDownCounter, "UpDownCounter", UpDownCounter, [L: LabelSet], [L], L, UpDownCounter<[&'static str; LABELS]>, [], i64,
+    |_, total| total
+);
 
-metric!(UpDownCounter, [L: LabelSet], [L], [], UpDown, Kind::Gauge);
+metric!(UpDownCounter, [L: LabelSet], [L], UpDownCounter<X>, UpDown, Kind::Gauge);
 
 labelled_setters!(UpDownCounter, [L: LabelSet], [L], [], [], UpDown);
 

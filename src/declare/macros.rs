@@ -47,7 +47,7 @@ pub use tallies_macros::metric;
 /// struct sets the path of the `tallies` crate, if it is not `::tallies`. The struct may have one
 /// lifetime parameter, and no other parameters.
 ///
-/// The types of the fields implement [`LabelValue`](trait@crate::label::LabelValue): enums with
+/// The types of the fields implement [`LabelValue`](trait@crate::LabelValue): enums with
 /// `#[derive(LabelValue)]`, texts, integers, `bool`, `char`, IP addresses, and `Option`s of them. A
 /// struct of enums and `bool`s with at most 4 096 combinations is a *closed* label set: all of them
 /// are exported from the start, at zero, their series stay, and a look-up is arithmetic.

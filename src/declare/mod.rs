@@ -21,8 +21,8 @@ pub(crate) mod info;
 mod lazy_ref;
 pub(crate) mod macros;
 mod series;
+mod state_set;
 pub(crate) mod summary;
-mod table;
 mod timer;
 
 pub use builder::{Builder, Metric};
@@ -32,10 +32,10 @@ pub use exemplar::trace_ids;
 pub use gauge::{Gauge, GaugeValue, UpDownCounter};
 pub use histogram::Histogram;
 pub use in_flight::{InFlight, Track};
-pub use info::{Info, StateSet};
+pub use info::Info;
 pub use series::{Bound, Series};
+pub use state_set::StateSet;
 pub use summary::Summary;
-pub use table::{InfoTable, StateTable};
 pub use timer::{Observe, Sampled, SampledTimer, Timer};
 
 /// A metric that can be a field of a `#[derive(Metrics)]` struct. Every kind of metric is one.
@@ -88,14 +88,10 @@ pub trait Declare: Sized {
 /// Implements what every kind of metric has: the setters of its `const` form, its builder, and the
 /// traits.
 macro_rules! metric {
-    ($metric:ident, [$($generics:tt)*], [$($names:ident),*], [$($rest:ident),*], $cells:ty, $kind:expr) => {
-        impl<$($generics)*> $metric<$($names),*> {
-            /// Returns the name as it was declared, without the registry's prefix.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                &self.inner.desc.name
-            }
+    ($metric:ident, [$($generics:tt)*], [$($names:ident),*], $labelled:ty, $cells:ty, $kind:expr) => {
+        $crate::declare::declared!($metric, [$($generics)*], [$($names),*], $labelled, $cells, $kind, &[]);
 
+        impl<$($generics)*> $metric<$($names),*> {
             /// Declares the metric in a `static`. An invalid name is a compile error there.
             ///
             /// A `const` or a local variable declares the metric again at each use. Its counts are
@@ -152,6 +148,37 @@ macro_rules! metric {
                 }
             }
 
+            /// Gives every series cells of its own in every thread from its first update on.
+            /// Without this, a series counts in one cold cell until it has had 1 024 updates in a
+            /// minute. The price is the memory of the cells.
+            #[must_use]
+            pub const fn hot(mut self) -> Self {
+                self.inner.desc.hot = true;
+                self
+            }
+
+            /// Sets the unit, such as `seconds`. By convention the name ends in it.
+            #[must_use]
+            pub const fn unit(mut self, unit: &'static str) -> Self {
+                self.inner.desc.unit.set(unit);
+                self
+            }
+        }
+    };
+}
+pub(crate) use metric;
+
+/// Implements the part of [`metric`] that a state set has, too. `$labelled` is the type with the
+/// label sets `X`.
+macro_rules! declared {
+    ($metric:ident, [$($generics:tt)*], [$($names:ident),*], $labelled:ty, $cells:ty, $kind:expr, $states:expr) => {
+        impl<$($generics)*> $metric<$($names),*> {
+            /// Returns the name as it was declared, without the registry's prefix.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                &self.inner.desc.name
+            }
+
             /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.
             #[must_use]
             pub const fn help(mut self, help: &'static str) -> Self {
@@ -169,18 +196,12 @@ macro_rules! metric {
                 self
             }
 
-            /// Sets the unit, such as `seconds`. By convention the name ends in it.
-            #[must_use]
-            pub const fn unit(mut self, unit: &'static str) -> Self {
-                self.inner.desc.unit.set(unit);
-                self
-            }
-
             /// Sets labels that every series has. For labels that are known only at start-up, use
             /// [`Registry::add_constant`](crate::Registry::add_constant).
             ///
             /// ```
-            #[doc = concat!("static JOBS: tallies::", stringify!($metric), " = tallies::", stringify!($metric), "::new(\"jobs\").constant(&[(\"shard\", \"7\")]);")]
+            /// static JOBS: tallies::Counter =
+            ///     tallies::Counter::new("jobs_total").constant(&[("shard", "7")]);
             /// tallies::register_all!(JOBS);
             /// assert!(tallies::encode::text(&tallies::snapshot()).contains(r#"shard="7""#));
             /// ```
@@ -195,15 +216,6 @@ macro_rules! metric {
             #[must_use]
             pub const fn limit(mut self, series: usize) -> Self {
                 self.inner.desc.limit = series;
-                self
-            }
-
-            /// Gives every series cells of its own in every thread from its first update on.
-            /// Without this, a series counts in one cold cell until it has had 1 024 updates in a
-            /// minute. The price is the memory of the cells.
-            #[must_use]
-            pub const fn hot(mut self) -> Self {
-                self.inner.desc.hot = true;
                 self
             }
         }
@@ -248,13 +260,14 @@ macro_rules! metric {
                     std::panic::Location::caller(),
                 );
                 builder.desc.closed = $crate::family::desc::ClosedSet::of::<L>();
+                builder.desc.states = $states;
                 builder.desc.apply(options, L::FROM_DATA)?;
                 builder.register(registry)
             }
         }
 
         impl<$($generics)*> $crate::declare::builder::Metric for $metric<$($names),*> {
-            type Labelled<S: LabelSet> = $metric<S, $($rest),*>;
+            type Labelled<X: LabelSet> = $labelled;
         }
 
         impl<$($generics)*> $crate::declare::builder::MetricParts for $metric<$($names),*> {
@@ -270,7 +283,7 @@ macro_rules! metric {
         }
     };
 }
-pub(crate) use metric;
+pub(crate) use declared;
 
 /// Implements `builder` for a kind of metric. Apart from [`metric`], because it comes after the
 /// setters of the kind on the documentation page.
@@ -309,17 +322,18 @@ macro_rules! forward_to_series {
 }
 pub(crate) use forward_to_series;
 
-/// Implements what every kind of metric with labels has: look-ups, reading and removal. An
-/// info has none of these.
+/// Implements what every kind of metric with labels has: look-ups, reading and removal. `$path` is
+/// the type in examples, `$set` the label set of look-ups, and `$array` the type with an array of
+/// `LABELS` texts as labels.
 macro_rules! labelled {
-    ($metric:ident, $plain:ty, [$($generics:tt)*], [$($names:ident),*],
-     [$($rest:ident),*], [$($rest_generics:tt)*], $value:ty, $read:expr) => {
+    ($metric:ident, $path:literal, $plain:ty, [$($generics:tt)*], [$($names:ident),*],
+     $set:ty, $array:ty, [$($rest_generics:tt)*], $value:ty, $read:expr) => {
         impl<$($generics)*> $metric<$($names),*> {
             /// Returns the labels and the value of every series.
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// jobs.with(["mail"]);
@@ -329,12 +343,12 @@ macro_rules! labelled {
             /// ```
             #[must_use]
             pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
-                self.inner.enlist::<L>();
-                self.inner
-                    .family()
+                self.inner.enlist::<$set>();
+                let family = self.inner.family();
+                family
                     .totals()
                     .into_iter()
-                    .map(|(labels, total)| (labels, ($read)(total)))
+                    .map(|(labels, total)| (labels, ($read)(&family.desc, total)))
                     .collect()
             }
 
@@ -342,7 +356,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// assert!(jobs.is_empty());
@@ -366,7 +380,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// let mail = jobs.with(["mail"]);
@@ -384,7 +398,7 @@ macro_rules! labelled {
             #[inline]
             pub fn with(&self, labels: L::Borrowed<'_>) -> $crate::Series<'_, $plain> {
                 $crate::Series {
-                    lazy_ref: self.inner.with::<L>(&labels),
+                    lazy_ref: self.inner.with::<$set>(&labels),
                 }
             }
 
@@ -396,18 +410,18 @@ macro_rules! labelled {
                 labels: L::Borrowed<'_>,
                 texts: &'a mut $crate::declare::Texts,
             ) -> $crate::declare::Deferred<'a, $plain> {
-                $crate::declare::Deferred::new::<L>(&self.inner, &labels, texts)
+                $crate::declare::Deferred::new::<$set>(&self.inner, &labels, texts)
             }
 
             /// Returns the series of a label set for later use, for example in a field of a struct.
             ///
             /// ```
             /// struct Queue {
-            #[doc = concat!("    jobs: tallies::Bound<tallies::", stringify!($metric), ">,")]
+            #[doc = concat!("    jobs: tallies::Bound<tallies::", $path, ">,")]
             /// }
             ///
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// let queue = Queue { jobs: jobs.bind(["mail"]) };
@@ -419,7 +433,7 @@ macro_rules! labelled {
             /// was retired or has expired, the next use of the result makes it again.
             pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
                 $crate::Bound {
-                    bound: $crate::declare::declaration::BoundSeries::new::<L>(&self.inner, &labels),
+                    bound: $crate::declare::declaration::BoundSeries::new::<$set>(&self.inner, &labels),
                 }
             }
 
@@ -427,7 +441,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// assert!(jobs.find(["mail"]).is_none());
@@ -437,7 +451,7 @@ macro_rules! labelled {
             /// ```
             #[must_use]
             pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
-                let series = self.inner.find::<L>(&labels)?;
+                let series = self.inner.find::<$set>(&labels)?;
                 Some($crate::Series { lazy_ref: series.into() })
             }
 
@@ -449,7 +463,7 @@ macro_rules! labelled {
             ///
             /// let registry = Registry::new();
             /// registry.add_view(View::new("jobs").cap("queue", 1))?;
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// jobs.with(["mail"]);
@@ -460,7 +474,7 @@ macro_rules! labelled {
             #[must_use]
             pub fn shares(&self, labels: L::Borrowed<'_>) -> bool {
                 let view = self.inner.family().desc.changing_view();
-                view.is_some_and(|view| L::with_texts(&labels, |texts| view.shares(texts)))
+                view.is_some_and(|view| <$set>::with_texts(&labels, |texts| view.shares(texts)))
             }
 
             /// Returns whether a [`View`](crate::View) switches the family off, so that values for
@@ -471,7 +485,7 @@ macro_rules! labelled {
             ///
             /// let registry = Registry::new();
             /// registry.add_view(View::new("debug_*").off())?;
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"debug_jobs\", \"Jobs.\").register(&registry)?;")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"debug_jobs\", \"Jobs.\").register(&registry)?;")]
             /// assert!(jobs.is_off());
             /// # Ok::<(), tallies::Error>(())
             /// ```
@@ -489,7 +503,7 @@ macro_rules! labelled {
             /// use tallies::label::AnyLabels;
             ///
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").label_set::<AnyLabels>().register(&registry)?;")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\").label_set::<AnyLabels>().register(&registry)?;")]
             /// assert!(jobs.check(&[("queue", "mail")]).is_ok());
             /// assert!(jobs.check(&[("a queue", "mail")]).is_err());
             /// # Ok::<(), tallies::Error>(())
@@ -499,17 +513,17 @@ macro_rules! labelled {
             ///
             /// Returns an error if a label name is invalid, reserved, or given twice.
             pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                L::with_texts(&labels, |texts| self.inner.family().desc.own_text(texts).map(drop))
+                <$set>::with_texts(&labels, |texts| self.inner.family().desc.own_text(texts).map(drop))
             }
         }
 
-        impl<const LABELS: usize, $($rest_generics)*> $metric<[&'static str; LABELS], $($rest),*> {
+        impl<const LABELS: usize, $($rest_generics)*> $array {
             /// Returns the series of a label set that is given by name, in any order. Makes it as
             /// [`with`](Self::with) does.
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\").labels([\"queue\", \"kind\"]).register(&registry)?;")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\").labels([\"queue\", \"kind\"]).register(&registry)?;")]
             /// jobs.named(&[("kind", "retry"), ("queue", "mail")])?;
             /// assert!(jobs.find(["mail", "retry"]).is_some());
             /// assert!(jobs.named(&[("queue", "mail")]).is_err());
@@ -532,7 +546,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// jobs.with(["mail"]);
@@ -552,8 +566,8 @@ macro_rules! labelled {
             /// `bool`s only) are not removed.
             #[doc(alias = "remove_label_values")]
             pub fn remove(&self, labels: L::Borrowed<'_>) -> bool {
-                L::DENSE == 0
-                    && L::with_texts(&labels, |texts| self.inner.family().retire(texts, true))
+                <$set>::DENSE == 0
+                    && <$set>::with_texts(&labels, |texts| self.inner.family().retire(texts, true))
             }
 
             /// Retires the series of a label set: folds its total into the overflow series, so that
@@ -561,7 +575,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// jobs.with(["mail"]);
@@ -578,8 +592,8 @@ macro_rules! labelled {
             /// Waits for a scrape that is running. The series of closed label sets (enums and
             /// `bool`s only) are not retired.
             pub fn retire(&self, labels: L::Borrowed<'_>) -> bool {
-                L::DENSE == 0
-                    && L::with_texts(&labels, |texts| self.inner.family().retire(texts, false))
+                <$set>::DENSE == 0
+                    && <$set>::with_texts(&labels, |texts| self.inner.family().retire(texts, false))
             }
 
             /// Removes every series for whose labels `keep` returns `false`, and returns their
@@ -587,7 +601,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// jobs.with(["mail"]);
@@ -609,7 +623,7 @@ macro_rules! labelled {
             ///
             /// ```
             /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", stringify!($metric), "::builder(\"jobs\", \"Jobs.\")")]
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
             ///     .labels(["queue"])
             ///     .register(&registry)?;
             /// jobs.with(["mail"]);
@@ -632,7 +646,7 @@ macro_rules! labelled {
             /// running.
             #[must_use]
             pub fn get(&self) -> $value {
-                self.lazy_ref.resolve(|series| ($read)(series.total()))
+                self.lazy_ref.resolve(|series| ($read)(&series.family.desc, series.total()))
             }
         }
 
@@ -641,7 +655,7 @@ macro_rules! labelled {
             /// running.
             #[must_use]
             pub fn get(&self) -> $value {
-                ($read)(self.bound.total())
+                ($read)(&self.bound.family().desc, self.bound.total())
             }
         }
     };

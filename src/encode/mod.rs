@@ -18,7 +18,7 @@ mod wire;
 
 use crate::snapshot::Snapshot;
 
-pub use crate::snapshot::Escaping;
+pub use crate::snapshot::names::Escaping;
 pub use accept::{Format, Syntax};
 pub use options::Options;
 #[cfg(feature = "tower")]

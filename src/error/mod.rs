@@ -109,7 +109,7 @@ impl Error {
     }
 
     /// Creates the error of an action that failed at a file, with its cause.
-    #[cfg(any(feature = "tls", feature = "mmap"))]
+    #[cfg(any(all(feature = "serve", feature = "tls"), feature = "mmap"))]
     #[cold]
     pub(crate) fn of_file(action: &str, path: &std::path::Path, cause: impl Into<Cause>) -> Self {
         let path = path.display().to_string();
@@ -211,7 +211,7 @@ impl Error {
     /// # fn main() {
     /// let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     /// let address = taken.local_addr().unwrap();
-    /// let error = tallies::Server::new().listen(address).unwrap_err();
+    /// let error = tallies::serve::Server::new().listen(address).unwrap_err();
     /// assert!(error.is_io());
     /// # }
     /// # #[cfg(not(feature = "serve"))]
@@ -229,7 +229,7 @@ impl Error {
     /// # fn main() {
     /// let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     /// let address = taken.local_addr().unwrap();
-    /// let error = tallies::Server::new().listen(address).unwrap_err();
+    /// let error = tallies::serve::Server::new().listen(address).unwrap_err();
     /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::AddrInUse));
     /// # }
     /// # #[cfg(not(feature = "serve"))]

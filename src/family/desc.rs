@@ -73,6 +73,8 @@ pub(crate) struct Desc {
     /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
+    /// The states of a state set.
+    pub(crate) states: &'static [&'static str],
     /// The module that declared the family, if the declaration says it.
     pub(crate) module: &'static str,
     /// Whether registration logs notes about the name. Not for statics, about which the compiler
@@ -217,6 +219,7 @@ impl Desc {
             shared_ttl: None,
             utf8: false,
             closed: ClosedSet::NONE,
+            states: &[],
             module: "",
             lint: true,
             view: None,
@@ -259,9 +262,12 @@ impl Desc {
 
     /// Sets label names that are known only at run time.
     pub(crate) fn set_labels(&mut self, names: &[&str]) {
-        static INTERNED: Interned<&'static str> = LazyLock::new(Mutex::default);
-        let names: Vec<_> = names.iter().map(|name| intern(name)).collect();
-        self.labels = Names::Fixed(intern_list(&INTERNED, &names));
+        self.labels = Names::Fixed(intern_texts(names));
+    }
+
+    /// Sets states that are known only at run time.
+    pub(crate) fn set_states(&mut self, states: &[&str]) {
+        self.states = intern_texts(states);
     }
 
     pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
@@ -351,6 +357,7 @@ impl Desc {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let check = if self.utf8 { check_utf8 } else { check_name };
         check(self.name.as_bytes()).map_err(|rule| rule.error(Subject::Metric, &self.name))?;
+        self.check_states()?;
         let labels = self.labels.fixed();
         check_labels(labels, self.kind, self.utf8)
             .map_err(|(i, rule)| rule.error(self.label(), labels[i]))?;
@@ -374,6 +381,31 @@ impl Desc {
         }
         check_window(self.max_age, self.ages)
             .map_err(|rule| Error::other(format_args!("family `{}`: {rule}", self.name)))
+    }
+
+    /// Checks the states of a state set, and that its name can be the name of their label.
+    fn check_states(&self) -> Result<(), Error> {
+        if self.kind != Kind::StateSet {
+            return Ok(());
+        }
+        let (name, states) = (&*self.name, self.states);
+        if states.is_empty() {
+            return Err(Error::other(format_args!(
+                "state set `{name}` needs states: an enum with `#[derive(LabelValue)]`, whose \
+                 variants they are, or `states` of its builder"
+            )));
+        }
+        if let Some(twice) = (1..states.len()).find(|i| states[..*i].contains(&states[*i])) {
+            let state = states[twice].escape_debug();
+            return Err(Error::other(format_args!(
+                "state `{state}` of `{name}` is given twice; remove one of them"
+            )));
+        }
+        self.check_prefixed("")?;
+        if self.declared_labels().fixed().contains(&name) {
+            return Err(NameRule::States.error(self.label(), name));
+        }
+        Ok(())
     }
 
     /// Checks that the name is valid with this prefix. The name of a state set is also the name of
@@ -459,6 +491,8 @@ impl Desc {
             both("another name before the views", &name)
         } else if self.declared_labels() != other.declared_labels() {
             both("other labels", &names)
+        } else if self.states != other.states {
+            both("other states", &|desc| quoted_all(desc.states))
         } else if self.constant != other.constant {
             both("other constant labels", &constants)
         } else if self.bounds != other.bounds {
@@ -545,6 +579,12 @@ pub(crate) fn label_count(family: &str, names: &[&str], expected: usize, got: us
     Error::other(format_args!(
         "family `{family}` takes {expected} label{plural}{names}, got {got}"
     ))
+}
+
+fn intern_texts(texts: &[&str]) -> &'static [&'static str] {
+    static INTERNED: Interned<&'static str> = LazyLock::new(Mutex::default);
+    let texts: Vec<_> = texts.iter().map(|text| intern(text)).collect();
+    intern_list(&INTERNED, &texts)
 }
 
 fn quoted_all(names: &[&str]) -> String {

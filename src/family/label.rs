@@ -238,6 +238,18 @@ pub trait LabelSet: 'static {
     }
 }
 
+/// A label set whose combinations have no series before their first use. An info has only its
+/// current label set.
+pub(crate) struct Open<L>(std::marker::PhantomData<fn(L)>);
+
+impl<L: LabelSet> LabelSet for Open<L> {
+    type Borrowed<'a> = L::Borrowed<'a>;
+
+    fn with_texts<R>(labels: &Self::Borrowed<'_>, f: impl FnOnce(&[&str]) -> R) -> R {
+        L::with_texts(labels, f)
+    }
+}
+
 /// A [`LabelSet`] that has its names. A family of such a set can be declared in a `static` by its
 /// type alone.
 #[diagnostic::on_unimplemented(

@@ -29,6 +29,7 @@ mod roster;
 mod scrape;
 mod series_ref;
 pub(crate) mod shape;
+mod states;
 mod store;
 mod values;
 pub(crate) mod view;
@@ -354,10 +355,6 @@ pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync + std::fmt::Deb
     fn limit(&self) -> Option<usize> {
         None
     }
-    /// Returns the states of a state set.
-    fn states(&self) -> &'static [&'static str] {
-        &[]
-    }
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Lets other processes read the family, under this description, if the process shares its
@@ -391,7 +388,7 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     }
 
     fn label_texts(&self, each: &mut dyn FnMut(&str)) {
-        self.live_texts(each);
+        self.live_texts(&mut |text| self.desc.each_text(text, each));
     }
 
     fn limit(&self) -> Option<usize> {

@@ -224,16 +224,25 @@ impl<C: MetricCells> Family<C> {
         let values = C::values(&self.desc, &self.shape);
         let baseline = self.open();
         let baseline = baseline.and_then(|open| open.baseline().as_ref().map(C::baseline));
+        // Readers know state sets of one series.
+        let is_states = self.desc.kind == Kind::StateSet;
+        if is_states && !self.desc.is_unlabelled() {
+            return;
+        }
         let text = encode(
             meta,
             (self.desc.labels, self.desc.native),
             &values,
             &self.desc.overflow_text(),
-            &[],
+            self.desc.states,
         );
         let first = std::ptr::from_ref(self.first()).addr() as u64;
         let fields = Fields {
-            kind: C::format(&self.shape),
+            kind: if is_states {
+                CellKind::StateSet
+            } else {
+                C::format(&self.shape)
+            },
             width: C::width(&self.shape),
             stride: size_of::<C>(),
             first: self.first.is_in_region().then_some(first),
@@ -437,8 +446,8 @@ mod process {
     pub(crate) use crate::mapped::held::{Guards, making};
     use crate::observe::{Cells, ColdLock, MoveBlock};
 
-    /// What a family of any kind does when the process begins to publish its metrics, and around a
-    /// `fork`.
+    /// The work of a family of any kind when the process begins to publish its metrics, and around
+    /// a `fork`.
     pub(crate) trait FamilyHooks {
         /// Returns the locks of the cold cells of all series.
         fn locks(&self) -> Vec<&ColdLock> {

@@ -10,6 +10,7 @@ use crate::snapshot::{self, Exemplar, Rewrite, Values};
 use super::pages::{Builder, LabelPages};
 use super::quiet::Quiet;
 use super::roster::OpenSet;
+use super::states::Expanded;
 use super::store::{Closed, Open, Store};
 use super::{Family, Label, MetricCells, read};
 
@@ -53,6 +54,9 @@ impl<C: MetricCells> Family<C> {
         }
         output.texts.finish();
         out.exemplars = exemplars.finish();
+        if !self.desc.states.is_empty() {
+            scraped.states.expand(self.desc.states, out);
+        }
     }
 
     /// Returns the number of series that a scrape may write.
@@ -253,11 +257,12 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// The label pages, the quiet series and the buffer that a scrape keeps for the next one.
+/// The label pages, the quiet series, the states and the buffer that a scrape keeps for the next one.
 #[derive(Debug)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,
     quiet: Quiet,
+    states: Expanded,
     /// A buffer.
     totals: Vec<T>,
 }
@@ -267,6 +272,7 @@ impl<T> Default for Scraped<T> {
         Self {
             pages: LabelPages::default(),
             quiet: Quiet::default(),
+            states: Expanded::default(),
             totals: Vec::new(),
         }
     }

@@ -10,13 +10,12 @@
 //! An attribute expands to the guard in its row and costs the same. The type of the result decides
 //! whether a call failed, not the name of the type: see [`Outcome`].
 
-mod attributes;
+pub(crate) mod attributes;
 mod errors;
 mod measure;
 mod outcome;
 mod watch;
 
-pub use attributes::{count, count_errors, in_progress, timed};
 pub use errors::{Count, count_errors};
 pub use measure::{Errors, InProgress, Measure, Timed};
 pub use outcome::{Failure, Outcome};

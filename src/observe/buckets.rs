@@ -595,7 +595,7 @@ pub fn read_prefix(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) ->
     (load(0, Relaxed) == state).then_some(f64::from_bits(sum))
 }
 
-/// What a reader of another process takes if all its tries fail, since it cannot request a copy.
+/// Reads the buckets for another process if all its tries failed, since it cannot request a copy.
 /// Every bucket is right for itself, and so is the count, which is their sum. The sum of the values
 /// may be that of a few observations more or less.
 pub fn read_unsteady(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> f64 {

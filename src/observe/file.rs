@@ -153,7 +153,7 @@ impl Thread {
     }
 }
 
-/// What concerns the whole process: the beginning, and a `fork`. There are no models of these.
+/// The hooks of the whole process: the beginning, and a `fork`. There are no models of these.
 #[cfg(mapped)]
 pub(super) mod process {
     use std::ptr::null_mut;

@@ -23,14 +23,14 @@ mod build;
     path = "other.rs"
 )]
 mod os;
-#[cfg(feature = "tokio-metrics")]
+#[cfg(feature = "tower")]
 mod runtime;
 
 #[cfg(feature = "process")]
 pub use crate::observe::{Allocated, Allocator};
 #[doc(hidden)]
 pub use build::info as __build_info;
-#[cfg(feature = "tokio-metrics")]
+#[cfg(feature = "tower")]
 pub use runtime::{register_runtime, register_runtime_as};
 
 #[cfg(feature = "process")]

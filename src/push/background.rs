@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(500);
 ///
 /// ```
 /// use std::time::Duration;
-/// use tallies::Pusher;
+/// use tallies::push::Pusher;
 ///
 /// # fn main() -> Result<(), tallies::Error> {
 /// let pushing = Pusher::new("http://127.0.0.1:9", "worker").start(Duration::from_secs(15))?;

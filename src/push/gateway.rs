@@ -198,7 +198,7 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::Pusher;
+    use crate::push::Pusher;
 
     /// Compression once replaced the page's buffer with its own.
     #[test]

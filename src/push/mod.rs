@@ -30,7 +30,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// end before they are scraped, or to VictoriaMetrics with [`path`](Self::path).
 ///
 /// ```no_run
-/// use tallies::Pusher;
+/// use tallies::push::Pusher;
 ///
 /// // At the end of a batch job:
 /// Pusher::new("http://127.0.0.1:9091", "nightly_backup")
@@ -65,7 +65,7 @@ pub struct Pusher {
     credentials: Credentials,
     timeout: Duration,
     gzip: bool,
-    #[cfg(feature = "push-tls")]
+    #[cfg(feature = "tls")]
     roots: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ impl Pusher {
             credentials: Credentials::None,
             timeout: TIMEOUT,
             gzip: false,
-            #[cfg(feature = "push-tls")]
+            #[cfg(feature = "tls")]
             roots: Vec::new(),
         }
     }
@@ -97,7 +97,7 @@ impl Pusher {
     /// push.
     ///
     /// ```no_run
-    /// use tallies::{Pusher, Registry};
+    /// use tallies::{Registry, push::Pusher};
     ///
     /// let registry = Registry::new();
     /// Pusher::new("http://127.0.0.1:9091", "import").registry(&registry).add()?;
@@ -115,7 +115,7 @@ impl Pusher {
     /// Adds a label to those that identify the group beside the job, often `instance`.
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// // Pushes to /metrics/job/import/instance/db1/shard/7.
     /// let pusher = Pusher::new("http://127.0.0.1:9091", "import");
     /// pusher.grouping("shard", "7").grouping("instance", "db1").add()?;
@@ -134,7 +134,7 @@ impl Pusher {
     /// read the text format but have no groups.
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// Pusher::new("http://127.0.0.1:8428", "import").path("/api/v1/import/prometheus").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -151,7 +151,7 @@ impl Pusher {
     /// Authenticates with a user name and a password (RFC 7617).
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// Pusher::new("https://gateway.example.org", "import").basic_auth("ann", "a long password").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -164,7 +164,7 @@ impl Pusher {
     /// Authenticates with a bearer token (RFC 6750).
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// Pusher::new("https://gateway.example.org", "import").bearer_token("a long secret").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -178,7 +178,7 @@ impl Pusher {
     /// 10 s.
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// # use std::time::Duration;
     /// Pusher::new("http://127.0.0.1:9091", "import").timeout(Duration::from_secs(3)).gzip().add()?;
     /// # Ok::<(), tallies::Error>(())
@@ -200,12 +200,12 @@ impl Pusher {
     /// Mozilla's root certificates.
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// let ca = std::fs::read("ca.crt")?;
     /// Pusher::new("https://gateway.example.org", "import").root_certificates(&ca).add()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[cfg(feature = "push-tls")]
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
         self.roots = pem.to_owned();
@@ -216,7 +216,7 @@ impl Pusher {
     /// stay. The push is not retried.
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// if let Err(error) = Pusher::new("http://127.0.0.1:9091", "import").add() {
     ///     eprintln!("{error}");
     /// }
@@ -249,7 +249,7 @@ impl Pusher {
     /// not exist succeeds.
     ///
     /// ```no_run
-    /// # use tallies::Pusher;
+    /// # use tallies::push::Pusher;
     /// Pusher::new("http://127.0.0.1:9091", "import").grouping("instance", "db1").delete()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -268,7 +268,7 @@ impl Pusher {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tallies::Pusher;
+    /// use tallies::push::Pusher;
     ///
     /// # fn main() -> Result<(), tallies::Error> {
     /// let pushing = Pusher::new("http://127.0.0.1:9", "worker").start(Duration::from_secs(15))?;
@@ -361,7 +361,7 @@ impl Pusher {
         } else {
             config
         };
-        #[cfg(feature = "push-tls")]
+        #[cfg(feature = "tls")]
         let config = match &*self.roots {
             [] => config,
             pem => {
@@ -374,7 +374,7 @@ impl Pusher {
 }
 
 /// Parses a PEM text with at least one certificate and nothing else.
-#[cfg(feature = "push-tls")]
+#[cfg(feature = "tls")]
 fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
     use ureq::tls::{PemItem, RootCerts, parse_pem};
     let bad = || {

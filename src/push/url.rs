@@ -147,8 +147,8 @@ fn base_url(base: &str) -> Result<String, Error> {
     let why = credentials.or_else(|| {
         if scheme != "http" && scheme != "https" {
             Some("has to begin with `http://` or `https://`")
-        } else if cfg!(not(feature = "push-tls")) && scheme == "https" {
-            Some("needs the feature `push-tls`")
+        } else if cfg!(not(feature = "tls")) && scheme == "https" {
+            Some("needs the feature `tls`")
         } else if base.contains(['?', '#']) {
             Some("must not have a query or a fragment")
         } else {

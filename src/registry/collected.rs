@@ -20,7 +20,7 @@ use crate::sync::RandomState;
 /// are collectors.
 ///
 /// ```
-/// use tallies::{Collected, Registry};
+/// use tallies::{Registry, collect::Collected};
 ///
 /// let registry = Registry::new();
 /// registry.add_collector("pool", |out: &mut Collected| {
@@ -36,7 +36,7 @@ pub trait Collect: Send + Sync {
     /// concurrently.
     ///
     /// ```
-    /// use tallies::{Collect, Collected, Registry};
+    /// use tallies::{Registry, collect::{Collect, Collected}};
     ///
     /// struct Queue {
     ///     waiting: usize,
@@ -76,7 +76,7 @@ where
 /// The families that a [`Collect`] writes.
 ///
 /// ```
-/// use tallies::{Collected, Registry};
+/// use tallies::{Registry, collect::Collected};
 ///
 /// let registry = Registry::new();
 /// registry.add_collector("memory", |out: &mut Collected| {
@@ -103,7 +103,7 @@ impl Collected {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.add_collector("disks", |out: &mut tallies::Collected| {
+    /// registry.add_collector("disks", |out: &mut tallies::collect::Collected| {
     ///     for (disk, free) in [("sda", 3e9), ("sdb", 7e9)] {
     ///         out.gauge("disk_free_bytes", "Free space.", &[("disk", disk)], free)?;
     ///     }
@@ -131,7 +131,7 @@ impl Collected {
     ///
     /// ```
     /// let registry = tallies::Registry::new();
-    /// registry.add_collector("disks", |out: &mut tallies::Collected| {
+    /// registry.add_collector("disks", |out: &mut tallies::collect::Collected| {
     ///     out.counter("disk_reads_total", "Reads.", &[("disk", "sda")], 12.0)?;
     ///     Ok(())
     /// })?;
@@ -174,7 +174,7 @@ impl Collected {
     /// from those of the family's first series; a wrong number of counts; a sum that is NaN.
     ///
     /// ```
-    /// use tallies::{Collected, Registry};
+    /// use tallies::{Registry, collect::Collected};
     ///
     /// const BOUNDS: [f64; 2] = [1.0, 60.0];
     /// let waiting = [0.2, 0.7, 90.0]; // seconds since each job was queued

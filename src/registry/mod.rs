@@ -232,7 +232,7 @@ impl Registry {
     /// and counts as a failure of the collector.
     ///
     /// ```
-    /// use tallies::{Collected, Registry};
+    /// use tallies::{Registry, collect::Collected};
     ///
     /// let registry = Registry::new();
     /// registry.add_collector("pool", |out: &mut Collected| {
@@ -254,7 +254,7 @@ impl Registry {
     }
 
     /// Adds a collector whose families keep their names, whatever the prefix is.
-    #[cfg(any(feature = "process", feature = "tokio-metrics"))]
+    #[cfg(any(feature = "process", feature = "tower"))]
     pub(crate) fn collect_unprefixed(
         &self,
         name: &str,
@@ -303,7 +303,7 @@ impl Registry {
     /// Takes a snapshot into an earlier one and reuses its memory.
     ///
     /// ```
-    /// let mut snapshot = tallies::Snapshot::default();
+    /// let mut snapshot = tallies::snapshot::Snapshot::default();
     /// for _ in 0..3 {
     ///     tallies::registry().snapshot_into(&mut snapshot);
     /// }

@@ -18,11 +18,11 @@ use super::page::{Block, Position};
 use super::scrape::ScrapedPage;
 use super::turns::Turns;
 
-/// The body of a response of a [`MetricsService`](crate::MetricsService).
+/// The body of a response of a [`MetricsService`](crate::serve::MetricsService).
 ///
 /// ```
 /// use http_body_util::BodyExt;
-/// use tallies::{MetricsService, Registry};
+/// use tallies::{Registry, serve::MetricsService};
 /// use tower_service::Service;
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! What a program adds to the service: work before each page, further pages, its own
+//! Additions of a program to the service: work before each page, further pages, its own
 //! authentication, and a record of each request. Exporters do.
 
 use std::fmt::{self, Debug};
@@ -17,11 +17,12 @@ use super::peer::Peer;
 /// A future in a box.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What a program adds to a [`Server`](crate::Server). Each method is called for every request,
-/// concurrently, and does nothing by default. A panic ends the connection, without an answer.
+/// The additions of a program to a [`Server`](crate::serve::Server). Each method is called for
+/// every request, concurrently, and does nothing by default. A panic ends the connection, without
+/// an answer.
 ///
 /// ```
-/// use tallies::Server;
+/// use tallies::serve::Server;
 /// use tallies::serve::{Extension, Later, PageTime};
 ///
 /// struct Queue {
@@ -58,7 +59,7 @@ pub trait Extension: Send + Sync {
     }
 
     /// Returns the answer to a request that names a host which is not
-    /// [admitted](crate::Server::hosts).
+    /// [admitted](crate::serve::Server::hosts).
     fn unknown_host(&self) -> &'static str {
         "unknown host\n"
     }

@@ -47,7 +47,7 @@ mod serving;
 mod stream;
 #[cfg(feature = "serve")]
 mod timed_body;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "serve", feature = "tls"))]
 pub mod tls;
 mod turns;
 

@@ -157,7 +157,7 @@ enum Route<'a> {
 
 impl Routes {
     /// Returns the number of threads for reports, the live page, and the passwords and pages of an
-    /// extension, so that these take none from the `scrapes`.
+    /// extension, so that these take none from the `concurrent_scrapes`.
     pub(super) fn other_threads(&self, scrapes: usize) -> usize {
         #[cfg(feature = "live")]
         let live = usize::from(self.live.is_some());

@@ -25,12 +25,12 @@ const STREAM_AGE: std::time::Duration = std::time::Duration::from_secs(60);
 /// one.
 ///
 /// ```
-/// use tallies::MetricsService;
+/// use tallies::serve::MetricsService;
 ///
 /// let app: axum::Router = axum::Router::new().route_service("/metrics", MetricsService::new());
 /// ```
 ///
-/// It answers like a [`Server`](crate::Server): it accepts GET and HEAD, chooses the format that
+/// It answers like a [`Server`](crate::serve::Server): it accepts GET and HEAD, chooses the format that
 /// `Accept` prefers, and compresses with the coding that `Accept-Encoding` prefers among those of
 /// the features `gzip` and `zstd`. A query `name[]=…` selects families by the name
 /// of the family or of a sample, plain or escaped. Concurrent scrapes share passes over the
@@ -59,14 +59,14 @@ impl MetricsService {
     /// default registry.
     ///
     /// ```
-    /// use tallies::{MetricsService, Registry};
+    /// use tallies::{Registry, serve::MetricsService};
     ///
     /// let (jobs, pool) = (Registry::new(), Registry::new());
     /// let service = MetricsService::of([&jobs, &pool]);
     /// ```
     ///
     /// Families of several registries are merged as by
-    /// [`Server::registry`](crate::Server::registry).
+    /// [`Server::registry`](crate::serve::Server::registry).
     #[must_use]
     pub fn of<'a, S: Source + Clone + 'static>(
         registries: impl IntoIterator<Item = &'a S>,
@@ -79,7 +79,7 @@ impl MetricsService {
     /// OpenMetrics. The request, not the options, decides how names are escaped.
     ///
     /// ```
-    /// use tallies::{MetricsService, encode::Options};
+    /// use tallies::{encode::Options, serve::MetricsService};
     ///
     /// let service = MetricsService::new().options(Options::new().created(true));
     /// ```
@@ -90,10 +90,10 @@ impl MetricsService {
     }
 
     /// Sets whether clients that prefer OpenMetrics get it, like
-    /// [`Server::open_metrics`](crate::Server::open_metrics).
+    /// [`Server::open_metrics`](crate::serve::Server::open_metrics).
     ///
     /// ```
-    /// let service = tallies::MetricsService::new().open_metrics(false);
+    /// let service = tallies::serve::MetricsService::new().open_metrics(false);
     /// ```
     #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
@@ -101,10 +101,10 @@ impl MetricsService {
         self.restyled()
     }
 
-    /// Sets the level of gzip, like [`Server::gzip_level`](crate::Server::gzip_level).
+    /// Sets the level of gzip, like [`Server::gzip_level`](crate::serve::Server::gzip_level).
     ///
     /// ```
-    /// let service = tallies::MetricsService::new().gzip_level(6);
+    /// let service = tallies::serve::MetricsService::new().gzip_level(6);
     /// ```
     #[cfg(feature = "gzip")]
     #[must_use]
@@ -113,10 +113,10 @@ impl MetricsService {
         self.restyled()
     }
 
-    /// Sets the level of zstd, like [`Server::zstd_level`](crate::Server::zstd_level).
+    /// Sets the level of zstd, like [`Server::zstd_level`](crate::serve::Server::zstd_level).
     ///
     /// ```
-    /// let service = tallies::MetricsService::new().zstd_level(3);
+    /// let service = tallies::serve::MetricsService::new().zstd_level(3);
     /// ```
     #[cfg(feature = "zstd")]
     #[must_use]
@@ -125,11 +125,11 @@ impl MetricsService {
         self.restyled()
     }
 
-    /// Adds the live page, like [`Server::live`](crate::Server::live), at every path that ends in
+    /// Adds the live page, like [`Server::live`](crate::serve::Server::live), at every path that ends in
     /// `/live`, with its parts below that path.
     ///
     /// ```
-    /// use tallies::MetricsService;
+    /// use tallies::serve::MetricsService;
     ///
     /// let service = MetricsService::new().live();
     /// let app: axum::Router = axum::Router::new()

@@ -47,7 +47,7 @@ impl Endpoint {
 /// or in the program's runtime with [`run`](Self::run). Dropping it closes its sockets.
 ///
 /// ```
-/// use tallies::Server;
+/// use tallies::serve::Server;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tallies::Error> {
@@ -98,11 +98,11 @@ impl BoundServer {
         self.endpoint.url(&self.endpoint.path)
     }
 
-    /// Adds hosts that requests may name, as [`Server::hosts`](crate::Server::hosts) does, when the
+    /// Adds hosts that requests may name, as [`Server::hosts`](crate::serve::Server::hosts) does, when the
     /// addresses are known.
     ///
     /// ```
-    /// let mut bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// let mut bound = tallies::serve::Server::new().address("127.0.0.1:0").bind()?;
     /// if bound.addresses().iter().all(|address| address.ip().is_loopback()) {
     ///     bound = bound.hosts(["localhost", "127.0.0.1"]);
     /// }
@@ -236,7 +236,7 @@ impl Serving {
     }
 
     /// Returns the TCP addresses, with the actual ports. The address of
-    /// [`Server::listen`](crate::Server::listen) comes first, then the others in the order in which
+    /// [`Server::listen`](crate::serve::Server::listen) comes first, then the others in the order in which
     /// they were added.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
@@ -267,8 +267,8 @@ impl Serving {
     /// Stops the service: it accepts no more connections, waits up to 2 s for responses in flight,
     /// and closes its sockets.
     ///
-    /// A socket from [`Server::listener`](crate::Server::listener) stays bound as long as any
-    /// holder keeps it open. The [`Server`](crate::Server) that it was passed to is one of the
+    /// A socket from [`Server::listener`](crate::serve::Server::listener) stays bound as long as any
+    /// holder keeps it open. The [`Server`](crate::serve::Server) that it was passed to is one of the
     /// holders.
     pub fn stop(self) {
         // An error from either call means that the thread has already ended.
@@ -284,7 +284,7 @@ mod tests {
     use std::sync::{Condvar, Mutex, PoisonError};
     use std::time::{Duration, Instant};
 
-    use crate::Server;
+    use crate::serve::Server;
     use crate::snapshot::{Snapshot, Source};
 
     /// A source that blocks until the test opens it.
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn as_many_scrapes_as_were_asked_for() {
         let gate = Gate::default();
-        let server = Server::new().registry(&gate).scrapes(7);
+        let server = Server::new().registry(&gate).concurrent_scrapes(7);
         let serving = server.listen("127.0.0.1:0").unwrap();
         let mut clients: Vec<_> = (0..9)
             .map(|_| TcpStream::connect(serving.address()).unwrap())

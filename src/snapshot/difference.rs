@@ -1,4 +1,4 @@
-//! What differs between two declarations of one name, in words for an error message.
+//! The difference between two declarations of one name, in words for an error message.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::sketch::Targets;
 /// A property in which two declarations of one name differ.
 #[derive(Debug)]
 pub(crate) struct Difference {
-    /// What the second declaration has.
+    /// The property of the second declaration.
     pub(crate) property: &'static str,
     /// The values in both, if they say more than the property.
     values: Option<(String, String)>,

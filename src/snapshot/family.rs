@@ -38,7 +38,7 @@ pub enum Kind {
     /// One of several states. The current state has the value 1, the others have 0.
     StateSet,
     /// Counts per bucket of the values that exist now, and their sum. Comes from a
-    /// [`Collect`](crate::Collect), or from a page that was read.
+    /// [`Collect`](crate::collect::Collect), or from a page that was read.
     GaugeHistogram,
     /// A metric without a type, from a page that was read.
     Unknown,

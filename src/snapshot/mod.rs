@@ -24,7 +24,7 @@ mod json;
 pub(crate) mod labels;
 #[cfg(any(feature = "tower", feature = "push"))]
 mod merged_view;
-mod names;
+pub(crate) mod names;
 pub(crate) mod native;
 mod number;
 mod removed;
@@ -56,8 +56,7 @@ pub use family::{Family, GaugeMode, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
 #[cfg(any(feature = "tower", feature = "push"))]
 pub(crate) use merged_view::MergedView;
-pub use names::Escaping;
-pub(crate) use names::{is_label_name, is_metric_name, is_utf8_name};
+pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
 pub use native::{Estimate, Native};
 pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
@@ -68,7 +67,7 @@ pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 #[cfg(doc)]
 pub(crate) use texts::Entry;
-pub(crate) use texts::{PAGE, Page, Rewrite};
+pub(crate) use texts::{PAGE, Page, Rewrite, Texts};
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{PageSummary, Values};
 

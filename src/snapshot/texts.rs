@@ -241,6 +241,12 @@ impl Texts {
         same
     }
 
+    /// Returns whether all pages are shared with `other`.
+    pub(crate) fn has_same_pages(&self, other: &Self) -> bool {
+        let mut pages = self.pages.iter().zip(&other.pages);
+        self.pages.len() == other.pages.len() && pages.all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
     /// Iterates over the pages.
     fn pages(&self) -> impl Iterator<Item = &Page> {
         self.pages.iter().map(|page| &**page)

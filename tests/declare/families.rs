@@ -1,7 +1,7 @@
 //! Families: statics, builders, structs, and every sort of label set.
 
 use tallies::{
-    Counter, Gauge, Histogram, Metrics, Registry, StateSet, Summary, UpDownCounter, buckets,
+    Counter, Gauge, Histogram, Info, Metrics, Registry, StateSet, Summary, UpDownCounter, buckets,
     label::AnyLabels,
 };
 
@@ -344,6 +344,112 @@ fn every_kind_at_run_time_compared_whole() {
     registry.gauge_fn("asked", "Asked for.", || 7.5).unwrap();
     let (page, _) = page(&registry);
     assert_eq!(page, include_str!("../golden/every_kind.txt"));
+}
+
+/// Only a type of its own had labels, and nothing read the state.
+#[test]
+fn a_state_set_with_labels_has_a_state_for_each_of_them() {
+    let registry = Registry::new();
+    registry.set_prefix("shop").unwrap();
+    let lights = StateSet::<bool>::builder("light", "Whether it is on.")
+        .labels(["room"])
+        .limit(2)
+        .register(&registry)
+        .unwrap();
+    let state = |state, room| {
+        let labels = [("shop_light", state), ("room", room)];
+        registry.snapshot().get("shop_light", &labels)
+    };
+    lights.with(["a"]);
+    lights.bind(["b"]).set(true);
+    assert_eq!(lights.with(["a"]).get(), "false");
+    assert_eq!(lights.bind(["b"]).get(), "true");
+    assert_eq!(
+        [state("false", "a"), state("true", "a")],
+        [Some(1.0), Some(0.0)]
+    );
+    assert_eq!(
+        [state("false", "b"), state("true", "b")],
+        [Some(0.0), Some(1.0)]
+    );
+    // Texts of the last scrape are used again, and only then.
+    lights.with(["a"]).set(true);
+    assert_eq!(state("true", "a"), Some(1.0));
+    assert!(lights.remove(["a"]));
+    assert_eq!(state("true", "a"), None);
+    lights.with(["c"]).set(true);
+    lights.with(["d"]).set(true);
+    assert_eq!(state("true", "c"), Some(1.0));
+    assert_eq!(state("true", "__overflow__"), Some(1.0));
+    let (page, _) = page(&registry);
+    assert!(
+        page.contains("shop_light{shop_light=\"false\",room=\"b\"} 0\n"),
+        "{page}"
+    );
+    lights.clear();
+    assert_eq!((lights.len(), state("true", "b")), (0, None));
+    for (name, labels) in [("a:b", "x"), ("room", "room")] {
+        let wrong = StateSet::<bool>::builder(name, "").labels([labels]);
+        assert!(
+            wrong.register(&registry).unwrap_err().is_invalid_name(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_state_set_is_a_field_of_a_struct_and_has_states_from_data() {
+    #[derive(Metrics)]
+    struct Pumps {
+        /// Whether it runs.
+        pump_runs: StateSet<bool>,
+    }
+    let registry = Registry::new();
+    let pumps = Pumps::register(&registry).unwrap();
+    pumps.pump_runs.set(true);
+    assert_eq!(pumps.pump_runs.get(), "true");
+    let states = |states: &[&str]| {
+        let pump = StateSet::<String>::builder("pump", "").states(states);
+        pump.register(&registry)
+    };
+    assert!(states(&[]).is_err());
+    assert!(states(&["a", "a"]).is_err());
+    let pump = states(&["off", "on"]).unwrap();
+    pump.try_set("on".to_owned()).unwrap();
+    assert!(pump.try_set("broken".to_owned()).is_err());
+    pump.set("broken".to_owned());
+    assert_eq!(pump.get(), "on");
+    let rejected = registry.snapshot();
+    let rejected = rejected.get("tallies_rejected_updates_total", &[("family", "pump")]);
+    assert!(matches!(rejected, None | Some(2.0)), "{rejected:?}");
+}
+
+#[test]
+fn infos_have_labels() {
+    let registry = Registry::new();
+    let servers = Info::builder("server_info", "The servers.")
+        .labels(["name", "version"])
+        .register(&registry)
+        .unwrap();
+    servers.with(["a", "1"]);
+    servers.with(["b", "2"]);
+    assert_eq!((servers.len(), servers.get()), (2, None));
+    let labels = [("name", "b"), ("version", "2")];
+    assert_eq!(registry.snapshot().get("server_info", &labels), Some(1.0));
+    assert!(servers.remove(["a", "1"]));
+    let owned = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(servers.get(), Some(owned.to_vec()));
+    // A closed label set has no series before its first use either.
+    let closed = Info::builder("method_info", "").label_set::<Only>();
+    let closed = closed.register(&registry).unwrap();
+    closed.with(Only { ok: true });
+    assert_eq!(closed.get_all().len(), 1);
+    assert!(closed.remove(Only { ok: true }));
+}
+
+#[derive(tallies::Labels)]
+struct Only {
+    ok: bool,
 }
 
 #[test]

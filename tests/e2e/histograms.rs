@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use tallies::{Collected, Gauge, Histogram, Registry, Server, Snapshot};
+use tallies::{Gauge, Histogram, Registry, collect::Collected, serve::Server, snapshot::Snapshot};
 
 use super::{eventually, expect, prometheus_with, query, ready, request};
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use tallies::encode::{self, Escaping, Format, Options};
-use tallies::{Gauge, Registry, Snapshot};
+use tallies::{Gauge, Registry, snapshot::Snapshot};
 
 #[path = "../support/kinds.rs"]
 mod kinds;

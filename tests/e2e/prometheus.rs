@@ -360,7 +360,7 @@ fn prometheus_stores_names_as_they_are_without_openmetrics() {
     let http = tallies_http::ServerMetrics::aioprometheus()
         .register(&registry)
         .unwrap();
-    let server = tallies::Server::new()
+    let server = tallies::serve::Server::new()
         .registry(&registry)
         .open_metrics(false);
     let serving = server.listen("127.0.0.1:0").unwrap();

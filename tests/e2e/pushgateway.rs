@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use support::{Running, eventually, examples, free_port, http};
-use tallies::{Counter, Pusher, Registry, Summary};
+use tallies::{Counter, Registry, Summary, push::Pusher};
 
 /// Starts a program and waits until it listens.
 fn start(program: &str, port: u16, arguments: &[String]) -> Running {

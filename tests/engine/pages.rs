@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tallies::snapshot::Value;
-use tallies::{Counter, Registry, Snapshot, encode};
+use tallies::{Counter, Registry, encode, snapshot::Snapshot};
 
 /// The labels and totals of a snapshot, and its page in every format.
 fn content(snapshot: &Snapshot) -> (Vec<(String, f64)>, [Vec<u8>; 3]) {

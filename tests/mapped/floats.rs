@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Barrier;
 
 use tallies::snapshot::Value;
-use tallies::{Counter, Histogram, Snapshot, Summary};
+use tallies::{Counter, Histogram, Summary, snapshot::Snapshot};
 
 use crate::support::{Directory, child, processes};
 

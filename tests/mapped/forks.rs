@@ -4,7 +4,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use tallies::{Counter, Gauge, Histogram, InfoTable, LabelValue, Labels, StateTable, Summary};
+use tallies::{
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, StateSet, Summary, label::AnyLabels,
+};
 
 use crate::support::{Directory, child, kill_self, processes};
 
@@ -201,28 +203,30 @@ fn a_child_of_a_process_whose_threads_look_up_labels_makes_series() {
 /// It had the state of its parent, or waited for ever for the rows, which a thread of its parent
 /// had locked.
 #[test]
-fn a_child_has_the_first_state_of_a_state_table() {
+fn a_child_has_the_first_state_of_a_state_set() {
     if let Some(path) = child() {
-        let (registry, none) = (tallies::registry(), [""; 0]);
-        let states = ["off", "on"];
-        let pump = StateTable::register(registry, "pump", "The pump.", &none, &states).unwrap();
-        let server = InfoTable::register(registry, "server_info", "The server.", &none).unwrap();
+        let registry = tallies::registry();
+        let pump = StateSet::<String>::builder("pump", "The pump.").states(&["off", "on"]);
+        let pump = pump.register(registry).unwrap();
+        let server = Info::builder("server_info", "The server.").label_set::<AnyLabels>();
+        let server = server.register(registry).unwrap();
         let version = [("version", "8")];
-        server.set(&[], &version).unwrap();
+        server.set(&version);
         tallies::share::dir(path).unwrap();
-        pump.set(&[], "on").unwrap();
+        pump.set("on".to_owned());
         let is_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_done.load(Relaxed) {
-                    pump.set(&[], "on").unwrap();
+                    pump.set("on".to_owned());
                 }
             });
             fork_often(&is_done, |_| {
                 let page = tallies::registry().snapshot();
-                let is_on = |page: &tallies::Snapshot| page.get("pump", &[("pump", "on")]);
+                let is_on =
+                    |page: &tallies::snapshot::Snapshot| page.get("pump", &[("pump", "on")]);
                 let started = (is_on(&page), page.get("server_info", &version));
-                pump.set(&[], "on").unwrap();
+                pump.set("on".to_owned());
                 let set = is_on(&tallies::registry().snapshot());
                 (started, set) == ((Some(0.0), Some(1.0)), Some(1.0))
             });
@@ -230,7 +234,7 @@ fn a_child_has_the_first_state_of_a_state_table() {
         kill_self();
     }
     let directory = Directory::new();
-    directory.run_until_killed("forks::a_child_has_the_first_state_of_a_state_table");
+    directory.run_until_killed("forks::a_child_has_the_first_state_of_a_state_set");
 }
 
 /// Records that the parent had put aside are in lists of its file, and in none of the child's.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use tallies::Snapshot;
 use tallies::share::Dir;
+use tallies::snapshot::Snapshot;
 
 /// A directory on a tmpfs, which is removed at the end.
 pub struct Directory(pub PathBuf);

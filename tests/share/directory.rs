@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tallies::Snapshot;
 use tallies::share::Dir;
+use tallies::snapshot::Snapshot;
 
 use crate::support::eventually;
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tallies::Snapshot;
+use tallies::snapshot::Snapshot;
 
 use crate::child::Role;
 use crate::directory::{Reader, TestDirectory};

@@ -110,7 +110,7 @@ pub fn play(role: &str, directory: &Path) {
                     },
                     ["serve"] => {
                         let dir = shared.clone().unwrap();
-                        let server = tallies::Server::new().registry(&dir);
+                        let server = tallies::serve::Server::new().registry(&dir);
                         let serving = server.listen("127.0.0.1:0").unwrap();
                         let address = serving.address().to_string();
                         std::mem::forget(serving);
@@ -307,10 +307,12 @@ fn obey(words: &[&str]) -> String {
             return tallies::encode::text(&registry.snapshot()).replace('\n', "\\");
         }
         ["collect", "panic"] => registry
-            .add_collector("panic", |_: &mut tallies::Collected| panic!("a collector"))
+            .add_collector("panic", |_: &mut tallies::collect::Collected| {
+                panic!("a collector")
+            })
             .unwrap(),
         ["collect", "hang"] => registry
-            .add_collector("hang", |_: &mut tallies::Collected| {
+            .add_collector("hang", |_: &mut tallies::collect::Collected| {
                 loop {
                     std::thread::park();
                 }

@@ -77,7 +77,7 @@ fn two_processes_have_the_page_of_one() {
     for (role, half) in roles.iter_mut().zip(halves) {
         half.iter().for_each(|command| _ = role.run(command));
     }
-    let shown = |page: &tallies::Snapshot| {
+    let shown = |page: &tallies::snapshot::Snapshot| {
         let text = tallies::encode::text(page);
         let lines = text.lines().filter(|line| !line.contains("tallies_"));
         lines.map(str::to_owned).collect::<Vec<_>>().join("\n")

@@ -117,10 +117,10 @@ fn a_directory_takes_the_place_of_a_registry() {
             .unwrap()
             .contains("\njobs_total 5\n")
     );
-    let mut snapshot = tallies::Snapshot::default();
+    let mut snapshot = tallies::snapshot::Snapshot::default();
     tallies::snapshot::Source::snapshot_into(&reader.dir, &mut snapshot);
     assert_eq!(snapshot.get("jobs_total", &[]), Some(5.0));
-    let serving = tallies::Server::new()
+    let serving = tallies::serve::Server::new()
         .registry(&reader.dir)
         .listen("127.0.0.1:0")
         .unwrap();
@@ -153,7 +153,7 @@ fn a_pusher_takes_a_directory_that_can_be_read_and_no_other() {
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             .unwrap();
     });
-    tallies::Pusher::new(&url, "batch")
+    tallies::push::Pusher::new(&url, "batch")
         .registry(&reader.dir)
         .add()
         .unwrap();
@@ -161,7 +161,7 @@ fn a_pusher_takes_a_directory_that_can_be_read_and_no_other() {
     // If there is no page, nothing is pushed.
     std::fs::remove_dir_all(directory.path()).unwrap();
     assert!(
-        tallies::Pusher::new(&url, "batch")
+        tallies::push::Pusher::new(&url, "batch")
             .registry(&reader.dir)
             .add()
             .is_err()

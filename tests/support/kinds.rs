@@ -1,8 +1,8 @@
 //! Snapshots of one of everything that a format may write, forbid, or have to escape.
 
 use tallies::{
-    Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Snapshot, StateSet,
-    Summary, buckets, label::AnyLabels,
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, StateSet, Summary, buckets,
+    collect::Collected, label::AnyLabels, snapshot::Snapshot,
 };
 
 #[derive(LabelValue)]

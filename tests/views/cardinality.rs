@@ -1,6 +1,6 @@
 //! The cardinality report, also over HTTP.
 
-use tallies::{Collected, Counter, Registry, Server, View};
+use tallies::{Counter, Registry, View, collect::Collected, serve::Server};
 
 use crate::support::http::{ask, get};
 
@@ -142,7 +142,7 @@ async fn a_service_in_a_framework_has_the_report_where_it_is_routed() {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
-    let service = tallies::MetricsService::of([&registry()]);
+    let service = tallies::serve::MetricsService::of([&registry()]);
     let app: axum::Router = axum::Router::new()
         .route_service("/metrics", service.clone())
         .route_service("/admin/-/cardinality", service);

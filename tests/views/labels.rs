@@ -5,8 +5,8 @@ use std::thread;
 use tallies::label::AnyLabels;
 use tallies::snapshot::GaugeMode;
 use tallies::{
-    Collected, Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Summary,
-    UpDownCounter, View,
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Summary, UpDownCounter, View,
+    collect::Collected,
 };
 
 use crate::{counter, lines};
@@ -132,7 +132,7 @@ fn gauges_are_combined_by_a_rule() {
         let registry = Registry::new();
         let view = View::new("depth").drop_label("queue");
         let view = match rule {
-            Some(rule) => view.gauges(rule),
+            Some(rule) => view.gauge_mode(rule),
             None => view,
         };
         registry.add_view(view).unwrap();
@@ -353,7 +353,7 @@ fn families_of_collectors_have_views() {
     for view in [
         View::new("disk_*")
             .drop_label("device")
-            .gauges(GaugeMode::Max),
+            .gauge_mode(GaugeMode::Max),
         View::new("net_bytes_total")
             .drop_label("device")
             .rename("network_bytes_total"),

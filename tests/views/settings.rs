@@ -270,7 +270,10 @@ fn families_that_are_off_count_without_series_and_without_samples() {
 #[test]
 fn a_view_of_a_gauge_that_is_off_needs_no_rule() {
     let registry = Registry::new();
-    let view = View::new("*").drop_label("a").gauges(GaugeMode::Max).off();
+    let view = View::new("*")
+        .drop_label("a")
+        .gauge_mode(GaugeMode::Max)
+        .off();
     registry.add_view(view).unwrap();
     let gauge = Gauge::builder("gauge", "Help.")
         .labels(["a"])

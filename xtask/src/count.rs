@@ -76,8 +76,9 @@ fn names_at_root(api: &str) -> BTreeSet<&str> {
     let paths = api.lines().filter(is_item).filter_map(|line| {
         let at = line.find("tallies::")?;
         let path = line[at + "tallies::".len()..]
-            .split(['(', '<', ' ', '!', '=', ';'])
-            .next()?;
+            .split(|c: char| c != '_' && c != ':' && !c.is_alphanumeric())
+            .next()?
+            .trim_end_matches(':');
         (!path.contains("::") && !path.is_empty()).then_some(path)
     });
     paths.collect()

@@ -6,9 +6,7 @@
 
 use std::sync::{Arc, Barrier, Mutex};
 
-use tallies::{
-    Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot, Summary, UpDownCounter,
-};
+use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Summary, UpDownCounter, snapshot::Snapshot};
 
 use crate::timing::{Form, along, handles, keep, over, repeat};
 use crate::workload::{self, *};

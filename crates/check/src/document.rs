@@ -99,7 +99,7 @@ fn first_difference(current: &str, wanted: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tallies::snapshot::Catalogue;
+    use tallies::snapshot::catalogue::Catalogue;
 
     use super::*;
 

@@ -24,7 +24,7 @@ mod promql;
 mod queries;
 mod write;
 
-use tallies::snapshot::Catalogue;
+use tallies::snapshot::catalogue::Catalogue;
 
 pub use lint::lint;
 pub use pages::{read, read_open_metrics, read_text};

@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use tallies::Snapshot;
 use tallies::snapshot::Family;
+use tallies::snapshot::Snapshot;
 use tallies_names::{Described, Note, of_family, of_label};
 
 /// A rule about families.

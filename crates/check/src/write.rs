@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use tallies::snapshot::Catalogue;
+use tallies::snapshot::catalogue::Catalogue;
 use tallies::snapshot::catalogue::{Declared, Label};
 
 /// Returns the catalogue as a Markdown document, with a section for each family.

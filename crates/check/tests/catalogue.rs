@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tallies::label::AnyLabels;
 use tallies::{
-    Collected, Counter, Gauge, Histogram, Info, LabelValue, Metrics, Registry, StateSet, Summary,
-    View,
+    Counter, Gauge, Histogram, Info, LabelValue, Metrics, Registry, StateSet, Summary, View,
+    collect::Collected,
 };
 use tallies_check::{Check, to_html, to_json, to_markdown};
 

@@ -1,6 +1,6 @@
 //! The rules of `lint`.
 
-use tallies::{Collected, Registry, encode};
+use tallies::{Registry, collect::Collected, encode};
 use tallies_check::lint;
 use tallies_check::lint::Rule;
 

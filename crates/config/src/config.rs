@@ -1,8 +1,10 @@
 //! The descriptions of metrics and views as data.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
-use tallies::View;
+use tallies::{Error, View};
 
 use super::file::Origin;
 
@@ -10,11 +12,11 @@ use super::file::Origin;
 ///
 /// ```
 /// use tallies::{Registry, View};
-/// use tallies_config::{Config, Configure, MetricConfig};
+/// use tallies_config::{Config, Configure, MetricConfig, MetricKind};
 ///
 /// let mut config = Config::default();
 /// config.views.push(View::new("*_length").rename("my_*_length"));
-/// config.metrics.push(MetricConfig::new("queue_length", "Jobs waiting.", "gauge"));
+/// config.metrics.push(MetricConfig::new("queue_length", "Jobs waiting.", MetricKind::Gauge));
 /// let registry = Registry::new();
 /// let metrics = registry.configure(config)?;
 /// metrics.with("queue_length", &[])?.set(4.0)?; // its name in the configuration
@@ -33,13 +35,13 @@ pub struct Config {
 /// A metric as data: what a configuration file says about it.
 ///
 /// ```
-/// use tallies_config::{Configure, MetricConfig};
+/// use tallies_config::{Configure, MetricConfig, MetricKind};
 ///
 /// let registry = tallies::Registry::new();
 /// let metrics = registry.create_metrics([
-///     MetricConfig::new("queue_length", "Jobs waiting.", "gauge").labels(["queue"]),
-///     MetricConfig::new("job_seconds", "Time per job.", "histogram").set("buckets", [0.1, 1.0]),
-///     MetricConfig::new("pump", "What the pump does.", "enum").set("states", ["off", "running"]),
+///     MetricConfig::new("queue_length", "Jobs waiting.", MetricKind::Gauge).labels(["queue"]),
+///     MetricConfig::new("job_seconds", "Time per job.", MetricKind::Histogram).set("buckets", [0.1, 1.0]),
+///     MetricConfig::new("pump", "What the pump does.", MetricKind::Enum).set("states", ["off", "running"]),
 /// ])?;
 /// metrics.with("queue_length", &[("queue", "mail")])?.set(4.0)?;
 /// metrics.with("job_seconds", &[])?.observe(0.25)?;
@@ -48,8 +50,8 @@ pub struct Config {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// The kinds are `counter`, `gauge`, `histogram`, `summary`, `enum` and `info`. The settings in
-/// `config` are those of the table. Others are ignored; the first time, a warning is logged.
+/// The settings in `config` are those of the table. Others are ignored; the first time, a warning
+/// is logged.
 ///
 /// | key | kinds | value | default |
 /// |---|---|---|---|
@@ -64,14 +66,14 @@ pub struct Config {
 ///
 /// The default bounds are .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5 and 10. They
 /// contain [`buckets::DEFAULT`](tallies::buckets::DEFAULT).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MetricConfig {
     /// The name of the metric.
     pub name: String,
     /// The help text.
     pub description: String,
-    /// The kind: `counter`, `gauge`, `histogram`, `summary`, `enum` or `info`.
-    pub kind: String,
+    /// The kind.
+    pub kind: MetricKind,
     /// The label names. Their order does not matter.
     pub labels: Vec<String>,
     /// The settings of this kind, by key.
@@ -85,23 +87,29 @@ impl MetricConfig {
     /// [`Configure::create_metrics`](crate::Configure::create_metrics).
     ///
     /// ```
-    /// let config = tallies_config::MetricConfig::new("jobs_total", "Jobs done.", "counter");
-    /// assert_eq!(config.kind, "counter");
+    /// use tallies_config::{MetricConfig, MetricKind};
+    ///
+    /// let config = MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter);
+    /// assert_eq!(config.kind, MetricKind::Counter);
     /// ```
     #[must_use]
-    pub fn new(name: &str, description: &str, kind: &str) -> Self {
+    pub fn new(name: &str, description: &str, kind: MetricKind) -> Self {
         Self {
             name: name.to_owned(),
             description: description.to_owned(),
-            kind: kind.to_owned(),
-            ..Self::default()
+            kind,
+            labels: Vec::new(),
+            config: BTreeMap::new(),
+            origin: None,
         }
     }
 
     /// Adds label names.
     ///
     /// ```
-    /// let config = tallies_config::MetricConfig::new("jobs_total", "Jobs done.", "counter");
+    /// use tallies_config::{MetricConfig, MetricKind};
+    ///
+    /// let config = MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter);
     /// assert_eq!(config.labels(["queue"]).labels, ["queue"]);
     /// ```
     #[must_use]
@@ -113,15 +121,88 @@ impl MetricConfig {
     /// Sets a setting. The [type](Self) has a table of them.
     ///
     /// ```
-    /// use tallies_config::{MetricConfig, Setting};
+    /// use tallies_config::{MetricConfig, MetricKind, Setting};
     ///
-    /// let config = MetricConfig::new("pump", "The pump.", "enum").set("states", ["off", "on"]);
+    /// let config = MetricConfig::new("pump", "The pump.", MetricKind::Enum).set("states", ["off", "on"]);
     /// assert_eq!(config.config["states"], Setting::from(["off", "on"]));
     /// ```
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Setting>) -> Self {
         self.config.insert(key.to_owned(), value.into());
         self
+    }
+}
+
+/// The kind of a metric that is created from data. Files name it in small letters.
+///
+/// ```
+/// use tallies_config::MetricKind;
+///
+/// let kind: MetricKind = "histogram".parse()?;
+/// assert_eq!(kind, MetricKind::Histogram);
+/// let error = "meter".parse::<MetricKind>().unwrap_err();
+/// assert!(error.to_string().starts_with("Invalid type `meter`: must be one of counter, enum"));
+/// # Ok::<(), tallies::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// A total that only grows. Its exported name ends in `_total`.
+    Counter,
+    /// The current one of several states.
+    Enum,
+    /// A value that is set.
+    Gauge,
+    /// A distribution, in buckets.
+    Histogram,
+    /// Labels that describe something. Its exported name ends in `_info`.
+    Info,
+    /// A distribution, as quantiles.
+    Summary,
+}
+
+impl MetricKind {
+    /// The names of all kinds.
+    pub(super) const NAMES: &str = "counter, enum, gauge, histogram, info, summary";
+
+    /// Returns the name of the kind in files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Enum => "enum",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+impl FromStr for MetricKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "counter" => Self::Counter,
+            "enum" => Self::Enum,
+            "gauge" => Self::Gauge,
+            "histogram" => Self::Histogram,
+            "info" => Self::Info,
+            "summary" => Self::Summary,
+            _ => {
+                let (name, kinds) = (name.escape_debug(), Self::NAMES);
+                return Err(Error::new(format!(
+                    "Invalid type `{name}`: must be one of {kinds}"
+                )));
+            }
+        })
+    }
+}
+
+impl Display for MetricKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

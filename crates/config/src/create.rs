@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tallies::label::AnyLabels;
-use tallies::{Counter, Error, Gauge, Histogram, InfoTable, Registry, StateTable, Summary};
+use tallies::{Counter, Error, Gauge, Histogram, Info, Registry, StateSet, Summary};
 
-use super::config::{Config, MetricConfig, Setting};
+use super::config::{Config, MetricConfig, MetricKind, Setting};
 use super::metric::{AnyMetric, Inner, MetricMap};
 
 /// The bounds of histograms without `buckets`. aioexporter has these.
@@ -37,16 +37,14 @@ pub trait Configure {
     /// created.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
     /// let metrics = registry.create_metrics([
-    ///     MetricConfig::new("m1", "A counter.", "counter"),
-    ///     MetricConfig::new("m2", "A histogram.", "histogram").set("buckets", [1.0, 10.0]),
+    ///     MetricConfig::new("m1", "A counter.", MetricKind::Counter),
+    ///     MetricConfig::new("m2", "A histogram.", MetricKind::Histogram).set("buckets", [1.0, 10.0]),
     /// ])?;
     /// metrics.with("m2", &[])?.observe(3.0)?;
-    /// let error = registry.create_metrics([MetricConfig::new("m3", "?", "meter")]).unwrap_err();
-    /// assert!(error.to_string().starts_with("Invalid type for m3: must be one of counter, enum"));
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
@@ -57,7 +55,7 @@ pub trait Configure {
     ///
     /// # Errors
     ///
-    /// - A kind that does not exist, an enum without states, and a setting with a wrong value.
+    /// - An enum without states, and a setting with a wrong value.
     /// - A name that is given twice.
     /// - The errors of [`Builder::register`](tallies::Builder::register).
     ///
@@ -97,10 +95,10 @@ pub trait Configure {
     /// Returns a metric that was created from data.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
-    /// registry.create_metrics([MetricConfig::new("jobs_total", "Jobs done.", "counter")])?;
+    /// registry.create_metrics([MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter)])?;
     /// registry.get_metric("jobs_total")?.with(&[])?.inc()?;
     /// assert!(registry.get_metric("other").is_err());
     /// # Ok::<(), tallies::Error>(())
@@ -116,10 +114,10 @@ pub trait Configure {
     /// created later are not in it.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
-    /// registry.create_metrics([MetricConfig::new("jobs_total", "Jobs done.", "counter")])?;
+    /// registry.create_metrics([MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter)])?;
     /// registry.gauge("queue_length", "Jobs waiting.")?; // not from data
     /// assert_eq!(registry.get_metrics().len(), 1);
     /// # Ok::<(), tallies::Error>(())
@@ -312,34 +310,6 @@ impl MetricConfig {
     }
 }
 
-/// The kinds of metrics.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Enum,
-    Gauge,
-    Histogram,
-    Info,
-    Summary,
-}
-
-fn kind_of(config: &MetricConfig) -> Checked<Kind> {
-    Ok(match &*config.kind {
-        "counter" => Kind::Counter,
-        "enum" => Kind::Enum,
-        "gauge" => Kind::Gauge,
-        "histogram" => Kind::Histogram,
-        "info" => Kind::Info,
-        "summary" => Kind::Summary,
-        _ => {
-            let name = config.name.escape_debug();
-            let kinds = "counter, enum, gauge, histogram, info, summary";
-            let what = format!("Invalid type for {name}: must be one of {kinds}");
-            return Err((Part::Kind, Error::new(what)));
-        }
-    })
-}
-
 /// Checks configurations before the first metric is registered.
 fn check_all(configs: &[MetricConfig]) -> Result<(), Error> {
     let mut names = BTreeSet::new();
@@ -364,15 +334,15 @@ fn check(config: &MetricConfig) -> Checked<()> {
         // The name of the family has an ending.
         return Err((Part::Name, Error::new("a metric needs a name")));
     }
-    match kind_of(config)? {
-        Kind::Enum => {
+    match config.kind {
+        MetricKind::Enum => {
             config.states()?;
             config.warn_of_unknown(&[&["states"]]);
         }
-        Kind::Info => config.warn_of_unknown(&[]),
-        Kind::Histogram => config.warn_of_unknown(&[&COMMON, &["buckets", "native"]]),
-        Kind::Summary => config.warn_of_unknown(&[&COMMON, &["objectives", "max_age"]]),
-        Kind::Counter | Kind::Gauge => config.warn_of_unknown(&[&COMMON]),
+        MetricKind::Info => config.warn_of_unknown(&[]),
+        MetricKind::Histogram => config.warn_of_unknown(&[&COMMON, &["buckets", "native"]]),
+        MetricKind::Summary => config.warn_of_unknown(&[&COMMON, &["objectives", "max_age"]]),
+        MetricKind::Counter | MetricKind::Gauge => config.warn_of_unknown(&[&COMMON]),
     }
     Ok(())
 }
@@ -401,13 +371,13 @@ macro_rules! common {
 #[track_caller]
 fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
     let help = &*config.description;
-    let kind = kind_of(config)?;
+    let kind = config.kind;
     let name = &*family_name(config, kind);
     let labels = config.sorted_labels();
     // The part that an error is about, unless it is the name or a label.
     let mut part = Part::Name;
     let inner = match kind {
-        Kind::Counter if labels.is_empty() => {
+        MetricKind::Counter if labels.is_empty() => {
             let counter = Counter::builder(name, help)
                 .label_set::<AnyLabels>()
                 .float();
@@ -417,16 +387,16 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
                 Inner::Total(counter, <_>::default())
             })
         }
-        Kind::Counter => {
+        MetricKind::Counter => {
             let counter = Counter::builder(name, help).labels(&labels[..]).float();
             let counter = common!(counter, config).register(registry);
             counter.map(|counter| Inner::Counter(counter, <_>::default()))
         }
-        Kind::Gauge => {
+        MetricKind::Gauge => {
             let gauge = Gauge::builder(name, help).labels(&labels[..]);
             common!(gauge, config).register(registry).map(Inner::Gauge)
         }
-        Kind::Histogram => {
+        MetricKind::Histogram => {
             let mut histogram = common!(Histogram::builder(name, help).labels(&labels[..]), config);
             let native = config.number(
                 "native",
@@ -446,7 +416,7 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
             };
             histogram.register(registry).map(Inner::Histogram)
         }
-        Kind::Summary => {
+        MetricKind::Summary => {
             let mut summary = common!(Summary::builder(name, help).labels(&labels[..]), config);
             if let Some(objectives) = config.objectives()? {
                 let wrong = |error| (Part::Setting("objectives"), error);
@@ -458,11 +428,23 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
             }
             summary.register(registry).map(Inner::Summary)
         }
-        Kind::Enum => {
+        MetricKind::Enum => {
             let states = config.states()?;
-            StateTable::register(registry, name, help, &labels, &states).map(Inner::Enum)
+            let states = StateSet::<String>::builder(name, help).states(&states);
+            let states = states.labels(&labels[..]);
+            states.register(registry).map(Inner::Enum)
         }
-        Kind::Info => InfoTable::register(registry, name, help, &labels).map(Inner::Info),
+        MetricKind::Info => {
+            // A family with any labels does not check these.
+            let labelled = Info::builder(name, help).labels(&labels[..]).lint(false);
+            labelled
+                .register(&Registry::new())
+                .and_then(|_| {
+                    let info = Info::builder(name, help).label_set::<AnyLabels>();
+                    info.register(registry)
+                })
+                .map(|info| Inner::Info(info, <_>::default()))
+        }
     };
     match inner {
         Ok(inner) => Ok(AnyMetric::new(config, inner)),
@@ -474,23 +456,29 @@ fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
 
 /// Returns which name is invalid: the first label with which a registry rejects the metric, or else
 /// the name of the metric.
-fn wrong_name(config: &MetricConfig, kind: Kind) -> Part {
+fn wrong_name(config: &MetricConfig, kind: MetricKind) -> Part {
     let name = &*family_name(config, kind);
     let registry = Registry::new();
     registry.set_lint(false);
     let is_wrong = |labels: &[String]| {
         let registered = match kind {
-            Kind::Histogram => {
+            MetricKind::Histogram => {
                 let histogram = Histogram::builder(name, "").labels(labels);
                 histogram.register(&registry).map(drop)
             }
-            Kind::Summary => {
+            MetricKind::Summary => {
                 let summary = Summary::builder(name, "").labels(labels);
                 summary.register(&registry).map(drop)
             }
-            Kind::Enum => StateTable::register(&registry, name, "", labels, &["a"]).map(drop),
-            Kind::Info => InfoTable::register(&registry, name, "", labels).map(drop),
-            Kind::Counter | Kind::Gauge => {
+            MetricKind::Enum => {
+                let states = StateSet::<String>::builder(name, "").states(&["a"]);
+                states.labels(labels).register(&registry).map(drop)
+            }
+            MetricKind::Info => {
+                let info = Info::builder(name, "").labels(labels);
+                info.register(&registry).map(drop)
+            }
+            MetricKind::Counter | MetricKind::Gauge => {
                 let gauge = Gauge::builder(name, "").labels(labels);
                 gauge.register(&registry).map(drop)
             }
@@ -506,10 +494,10 @@ fn wrong_name(config: &MetricConfig, kind: Kind) -> Part {
 }
 
 /// Returns the name of the family, with the ending that its kind has.
-fn family_name(config: &MetricConfig, kind: Kind) -> Cow<'_, str> {
+fn family_name(config: &MetricConfig, kind: MetricKind) -> Cow<'_, str> {
     let ending = match kind {
-        Kind::Counter => "_total",
-        Kind::Info => "_info",
+        MetricKind::Counter => "_total",
+        MetricKind::Info => "_info",
         _ => "",
     };
     if config.name.ends_with(ending) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tallies::Error;
 
-use super::config::{Config, MetricConfig, Setting};
+use super::config::{Config, MetricConfig, MetricKind, Setting};
 use super::create::Part;
 use super::document::{self, Key, Language, Node, Place, Value};
 use super::views;
@@ -227,7 +227,9 @@ fn metrics(node: &Node) -> Result<Vec<MetricConfig>, Error> {
 
 /// Reads one metric. `key` is its name if the file has a map of metrics.
 fn metric(node: &Node, key: Option<&Key>) -> Result<MetricConfig, Error> {
-    let mut config = MetricConfig::default();
+    // The kind of most metrics, until it is read.
+    let mut config = MetricConfig::new("", "", MetricKind::Gauge);
+    let mut kind = None;
     let mut origin = Origin {
         name: key.map_or(&node.place, |key| &key.place).clone(),
         kind: node.place.clone(),
@@ -245,7 +247,7 @@ fn metric(node: &Node, key: Option<&Key>) -> Result<MetricConfig, Error> {
             }
             "description" | "help" => config.description = value.text(&key.text)?.to_owned(),
             "type" | "kind" => {
-                config.kind = value.text(&key.text)?.to_owned();
+                kind = Some((value, value.text(&key.text)?));
                 origin.kind = value.place.clone();
             }
             "labels" => {
@@ -264,11 +266,14 @@ fn metric(node: &Node, key: Option<&Key>) -> Result<MetricConfig, Error> {
             _ => return Err(key.unknown(&["name", "description", "type", "labels", "config"])),
         }
     }
-    for (missing, key) in [(&config.name, "name"), (&config.kind, "type")] {
-        if missing.is_empty() {
-            return Err(node.error(format!("a metric needs `{key}`")));
-        }
+    if config.name.is_empty() {
+        return Err(node.error("a metric needs `name`"));
     }
+    let (value, kind) = kind.ok_or_else(|| node.error("a metric needs `type`"))?;
+    config.kind = kind.parse().map_err(|_| {
+        let (name, kinds) = (config.name.escape_debug(), MetricKind::NAMES);
+        value.error(format!("Invalid type for {name}: must be one of {kinds}"))
+    })?;
     config.origin = Some(Box::new(origin));
     Ok(config)
 }

@@ -33,6 +33,6 @@ mod file;
 mod metric;
 mod views;
 
-pub use config::{Config, MetricConfig, Setting};
+pub use config::{Config, MetricConfig, MetricKind, Setting};
 pub use create::Configure;
 pub use metric::{AnyMetric, AnySeries, MetricMap};

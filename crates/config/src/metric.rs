@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tallies::label::{AnyLabels, DEFAULT_LIMIT, DynLabels};
-use tallies::{Counter, Error, Gauge, Histogram, InfoTable, Series, StateTable, Summary};
+use tallies::{Counter, Error, Gauge, Histogram, Info, Series, StateSet, Summary};
 
-use super::config::MetricConfig;
+use super::config::{MetricConfig, MetricKind};
 
 /// A metric that was created from data. A clone is the same metric.
 ///
 /// ```
-/// use tallies_config::{Configure, MetricConfig};
+/// use tallies_config::{Configure, MetricConfig, MetricKind};
 ///
 /// let registry = tallies::Registry::new();
-/// let disks = MetricConfig::new("disk_free_bytes", "Free space.", "gauge").labels(["disk"]);
+/// let disks = MetricConfig::new("disk_free_bytes", "Free space.", MetricKind::Gauge).labels(["disk"]);
 /// let metrics = registry.create_metrics([disks])?;
 /// let free = metrics.get("disk_free_bytes")?;
-/// assert_eq!((free.kind(), free.labels()), ("gauge", &["disk".to_owned()][..]));
+/// assert_eq!((free.kind(), free.labels()), (MetricKind::Gauge, &["disk".to_owned()][..]));
 /// free.with(&[("disk", "sda")])?.set(3e9)?;
 /// free.remove(&[("disk", "sda")])?;
 /// assert_eq!(registry.snapshot().get("disk_free_bytes", &[("disk", "sda")]), None);
@@ -48,9 +48,14 @@ pub(super) enum Inner {
     Gauge(Gauge<DynLabels>),
     Histogram(Histogram<DynLabels>),
     Summary(Summary<DynLabels>),
-    Enum(StateTable),
-    Info(InfoTable),
+    Enum(StateSet<String, DynLabels>),
+    /// An info. Its family takes any labels: those of the configuration, and the pairs. The lock is
+    /// held while pairs replace others.
+    Info(Info<AnyLabels>, Mutex<Pairs>),
 }
+
+/// The last pairs of an info for each label set.
+pub(super) type Pairs = BTreeMap<Vec<String>, Vec<(String, String)>>;
 
 /// The last total that was set for each label set. Only for a counter whose label sets share series
 /// because of a view: the value of a series does not tell the total of one label set.
@@ -85,8 +90,8 @@ impl AnyMetric {
             Inner::Gauge(metric) => metric.name(),
             Inner::Histogram(metric) => metric.name(),
             Inner::Summary(metric) => metric.name(),
-            Inner::Enum(table) => table.name(),
-            Inner::Info(table) => table.name(),
+            Inner::Enum(metric) => metric.name(),
+            Inner::Info(metric, _) => metric.name(),
         }
     }
 
@@ -96,16 +101,16 @@ impl AnyMetric {
         &self.0.help
     }
 
-    /// Returns the kind, as in [`MetricConfig::kind`](super::MetricConfig::kind).
+    /// Returns the kind.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> MetricKind {
         match &self.0.inner {
-            Inner::Counter(..) | Inner::Total(..) => "counter",
-            Inner::Gauge(_) => "gauge",
-            Inner::Histogram(_) => "histogram",
-            Inner::Summary(_) => "summary",
-            Inner::Enum(_) => "enum",
-            Inner::Info(_) => "info",
+            Inner::Counter(..) | Inner::Total(..) => MetricKind::Counter,
+            Inner::Gauge(_) => MetricKind::Gauge,
+            Inner::Histogram(_) => MetricKind::Histogram,
+            Inner::Summary(_) => MetricKind::Summary,
+            Inner::Enum(_) => MetricKind::Enum,
+            Inner::Info(..) => MetricKind::Info,
         }
     }
 
@@ -165,7 +170,7 @@ impl AnyMetric {
 
     /// Removes the series of these labels and drops its value. Returns `false` if there is none.
     ///
-    /// A gauge, histogram or summary without labels has one series for ever, and stays. So does a
+    /// A gauge, histogram, summary or enum without labels has one series for ever, and stays. So does a
     /// series in which other labels count, too, because of a [view](tallies::View).
     ///
     /// # Errors
@@ -182,19 +187,46 @@ impl AnyMetric {
             Inner::Gauge(metric) => !metric.shares(values) && metric.remove(values),
             Inner::Histogram(metric) => !metric.shares(values) && metric.remove(values),
             Inner::Summary(metric) => !metric.shares(values) && metric.remove(values),
-            Inner::Enum(table) => table.remove(values),
-            Inner::Info(table) => table.remove(values),
+            Inner::Enum(metric) => !metric.shares(values) && metric.remove(values),
+            Inner::Info(metric, sets) => {
+                let own: Vec<_> = values.iter().map(|value| (*value).to_owned()).collect();
+                let removed = lock(sets).remove_entry(&own);
+                removed.is_some_and(|(own, pairs)| self.remove_info(metric, &own, &pairs))
+            }
         })
+    }
+
+    /// Returns the labels of a series of an info.
+    fn info_labels<'a>(
+        &'a self,
+        own: &'a [String],
+        pairs: &'a [(String, String)],
+    ) -> Vec<(&'a str, &'a str)> {
+        let names = self.labels().iter().map(String::as_str);
+        let own = names.zip(own.iter().map(String::as_str));
+        own.chain(pairs.iter().map(|(name, value)| (&**name, &**value)))
+            .collect()
+    }
+
+    /// Removes a series of an info, unless other label sets have it, too.
+    fn remove_info(
+        &self,
+        metric: &Info<AnyLabels>,
+        own: &[String],
+        pairs: &[(String, String)],
+    ) -> bool {
+        let labels = self.info_labels(own, pairs);
+        !metric.shares(&labels) && metric.remove(&labels)
     }
 
     /// Removes all series for whose labels `keep` returns `false`, and returns their number. `keep`
     /// gets the label values in the order of [`labels`](Self::labels).
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
-    /// let disks = MetricConfig::new("disk_free_bytes", "Free space.", "gauge").labels(["disk"]);
+    /// let disks = MetricConfig::new("disk_free_bytes", "Free space.", MetricKind::Gauge).labels(["disk"]);
     /// let metrics = registry.create_metrics([disks])?;
     /// let free = metrics.get("disk_free_bytes")?;
     /// for disk in ["sda", "sdb"] {
@@ -234,8 +266,21 @@ impl AnyMetric {
             Inner::Summary(metric) => {
                 metric.retain(|pairs| keeps(pairs, &|values| metric.shares(values)))
             }
-            Inner::Enum(table) => table.retain(keep),
-            Inner::Info(table) => table.retain(keep),
+            Inner::Enum(metric) => {
+                metric.retain(|pairs| keeps(pairs, &|values| metric.shares(values)))
+            }
+            Inner::Info(metric, sets) => {
+                let mut count = 0;
+                lock(sets).retain(|own, pairs| {
+                    let values: Vec<_> = own.iter().map(String::as_str).collect();
+                    let stays = metric.shares(&self.info_labels(own, pairs)) || keep(&values);
+                    if !stays {
+                        count += usize::from(self.remove_info(metric, own, pairs));
+                    }
+                    stays
+                });
+                count
+            }
         }
     }
 
@@ -250,8 +295,11 @@ impl AnyMetric {
             Inner::Gauge(metric) => metric.clear(),
             Inner::Histogram(metric) => metric.clear(),
             Inner::Summary(metric) => metric.clear(),
-            Inner::Enum(table) => table.clear(),
-            Inner::Info(table) => table.clear(),
+            Inner::Enum(metric) => metric.clear(),
+            Inner::Info(metric, sets) => {
+                lock(sets).clear();
+                metric.clear();
+            }
         }
     }
 }
@@ -282,6 +330,14 @@ impl AnySeries<'_> {
         let (name, kind) = (self.metric.name(), self.metric.kind());
         let what = format!("metric `{name}` is of type {kind}, which has no `{update}`");
         Error::new(what)
+    }
+
+    /// Returns the error of a label set beyond the limit.
+    fn limit_reached(&self) -> Error {
+        let name = self.metric.family_name();
+        Error::new(format!(
+            "metric `{name}` has {DEFAULT_LIMIT} label sets, and no more; remove those that are gone"
+        ))
     }
 
     /// Adds 1.
@@ -322,11 +378,11 @@ impl AnySeries<'_> {
     /// The series then starts again, too, as Prometheus expects it.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
     /// let metrics =
-    ///     registry.create_metrics([MetricConfig::new("reads_total", "Reads.", "counter")])?;
+    ///     registry.create_metrics([MetricConfig::new("reads_total", "Reads.", MetricKind::Counter)])?;
     /// for total in [7.0, 9.0, 2.0] {
     ///     metrics.with("reads_total", &[])?.set(total)?;
     ///     assert_eq!(registry.snapshot().get("reads_total", &[]), Some(total));
@@ -407,7 +463,13 @@ impl AnySeries<'_> {
     /// A metric that is no enum, a state that it does not have, and a series beyond the limit.
     pub fn state(&self, state: &str) -> Result<(), Error> {
         match &self.metric.0.inner {
-            Inner::Enum(table) => table.set(&self.texts(), state),
+            Inner::Enum(metric) => {
+                let texts = self.texts();
+                if metric.len() >= DEFAULT_LIMIT && metric.find(&texts).is_none() {
+                    return Err(self.limit_reached());
+                }
+                metric.with(&texts).try_set(state.to_owned())
+            }
             _ => Err(self.other("state")),
         }
     }
@@ -415,11 +477,11 @@ impl AnySeries<'_> {
     /// Sets the pairs of an info, which are further labels, and removes those of before.
     ///
     /// ```
-    /// use tallies_config::{Configure, MetricConfig};
+    /// use tallies_config::{Configure, MetricConfig, MetricKind};
     ///
     /// let registry = tallies::Registry::new();
     /// let metrics =
-    ///     registry.create_metrics([MetricConfig::new("server_info", "The server.", "info")])?;
+    ///     registry.create_metrics([MetricConfig::new("server_info", "The server.", MetricKind::Info)])?;
     /// metrics.with("server_info", &[])?.info(&[("version", "8.0"), ("mode", "cluster")])?;
     /// let labels = [("version", "8.0"), ("mode", "cluster")];
     /// assert_eq!(registry.snapshot().get("server_info", &labels), Some(1.0));
@@ -432,7 +494,24 @@ impl AnySeries<'_> {
     /// series beyond the limit.
     pub fn info(&self, pairs: &[(&str, &str)]) -> Result<(), Error> {
         match &self.metric.0.inner {
-            Inner::Info(table) => table.set(&self.texts(), pairs),
+            Inner::Info(metric, sets) => {
+                let owned =
+                    |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+                let pairs: Vec<_> = pairs.iter().map(owned).collect();
+                let labels = self.metric.info_labels(&self.values, &pairs);
+                metric.check(&labels)?;
+                let mut sets = lock(sets);
+                let old = sets.get(&self.values);
+                if old.is_none() && sets.len() >= DEFAULT_LIMIT {
+                    return Err(self.limit_reached());
+                }
+                if let Some(old) = old.filter(|old| **old != pairs) {
+                    self.metric.remove_info(metric, &self.values, old);
+                }
+                metric.with(&labels);
+                sets.insert(self.values.clone(), pairs);
+                Ok(())
+            }
             _ => Err(self.other("info")),
         }
     }
@@ -468,12 +547,12 @@ fn set_total<'a>(
 /// The metrics that were created from data, by name. A clone has the same metrics.
 ///
 /// ```
-/// use tallies_config::{Configure, MetricConfig};
+/// use tallies_config::{Configure, MetricConfig, MetricKind};
 ///
 /// let registry = tallies::Registry::new();
 /// let metrics = registry.create_metrics([
-///     MetricConfig::new("jobs_total", "Jobs done.", "counter"),
-///     MetricConfig::new("queue_length", "Jobs waiting.", "gauge"),
+///     MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter),
+///     MetricConfig::new("queue_length", "Jobs waiting.", MetricKind::Gauge),
 /// ])?;
 /// assert_eq!(metrics.names().collect::<Vec<_>>(), ["jobs_total", "queue_length"]);
 /// metrics.with("jobs_total", &[])?.inc()?;

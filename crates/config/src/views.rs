@@ -6,7 +6,15 @@ use tallies::{Error, Registry, View};
 use super::document::{Key, Node, Value};
 
 const KEYS: [&str; 9] = [
-    "family", "drop", "caps", "rename", "buckets", "native", "limit", "gauges", "off",
+    "family",
+    "drop",
+    "caps",
+    "rename",
+    "buckets",
+    "native",
+    "limit",
+    "gauge_mode",
+    "off",
 ];
 
 /// Reads a list of views. An error has the place of the part that it is about.
@@ -68,7 +76,7 @@ fn view(node: &Node) -> Result<View, Error> {
             }
             "native" => view.native(whole(value, "native", -4.0, 8.0)? as i8),
             "limit" => view.limit(whole(value, "limit", 1.0, MOST)? as usize),
-            "gauges" => view.gauges(mode(value)?),
+            "gauge_mode" => view.gauge_mode(mode(value)?),
             "off" => match value.value {
                 Value::Flag(true) => view.off(),
                 Value::Flag(false) => view.on(),
@@ -113,7 +121,7 @@ fn whole(node: &Node, name: &str, least: f64, most: f64) -> Result<f64, Error> {
 }
 
 fn mode(node: &Node) -> Result<GaugeMode, Error> {
-    let name = node.text("gauges")?;
+    let name = node.text("gauge_mode")?;
     GaugeMode::from_name(name).ok_or_else(|| {
         let names: Vec<_> = GaugeMode::NAMES.iter().map(|(_, name)| *name).collect();
         let (name, names) = (name.escape_debug(), names.join(", "));
@@ -137,7 +145,7 @@ mod tests {
     const YAML: &str = "views:
   - {family: 'mail_*', drop: [peer, host], caps: {queue: 20, to: 0}, rename: 'post_*'}
   - {family: '*_seconds', buckets: [0.1, 1, +Inf], native: -4, limit: 100}
-  - {family: '*_celsius', gauges: max, drop: [disk]}
+  - {family: '*_celsius', gauge_mode: max, drop: [disk]}
   - {family: '*', off: true}
   - {family: 'a*', off: false}
   - {family: nothing}
@@ -155,7 +163,7 @@ native = -4
 limit = 100
 [[views]]
 family = '*_celsius'
-gauges = 'max'
+gauge_mode = 'max'
 drop = ['disk']
 [[views]]
 family = '*'
@@ -181,7 +189,7 @@ family = 'nothing'
                 .native(-4)
                 .limit(100),
             View::new("*_celsius")
-                .gauges(GaugeMode::Max)
+                .gauge_mode(GaugeMode::Max)
                 .drop_label("disk"),
             View::new("*").off(),
             View::new("a*").on(),
@@ -291,8 +299,8 @@ family = 'nothing'
                 "a whole number from 1 on, got 0",
             ),
             (
-                "{family: a, gauges: median}",
-                "2:23",
+                "{family: a, gauge_mode: median}",
+                "2:27",
                 "`median` is no gauge mode: the modes are",
             ),
             (

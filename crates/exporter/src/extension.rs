@@ -1,4 +1,4 @@
-//! What an exporter adds to the metrics service.
+//! The pages and the work that an exporter adds to the metrics service.
 
 use std::sync::Arc;
 use std::time::Duration;

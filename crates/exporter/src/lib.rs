@@ -2,14 +2,14 @@
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use tallies_exporter::config::MetricConfig;
+//! use tallies_exporter::config::{MetricConfig, MetricKind};
 //! use tallies_exporter::{Exporter, NoArgs};
 //!
 //! fn main() -> ExitCode {
 //!     Exporter::new("load-exporter", "1.0.0", "The load of this machine.")
 //!         .configure(|setup, _: NoArgs| {
-//!             setup.create_metrics([MetricConfig::new("load1", "Load, one minute.", "gauge")])?;
-//!             setup.set_blocking_metric_update_handler(|metrics| {
+//!             setup.create_metrics([MetricConfig::new("load1", "Load, one minute.", MetricKind::Gauge)])?;
+//!             setup.update("load").run_blocking(|metrics| {
 //!                 let load = std::fs::read_to_string("/proc/loadavg")?;
 //!                 let first = load.split(' ').next().unwrap_or_default();
 //!                 metrics.with("load1", &[])?.set(first.parse()?)?;
@@ -44,7 +44,7 @@ use tallies::Registry;
 
 pub use args::NoArgs;
 pub use probe::{BadRequest, Probe};
-pub use setup::Setup;
+pub use setup::{Setup, UpdateBuilder};
 pub use update::Update;
 
 /// Metrics and views that are described by data.
@@ -53,7 +53,7 @@ pub use tallies_config as config;
 /// The error that hooks and handlers return: any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What hooks and handlers return.
+/// The result of hooks and handlers.
 pub type Result = std::result::Result<(), BoxError>;
 
 /// The threads for handlers. More than one, because a handler may block its thread.
@@ -71,7 +71,7 @@ pub struct Exporter<A = NoArgs> {
     configure: Configure<A>,
 }
 
-/// What an exporter says about itself, and its defaults.
+/// The description of an exporter, and its defaults.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
     pub(crate) name: String,
@@ -199,7 +199,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     }
 
     /// Sets whether clients that prefer OpenMetrics get it, as
-    /// [`Server::open_metrics`](tallies::Server::open_metrics) does. `false` is the same as the
+    /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same as the
     /// option `--web.disable-openmetrics`.
     #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
@@ -223,9 +223,9 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// as it took. So an update that takes 3 s runs every 33 s. The page waits for an update for at
     /// most 0.5 s and then shows the values of before; a later result is in a later second.
     /// Failures are in the metrics about updates; the page's impatience is not. Scrapes share the
-    /// runs. [`Setup::min_update_interval`] holds here, too.
+    /// runs. [`UpdateBuilder::min_interval`] holds here, too.
     ///
-    /// [`Server::live`]: tallies::Server::live
+    /// [`Server::live`]: tallies::serve::Server::live
     #[cfg(feature = "live")]
     #[must_use]
     pub fn live(mut self) -> Self {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use tallies::serve::BoundServer;
-use tallies::{Error, Server};
+use tallies::{Error, serve::Server};
 
 use super::BoxError;
 use super::args::Common;

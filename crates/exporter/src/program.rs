@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{Args, Command, FromArgMatches};
 use tallies::serve::BoundServer;
-use tallies::{Error, Registry, Server};
+use tallies::{Error, Registry, serve::Server};
 use tokio::runtime::Handle;
 
 use super::args::{Common, command};
@@ -183,7 +183,7 @@ fn bind<A>(
     ];
     let has_files = has_files.iter().any(|file| file.is_some());
     if let (Some(certificate), Some(key)) = (&common.ssl_public_key, &common.ssl_private_key) {
-        server = server.certificate(certificate).key(key);
+        server = server.certificate(certificate).private_key(key);
     }
     if let Some(ca) = &common.ssl_ca {
         server = server.client_ca(ca);

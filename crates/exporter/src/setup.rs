@@ -1,4 +1,4 @@
-//! What an exporter declares when it starts: metrics, hooks, updates and probes.
+//! Declarations of an exporter that starts: metrics, hooks, updates and probes.
 
 use std::future::Future;
 use std::path::Path;
@@ -21,7 +21,6 @@ pub struct Setup {
     pub(super) shutdown: Vec<Hook>,
     pub(super) updates: Vec<DeclaredUpdate>,
     pub(super) probes: Vec<(String, ProbeHandler)>,
-    min_interval: Duration,
 }
 
 /// An update as it was declared.
@@ -64,7 +63,6 @@ impl Setup {
             shutdown: Vec::new(),
             updates: Vec::new(),
             probes: Vec::new(),
-            min_interval: Duration::ZERO,
         }
     }
 
@@ -104,14 +102,15 @@ impl Setup {
         self.registry.configure(Config::from_file(path)?)
     }
 
-    /// Sets an async function that updates metrics before each metrics page.
+    /// Begins to declare an update: a function that updates metrics before each metrics page, or
+    /// periodically. A second update of the same name replaces the first.
     ///
     /// ```no_run
     /// # use tallies_exporter::{Exporter, NoArgs};
     /// # async fn read(host: &str) -> Result<f64, std::io::Error> { Ok(host.len() as f64) }
     /// Exporter::new("my-exporter", "1.0.0", "An example.").configure(|setup, _: NoArgs| {
     ///     let host = std::sync::Arc::new("alpha".to_owned());
-    ///     setup.set_metric_update_handler(move |metrics| {
+    ///     setup.update("temperature").run(move |metrics| {
     ///         let host = host.clone();
     ///         async move {
     ///             metrics.with("temperature_celsius", &[])?.set(read(&host).await?)?;
@@ -122,9 +121,10 @@ impl Setup {
     /// });
     /// ```
     ///
-    /// The page waits for it for 8/10 of the header `X-Prometheus-Scrape-Timeout-Seconds`, or for
-    /// 10 s without it. Scrapes that come while it runs share that run. If it fails, panics or is
-    /// late, the page has the values of before, and these metrics say so:
+    /// All updates run at the same time. The page waits for them for 8/10 of the header
+    /// `X-Prometheus-Scrape-Timeout-Seconds`, or for 10 s without it. Scrapes that come while an
+    /// update runs share that run. If it fails, panics or is late, the page has the values of
+    /// before, and these metrics say so, with the name of the update as label:
     ///
     /// | metric | meaning |
     /// |---|---|
@@ -133,88 +133,14 @@ impl Setup {
     /// | `exporter_update_errors_total{update,reason}` | `error`, `panic` or `timeout` |
     /// | `exporter_update_last_success_timestamp_seconds{update}` | when it last succeeded |
     ///
-    /// A run that is late goes on, for the next page. After 60 s it is cancelled. The label
-    /// `update` is `metrics`; a second call replaces the handler. [`add_update`](Self::add_update)
-    /// adds others.
-    pub fn set_metric_update_handler<F, R>(&mut self, handler: F)
-    where
-        F: Fn(Update) -> R + Send + Sync + 'static,
-        R: Future<Output = super::Result> + Send + 'static,
-    {
-        self.add_update("metrics", handler);
-    }
-
-    /// Sets a function that updates metrics before each metrics page, as
-    /// [`set_metric_update_handler`](Self::set_metric_update_handler) does. The function may block.
-    /// One that is late cannot be cancelled, and the next run begins after its end.
-    pub fn set_blocking_metric_update_handler(
-        &mut self,
-        handler: impl Fn(Update) -> super::Result + Send + Sync + 'static,
-    ) {
-        self.add("metrics", Handler::Blocking(Arc::new(handler)), None);
-    }
-
-    /// Adds an async function that updates metrics before each page. All run at the same time, and
-    /// each has its own success and duration, with this name as label.
-    ///
-    /// ```no_run
-    /// # use tallies_exporter::{Exporter, NoArgs};
-    /// Exporter::new("my-exporter", "1.0.0", "An example.").configure(|setup, _: NoArgs| {
-    ///     for disk in ["sda", "sdb"] {
-    ///         setup.add_update(disk, move |metrics| async move {
-    ///             metrics.with("disk_ok", &[("disk", disk)])?.set(1.0)?;
-    ///             Ok(())
-    ///         });
-    ///     }
-    ///     Ok(())
-    /// });
-    /// ```
-    pub fn add_update<F, R>(&mut self, name: &str, handler: F)
-    where
-        F: Fn(Update) -> R + Send + Sync + 'static,
-        R: Future<Output = super::Result> + Send + 'static,
-    {
-        let handler = Handler::Async(Box::new(move |update| Box::pin(handler(update))));
-        self.add(name, handler, None);
-    }
-
-    /// Runs an async function now and then, whether or not there are scrapes. Its success and
-    /// duration are exported like those of other updates. Its deadline is the next run.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # use tallies_exporter::{Exporter, NoArgs};
-    /// Exporter::new("my-exporter", "1.0.0", "An example.").configure(|setup, _: NoArgs| {
-    ///     setup.every(Duration::from_secs(300), "backups", |metrics| async move {
-    ///         metrics.with("backups", &[])?.set(std::fs::read_dir("/backups")?.count() as f64)?;
-    ///         Ok(())
-    ///     });
-    ///     Ok(())
-    /// });
-    /// ```
-    pub fn every<F, R>(&mut self, interval: Duration, name: &str, handler: F)
-    where
-        F: Fn(Update) -> R + Send + Sync + 'static,
-        R: Future<Output = super::Result> + Send + 'static,
-    {
-        let handler = Handler::Async(Box::new(move |update| Box::pin(handler(update))));
-        self.add(name, handler, Some(interval.max(Duration::from_millis(10))));
-    }
-
-    fn add(&mut self, name: &str, handler: Handler, every: Option<Duration>) {
-        self.updates.retain(|update| update.name != name);
-        self.updates.push(DeclaredUpdate {
+    /// A run that is late goes on, for the next page. After 60 s it is cancelled.
+    pub fn update(&mut self, name: &str) -> UpdateBuilder<'_> {
+        UpdateBuilder {
+            setup: self,
             name: name.to_owned(),
-            handler,
-            min_interval: self.min_interval,
-            every,
-        });
-    }
-
-    /// Sets the least time between two runs of the updates that are added after this call. A scrape
-    /// that comes sooner exports the values of before.
-    pub fn min_update_interval(&mut self, interval: Duration) {
-        self.min_interval = interval;
+            every: None,
+            min_interval: Duration::ZERO,
+        }
     }
 
     /// Adds a page at `path` about a target that the query names, as blackbox exporters have it.
@@ -279,6 +205,74 @@ impl Setup {
     /// error is logged.
     pub fn on_shutdown_blocking(&mut self, hook: impl FnOnce() -> super::Result + Send + 'static) {
         self.shutdown.push(Hook::Blocking(Box::new(hook)));
+    }
+}
+
+/// An update that is being declared, by [`Setup::update`]. [`run`](Self::run) and
+/// [`run_blocking`](Self::run_blocking) end it.
+#[must_use = "an update without `run` or `run_blocking` is not added"]
+#[derive(Debug)]
+pub struct UpdateBuilder<'a> {
+    setup: &'a mut Setup,
+    name: String,
+    every: Option<Duration>,
+    min_interval: Duration,
+}
+
+impl UpdateBuilder<'_> {
+    /// Runs the update at this interval, whether or not there are scrapes, and not before pages.
+    /// Its deadline is the next run. The shortest interval is 10 ms.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use tallies_exporter::{Exporter, NoArgs};
+    /// Exporter::new("my-exporter", "1.0.0", "An example.").configure(|setup, _: NoArgs| {
+    ///     let backups = setup.update("backups").every(Duration::from_secs(300));
+    ///     backups.run_blocking(|metrics| {
+    ///         metrics.with("backups", &[])?.set(std::fs::read_dir("/backups")?.count() as f64)?;
+    ///         Ok(())
+    ///     });
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.every = Some(interval.max(Duration::from_millis(10)));
+        self
+    }
+
+    /// Sets the least time between the end of a run and the next run. A page that comes sooner has
+    /// the values of before. The default is 0.
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.min_interval = interval;
+        self
+    }
+
+    /// Adds the update, with an async function.
+    pub fn run<F, R>(self, handler: F)
+    where
+        F: Fn(Update) -> R + Send + Sync + 'static,
+        R: Future<Output = super::Result> + Send + 'static,
+    {
+        self.add(Handler::Async(Box::new(move |update| {
+            Box::pin(handler(update))
+        })));
+    }
+
+    /// Adds the update, with a function that may block. A run that is late cannot be cancelled, and
+    /// the next run begins after its end.
+    pub fn run_blocking(self, handler: impl Fn(Update) -> super::Result + Send + Sync + 'static) {
+        self.add(Handler::Blocking(Arc::new(handler)));
+    }
+
+    fn add(self, handler: Handler) {
+        let updates = &mut self.setup.updates;
+        updates.retain(|update| update.name != self.name);
+        updates.push(DeclaredUpdate {
+            name: self.name,
+            handler,
+            min_interval: self.min_interval,
+            every: self.every,
+        });
     }
 }
 

@@ -25,7 +25,8 @@ const PAUSE: u32 = 10;
 /// The age up to which values are fresh enough for the live page.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// What an update handler gets: the metrics that were created from data, by name, and its deadline.
+/// The argument of an update handler: the metrics that were created from data, by name, and its
+/// deadline.
 ///
 /// It has the methods of [`MetricMap`].
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@
 //! The request body and the exchange may live in different tasks and end in any order, so they
 //! share a counter. Only the body writes it; the exchange reads it once. `Relaxed` suffices,
 //! because what the service read before its response happened before the exchange got the response.
-//! What it reads later may or may not be included.
+//! Bytes that it reads later may or may not be included.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use super::families::{End, EndSeries, Endpoint, MethodKind};
 /// The reason why a request or a call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum FailureKind {
     /// The handler panicked.
     Panic,
     /// The service returned an error. For a client call: an error that fits no other kind.
@@ -33,14 +33,14 @@ pub enum Failure {
     Redirect,
 }
 
-impl Failure {
+impl FailureKind {
     /// Returns the name of this kind, as it appears in labels.
     ///
     /// ```
-    /// assert_eq!(tallies_http::Failure::Timeout.kind(), "timeout");
+    /// assert_eq!(tallies_http::FailureKind::Timeout.as_str(), "timeout");
     /// ```
     #[must_use]
-    pub fn kind(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Panic => "panic",
             Self::Error => "error",
@@ -194,14 +194,14 @@ impl Exchange {
                 None
             }
             BodyEvent::End => None,
-            BodyEvent::Failure => Some(Failure::Body),
+            BodyEvent::Failure => Some(FailureKind::Body),
         };
         current.finish(failure, None);
         std::mem::forget(exchange.take());
     }
 
     /// Ends the exchange with a failure.
-    pub(super) fn fail(self, failure: Failure) {
+    pub(super) fn fail(self, failure: FailureKind) {
         ManuallyDrop::new(self).finish(Some(failure), None);
     }
 
@@ -213,7 +213,7 @@ impl Exchange {
 
     /// Ends the exchange. Reads the clock unless the caller passes `seconds`.
     #[inline]
-    fn finish(&mut self, failure: Option<Failure>, seconds: Option<f64>) {
+    fn finish(&mut self, failure: Option<FailureKind>, seconds: Option<f64>) {
         let families = self.endpoint.families;
         let series = match (self.answered, failure) {
             (Some(series), None) => series,
@@ -231,7 +231,7 @@ impl Exchange {
                 series.headers(|| seconds);
             }
         }
-        if failure.is_some_and(|f| f != Failure::Cancelled || families.leaving_fails) {
+        if failure.is_some_and(|f| f != FailureKind::Cancelled || families.leaving_fails) {
             series.fail();
         }
         if let Some(seconds) = seconds {
@@ -256,7 +256,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         // A client ends an event stream by leaving, so that is not a failure.
-        let left = (self.timing != Timing::Stream).then_some(Failure::Cancelled);
+        let left = (self.timing != Timing::Stream).then_some(FailureKind::Cancelled);
         self.finish(left, None);
     }
 }
@@ -291,7 +291,7 @@ impl PanicGuard<'_> {
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if let Some(exchange) = self.0.take() {
-            exchange.fail(Failure::Panic);
+            exchange.fail(FailureKind::Panic);
         }
     }
 }

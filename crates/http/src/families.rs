@@ -9,7 +9,7 @@ use tallies::label::{AnyLabels, DEFAULT_LIMIT};
 use tallies::{Bound, Counter, Histogram, UpDownCounter};
 
 use super::chain::Chain;
-use super::exchange::Failure;
+use super::exchange::FailureKind;
 use super::routes::METHODS;
 use super::scheme::{BYTES, LabelSource, NoAnswer, STREAMS, Scheme, Spec};
 
@@ -131,8 +131,8 @@ impl Families {
     /// Returns the value of the status label.
     fn status_text(&self, end: End) -> Cow<'static, str> {
         let status = match (end.status, end.failure, self.no_answer) {
-            (0, Some(failure), NoAnswer::Kind) => return failure.kind().into(),
-            (0, Some(Failure::Cancelled), NoAnswer::Status) => 499,
+            (0, Some(failure), NoAnswer::Kind) => return failure.as_str().into(),
+            (0, Some(FailureKind::Cancelled), NoAnswer::Status) => 499,
             (0, Some(_), NoAnswer::Status) => 500,
             (0, ..) => return "".into(),
             (status, ..) => status,
@@ -150,7 +150,7 @@ impl Families {
 pub(super) struct End {
     /// 0 if there was no response.
     pub(super) status: u16,
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<FailureKind>,
 }
 
 /// A placeholder for families without labels that depend on the end.
@@ -316,7 +316,7 @@ impl Endpoint {
         end: End,
         f: impl FnOnce(&[(&str, &str)]) -> R,
     ) -> R {
-        let failure = end.failure.map_or("", Failure::kind);
+        let failure = end.failure.map_or("", FailureKind::as_str);
         let texts: Vec<Cow<'_, str>> = labels
             .iter()
             .map(|(_, part)| match part {

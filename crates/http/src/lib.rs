@@ -22,7 +22,7 @@
 //! more allocation, to wrap the body and count what the handler reads from it.
 //!
 //! To save 40 to 50 ns for a response with a body, use
-//! [`without_head_time`](ServerMetrics::without_head_time), which drops one clock read. To save 50
+//! [`skip_head_time`](ServerMetrics::skip_head_time), which drops one clock read. To save 50
 //! to 70 ns, enable the feature `tsc`, which makes all three clock reads cheaper.
 //!
 //! The memory of a layer (the handles of its families, and its routes) lives as long as the process
@@ -55,5 +55,5 @@ pub use client::{
     Template,
 };
 pub use counting::{CountingLayer, CountingService};
-pub use exchange::Failure;
+pub use exchange::FailureKind;
 pub use server::{ServerFuture, ServerLayer, ServerMetrics, ServerService};

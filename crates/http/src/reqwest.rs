@@ -4,7 +4,7 @@
 use reqwest::{Error, Request, RequestBuilder, Response};
 
 use super::client::{CallRequest, CallResponse, ClientLayer};
-use super::exchange::Failure;
+use super::exchange::FailureKind;
 
 impl CallRequest for Request {
     fn method(&self) -> &http::Method {
@@ -23,15 +23,15 @@ impl CallResponse for Response {
 }
 
 /// Returns the kind of failure that `reqwest` reports for `error`.
-pub(super) fn kind(error: &Error) -> Option<Failure> {
+pub(super) fn kind(error: &Error) -> Option<FailureKind> {
     if error.is_timeout() {
-        Some(Failure::Timeout)
+        Some(FailureKind::Timeout)
     } else if error.is_connect() {
-        Some(Failure::Connect)
+        Some(FailureKind::Connect)
     } else if error.is_redirect() {
-        Some(Failure::Redirect)
+        Some(FailureKind::Redirect)
     } else if error.is_body() || error.is_decode() {
-        Some(Failure::Body)
+        Some(FailureKind::Body)
     } else {
         None
     }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-/// What the rules look at.
+/// The properties of a family that the rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Described<'a> {
     /// The name.

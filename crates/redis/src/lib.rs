@@ -8,7 +8,7 @@
 //! use tallies_redis::Redis;
 //!
 //! let store = Redis::builder("redis://127.0.0.1/")?.namespace("shop").start()?;
-//! let server = tallies::Server::new().registry(&store).listen("0.0.0.0:9100")?;
+//! let server = tallies::serve::Server::new().registry(&store).listen("0.0.0.0:9100")?;
 //! // ... the program ...
 //! store.close_blocking()?;
 //! # Ok::<(), tallies::Error>(())

@@ -18,7 +18,7 @@ use super::{MOST_WRITERS, REMEMBER_FOLD};
 /// The number of tries to read between two folds before the reader asks for all at once.
 const TRIES: usize = 4;
 
-/// What a reader knows of a shard.
+/// A reader's knowledge of a shard.
 pub(super) struct ShardView {
     pub(super) keys: Keys,
     /// The time of the last visit by the clock of Redis, in milliseconds.
@@ -29,7 +29,7 @@ pub(super) struct ShardView {
     pub(super) writers: HashMap<String, KnownWriter>,
 }
 
-/// What a reader knows of a writer.
+/// A reader's knowledge of a writer.
 #[derive(Default)]
 pub(super) struct KnownWriter {
     /// The time of the last flush by the clock of Redis, in milliseconds.

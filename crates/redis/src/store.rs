@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tallies::share::Totalled;
 use tallies::snapshot::{Source, Value};
-use tallies::{Error, Registry, Snapshot};
+use tallies::{Error, Registry, snapshot::Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::Overview;

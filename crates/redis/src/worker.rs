@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{ErrorKind, RedisError, RedisResult};
 use tallies::share::store::Merger;
 use tallies::snapshot::Family;
-use tallies::{Error, Snapshot};
+use tallies::{Error, snapshot::Snapshot};
 use tokio::sync::mpsc::Receiver;
 
 use super::admin::{self, Overview};
@@ -55,7 +55,7 @@ pub(super) struct Worker {
     pub(super) health: Health,
 }
 
-/// What the worker knows of the way to Redis.
+/// The state of the worker's connection to Redis.
 #[derive(Default)]
 pub(super) struct Health {
     /// Failures in a row.

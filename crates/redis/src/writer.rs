@@ -37,7 +37,7 @@ use std::time::Instant;
 use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
 use tallies::share::store;
 use tallies::snapshot::{Family, Source};
-use tallies::{Error, Snapshot};
+use tallies::{Error, snapshot::Snapshot};
 
 use super::builder::StoreSettings;
 use super::connection::Connection;
@@ -62,9 +62,10 @@ pub(super) struct OwnWriter {
     source: Arc<dyn Source>,
     /// The memory of the next snapshot.
     snapshot: Snapshot,
-    /// What was folded of earlier names of this writer, and is therefore not sent any more.
+    /// The counts of earlier names of this writer that were folded, and are therefore not sent any
+    /// more.
     baseline: Vec<Family>,
-    /// What this writer counts beyond the baseline, as of the last flush.
+    /// This writer's counts beyond the baseline, as of the last flush.
     pub(super) current: Vec<Family>,
     families: HashMap<[u8; 8], TrackedFamily>,
     /// The number of the last batch, answered or not.

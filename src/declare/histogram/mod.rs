@@ -360,9 +360,12 @@ impl Bound<Histogram> {
     }
 }
 
-labelled!(Histogram, Histogram, [L: LabelSet], [L], [], [], Observed, ObservedTotal::rounded);
+labelled!(
+    Histogram, "Histogram", Histogram, [L: LabelSet], [L], L, Histogram<[&'static str; LABELS]>, [],
+    Observed, |_, total| ObservedTotal::rounded(total)
+);
 
-metric!(Histogram, [L: LabelSet], [L], [], Buckets, Kind::Histogram);
+metric!(Histogram, [L: LabelSet], [L], Histogram<X>, Buckets, Kind::Histogram);
 
 labelled_setters!(Histogram, [L: LabelSet], [L], [], [], Buckets);
 
@@ -421,7 +424,7 @@ impl<L: LabelSet> Histogram<L> {
     /// Only buckets with observations exist, at most 160 in every thread and in a scrape. If there
     /// were more, the resolution is halved for good (see [`native_limit`](Self::native_limit)). The
     /// error of a quantile is at most the width of its bucket:
-    /// [`Snapshot::quantile`](crate::Snapshot::quantile).
+    /// [`Snapshot::quantile`](crate::snapshot::Snapshot::quantile).
     ///
     /// An observation costs about 1 ns more than with fixed buckets. An observation that needs a
     /// new bucket takes a few microseconds. Each bucket of a series takes 32 bytes in every thread.

@@ -53,7 +53,7 @@ use crate::family::{CellKind, Family, MetricCells};
 /// sum and quantiles belong to the same observations.
 ///
 /// Prometheus cannot add up the quantiles of two programs. Snapshots can be added up by
-/// [`merge`](crate::Snapshot::merge).
+/// [`merge`](crate::snapshot::Snapshot::merge).
 ///
 /// # Windows
 ///
@@ -216,11 +216,11 @@ impl Bound<Summary> {
 }
 
 labelled!(
-    Summary, Summary, [L: LabelSet], [L], [], [], Quantiles,
-    |total: SummaryTotal| quantiles(&total)
+    Summary, "Summary", Summary, [L: LabelSet], [L], L, Summary<[&'static str; LABELS]>, [], Quantiles,
+    |_, total: SummaryTotal| quantiles(&total)
 );
 
-metric!(Summary, [L: LabelSet], [L], [], Distribution, Kind::Summary);
+metric!(Summary, [L: LabelSet], [L], Summary<X>, Distribution, Kind::Summary);
 
 labelled_setters!(Summary, [L: LabelSet], [L], [], [], Distribution);
 

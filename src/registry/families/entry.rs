@@ -67,7 +67,7 @@ impl Entry {
         let fixed = desc.labels.fixed().iter();
         let mut labels: Vec<_> = fixed.filter(|name| !drops(name)).map(label).collect();
         let name = format!("{prefix}{}", desc.name);
-        let states = family.states();
+        let states = desc.states;
         if !states.is_empty() {
             let states = states.iter().map(|state| (*state).to_owned());
             labels.push(Label::new(name.clone(), states.collect()));

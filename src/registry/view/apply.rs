@@ -21,7 +21,7 @@ pub(in crate::registry) struct Views<'a> {
     buckets: Option<&'a [f64]>,
     native: Option<i8>,
     limit: Option<usize>,
-    gauges: Option<GaugeMode>,
+    gauge_mode: Option<GaugeMode>,
     off: bool,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Views<'a> {
             all.buckets = view.buckets.as_deref().or(all.buckets);
             all.native = view.native.or(all.native);
             all.limit = view.limit.or(all.limit);
-            all.gauges = view.gauges.or(all.gauges);
+            all.gauge_mode = view.gauge_mode.or(all.gauge_mode);
             all.off = view.off.unwrap_or(all.off);
         }
         all
@@ -60,7 +60,7 @@ impl<'a> Views<'a> {
             Names::Any => true,
         };
         let rule = self
-            .gauges
+            .gauge_mode
             .unwrap_or(desc.mode.unwrap_or(GaugeMode::of(desc.kind)));
         let dropped: Box<[Box<str>]> = self
             .drop
@@ -123,7 +123,7 @@ impl<'a> Views<'a> {
             family.meta.name = Text::owned(name);
         }
         if !self.drop.is_empty() && family.kind() != Kind::StateSet {
-            family.drop_labels(&self.drop, self.gauges.unwrap_or(family.meta.mode));
+            family.drop_labels(&self.drop, self.gauge_mode.unwrap_or(family.meta.mode));
         }
         true
     }

@@ -30,7 +30,7 @@ use pattern::capture;
 /// ```
 ///
 /// The crate `tallies-config` reads views from a file. The fields are `family` (the pattern), and
-/// those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauges` (`sum`, `min`, `max`
+/// those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauge_mode` (`sum`, `min`, `max`
 /// or `recent`) and `off` that are wanted:
 ///
 /// ```yaml
@@ -49,7 +49,7 @@ pub struct View {
     buckets: Option<Vec<f64>>,
     native: Option<i8>,
     limit: Option<usize>,
-    gauges: Option<GaugeMode>,
+    gauge_mode: Option<GaugeMode>,
     off: Option<bool>,
     /// Where a file has this view. `None` for a view from code.
     place: Option<Box<str>>,
@@ -87,7 +87,7 @@ impl View {
     /// ```
     ///
     /// Totals are exact. A summary has the quantiles of all observations together. For gauges,
-    /// [`gauges`](Self::gauges) decides. A family with a dropped label makes fewer series, so it
+    /// [`gauge_mode`](Self::gauge_mode) decides. A family with a dropped label makes fewer series, so it
     /// stays farther from its limit. (Gauges that are combined in a scrape make as many as before.)
     ///
     /// A constant label of a family is dropped, too; one of the registry stays. The label of a
@@ -186,7 +186,7 @@ impl View {
     /// use tallies::{Gauge, Registry, View, snapshot::GaugeMode};
     ///
     /// let registry = Registry::new();
-    /// registry.add_view(View::new("*_celsius").drop_label("disk").gauges(GaugeMode::Max))?;
+    /// registry.add_view(View::new("*_celsius").drop_label("disk").gauge_mode(GaugeMode::Max))?;
     /// let disks = Gauge::builder("disk_celsius", "Temperature.")
     ///     .labels(["disk"])
     ///     .register(&registry)?;
@@ -199,8 +199,8 @@ impl View {
     /// With the last value, the label sets share one series. Otherwise each has its own, and a
     /// scrape combines them. Up-down counters always add up.
     #[must_use]
-    pub fn gauges(mut self, rule: GaugeMode) -> Self {
-        self.gauges = Some(rule);
+    pub fn gauge_mode(mut self, rule: GaugeMode) -> Self {
+        self.gauge_mode = Some(rule);
         self
     }
 

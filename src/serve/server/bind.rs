@@ -32,7 +32,7 @@ impl Server {
     /// Binds this address and those that were added before, and serves on a thread of its own.
     ///
     /// ```
-    /// let serving = tallies::Server::new().listen("127.0.0.1:0")?;
+    /// let serving = tallies::serve::Server::new().listen("127.0.0.1:0")?;
     /// println!("Serving metrics at {}", serving.metrics_url());
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
@@ -54,7 +54,7 @@ impl Server {
     /// does.
     ///
     /// ```
-    /// let serving = tallies::Server::new().address("127.0.0.1:0").start()?;
+    /// let serving = tallies::serve::Server::new().address("127.0.0.1:0").start()?;
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -70,7 +70,7 @@ impl Server {
     /// [`BoundServer::start`] or [`BoundServer::run`].
     ///
     /// ```
-    /// let bound = tallies::Server::new().address("127.0.0.1:0").bind()?;
+    /// let bound = tallies::serve::Server::new().address("127.0.0.1:0").bind()?;
     /// println!("Metrics will be at {}", bound.metrics_url());
     /// let serving = bound.start()?;
     /// # serving.stop();
@@ -95,7 +95,7 @@ impl Server {
     /// Checks the settings, as [`bind`](Self::bind) does, without binding an address.
     ///
     /// ```
-    /// let error = tallies::Server::new().path("metrics").check().unwrap_err();
+    /// let error = tallies::serve::Server::new().path("metrics").check().unwrap_err();
     /// assert!(error.to_string().contains("has to begin with `/`"), "{error}");
     /// ```
     ///

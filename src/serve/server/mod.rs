@@ -31,7 +31,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Serves metrics over HTTP. [`tallies::serve`](crate::serve()) is the short form.
 ///
 /// ```
-/// use tallies::{Registry, Server};
+/// use tallies::{Registry, serve::Server};
 ///
 /// let registry = Registry::new();
 /// let serving = Server::new().registry(&registry).path("/metrics").listen("127.0.0.1:0")?;
@@ -60,7 +60,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// - At most 256 connections are open at once. A further one replaces one of the host that has the
 ///   most, the one that has been idle longest ([`connections`](Self::connections)).
 /// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
-/// - At most 4 pages are rendered at once ([`scrapes`](Self::scrapes)). Concurrent requests share
+/// - At most 4 pages are rendered at once ([`concurrent_scrapes`](Self::concurrent_scrapes)). Concurrent requests share
 ///   passes over the registries. Requests of other hosts do not wait behind all those of one.
 /// - One cardinality report is made at once, beside the pages. Those who ask meanwhile share the
 ///   next.
@@ -74,11 +74,11 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// ```
 /// use std::time::Duration;
-/// use tallies::Server;
+/// use tallies::serve::Server;
 ///
 /// let serving = Server::new()
 ///     .connections(64)
-///     .scrapes(2)
+///     .concurrent_scrapes(2)
 ///     .head_timeout(Duration::from_secs(5))
 ///     .answer_timeout(Duration::from_secs(20))
 ///     .connection_age(Duration::from_secs(300))
@@ -98,7 +98,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// to handle them:
 ///
 /// - A client that may scrape can request pages without a pause, or read them so slowly that it
-///   shares no blocks with others. That keeps one processor busy for each of `scrapes`.
+///   shares no blocks with others. That keeps one processor busy for each of `concurrent_scrapes`.
 /// - A client that opens connections without a pause costs the handling of each. Other clients are
 ///   still served, but an idle connection of theirs may be closed, so that they have to reconnect,
 ///   and a slow one may be cut off.
@@ -168,7 +168,7 @@ impl Server {
     /// beside it are an error.
     ///
     /// ```
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     /// use tallies::serve::tls::{Pem, Settings};
     ///
     /// # fn f() -> Result<(), tallies::Error> {
@@ -194,7 +194,7 @@ impl Server {
     /// page.
     ///
     /// ```
-    /// use tallies::{Registry, Server};
+    /// use tallies::{Registry, serve::Server};
     ///
     /// let (jobs, pool) = (Registry::new(), Registry::new());
     /// let serving = Server::new().registry(&jobs).registry(&pool).listen("127.0.0.1:0")?;
@@ -215,7 +215,7 @@ impl Server {
     /// OpenMetrics. The request, not the options, decides how names are escaped.
     ///
     /// ```
-    /// use tallies::{Server, encode::Options};
+    /// use tallies::{encode::Options, serve::Server};
     ///
     /// let serving = Server::new().options(Options::new().created(true)).listen("127.0.0.1:0")?;
     /// # serving.stop();
@@ -230,7 +230,7 @@ impl Server {
     /// Sets whether clients that prefer OpenMetrics get it. Default: true.
     ///
     /// ```
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let serving = Server::new().open_metrics(false).listen("127.0.0.1:0")?;
     /// # serving.stop();
@@ -250,7 +250,7 @@ impl Server {
     /// Sets the level of gzip, from 1 (fast) to 9 (small). Default: 1.
     ///
     /// ```
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let serving = Server::new().gzip_level(6).listen("127.0.0.1:0")?;
     /// # serving.stop();
@@ -269,7 +269,7 @@ impl Server {
     /// Sets the level of zstd, from 1 (fast) to 19 (small). Default: 1.
     ///
     /// ```
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let serving = Server::new().zstd_level(3).listen("127.0.0.1:0")?;
     /// # serving.stop();
@@ -287,7 +287,7 @@ impl Server {
     /// Sets the path of the metrics page. Default: `/metrics`.
     ///
     /// ```
-    /// # use tallies::Server;
+    /// # use tallies::serve::Server;
     /// let serving = Server::new().path("/internal/metrics").listen("127.0.0.1:0")?;
     /// assert!(serving.metrics_url().ends_with("/internal/metrics"));
     /// # serving.stop();
@@ -306,7 +306,7 @@ impl Server {
     /// first one that it can bind.
     ///
     /// ```
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let serving = Server::new().address("127.0.0.1:0").address("127.0.0.1:0").start()?;
     /// assert_eq!(serving.addresses().len(), 2);
@@ -324,7 +324,7 @@ impl Server {
     /// if another program has one. An address that the server has already is left out.
     ///
     /// ```
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let serving = Server::new().every_address("localhost:0").start()?;
     /// assert!(serving.address().ip().is_loopback());
@@ -340,7 +340,7 @@ impl Server {
     /// Adds `/live`: a page in the browser where the metrics move.
     ///
     /// ```
-    /// # use tallies::Server;
+    /// # use tallies::serve::Server;
     /// let serving = Server::new().live().listen("127.0.0.1:0")?;
     /// println!("Watch the metrics at {}live", serving.root_url());
     /// # serving.stop();
@@ -389,7 +389,7 @@ impl Server {
     /// Listens on a Unix socket, which `curl --unix-socket <path> http://localhost/metrics` reads.
     ///
     /// ```
-    /// # use tallies::Server;
+    /// # use tallies::serve::Server;
     /// let path = std::env::temp_dir().join(format!("metrics-{}.sock", std::process::id()));
     /// let serving = Server::new().unix_socket(&path).socket_mode(0o660).start()?;
     /// assert!(path.exists());
@@ -425,7 +425,7 @@ impl Server {
     ///
     /// ```
     /// use std::net::TcpListener;
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let serving = Server::new().listener(TcpListener::bind("127.0.0.1:0")?).start()?;
     /// # serving.stop();
@@ -442,7 +442,7 @@ impl Server {
     ///
     /// ```
     /// use std::os::unix::net::UnixListener;
-    /// use tallies::Server;
+    /// use tallies::serve::Server;
     ///
     /// let path = std::env::temp_dir().join(format!("bound-{}.sock", std::process::id()));
     /// let serving = Server::new().unix_listener(UnixListener::bind(&path)?).start()?;
@@ -463,7 +463,7 @@ impl Server {
     /// none. Over plain HTTP, others on the network can read the password.
     ///
     /// ```
-    /// # use tallies::Server;
+    /// # use tallies::serve::Server;
     /// let server = Server::new().basic_auth("prometheus", "a long password");
     /// let serving = server.listen("127.0.0.1:0")?;
     /// // curl -u 'prometheus:a long password' http://…/metrics
@@ -480,7 +480,7 @@ impl Server {
     /// else is as for [`basic_auth`](Self::basic_auth).
     ///
     /// ```
-    /// # use tallies::Server;
+    /// # use tallies::serve::Server;
     /// let serving = Server::new().bearer_token("a long secret").listen("127.0.0.1:0")?;
     /// // curl -H 'Authorization: Bearer a long secret' http://…/metrics
     /// # serving.stop();
@@ -493,15 +493,15 @@ impl Server {
     }
 
     /// Serves HTTPS with the certificate chain in this PEM file, the server's own certificate
-    /// first. It needs the matching [`key`](Self::key).
+    /// first. It needs the matching [`private_key`](Self::private_key).
     ///
     /// The server reads the files again when they change, and new connections get the new
     /// certificate. If the changed files are unusable, the server logs the error once on standard
     /// error and keeps the last good certificate.
     ///
     /// ```no_run
-    /// # use tallies::Server;
-    /// let server = Server::new().certificate("tls.crt").key("tls.key").client_ca("ca.crt");
+    /// # use tallies::serve::Server;
+    /// let server = Server::new().certificate("tls.crt").private_key("tls.key").client_ca("ca.crt");
     /// let serving = server.listen("[::]:9464")?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -515,7 +515,7 @@ impl Server {
     /// Sets the PEM file with the private key of the [`certificate`](Self::certificate).
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn key(mut self, file: impl Into<PathBuf>) -> Self {
+    pub fn private_key(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls.key = Some(file.into());
         self
     }
@@ -549,7 +549,7 @@ impl Server {
     /// Each page of which a block is being rendered occupies a blocking thread, whether the service
     /// runs on its own thread or in a runtime.
     #[must_use]
-    pub fn scrapes(mut self, limit: usize) -> Self {
+    pub fn concurrent_scrapes(mut self, limit: usize) -> Self {
         self.limits.scrapes = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
@@ -592,7 +592,7 @@ impl Server {
     /// the name that its client asked for. Exporters have a list there.
     ///
     /// ```
-    /// # use tallies::Server;
+    /// # use tallies::serve::Server;
     /// let serving = Server::new().hosts(["localhost", "127.0.0.1"]).listen("127.0.0.1:0")?;
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())

@@ -80,7 +80,7 @@ pub enum Version {
     Tls13,
 }
 
-/// The settings of TLS. See [`Server::tls_source`](crate::Server::tls_source).
+/// The settings of TLS. See [`Server::tls_source`](crate::serve::Server::tls_source).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {

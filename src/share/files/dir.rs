@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(60);
 /// ```
 /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}", std::process::id()));
 /// let shared = tallies::share::dir(&path)?;
-/// let server = tallies::Server::new().registry(&shared).listen("127.0.0.1:0")?;
+/// let server = tallies::serve::Server::new().registry(&shared).listen("127.0.0.1:0")?;
 /// println!("The page of all processes: {}", server.metrics_url());
 /// # server.stop();
 /// # std::fs::remove_dir_all(&path).unwrap();
@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(60);
 /// ```
 ///
 /// The page has the families of the default registry of every process. It does not have what a
-/// process computes when it is scraped, that is the families of [collectors](crate::Collect) and
+/// process computes when it is scraped, that is the families of [collectors](crate::collect::Collect) and
 /// callbacks: no process can run the code of another one, and the values of the one that happens to
 /// be scraped would jump. A process can serve them on a page of its own.
 ///

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use crate::encode::{Format, Options};
 use crate::snapshot::{GaugeMode, Snapshot};
-use crate::{Collected, Counter, Gauge, Histogram, Registry, StateSet, Summary};
+use crate::{Counter, Gauge, Histogram, Registry, StateSet, Summary, collect::Collected};
 
 use super::*;
 

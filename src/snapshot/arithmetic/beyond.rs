@@ -1,4 +1,4 @@
-//! What a process has counted beyond a baseline, which somebody else has folded.
+//! The counts of a process beyond a baseline, which another process has folded.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -32,7 +32,7 @@ impl Family {
     /// overflow series, where it counts now, and that of one that was removed is dropped. So one
     /// baseline holds for all later copies.
     ///
-    /// [`Snapshot::since`]: crate::Snapshot::since
+    /// [`Snapshot::since`]: crate::snapshot::Snapshot::since
     #[must_use]
     pub fn beyond(&self, baseline: &mut Self) -> Self {
         baseline.follow(self);

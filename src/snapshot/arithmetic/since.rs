@@ -24,11 +24,10 @@ impl Snapshot {
     ///
     /// A summary becomes the difference of its counts and sums, without quantiles. A series that
     /// `earlier` does not have counts from zero, and so does a series that was restarted since.
-    /// What a series that was retired since had counted in `earlier` is subtracted from the
-    /// overflow series, where it is now. If both snapshots are of one registry, and no more than 4
-    /// 096 series of a family were removed in between, an interval is exact: it has what was
-    /// counted between them. Nothing is reset, so any number of readers can each keep an earlier
-    /// snapshot of their own.
+    /// The total that a retired series had in `earlier` is subtracted from the overflow series,
+    /// where it is now. If both snapshots are of one registry, and no more than 4 096 series of a
+    /// family were removed in between, an interval is exact: it has what was counted between them.
+    /// Nothing is reset, so any number of readers can each keep an earlier snapshot of their own.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Snapshot};
+use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, snapshot::Snapshot};
 
 /// Removing a gauge series freed slot 0, which it never owned. Counters then shared that slot.
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::panic::panic_any;
 
-use tallies::{Collected, Registry};
+use tallies::{Registry, collect::Collected};
 
 use crate::support::http::{Target, exchange, get, request};
 
@@ -126,7 +126,7 @@ fn a_collector_that_scrapes_its_own_server_gets_an_error() {
             Ok(out.gauge("own_status", "", &[("status", &status)], 1.0)?)
         })
         .unwrap();
-    let serving = tallies::Server::new()
+    let serving = tallies::serve::Server::new()
         .registry(&registry)
         .listen("127.0.0.1:0")
         .unwrap();
@@ -146,8 +146,8 @@ fn a_collector_that_calls_its_own_service_gets_an_error() {
     use std::task::{Context, Poll, Waker};
     use tower_service::Service;
     let registry = Registry::new();
-    let service = tallies::MetricsService::of([&registry]);
-    let ask = |mut service: tallies::MetricsService| {
+    let service = tallies::serve::MetricsService::of([&registry]);
+    let ask = |mut service: tallies::serve::MetricsService| {
         let request = http::Request::builder().body(()).unwrap();
         let mut answer = service.call(request);
         match answer

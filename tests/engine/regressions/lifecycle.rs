@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tallies::{Collected, Counter, Gauge, Info, Labels, Registry, UpDownCounter, label::AnyLabels};
+use tallies::{
+    Counter, Gauge, Info, Labels, Registry, UpDownCounter, collect::Collected, label::AnyLabels,
+};
 
 use crate::support::eventually;
 

@@ -1,7 +1,8 @@
 //! Conflicting names, and series that were exposed twice.
 
 use tallies::{
-    Collected, Counter, Gauge, LabelValue, Registry, Snapshot, StateSet, label::AnyLabels,
+    Counter, Gauge, LabelValue, Registry, StateSet, collect::Collected, label::AnyLabels,
+    snapshot::Snapshot,
 };
 
 use crate::support::page;

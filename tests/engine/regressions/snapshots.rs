@@ -1,6 +1,6 @@
 //! Snapshots that are reused, merged, or subtracted.
 
-use tallies::{Counter, Histogram, Registry, Snapshot};
+use tallies::{Counter, Histogram, Registry, snapshot::Snapshot};
 
 /// A reused snapshot kept the bounds of a histogram that had been replaced.
 #[test]

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tallies::serve::Serving;
 use tallies::snapshot::{Snapshot, Source};
-use tallies::{Registry, Server};
+use tallies::{Registry, serve::Server};
 
 use chromium::{Browser, browse};
 use support::eventually;

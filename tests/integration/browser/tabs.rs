@@ -4,7 +4,7 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::json;
-use tallies::{Counter, MetricsService, Registry};
+use tallies::{Counter, Registry, serve::MetricsService};
 
 use super::*;
 

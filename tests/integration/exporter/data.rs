@@ -1,8 +1,8 @@
 //! Rows E4 and R2: metrics that data describes.
 
 use tallies::encode::{open_metrics, text};
-use tallies::{Collected, Registry};
-use tallies_config::{Configure, MetricConfig, MetricMap};
+use tallies::{Registry, collect::Collected};
+use tallies_config::{Configure, MetricConfig, MetricKind, MetricMap};
 
 fn error(configs: impl IntoIterator<Item = MetricConfig>) -> String {
     let registry = Registry::new();
@@ -16,7 +16,7 @@ fn error(configs: impl IntoIterator<Item = MetricConfig>) -> String {
 }
 
 fn one(kind: &str) -> MetricConfig {
-    MetricConfig::new("m1", "desc1", kind)
+    MetricConfig::new("m1", "desc1", kind.parse().unwrap())
 }
 
 #[test]
@@ -25,12 +25,13 @@ fn e4_every_kind_of_metric_from_data() {
     registry.set_lint(false);
     let metrics = registry
         .create_metrics([
-            MetricConfig::new("c", "A counter.", "counter").labels(["b", "a"]),
-            MetricConfig::new("g", "A gauge.", "gauge"),
-            MetricConfig::new("h", "A histogram.", "histogram").set("buckets", [1.0, 10.0]),
-            MetricConfig::new("s", "A summary.", "summary"),
-            MetricConfig::new("e", "An enum.", "enum").set("states", ["on", "off"]),
-            MetricConfig::new("x", "An info.", "info"),
+            MetricConfig::new("c", "A counter.", MetricKind::Counter).labels(["b", "a"]),
+            MetricConfig::new("g", "A gauge.", MetricKind::Gauge),
+            MetricConfig::new("h", "A histogram.", MetricKind::Histogram)
+                .set("buckets", [1.0, 10.0]),
+            MetricConfig::new("s", "A summary.", MetricKind::Summary),
+            MetricConfig::new("e", "An enum.", MetricKind::Enum).set("states", ["on", "off"]),
+            MetricConfig::new("x", "An info.", MetricKind::Info),
         ])
         .unwrap();
     assert_eq!(metrics.get("c").unwrap().labels(), ["a", "b"]);
@@ -71,8 +72,11 @@ fn e4_every_kind_of_metric_from_data() {
 #[test]
 fn e4_the_errors_are_those_of_the_predecessor() {
     assert_eq!(
-        error([one("invalid")]),
-        "Invalid type for m1: must be one of counter, enum, gauge, histogram, info, summary"
+        MetricConfig::from_yaml("{metrics: {m1: {type: invalid}}}")
+            .unwrap_err()
+            .to_string(),
+        "line 1, column 23: Invalid type for m1: must be one of counter, enum, gauge, histogram, \
+         info, summary"
     );
     assert_eq!(
         error([one("enum")]),
@@ -96,7 +100,10 @@ fn e4_labels_are_sorted_and_unknown_settings_ignored() {
 fn e4_a_metric_without_labels_is_exported_at_zero() {
     let registry = Registry::new();
     registry
-        .create_metrics([one("counter"), MetricConfig::new("m2", "", "gauge")])
+        .create_metrics([
+            one("counter"),
+            MetricConfig::new("m2", "", MetricKind::Gauge),
+        ])
         .unwrap();
     let now = registry.snapshot();
     assert_eq!(
@@ -107,7 +114,7 @@ fn e4_a_metric_without_labels_is_exported_at_zero() {
 
 #[test]
 fn e4_a_mistake_in_one_metric_creates_none() {
-    let fine = || MetricConfig::new("m0", "", "gauge");
+    let fine = || MetricConfig::new("m0", "", MetricKind::Gauge);
     for (config, why) in [
         (
             one("gauge").labels(["a b"]),
@@ -135,9 +142,12 @@ fn e4_a_mistake_in_one_metric_creates_none() {
             one("enum").labels(["m1"]).set("states", ["a"]),
             "label of its states",
         ),
-        (MetricConfig::new("m-1", "", "gauge"), "metric name `m-1`"),
         (
-            MetricConfig::new("m0", "", "counter"),
+            MetricConfig::new("m-1", "", MetricKind::Gauge),
+            "metric name `m-1`",
+        ),
+        (
+            MetricConfig::new("m0", "", MetricKind::Counter),
             "`m0` is given twice",
         ),
     ] {
@@ -234,7 +244,8 @@ fn e4_series_that_are_gone_are_removed() {
     let registry = Registry::new();
     registry.set_lint(false);
     let configs = ["counter", "gauge", "histogram", "summary", "enum", "info"].map(|kind| {
-        let config = MetricConfig::new(&format!("m_{kind}"), "", kind).labels(["disk"]);
+        let config =
+            MetricConfig::new(&format!("m_{kind}"), "", kind.parse().unwrap()).labels(["disk"]);
         match kind {
             "enum" => config.set("states", ["on"]),
             _ => config,
@@ -245,10 +256,10 @@ fn e4_series_that_are_gone_are_removed() {
         for metric in metrics.iter() {
             let series = metric.with(&[("disk", disk)]).unwrap();
             match metric.kind() {
-                "counter" => series.inc(),
-                "gauge" => series.set(1.0),
-                "enum" => series.state("on"),
-                "info" => series.info(&[("model", "x")]),
+                MetricKind::Counter => series.inc(),
+                MetricKind::Gauge => series.set(1.0),
+                MetricKind::Enum => series.state("on"),
+                MetricKind::Info => series.info(&[("model", "x")]),
                 _ => series.observe(1.0),
             }
             .unwrap();
@@ -447,7 +458,7 @@ fn r2_created_metrics_are_found_by_name() {
     let created = registry
         .create_metrics([
             one("counter"),
-            MetricConfig::new("m2", "", "gauge").labels(["a"]),
+            MetricConfig::new("m2", "", MetricKind::Gauge).labels(["a"]),
         ])
         .unwrap();
     assert_eq!(created.len(), 2);
@@ -467,7 +478,7 @@ fn r2_created_metrics_are_found_by_name() {
     assert!(registry.get_metric("m3").is_err());
     let copy = registry.get_metrics();
     registry
-        .create_metrics([MetricConfig::new("m3", "", "gauge")])
+        .create_metrics([MetricConfig::new("m3", "", MetricKind::Gauge)])
         .unwrap();
     assert_eq!(copy.names().collect::<Vec<_>>(), ["m1", "m2"]);
     assert_eq!(registry.get_metrics().len(), 3);

@@ -1,16 +1,20 @@
 use std::process::ExitCode;
 
-use tallies_exporter::config::MetricConfig;
+use tallies_exporter::config::{MetricConfig, MetricKind};
 use tallies_exporter::{Exporter, NoArgs};
 
 fn main() -> ExitCode {
     Exporter::new("load-exporter", "1.0.0", "The load of this machine.")
         .default_port(9200)
         .configure(|setup, _: NoArgs| {
-            let load = MetricConfig::new("host_load", "Load average.", "gauge");
-            let uptime = MetricConfig::new("host_uptime_seconds", "Time since the start.", "gauge");
+            let load = MetricConfig::new("host_load", "Load average.", MetricKind::Gauge);
+            let uptime = MetricConfig::new(
+                "host_uptime_seconds",
+                "Time since the start.",
+                MetricKind::Gauge,
+            );
             setup.create_metrics([load.labels(["minutes"]), uptime])?;
-            setup.set_blocking_metric_update_handler(|metrics| {
+            setup.update("load").run_blocking(|metrics| {
                 let text = std::fs::read_to_string("/proc/loadavg")?;
                 for (minutes, load) in ["1", "5", "15"].iter().zip(text.split(' ')) {
                     let series = metrics.with("host_load", &[("minutes", minutes)])?;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tallies::{Collected, Counter};
+use tallies::{Counter, collect::Collected};
 use tallies_exporter::Exporter;
-use tallies_exporter::config::{Configure, MetricConfig};
+use tallies_exporter::config::{Configure, MetricConfig, MetricKind};
 
 /// Updates that began.
 #[tallies::metric]
@@ -71,12 +71,13 @@ fn main() -> ExitCode {
                 setup.create_metrics_from_file(path)?;
             }
             setup.create_metrics([
-                MetricConfig::new("read_bytes_total", "Bytes read.", "counter").labels(["disk"]),
-                MetricConfig::new("busy_ratio", "Utilization.", "gauge").labels(["disk"]),
-                MetricConfig::new("updates", "Updates that began.", "gauge"),
-                MetricConfig::new("last_good", "Updates that succeeded.", "gauge"),
-                MetricConfig::new("ticks_total", "Ticks.", "counter"),
-                MetricConfig::new("token_length", "Length of the secret.", "gauge"),
+                MetricConfig::new("read_bytes_total", "Bytes read.", MetricKind::Counter)
+                    .labels(["disk"]),
+                MetricConfig::new("busy_ratio", "Utilization.", MetricKind::Gauge).labels(["disk"]),
+                MetricConfig::new("updates", "Updates that began.", MetricKind::Gauge),
+                MetricConfig::new("last_good", "Updates that succeeded.", MetricKind::Gauge),
+                MetricConfig::new("ticks_total", "Ticks.", MetricKind::Counter),
+                MetricConfig::new("token_length", "Length of the secret.", MetricKind::Gauge),
             ])?;
             let length = options.token.as_deref().unwrap_or_default().len();
             setup
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
                 .set(length as f64)?;
             let orders = Arc::new(options.orders);
             let runs = Arc::new(AtomicU64::new(0));
-            setup.set_metric_update_handler(move |metrics| {
+            setup.update("metrics").run(move |metrics| {
                 let orders = Arc::clone(&orders);
                 let run = runs.fetch_add(1, Relaxed) + 1;
                 async move {
@@ -123,9 +124,8 @@ fn main() -> ExitCode {
                     Ok(())
                 }
             });
-            setup.every(Duration::from_millis(50), "ticks", |metrics| async move {
-                Ok(metrics.with("ticks_total", &[])?.inc()?)
-            });
+            let ticks = setup.update("ticks").every(Duration::from_millis(50));
+            ticks.run(|metrics| async move { Ok(metrics.with("ticks_total", &[])?.inc()?) });
             setup.probe("/probe", |probe| async move {
                 let target = probe.target()?.to_owned();
                 probe

@@ -17,10 +17,10 @@ fn write(name: &str, text: &str) -> (PathBuf, String) {
 
 const VIEWS: &str = "views:
   - {family: read_bytes_total, drop: [disk]}
-  - {family: busy_ratio, drop: [disk], gauges: max}
+  - {family: busy_ratio, drop: [disk], gauge_mode: max}
   - {family: token_length, off: true}
   - {family: 'static_*', rename: 'my_*'}
-  - {family: 'exporter_update_*', drop: [update], gauges: min}
+  - {family: 'exporter_update_*', drop: [update], gauge_mode: min}
   - {family: 'exporter_web_*', rename: 'web_*'}
   - {family: 'process_open_*', rename: 'own_open_*'}
   - {family: 'pump*', rename: 'machine*', drop: [site]}
@@ -207,7 +207,7 @@ fn with_views(
 }
 
 fn of(kind: &str) -> MetricConfig {
-    let config = MetricConfig::new("m", "", kind).labels(["disk", "host"]);
+    let config = MetricConfig::new("m", "", kind.parse().unwrap()).labels(["disk", "host"]);
     match kind {
         "enum" => config.set("states", ["on", "off"]),
         _ => config,
@@ -264,7 +264,7 @@ fn handlers_keep_their_labels_whatever_a_view_does() {
         "caps: {disk: 1}",
         "rename: n",
         "off: true",
-        "drop: [disk], gauges: recent",
+        "drop: [disk], gauge_mode: recent",
     ] {
         for kind in ["counter", "gauge", "histogram", "summary", "enum", "info"] {
             let (registry, metrics) = with_views(

@@ -1,7 +1,7 @@
 //! Exemplars from update to scrape.
 
 use crate::support::{examples, http};
-use tallies::{Counter, Histogram, LabelValue, Labels, Registry, Snapshot};
+use tallies::{Counter, Histogram, LabelValue, Labels, Registry, snapshot::Snapshot};
 
 /// Returns series, bucket, labels and value of every exemplar of a family.
 fn of(snapshot: &Snapshot, name: &str) -> Vec<(String, usize, String, f64)> {
@@ -108,7 +108,7 @@ fn every_scrape_of_a_server_has_exemplars() {
         .register(&registry)
         .unwrap();
     c.with(["a"]).add_exemplar(1, &[("id", "1")]);
-    let serving = tallies::Server::new()
+    let serving = tallies::serve::Server::new()
         .registry(&registry)
         .listen("127.0.0.1:0")
         .unwrap();

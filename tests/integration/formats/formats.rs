@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tallies::encode::{self, Escaping, Format, Options};
 use tallies::snapshot::Kind;
-use tallies::{Collected, Counter, Gauge, Histogram, Registry, Snapshot, label::AnyLabels};
+use tallies::{
+    Counter, Gauge, Histogram, Registry, collect::Collected, label::AnyLabels, snapshot::Snapshot,
+};
 
 use crate::client_model;
 use crate::kinds::{Request, every_kind, utf8_names};

@@ -1,7 +1,7 @@
 //! Native histograms from the user's view: alone, beside fixed buckets, in text, in intervals, and
 //! merged.
 
-use tallies::{Histogram, Registry, Snapshot};
+use tallies::{Histogram, Registry, snapshot::Snapshot};
 
 use crate::client_model;
 

@@ -77,7 +77,7 @@ fn views_are_read_from_data() {
     let registry = Registry::new();
     let views = json!([
         {"family": "sent_*", "drop": ["user"], "caps": {"peer": 1}, "limit": 9},
-        {"family": "level", "drop": ["x"], "gauges": "max", "rename": "height"},
+        {"family": "level", "drop": ["x"], "gauge_mode": "max", "rename": "height"},
         {"family": "took", "buckets": [1.0, 2.0], "native": 3},
         {"family": "debug_*", "off": true},
     ]);
@@ -117,7 +117,7 @@ fn views_are_read_from_data() {
     );
     for wrong in [
         json!({"family": "a", "dorp": ["x"]}),
-        json!({"family": "a", "gauges": "avg"}),
+        json!({"family": "a", "gauge_mode": "avg"}),
         json!({"drop": ["x"]}),
     ] {
         assert!(read(json!([wrong])).is_err());

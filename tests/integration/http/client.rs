@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use tallies::Registry;
-use tallies_http::{ClientMetrics, Clients, Failure, Template};
+use tallies_http::{ClientMetrics, Clients, FailureKind, Template};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn clients() -> (Registry, Clients) {
@@ -335,7 +335,7 @@ async fn every_attempt_counts_and_towers_timeout_is_one() {
     let elapsed = tokio::time::timeout(Duration::ZERO, pending::<()>())
         .await
         .unwrap_err();
-    assert_eq!(Failure::of(&elapsed), Failure::Timeout);
+    assert_eq!(FailureKind::of(&elapsed), FailureKind::Timeout);
 }
 
 fn users_service_clone(
@@ -352,9 +352,9 @@ async fn other_clients() {
     let (registry, clients) = clients();
     let kind = |error: &legacy::Error| {
         Some(if error.is_connect() {
-            Failure::Connect
+            FailureKind::Connect
         } else {
-            Failure::of(error)
+            FailureKind::of(error)
         })
     };
     let layer = clients

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tallies::{Registry, Snapshot};
+use tallies::{Registry, snapshot::Snapshot};
 use tallies_redis::{Redis, RedisBuilder};
 
 use super::process::Process;
@@ -32,7 +32,7 @@ pub fn builder(url: &str, registry: &Registry) -> RedisBuilder {
 pub fn add_hanging_collector(registry: &Registry) -> Arc<Mutex<()>> {
     let hang = Arc::new(Mutex::new(()));
     let wait = Arc::clone(&hang);
-    let collect = move |_: &mut tallies::Collected| {
+    let collect = move |_: &mut tallies::collect::Collected| {
         drop(wait.lock());
         Ok(())
     };

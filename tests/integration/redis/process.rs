@@ -183,7 +183,7 @@ fn obey(url: &str, namespace: &str) {
             }
             "flush" => done(store.flush_blocking()),
             "get" => {
-                let mut snapshot = tallies::Snapshot::default();
+                let mut snapshot = tallies::snapshot::Snapshot::default();
                 use tallies::snapshot::Source;
                 match store.try_snapshot_into(&mut snapshot) {
                     Ok(()) => println!("> {:?}", snapshot.get(words[1], &[])),
@@ -201,7 +201,7 @@ fn obey(url: &str, namespace: &str) {
                         .flush_blocking()
                         .is_err_and(|error| error.to_string().contains("started before a fork"));
                     use tallies::snapshot::Source;
-                    let mut page = tallies::Snapshot::default();
+                    let mut page = tallies::snapshot::Snapshot::default();
                     let refused = refused && store.try_snapshot_into(&mut page).is_err();
                     // SAFETY: ends this process only.
                     #[allow(unsafe_code)]
@@ -219,7 +219,7 @@ fn obey(url: &str, namespace: &str) {
             }
             // From now on, no snapshot of the registry ends.
             "hang" => {
-                let collect = |_: &mut tallies::Collected| {
+                let collect = |_: &mut tallies::collect::Collected| {
                     loop {
                         std::thread::park();
                     }

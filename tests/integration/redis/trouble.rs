@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tallies::snapshot::{Kind, Source};
-use tallies::{Counter, Histogram, Registry, Snapshot, Summary};
+use tallies::{Counter, Histogram, Registry, Summary, snapshot::Snapshot};
 
 use super::counting::{builder, observer, quiet, total, view};
 use super::process::Process;
@@ -186,7 +186,7 @@ fn while_redis_is_away_scrapes_show_the_last_view_and_then_fail() {
     assert_eq!(seen.get("jobs_total", &[]), Some(111.0));
     assert_eq!(seen.get("tallies_share_up", &[]), Some(0.0));
     assert!(seen.get("tallies_share_failures_total", &[]).unwrap() >= 1.0);
-    let serving = tallies::Server::new()
+    let serving = tallies::serve::Server::new()
         .registry(&store)
         .listen("127.0.0.1:0")
         .unwrap();

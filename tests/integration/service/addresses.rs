@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::http::{connect, exchange, get, request};
-use tallies::{Registry, Server};
+use tallies::{Registry, serve::Server};
 
 fn server() -> Server {
     let registry = Registry::new();
@@ -162,14 +162,14 @@ fn unserved_listeners_are_closed() {
 fn limits_of_any_size_are_accepted() {
     let serving = server()
         .connections(usize::MAX)
-        .scrapes(usize::MAX)
+        .concurrent_scrapes(usize::MAX)
         .head_timeout(Duration::MAX)
         .answer_timeout(Duration::MAX)
         .listen("127.0.0.1:0")
         .unwrap();
     assert_eq!(get(&serving, "/metrics", &[]).status(), 200);
     serving.stop();
-    let none = server().connections(0).scrapes(0);
+    let none = server().connections(0).concurrent_scrapes(0);
     let serving = none.listen("127.0.0.1:0").unwrap();
     assert_eq!(
         get(&serving, "/metrics", &[]).status(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::negotiation::gunzipped;
 use crate::support::eventually;
 use crate::support::http::{Answer, ask, get, request, send};
-use tallies::{Collected, Counter, Histogram, Registry, Server, encode};
+use tallies::{Counter, Histogram, Registry, collect::Collected, encode, serve::Server};
 
 const FORMATS: [&str; 3] = [
     "text/plain;version=0.0.4",
@@ -207,7 +207,7 @@ fn a_page_ends_if_its_blocks_are_never_made() {
         .unwrap();
     let serving = Server::new()
         .registry(&registry)
-        .scrapes(1)
+        .concurrent_scrapes(1)
         .answer_timeout(Duration::from_secs(2))
         .listen("127.0.0.1:0")
         .unwrap();

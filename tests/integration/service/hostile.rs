@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use crate::support::eventually;
 use crate::support::http::{connect, exchange, get, request, send};
 use tallies::snapshot::{Cardinality, Snapshot, Source};
-use tallies::{Collected, Counter, Registry, Server, serve::Serving};
+use tallies::{
+    Counter, Registry,
+    collect::Collected,
+    serve::{Server, Serving},
+};
 
 /// A registry whose page is larger than any socket's buffers.
 fn large() -> Registry {
@@ -244,7 +248,7 @@ fn a_scrape_that_takes_too_long_says_so() {
         .unwrap();
     let serving = Server::new()
         .registry(&registry)
-        .scrapes(2)
+        .concurrent_scrapes(2)
         .answer_timeout(Duration::from_secs(30))
         .listen("127.0.0.1:0")
         .unwrap();

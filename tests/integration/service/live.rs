@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tallies::serve::Serving;
-use tallies::{Counter, Gauge, Histogram, MetricsService, Registry, Server};
+use tallies::{
+    Counter, Gauge, Histogram, Registry,
+    serve::{MetricsService, Server},
+};
 use tower_service::Service;
 
 use super::events::Events;

@@ -7,7 +7,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::support::http::{ask, get};
-use tallies::{Counter, Gauge, Histogram, MetricsService, Registry, Server, serve::Serving};
+use tallies::{
+    Counter, Gauge, Histogram, Registry,
+    serve::{MetricsService, Server, Serving},
+};
 
 fn registry() -> Registry {
     let registry = Registry::new();

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::gateway::{Answer, Gateway, fine};
 use crate::support::{alone, eventually};
-use tallies::{Counter, Gauge, Pusher, Registry, push::Pushing};
+use tallies::{
+    Counter, Gauge, Registry,
+    push::{Pusher, Pushing},
+};
 
 /// Returns the URL of a local port without a listener.
 fn unused_url() -> String {

@@ -9,7 +9,10 @@ use std::time::Duration;
 use crate::support::eventually;
 use crate::support::http::{Answer, connect, exchange, get, request, try_get};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tallies::{Registry, Server, serve::Serving};
+use tallies::{
+    Registry,
+    serve::{Server, Serving},
+};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -125,7 +128,7 @@ fn https_with_certificates_that_change() {
     write(old.pair());
     let serving = server()
         .certificate(&certificate)
-        .key(&key)
+        .private_key(&key)
         .listen("127.0.0.1:0")
         .unwrap();
     assert_eq!(
@@ -179,7 +182,7 @@ fn client_certificates() {
     std::fs::write(&key, &pair.1).unwrap();
     let serving = server()
         .certificate(&certificate)
-        .key(&key)
+        .private_key(&key)
         .client_ca(&ours.file)
         .listen("127.0.0.1:0")
         .unwrap();
@@ -209,7 +212,7 @@ fn a_client_whose_ca_is_withdrawn_is_disconnected() {
     replace(&ca, &std::fs::read_to_string(&ours.file).unwrap());
     let serving = server()
         .certificate(&certificate)
-        .key(&key)
+        .private_key(&key)
         .client_ca(&ca)
         .listen("127.0.0.1:0")
         .unwrap();
@@ -250,7 +253,7 @@ fn a_certificate_that_is_a_pipe_does_not_block() {
     std::fs::write(&key, &pair.1).unwrap();
     let serving = server()
         .certificate(&certificate)
-        .key(&key)
+        .private_key(&key)
         .listen("127.0.0.1:0")
         .unwrap();
     let works = || ask(&serving, &ours.file, None).is_ok_and(|answer| answer.status() == 200);
@@ -273,7 +276,7 @@ fn a_certificate_that_is_a_pipe_does_not_block() {
         // The service does not start with such a file, either.
         let error = server()
             .certificate(&certificate)
-            .key(&key)
+            .private_key(&key)
             .listen("127.0.0.1:0");
         let error = error.unwrap_err().to_string();
         assert!(error.contains("tls.crt"), "{error}");
@@ -295,7 +298,7 @@ fn half_a_configuration_is_an_error() {
     std::fs::write(&empty, "").unwrap();
     for (server, says) in [
         (server().certificate(&certificate), "no key"),
-        (server().key(&key), "no certificate"),
+        (server().private_key(&key), "no certificate"),
         (server().client_ca(&authority.file), "no certificate"),
         (
             server()
@@ -303,16 +306,25 @@ fn half_a_configuration_is_an_error() {
                 .client_ca(&authority.file),
             "no key",
         ),
-        (server().certificate(&nothing).key(&key), "nothing"),
-        (server().certificate(&empty).key(&key), "empty"),
-        (server().certificate(&certificate).key(&nothing), "nothing"),
+        (server().certificate(&nothing).private_key(&key), "nothing"),
+        (server().certificate(&empty).private_key(&key), "empty"),
         (
-            server().certificate(&certificate).key(&certificate),
+            server().certificate(&certificate).private_key(&nothing),
+            "nothing",
+        ),
+        (
+            server().certificate(&certificate).private_key(&certificate),
             "a.crt",
         ),
-        (server().certificate(&certificate).key(&other), "a.crt"),
         (
-            server().certificate(&certificate).key(&key).client_ca(&key),
+            server().certificate(&certificate).private_key(&other),
+            "a.crt",
+        ),
+        (
+            server()
+                .certificate(&certificate)
+                .private_key(&key)
+                .client_ca(&key),
             "a.key",
         ),
         (

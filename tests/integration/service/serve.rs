@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::support::exposition;
 use crate::support::http::{ask, connect, exchange, get, request, send};
-use tallies::{Collected, Counter, Registry, Server};
+use tallies::{Counter, Registry, collect::Collected, serve::Server};
 
 fn registry() -> (Registry, Counter) {
     let registry = Registry::new();

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 use portable_pty::CommandBuilder;
-use tallies::{Registry, Server};
+use tallies::{Registry, serve::Server};
 
 use crate::screen::{TOOL, Terminal};
 

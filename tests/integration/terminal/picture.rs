@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tallies::{Collected, Counter, Gauge, Histogram, Registry, Server, Summary};
+use tallies::{Counter, Gauge, Histogram, Registry, Summary, collect::Collected, serve::Server};
 
 use crate::screen::Terminal;
 use crate::support::eventually;

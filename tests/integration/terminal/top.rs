@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tallies::serve::Serving;
-use tallies::{Counter, Gauge, Histogram, Registry, Server, Summary};
+use tallies::{Counter, Gauge, Histogram, Registry, Summary, serve::Server};
 
 use crate::screen::{TOOL, Terminal};
 use crate::support::eventually;
@@ -444,7 +444,7 @@ fn https_and_a_password_in_the_url() {
         .registry(&registry)
         .basic_auth("me", "p@ss:word")
         .certificate(&certificate)
-        .key(&key);
+        .private_key(&key);
     let serving = server.listen("127.0.0.1:0").unwrap();
     let at = |login: &str| {
         format!(

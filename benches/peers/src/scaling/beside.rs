@@ -12,7 +12,7 @@ use peers::workload::{BOUNDS, LABELS, Request, SEQUENCE, VALUES};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use serde::Serialize;
-use tallies::{Counter, Histogram, Registry, Snapshot};
+use tallies::{Counter, Histogram, Registry, snapshot::Snapshot};
 
 use crate::Plan;
 use crate::crew::{Crew, Figure, Round};

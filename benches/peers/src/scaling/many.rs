@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use peers::memory;
 use peers::timing::keep;
 use serde::Serialize;
-use tallies::{Counter, Registry, Snapshot};
+use tallies::{Counter, Registry, snapshot::Snapshot};
 
 #[derive(Serialize)]
 pub struct Many {

@@ -14,7 +14,7 @@ const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-
                       text/plain;version=0.0.4;q=0.7,*/*;q=0.1";
 const PLAIN: &str = "text/plain;version=0.0.4";
 
-/// What a thread reports about its endpoint.
+/// A report of a thread about its endpoint.
 pub enum Report {
     /// It asks now.
     Asking,

@@ -10,7 +10,7 @@ use tallies::Error;
 use tallies::serve::tls::{self, ClientAuth, Pem, Version};
 use tallies_config::document::{self, Key, Node, Value};
 
-/// What the file says.
+/// The settings of the file.
 #[derive(Default)]
 pub(super) struct Settings {
     pub(super) tls: Option<tls::Settings>,

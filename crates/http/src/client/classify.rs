@@ -5,10 +5,10 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-use crate::exchange::Failure;
+use crate::exchange::FailureKind;
 
 /// Classifies an error. Returns `None` for an error of another type.
-pub(super) type Classifier = dyn Fn(&dyn Any) -> Option<Failure> + Send + Sync;
+pub(super) type Classifier = dyn Fn(&dyn Any) -> Option<FailureKind> + Send + Sync;
 
 /// The error classifiers of the program. `None` if there are none, which is common: calls then
 /// clone no `Arc`.
@@ -23,35 +23,35 @@ impl std::fmt::Debug for Classifiers {
 }
 
 impl Classifiers {
-    pub(super) fn of(&self, error: &dyn Any) -> Failure {
+    pub(super) fn of(&self, error: &dyn Any) -> FailureKind {
         let known = self.0.iter().flat_map(|classifiers| classifiers.iter());
         if let Some(kind) = known.into_iter().find_map(|kind| kind(error)) {
             return kind;
         }
         if let Some(error) = error.downcast_ref::<Box<dyn StdError + Send + Sync>>() {
-            return Failure::of(&**error);
+            return FailureKind::of(&**error);
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Failure::of(error);
+            return FailureKind::of(error);
         }
         #[cfg(feature = "reqwest")]
         if let Some(error) = error.downcast_ref::<::reqwest::Error>() {
-            return Failure::of(error);
+            return FailureKind::of(error);
         }
-        Failure::Error
+        FailureKind::Error
     }
 }
 
-impl Failure {
+impl FailureKind {
     /// Classifies `error` by its own type and by those of its sources. Recognizes I/O errors,
     /// errors of `reqwest`, and the timeout errors of tower and tokio.
     ///
     /// ```
-    /// use tallies_http::Failure;
+    /// use tallies_http::FailureKind;
     ///
     /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    /// assert_eq!(Failure::of(&refused), Failure::Connect);
-    /// assert_eq!(Failure::of(&std::fmt::Error), Failure::Error);
+    /// assert_eq!(FailureKind::of(&refused), FailureKind::Connect);
+    /// assert_eq!(FailureKind::of(&std::fmt::Error), FailureKind::Error);
     /// ```
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
@@ -68,25 +68,25 @@ impl Failure {
     }
 }
 
-fn classify(error: &(dyn StdError + 'static)) -> Option<Failure> {
+fn classify(error: &(dyn StdError + 'static)) -> Option<FailureKind> {
     #[cfg(feature = "reqwest")]
     if let Some(kind) = error.downcast_ref().and_then(crate::reqwest::kind) {
         return Some(kind);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return match error.kind() {
-            io::ErrorKind::TimedOut => Some(Failure::Timeout),
+            io::ErrorKind::TimedOut => Some(FailureKind::Timeout),
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::AddrNotAvailable => Some(Failure::Connect),
+            | io::ErrorKind::AddrNotAvailable => Some(FailureKind::Connect),
             _ => None,
         };
     }
     // The timeout errors of tower and tokio. Comparing their texts avoids a dependency on both
     // crates.
     match &*error.to_string() {
-        "request timed out" | "deadline has elapsed" => Some(Failure::Timeout),
+        "request timed out" | "deadline has elapsed" => Some(FailureKind::Timeout),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::exchange::{Exchange, Failure, fail_on_panic};
+use super::exchange::{Exchange, FailureKind, fail_on_panic};
 use super::routes::Routes;
 use super::templates::{self, Templates};
 
@@ -108,18 +108,18 @@ impl ClientLayer {
     /// Adds a function that classifies errors of type `E`. The first function that returns a kind
     /// wins.
     ///
-    /// If no function returns a kind, [`Failure::of`] classifies boxed errors, [`io::Error`]s and
+    /// If no function returns a kind, [`FailureKind::of`] classifies boxed errors, [`io::Error`]s and
     /// errors of `reqwest`, by their own types and those of their sources. All other errors count
-    /// as [`Failure::Error`].
+    /// as [`FailureKind::Error`].
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// use hyper_util::client::legacy;
-    /// use tallies_http::{ClientMetrics, Failure};
+    /// use tallies_http::{ClientMetrics, FailureKind};
     ///
     /// let clients = ClientMetrics::new().register(&tallies::Registry::new())?;
     /// let users = clients.named("users").kind_of(|error: &legacy::Error| {
-    ///     Some(if error.is_connect() { Failure::Connect } else { Failure::of(error) })
+    ///     Some(if error.is_connect() { FailureKind::Connect } else { FailureKind::of(error) })
     /// });
     /// # let _ = users;
     /// # Ok(())
@@ -129,7 +129,7 @@ impl ClientLayer {
     /// [`io::Error`]: std::io::Error
     pub fn kind_of<E: 'static>(
         mut self,
-        kind: impl Fn(&E) -> Option<Failure> + Send + Sync + 'static,
+        kind: impl Fn(&E) -> Option<FailureKind> + Send + Sync + 'static,
     ) -> Self {
         let kind: Arc<Classifier> =
             Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));

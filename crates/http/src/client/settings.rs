@@ -24,7 +24,7 @@ use super::classify::Classifiers;
 /// | `{prefix}_http_requests_in_flight{client_name,method,path}` | calls that wait for a response |
 ///
 /// `path` is the template, such as `/users/{id}`, never the path itself. For a call without a
-/// response, `status_code` is the kind of its [`Failure`]: `timeout`, `connect`, `redirect`,
+/// response, `status_code` is the kind of its [`FailureKind`]: `timeout`, `connect`, `redirect`,
 /// `body`, `cancelled` (the caller dropped the future), `panic` or `error`. A layer inside a
 /// retrying service counts every attempt.
 ///
@@ -41,7 +41,7 @@ use super::classify::Classifiers;
 /// # }
 /// ```
 ///
-/// [`Failure`]: crate::Failure
+/// [`FailureKind`]: crate::FailureKind
 #[derive(Clone, Debug)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ClientMetrics {

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::body::{Measured, length};
 use super::counting::count_axum_body;
-use super::exchange::{Exchange, Failure, PanicGuard, fail_on_panic};
+use super::exchange::{Exchange, FailureKind, PanicGuard, fail_on_panic};
 use super::routes::Routes;
 use super::templates::Templates;
 
@@ -169,7 +169,7 @@ where
             Ok(response) => Ok(Measured::response(response, exchange)),
             Err(error) => {
                 if let Some(exchange) = exchange {
-                    exchange.fail(Failure::Error);
+                    exchange.fail(FailureKind::Error);
                 }
                 Err(error)
             }

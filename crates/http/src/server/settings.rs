@@ -264,7 +264,7 @@ impl ServerMetrics {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = ServerMetrics::new().status_class().register(&registry)?;
+    /// let metrics = ServerMetrics::new().group_status_codes().register(&registry)?;
     /// let service = ServiceBuilder::new()
     ///     .layer(metrics)
     ///     .service_fn(async |_: http::Request<String>| {
@@ -280,7 +280,7 @@ impl ServerMetrics {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn status_class(mut self) -> Self {
+    pub fn group_status_codes(mut self) -> Self {
         self.scheme.status_class = true;
         self
     }
@@ -291,13 +291,13 @@ impl ServerMetrics {
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
     /// let registry = tallies::Registry::new();
-    /// let metrics = tallies_http::ServerMetrics::new().without_head_time().register(&registry)?;
+    /// let metrics = tallies_http::ServerMetrics::new().skip_head_time().register(&registry)?;
     /// assert!(registry.snapshot().family("http_response_start_seconds").is_none());
     /// # let _ = metrics;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn without_head_time(mut self) -> Self {
+    pub fn skip_head_time(mut self) -> Self {
         self.scheme.headers = None;
         self
     }

@@ -280,7 +280,7 @@ fn golden() -> (Vec<u8>, Vec<usize>) {
     (bytes, used)
 }
 
-/// What the fuzzer does, for a moment: several words of a real file are changed at once.
+/// The work of the fuzzer, for a moment: several words of a real file are changed at once.
 #[test]
 #[cfg(target_endian = "little")]
 fn a_real_file_with_changed_words_is_read_or_refused() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
 
-use crate::Snapshot;
+use crate::snapshot::Snapshot;
 use crate::snapshot::Value;
 
 use super::super::dir::Dir;

@@ -81,7 +81,7 @@ async fn the_names_of_opentelemetry_and_other_settings() {
     let layer = ServerMetrics::opentelemetry()
         .prefix("shop_")
         .constant("url_scheme", "http")
-        .status_class()
+        .group_status_codes()
         .buckets(&[0.5, 50.0])
         .exclude(["/healthy", "/users/{id}"])
         .route(|uri, _| uri.path().starts_with("/api/").then_some("/api/{*rest}"))
@@ -162,7 +162,7 @@ fn what_cannot_be_declared_is_an_error() {
 async fn without_the_time_to_the_head() {
     let registry = Registry::new();
     let layer = ServerMetrics::new()
-        .without_head_time()
+        .skip_head_time()
         .templates(["/"])
         .register(&registry)
         .unwrap();

@@ -1,0 +1,69 @@
+//! The states of a state set in a scrape: one series for each label set and state.
+
+use crate::snapshot::{self, Page, Text, Texts, Values, labels};
+
+use super::desc::Desc;
+
+/// The label texts of the last scrape. Read and written by scrapes.
+#[derive(Debug, Default)]
+pub(super) struct Expanded {
+    /// The label of the states, which has the name of the family with the prefix.
+    label: Text,
+    /// The label texts without the states.
+    texts: Texts,
+    page: std::sync::Arc<Page>,
+}
+
+impl Expanded {
+    /// Turns each series of a family, whose value has the index of a state as its bits, into one
+    /// series for each state. The value of the current state is 1, that of others is 0.
+    pub(super) fn expand(&mut self, states: &[&str], out: &mut snapshot::Family) {
+        if let Values::Gauge(values) = &mut out.values {
+            let len = values.len();
+            values.resize(len * states.len(), 0.0);
+            // From the last one on: no value is overwritten before it is read.
+            for i in (0..len).rev() {
+                let current = values[i].to_bits() as usize;
+                let all = &mut values[i * states.len()..(i + 1) * states.len()];
+                for (state, value) in all.iter_mut().enumerate() {
+                    *value = f64::from(u8::from(state == current));
+                }
+            }
+        }
+        if self.label != out.meta.name || !self.texts.has_same_pages(&out.texts) {
+            self.label = out.meta.name.clone();
+            self.texts = out.texts.clone();
+            let mut page = Page::default();
+            for text in self.texts.iter() {
+                each(&self.label, states, text, &mut |text| page.push(text, 0));
+            }
+            self.page = page.seal();
+        }
+        let mut texts = out.texts.rewrite();
+        texts.put(&self.page);
+        texts.finish();
+    }
+}
+
+/// Calls a function with the label text of every state of a series.
+pub(super) fn each(label: &str, states: &[&str], text: &str, f: &mut dyn FnMut(&str)) {
+    for state in states {
+        let mut whole = labels::text(&[(label, state)]);
+        if !text.is_empty() {
+            whole.push(',');
+            whole.push_str(text);
+        }
+        f(&whole);
+    }
+}
+
+impl Desc {
+    /// Calls a function with the label texts that a series with this one has in a scrape.
+    pub(super) fn each_text(&self, text: &str, f: &mut dyn FnMut(&str)) {
+        if self.states.is_empty() {
+            f(text);
+        } else {
+            each(&self.name, self.states, text, f);
+        }
+    }
+}
