@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use tallies::{Counter, Registry, Server};
+use tallies::serve::Server;
+use tallies::{Counter, Registry};
 use tallies_exporter::Exporter;
 
 const TIME: Duration = Duration::from_secs(20);

@@ -22,6 +22,10 @@ use crate::observe::SlotWord;
 
 /// The series of a family, without the one that every family has. See the [module](self).
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a family has one; behind a pointer each look-up would load one word more"
+)]
 pub(super) enum Store<C: MetricCells> {
     /// No others.
     One,
