@@ -216,7 +216,7 @@ fn a_real_redis_is_exported() {
         ("redis_memory_max_bytes", 67_108_864.0),
         ("redis_role{redis_role=\"master\"}", 1.0),
         ("redis_role{redis_role=\"slave\"}", 0.0),
-        ("exporter_update_success{update=\"metrics\"}", 1.0),
+        ("exporter_update_success{update=\"redis\"}", 1.0),
     ] {
         assert_eq!(value(&now, name), Some(expected), "{name}: {now}");
     }
@@ -247,7 +247,7 @@ fn a_real_redis_is_exported() {
     assert_eq!(value(&gone, "redis_up"), Some(0.0), "{gone}");
     assert_eq!(value(&gone, "redis_db_keys{db=\"db0\"}"), Some(7.0));
     assert_eq!(
-        value(&gone, "exporter_update_success{update=\"metrics\"}"),
+        value(&gone, "exporter_update_success{update=\"redis\"}"),
         Some(0.0)
     );
     let probe = page(own, &format!("/probe?target={target}"));

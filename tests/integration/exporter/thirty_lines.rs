@@ -8,11 +8,7 @@ fn main() -> ExitCode {
         .default_port(9200)
         .configure(|setup, _: NoArgs| {
             let load = MetricConfig::new("host_load", "Load average.", MetricKind::Gauge);
-            let uptime = MetricConfig::new(
-                "host_uptime_seconds",
-                "Time since the start.",
-                MetricKind::Gauge,
-            );
+            let uptime = MetricConfig::new("host_uptime_seconds", "Uptime.", MetricKind::Gauge);
             setup.create_metrics([load.labels(["minutes"]), uptime])?;
             setup.update("load").run_blocking(|metrics| {
                 let text = std::fs::read_to_string("/proc/loadavg")?;
@@ -22,9 +18,8 @@ fn main() -> ExitCode {
                 }
                 let text = std::fs::read_to_string("/proc/uptime")?;
                 let seconds = text.split(' ').next().ok_or("an empty file")?;
-                metrics
-                    .with("host_uptime_seconds", &[])?
-                    .set(seconds.parse()?)?;
+                let uptime = metrics.with("host_uptime_seconds", &[])?;
+                uptime.set(seconds.parse()?)?;
                 Ok(())
             });
             Ok(())
