@@ -305,7 +305,10 @@ pub mod docs {
 
     pages! {
         // Their programs need several features.
-        #[cfg(any(not(doctest), all(feature = "mmap", feature = "process", feature = "serve")))]
+        #[cfg(any(
+            not(doctest),
+            all(feature = "mmap", feature = "process", feature = "serve", feature = "tls")
+        ))]
         guide: "../docs/guide.md",
         // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]

@@ -71,11 +71,11 @@ inputs() {
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
     benches) echo "benches" ;;
     ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src tests/integration/redis tests/support" ;;
-    orders) echo "macros src/instrument tests/integration/attributes tests/integration/build.rs" ;;
+    orders) echo "macros crates/names src/declare src/instrument tests/integration/attributes tests/integration/build.rs tests/integration/Cargo.toml" ;;
     esac
 }
 # The crates that these modules are built on, as the lock file has them.
-crates='^(ahash|atomic_float|crossbeam-epoch|crossbeam-utils|dashmap|hashbrown|linkme|loom|rustix) '
+crates='^(ahash|async-trait|atomic_float|crossbeam-epoch|crossbeam-utils|dashmap|hashbrown|libc|linkme|loom|proc-macro2|quote|rustix|syn) '
 # Hashes them with the compilers, the commands of the proof, and what the manifest says of builds.
 # Comments of Rust sources do not count.
 fingerprint() { # proof

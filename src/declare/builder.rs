@@ -15,7 +15,7 @@ use super::declaration::Declaration;
 
 /// A metric type: [`Counter`](crate::Counter), [`Gauge`](crate::Gauge),
 /// [`UpDownCounter`](crate::UpDownCounter), [`Histogram`](crate::Histogram),
-/// [`Summary`](crate::Summary) or [`Info`](crate::Info).
+/// [`Summary`](crate::Summary), [`Info`](crate::Info) or [`StateSet`](crate::StateSet).
 ///
 /// [`Builder`], [`Series`](crate::Series) and [`Bound`](crate::Bound) have it as a bound. Programs
 /// do not implement it.

@@ -48,11 +48,11 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.inner.family();
         L::with_texts(&labels, |texts| {
-            let text = match family.desc.own_text(texts) {
-                Ok(text) => text,
-                Err(error) => return family.reject(1, || error),
-            };
             family.exclusively(|| {
+                let text = match family.desc.own_text(texts) {
+                    Ok(text) => text,
+                    Err(error) => return family.reject(1, || error),
+                };
                 let retain = || family.retain(|other| other == text);
                 if family.is_full() {
                     retain();

@@ -375,6 +375,25 @@ macro_rules! labelled {
                 self.len() == 0
             }
 
+            /// Returns whether the family has reached its limit of series. A further label set
+            /// counts in the overflow series.
+            ///
+            /// ```
+            /// let registry = tallies::Registry::new();
+            #[doc = concat!("let jobs = tallies::", $path, "::builder(\"jobs\", \"Jobs.\")")]
+            ///     .labels(["queue"])
+            ///     .limit(1)
+            ///     .register(&registry)?;
+            /// assert!(!jobs.is_full());
+            /// jobs.with(["mail"]);
+            /// assert!(jobs.is_full());
+            /// # Ok::<(), tallies::Error>(())
+            /// ```
+            #[must_use]
+            pub fn is_full(&self) -> bool {
+                self.inner.family().is_full()
+            }
+
             /// Returns the series of a label set. Makes it if there is none; above the limit,
             /// returns the overflow series.
             ///

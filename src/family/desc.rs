@@ -402,7 +402,8 @@ impl Desc {
             )));
         }
         self.check_prefixed("")?;
-        if self.declared_labels().fixed().contains(&name) {
+        let labels = self.declared_labels().fixed();
+        if labels.contains(&name) || self.constant.names().any(|constant| constant == name) {
             return Err(NameRule::States.error(self.label(), name));
         }
         Ok(())

@@ -31,13 +31,13 @@ impl Expanded {
             }
         }
         if self.label != out.meta.name || !self.texts.has_same_pages(&out.texts) {
-            self.label = out.meta.name.clone();
-            self.texts = out.texts.clone();
             let mut page = Page::default();
-            for text in self.texts.iter() {
-                each(&self.label, states, text, &mut |text| page.push(text, 0));
+            for text in out.texts.iter() {
+                each(&out.meta.name, states, text, &mut |text| page.push(text, 0));
             }
             self.page = page.seal();
+            self.label = out.meta.name.clone();
+            self.texts = out.texts.clone();
         }
         let mut texts = out.texts.rewrite();
         texts.put(&self.page);

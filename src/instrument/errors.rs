@@ -76,7 +76,7 @@ impl<M: Count + ?Sized> Count for &M {
 /// A successful call costs one check of the result.
 ///
 /// ```
-/// use tallies::{Counter, count_errors};
+/// use tallies::{Counter, instrument::count_errors};
 ///
 /// static BAD: Counter = Counter::new("bad_numbers_total");
 ///

@@ -181,8 +181,10 @@ struct Table {
     values: Vec<u8>,
 }
 
-/// A label set that a thread has used.
+/// A label set that a thread has used. Aligned, so that its size is a power of two where a `u64` is
+/// aligned to four bytes, too.
 #[derive(Clone, Copy)]
+#[repr(align(8))]
 struct Entry {
     /// 0 if the entry is empty.
     hash: u64,

@@ -141,8 +141,8 @@ fn base_url(base: &str) -> Result<String, Error> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Searches the whole URL, because a slash in a password makes its rest a part of the path.
     let credentials = base.contains('@').then_some(
-        "contains an `@`: pass credentials to `basic_auth` or `bearer`, and write an `@` in the \
-         path as `%40`",
+        "contains an `@`: pass credentials to `basic_auth` or `bearer_token`, and write an `@` in \
+         the path as `%40`",
     );
     let why = credentials.or_else(|| {
         if scheme != "http" && scheme != "https" {

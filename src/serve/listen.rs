@@ -216,11 +216,8 @@ fn set_socket_mode(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         use std::os::fd::AsRawFd;
-        use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
-            .open(path)?;
+        use std::os::unix::fs::FileTypeExt;
+        let file = crate::sync::open_path(path)?;
         if !file.metadata()?.file_type().is_socket() {
             return Err(io::Error::other("another file has replaced the socket"));
         }

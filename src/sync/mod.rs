@@ -43,6 +43,24 @@ pub(crate) fn last_tick() -> std::time::Duration {
     )
 }
 
+/// Opens a file for what its descriptor tells, without following a link at the end of its path.
+/// With musl, std leaves out the flag for that.
+#[cfg(all(feature = "serve", any(target_os = "linux", target_os = "android")))]
+pub(crate) fn open_path(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::os::{fd::FromRawFd, unix::ffi::OsStrExt};
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    #[expect(unsafe_code, reason = "std does not open every file")]
+    // SAFETY: `path` ends in a zero byte.
+    let file = unsafe { libc::open(path.as_ptr(), flags) };
+    if file < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    #[expect(unsafe_code, reason = "std does not open every file")]
+    // SAFETY: the descriptor was opened above, and nothing else owns it.
+    Ok(unsafe { std::fs::File::from_raw_fd(file) })
+}
+
 /// Reads a cell that only the calling thread writes.
 ///
 /// With std this is a relaxed load. In a model it also checks the single-writer contract: loom

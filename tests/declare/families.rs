@@ -388,6 +388,8 @@ fn a_state_set_with_labels_has_a_state_for_each_of_them() {
     );
     lights.clear();
     assert_eq!((lights.len(), state("true", "b")), (0, None));
+    let constant = StateSet::<bool>::builder("pump", "").constant("pump", "x");
+    assert!(constant.register(&registry).unwrap_err().is_invalid_name());
     for (name, labels) in [("a:b", "x"), ("room", "room")] {
         let wrong = StateSet::<bool>::builder(name, "").labels([labels]);
         assert!(

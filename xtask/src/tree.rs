@@ -24,6 +24,7 @@ pub(crate) fn copy(root: &Path, to: &Path, edit: &dyn Fn(&str) -> Option<String>
         "Cargo.lock",
         "build.rs",
         "README.md",
+        "crates/check/src/pages",
         "crates/names",
         "macros",
         "src",

@@ -190,8 +190,9 @@ impl AnyMetric {
             Inner::Enum(metric) => !metric.shares(values) && metric.remove(values),
             Inner::Info(metric, sets) => {
                 let own: Vec<_> = values.iter().map(|value| (*value).to_owned()).collect();
-                let removed = lock(sets).remove_entry(&own);
-                removed.is_some_and(|(own, pairs)| self.remove_info(metric, &own, &pairs))
+                let mut sets = lock(sets);
+                let removed = sets.remove(&own);
+                removed.is_some_and(|pairs| self.remove_info(metric, &sets, &own, &pairs))
             }
         })
     }
@@ -208,15 +209,24 @@ impl AnyMetric {
             .collect()
     }
 
-    /// Removes a series of an info, unless other label sets have it, too.
+    /// Removes a series of an info, unless one of the other label sets has it, too.
     fn remove_info(
         &self,
         metric: &Info<AnyLabels>,
+        others: &Pairs,
         own: &[String],
         pairs: &[(String, String)],
     ) -> bool {
         let labels = self.info_labels(own, pairs);
-        !metric.shares(&labels) && metric.remove(&labels)
+        let removed = metric.remove(&labels);
+        if metric.shares(&labels) {
+            // Infos have no value, so those of others are as before.
+            for (own, pairs) in others {
+                metric.with(&self.info_labels(own, pairs));
+            }
+            return removed && metric.find(&labels).is_none();
+        }
+        removed
     }
 
     /// Removes all series for whose labels `keep` returns `false`, and returns their number. `keep`
@@ -275,7 +285,7 @@ impl AnyMetric {
                     let values: Vec<_> = own.iter().map(String::as_str).collect();
                     let stays = metric.shares(&self.info_labels(own, pairs)) || keep(&values);
                     if !stays {
-                        count += usize::from(self.remove_info(metric, own, pairs));
+                        count += usize::from(metric.remove(&self.info_labels(own, pairs)));
                     }
                     stays
                 });
@@ -333,10 +343,10 @@ impl AnySeries<'_> {
     }
 
     /// Returns the error of a label set beyond the limit.
-    fn limit_reached(&self) -> Error {
+    fn limit_reached(&self, limit: usize) -> Error {
         let name = self.metric.family_name();
         Error::new(format!(
-            "metric `{name}` has {DEFAULT_LIMIT} label sets, and no more; remove those that are gone"
+            "metric `{name}` has reached its limit of {limit} label sets; remove those that are gone"
         ))
     }
 
@@ -465,10 +475,15 @@ impl AnySeries<'_> {
         match &self.metric.0.inner {
             Inner::Enum(metric) => {
                 let texts = self.texts();
-                if metric.len() >= DEFAULT_LIMIT && metric.find(&texts).is_none() {
-                    return Err(self.limit_reached());
+                let is_new = metric.find(&texts).is_none();
+                if is_new && metric.is_full() {
+                    return Err(self.limit_reached(metric.len()));
                 }
-                metric.with(&texts).try_set(state.to_owned())
+                let set = metric.with(&texts).try_set(state.to_owned());
+                if set.is_err() && is_new {
+                    metric.remove(&texts);
+                }
+                set
             }
             _ => Err(self.other("state")),
         }
@@ -501,15 +516,17 @@ impl AnySeries<'_> {
                 let labels = self.metric.info_labels(&self.values, &pairs);
                 metric.check(&labels)?;
                 let mut sets = lock(sets);
-                let old = sets.get(&self.values);
-                if old.is_none() && sets.len() >= DEFAULT_LIMIT {
-                    return Err(self.limit_reached());
+                let is_new = !sets.contains_key(&self.values) && metric.find(&labels).is_none();
+                if is_new && metric.is_full() {
+                    return Err(self.limit_reached(metric.len()));
                 }
-                if let Some(old) = old.filter(|old| **old != pairs) {
-                    self.metric.remove_info(metric, &self.values, old);
+                match sets.insert(self.values.clone(), pairs.clone()) {
+                    Some(old) if old != pairs => {
+                        self.metric.remove_info(metric, &sets, &self.values, &old);
+                    }
+                    _ => {}
                 }
                 metric.with(&labels);
-                sets.insert(self.values.clone(), pairs);
                 Ok(())
             }
             _ => Err(self.other("info")),

@@ -22,16 +22,15 @@
 //! 5. The default registry: its collectors, its settings, its families: scrapes and registration.
 //! 6. The list of all families: making a family.
 //! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss
-//!    the label cache, stale handles); the rows of enums and infos from data (their updates,
-//!    scrapes).
+//!    the label cache, stale handles).
 //! 8. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
 //!    the lock of one family's records or of the spare records besides, which are therefore free.
 //! 9. `region::MEMORY`: allocation in the file, promotion.
 //!
 //! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are
-//! gone. `Family::scraped` and the texts of state sets are locked in passes only. Not covered:
-//! registration and scrapes of registries other than the default one, and the first exemplar of a
-//! family.
+//! gone. `Family::scraped` is locked in passes only, and the baseline of an open label set in a pass
+//! or under 5. Not covered: registration and scrapes of registries other than the default one, the
+//! first exemplar of a family, and updates of an info (`Info::set`, infos from data).
 
 use std::cell::RefCell;
 use std::sync::{MutexGuard, RwLockWriteGuard};

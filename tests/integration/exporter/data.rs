@@ -185,6 +185,14 @@ fn e4_an_update_of_another_kind_is_an_error() {
         let said = done.unwrap_err().to_string();
         assert!(said.contains(why), "{why}: {said}");
     }
+    // A state that does not exist made a series.
+    assert!(
+        registry
+            .snapshot()
+            .families()
+            .next()
+            .is_none_or(|family| family.is_empty())
+    );
     series.state("off").unwrap();
     let labels = [("m1", "off"), ("pump", "a")];
     assert_eq!(registry.snapshot().get("m1", &labels), Some(1.0));

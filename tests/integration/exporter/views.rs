@@ -318,3 +318,61 @@ fn handlers_keep_their_labels_whatever_a_view_does() {
         }
     }
 }
+
+#[test]
+fn a_label_set_beyond_the_limit_of_a_view_is_an_error() {
+    for kind in ["enum", "info"] {
+        let (_, metrics) = with_views("{family: 'm*', limit: 1}", [of(kind)]);
+        let set = |disk| {
+            let series = metrics.with("m", &[("host", "a"), ("disk", disk)]).unwrap();
+            match kind {
+                "enum" => series.state("off"),
+                _ => series.info(&[("model", "x")]),
+            }
+        };
+        set("sda").unwrap();
+        let error = set("sdb").unwrap_err().to_string();
+        assert!(error.contains("limit"), "{kind}: {error}");
+        set("sda").unwrap();
+        assert!(
+            metrics
+                .get("m")
+                .unwrap()
+                .remove(&[("host", "a"), ("disk", "sda")])
+                .unwrap()
+        );
+        set("sdb").unwrap();
+    }
+}
+
+/// The pairs of before stayed on the page if a view drops any label.
+#[test]
+fn pairs_of_an_info_replace_those_of_before_unless_others_have_them() {
+    let (registry, metrics) = with_views("{family: m_info, drop: [disk]}", [of("info")]);
+    let set = |disk, model| {
+        let series = metrics.with("m", &[("host", "a"), ("disk", disk)]).unwrap();
+        series.info(&[("model", model)]).unwrap();
+    };
+    let models = || {
+        let snapshot = registry.snapshot();
+        let has =
+            |model: &&str| snapshot.get("m_info", &[("host", "a"), ("model", model)]) == Some(1.0);
+        ["x", "y"].into_iter().filter(has).collect::<String>()
+    };
+    set("sda", "x");
+    set("sda", "y");
+    assert_eq!(models(), "y");
+    set("sdb", "x");
+    set("sda", "x");
+    assert_eq!(models(), "x");
+    set("sdb", "y");
+    assert_eq!(models(), "xy");
+    assert!(
+        metrics
+            .get("m")
+            .unwrap()
+            .remove(&[("host", "a"), ("disk", "sda")])
+            .unwrap()
+    );
+    assert_eq!(models(), "y");
+}
