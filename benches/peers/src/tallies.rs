@@ -6,7 +6,10 @@
 
 use std::sync::{Arc, Barrier, Mutex};
 
-use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Registry, Summary, UpDownCounter, snapshot::Snapshot};
+use tallies::{
+    Counter, Gauge, Histogram, LabelValue, Labels, Registry, Summary, UpDownCounter,
+    snapshot::Snapshot,
+};
 
 use crate::timing::{Form, along, handles, keep, over, repeat};
 use crate::workload::{self, *};
