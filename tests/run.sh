@@ -69,7 +69,7 @@ inputs() {
     mutations) echo "${engine% *} src/clock.rs src/declare/exemplar.rs src/family src/registry src/share src/snapshot crates/redis/src tests/integration/redis tests/golden/share tests/mapped tests/mutations tests/share tests/support xtask" ;;
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- 'src/*.rs')" ;;
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
-    benches) echo "benches" ;;
+    benches) echo "benches tests/public-api" ;;
     ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src tests/integration/redis tests/support" ;;
     orders) echo "macros crates/names src/declare src/instrument tests/integration/attributes tests/integration/build.rs tests/integration/Cargo.toml" ;;
     esac
@@ -208,8 +208,15 @@ step_thread() {
         --target x86_64-unknown-linux-gnu --test everything)
 }
 step_platforms() { tests/platforms.sh; }
-# Each bench of the hot path runs once, as a new user starts it.
-step_benches() { cargo bench -- --test; }
+# Each bench of the hot path runs once, as a new user starts it. Those beside peers are packages of
+# their own.
+step_benches() {
+    cargo bench -- --test
+    local folder
+    for folder in benches/peers benches/http; do
+        (cd $folder && CARGO_TARGET_DIR=$CARGO_TARGET_DIR/peers cargo check --quiet --locked)
+    done
+}
 # Tests that are `#[ignore]`d because they take minutes, with a tenth of the values, and models of
 # folds, which take one. tests/share.sh runs the soak.
 step_ignored() {

@@ -561,13 +561,13 @@ fn part_of(n: usize, shard: usize) -> u64 {
 fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));
     use tallies::encode::{Format as Written, Options};
-    let (how, format) = match format {
+    let (how, written) = match format {
         Format::Text => ("snapshot_into and text, kept", Written::TEXT),
         Format::OpenMetrics => ("snapshot_into and OpenMetrics, kept", Written::OPEN_METRICS),
         Format::Protobuf => ("snapshot_into and protobuf, kept", Written::PROTOBUF),
     };
     let write = move |snapshot: &Snapshot, page: &mut Vec<u8>| {
-        Options::new().write(snapshot, format, page);
+        Options::new().write(snapshot, written, page);
     };
     vec![Form::scrape(
         how,
