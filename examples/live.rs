@@ -64,7 +64,7 @@ enum Robot {
     Charging,
 }
 
-/// What the packing robot does.
+/// The activity of the packing robot.
 #[tallies::metric]
 static ROBOT: StateSet<Robot> = StateSet::new("packing_robot");
 

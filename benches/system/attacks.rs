@@ -1,7 +1,7 @@
 //! Clients that attack a service, and an honest scraper beside them.
 //!
-//! Run it with `cargo bench -p tallies-system-benches --bench attacks`; names of attacks choose some
-//! of them. Each attack gets a fresh process and 20 seconds. Once the attackers are there, the
+//! Run it with `cargo bench -p tallies-system-benches --bench attacks`; names of attacks choose
+//! some of them. Each attack gets a fresh process and 20 seconds. Once the attackers are there, the
 //! honest scraper opens a connection for each of its requests: one page of metrics and one
 //! `/-/healthy` after the other, with a break of 200 ms. It waits for 10 s at most. Attackers come
 //! from 127.0.0.1, or from as many addresses as the name says; the scraper comes from an address of
@@ -29,7 +29,7 @@ const ROLE: &str = "TALLIES_ATTACKS_ROLE";
 const AUTHORIZED: &str = "Authorization: Basic aG9uZXN0OnNlY3JldA==\r\n";
 const WRONG: &str = "Authorization: Basic aG9uZXN0Ondyb25n\r\n";
 
-/// What an attacker does on each of its connections, again and again.
+/// The actions of an attacker on each of its connections, again and again.
 enum Way {
     /// Sends a request and waits for its response on the same connection.
     Ask(&'static str),
@@ -45,12 +45,12 @@ enum Way {
 
 struct Attack {
     name: &'static str,
-    /// What is attacked: an exporter, `open` or `locked`, or a page of so many families and series.
+    /// The target: an exporter, `open` or `locked`, or a page of so many families and series.
     target: &'static str,
     connections: usize,
     hosts: u8,
     way: Way,
-    /// What the honest scraper asks for.
+    /// The path that the honest scraper asks for.
     page: &'static str,
 }
 

@@ -126,8 +126,8 @@ impl Builder {
         old.live
     }
 
-    /// Appends the texts of a group, whose labels these are, to the fresh page, and sets `old` to the version that the page
-    /// then has.
+    /// Appends the texts of a group, whose labels these are, to the fresh page, and sets `old` to
+    /// the version that the page then has.
     #[cold]
     fn build(
         &mut self,

@@ -1,5 +1,6 @@
 //! The roster of an open label set: which label set is which series, how many series there are, and
-//! which numbers are free. And the overflow series, for label sets that have no series of their own.
+//! which numbers are free. And the overflow series, for label sets that have no series of their
+//! own.
 //!
 //! The roster knows no cells. [`OpenSet`] has it together with the series, behind a trait, so that
 //! look-ups that miss the label cache, and the ways in which series leave, are compiled once and
@@ -44,7 +45,7 @@ pub(super) struct Roster {
     retirement: Mutex<Retirement>,
 }
 
-/// What is known of the overflow series, besides its cells.
+/// The state of the overflow series, besides its cells.
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
     /// Whether there is an overflow series to export. Set by updates and by threads that retire a

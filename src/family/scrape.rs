@@ -257,7 +257,8 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-/// The label pages, the quiet series, the states and the buffer that a scrape keeps for the next one.
+/// The label pages, the quiet series, the states and the buffer that a scrape keeps for the next
+/// one.
 #[derive(Debug)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,

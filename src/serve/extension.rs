@@ -77,9 +77,10 @@ pub trait Extension: Send + Sync {
         Box::pin(ready(()))
     }
 
-    /// Returns what runs before the live page takes a snapshot, which waits for it: it decides itself
-    /// how long that may take. `None`, if nothing does; the answer must not change. A live page that
-    /// has such work shows nothing from before it was opened, because nobody does the work then.
+    /// Returns what runs before the live page takes a snapshot, which waits for it: it decides
+    /// itself how long that may take. `None`, if nothing does; the answer must not change. A live
+    /// page that has such work shows nothing from before it was opened, because nobody does the
+    /// work then.
     fn before_moment(&self) -> Option<Later<'_, ()>> {
         None
     }

@@ -268,7 +268,8 @@ impl Scraper {
     }
 
     /// Returns the page of a request that arrived then, and its first block. Gives up if
-    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may block.
+    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may
+    /// block.
     pub(super) fn page(
         self: &Arc<Self>,
         arrived: u64,

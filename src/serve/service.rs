@@ -30,11 +30,10 @@ const STREAM_AGE: std::time::Duration = std::time::Duration::from_secs(60);
 /// let app: axum::Router = axum::Router::new().route_service("/metrics", MetricsService::new());
 /// ```
 ///
-/// It answers like a [`Server`](crate::serve::Server): it accepts GET and HEAD, chooses the format that
-/// `Accept` prefers, and compresses with the coding that `Accept-Encoding` prefers among those of
-/// the features `gzip` and `zstd`. A query `name[]=…` selects families by the name
-/// of the family or of a sample, plain or escaped. Concurrent scrapes share passes over the
-/// registries.
+/// It answers like a [`Server`](crate::serve::Server): it accepts GET and HEAD, chooses the format
+/// that `Accept` prefers, and compresses with the coding that `Accept-Encoding` prefers among those
+/// of the features `gzip` and `zstd`. A query `name[]=…` selects families by the name of the family
+/// or of a sample, plain or escaped. Concurrent scrapes share passes over the registries.
 ///
 /// A request whose path ends in `/-/cardinality` gets the
 /// [cardinality](crate::Registry::cardinality) of the registries, as text, or as JSON for
@@ -125,8 +124,8 @@ impl MetricsService {
         self.restyled()
     }
 
-    /// Adds the live page, like [`Server::live`](crate::serve::Server::live), at every path that ends in
-    /// `/live`, with its parts below that path.
+    /// Adds the live page, like [`Server::live`](crate::serve::Server::live), at every path that
+    /// ends in `/live`, with its parts below that path.
     ///
     /// ```
     /// use tallies::serve::MetricsService;

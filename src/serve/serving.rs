@@ -98,8 +98,8 @@ impl BoundServer {
         self.endpoint.url(&self.endpoint.path)
     }
 
-    /// Adds hosts that requests may name, as [`Server::hosts`](crate::serve::Server::hosts) does, when the
-    /// addresses are known.
+    /// Adds hosts that requests may name, as [`Server::hosts`](crate::serve::Server::hosts) does,
+    /// when the addresses are known.
     ///
     /// ```
     /// let mut bound = tallies::serve::Server::new().address("127.0.0.1:0").bind()?;
@@ -236,8 +236,8 @@ impl Serving {
     }
 
     /// Returns the TCP addresses, with the actual ports. The address of
-    /// [`Server::listen`](crate::serve::Server::listen) comes first, then the others in the order in which
-    /// they were added.
+    /// [`Server::listen`](crate::serve::Server::listen) comes first, then the others in the order
+    /// in which they were added.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.endpoint.addresses
@@ -267,9 +267,9 @@ impl Serving {
     /// Stops the service: it accepts no more connections, waits up to 2 s for responses in flight,
     /// and closes its sockets.
     ///
-    /// A socket from [`Server::listener`](crate::serve::Server::listener) stays bound as long as any
-    /// holder keeps it open. The [`Server`](crate::serve::Server) that it was passed to is one of the
-    /// holders.
+    /// A socket from [`Server::listener`](crate::serve::Server::listener) stays bound as long as
+    /// any holder keeps it open. The [`Server`](crate::serve::Server) that it was passed to is one
+    /// of the holders.
     pub fn stop(self) {
         // An error from either call means that the thread has already ended.
         let _ = self.stop.send(true);

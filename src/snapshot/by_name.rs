@@ -26,8 +26,8 @@ pub(crate) trait Merging<'a> {
 }
 
 /// Merges the families of all sources, and sorts them by name. One that has samples of an earlier
-/// one of another name, or that cannot be added to those of its name, is left out, and the reason is
-/// passed to `conflict`. Families of sources that are `checked` have no samples in common.
+/// one of another name, or that cannot be added to those of its name, is left out, and the reason
+/// is passed to `conflict`. Families of sources that are `checked` have no samples in common.
 pub(crate) fn merge_by_name<'a, M: Merging<'a>>(
     families: impl Iterator<Item = (&'a Family, M::From)> + Clone,
     checked: impl Fn(M::From) -> bool,

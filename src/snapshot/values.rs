@@ -288,8 +288,8 @@ impl Values {
         }
     }
 
-    /// Removes the values, and allocates memory for as many series at once, so that it does not grow
-    /// in steps.
+    /// Removes the values, and allocates memory for as many series at once, so that it does not
+    /// grow in steps.
     pub(super) fn restart(&mut self, series: usize) {
         fn restart<T>(values: &mut Vec<T>, len: usize) {
             values.clear();
@@ -489,8 +489,8 @@ impl<'a> Summary<'a> {
     ///
     /// Returns an error for an interval, because the quantiles between two snapshots cannot be
     /// derived from their sketches; declare the summary with a window instead. Also returns an
-    /// error for a summary that was read from a page, which has no sketch and only the quantiles that
-    /// [`exported`](Self::exported) returns.
+    /// error for a summary that was read from a page, which has no sketch and only the quantiles
+    /// that [`exported`](Self::exported) returns.
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, Error> {
         match self.0 {
             SummaryData::Sketch { interval: true, .. } => Err(Error::other(format_args!(

@@ -8,8 +8,9 @@
 //! - If a pass is running, the caller waits for it to end. The first waiting caller to wake runs
 //!   the next pass, and the others take that pass's result.
 //!
-//! Three concurrent scrapes therefore cost two passes, and so do a hundred. A caller may arrive long
-//! before it needs the result, for example to wait for its turn: a pass that began meanwhile will do.
+//! Three concurrent scrapes therefore cost two passes, and so do a hundred. A caller may arrive
+//! long before it needs the result, for example to wait for its turn: a pass that began meanwhile
+//! will do.
 
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex, MutexGuard};

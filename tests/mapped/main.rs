@@ -1,4 +1,4 @@
-//! What a process writes to its mapped file, read by another one. Processes are this program again,
+//! The mapped file of a process, read by another one. Processes are this program again,
 //! with an environment variable.
 
 #![cfg(all(feature = "mmap", target_os = "linux"))]

@@ -22,7 +22,7 @@ const EXTENT: usize = 256 << 10;
 const BOOT: usize = 24;
 const ID: usize = 64;
 
-/// What the process of the file had done.
+/// The actions of the process whose file it is.
 const PROGRAM: &[&str] = &[
     "count plain_total 2000",
     "thread count plain_total 3",

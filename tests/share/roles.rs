@@ -1,4 +1,4 @@
-//! What child processes do.
+//! The roles of child processes.
 
 use std::path::Path;
 

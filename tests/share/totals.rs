@@ -36,7 +36,7 @@ fn eight_processes_count_a_hundred_thousand_each() {
     assert_eq!(reader.total(), 800_000.0);
 }
 
-/// What two processes count is what one process would have counted, in every kind.
+/// Two processes count as one process would have counted, in every kind.
 #[test]
 fn two_processes_have_the_page_of_one() {
     let directory = TestDirectory::new();

@@ -1,4 +1,4 @@
-//! What handles, look-ups and removals do in a family with views.
+//! Handles, look-ups and removals in a family with views.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use syn::visit_mut::VisitMut;
 
 use crate::tree::Result;
 
-/// What a crate is made of. Tests, models, comments and documentation do not count.
+/// The parts of a crate. Tests, models, comments and documentation do not count.
 #[derive(Debug, Default)]
 struct Size {
     /// Lines with at least one token.

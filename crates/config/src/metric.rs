@@ -170,8 +170,8 @@ impl AnyMetric {
 
     /// Removes the series of these labels and drops its value. Returns `false` if there is none.
     ///
-    /// A gauge, histogram, summary or enum without labels has one series for ever, and stays. So does a
-    /// series in which other labels count, too, because of a [view](tallies::View).
+    /// A gauge, histogram, summary or enum without labels has one series for ever, and stays. So
+    /// does a series in which other labels count, too, because of a [view](tallies::View).
     ///
     /// # Errors
     ///

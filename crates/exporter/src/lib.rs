@@ -199,8 +199,8 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     }
 
     /// Sets whether clients that prefer OpenMetrics get it, as
-    /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same as the
-    /// option `--web.disable-openmetrics`.
+    /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same as
+    /// the option `--web.disable-openmetrics`.
     #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
         self.about.open_metrics = yes;

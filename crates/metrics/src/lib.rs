@@ -11,8 +11,8 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 //!
-//! [`tallies::serve`](https://docs.rs/tallies), `MetricsService` or `Pusher` then expose these metrics, together with those
-//! that are declared with this crate.
+//! [`tallies::serve`](https://docs.rs/tallies), `MetricsService` or `Pusher` then expose these
+//! metrics, together with those that are declared with this crate.
 //!
 //! # Cost
 //!

@@ -1,8 +1,9 @@
 //! Processes of any number of machines share the metrics that they count with [`tallies`] in Redis
 //! or Valkey.
 //!
-//! [`Redis::builder`] starts the store of a process. Updates do not notice it: a thread of its own sends every second what has
-//! changed. A scrape of any process flushes that process, reads all others, and shows the sum.
+//! [`Redis::builder`] starts the store of a process. Updates do not notice it: a thread of its own
+//! sends every second what has changed. A scrape of any process flushes that process, reads all
+//! others, and shows the sum.
 //!
 //! ```no_run
 //! use tallies_redis::Redis;

@@ -30,8 +30,8 @@ use pattern::capture;
 /// ```
 ///
 /// The crate `tallies-config` reads views from a file. The fields are `family` (the pattern), and
-/// those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauge_mode` (`sum`, `min`, `max`
-/// or `recent`) and `off` that are wanted:
+/// those of `drop`, `caps`, `rename`, `buckets`, `native`, `limit`, `gauge_mode` (`sum`, `min`,
+/// `max` or `recent`) and `off` that are wanted:
 ///
 /// ```yaml
 /// - family: mail_*
@@ -87,8 +87,9 @@ impl View {
     /// ```
     ///
     /// Totals are exact. A summary has the quantiles of all observations together. For gauges,
-    /// [`gauge_mode`](Self::gauge_mode) decides. A family with a dropped label makes fewer series, so it
-    /// stays farther from its limit. (Gauges that are combined in a scrape make as many as before.)
+    /// [`gauge_mode`](Self::gauge_mode) decides. A family with a dropped label makes fewer series,
+    /// so it stays farther from its limit. (Gauges that are combined in a scrape make as many as
+    /// before.)
     ///
     /// A constant label of a family is dropped, too; one of the registry stays. The label of a
     /// state set cannot be dropped.

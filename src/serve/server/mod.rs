@@ -60,8 +60,9 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// - At most 256 connections are open at once. A further one replaces one of the host that has the
 ///   most, the one that has been idle longest ([`connections`](Self::connections)).
 /// - A connection lives at most 60 s ([`connection_age`](Self::connection_age)).
-/// - At most 4 pages are rendered at once ([`concurrent_scrapes`](Self::concurrent_scrapes)). Concurrent requests share
-///   passes over the registries. Requests of other hosts do not wait behind all those of one.
+/// - At most 4 pages are rendered at once ([`concurrent_scrapes`](Self::concurrent_scrapes)).
+///   Concurrent requests share passes over the registries. Requests of other hosts do not wait
+///   behind all those of one.
 /// - One cardinality report is made at once, beside the pages. Those who ask meanwhile share the
 ///   next.
 /// - A page is rendered and compressed in blocks of about 100 KB, when its reader asks for the next

@@ -260,8 +260,8 @@ impl Settings {
     /// # Errors
     ///
     /// A file that cannot be read, certificates or a key that cannot be used, and settings of which
-    /// one would have no effect: a client CA or names without a way to ask clients for certificates,
-    /// a way that needs a client CA, without one, and versions of which none is left.
+    /// one would have no effect: a client CA or names without a way to ask clients for
+    /// certificates, a way that needs a client CA, without one, and versions of which none is left.
     pub fn config(&self) -> Result<Config, Error> {
         self.check()?;
         let what = "the TLS certificate";

@@ -34,9 +34,10 @@ const RETRY: Duration = Duration::from_secs(60);
 /// ```
 ///
 /// The page has the families of the default registry of every process. It does not have what a
-/// process computes when it is scraped, that is the families of [collectors](crate::collect::Collect) and
-/// callbacks: no process can run the code of another one, and the values of the one that happens to
-/// be scraped would jump. A process can serve them on a page of its own.
+/// process computes when it is scraped, that is the families of
+/// [collectors](crate::collect::Collect) and callbacks: no process can run the code of another one,
+/// and the values of the one that happens to be scraped would jump. A process can serve them on a
+/// page of its own.
 ///
 /// A scrape reads the files of all processes, also of those that hang, are stopped or have ended.
 /// It never waits for one of them. Some processes fold the files of those that have ended into one,

@@ -28,9 +28,9 @@
 //! 9. `region::MEMORY`: allocation in the file, promotion.
 //!
 //! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are
-//! gone. `Family::scraped` is locked in passes only, and the baseline of an open label set in a pass
-//! or under 5. Not covered: registration and scrapes of registries other than the default one, the
-//! first exemplar of a family, and updates of an info (`Info::set`, infos from data).
+//! gone. `Family::scraped` is locked in passes only, and the baseline of an open label set in a
+//! pass or under 5. Not covered: registration and scrapes of registries other than the default one,
+//! the first exemplar of a family, and updates of an info (`Info::set`, infos from data).
 
 use std::cell::RefCell;
 use std::sync::{MutexGuard, RwLockWriteGuard};

@@ -3,8 +3,8 @@
 //! The statics `T`, `G`, `C` and `E` are items, so the macro of a shape can name them.
 
 /// Calls `$then!` with orders of four attributes, with the type of the timing metric, and with a
-/// number: four orders, in which each attribute has each place once and follows each other one once.
-/// With the environment variable `TALLIES_EVERY_ORDER` at build time, all 24.
+/// number: four orders, in which each attribute has each place once and follows each other one
+/// once. With the environment variable `TALLIES_EVERY_ORDER` at build time, all 24.
 macro_rules! in_every_order {
     ($then:ident!($($with:tt)*) $a:tt $b:tt $c:tt $d:tt) => {
         $then!($($with)* Summary "2" $a $b $d $c);

@@ -1,4 +1,4 @@
-//! What systemd and an exporter tell each other.
+//! The messages between systemd and an exporter.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::eventually;
 
-/// What happens to bytes on their way.
+/// The fate of bytes on their way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     Forward,

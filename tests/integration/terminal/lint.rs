@@ -213,7 +213,7 @@ fn the_rules_are_listed() {
     );
 }
 
-/// What programs get from this crate keeps its own rules.
+/// Families that programs get from this crate keep its own rules.
 #[tokio::test]
 async fn our_own_families_have_no_problems() {
     let registry = Registry::new();

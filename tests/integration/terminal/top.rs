@@ -1,4 +1,4 @@
-//! What the viewer shows, what keys do, and what happens when an endpoint does not behave.
+//! The viewer: its screen, its keys, and endpoints that do not behave.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

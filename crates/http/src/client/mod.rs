@@ -108,9 +108,9 @@ impl ClientLayer {
     /// Adds a function that classifies errors of type `E`. The first function that returns a kind
     /// wins.
     ///
-    /// If no function returns a kind, [`FailureKind::of`] classifies boxed errors, [`io::Error`]s and
-    /// errors of `reqwest`, by their own types and those of their sources. All other errors count
-    /// as [`FailureKind::Error`].
+    /// If no function returns a kind, [`FailureKind::of`] classifies boxed errors, [`io::Error`]s
+    /// and errors of `reqwest`, by their own types and those of their sources. All other errors
+    /// count as [`FailureKind::Error`].
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
