@@ -128,9 +128,9 @@ impl Records {
         Some(record)
     }
 
-    /// Has readers subtract these words from the overflow series.
+    /// Has readers subtract these words from the overflow series, if there are any.
     fn set_baseline(&mut self, words: &[u64]) {
-        let Some((record, _)) = &self.family else {
+        let Some((record, _)) = self.family.as_ref().filter(|_| !words.is_empty()) else {
             return;
         };
         let Some(baseline) = Record::new(8 + 8 * words.len()) else {

@@ -1,6 +1,8 @@
 //! Every kind is read from the file of a process that was killed.
 
-use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, StateSet, Summary, UpDownCounter};
+use tallies::{
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, StateSet, Summary, UpDownCounter,
+};
 
 use crate::support::{Directory, child, kill_self};
 
@@ -141,4 +143,41 @@ fn threads_that_end_leave_their_counts_in_the_file() {
     let directory = Directory::new();
     directory.run_until_killed("kinds::threads_that_end_leave_their_counts_in_the_file");
     check(&directory, 10_000, 500);
+}
+
+/// A gauge, an up-down counter or an info that was cleared made the file look damaged.
+#[test]
+fn families_that_were_cleared_begin_again() {
+    static UP: UpDownCounter<[&str; 1]> = UpDownCounter::labelled("up", &["peer"]);
+    static INFO: Info<[&str; 1]> = Info::labelled("own_info", &["peer"]);
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        for _ in 0..2 {
+            UP.clear();
+            INFO.clear();
+            PEERS.clear();
+            ROOMS.clear();
+            SLOW.clear();
+            update(10);
+            UP.with(["a"]).inc();
+            INFO.set(["a"]);
+        }
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("kinds::families_that_were_cleared_begin_again");
+    let read = directory.read();
+    for (name, label, value) in [
+        ("peers_total", ("peer", "a"), 10.0),
+        ("rooms", ("room", "hall"), 10.0),
+        ("up", ("peer", "a"), 1.0),
+        ("own_info", ("peer", "a"), 1.0),
+    ] {
+        assert_eq!(read.get(name, &[label]), Some(value), "{name}");
+    }
+    let page = tallies::encode::text(&read);
+    assert!(
+        page.contains("slow_seconds_count{peer=\"a\"} 10\n"),
+        "{page}"
+    );
 }
