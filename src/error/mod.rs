@@ -21,8 +21,8 @@ pub(crate) use rule::{BucketRule, NameRule, Subject, UpdateRule, WindowRule};
 /// assert!(error.to_string().contains("bad-name"));
 /// ```
 ///
-/// Updates never return it. Only operations that run once do, such as registering a family or
-/// opening a socket, and the `try_` variants of updates that can be rejected.
+/// Updates do not return it, but their `try_` variants do, and so do operations that run once, such
+/// as registering a family or opening a socket.
 ///
 /// The message includes the cause, for example that of the operating system. So `source()` returns
 /// `None`: a reporter that walks the chain of sources would print the cause twice, and a log line
@@ -63,7 +63,8 @@ impl Kind {
 
 impl Error {
     /// Creates an error with this message, for crates that build on this one. A good message says
-    /// what went wrong, where, and what would be right.
+    /// what went wrong, where, and what would be right. It may have several lines; logs show it in
+    /// one.
     ///
     /// ```
     /// let error = tallies::Error::new("the store has no shard 7; it has 0 to 3");
@@ -259,11 +260,11 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Logs a warning: something that the user has to know although no call returns it. The caller
-/// makes sure that each cause is logged once, and holds no lock.
+/// Logs a warning in one line: something that the user has to know although no call returns it. The
+/// caller holds no lock, because a logger is user code, and does not repeat it at every try.
 ///
-/// The warning goes to the logger of the `log` crate. A program without one has no maximum level;
-/// there it goes to standard error.
+/// The warning goes to the logger of the `log` crate. A program without one, or with all levels
+/// off, has no maximum level; there it goes to standard error.
 pub(crate) fn warn(what: &dyn fmt::Display) {
     let what = what.to_string();
     let what = printable(&what);

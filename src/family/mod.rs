@@ -52,7 +52,8 @@ use store::{Open, Store};
 pub(crate) trait MetricCells: Cells {
     /// The metric kind of a family of these cells.
     const KIND: Kind;
-    /// The number of cells that one series has in a shard; 0 for a kind without any.
+    /// The number of cells that one series has in a row; 0 for a kind whose series need no row.
+    /// `Cells::width` is that of a slot, which a gauge has, too.
     fn cells(desc: &Desc) -> usize;
     /// Returns what all series of a family share, such as bounds.
     fn shape(desc: &Desc) -> Self::Shape;
@@ -64,7 +65,7 @@ pub(crate) trait MetricCells: Cells {
     fn write_all(totals: &[Self::Total], values: &mut Values) {
         totals.iter().for_each(|total| Self::write(total, values));
     }
-    /// Returns a number that changes when the series does.
+    /// Returns a number by which a scrape sees that a series has counted something.
     fn fingerprint(total: &Self::Total) -> u64;
     /// Subtracts what the overflow series held when the family was cleared.
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
@@ -80,11 +81,12 @@ pub(crate) trait MetricCells: Cells {
     fn baseline(_total: &Self::Total) -> Vec<u64> {
         Vec::new()
     }
-    /// Whether the totals of retired series are folded into the overflow series.
+    /// Whether the totals of retired series are added to the overflow series. Those of a gauge are
+    /// dropped.
     const FOLDS: bool;
     /// Whether updates are in cells of the thread that made them, once a series is hot.
     const OWN_CELLS: bool = true;
-    /// Whether the fingerprint of a series changes with every update.
+    /// Whether every update changes the fingerprint. Those of an up-down counter can cancel out.
     const SHOWS_EACH_UPDATE: bool = true;
     /// Returns whether an unchanged series may expire.
     fn may_expire(_total: &Self::Total) -> bool {
@@ -119,7 +121,7 @@ impl<C: MetricCells> Deref for Family<C> {
 #[derive(Debug)]
 pub(crate) struct Series<'a, C> {
     pub(crate) cells: &'a C,
-    /// The label text, and when the series began to count. Set while the series is live.
+    /// The text of its [`Label`].
     text: &'a AtomicText,
 }
 
@@ -187,13 +189,14 @@ fn each_of<C: MetricCells>(run: &LabelledRun<C, Label>) -> impl Iterator<Item = 
 }
 
 impl<C: MetricCells> Family<C> {
-    /// Makes a family that a registry and declarations own.
+    /// Makes a family and adds it to the list of all families, so that it can be published.
     pub(crate) fn create(desc: Desc) -> Arc<Self> {
         let family = Arc::new(Self::new(desc));
         published::add(&family);
         family
     }
 
+    /// Makes a family that is in no list.
     pub(crate) fn new(mut desc: Desc) -> Self {
         let shape = C::shape(&desc);
         // What adds up over threads adds up over processes.
@@ -215,7 +218,8 @@ impl<C: MetricCells> Family<C> {
         self.first.first()
     }
 
-    /// Returns the series without labels.
+    /// Returns the first series: the one without labels, or the overflow series, which is not
+    /// counted as used. [`overflow`](Self::overflow) counts it.
     pub(crate) fn only(&self) -> SeriesRef<'_, C> {
         SeriesRef {
             family: self,
@@ -232,8 +236,8 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Returns the overflow series, for updates that get no series of their own. Logs once if the
-    /// family has reached its limit.
+    /// Returns the overflow series, for an update that gets no series of its own, and counts that
+    /// update. Logs once if the family has reached its limit.
     pub(crate) fn overflow(&self) -> SeriesRef<'_, C> {
         if let Some(open) = self.open() {
             open.roster.count_overflow(&self.desc);
@@ -260,7 +264,7 @@ impl<C: MetricCells> Family<C> {
         total
     }
 
-    /// Returns the labels and the total of every live series.
+    /// Returns the labels and the total of every live series, without the overflow series.
     pub(crate) fn totals(&self) -> Vec<(Labels, C::Total)> {
         let mut pass = observe::engine().pass();
         if self.desc.is_unlabelled() {
@@ -283,7 +287,8 @@ impl<C: MetricCells> Family<C> {
             .collect()
     }
 
-    /// Calls `each` with the label text of every live series, without the overflow series.
+    /// Calls `each` with the label text of every live series, without the overflow series. A family
+    /// without labels has one, which is empty.
     fn live_texts(&self, each: &mut dyn FnMut(&str)) {
         if self.desc.is_unlabelled() {
             return each("");

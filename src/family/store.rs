@@ -27,10 +27,10 @@ use crate::observe::SlotWord;
     reason = "a family has one; behind a pointer each look-up would load one word more"
 )]
 pub(super) enum Store<C: MetricCells> {
-    /// No others.
+    /// The series without labels is the only one.
     One,
     Closed(Closed<C>),
-    /// And the overflow series, which is the one that every family has.
+    /// The overflow series is not in here: it is the one that every family has.
     Open(Open<C>),
 }
 
@@ -39,8 +39,8 @@ pub(super) enum Store<C: MetricCells> {
 pub(super) struct Closed<C> {
     /// The combinations, in their order.
     pub(super) all: LabelledRun<C, Label>,
-    /// The slot of the first combination, or `None` if the combinations are too many for a row. Set
-    /// by the first update.
+    /// The slot of the first combination, or `None` if there can be no row. Set by the first
+    /// look-up, before any update: a series that has a slot of its own cannot be in a row.
     row: OnceLock<Option<u64>>,
 }
 
@@ -97,11 +97,12 @@ impl<C: MetricCells> Closed<C> {
     }
 
     /// Returns the slot of the first combination, and makes the row if needed. Returns `None` if
-    /// the combinations have no cells, or too many for a row.
+    /// the combinations have no cells or are too many for a row, or if no slots are free.
     pub(super) fn row(&self, desc: &Desc) -> Option<u64> {
         if let Some(row) = self.row.get() {
             return *row;
         }
+        // Keeps the process from forking while the row is half made.
         let _making = published::making();
         *self.row.get_or_init(|| {
             let words = self.all.series.iter().map(Cells::slot_word);
@@ -128,7 +129,7 @@ impl<C: MetricCells> Open<C> {
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins again, with the series that are live.
+    /// Forgets the state of the overflow series and of expiry; live series stay.
     pub(super) fn start_over(&self) {
         self.roster.start_over();
         *self.baseline() = None;
@@ -158,8 +159,7 @@ impl<C: MetricCells> Family<C> {
         let Some(series) = Series::new(run, index) else {
             return;
         };
-        // Not before the family, even if the clock was set back: what counted before the overflow
-        // series began was cleared.
+        // Not before the family, even if the clock was set back: older counts were cleared.
         let created = crate::clock::millis().max(core.created.load(Relaxed));
         series.text.set(text, created);
         Self::publish_text(run, index, text, created);

@@ -33,7 +33,9 @@ pub(super) struct Prepared {
     shutdown: Vec<Hook>,
     periodic: Vec<(Arc<Updater>, Duration)>,
     web: Option<Arc<Web>>,
+    /// The path of the metrics page.
     path: String,
+    /// Whether the service uses TLS.
     secure: bool,
 }
 
@@ -47,7 +49,7 @@ pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
 ///
 /// # Errors
 ///
-/// The exit code of a program that ends here, which may be that of success.
+/// Fails with the exit code if the program ends here; it is 0 after help or a check.
 pub(super) fn prepare<A: Args>(
     about: About,
     registry: &Registry,
@@ -112,7 +114,8 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
     if (is_argument("host") || is_argument("port")) && !is_argument("web_listen_address") {
         common.listen.clear();
     }
-    // Before the program's own options, which may be required.
+    // Before the program's own options are read: `--completions` is exclusive, so required ones may
+    // be missing.
     if let Some(shell) = common.completions {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, &about.name, &mut script);
@@ -160,6 +163,7 @@ fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
+/// Configures the exporter and binds its sockets. A check binds a port that is thrown away.
 fn bind<A>(
     about: About,
     registry: &Registry,
@@ -197,8 +201,8 @@ fn bind<A>(
         server = server.tls_source(tls);
     }
     let mut setup = Setup::new(registry);
-    // Before all metrics of the framework, so that views that it adds hold for them and for
-    // statics, which the first registration may register.
+    // Before the first metric of the framework: the views that `configure` adds have to hold for
+    // it, and for statics, which that registration may register as well.
     configure(&mut setup, own)?;
     check_probes(&setup, common)?;
     if common.process_stats {
@@ -291,7 +295,8 @@ fn check_probes(setup: &Setup, common: &Common) -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves until a signal.
+/// Runs the startup hooks, serves until a signal, and runs the shutdown hooks. They do not run if
+/// the start fails or a signal ends it.
 pub(super) async fn run(prepared: Prepared) -> ExitCode {
     let Prepared {
         server,
@@ -344,6 +349,7 @@ pub(super) async fn run(prepared: Prepared) -> ExitCode {
     for address in server.addresses() {
         log::info!(target: NOTICE, url = format!("{scheme}://{address}/").as_str(), path = path.as_str(); "listening");
     }
+    // Without an address it listens on a Unix socket.
     if server.addresses().is_empty() {
         log::info!(target: NOTICE, url = "unix", path = path.as_str(); "listening");
     }
@@ -410,7 +416,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for a signal that ends the program.
+    /// Waits for a signal that ends the program. A hangup reads the web configuration again.
     #[cfg(unix)]
     async fn end(&mut self, web: Option<&Arc<Web>>) {
         loop {
@@ -419,7 +425,7 @@ impl Signals {
                 _ = self.interrupt.recv() => break,
                 _ = self.hangup.recv() => {
                     if let Some(web) = web {
-                        // A task of its own, because reading may hang, and signals go on.
+                        // A task of its own: reading may hang, and other signals must be seen.
                         let web = Arc::clone(web);
                         tokio::spawn(async move { web.reload().await });
                     }

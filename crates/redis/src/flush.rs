@@ -22,7 +22,7 @@ pub(super) enum Status {
     Applied,
     /// The writer was folded.
     Fenced,
-    /// A batch with a higher number was applied.
+    /// This batch, or one with a higher number, was applied before.
     Stale,
     /// Redis does not have a batch that it has acknowledged.
     Lost,

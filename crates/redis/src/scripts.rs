@@ -75,15 +75,16 @@ impl Keys {
 ///
 /// - Keys: acc, writers, slots, w, g.
 /// - Arguments: writer, number of the batch, number of the last acknowledged batch, slot (-1: none
-///   yet), time to live of `g` in ms, of everything else in ms, a random name, 1 if `g` should
-///   exist, `#info`, and four counts: of arguments that follow for HSET w, HDEL w, HSET g, HDEL g.
+///   yet; -2: none, and no search now), time to live of `g` in ms, of everything else in ms, a
+///   random name, 1 if `g` should exist, `#info`, and four counts: of arguments that follow for
+///   HSET w, HDEL w, HSET g, HDEL g.
 /// - Returns: status, `#seq`, `#born`, slot, time in ms, 1 if `g` has been lost.
 ///
 /// A writer gets no slot if the first 4096 belong to others: the search holds up the server.
 ///
-/// A batch with a number that is not above `#seq` has been overtaken by a later one (`STALE`). A
-/// `#seq` below the last acknowledged number, or none, says that Redis has lost writes (`LOST`), or
-/// that it has forgotten a fold (`GONE`).
+/// A batch with a number that is not above `#seq` was applied before, or was overtaken by a later
+/// one (`STALE`). A `#seq` below the last acknowledged number, or none, says that Redis has lost
+/// writes (`LOST`), or that it has forgotten a fold (`GONE`).
 pub(super) static FLUSH: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"

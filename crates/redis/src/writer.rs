@@ -19,15 +19,16 @@
 //! | `OK`, the gauges have expired | | | learned | this batch | given | this batch; of gauges, unknown |
 //! | `FENCED`: the writer was folded | new | plus what was folded | | 0 | none | nothing |
 //! | `FENCED`, and nobody knows what was folded | new | plus what was acknowledged | | 0 | none | nothing |
-//! | `STALE`: it has a later batch | | | | | | unknown |
+//! | `STALE`: it has this batch or a later one | | | | | | unknown |
 //! | `LOST` or `GONE`, `#born` is another one | | none | unknown | 0 | none | nothing |
-//! | `GONE` after `fold_after`, either after [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
+//! | `GONE` after `fold_after`; `LOST` or `GONE` after [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
 //! | `LOST` or `GONE` otherwise: a failover | | | | 0 | none | unknown |
 //! | nothing, or nothing that can be read | | | | | | unknown for this batch |
 //!
-//! *Unknown* is sent again, and *nothing* is, too, without looking at what was acknowledged. All
-//! but the first and the last line send at once what they have found out. Where the baseline grows
-//! by what was acknowledged, a batch may count twice: `tallies_share_uncertain_total` counts it.
+//! *Unknown* series are sent again. If Redis has *nothing*, what was acknowledged is forgotten, and
+//! everything is sent. In all lines but the first and the last, the writer sends again at once.
+//! Where the baseline grows by what was acknowledged, a batch may count twice:
+//! `tallies_share_uncertain_total` counts it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -57,7 +58,7 @@ pub(super) struct OwnWriter {
     pub(super) keys: Keys,
     /// When the process began to write, in milliseconds.
     pub(super) started: u64,
-    /// The same with the id of the process and its host, for people.
+    /// `started`, the id of the process and its host, for people.
     info: String,
     source: Arc<dyn Source>,
     /// The memory of the next snapshot.
@@ -72,21 +73,21 @@ pub(super) struct OwnWriter {
     seq: u64,
     /// The number of the last batch that was acknowledged.
     acked: u64,
-    /// The number of this writer among the live ones, once it is known.
+    /// The slot of this writer, once it is known: its number among the live ones.
     pub(super) slot: Option<u32>,
-    /// When the search for a number found none, for the last time.
+    /// When the last search for a slot found none.
     searched: Option<Instant>,
     /// The `#born` of the namespace, once it is known.
     born: Option<String>,
     /// The time of the last acknowledgement by the clock of Redis, in milliseconds.
     heard: u64,
-    /// The same by the clock of this process, which does not jump.
+    /// The time of the last acknowledgement by the clock of this process, which does not jump.
     heard_at: Option<Instant>,
-    /// Whether there should be a `g:` hash.
+    /// Whether the hash of live gauges should exist.
     has_gauges: bool,
     /// The number of times that this writer came back and could not know exactly what was folded.
     pub(super) uncertain: u64,
-    /// Counts changes of the baseline.
+    /// The number of times that the baseline has changed.
     pub(super) epoch: u64,
     /// The number of the current pass over all series.
     pass: u64,
@@ -94,7 +95,7 @@ pub(super) struct OwnWriter {
 
 /// The result of sending a batch.
 enum Sent {
-    /// Whether anything was sent.
+    /// All is acknowledged. Whether anything was sent.
     Done(bool),
     /// Something has to be sent again.
     Again,
@@ -134,7 +135,8 @@ impl OwnWriter {
         self.snapshot = snapshot;
     }
 
-    /// Returns what `snapshot` has beyond the baseline, which follows the series to where they are.
+    /// Returns the part of `snapshot` beyond the baseline. Moves the baseline along: the part of a
+    /// series that was retired goes to the overflow series, that of a removed one is dropped.
     fn beyond_baseline(&mut self, snapshot: &Snapshot) -> Vec<Family> {
         let mut rest = store::normalized(snapshot);
         for baseline in &mut self.baseline {
@@ -175,7 +177,7 @@ impl OwnWriter {
         )))
     }
 
-    /// Sends a sign of life. Returns `false` if Redis does not have what it has acknowledged.
+    /// Sends a sign of life. Returns `false` if a flush has to send something again.
     pub(super) async fn beat(
         &mut self,
         connection: &mut Connection,
@@ -206,6 +208,7 @@ impl OwnWriter {
         Ok(Sent::Done(true))
     }
 
+    /// Sends one batch, and does what the table of the module says for the answer.
     async fn send_batch(
         &mut self,
         batch: Batch,
@@ -243,7 +246,8 @@ impl OwnWriter {
         match answer.status {
             Status::Applied => {}
             Status::Fenced => return self.come_back(connection).await,
-            // Nobody else writes with this name, so this is an old number after a failover.
+            // Nobody else writes with this name. So this batch was applied and its answer was lost,
+            // or a failover brought another number.
             Status::Stale => {
                 self.find_old_series(connection).await?;
                 self.forget_acks();
@@ -256,8 +260,8 @@ impl OwnWriter {
                 }
                 return Ok(self.find_loss(&answer, false));
             }
-            // Only a fold removes a writer from the list. Others wait for so long before they fold
-            // it, unless a clock jumps; a failover loses only what was written just before.
+            // Only a fold removes a writer from the list. Others wait for `fold_after` before they
+            // fold it, unless a clock jumps; a failover loses only what was written just before.
             Status::Gone => {
                 let silence = self.heard_at.map(|heard| heard.elapsed());
                 let was_folded = silence.is_some_and(|silence| silence >= settings.fold_after);
@@ -344,8 +348,8 @@ impl OwnWriter {
             .retain(|_, tracked| tracked.seen == pass || !tracked.index.is_empty());
     }
 
-    /// Redis does not have what it has acknowledged. `was_folded`: this writer was folded, and that
-    /// is forgotten.
+    /// Records that Redis does not have what it has acknowledged. `was_folded`: a fold is the only
+    /// explanation, and Redis has forgotten it.
     fn find_loss(&mut self, answer: &FlushAnswer, was_folded: bool) -> Sent {
         let same_life = self.born.as_ref().is_some_and(|born| *born == answer.born);
         let is_recent = answer.now.saturating_sub(self.heard) < REMEMBERED;
@@ -414,7 +418,8 @@ impl OwnWriter {
         Ok(Sent::Again)
     }
 
-    /// Returns the totals that Redis has acknowledged, as far as they are known.
+    /// Returns the totals that Redis has acknowledged, as far as they are known. Live gauges, which
+    /// are never folded, are not among them.
     fn acknowledged(&self) -> Vec<Family> {
         let families = self.families.values().filter(|tracked| !tracked.live);
         let families = families.filter_map(|tracked| {

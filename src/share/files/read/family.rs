@@ -24,13 +24,13 @@ use super::stream::{Summed, sized};
 /// The most bytes of a series. Every kind has fewer.
 const MOST_BYTES: u64 = 4096;
 
-/// The number of the first series in a block of exemplars.
+/// The number by which exemplars refer to the first series: the only one, or the overflow series.
 const FIRST_SERIES: u32 = u32::MAX;
 
 /// A reader's knowledge of a family from earlier reads.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// The state of the record, which changes with the family.
+    /// The state of the record: odd while it has a family. Every change raises it.
     state: u64,
     description: Option<Arc<Description>>,
     /// The label texts, in pages, each with the marks of its series.
@@ -41,11 +41,17 @@ pub(super) struct Known {
 #[derive(Clone, Copy)]
 struct FamilyRecord {
     cells: CellKind,
+    /// The cells of a block in a slab.
     width: u64,
+    /// The bytes from one series to the next.
     stride: u64,
+    /// The address of the first series.
     first: u64,
+    /// When the first series began, in milliseconds since 1970.
     created: u64,
+    /// The address of the baseline; 0: none.
     baseline: u64,
+    /// The address of the newest block of exemplars; 0: none.
     exemplars: u64,
     ages: Ages,
 }
@@ -96,6 +102,7 @@ impl Known {
         Ok(Some(read))
     }
 
+    /// Reads the series. Fails with [`Failed::Changed`] if one left or changed its slot meanwhile.
     fn read_series(
         &mut self,
         memory: &Memory<'_>,
@@ -139,6 +146,8 @@ impl Known {
         } else {
             true
         };
+        // Read first, but shown last, so its values wait in a column of their own. `times` has one
+        // time per series, or none.
         let mut overflow = out.values.clone();
         let mut times = Vec::new();
         if has_first {
@@ -162,12 +171,12 @@ impl Known {
         let live = all.live.iter().map(|(series, _)| *series);
         let shown: Vec<_> = live.chain(has_first.then_some(first)).collect();
         read_exemplars(memory, record, description, &shown, &mut out)?;
-        // Acquire: if a value above is from after a series was retired, the generation below is,
-        // too.
+        // Acquire: if a value above was read after a series was retired, the word below has the new
+        // generation.
         fence(Acquire);
         let live = all.live.iter().map(|(series, _)| series);
-        // A slot that was given back may belong to another series. One that was given to this
-        // series adds what it counts from then on.
+        // A slot that was given back may belong to another series now. A series that has got a slot
+        // since is right without it: the slot has only what it counted meanwhile.
         let is_same = |series: &SeriesAt| {
             let word = memory.word(series.address);
             word >> 32 == series.generation()
@@ -233,6 +242,7 @@ impl FamilyRecord {
         let ages = if length == 0 || cells != CellKind::Summary {
             Ages::ALL
         } else {
+            // The number of the current age; the first is 1.
             let now = crate::clock::monotonic_nanos().saturating_sub(origin) / length + 1;
             Ages::new(now, count)
         };
@@ -262,6 +272,7 @@ impl FamilyRecord {
     fn sizes(&self, description: &Description) -> Sizes {
         let buckets = description.buckets as u64;
         let (width, baseline, exemplars) = match self.cells {
+            // A gauge has a slot, whose cell stays 0.
             CellKind::Counter | CellKind::FloatCounter | CellKind::Gauge => (1, 1, 1),
             CellKind::UpDown => (2, 1, 1),
             CellKind::Histogram => (BUCKET as u64 + buckets, 1 + buckets, buckets),
@@ -310,6 +321,7 @@ impl AllSeries {
             next = memory.published(chunk + chunk::NEXT as u64);
         }
         let mut all = Self::default();
+        // Oldest first: the list begins with the newest chunk.
         for chunk in chunks.into_iter().rev() {
             let at = |field: usize| chunk + field as u64;
             let len = memory.half(at(chunk::LEN));
@@ -512,7 +524,7 @@ impl<'a> Total<'a> {
         })
     }
 
-    /// Adds a series.
+    /// Adds a series to the total. A gauge replaces it.
     fn add(&mut self, series: SeriesAt) -> Try<()> {
         let memory = self.memory;
         if series.slot().is_some() {
