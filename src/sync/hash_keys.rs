@@ -31,7 +31,7 @@ impl BuildHasher for RandomState {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -146,7 +146,6 @@ impl AtomicF64 {
 }
 
 mod allocating;
-#[cfg(not(loom))]
 mod hash_keys;
 mod passes;
 #[cfg(all(feature = "push", not(loom)))]
@@ -158,7 +157,6 @@ pub(crate) mod pushes;
 )]
 pub(crate) use passes::CoalescedPasses;
 
-#[cfg(not(loom))]
 pub(crate) use hash_keys::RandomState;
 
 pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};
