@@ -440,7 +440,11 @@ fn two_threads_fork_while_families_are_dropped() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_done.load(Relaxed) {
-                    let make = |name: &String| registry.counter(name, "Help.").unwrap();
+                    // With labels, because a family without them has no lock of its own.
+                    let make = |name: &String| {
+                        let family = Counter::builder(name, "Help.").labels(["of"]);
+                        family.register(registry).unwrap()
+                    };
                     let families: Vec<_> = names.iter().map(make).collect();
                     names.iter().for_each(|name| registry.remove(name).unwrap());
                     // The last that has a family is then often the fork.
