@@ -191,6 +191,7 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
 
 /// Returns the label text of series `i`, with the constant labels of its family, sorted by name:
 /// one label set has one text in all processes.
+#[cfg(any(mapped, test))]
 pub(super) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
     match constant {

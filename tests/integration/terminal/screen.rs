@@ -108,15 +108,18 @@ impl Terminal {
 
     /// Waits until a line has all of these words, and returns the line.
     pub fn line(&self, words: &[&str]) -> String {
-        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
-        let text = self.eventually(&format!("{words:?}"), |text| {
-            text.lines().any(|line| has_all(&line))
-        });
-        text.lines().find(has_all).unwrap().to_owned()
+        let text = self.eventually(&format!("{words:?}"), |text| line(text, words).is_some());
+        line(&text, words).unwrap().to_owned()
     }
 
     /// Waits until the program has ended, and returns its exit code.
     pub fn ended(&mut self) -> u32 {
         eventually("the end", || self.child.try_wait().unwrap()).exit_code()
     }
+}
+
+/// The first line of `text` that has all of these words.
+pub fn line<'a>(text: &'a str, words: &[&str]) -> Option<&'a str> {
+    text.lines()
+        .find(|line| words.iter().all(|word| line.contains(word)))
 }
