@@ -108,8 +108,10 @@ impl Terminal {
 
     /// Waits until a line has all of these words, and returns the line.
     pub fn line(&self, words: &[&str]) -> String {
-        let text = self.eventually(&format!("{words:?}"), |text| line(text, words).is_some());
-        line(&text, words).unwrap().to_owned()
+        let text = self.eventually(&format!("{words:?}"), |text| {
+            line_with(text, words).is_some()
+        });
+        line_with(&text, words).unwrap().to_owned()
     }
 
     /// Waits until the program has ended, and returns its exit code.
@@ -119,7 +121,7 @@ impl Terminal {
 }
 
 /// The first line of `text` that has all of these words.
-pub fn line<'a>(text: &'a str, words: &[&str]) -> Option<&'a str> {
+pub fn line_with<'a>(text: &'a str, words: &[&str]) -> Option<&'a str> {
     text.lines()
         .find(|line| words.iter().all(|word| line.contains(word)))
 }

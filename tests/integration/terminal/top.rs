@@ -11,7 +11,7 @@ use std::time::Duration;
 use tallies::serve::Serving;
 use tallies::{Counter, Gauge, Histogram, Registry, Summary, serve::Server};
 
-use crate::screen::{TOOL, Terminal, line};
+use crate::screen::{TOOL, Terminal, line_with};
 use crate::support::eventually;
 
 fn serve(registry: &Registry) -> Serving {
@@ -87,11 +87,11 @@ fn the_figures_are_those_of_the_page() {
         let stop = stop;
         // Nothing more than that bucket is known of them.
         terminal.eventually("one bucket", |text| {
-            line(text, &["p50", "≤ 200.0 ms"]).is_some()
-                && line(text, &["p99", "≤ 200.0 ms"]).is_some()
-                && line(text, &["average", "150.0 ms"]).is_some()
-                && line(text, &["≤ 200.0 ms", "█"]).is_some()
-                && line(text, &["≤ 100.0 ms"]).is_some_and(|row| !row.contains('█'))
+            line_with(text, &["p50", "≤ 200.0 ms"]).is_some()
+                && line_with(text, &["p99", "≤ 200.0 ms"]).is_some()
+                && line_with(text, &["average", "150.0 ms"]).is_some()
+                && line_with(text, &["≤ 200.0 ms", "█"]).is_some()
+                && line_with(text, &["≤ 100.0 ms"]).is_some_and(|row| !row.contains('█'))
         });
         drop(stop);
         observing.join().unwrap()
