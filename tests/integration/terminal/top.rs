@@ -73,9 +73,10 @@ fn the_figures_are_those_of_the_page() {
     terminal.keys("/wait\r");
     terminal.line(&["Time in the queue."]);
     // They go on until that was seen: a busy machine misses the screen of a single page.
-    let (stop, stopped) = channel::<()>();
     let observed = std::thread::scope(|scope| {
-        let observing = scope.spawn(|| {
+        let (stop, stopped) = channel::<()>();
+        let wait = &wait;
+        let observing = scope.spawn(move || {
             let mut observed = 0;
             while stopped.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout)
             {
@@ -84,7 +85,6 @@ fn the_figures_are_those_of_the_page() {
             }
             observed
         });
-        let stop = stop;
         // Nothing more than that bucket is known of them.
         terminal.eventually("one bucket", |text| {
             line_with(text, &["p50", "≤ 200.0 ms"]).is_some()
