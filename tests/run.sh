@@ -124,7 +124,7 @@ step_docs() {
 step_features() {
     local feature
     for feature in $(sed -n '/^\[features\]/,/^\[/s/^\([a-z-]*\) = .*/\1/p' Cargo.toml); do
-        cargo check --quiet -p tallies --lib --no-default-features --features "$feature"
+        cargo rustc --quiet --profile check -p tallies --lib --no-default-features --features "$feature" -- -D warnings
     done
     cargo clippy -p tallies --quiet --lib --no-default-features -- -D warnings
     # Clippy has seen the other crates with all of theirs.
@@ -145,7 +145,7 @@ step_oldest() {
         local what=(-p tallies --features "$features")
         # A row may also be of a crate.
         [[ $features != tallies-* ]] || what=(-p "$features" --all-features)
-        CARGO_TARGET_DIR=$CARGO_TARGET_DIR/oldest cargo "+$version" check "${what[@]}" --quiet --lib
+        CARGO_TARGET_DIR=$CARGO_TARGET_DIR/oldest cargo "+$version" check "${what[@]}" --quiet
     done <<<"$rows"
 }
 step_api() {

@@ -38,7 +38,6 @@
 //! panics, and never allocates more than a small multiple of their length. All that is read is
 //! checked, so a family that was read can be merged and encoded like any other.
 
-use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::MOST_BUCKETS;
@@ -192,11 +191,11 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
 /// Returns the label text of series `i`, with the constant labels of its family, sorted by name:
 /// one label set has one text in all processes.
 #[cfg(any(mapped, test))]
-pub(super) fn label_text(family: &Family, i: usize) -> Cow<'_, str> {
+pub(super) fn label_text(family: &Family, i: usize) -> std::borrow::Cow<'_, str> {
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
     match constant {
         "" => labels::ordered(own),
-        _ => Cow::Owned(labels::ordered(&labels::joined(constant, own)).into_owned()),
+        _ => labels::ordered(&labels::joined(constant, own)).into_owned().into(),
     }
 }
 
