@@ -195,7 +195,9 @@ pub(super) fn label_text(family: &Family, i: usize) -> std::borrow::Cow<'_, str>
     let (constant, own) = (&*family.meta.constant, family.texts.get(i));
     match constant {
         "" => labels::ordered(own),
-        _ => labels::ordered(&labels::joined(constant, own)).into_owned().into(),
+        _ => labels::ordered(&labels::joined(constant, own))
+            .into_owned()
+            .into(),
     }
 }
 
