@@ -31,8 +31,11 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 
 /// The number of updates of its cold cells in one minute after which a series is promoted: a
 /// power of two.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, miri)))]
 pub const PROMOTE_AFTER: u64 = 1024;
+/// Miri is so slow that a minute may end before 1024 updates.
+#[cfg(all(miri, not(loom)))]
+pub const PROMOTE_AFTER: u64 = 16;
 #[cfg(loom)]
 pub const PROMOTE_AFTER: u64 = 1;
 
