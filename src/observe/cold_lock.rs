@@ -35,7 +35,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, Release, const_fn};
 pub const PROMOTE_AFTER: u64 = 1024;
 /// Miri is so slow that a minute may end before 1024 updates.
 #[cfg(all(miri, not(loom)))]
-pub const PROMOTE_AFTER: u64 = 16;
+pub const PROMOTE_AFTER: u64 = 64;
 #[cfg(loom)]
 pub const PROMOTE_AFTER: u64 = 1;
 
