@@ -269,9 +269,11 @@ impl<C: MetricCells> Family<C> {
     pub(super) fn publish_run_of(&self, arena: &CachedArena<C, Label>, index: usize) {
         if region::is_published() {
             if let Some((run, offset)) = arena.run_of(index) {
-                if run.texts().is_none() {
+                // Not `texts`, which are made before others find the run: a kill in between would
+                // lose what the series has counted.
+                if !run.is_published() {
                     self.records.with(|records| {
-                        if run.texts().is_none() {
+                        if !run.is_published() {
                             Self::publish_run(records, run, index - offset, 0);
                         }
                     });
@@ -305,6 +307,7 @@ impl<C: MetricCells> Family<C> {
         chunk_record.set(chunk::FLAGS, flags);
         chunk_record.push_to(record.word(format::family::CHUNKS));
         records.chunks.push(chunk_record);
+        run.set_published();
     }
 
     /// Has other processes read the exemplar of a bucket of a series.
