@@ -8,5 +8,6 @@ mod forks;
 mod full;
 mod kinds;
 mod moves;
+mod runs;
 mod support;
 mod threads;

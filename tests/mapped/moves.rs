@@ -1,5 +1,5 @@
 //! Counts move while the process is killed: from shards of threads that ended, from slots that are
-//! given back, and from retired series to the overflow series. Series are made meanwhile.
+//! given back, and from retired series to the overflow series.
 
 #![allow(
     unsafe_code,
@@ -10,13 +10,12 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tallies::{Counter, Histogram, Summary, UpDownCounter};
 
-use crate::support::{Directory, child, kill_self, processes};
+use crate::support::{Directory, child, processes};
 
 static MOVED: Counter<[&str; 1]> = Counter::labelled("moved_total", &["x"])
     .help("Moved.")
@@ -163,40 +162,5 @@ fn a_kill_in_a_move_loses_and_doubles_nothing() {
                 "{name}: {counted} of {ended} to {begun}, run {run}"
             );
         }
-    }
-}
-
-/// Of two threads that made series next to each other, one had the memory of both listed in the
-/// file. The other one counted before that was done, and a kill at that moment lost the count.
-#[test]
-fn a_kill_while_another_thread_makes_the_next_series_loses_nothing() {
-    static MADE: Counter<[&str; 1]> = Counter::labelled("made_total", &["x"]).help("Made.");
-    /// After this number of series, 1 024 are allocated together, which takes a moment.
-    const BEFORE: usize = 8184;
-    if let Some(path) = child() {
-        tallies::share::dir(path).unwrap();
-        (0..BEFORE).for_each(|i| MADE.with([&*i.to_string()]).inc());
-        let both = Barrier::new(2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                both.wait();
-                MADE.with(["first"]).inc();
-            });
-            both.wait();
-            // Processes have numbers that follow each other, so each waits for another time.
-            let wait = Duration::from_micros(u64::from(std::process::id() % 40) * 10);
-            let begun = Instant::now();
-            while begun.elapsed() < wait {}
-            MADE.with(["second"]).inc();
-            kill_self();
-        });
-    }
-    for _ in 0..40 {
-        let directory = Directory::new();
-        directory.run_until_killed(
-            "moves::a_kill_while_another_thread_makes_the_next_series_loses_nothing",
-        );
-        let page = directory.read();
-        assert_eq!(page.get("made_total", &[("x", "second")]), Some(1.0));
     }
 }
