@@ -45,7 +45,7 @@ pub(super) struct Pages {
 pub(super) struct PageRequest {
     /// Whether the request is a HEAD request.
     pub(super) head: bool,
-    selection: Selection,
+    pub(super) selection: Selection,
 }
 
 impl PageRequest {

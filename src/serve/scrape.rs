@@ -405,10 +405,18 @@ impl Scrape {
 
     /// Takes new snapshots of the sources.
     fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
+        // The last reader of the scrape may have left a moment ago, behind a look for free ones.
+        self.clear_pages();
         let taken = self.merged.take(sources, |error| {
             crate::error::warn_once(&format_args!("left out of the page: {error}"));
         });
         self.unavailable = taken.err().map(|error| format!("{error}\n").into());
+    }
+
+    /// Drops the pages, which show the last snapshots.
+    fn clear_pages(&mut self) {
+        let pages = self.pages.get_mut();
+        pages.unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -420,8 +428,7 @@ fn free(scrapes: &mut Vec<Arc<Scrape>>) {
         let Some(scrape) = Arc::get_mut(scrape) else {
             return true;
         };
-        let pages = scrape.pages.get_mut();
-        pages.unwrap_or_else(PoisonError::into_inner).clear();
+        scrape.clear_pages();
         found += 1;
         found <= SPARE
     });
@@ -448,6 +455,33 @@ mod tests {
             self.1.fetch_add(1, Relaxed);
             self.0.snapshot_into(snapshot);
         }
+    }
+
+    /// The last reader left between the look for free scrapes and the next snapshot, and a request
+    /// got a page of the snapshot before its own.
+    #[test]
+    fn a_scrape_that_is_used_again_has_no_pages_of_its_last_snapshots() {
+        let registry = Registry::new();
+        let jobs = registry.counter("jobs_total", "").unwrap();
+        let sources: [Arc<dyn Source>; 1] = [Arc::new(registry)];
+        let mut scrape = Scrape::default();
+        let selection = PageRequest::read(&Request::new(()), Style::new());
+        let selection = selection.ok().unwrap().selection;
+        let mut text = || {
+            scrape.snapshot(&sources);
+            let page = scrape.page(&selection);
+            let block = page.block(
+                &Position::default(),
+                &scrape.merged,
+                Style::new(),
+                &Arc::default(),
+            );
+            let block: &Block = &block.unwrap();
+            String::from_utf8(block.as_ref().to_vec()).unwrap()
+        };
+        assert!(text().ends_with("jobs_total 0\n"));
+        jobs.inc();
+        assert!(text().ends_with("jobs_total 1\n"));
     }
 
     /// Each request took a snapshot of its own at its turn. Clients that read nothing held so many
