@@ -11,7 +11,6 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use http_body_util::BodyExt;
 use tallies::{Counter, serve::MetricsService};
 use tokio::sync::Notify;
-use tower_service::Service;
 
 /// Greetings sent.
 #[tallies::metric]
@@ -36,7 +35,7 @@ async fn metrics(
         copy = copy.header(name.as_str(), value.as_bytes());
     }
     let copy = copy.body(()).map_err(ErrorBadRequest)?;
-    let Ok(page) = MetricsService::clone(&service).call(copy).await;
+    let page = service.answer(&copy).await;
     let (head, body) = page.into_parts();
     let status = StatusCode::from_u16(head.status.as_u16()).map_err(ErrorInternalServerError)?;
     let mut response = HttpResponse::build(status);

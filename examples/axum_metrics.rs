@@ -5,7 +5,8 @@
 //! Ctrl-C ends the program. With `--once` the first greeting ends it as well.
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::Request;
+use axum::routing::{any, get};
 use tallies::{Counter, serve::MetricsService};
 use tokio::sync::Notify;
 
@@ -23,9 +24,11 @@ async fn greet() -> &'static str {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let metrics = MetricsService::new();
+    let metrics = any(move |request: Request| metrics.answer(&request));
     let app = Router::new()
         .route("/", get(greet))
-        .route_service("/metrics", MetricsService::new());
+        .route("/metrics", metrics);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!(
         "Serving metrics on http://{}/metrics",

@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use clap::Parser;
 use tallies::{Counter, Registry, serve::MetricsService};
-use tallies_http::{ClientLayer, ClientMetrics, ServerMetrics};
+use tallies_http::{ClientLayer, ClientMetrics, PageService, ServerMetrics};
 use tokio::net::TcpListener;
 
 /// Greetings sent.
@@ -111,7 +111,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/greet/{id}", get(greet))
         .layer(measured)
-        .route_service("/metrics", MetricsService::new())
+        .route_service("/metrics", PageService(MetricsService::new()))
         .with_state(Arc::new(users));
     let listener = TcpListener::bind(options.listen).await?;
     let shop = format!("http://{}", listener.local_addr()?);

@@ -1,5 +1,5 @@
 //! Serves metrics from plain hyper with one arm of the router's `match`. The same call works in
-//! anything that can call a `tower_service::Service`.
+//! anything whose requests are those of the crate `http`.
 //!
 //!     cargo run --example hyper_metrics
 //!
@@ -16,7 +16,6 @@ use hyper_util::rt::TokioIo;
 use tallies::serve::Body;
 use tallies::{Counter, serve::MetricsService};
 use tokio::sync::Notify;
-use tower_service::Service;
 
 /// Greetings sent.
 #[tallies::metric]
@@ -26,11 +25,11 @@ static GREETED: Notify = Notify::const_new();
 
 async fn route(
     request: Request<Incoming>,
-    mut metrics: MetricsService,
+    metrics: MetricsService,
 ) -> Result<Response<Either<Body, Full<Bytes>>>, Infallible> {
     let text = |text: &'static str| Response::new(Either::Right(Full::from(text)));
     match request.uri().path() {
-        "/metrics" => Ok(metrics.call(request).await?.map(Either::Left)),
+        "/metrics" => Ok(metrics.answer(&request).await.map(Either::Left)),
         "/" => {
             GREETINGS.inc();
             GREETED.notify_one();

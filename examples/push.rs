@@ -43,6 +43,7 @@ struct Options {
     #[arg(long, value_name = "TOKEN", conflicts_with = "basic_auth")]
     bearer: Option<String>,
     /// PEM file with the certificates to trust instead of Mozilla's.
+    #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE")]
     ca: Option<std::path::PathBuf>,
     /// Time limit for the gateway's reply, in seconds.
@@ -108,6 +109,7 @@ fn push(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(token) = &options.bearer {
         pusher = pusher.bearer_token(token);
     }
+    #[cfg(feature = "tls")]
     if let Some(ca) = &options.ca {
         let pem = std::fs::read(ca).map_err(|e| format!("{}: {e}", ca.display()))?;
         pusher = pusher.root_certificates(&pem);

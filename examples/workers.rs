@@ -31,8 +31,9 @@ mod workers {
     use std::time::{Duration, Instant};
 
     use axum::Router;
+    use axum::extract::Request;
     use axum::response::Response;
-    use axum::routing::get;
+    use axum::routing::{any, get};
     use clap::Parser;
     use socket2::{Domain, Socket, Type};
     use tallies::{Counter, Histogram, serve::MetricsService};
@@ -106,9 +107,11 @@ mod workers {
         // From here on, this process counts in a mapped file. The page has the totals of every
         // process that uses the directory.
         let shared = tallies::share::dir(directory)?;
+        let metrics = MetricsService::of([&shared]);
+        let metrics = any(move |request: Request| metrics.answer(&request));
         let app = Router::new()
             .route("/", get(hello))
-            .route_service("/metrics", MetricsService::of([&shared]))
+            .route("/metrics", metrics)
             .layer(axum::middleware::map_response(
                 move |mut response: Response| async move {
                     response.headers_mut().insert("x-worker", number.into());

@@ -37,19 +37,6 @@ fn coarse_millis() -> u64 {
     crate::sync::last_tick().as_millis() as u64
 }
 
-/// Returns nanoseconds of the clock that all processes of the machine share, from a start that only
-/// they know. Without mapped files, which are the only ones to need it, returns 0.
-#[cfg(mapped)]
-pub(crate) fn monotonic_nanos() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::try_from(now).map_or(0, |since| since.as_nanos() as u64)
-}
-
-#[cfg(not(mapped))]
-pub(crate) fn monotonic_nanos() -> u64 {
-    0
-}
-
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
 fn coarse_millis() -> u64 {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
@@ -63,10 +50,10 @@ fn coarse_millis() -> u64 {
 /// assert!(start.elapsed() <= start.elapsed());
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Start(Moment);
+pub struct Start(Reading);
 
 #[derive(Clone, Copy, Debug)]
-enum Moment {
+enum Reading {
     /// The system's monotonic clock.
     System(Instant),
     /// Steps of the time-stamp counter.
@@ -91,10 +78,10 @@ impl Start {
     pub fn now() -> Self {
         #[cfg(feature = "tsc")]
         match CLOCK.get() {
-            Some((clock, _)) => return Self(Moment::Counter(clock.raw())),
+            Some((clock, _)) => return Self(Reading::Counter(clock.raw())),
             None => calibrate_in_background(),
         }
-        Self(Moment::System(Instant::now()))
+        Self(Reading::System(Instant::now()))
     }
 
     /// Returns the time since the start.
@@ -107,9 +94,9 @@ impl Start {
     #[must_use]
     pub fn elapsed(self) -> Duration {
         match self.0 {
-            Moment::System(start) => start.elapsed(),
+            Reading::System(start) => start.elapsed(),
             #[cfg(feature = "tsc")]
-            Moment::Counter(_) => Duration::from_secs_f64(self.seconds()),
+            Reading::Counter(_) => Duration::from_secs_f64(self.seconds()),
         }
     }
 
@@ -123,9 +110,9 @@ impl Start {
     #[must_use]
     pub fn seconds(self) -> f64 {
         match self.0 {
-            Moment::System(start) => start.elapsed().as_secs_f64(),
+            Reading::System(start) => start.elapsed().as_secs_f64(),
             #[cfg(feature = "tsc")]
-            Moment::Counter(start) => match CLOCK.get() {
+            Reading::Counter(start) => match CLOCK.get() {
                 Some((clock, tick)) => clock.raw().saturating_sub(start) as f64 * tick,
                 None => 0.0,
             },
@@ -185,7 +172,7 @@ mod tests {
         calibrate();
         let outer = Instant::now();
         let start = Start::now();
-        assert!(matches!(start.0, Moment::Counter(_)));
+        assert!(matches!(start.0, Reading::Counter(_)));
         let inner = Instant::now();
         while inner.elapsed() < Duration::from_millis(30) {}
         let least = inner.elapsed();

@@ -76,8 +76,6 @@ pub mod encode;
 mod error;
 #[cfg(not(loom))]
 mod family;
-#[cfg(all(feature = "serve", feature = "tls", not(loom)))]
-mod file;
 #[cfg(not(loom))]
 pub mod instrument;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
@@ -96,12 +94,13 @@ mod mapped;
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod observe;
-// The crate has no reader of its own. `tallies_check` has other types than a unit test.
-#[cfg(all(test, not(loom)))]
+// The crate has no reader of its own, and `tallies_check` has other types than a unit test. The
+// published archive has neither, so `build.rs` looks for it.
+#[cfg(all(test, reader, not(loom)))]
 #[allow(dead_code, unreachable_pub, reason = "a part of another crate")]
 #[path = "../crates/check/src/pages/mod.rs"]
 mod pages;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, reader, not(loom)))]
 extern crate self as tallies;
 #[cfg(not(loom))]
 pub mod process;
@@ -109,8 +108,10 @@ pub mod process;
 pub mod push;
 #[cfg(not(loom))]
 mod registry;
-#[cfg(all(feature = "tower", not(loom)))]
+#[cfg(all(feature = "page", not(loom)))]
 pub mod serve;
+#[cfg(not(loom))]
+mod setters;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 #[cfg(all(feature = "store", not(loom)))]
 pub mod share;
@@ -155,7 +156,7 @@ pub mod collect {
 /// Label sets and their names.
 #[cfg(not(loom))]
 pub mod label {
-    pub use crate::family::desc::DEFAULT_LIMIT;
+    pub use crate::family::desc::{DEFAULT_LIMIT, values_in_order};
     pub use crate::family::label::{
         AnyLabels, DynLabels, LabelNames, LabelSet, NamedLabels, Scratch, Unlabelled,
     };
@@ -249,7 +250,6 @@ impl serve::Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     #[expect(
         clippy::new_without_default,
         reason = "a default server is not a thing one asks for by accident"
@@ -272,16 +272,14 @@ impl push::Pusher {
     /// Nothing is checked or sent before [`add`](Self::add), [`replace`](Self::replace),
     /// [`delete`](Self::delete) or [`start`](Self::start). Connections use the proxy of the
     /// environment (`HTTP_PROXY` and similar variables), except to this machine.
-    #[must_use]
     pub fn new(url: &str, job: &str) -> Self {
         Self::of(std::sync::Arc::new(registry().clone()), url, job)
     }
 }
 
-#[cfg(all(feature = "tower", not(loom)))]
+#[cfg(all(feature = "page", not(loom)))]
 impl serve::MetricsService {
     /// Returns a service of the default registry. The [type](Self) has an example.
-    #[must_use]
     #[expect(
         clippy::new_without_default,
         reason = "a default service is not a thing one asks for by accident"
@@ -336,15 +334,14 @@ pub mod docs {
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::declare::{Declare, Deferred, Texts};
-    pub use crate::family::desc::Options;
-    pub use crate::family::label::derived::{Names, dense, dense_texts};
+    pub use crate::declare::{Declare, Deferred, TextCopies};
+    pub use crate::family::desc::{FieldOptions, Names};
     pub use crate::instrument::__private::*;
     #[cfg(feature = "link-time")]
     pub use crate::registry::LISTED;
     pub use crate::registry::Listed;
     #[cfg(all(fuzzing, mapped))]
-    pub use crate::share::read_bytes as read_mapped;
+    pub use crate::share::files::read_bytes as read_mapped;
     #[cfg(feature = "link-time")]
     pub use linkme;
 }

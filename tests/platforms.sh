@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/platforms} CARGO_TERM_CO
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=1
 tree=$(small_tree)
 # What needs neither a C compiler nor Linux.
-portable="serve,gzip,live,push,serde,stream,process"
+portable="serve,gzip,live,push,serde,process"
 
 is_wanted() { [ ${#only[@]} = 0 ] || [[ " ${only[*]} " == *" ${1%%-*} "* ]]; }
 only=("$@")

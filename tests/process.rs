@@ -248,7 +248,7 @@ fn threads_that_count_nothing_else() {
     assert!(ALLOCATOR.total().allocations >= before + 20);
 }
 
-#[cfg(feature = "tower")]
+#[cfg(feature = "page")]
 #[test]
 fn runtimes_have_totals_for_any_number_of_readers() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -64,11 +64,11 @@ inputs() {
     miri) echo "$engine src/share/files/read" ;;
     address) echo "$engine tests/everything.rs tests/engine tests/declare tests/support tests/leaks.txt" ;;
     thread) echo "$engine tests/everything.rs" ;;
-    fuzz) echo "$engine src/declare src/encode src/error src/family src/registry src/serve/*.rs src/share/files src/snapshot crates/check/src/pages fuzz tests/support tests/golden/share" ;;
+    fuzz) echo "$engine src/declare src/encode src/error src/family src/registry src/serve/*.rs src/serve/server src/share/files src/snapshot crates/check/src/pages fuzz tests/support tests/golden/share" ;;
     instructions) echo "$engine src/clock.rs src/declare src/family src/registry src/snapshot macros tests/instructions" ;;
     mutations) echo "${engine% *} src/clock.rs src/declare/exemplar.rs src/family src/registry src/share src/snapshot crates/redis/src tests/integration/redis tests/golden/share tests/mapped tests/mutations tests/share tests/support xtask" ;;
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- 'src/*.rs')" ;;
-    versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml" ;;
+    versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml tests/outside.sh" ;;
     benches) echo "benches tests/public-api" ;;
     ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src tests/integration/redis tests/support" ;;
     orders) echo "macros crates/names src/declare src/instrument tests/integration/attributes tests/integration/build.rs tests/integration/Cargo.toml" ;;
@@ -225,7 +225,8 @@ step_ignored() {
     cargo test --quiet --release -p tallies --lib --features mmap -- ::schedules::
     cargo test --quiet --workspace --all-features --test redis -- --ignored
 }
-# The oldest releases of other crates that the manifest admits, and the newest ones.
+# The oldest releases of other crates that the manifest admits, and the newest ones, which the programs
+# of the documents get in a package of their own.
 step_versions() {
     local tree
     tree=$(small_tree)
@@ -235,6 +236,7 @@ step_versions() {
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
     (cd "$tree" && CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=allow cargo update --quiet &&
         cargo test --quiet -p tallies --lib --all-features)
+    tests/outside.sh
 }
 # New inputs go to target/corpus and not to the committed ones.
 step_fuzz() {

@@ -6,18 +6,9 @@
 
 use syn::{Block, Expr, Ident, Local, Pat, Stmt};
 
-/// A body that `async_trait` has rewritten.
-pub(crate) struct AsyncTraitBody<'a> {
-    /// The original body.
-    pub(crate) block: &'a mut Block,
-    /// The variables that the arguments are bound to.
-    pub(crate) names: Vec<Ident>,
-    /// The new name of `self`.
-    pub(crate) receiver: Option<Ident>,
-}
-
-/// Matches `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`.
-pub(crate) fn original_body(block: &mut Block) -> Option<AsyncTraitBody<'_>> {
+/// Matches `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`. Returns the
+/// variables that the arguments are bound to, and the original body.
+pub(crate) fn original_body(block: &mut Block) -> Option<(Vec<Ident>, &mut Block)> {
     let index = block.stmts.iter().position(holds_body)?;
     let (before, rest) = block.stmts.split_at_mut(index);
     let [Stmt::Local(body), after @ ..] = rest else {
@@ -33,11 +24,7 @@ pub(crate) fn original_body(block: &mut Block) -> Option<AsyncTraitBody<'_>> {
         }
     }
     match &mut *body.init.as_mut()?.expr {
-        Expr::Block(body) => Some(AsyncTraitBody {
-            block: &mut body.block,
-            receiver: names.iter().find(|name| *name == "__self").cloned(),
-            names,
-        }),
+        Expr::Block(body) => Some((names, &mut body.block)),
         _ => None,
     }
 }

@@ -11,13 +11,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ExprClosure, Token};
 
-use crate::instrument::{Args, Kind, located};
+use crate::instrument::{Args, located};
 use crate::shape::{Call, Output};
-
-pub(crate) const KIND: Kind = Kind {
-    name: "count_errors",
-    wrap,
-};
 
 /// The kinds of failures that count.
 #[derive(Default)]
@@ -37,43 +32,36 @@ impl On {
                 ..Self::default()
             });
         };
+        let Some(first) = kinds.first() else {
+            let what = "`on()` counts nothing; name at least one of `error`, `none`, `panic` and \
+                        `cancel`";
+            return Err(syn::Error::new(Span::call_site(), what));
+        };
         let mut on = Self::default();
-        if kinds.is_empty() {
-            return Err(syn::Error::new(
-                Span::call_site(),
-                "`on()` counts nothing; name at least one of `error`, `none`, `panic` and `cancel`",
-            ));
-        }
         for kind in kinds {
-            let flag = match &*kind.to_string() {
-                "error" => &mut on.error,
-                "none" => &mut on.none,
-                "panic" => &mut on.panic,
-                "cancel" => &mut on.cancel,
-                _ => {
-                    return Err(syn::Error::new(
-                        kind.span(),
-                        format!(
-                            "`on(..)` does not know `{kind}`; it takes `error`, `none`, `panic` \
-                             and `cancel`"
-                        ),
-                    ));
+            match &*kind.to_string() {
+                "error" => on.error = true,
+                "none" => on.none = true,
+                "panic" => on.panic = true,
+                "cancel" => on.cancel = true,
+                unknown => {
+                    let known = "it takes `error`, `none`, `panic` and `cancel`";
+                    let what = format!("`on(..)` does not know `{unknown}`; {known}");
+                    return Err(syn::Error::new(kind.span(), what));
                 }
-            };
-            *flag = true;
+            }
         }
         if by_error && !(on.error && kinds.len() == 1) {
-            return Err(syn::Error::new(
-                kinds.first().map_or_else(Span::call_site, Ident::span),
-                "only errors can be labelled by a closure, because it takes the error; count the \
-                 other outcomes with a second attribute",
-            ));
+            let what = "only errors can be labelled by a closure, because it takes the error; \
+                        count the other outcomes with a second attribute";
+            return Err(syn::Error::new(first.span(), what));
         }
         Ok(on)
     }
 }
 
-fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
+/// Returns the statements and the final expression that replace the body.
+pub(crate) fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     let labels = args.labels_of_error();
     let on = On::of(args, labels.is_some())?;
     let by_kind = args.error_label.is_some();
@@ -82,11 +70,9 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
     }
     let closure = labels.as_ref().or(args.error_label.as_ref());
     if call.future.is_none() && on.cancel && !(on.error || on.none || on.panic) {
-        return Err(syn::Error::new(
-            call.span,
-            "`on(cancel)` needs a function that returns a future, because only a future can be \
-             cancelled",
-        ));
+        let what = "`on(cancel)` needs a function that returns a future, because only a future can \
+                    be cancelled";
+        return Err(syn::Error::new(call.span, what));
     }
     let can_fail = require_failure(args, call, &on)?;
     let span = Span::mixed_site();
@@ -107,72 +93,61 @@ fn wrap(args: &Args, call: &Call) -> syn::Result<TokenStream> {
         let count = count("none");
         (error || none).then(|| {
             quote_spanned!(span=>
-                if #tallies::__private::Judge::new(&result).failed(#error, #none) {
+                if #tallies::__private::Fallible::new(&result).failed(#error, #none) {
                     #count;
                 }
             )
         })
     };
-    let check = match (closure, &call.output) {
-        (_, Output::Unit | Output::Never) => None,
-        (Some(closure), _) => {
-            let error = count_error(args, closure)?;
-            let none = check_kinds(false, on.none);
-            Some(quote_spanned!(span=> #error #none))
+    let has_result = !matches!(call.output, Output::Unit | Output::Never);
+    let check = match closure {
+        _ if !has_result => TokenStream::new(),
+        Some(closure) => {
+            let (error, none) = (count_error(args, closure)?, check_kinds(false, on.none));
+            quote_spanned!(span=> #error #none)
         }
-        (None, _) => check_kinds(on.error, on.none).map(|check| quote!(#can_fail #check)),
-    }
-    .unwrap_or_default();
-    let panic = count("panic");
-    let cancel = count("cancelled");
-    let body = &call.body;
-    let wrapped = match (&call.future, &call.output) {
-        (None, output) => {
-            let looked_at = on.panic || !matches!(output, Output::Unit | Output::Never);
-            if let Some(attr) = call.track_caller.as_ref().filter(|_| looked_at) {
-                return Err(syn::Error::new_spanned(
-                    attr,
-                    "`count_errors` cannot be combined with `#[track_caller]`: it moves the body \
-                     into a closure, which has a location of its own; count in the callers, or in \
-                     a function that this one calls",
-                ));
-            }
-            wrap_call(args, call, on.panic.then_some(&panic), &check)
-        }
-        (Some(capture), output) => {
-            let ty = type_tokens(output).map(|ty| {
-                quote_spanned!(span=> if false { return #tallies::__private::nothing::<#ty>(); })
-            });
-            let future = wrap_future(args, call, *capture, &quote_spanned!(span=> #ty #body));
-            let watched = match (on.panic, on.cancel) {
-                (false, false) => future,
-                kinds => {
-                    let on_drop = match kinds {
-                        (true, true) if by_kind => quote_spanned!(span=>
-                            |how| if how == #tallies::instrument::Failure::Panic { #panic } else { #cancel }
-                        ),
-                        (true, true) => quote_spanned!(span=> |_| #counted),
-                        (true, false) => {
-                            quote_spanned!(span=> |how| if how == #tallies::instrument::Failure::Panic { #panic })
-                        }
-                        _ => {
-                            quote_spanned!(span=> |how| if how == #tallies::instrument::Failure::Cancel { #cancel })
-                        }
-                    };
-                    quote_spanned!(span=> #tallies::__private::watch(#future, #on_drop))
-                }
-            };
-            match output {
-                Output::Unit | Output::Never => quote_spanned!(span=> #watched.await),
-                _ => quote_spanned!(span=>
-                    let result = #watched.await;
-                    #check
-                    result
-                ),
-            }
+        None => {
+            let kinds = check_kinds(on.error, on.none);
+            quote!(#can_fail #kinds)
         }
     };
-    Ok(quote_spanned!(span=> #before #wrapped))
+    let panic = on.panic.then(|| count("panic"));
+    let Some(capture) = call.future else {
+        let attr = call.track_caller.as_ref();
+        if let Some(attr) = attr.filter(|_| on.panic || has_result) {
+            let what = "`count_errors` cannot be combined with `#[track_caller]`: it moves the \
+                        body into a closure, which has a location of its own; count in the \
+                        callers, or in a function that this one calls";
+            return Err(syn::Error::new_spanned(attr, what));
+        }
+        let wrapped = wrap_call(args, call, panic.as_ref(), &check);
+        return Ok(quote_spanned!(span=> #before #wrapped));
+    };
+    let body = &call.body;
+    let ty = type_tokens(&call.output).map(
+        |ty| quote_spanned!(span=> if false { return #tallies::__private::nothing::<#ty>(); }),
+    );
+    let mut future = wrap_future(args, call, capture, &quote_spanned!(span=> #ty #body));
+    if on.panic || on.cancel {
+        let cancel = on.cancel.then(|| count("cancelled"));
+        future = quote_spanned!(span=>
+            #tallies::__private::watch(#future, |how| match how {
+                #tallies::instrument::Failure::Panic => { #panic }
+                #tallies::instrument::Failure::Cancel => { #cancel }
+                _ => {}
+            })
+        );
+    }
+    Ok(if has_result {
+        quote_spanned!(span=>
+            #before
+            let result = #future.await;
+            #check
+            result
+        )
+    } else {
+        quote_spanned!(span=> #before #future.await)
+    })
 }
 
 /// Rejects a function whose result cannot be an error. Returns the statement that lets the compiler
@@ -186,23 +161,22 @@ fn require_failure(args: &Args, call: &Call, on: &On) -> syn::Result<TokenStream
     let what = match &call.output {
         Output::Unit => "returns nothing",
         Output::Never => "never returns",
-        Output::Type(_) | Output::Unknown if call.concrete => {
-            let span = located(call.output_span);
-            let tallies = &args.tallies;
-            return Ok(quote_spanned!(span=> #tallies::__private::Fallible::new(&result).check();));
+        Output::Type(_) | Output::Unknown => {
+            if !call.concrete {
+                return Ok(TokenStream::new());
+            }
+            let (span, tallies) = (located(call.output_span), &args.tallies);
+            let check = quote_spanned!(span=> #tallies::__private::Fallible::new(&result).check(););
+            return Ok(check);
         }
-        Output::Type(_) | Output::Unknown => return Ok(TokenStream::new()),
     };
     let others = match call.future {
         Some(_) => "`on(panic)` or `on(panic, cancel)` to count other failures",
         None => "`on(panic)` to count panics only",
     };
-    Err(syn::Error::new(
-        call.output_span,
-        format!(
-            "this function {what}, so there is no error to count; return a `Result`, or use {others}"
-        ),
-    ))
+    let why = "so there is no error to count; return a `Result`, or use";
+    let what = format!("this function {what}, {why} {others}");
+    Err(syn::Error::new(call.output_span, what))
 }
 
 /// Wraps the body of a function that is not a future. The body becomes a closure, unless neither
@@ -251,16 +225,12 @@ fn wrap_future(
     let tallies = &args.tallies;
     let mut later_uses = args.used_after_start();
     later_uses.extend(args.below.clone());
-    let (borrowed, moved): (Vec<&Ident>, Vec<&Ident>) = call
-        .parameters
-        .iter()
-        .partition(|parameter| mentions(&later_uses, parameter) && mentions(&call.body, parameter));
+    let names = call.parameters.iter();
+    let used = names.filter(|name| mentions(&call.body, name));
+    let (borrowed, owned): (Vec<_>, Vec<_>) = used.partition(|name| mentions(&later_uses, name));
     if borrowed.is_empty() || capture.is_none() {
         return quote_spanned!(span=> async #capture { #body });
     }
-    let owned = moved
-        .into_iter()
-        .filter(|parameter| mentions(&call.body, parameter));
     quote_spanned!(span=> async {
         if false {
             #tallies::__private::owned((#(#owned,)*));
@@ -280,6 +250,7 @@ fn type_tokens(output: &Output) -> Option<TokenStream> {
 fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
     let span = Span::mixed_site();
     let tallies = &args.tallies;
+    let at_metric = located(args.metric.span());
     // A series is looked up only after a failure, because a look-up makes it.
     let mut before = TokenStream::new();
     let metric = match &args.labels {
@@ -288,14 +259,14 @@ fn counting_tokens(args: &Args, call: &Call) -> (TokenStream, TokenStream) {
             return (TokenStream::new(), counted);
         }
         Some(labels) => {
-            before = quote_spanned!(span=> let mut texts = #tallies::__private::Texts::default(););
-            args.deferred(labels)
+            before =
+                quote_spanned!(span=> let mut texts = #tallies::__private::TextCopies::default(););
+            args.labelled("__defer", &quote_spanned!(at_metric=> #labels, &mut texts))
         }
         None => args.target(),
     };
     // Both arguments have one location, so that the compiler reports an unsuitable metric only
     // once. See `Args::guard`.
-    let at_metric = located(args.metric.span());
     let checked = args.call("counts", &quote_spanned!(at_metric=> metric));
     (
         quote_spanned!(span=> #before let metric = #metric; let metric = #checked;),
@@ -321,11 +292,9 @@ fn check_error_label(args: &Args, closure: &ExprClosure, on: &On) -> syn::Result
 /// Returns the expression that counts an error, in the series that the closure selects.
 fn count_error(args: &Args, closure: &ExprClosure) -> syn::Result<TokenStream> {
     let (Some(error), 1) = (closure.inputs.first(), closure.inputs.len()) else {
-        return Err(syn::Error::new_spanned(
-            closure,
-            "the closure takes one argument, the error, as in `labels = |error| [error.kind()]` \
-             or `error_label = |error| error.kind()`",
-        ));
+        let what = "the closure takes one argument, the error, as in `labels = |error| \
+                    [error.kind()]` or `error_label = |error| error.kind()`";
+        return Err(syn::Error::new_spanned(closure, what));
     };
     let tallies = &args.tallies;
     let body = &closure.body;

@@ -1,7 +1,7 @@
 //! The path of the `tallies` crate: `::tallies`, or the path in `crate = path`.
 
 use syn::ext::IdentExt;
-use syn::parse::{ParseStream, Parser};
+use syn::parse::ParseStream;
 use syn::{Attribute, Ident, Path, Token, parse_quote};
 
 /// Returns the default path.
@@ -22,10 +22,8 @@ pub(crate) fn parse_only(input: ParseStream<'_>) -> syn::Result<Path> {
     }
     let span = input.span();
     if !input.call(Ident::parse_any).is_ok_and(|key| key == "crate") {
-        return Err(syn::Error::new(
-            span,
-            "the only argument here is `crate = path`, the path of the `tallies` crate",
-        ));
+        let what = "the only argument here is `crate = path`, the path of the `tallies` crate";
+        return Err(syn::Error::new(span, what));
     }
     let path = parse_value(input)?;
     input.parse::<Option<Token![,]>>()?;
@@ -34,13 +32,6 @@ pub(crate) fn parse_only(input: ParseStream<'_>) -> syn::Result<Path> {
 
 /// Returns the path from the helper attribute on a derive's struct or enum.
 pub(crate) fn from_attrs(attrs: &[Attribute], helper: &str) -> syn::Result<Path> {
-    attrs
-        .iter()
-        .find(|attr| attr.path().is_ident(helper))
-        .map_or_else(|| Ok(default()), |attr| attr.parse_args_with(parse_only))
-}
-
-/// Returns the path from the arguments of `#[tallies::metric]`.
-pub(crate) fn from_args(args: proc_macro2::TokenStream) -> syn::Result<Path> {
-    parse_only.parse2(args)
+    let attr = attrs.iter().find(|attr| attr.path().is_ident(helper));
+    attr.map_or_else(|| Ok(default()), |attr| attr.parse_args_with(parse_only))
 }

@@ -1,147 +1,126 @@
 //! The derive macros: label sets, label values, and structs of metrics.
 
-use proc_macro2::{Group, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote};
+use std::collections::HashSet;
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{
-    Attribute, Data, DeriveInput, Expr, Field, Fields, GenericParam, Ident, Lifetime, LitStr,
-    Token, parse_quote, punctuated::Punctuated, spanned::Spanned,
+    Attribute, Data, DataStruct, DeriveInput, Expr, Field, Fields, GenericParam, Ident, Lifetime,
+    LitStr, Path, Token, Variant, parse_quote, punctuated::Punctuated, spanned::Spanned,
 };
 
 use crate::crate_path;
 use crate::metric::help;
+use crate::tokens::rebuild;
 
 pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
-    let fields = named_fields(
-        item,
-        "`Labels` needs a struct with named fields, which are its labels",
-    )?;
-    let names = fields
-        .iter()
-        .map(|field| {
-            let ident = field.ident.as_ref().expect("named");
-            let name = rename(&field.attrs)?
-                .unwrap_or_else(|| LitStr::new(&ident.unraw().to_string(), ident.span()));
-            check_label(&name)?;
-            Ok(name)
-        })
-        .collect::<syn::Result<Vec<_>>>()?;
-    for (i, name) in names.iter().enumerate() {
-        if names[..i].iter().any(|other| other.value() == name.value()) {
-            return Err(syn::Error::new(
-                name.span(),
-                format!("the label name `{}` is given twice", name.value()),
-            ));
-        }
+    let what = "`Labels` needs a struct with named fields, which are its labels";
+    let fields = named_fields(item, what)?;
+    let name = |field: &Field| {
+        let name = rename(&field.attrs)?.unwrap_or_else(|| own_name(field));
+        check_label(&name)?;
+        Ok(name)
+    };
+    let names = fields.iter().map(name).collect::<syn::Result<Vec<_>>>()?;
+    check_distinct(&names, |name| {
+        format!("the label name `{name}` is given twice")
+    })?;
+    let params: Vec<_> = item.generics.params.iter().collect();
+    if !matches!(params[..], [] | [GenericParam::Lifetime(_)]) {
+        let what = "a label set can have one lifetime parameter and no other generic parameters";
+        return Err(syn::Error::new(item.generics.span(), what));
     }
-    let lifetime = match item.generics.params.iter().collect::<Vec<_>>()[..] {
-        [] => None,
-        [GenericParam::Lifetime(one)] => Some(one.lifetime.clone()),
-        _ => {
-            return Err(syn::Error::new(
-                item.generics.span(),
-                "a label set can have one lifetime parameter and no other generic parameters",
-            ));
-        }
-    };
     let tallies = crate_path::from_attrs(&item.attrs, "label")?;
-    let name = &item.ident;
-    let (of, borrowed) = match &lifetime {
-        Some(_) => (quote!(#name<'static>), quote!(#name<'tallies>)),
-        None => (quote!(#name), quote!(#name)),
-    };
     let types = |life: Lifetime| -> Vec<_> {
-        let types = fields.iter().map(|field| {
-            let tokens = field.ty.to_token_stream();
-            match &lifetime {
-                Some(lifetime) => replace_lifetime(tokens, &lifetime.ident, &life),
-                None => tokens,
-            }
-        });
-        types.collect()
+        let types = fields.iter().map(|field| &field.ty);
+        types.map(|ty| with_lifetimes(item, ty, &life)).collect()
     };
     // Every call names the type of its field, so that the compiler reports an unsuitable type only
     // once.
     let (types, given) = (types(parse_quote!('static)), types(parse_quote!('_)));
     let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
-    let scratches: Vec<_> = (0..fields.len())
-        .map(|i| format_ident!("scratch{i}"))
-        .collect();
-    Ok(quote! {
-        impl #tallies::label::LabelSet for #of {
-            type Borrowed<'tallies> = #borrowed;
+    let scratch = quote!(&mut #tallies::label::Scratch::default());
+    let items = quote! {
+        const NAMES: #tallies::__private::Names = #tallies::__private::Names::Fixed(&[#(#names),*]);
+        const VALUES: &'static [&'static [&'static str]] =
+            &[#(<#types as #tallies::LabelValue>::VALUES),*];
 
-            const NAMES: #tallies::__private::Names = #tallies::__private::Names::Fixed(&[#(#names),*]);
-            const VALUES: &'static [&'static [&'static str]] =
-                &[#(<#types as #tallies::LabelValue>::VALUES),*];
-            const DENSE: usize = #tallies::__private::dense(
-                &[#(<#types as #tallies::LabelValue>::VALUES.len()),*]
-            );
-
-            #[inline]
-            fn with_texts<R>(
-                labels: &Self::Borrowed<'_>,
-                f: impl ::core::ops::FnOnce(&[&str]) -> R,
-            ) -> R {
-                #(let mut #scratches = #tallies::label::Scratch::default();)*
-                f(&[#(<#given as #tallies::LabelValue>::text(&labels.#idents, &mut #scratches)),*])
-            }
-
-            #[inline]
-            fn dense_index(labels: &Self::Borrowed<'_>) -> usize {
-                let index = 0;
-                #(let index = index * <#types as #tallies::LabelValue>::VALUES.len()
-                    + <#given as #tallies::LabelValue>::index(&labels.#idents);)*
-                index
-            }
-
-            fn dense_texts(index: usize) -> ::std::vec::Vec<&'static str> {
-                #tallies::__private::dense_texts(
-                    index,
-                    &[#(<#types as #tallies::LabelValue>::VALUES),*],
-                )
-            }
+        #[inline]
+        fn with_texts<R>(
+            labels: &Self::Borrowed<'_>,
+            f: impl ::core::ops::FnOnce(&[&str]) -> R,
+        ) -> R {
+            f(&[#(<#given as #tallies::LabelValue>::text(&labels.#idents, #scratch)),*])
         }
 
-        impl #tallies::label::NamedLabels for #of {}
-    })
+        #[inline]
+        fn dense_index(labels: &Self::Borrowed<'_>) -> usize {
+            let index = 0;
+            #(let index = index * <#types as #tallies::LabelValue>::VALUES.len()
+                + <#given as #tallies::LabelValue>::index(&labels.#idents);)*
+            index
+        }
+    };
+    Ok(label_set(item, &tallies, &items))
+}
+
+/// Implements the traits of a label set, with these items, for the type with `'static` as each
+/// lifetime.
+pub(crate) fn label_set(item: &DeriveInput, tallies: &Path, items: &TokenStream) -> TokenStream {
+    let name = &item.ident;
+    let (_, names, _) = item.generics.split_for_impl();
+    let of = with_lifetimes(item, quote!(#name #names), &parse_quote!('static));
+    let borrowed = with_lifetimes(item, quote!(#name #names), &parse_quote!('tallies));
+    let mut generics = item.generics.clone();
+    let is_lifetime = |param: &GenericParam| matches!(param, GenericParam::Lifetime(_));
+    let params = generics.params.into_iter();
+    generics.params = params.filter(|param| !is_lifetime(param)).collect();
+    for param in generics.type_params_mut() {
+        param.bounds.push(parse_quote!('static));
+    }
+    let (params, _, bounds) = generics.split_for_impl();
+    let params = with_lifetimes(item, params, &parse_quote!('static));
+    let bounds = with_lifetimes(item, bounds, &parse_quote!('static));
+    quote! {
+        impl #params #tallies::label::LabelSet for #of #bounds {
+            type Borrowed<'tallies> = #borrowed;
+
+            #items
+        }
+
+        impl #params #tallies::label::NamedLabels for #of #bounds {}
+    }
 }
 
 pub(crate) fn label_value(item: &DeriveInput) -> syn::Result<TokenStream> {
     const MESSAGE: &str = "`LabelValue` needs an enum whose variants have no fields; implement \
                            the trait by hand for other types";
-    let Data::Enum(data) = &item.data else {
-        return Err(syn::Error::new(item.ident.span(), MESSAGE));
+    let variants = match &item.data {
+        Data::Enum(data) if !data.variants.is_empty() && item.generics.params.is_empty() => {
+            &data.variants
+        }
+        _ => return Err(syn::Error::new(item.ident.span(), MESSAGE)),
     };
-    if data.variants.is_empty() || !item.generics.params.is_empty() {
-        return Err(syn::Error::new(item.ident.span(), MESSAGE));
-    }
-    let mut texts = Vec::<LitStr>::new();
-    for variant in &data.variants {
+    let text = |variant: &Variant| {
         if !matches!(variant.fields, Fields::Unit) {
             return Err(syn::Error::new(variant.span(), MESSAGE));
         }
-        let text = rename(&variant.attrs)?.unwrap_or_else(|| {
-            LitStr::new(
-                &snake_case(&variant.ident.unraw().to_string()),
-                variant.ident.span(),
-            )
-        });
-        if texts.iter().any(|other| other.value() == text.value()) {
-            return Err(syn::Error::new(
-                text.span(),
-                format!(
-                    "the label value `{}` is given twice; each variant needs its own",
-                    text.value()
-                ),
-            ));
-        }
-        texts.push(text);
-    }
+        let own = || {
+            let name = snake_case(&variant.ident.unraw().to_string());
+            LitStr::new(&name, variant.ident.span())
+        };
+        Ok(rename(&variant.attrs)?.unwrap_or_else(own))
+    };
+    let texts = variants.iter().map(text);
+    let texts = texts.collect::<syn::Result<Vec<_>>>()?;
+    check_distinct(&texts, |text| {
+        format!("the label value `{text}` is given twice; each variant needs its own")
+    })?;
     let tallies = crate_path::from_attrs(&item.attrs, "label")?;
     let name = &item.ident;
-    let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
+    let variants: Vec<_> = variants.iter().map(|variant| &variant.ident).collect();
     let indices = 0..variants.len();
     Ok(quote! {
         impl #tallies::LabelValue for #name {
@@ -165,22 +144,18 @@ pub(crate) fn label_value(item: &DeriveInput) -> syn::Result<TokenStream> {
 }
 
 pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
-    let fields = named_fields(
-        item,
-        "`Metrics` needs a struct with named fields, which are metrics",
-    )?;
+    let what = "`Metrics` needs a struct with named fields, which are metrics";
+    let fields = named_fields(item, what)?;
     let tallies = crate_path::from_attrs(&item.attrs, "metric")?;
     let mut declared = Vec::new();
     for field in fields {
-        let ident = &field.ident;
-        let ty = &field.ty;
-        let help = help(&field.attrs);
-        let Options { name, options } = options(field)?;
+        let (ident, ty, help) = (&field.ident, &field.ty, help(&field.attrs));
+        let (name, options) = options(field)?;
         declared.push(quote! {
             #ident: <#ty as #tallies::__private::Declare>::declare(
                 #name,
                 #help,
-                #tallies::__private::Options {
+                #tallies::__private::FieldOptions {
                     module: ::core::module_path!(),
                     #options
                     ..::core::default::Default::default() },
@@ -188,10 +163,15 @@ pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
             )?
         });
     }
-    let name = &item.ident;
-    let vis = &item.vis;
+    let body = quote!(::core::result::Result::Ok(Self { #(#declared),* }));
+    Ok(register(item, &tallies, &body))
+}
+
+/// Implements the function of a struct of metrics, with this body.
+pub(crate) fn register(item: &DeriveInput, tallies: &Path, body: &TokenStream) -> TokenStream {
+    let (name, vis) = (&item.ident, &item.vis);
     let (generics, names, bounds) = item.generics.split_for_impl();
-    Ok(quote! {
+    quote! {
         impl #generics #name #names #bounds {
             /// Registers every metric of this struct in a registry.
             ///
@@ -203,41 +183,41 @@ pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
             #vis fn register(
                 registry: &#tallies::Registry,
             ) -> ::core::result::Result<Self, #tallies::Error> {
-                ::core::result::Result::Ok(Self { #(#declared),* })
+                #body
             }
         }
-    })
+    }
 }
 
-struct Options {
-    name: LitStr,
-    options: TokenStream,
-}
-
-fn options(field: &Field) -> syn::Result<Options> {
-    let ident = field.ident.as_ref().expect("named");
-    let mut name = LitStr::new(&ident.unraw().to_string(), ident.span());
+/// Returns the name of a metric, and the other settings as fields of `FieldOptions`.
+fn options(field: &Field) -> syn::Result<(LitStr, TokenStream)> {
+    let mut name = own_name(field);
     let mut options = TokenStream::new();
     let mut set = |meta: ParseNestedMeta<'_>| {
-        if meta.path.is_ident("name") {
-            name = meta.value()?.parse()?;
-        } else if meta.path.is_ident("hot") || meta.path.is_ident("utf8") {
-            let key = &meta.path;
-            options.extend(quote!(#key: true,));
-        } else if meta.path.is_ident("unit") || meta.path.is_ident("limit") {
-            let key = &meta.path;
-            let value: Expr = meta.value()?.parse()?;
-            options.extend(quote!(#key: #value,));
-        } else if meta.path.is_ident("labels") || meta.path.is_ident("buckets") {
-            let key = &meta.path;
-            let value: Expr = meta.value()?.parse()?;
-            options.extend(quote!(#key: &#value,));
-        } else {
-            return Err(meta.error(
-                "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` \
-                 and `utf8`",
-            ));
-        }
+        let key = &meta.path;
+        let value = || meta.value()?.parse::<Expr>();
+        let option = match &*key.to_token_stream().to_string() {
+            "name" => {
+                name = meta.value()?.parse()?;
+                return Ok(());
+            }
+            "hot" | "utf8" => quote!(#key: true,),
+            "unit" | "limit" => {
+                let value = value()?;
+                quote!(#key: #value,)
+            }
+            "labels" | "buckets" => {
+                let value = value()?;
+                quote!(#key: &#value,)
+            }
+            _ => {
+                return Err(meta.error(
+                    "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, \
+                     `hot` and `utf8`",
+                ));
+            }
+        };
+        options.extend(option);
         Ok(())
     };
     for attr in &field.attrs {
@@ -245,7 +225,7 @@ fn options(field: &Field) -> syn::Result<Options> {
             attr.parse_nested_meta(&mut set)?;
         }
     }
-    Ok(Options { name, options })
+    Ok((name, options))
 }
 
 fn named_fields<'a>(
@@ -253,21 +233,33 @@ fn named_fields<'a>(
     what: &str,
 ) -> syn::Result<&'a Punctuated<Field, Token![,]>> {
     match &item.data {
-        Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) if !fields.named.is_empty() => Ok(&fields.named),
-            _ => Err(syn::Error::new(item.ident.span(), what)),
-        },
+        Data::Struct(DataStruct {
+            fields: Fields::Named(fields),
+            ..
+        }) if !fields.named.is_empty() => Ok(&fields.named),
         _ => Err(syn::Error::new(item.ident.span(), what)),
+    }
+}
+
+/// Returns the name of a named field.
+fn own_name(field: &Field) -> LitStr {
+    let ident = field.ident.as_ref().expect("named");
+    LitStr::new(&ident.unraw().to_string(), ident.span())
+}
+
+/// Rejects a text that is given twice. `message` makes the message for it.
+fn check_distinct(texts: &[LitStr], message: impl FnOnce(&str) -> String) -> syn::Result<()> {
+    let mut seen = HashSet::new();
+    match texts.iter().find(|text| !seen.insert(text.value())) {
+        Some(text) => Err(syn::Error::new(text.span(), message(&text.value()))),
+        None => Ok(()),
     }
 }
 
 /// Returns the text of `#[label("text")]`.
 fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
-    attrs
-        .iter()
-        .find(|attr| attr.path().is_ident("label"))
-        .map(Attribute::parse_args)
-        .transpose()
+    let attr = attrs.iter().find(|attr| attr.path().is_ident("label"));
+    attr.map(Attribute::parse_args).transpose()
 }
 
 /// Rejects names that no family accepts. The stricter rules depend on whether the family is
@@ -275,16 +267,12 @@ fn rename(attrs: &[Attribute]) -> syn::Result<Option<LitStr>> {
 fn check_label(name: &LitStr) -> syn::Result<()> {
     let text = name.value();
     if text.is_empty() || text.contains(|c: char| matches!(c, '"' | '\\') || c.is_control()) {
-        return Err(syn::Error::new(
-            name.span(),
-            "a label name must not be empty or contain `\"`, `\\` or a control character",
-        ));
+        let what = "a label name must not be empty or contain `\"`, `\\` or a control character";
+        return Err(syn::Error::new(name.span(), what));
     }
     if text.starts_with("__") {
-        return Err(syn::Error::new(
-            name.span(),
-            format!("label name `{text}` is reserved, because it begins with `__`"),
-        ));
+        let what = format!("label name `{text}` is reserved, because it begins with `__`");
+        return Err(syn::Error::new(name.span(), what));
     }
     Ok(())
 }
@@ -305,33 +293,22 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Replaces the lifetime `lifetime` in the tokens of a type with `life`.
-pub(crate) fn replace_lifetime(
-    tokens: TokenStream,
-    lifetime: &Ident,
-    life: &Lifetime,
-) -> TokenStream {
-    let mut out = TokenStream::new();
-    let mut tokens = tokens.into_iter().peekable();
-    while let Some(token) = tokens.next() {
-        match token {
-            TokenTree::Punct(p) if p.as_char() == '\'' => {
-                let is_it = matches!(tokens.peek(), Some(TokenTree::Ident(i)) if i == lifetime);
-                if is_it {
-                    tokens.next();
-                    life.to_tokens(&mut out);
-                } else {
-                    out.extend([TokenTree::Punct(p)]);
-                }
+/// Replaces every lifetime parameter of `item` in `part` with `life`.
+fn with_lifetimes(item: &DeriveInput, part: impl ToTokens, life: &Lifetime) -> TokenStream {
+    let is_param = |name: &Ident| {
+        let mut params = item.generics.lifetimes();
+        params.any(|param| param.lifetime.ident == *name)
+    };
+    rebuild(part.into_token_stream(), &|out, token| {
+        let is_quoted = matches!(out.last(), Some(TokenTree::Punct(p)) if p.as_char() == '\'');
+        match &token {
+            TokenTree::Ident(name) if is_quoted && is_param(name) => {
+                out.pop();
+                out.extend(life.to_token_stream());
             }
-            TokenTree::Group(group) => {
-                let inner = replace_lifetime(group.stream(), lifetime, life);
-                out.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
-            }
-            other => out.extend([other]),
+            _ => out.push(token),
         }
-    }
-    out
+    })
 }
 
 #[cfg(test)]

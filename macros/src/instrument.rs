@@ -8,17 +8,47 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::token::Paren;
-use syn::{Attribute, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Meta, Path, Token};
+use syn::{
+    Attribute, Block, Expr, ExprClosure, Ident, ImplItem, ItemFn, ItemImpl, Meta, Path, Signature,
+    Token,
+};
 
 use crate::crate_path;
-use crate::shape::{self, Call};
+use crate::shape;
+use crate::tokens::rebuild;
 
-/// A measuring attribute: its name, and the function that rewrites a call.
+/// A measuring attribute.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// Returns the statements and the final expression that replace the body.
-    pub(crate) wrap: fn(&Args, &Call) -> syn::Result<TokenStream>,
+    /// Returns what runs before the body, of an attribute that needs nothing of its result. `None`
+    /// for `count_errors`.
+    before: Option<fn(&Args) -> TokenStream>,
 }
+
+/// Counts the call before the body runs.
+pub(crate) const COUNT: Kind = Kind {
+    name: "count",
+    before: Some(|args| args.call("counted", &args.target())),
+};
+
+/// Starts a timer before the body. The timer observes when it is dropped, so every way to leave the
+/// body counts.
+pub(crate) const TIMED: Kind = Kind {
+    name: "timed",
+    before: Some(|args| args.guard("_timer", "start")),
+};
+
+/// Creates a guard before the body. The guard decrements when it is dropped, so every way to leave
+/// the body counts.
+pub(crate) const IN_PROGRESS: Kind = Kind {
+    name: "in_progress",
+    before: Some(|args| args.guard("_in_flight", "enter")),
+};
+
+pub(crate) const COUNT_ERRORS: Kind = Kind {
+    name: "count_errors",
+    before: None,
+};
 
 /// The arguments `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`.
 #[derive(Clone)]
@@ -39,25 +69,19 @@ pub(crate) struct Args {
 impl Parse for Args {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         if input.is_empty() {
-            return Err(syn::Error::new(
-                Span::call_site(),
-                "the metric is missing; pass it, as in `#[tallies::timed(LATENCY)]`",
-            ));
+            let what = "the metric is missing; pass it, as in `#[tallies::timed(LATENCY)]`";
+            return Err(syn::Error::new(Span::call_site(), what));
         }
         let metric: Expr = input.parse()?;
         if matches!(metric, Expr::Assign(_)) {
-            return Err(syn::Error::new(
-                metric.span(),
-                "the metric is missing; it comes first, as in `#[tallies::timed(LATENCY, labels = \
-                 ..)]`",
-            ));
+            let what = "the metric is missing; it comes first, as in `#[tallies::timed(LATENCY, \
+                        labels = ..)]`";
+            return Err(syn::Error::new(metric.span(), what));
         }
         if matches!(metric, Expr::Lit(_)) {
-            return Err(syn::Error::new(
-                metric.span(),
-                "expected a metric, found a string; declare a `static` metric of that name, and \
-                 pass the static",
-            ));
+            let what = "expected a metric, found a string; declare a `static` metric of that \
+                        name, and pass the static";
+            return Err(syn::Error::new(metric.span(), what));
         }
         let mut args = Self {
             metric,
@@ -75,24 +99,19 @@ impl Parse for Args {
             }
             let key = input.call(Ident::parse_any)?;
             if key == "labels" && input.peek(Paren) {
-                return Err(syn::Error::new(
-                    key.span(),
-                    "labels follow a `=`, in the form that the metric's `with` takes: `labels = \
-                     [\"x\"]` or `labels = Request { route: \"x\" }`",
-                ));
+                let what = "labels follow a `=`, in the form that the metric's `with` takes: \
+                            `labels = [\"x\"]` or `labels = Request { route: \"x\" }`";
+                return Err(syn::Error::new(key.span(), what));
             } else if key == "labels" && args.labels.is_none() {
                 input.parse::<Token![=]>()?;
                 args.labels = Some(input.parse::<Expr>()?.into_token_stream());
             } else if key == "error_label" && args.error_label.is_none() {
                 input.parse::<Token![=]>()?;
                 let span = input.span();
+                let what = "`error_label` takes a closure, as in `error_label = |error| \
+                            error.kind()`";
                 let closure = input.parse::<ExprClosure>();
-                args.error_label = Some(closure.map_err(|_| {
-                    syn::Error::new(
-                        span,
-                        "`error_label` takes a closure, as in `error_label = |error| error.kind()`",
-                    )
-                })?);
+                args.error_label = Some(closure.map_err(|_| syn::Error::new(span, what))?);
             } else if key == "on" && args.on.is_none() {
                 let kinds;
                 syn::parenthesized!(kinds in input);
@@ -101,11 +120,9 @@ impl Parse for Args {
             } else if key == "crate" {
                 args.tallies = crate_path::parse_value(input)?;
             } else {
-                return Err(syn::Error::new(
-                    key.span(),
-                    "expected `labels = ..` or `crate = ..`, or for `count_errors` also \
-                     `error_label = ..` or `on(..)`, each at most once",
-                ));
+                let what = "expected `labels = ..` or `crate = ..`, or for `count_errors` also \
+                            `error_label = ..` or `on(..)`, each at most once";
+                return Err(syn::Error::new(key.span(), what));
             }
         }
         Ok(args)
@@ -116,15 +133,13 @@ impl Args {
     /// Returns a reference to the metric, or to the series of its labels.
     pub(crate) fn target(&self) -> TokenStream {
         let metric = &self.metric;
-        match &self.labels {
-            // The span makes the compiler's messages about the metric's type point at the metric.
-            // Its hygiene makes it different from the span of the call in `guard`.
-            None => {
-                let span = Span::call_site().located_at(metric.span());
-                quote_spanned!(span=> &#metric)
-            }
-            Some(labels) => self.series(labels),
+        if let Some(labels) = &self.labels {
+            return self.series(labels);
         }
+        // The span makes the compiler's messages about the metric's type point at the metric. Its
+        // hygiene makes it different from the span of the call in `guard`.
+        let span = Span::call_site().located_at(metric.span());
+        quote_spanned!(span=> &#metric)
     }
 
     /// Returns the look-up of the series with `labels`.
@@ -132,14 +147,8 @@ impl Args {
         self.labelled("with", labels)
     }
 
-    /// Returns a copy of `labels` in the local variable `texts`. Its series is looked up at the
-    /// first update.
-    pub(crate) fn deferred(&self, labels: &TokenStream) -> TokenStream {
-        let span = located(self.metric.span());
-        self.labelled("__defer", &quote_spanned!(span=> #labels, &mut texts))
-    }
-
-    fn labelled(&self, method: &str, arguments: &TokenStream) -> TokenStream {
+    /// Returns a call of this method of the metric.
+    pub(crate) fn labelled(&self, method: &str, arguments: &TokenStream) -> TokenStream {
         let metric = &self.metric;
         let span = located(metric.span());
         let method = Ident::new(method, span);
@@ -155,13 +164,13 @@ impl Args {
         quote_spanned!(span=> #tallies::__private::#name(#argument))
     }
 
-    /// Returns the statements that bind `variable` to the guard of the metric, which a function in
-    /// `tallies::__private` creates.
+    /// Returns the statements, without the last `;`, that bind `variable` to the guard of the
+    /// metric, which a function in `tallies::__private` creates.
     ///
     /// The call and its argument have the same span, so that the compiler reports an unsuitable
     /// metric only once. The borrow of the metric has another one, because the compiler finds the
     /// expression that it suggests to clone by its span.
-    pub(crate) fn guard(&self, variable: &str, function: &str) -> TokenStream {
+    fn guard(&self, variable: &str, function: &str) -> TokenStream {
         let span = located(self.metric.span());
         let target = self.target();
         let mut tallies = self.tallies.clone();
@@ -172,40 +181,28 @@ impl Args {
         let function = Ident::new(function, span);
         quote_spanned!(span=>
             let metric = #target;
-            let #variable = #tallies::__private::#function(metric);
+            let #variable = #tallies::__private::#function(metric)
         )
     }
 
     /// Rejects arguments that only `count_errors` accepts: `error_label`, `on(..)`, and labels that
     /// are a closure.
-    pub(crate) fn reject_error_arguments(&self, kind: &str) -> syn::Result<()> {
-        if let Some(closure) = &self.error_label {
-            return Err(syn::Error::new(
-                closure.span(),
-                format!(
-                    "`{kind}` does not take `error_label`, because it measures every call; \
-                     `count_errors` takes it"
-                ),
-            ));
-        }
-        if let Some(on) = &self.on {
-            let span = on.first().map_or_else(Span::call_site, Ident::span);
-            return Err(syn::Error::new(
-                span,
-                format!(
-                    "`{kind}` does not take `on(..)`, because it measures every call; \
-                     `count_errors` takes it"
-                ),
-            ));
+    fn reject_error_arguments(&self, kind: &str) -> syn::Result<()> {
+        let on_span = |on: &Vec<Ident>| on.first().map_or_else(Span::call_site, Ident::span);
+        let given = [
+            ("error_label", self.error_label.as_ref().map(Spanned::span)),
+            ("on(..)", self.on.as_ref().map(on_span)),
+        ];
+        let mut given = given.into_iter();
+        if let Some((name, span)) = given.find_map(|(name, span)| Some((name, span?))) {
+            let why = "because it measures every call; `count_errors` takes it";
+            let what = format!("`{kind}` does not take `{name}`, {why}");
+            return Err(syn::Error::new(span, what));
         }
         if let Some(closure) = self.labels_of_error() {
-            return Err(syn::Error::new(
-                closure.span(),
-                format!(
-                    "the labels of `{kind}` are evaluated before the call, so they are an \
-                     expression, not a closure"
-                ),
-            ));
+            let why = "so they are an expression, not a closure";
+            let what = format!("the labels of `{kind}` are evaluated before the call, {why}");
+            return Err(syn::Error::new(closure.span(), what));
         }
         Ok(())
     }
@@ -232,15 +229,11 @@ impl Args {
     /// Returns these arguments for the function `name`: replaces `function!()` in the labels, and
     /// records the needs of the attributes written below.
     fn for_function(&self, name: &Ident, below: &[Attribute]) -> Self {
+        let labels = self.labels.clone();
+        let uses = below.iter().map(|attr| attribute_uses(&attr.meta));
         Self {
-            labels: self
-                .labels
-                .clone()
-                .map(|labels| name_function(labels, name)),
-            below: below
-                .iter()
-                .map(|attr| attribute_uses(&attr.meta))
-                .collect(),
+            labels: labels.map(|labels| name_function(labels, name)),
+            below: uses.collect(),
             ..self.clone()
         }
     }
@@ -292,57 +285,53 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Token
 }
 
 fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    let name = kind.name;
     if is_skip(&args) {
-        return Err(syn::Error::new(
-            args.span(),
-            format!(
-                "`skip` is only for methods of an `impl` block with the attribute `{}`",
-                kind.name
-            ),
-        ));
+        let what = "`skip` is only for methods of an `impl` block with the attribute";
+        return Err(syn::Error::new(args.span(), format!("{what} `{name}`")));
     }
     let args: Args = syn::parse2(args)?;
-    if is_word(&item, "impl") {
-        let mut item: ItemImpl = syn::parse2(item)?;
-        expand_impl(kind, &args, &mut item)?;
-        return Ok(item.into_token_stream());
-    }
-    if !is_word(&item, "fn") {
-        return Err(syn::Error::new(
-            Span::call_site(),
-            format!(
-                "`{}` can be put on a function, a method or an `impl` block",
-                kind.name
-            ),
-        ));
+    match keyword(&item).as_deref() {
+        Some("fn") => {}
+        Some("impl") => {
+            let mut item: ItemImpl = syn::parse2(item)?;
+            expand_impl(kind, &args, &mut item)?;
+            return Ok(item.into_token_stream());
+        }
+        _ => {
+            let what = format!("`{name}` can be put on a function, a method or an `impl` block");
+            return Err(syn::Error::new(Span::call_site(), what));
+        }
     }
     if matches!(item.clone().into_iter().last(), Some(TokenTree::Punct(_))) {
-        return Err(syn::Error::new(
-            Span::call_site(),
-            format!(
-                "this method has no body; put `{}` on its implementation",
-                kind.name
-            ),
-        ));
+        let what = format!("this method has no body; put `{name}` on its implementation");
+        return Err(syn::Error::new(Span::call_site(), what));
     }
     let mut item: ItemFn = syn::parse2(item)?;
     let args = args.for_function(&item.sig.ident.unraw(), &item.attrs);
-    shape::rewrite(
-        kind.name,
-        &args.tallies,
-        &item.attrs,
-        &item.sig,
-        &mut item.block,
-        |call| apply(kind, &args, call),
-    )?;
+    rewrite(kind, &args, &item.attrs, &item.sig, &mut item.block)?;
     Ok(item.into_token_stream())
 }
 
-fn apply(kind: &Kind, args: &Args, call: &Call) -> syn::Result<TokenStream> {
-    let mut args = args.with_receiver(call.receiver.as_ref())?;
-    let keep_metric = args.keep_metric();
-    let inner = (kind.wrap)(&args, call)?;
-    Ok(quote!(#keep_metric #inner))
+/// Applies an attribute to a function.
+fn rewrite(
+    kind: &Kind,
+    args: &Args,
+    attrs: &[Attribute],
+    sig: &Signature,
+    block: &mut Block,
+) -> syn::Result<()> {
+    shape::rewrite(kind.name, &args.tallies, attrs, sig, block, |call| {
+        let mut args = args.with_receiver(call.receiver.as_ref())?;
+        let keep_metric = args.keep_metric();
+        let Some(before) = kind.before else {
+            let inner = crate::count_errors::wrap(&args, call)?;
+            return Ok(quote!(#keep_metric #inner));
+        };
+        args.reject_error_arguments(kind.name)?;
+        let (before, body) = (before(&args), &call.body);
+        Ok(quote_spanned!(Span::mixed_site()=> #keep_metric #before; #body))
+    })
 }
 
 fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
@@ -358,15 +347,7 @@ fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()>
         let below = [&item.attrs[..], &method.attrs[..]].concat();
         let mut args = args.for_function(&method.sig.ident.unraw(), &below);
         args.whole_impl = true;
-        let result = shape::rewrite(
-            kind.name,
-            &args.tallies,
-            &method.attrs,
-            &method.sig,
-            &mut method.block,
-            |call| apply(kind, &args, call),
-        );
-        if let Err(error) = result {
+        if let Err(error) = rewrite(kind, &args, &method.attrs, &method.sig, &mut method.block) {
             match &mut errors {
                 Some(errors) => errors.combine(error),
                 None => errors = Some(error),
@@ -379,31 +360,19 @@ fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()>
 /// Returns whether the attribute is `#[timed(skip)]`, with any path before `timed`.
 fn skips(attr: &Attribute, name: &str) -> bool {
     let last = attr.path().segments.last();
-    last.is_some_and(|segment| segment.ident == name)
-        && attr
-            .parse_args::<TokenStream>()
-            .is_ok_and(|args| is_skip(&args))
+    let args = || attr.parse_args::<TokenStream>();
+    last.is_some_and(|segment| segment.ident == name) && args().is_ok_and(|args| is_skip(&args))
 }
 
 fn is_skip(args: &TokenStream) -> bool {
     args.to_string() == "skip"
 }
 
-/// Returns whether `word` is the first keyword of an item outside all brackets.
-fn is_word(item: &TokenStream, word: &str) -> bool {
-    item.clone()
-        .into_iter()
-        .find_map(|token| match token {
-            TokenTree::Ident(ident)
-                if ["fn", "impl", "struct", "enum", "trait", "mod"]
-                    .iter()
-                    .any(|one| ident == one) =>
-            {
-                Some(ident == word)
-            }
-            _ => None,
-        })
-        .unwrap_or(false)
+/// Returns the first keyword of an item outside all brackets.
+fn keyword(item: &TokenStream) -> Option<String> {
+    const KEYWORDS: [&str; 6] = ["fn", "impl", "struct", "enum", "trait", "mod"];
+    let mut words = item.clone().into_iter().map(|token| token.to_string());
+    words.find(|word| KEYWORDS.contains(&&**word))
 }
 
 /// Returns the expressions that an attribute below evaluates, or keeps borrowed, after the body has
@@ -427,27 +396,19 @@ fn attribute_uses(meta: &Meta) -> TokenStream {
 
 /// Replaces `self` with `receiver`.
 fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
-    let renamed = tokens.into_iter().map(|token| match token {
+    rebuild(tokens, &|out, token| match token {
         TokenTree::Ident(ident) if ident == "self" => {
             let mut receiver = receiver.clone();
             receiver.set_span(receiver.span().located_at(ident.span()));
-            receiver.into()
+            out.push(receiver.into());
         }
-        TokenTree::Group(group) => {
-            let inner = rename_self(group.stream(), receiver);
-            let mut renamed = proc_macro2::Group::new(group.delimiter(), inner);
-            renamed.set_span(group.span());
-            renamed.into()
-        }
-        token => token,
-    });
-    renamed.collect()
+        token => out.push(token),
+    })
 }
 
 /// Replaces `function!()` with the name as a string literal.
 fn name_function(tokens: TokenStream, name: &Ident) -> TokenStream {
-    let mut out = Vec::new();
-    for token in tokens {
+    rebuild(tokens, &|out, token| {
         let is_call = matches!(&token, TokenTree::Group(group) if group.stream().is_empty())
             && matches!(&out[..], [.., TokenTree::Ident(ident), TokenTree::Punct(bang)]
                 if ident == "function" && bang.as_char() == '!');
@@ -456,14 +417,8 @@ fn name_function(tokens: TokenStream, name: &Ident) -> TokenStream {
             let mut text = proc_macro2::Literal::string(&name.to_string());
             text.set_span(token.span());
             out.push(text.into());
-        } else if let TokenTree::Group(group) = token {
-            let inner = name_function(group.stream(), name);
-            let mut renamed = proc_macro2::Group::new(group.delimiter(), inner);
-            renamed.set_span(group.span());
-            out.push(renamed.into());
         } else {
             out.push(token);
         }
-    }
-    out.into_iter().collect()
+    })
 }

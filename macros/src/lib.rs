@@ -4,20 +4,14 @@
 #![deny(missing_docs, unreachable_pub)]
 
 mod async_trait;
-mod count;
 mod count_errors;
 mod crate_path;
 mod derives;
 mod fallback;
-mod in_progress;
 mod instrument;
 mod metric;
-#[allow(
-    dead_code,
-    reason = "a copy of a file of `tallies`, which uses all of it"
-)]
 mod shape;
-mod timed;
+mod tokens;
 
 use proc_macro::TokenStream;
 use quote::quote;
@@ -26,7 +20,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// Documented at its re-export, `tallies::metric`.
 #[proc_macro_attribute]
 pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
-    or_compile_error(metric::expand(args.into(), item.into()))
+    let expanded = metric::expand(args.into(), item.into());
+    let expanded = expanded.unwrap_or_else(syn::Error::into_compile_error);
+    expanded.into()
 }
 
 /// Documented at its re-export, `tallies::Labels`.
@@ -50,29 +46,25 @@ pub fn metrics(item: TokenStream) -> TokenStream {
 /// Documented at its re-export, `tallies::timed`.
 #[proc_macro_attribute]
 pub fn timed(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&timed::KIND, args.into(), item.into()).into()
+    instrument::expand(&instrument::TIMED, args.into(), item.into()).into()
 }
 
 /// Documented at its re-export, `tallies::in_progress`.
 #[proc_macro_attribute]
 pub fn in_progress(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&in_progress::KIND, args.into(), item.into()).into()
+    instrument::expand(&instrument::IN_PROGRESS, args.into(), item.into()).into()
 }
 
 /// Documented at its re-export, `tallies::count`.
 #[proc_macro_attribute]
 pub fn count(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&count::KIND, args.into(), item.into()).into()
+    instrument::expand(&instrument::COUNT, args.into(), item.into()).into()
 }
 
 /// Documented at its re-export, `tallies::count_errors`.
 #[proc_macro_attribute]
 pub fn count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&count_errors::KIND, args.into(), item.into()).into()
-}
-
-fn or_compile_error(result: syn::Result<proc_macro2::TokenStream>) -> TokenStream {
-    result.unwrap_or_else(|e| e.into_compile_error()).into()
+    instrument::expand(&instrument::COUNT_ERRORS, args.into(), item.into()).into()
 }
 
 /// Expands a derive. On an error, implements the same items in a way that compiles, so that the

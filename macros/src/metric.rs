@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::parse::Parser;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprCall, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
 
@@ -10,7 +11,7 @@ use tallies_names as names;
 use crate::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let tallies = crate_path::from_args(args)?;
+    let tallies = crate_path::parse_only.parse2(args)?;
     let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
         syn::Error::new(
             e.span(),
@@ -69,7 +70,7 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
             help: "-",
         };
         let of_family = names::of_family(family).into_iter();
-        notes.extend(of_family.map(|note| (span, "name", format!("`{name}`: {note}"))));
+        notes.extend(of_family.map(|note| (span, "name", format!("`{name}`: {}", note.text))));
     }
     let attributes: Vec<_> = attributes(item, &["cfg", "allow", "expect"]).collect();
     let notes = notes.into_iter().map(|(span, of, note)| {
@@ -164,30 +165,15 @@ fn literal(expr: &Expr) -> Option<(Span, String)> {
 
 /// Returns the first paragraph of the doc comment as one line.
 pub(crate) fn help(attrs: &[Attribute]) -> String {
-    let lines = attrs.iter().filter_map(|attr| match &attr.meta {
-        Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => Some(text.value()),
-            _ => None,
-        },
+    let text = attrs.iter().filter_map(|attr| match &attr.meta {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => Some(literal(&doc.value)?.1 + "\n"),
         _ => None,
     });
-    let lines: Vec<String> = lines
-        .flat_map(|line| {
-            line.split('\n')
-                .map(|line| line.trim().to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    lines
-        .iter()
-        .skip_while(|line| line.is_empty())
-        .take_while(|line| !line.is_empty())
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let text: String = text.collect();
+    let lines = text.split('\n').map(str::trim);
+    let lines = lines.skip_while(|line| line.is_empty());
+    let paragraph: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    paragraph.join(" ")
 }
 
 /// Removes a help text that stands behind the name, where other crates take it. Returns the error
@@ -219,10 +205,8 @@ fn take_help_argument(item: &mut ItemStatic) -> Option<syn::Error> {
         return None;
     }
     let arguments = std::mem::take(&mut call.args).into_iter().enumerate();
-    call.args = arguments
-        .filter(|(i, _)| *i != 1)
-        .map(|(_, argument)| argument)
-        .collect();
+    let others = arguments.filter(|(i, _)| *i != 1);
+    call.args = others.map(|(_, argument)| argument).collect();
     let chain = &item.expr;
     *item.expr = syn::parse_quote!(#chain.help(#help));
     let message = format!(

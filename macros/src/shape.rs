@@ -60,68 +60,53 @@ pub(crate) fn rewrite(
     wrap: impl FnOnce(&Call) -> syn::Result<TokenStream>,
 ) -> syn::Result<()> {
     check(kind, attrs, sig)?;
+    let returned = match &sig.output {
+        ReturnType::Type(_, ty) => Some(&**ty),
+        ReturnType::Default => None,
+    };
+    let mut all = attrs.iter();
+    let track_caller = all.find(|attr| attr.path().is_ident("track_caller"));
     let mut call = Call {
         body: body_of(block),
-        output: output(&sig.output),
+        output: returned.map_or(Output::Unit, Output::of),
         future: None,
         parameters: parameters(sig),
         receiver: None,
-        track_caller: attrs
-            .iter()
-            .find(|attr| attr.path().is_ident("track_caller"))
-            .cloned(),
+        track_caller: track_caller.cloned(),
         concrete: is_concrete(sig),
         span: sig.ident.span(),
-        output_span: match &sig.output {
-            ReturnType::Type(_, ty) => ty.span(),
-            ReturnType::Default => sig.ident.span(),
-        },
+        output_span: returned.map_or_else(|| sig.ident.span(), Spanned::span),
     };
     if sig.asyncness.is_some() {
         call.future = Some(Some(<Token![move]>::default()));
-        let inner = wrap(&call)?;
-        *block = with_contents(block, inner);
+        set_contents(block, wrap(&call)?);
         return Ok(());
     }
-    let returned = match &sig.output {
-        ReturnType::Type(_, ty) => Returned::of(ty),
-        ReturnType::Default => Returned::Value,
-    };
-    if matches!(returned, Returned::Stream) && kind != "count" {
-        return Err(syn::Error::new(
-            sig.ident.span(),
-            format!(
-                "the attribute would only measure how the stream is created, not the stream; \
-                 measure it with `tallies::instrument::Measure`, as in `stream.{kind}(..)`"
-            ),
-        ));
+    let value = returned.map_or(Returned::Value, Returned::of);
+    if matches!(value, Returned::Stream) && kind != "count" {
+        let what = "the attribute would only measure how the stream is created, not the stream; \
+                    measure it with `tallies::instrument::Measure`, as in";
+        let what = format!("{what} `stream.{kind}(..)`");
+        return Err(syn::Error::new(sig.ident.span(), what));
     }
-    if let Some(tail) = tail(block, matches!(returned, Returned::Future)) {
-        call.output = match &sig.output {
-            ReturnType::Type(_, ty) => future_output(ty),
-            ReturnType::Default => Output::Unknown,
-        };
+    if let Some(tail) = tail(block, matches!(value, Returned::Future)) {
+        call.output = returned.map_or(Output::Unknown, future_output);
         call.future = Some(tail.capture);
         let block = match original_body(&mut tail.block) {
-            Some(original) => {
-                call.parameters
-                    .retain(|parameter| !original.names.contains(parameter));
-                call.parameters.extend(original.names);
-                call.receiver = original.receiver;
-                original.block
+            Some((names, original)) => {
+                call.receiver = names.iter().find(|name| *name == "__self").cloned();
+                call.parameters.retain(|name| !names.contains(name));
+                call.parameters.extend(names);
+                original
             }
             None => &mut tail.block,
         };
         call.body = body_of(block);
-        let inner = wrap(&call)?;
-        *block = with_contents(block, inner);
+        set_contents(block, wrap(&call)?);
         return Ok(());
     }
-    match returned {
-        Returned::Value | Returned::Stream => {
-            let inner = wrap(&call)?;
-            *block = with_contents(block, inner);
-        }
+    match value {
+        Returned::Value | Returned::Stream => set_contents(block, wrap(&call)?),
         Returned::Future => {
             let body = &call.body;
             let create = quote_spanned!(Span::mixed_site()=>
@@ -132,14 +117,12 @@ pub(crate) fn rewrite(
             call.future = Some(Some(<Token![move]>::default()));
             let inner = wrap(&call)?;
             let inner = quote_spanned!(Span::mixed_site()=> #create async move { #inner });
-            *block = with_contents(block, inner);
+            set_contents(block, inner);
         }
         Returned::Boxed => {
-            return Err(syn::Error::new(
-                sig.ident.span(),
-                "the attribute would only measure how the future is created, not the future; end \
-                 the body in `Box::pin(async move { .. })`",
-            ));
+            let what = "the attribute would only measure how the future is created, not the \
+                        future; end the body in `Box::pin(async move { .. })`";
+            return Err(syn::Error::new(sig.ident.span(), what));
         }
     }
     Ok(())
@@ -155,33 +138,25 @@ fn body_of(block: &Block) -> TokenStream {
 
 fn check(kind: &str, attrs: &[Attribute], sig: &Signature) -> syn::Result<()> {
     if let Some(constant) = &sig.constness {
-        return Err(syn::Error::new(
-            constant.span,
-            format!(
-                "a `const fn` cannot be measured, because it may run in the compiler; remove \
-                 `const`, measure the callers, or skip it in an `impl` with `#[{kind}(skip)]`"
-            ),
-        ));
+        let what = "a `const fn` cannot be measured, because it may run in the compiler; remove \
+                    `const`, measure the callers, or skip it in an `impl` with";
+        let what = format!("{what} `#[{kind}(skip)]`");
+        return Err(syn::Error::new(constant.span, what));
     }
     let naked = |attr: &&Attribute| {
         let text = attr.meta.to_token_stream().to_string();
         text == "naked" || text.replace(' ', "") == "unsafe(naked)"
     };
     if let Some(attr) = attrs.iter().find(naked) {
-        return Err(syn::Error::new_spanned(
-            attr,
-            "a naked function cannot be measured; measure its callers",
-        ));
+        let what = "a naked function cannot be measured; measure its callers";
+        return Err(syn::Error::new_spanned(attr, what));
     }
     Ok(())
 }
 
-/// Returns a block with the braces of `block` around `inner`.
-fn with_contents(block: &Block, inner: TokenStream) -> Block {
-    Block {
-        brace_token: block.brace_token,
-        stmts: vec![Stmt::Expr(Expr::Verbatim(inner), None)],
-    }
+/// Puts `inner` between the braces of the block.
+fn set_contents(block: &mut Block, inner: TokenStream) {
+    block.stmts = vec![Stmt::Expr(Expr::Verbatim(inner), None)];
 }
 
 /// The kind of value that a function returns, judged by its signature.
@@ -208,16 +183,15 @@ impl Returned {
                 let Some(last) = ty.path.segments.last() else {
                     return Self::Value;
                 };
-                match &*last.ident.to_string() {
-                    "BoxFuture" | "LocalBoxFuture" => Self::Boxed,
-                    "BoxStream" | "LocalBoxStream" => Self::Stream,
-                    "Pin" | "Box" => match &last.arguments {
-                        PathArguments::AngleBracketed(args) => match args.args.first() {
+                match (&*last.ident.to_string(), &last.arguments) {
+                    ("BoxFuture" | "LocalBoxFuture", _) => Self::Boxed,
+                    ("BoxStream" | "LocalBoxStream", _) => Self::Stream,
+                    ("Pin" | "Box", PathArguments::AngleBracketed(args)) => {
+                        match args.args.first() {
                             Some(GenericArgument::Type(ty)) => Self::of(ty),
                             _ => Self::Value,
-                        },
-                        _ => Self::Value,
-                    },
+                        }
+                    }
                     _ => Self::Value,
                 }
             }
@@ -228,13 +202,12 @@ impl Returned {
 
 /// Returns whether one of the bounds is a trait called `name`.
 fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
-    bounds.into_iter().any(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound
-            .path
-            .segments
-            .last()
-            .is_some_and(|last| last.ident == name),
-        _ => false,
+    bounds.into_iter().any(|bound| {
+        let TypeParamBound::Trait(bound) = bound else {
+            return false;
+        };
+        let last = bound.path.segments.last();
+        last.is_some_and(|last| last.ident == name)
     })
 }
 
@@ -244,33 +217,28 @@ fn tail(block: &mut Block, future: bool) -> Option<&mut ExprAsync> {
     let Some(Stmt::Expr(last, None)) = block.stmts.last_mut() else {
         return None;
     };
-    match last {
-        Expr::Async(inner) if future => Some(inner),
-        Expr::Call(call) if call.args.len() == 1 => {
-            let Expr::Path(callee) = &*call.func else {
-                return None;
-            };
-            let mut names = callee
-                .path
-                .segments
-                .iter()
-                .rev()
-                .map(|segment| &segment.ident);
-            let boxes = names.next().is_some_and(|name| name == "pin")
-                && names.next().is_some_and(|name| name == "Box");
-            match call.args.first_mut() {
-                Some(Expr::Async(inner)) if boxes => Some(inner),
-                _ => None,
-            }
-        }
+    let boxed = match last {
+        Expr::Async(inner) if future => return Some(inner),
+        Expr::Call(call) if call.args.len() == 1 && is_box_pin(&call.func) => &mut call.args[0],
         Expr::MethodCall(call) if call.method == "boxed" || call.method == "boxed_local" => {
-            match &mut *call.receiver {
-                Expr::Async(inner) => Some(inner),
-                _ => None,
-            }
+            &mut *call.receiver
         }
+        _ => return None,
+    };
+    match boxed {
+        Expr::Async(inner) => Some(inner),
         _ => None,
     }
+}
+
+/// Returns whether a call of this is one of `Box::pin`, with any path before `Box`.
+fn is_box_pin(callee: &Expr) -> bool {
+    let Expr::Path(callee) = callee else {
+        return false;
+    };
+    let names = callee.path.segments.iter().rev();
+    let names = names.take(2).map(|segment| segment.ident.to_string());
+    names.eq(["pin", "Box"])
 }
 
 /// Returns whether the return type mentions neither a type parameter of the function nor an `impl
@@ -290,13 +258,6 @@ fn is_concrete(sig: &Signature) -> bool {
         true
     });
     !hidden
-}
-
-fn output(ty: &ReturnType) -> Output {
-    match ty {
-        ReturnType::Default => Output::Unit,
-        ReturnType::Type(_, ty) => Output::of(ty),
-    }
 }
 
 impl Output {
@@ -325,12 +286,11 @@ fn future_output(ty: &Type) -> Output {
             true
         }
     });
-    match output {
-        Some(output) => output,
+    output.unwrap_or_else(|| match hidden {
         // A type that contains `impl Trait` cannot be written inside a body.
-        None if hidden => Output::Unknown,
-        None => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
-    }
+        true => Output::Unknown,
+        false => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
+    })
 }
 
 /// Returns the type as it can be written inside a body, with `_` for every `impl Trait`.

@@ -1,6 +1,6 @@
 //! Functions that compute bucket bounds.
 
-use crate::error::{BucketRule, Error};
+use crate::error::{Error, SettingRule};
 
 /// The default bucket bounds: seconds, from 5 ms to 10 s.
 ///
@@ -31,7 +31,7 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
         count,
         |i| start + width * i as f64,
         width > 0.0,
-        BucketRule::Width(width),
+        SettingRule::Width(width),
     )
     .map_err(|rule| bad("linear", rule))
 }
@@ -51,7 +51,7 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 /// is not above 1, or if the bounds are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     if start.is_nan() || start <= 0.0 {
-        return Err(bad("exponential", BucketRule::Start(start)));
+        return Err(bad("exponential", SettingRule::Start(start)));
     }
     let mut next = start;
     let bound = |_| {
@@ -59,11 +59,11 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
         next *= factor;
         bound
     };
-    checked(count, bound, factor > 1.0, BucketRule::Factor(factor))
+    checked(count, bound, factor > 1.0, SettingRule::Factor(factor))
         .map_err(|rule| bad("exponential", rule))
 }
 
-fn bad(function: &str, rule: BucketRule) -> Error {
+fn bad(function: &str, rule: SettingRule) -> Error {
     Error::other(format_args!("the bounds of `buckets::{function}` {rule}"))
 }
 
@@ -84,7 +84,7 @@ fn bad(function: &str, rule: BucketRule) -> Error {
 /// If [`linear`] would return an error: a compile error in a `static`.
 #[must_use]
 pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
-    assert!(width > 0.0, "{}", BucketRule::Width(width).text());
+    assert!(width > 0.0, "{}", SettingRule::Width(width).text());
     let mut bounds = [start; N];
     let mut i = 0;
     while i < N {
@@ -111,8 +111,8 @@ pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
 /// If [`exponential`] would return an error: a compile error in a `static`.
 #[must_use]
 pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
-    assert!(start > 0.0, "{}", BucketRule::Start(start).text());
-    assert!(factor > 1.0, "{}", BucketRule::Factor(factor).text());
+    assert!(start > 0.0, "{}", SettingRule::Start(start).text());
+    assert!(factor > 1.0, "{}", SettingRule::Factor(factor).text());
     let mut bounds = [start; N];
     let mut i = 1;
     while i < N {
@@ -133,13 +133,13 @@ fn checked(
     count: usize,
     bound: impl FnMut(usize) -> f64,
     step: bool,
-    rule: BucketRule,
-) -> Result<Vec<f64>, BucketRule> {
+    rule: SettingRule,
+) -> Result<Vec<f64>, SettingRule> {
     if !step {
         return Err(rule);
     }
     if count == 0 || count >= crate::observe::MOST_BUCKETS {
-        return Err(BucketRule::Count(count));
+        return Err(SettingRule::Count(count));
     }
     let bounds: Vec<f64> = (0..count).map(bound).collect();
     crate::family::shape::check_bounds(&bounds)?;

@@ -2,13 +2,16 @@
 
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::family::MetricCells;
-use crate::family::desc::{ClosedSet, Desc, Names};
+use crate::family::desc::{ClosedSet, Desc, FieldOptions, Names};
 use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
+use crate::observe::Cells;
 use crate::registry::Registry;
+use crate::setters::setters;
 use crate::snapshot::{Kind, Text};
 
 use super::declaration::Declaration;
@@ -20,16 +23,32 @@ use super::declaration::Declaration;
 /// [`Builder`], [`Series`](crate::Series) and [`Bound`](crate::Bound) have it as a bound. Programs
 /// do not implement it.
 #[expect(private_bounds, reason = "sealed: the parts of a metric are private")]
-pub trait Metric: MetricParts {
+pub trait Metric: MetricParts<Read = <Self as Metric>::Value> {
     /// The same kind of metric with other label sets.
     type Labelled<L: LabelSet>: Metric;
+
+    /// The value of a series, as `get` returns it.
+    type Value;
 }
 
 /// The private parts of a metric type.
 pub(crate) trait MetricParts: Sized {
     type Cells: MetricCells;
+    /// The same as [`Metric::Value`].
+    type Read;
 
-    fn declared(inner: Declaration<Self::Cells>) -> Self;
+    const KIND: Kind = Self::Cells::KIND;
+
+    /// The states of a state set that the type determines.
+    const STATES: &'static [&'static str] = &[];
+
+    /// Whether all combinations of a closed label set have series. An info has one only for the
+    /// current label set.
+    const HAS_ALL_COMBINATIONS: bool = true;
+
+    fn declared(declaration: Declaration<Self::Cells>) -> Self;
+
+    fn value(desc: &Desc, total: <Self::Cells as Cells>::Total) -> Self::Read;
 }
 
 /// Declares a metric at run time.
@@ -67,21 +86,31 @@ impl<M> std::fmt::Debug for Builder<M> {
     }
 }
 
-impl<M> Builder<M> {
+impl<M: Metric> Builder<M> {
     /// Returns a builder for a family without labels.
-    pub(super) fn new(
-        name: &str,
-        help: &str,
-        kind: Kind,
-        names: Names,
-        location: &'static Location<'static>,
-    ) -> Self {
-        let mut desc = Desc::unchecked(Text::owned(name), kind, names, location);
-        desc.help = Text::owned(help);
+    #[track_caller]
+    pub(super) fn new(name: &str, help: &str) -> Self {
+        let (name, location) = (Text::from(name), Location::caller());
+        let mut desc = Desc::unchecked(name, M::KIND, Names::Fixed(&[]), location);
+        desc.help = Text::from(help);
+        desc.states = M::STATES;
         Self {
             desc,
             metric: PhantomData,
         }
+    }
+
+    /// Registers a field of a `#[derive(Metrics)]` struct.
+    #[track_caller]
+    pub(super) fn declare<L: LabelSet>(
+        name: &str,
+        help: &str,
+        options: FieldOptions<'_>,
+        registry: &Registry,
+    ) -> Result<M, Error> {
+        let mut builder = Self::new(name, help).of_set::<L, M>();
+        builder.desc.apply(options, L::FROM_DATA)?;
+        builder.register(registry)
     }
 
     pub(super) fn with_type<T>(self) -> Builder<T> {
@@ -90,9 +119,13 @@ impl<M> Builder<M> {
             metric: PhantomData,
         }
     }
-}
 
-impl<M: Metric> Builder<M> {
+    fn of_set<L: LabelSet, T>(mut self) -> Builder<T> {
+        self.desc.labels = L::NAMES;
+        self.desc.closed = ClosedSet::of::<L>();
+        self.with_type()
+    }
+
     /// Sets the label names.
     ///
     /// - An array, such as `["method", "status"]`: the number of labels becomes part of the type,
@@ -139,111 +172,118 @@ impl<M: Metric> Builder<M> {
     /// requests.with(Request { path: "/" }).inc();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    pub fn label_set<L: NamedLabels>(mut self) -> Builder<M::Labelled<L>> {
-        self.desc.labels = L::NAMES;
-        self.desc.closed = ClosedSet::of::<L>();
-        self.with_type()
+    pub fn label_set<L: NamedLabels>(self) -> Builder<M::Labelled<L>> {
+        self.of_set::<L, _>()
     }
 
-    /// Puts a prefix before the name, with an underscore between them if the prefix ends in a
-    /// letter or digit.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// tallies::Counter::builder("jobs_total", "Jobs.").prefix("shop").register(&registry)?.inc();
-    /// assert_eq!(registry.snapshot().get("shop_jobs_total", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        self.desc.name = Text::owned(&prefixed(prefix, &self.desc.name));
-        self
-    }
+    setters! {
+        /// Puts a prefix before the name, with an underscore between them if the prefix ends in a
+        /// letter or digit.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let jobs = tallies::Counter::builder("jobs_total", "Jobs.");
+        /// jobs.prefix("shop").register(&registry)?.inc();
+        /// assert_eq!(registry.snapshot().get("shop_jobs_total", &[]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn prefix(self, prefix: &str) =
+            self.desc.name = Text::from(&prefixed(prefix, &self.desc.name));
 
-    /// Sets the unit, such as `seconds`. By convention the name ends in it.
-    pub fn unit(mut self, unit: &str) -> Self {
-        self.desc.unit = Text::owned(unit);
-        self
-    }
+        /// Sets the unit, such as `seconds`. By convention the name ends in it.
+        fn unit(self, unit: &str) = self.desc.unit = Text::from(unit);
 
-    /// Adds a label that every series has.
-    ///
-    /// ```
-    /// use tallies::{Counter, Registry};
-    ///
-    /// let registry = Registry::new();
-    /// let sent = Counter::builder("sent_total", "Messages sent.")
-    ///     .constant("protocol", "smtp")
-    ///     .register(&registry)?;
-    /// sent.inc();
-    /// assert_eq!(registry.snapshot().get("sent_total", &[("protocol", "smtp")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn constant(mut self, name: &str, value: &str) -> Self {
-        self.desc.add_constant(name, value);
-        self
-    }
+        /// Adds a label that every series has.
+        ///
+        /// ```
+        /// use tallies::{Counter, Registry};
+        ///
+        /// let registry = Registry::new();
+        /// let sent = Counter::builder("sent_total", "Messages sent.")
+        ///     .constant("protocol", "smtp")
+        ///     .register(&registry)?;
+        /// sent.inc();
+        /// assert_eq!(registry.snapshot().get("sent_total", &[("protocol", "smtp")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn constant(self, name: &str, value: &str) = self.desc.constant.add(name, value);
 
-    /// Limits the number of series. Further label sets count in one overflow series. The default is
-    /// [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
-    ///
-    /// ```
-    /// use tallies::{Counter, Registry};
-    ///
-    /// let registry = Registry::new();
-    /// let logins = Counter::builder("logins_total", "Logins.")
-    ///     .labels(["user"])
-    ///     .limit(2)
-    ///     .register(&registry)?;
-    /// for user in ["a", "b", "c", "d"] {
-    ///     logins.with([user]).inc();
-    /// }
-    /// assert_eq!(registry.snapshot().get("logins_total", &[("user", "__overflow__")]), Some(2.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn limit(mut self, series: usize) -> Self {
-        self.desc.limit = series;
-        self
-    }
+        /// Limits the number of series. Further label sets count in one overflow series. The
+        /// default is [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+        ///
+        /// ```
+        /// use tallies::{Counter, Registry};
+        ///
+        /// let registry = Registry::new();
+        /// let logins = Counter::builder("logins_total", "Logins.")
+        ///     .labels(["user"])
+        ///     .limit(2)
+        ///     .register(&registry)?;
+        /// for user in ["a", "b", "c", "d"] {
+        ///     logins.with([user]).inc();
+        /// }
+        /// let others = [("user", "__overflow__")];
+        /// assert_eq!(registry.snapshot().get("logins_total", &others), Some(2.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn limit(self, series: usize) = self.desc.limit = series;
 
-    /// Sets whether registration logs notes about the name, as [`Registry::set_lint`] does for all
-    /// names. The default is `true`. `false` is for names that somebody else chose.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// tallies::Counter::builder("requests", "Requests.").lint(false).register(&registry)?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn lint(mut self, on: bool) -> Self {
-        self.desc.lint = on;
-        self
-    }
+        /// Retires every series whose value stays the same for this long. Only a scrape checks it.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.")
+        ///     .labels(["queue"])
+        ///     .expire_after(Duration::from_secs(600))
+        ///     .register(&registry)?;
+        /// jobs.with(["mail"]).inc();
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// - The total of a retired series is folded into the overflow series. The value of a
+        ///   gauge, an info or a state set is dropped.
+        /// - A gauge that is set to the value that it has does not count as changed. The value of
+        ///   an info never changes.
+        /// - An up-down counter is not retired while it is not 0. It is retired if every scrape
+        ///   finds it at 0, whatever it was between the scrapes.
+        /// - The next update through `with` or a [`Bound`](crate::Bound) makes a retired series
+        ///   again. An update through a [`Series`](crate::Series) that was looked up before counts
+        ///   in the overflow series.
+        fn expire_after(self, idle: Duration) = self.desc.expire_after = Some(idle);
 
-    /// Gives every series cells of its own in every thread from its first update on. Without this,
-    /// a series counts in one cold cell until it has had 1 024 updates in a minute. The price is
-    /// the memory of the cells.
-    pub fn hot(mut self) -> Self {
-        self.desc.hot = true;
-        self
-    }
+        /// Sets whether registration logs notes about the name, as [`Registry::set_lint`] does for
+        /// all names. The default is `true`. `false` is for names that somebody else chose.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// tallies::Counter::builder("requests", "Requests.").lint(false).register(&registry)?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn lint(self, on: bool) = self.desc.lint = on;
 
-    /// Allows any characters except `"`, `\` and control characters in the metric's name and label
-    /// names: `http.requests`.
-    ///
-    /// ```
-    /// use tallies::{Counter, Registry};
-    ///
-    /// let registry = Registry::new();
-    /// assert!(Counter::builder("http.requests", "Requests.").register(&registry).is_err());
-    /// Counter::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
-    /// assert_eq!(registry.snapshot().get("http.requests", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// A scraper that does not ask for such names gets them escaped. A name whose escaped form is
-    /// the same as another name is rejected.
-    pub fn utf8(mut self) -> Self {
-        self.desc.utf8 = true;
-        self
+        /// Gives every series cells of its own in every thread from its first update on. Without
+        /// this, a series counts in one cold cell until it has had 1 024 updates in a minute. The
+        /// price is the memory of the cells.
+        fn hot(self) = self.desc.hot = true;
+
+        /// Allows any characters except `"`, `\` and control characters in the metric's name and
+        /// label names: `http.requests`.
+        ///
+        /// ```
+        /// use tallies::{Counter, Registry};
+        ///
+        /// let registry = Registry::new();
+        /// assert!(Counter::builder("http.requests", "Requests.").register(&registry).is_err());
+        /// Counter::builder("http.requests", "Requests.").utf8().register(&registry)?.inc();
+        /// assert_eq!(registry.snapshot().get("http.requests", &[]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// A scraper that does not ask for such names gets them escaped. A name whose escaped form
+        /// is the same as another name is rejected.
+        fn utf8(self) = self.desc.utf8 = true;
     }
 
     /// Declares the metric in a registry.

@@ -1,18 +1,17 @@
 //! Counters: totals that only grow.
 
 use std::any::Any;
-use std::marker::PhantomData;
 
-use crate::error::{Error, UpdateRule};
+use crate::error::{Error, ErrorKind};
 use crate::lockfree::Generation;
 use crate::observe::{self, Number, Tally};
 use crate::snapshot::{Kind, Numbers, Values};
 
-use super::declaration::Declaration;
 use super::exemplar;
-use super::lazy_ref::Update;
+use super::lazy_ref::SeriesUpdate;
 use super::{
-    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+    Bound, Builder, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
+    with_builder, with_labels, with_static,
 };
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
@@ -53,185 +52,202 @@ use crate::family::{CellKind, Family, MetricCells, SeriesRef};
 /// An update costs a load, an add and a store, 0.33 ns. It adds to a cell that only the calling
 /// thread writes, without a lock prefix, a shared cache line or an allocation. A scrape that begins
 /// after an update has returned includes it. Integers wrap at 2⁶⁴.
-pub struct Counter<L = (), N: Number = u64> {
-    pub(crate) inner: Declaration<Tally<N>>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
-
-/// The update methods that a counter without labels and a series have in common.
-macro_rules! counter_methods {
-    ($N:ident $(, $L:ident)?) => {
-        /// Adds 1.
-        #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.add($N::ONE);
-        }
-
-        /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
-        /// `tallies_rejected_updates_total`.
-        #[doc(alias = "inc_by")]
-        #[inline]
-        pub fn add(&self, n: $N)
-        $(where $L: Unlabelled,)?
-        {
-            let last = self.last();
-            if !n.can_add_hot() || !observe::thread(|thread| Tally::add(thread, last, n)) {
-                self.add_cold(last, n);
-            }
-        }
-
-        /// Adds `n`, or returns why it cannot.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let busy = tallies::Counter::builder("busy_seconds_total", "Time spent.")
-        ///     .float()
-        ///     .register(&registry)?;
-        /// assert!(busy.try_add(-0.5).is_err());
-        /// busy.try_add(0.5)?;
-        /// assert_eq!(busy.get(), 0.5);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        ///
-        /// # Errors
-        ///
-        /// Returns an error if `n` is a float that is negative, infinite or NaN
-        /// ([`Error::is_rejected_update`]). Nothing is added then.
-        pub fn try_add(&self, n: $N) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            if !n.can_add() {
-                return Err(self.reject(n));
-            }
-            self.add(n);
-            Ok(())
-        }
-
-        /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
-        /// link to this update.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
-        /// sent.add_exemplar(512, &[("trace_id", "0af7651916cd43dd")]);
-        /// let now = registry.snapshot();
-        /// let family = now.family("sent_bytes_total").unwrap();
-        /// let (_, exemplar) = family.exemplars(0).next().unwrap();
-        /// assert_eq!(exemplar.value(), 512.0);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        ///
-        /// A series has one exemplar, the last one, with its amount and the time. It costs one or
-        /// two allocations; updates without an exemplar cost nothing extra. If the labels are
-        /// invalid or have more than 128 characters, names and values together, `n` is added, and
-        /// the exemplar is rejected and counted in `tallies_rejected_updates_total`.
-        pub fn add_exemplar(&self, n: $N, exemplar: &[(&str, &str)])
-        $(where $L: Unlabelled,)?
-        {
-            self.add(n);
-            if n.can_add() {
-                self.set_exemplar(n, exemplar);
-            }
-        }
-
-        /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why
-        /// it cannot.
-        ///
-        /// # Errors
-        ///
-        /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is
-        /// added.
-        pub fn try_add_exemplar(&self, n: $N, exemplar: &[(&str, &str)]) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            self.check_exemplar(exemplar)?;
-            self.try_add(n)?;
-            self.set_exemplar(n, exemplar);
-            Ok(())
-        }
-
-        /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::instrument::trace_ids).
-        pub fn add_traced(&self, n: $N)
-        $(where $L: Unlabelled,)?
-        {
-            self.add(n);
-            if n.can_add() {
-                exemplar::with_trace(|labels| self.set_exemplar(n, labels));
-            }
-        }
-
-        /// Adds 1, with the id of the current trace as the exemplar if there is one. See
-        /// [`trace_ids`](crate::instrument::trace_ids).
-        pub fn inc_traced(&self)
-        $(where $L: Unlabelled,)?
-        {
-            self.add_traced($N::ONE);
-        }
-    };
-}
+pub struct Counter<L = (), N: Number = u64>(pub(crate) MetricFamily<Tally<N>, Counter<(), N>, L>);
 
 impl<L: LabelSet, N: Number> Counter<L, N> {
-    counter_methods!(N, L);
-
-    /// Returns what all threads have counted so far. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> N
+    /// Adds 1.
+    #[inline]
+    pub fn inc(&self)
     where
         L: Unlabelled,
     {
-        N::rounded(&self.inner.total())
+        self.add(N::ONE);
     }
 
-    #[cold]
-    fn reject(&self, n: N) -> Error {
-        reject(self.inner.family(), n)
-    }
-
-    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
-        exemplar::check(self.inner.family(), labels)
-    }
-
+    /// Adds `n`. A float that is negative, infinite or NaN is rejected and counted in
+    /// `tallies_rejected_updates_total`.
+    #[doc(alias = "inc_by")]
     #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
+    pub fn add(&self, n: N)
+    where
+        L: Unlabelled,
+    {
+        let last = self.0.declaration.slot_word.last(Generation::FIRST);
+        if !n.can_add_hot() || !observe::thread(|thread| Tally::add(thread, last, n)) {
+            self.add_cold(n);
+        }
     }
 
     #[cold]
-    fn add_cold(&self, _: u64, n: N) {
-        add_to_series(self.inner.family().only(), n);
-        self.inner.copy_slot_word();
+    fn add_cold(&self, n: N) {
+        add_to_series(self.0.declaration.family().only(), n);
+        self.0.declaration.copy_slot_word();
     }
 
-    fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
-        let value = n.into_number().as_f64();
-        exemplar::set(self.inner.family().only(), (0, 1), value, labels);
+    /// Adds `n`, or returns why it cannot.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let busy = tallies::Counter::builder("busy_seconds_total", "Time spent.")
+    ///     .float()
+    ///     .register(&registry)?;
+    /// assert!(busy.try_add(-0.5).is_err());
+    /// busy.try_add(0.5)?;
+    /// assert_eq!(busy.get(), 0.5);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `n` is a float that is negative, infinite or NaN
+    /// ([`Error::is_rejected_update`]). Nothing is added then.
+    pub fn try_add(&self, n: N) -> Result<(), Error>
+    where
+        L: Unlabelled,
+    {
+        if !n.can_add() {
+            return Err(reject(self.0.declaration.family(), n));
+        }
+        self.add(n);
+        Ok(())
+    }
+
+    /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
+    /// link to this update.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
+    /// sent.add_exemplar(512, &[("trace_id", "0af7651916cd43dd")]);
+    /// let now = registry.snapshot();
+    /// let family = now.family("sent_bytes_total").unwrap();
+    /// let (_, exemplar) = family.exemplars(0).next().unwrap();
+    /// assert_eq!(exemplar.value(), 512.0);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// A series has one exemplar, the last one, with its amount and the time. It costs one or two
+    /// allocations; updates without an exemplar cost nothing extra. If the labels are invalid or
+    /// have more than 128 characters, names and values together, `n` is added, and the exemplar is
+    /// rejected and counted in `tallies_rejected_updates_total`.
+    pub fn add_exemplar(&self, n: N, exemplar: &[(&str, &str)])
+    where
+        L: Unlabelled,
+    {
+        self.add(n);
+        if n.can_add() {
+            self.0.only().set_exemplar(n, exemplar);
+        }
+    }
+
+    /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why it
+    /// cannot.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is added.
+    pub fn try_add_exemplar(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>
+    where
+        L: Unlabelled,
+    {
+        exemplar::check(self.0.declaration.family(), exemplar)?;
+        self.try_add(n)?;
+        self.0.only().set_exemplar(n, exemplar);
+        Ok(())
+    }
+
+    /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+    /// [`trace_ids`](crate::instrument::trace_ids).
+    pub fn add_traced(&self, n: N)
+    where
+        L: Unlabelled,
+    {
+        self.add(n);
+        if n.can_add() {
+            exemplar::with_trace(|labels| self.0.only().set_exemplar(n, labels));
+        }
+    }
+
+    /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+    /// [`trace_ids`](crate::instrument::trace_ids).
+    pub fn inc_traced(&self)
+    where
+        L: Unlabelled,
+    {
+        self.add_traced(N::ONE);
+    }
+
+    forward_to_only! {
+        /// Returns what all threads have counted so far. Waits for a scrape that is running.
+        #[must_use]
+        fn get() -> N;
     }
 }
 
 impl<N: Number> Series<'_, Counter<(), N>> {
-    counter_methods!(N);
-
-    #[cold]
-    fn reject(&self, n: N) -> Error {
-        self.lazy_ref.resolve(|series| reject(series.family, n))
-    }
-
-    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
-        self.lazy_ref
-            .resolve(|series| exemplar::check(series.family, labels))
-    }
-
+    /// Adds 1.
     #[inline]
-    fn last(&self) -> u64 {
-        self.lazy_ref.last()
+    pub fn inc(&self) {
+        self.add(N::ONE);
     }
 
-    #[inline(always)]
-    fn add_cold(&self, last: u64, n: N) {
-        self.lazy_ref.update(last, Add(n));
+    /// Adds `n`. See [`Counter::add`].
+    #[doc(alias = "inc_by")]
+    #[inline]
+    pub fn add(&self, n: N) {
+        let last = self.lazy_ref.last();
+        if !n.can_add_hot() || !observe::thread(|thread| Tally::add(thread, last, n)) {
+            self.lazy_ref.update(last, Add(n));
+        }
+    }
+
+    /// Adds `n`, or returns why it cannot. See [`Counter::try_add`].
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Counter::try_add`].
+    pub fn try_add(&self, n: N) -> Result<(), Error> {
+        if !n.can_add() {
+            return Err(self.lazy_ref.resolve(|series| reject(series.family, n)));
+        }
+        self.add(n);
+        Ok(())
+    }
+
+    /// Adds `n`, and stores these labels as the exemplar. See [`Counter::add_exemplar`].
+    pub fn add_exemplar(&self, n: N, exemplar: &[(&str, &str)]) {
+        self.add(n);
+        if n.can_add() {
+            self.set_exemplar(n, exemplar);
+        }
+    }
+
+    /// Adds `n` with an exemplar, or returns why it cannot. See [`Counter::try_add_exemplar`].
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Counter::try_add_exemplar`].
+    pub fn try_add_exemplar(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+        self.lazy_ref
+            .resolve(|series| exemplar::check(series.family, exemplar))?;
+        self.try_add(n)?;
+        self.set_exemplar(n, exemplar);
+        Ok(())
+    }
+
+    /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+    /// [`trace_ids`](crate::instrument::trace_ids).
+    pub fn add_traced(&self, n: N) {
+        self.add(n);
+        if n.can_add() {
+            exemplar::with_trace(|labels| self.set_exemplar(n, labels));
+        }
+    }
+
+    /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+    /// [`trace_ids`](crate::instrument::trace_ids).
+    pub fn inc_traced(&self) {
+        self.add_traced(N::ONE);
     }
 
     fn set_exemplar(&self, n: N, labels: &[(&str, &str)]) {
@@ -263,16 +279,22 @@ impl<N: Number> Bound<Counter<(), N>> {
     }
 }
 
-labelled!(
-    Counter, "Counter", Counter<(), N>, [L: LabelSet, N: Number], [L, N],
-    L, Counter<[&'static str; LABELS], N>, [N: Number], N, |_, total| N::rounded(&total)
+metric!(
+    Counter, [L: LabelSet, N: Number], [L, N],
+    example: "Counter",
+    plain: Counter<(), N>,
+    labelled: Counter<X, N>,
+    named: [N: Number] Counter<[&'static str; LABELS], N>,
+    cells: Tally<N>,
+    value: N = |_, total| N::rounded(&total),
+    {}
 );
 
-metric!(Counter, [L: LabelSet, N: Number], [L, N], Counter<X, N>, Tally<N>, Kind::Counter);
+with_static!(Counter, [L: LabelSet, N: Number], [L, N]);
 
-labelled_setters!(Counter, [L: LabelSet, N: Number], [L, N], [N], [N: Number], Tally<N>);
+with_labels!(Counter, [L: LabelSet, N: Number], [L, N], [N], [N: Number]);
 
-with_builder!(Counter, Kind::Counter);
+with_builder!(Counter);
 
 impl<L: LabelSet> Builder<Counter<L>> {
     /// Counts floating-point amounts, such as seconds.
@@ -296,7 +318,7 @@ impl<L: LabelSet> Builder<Counter<L>> {
 #[derive(Clone, Copy)]
 struct Add<N: Number>(N);
 
-impl<N: Number> Update<Tally<N>> for Add<N> {
+impl<N: Number> SeriesUpdate<Tally<N>> for Add<N> {
     #[inline(always)]
     fn quick(
         self,
@@ -320,9 +342,12 @@ fn reject<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
     not_an_increase(family, n)
 }
 
+#[cold]
 fn not_an_increase<N: Number>(family: &Family<Tally<N>>, n: N) -> Error {
-    let value = n.into_number().as_f64();
-    UpdateRule::Increase.error(&family.desc.name, value)
+    let (name, value) = (&family.desc.name, n.into_number().as_f64());
+    ErrorKind::Update.error(format_args!(
+        "counter `{name}` can only grow, by a finite amount of 0 or more, got {value}"
+    ))
 }
 
 #[inline(always)]
@@ -338,7 +363,6 @@ fn add_to_series<N: Number>(series: SeriesRef<'_, Tally<N>>, n: N) {
 
 impl<N: Number> MetricCells for Tally<N> {
     const KIND: Kind = Kind::Counter;
-    const FOLDS: bool = true;
 
     fn cells(_: &Desc) -> usize {
         1
@@ -358,16 +382,14 @@ impl<N: Number> MetricCells for Tally<N> {
         Values::Counter(Numbers::default())
     }
 
-    fn write(total: &N::Sum, values: &mut Values) {
-        if let Values::Counter(values) = values {
-            values.push(N::rounded(total).into_number());
-        }
+    column!(Numbers, Values::Counter(numbers) => numbers);
+
+    fn write(total: &N::Sum, column: &mut Numbers) {
+        column.push(N::rounded(total).into_number());
     }
 
-    fn write_all(totals: &[N::Sum], values: &mut Values) {
-        if let Values::Counter(values) = values {
-            values.extend(totals.iter().map(|total| N::rounded(total).into_number()));
-        }
+    fn write_all(totals: &[N::Sum], column: &mut Numbers) {
+        column.extend(totals.iter().map(|total| N::rounded(total).into_number()));
     }
 
     fn fingerprint(total: &N::Sum) -> u64 {

@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::observe::{self, SlotWord};
-use crate::snapshot::{Difference, Kind};
 
 use super::lazy_ref::LazyRef;
 use crate::family::SeriesRef;
@@ -19,10 +18,9 @@ use crate::family::desc::Desc;
 use crate::family::label::LabelSet;
 use crate::family::{Family, MetricCells};
 use crate::lockfree::{CachedRef, PartRef, SeriesKey, TextRef};
-use crate::registry::{self, Owner, Registry};
+use crate::registry::{self, Registry};
 
 /// A declared metric. See the [module](self).
-#[derive(Debug)]
 pub(crate) struct Declaration<C: MetricCells> {
     /// A copy of the slot word of the series without labels, or of the first series of the row of a
     /// closed label set. Written by updates on the cold path, read by updates and look-ups.
@@ -73,19 +71,19 @@ impl<C: MetricCells> Declaration<C> {
     #[inline(never)]
     fn make_family(&self) -> &Arc<Family<C>> {
         if self.made.get().is_none() {
-            let families = registry::registry().families();
+            let registry = registry::registry();
             let mut note = None;
             let making = crate::family::published::making();
             self.made.get_or_init(|| {
-                let desc = families.viewed(self.desc.clone(), C::FOLDS);
-                let (family, to_log) = families.add_static(desc, Family::create);
+                let desc = registry.viewed(self.desc.clone(), C::FOLDS);
+                let (family, to_log) = registry.add_static(desc, Family::create);
                 note = to_log;
                 family
             });
             drop(making);
             // A logger may use this very static, or wait for a thread that makes another one.
             if let Some(note) = note {
-                families.log(note);
+                registry.log_note(note);
             }
         }
         let made = self.made.get().expect("it was just made");
@@ -107,30 +105,17 @@ impl<C: MetricCells> Declaration<C> {
         self.family.owner().map(|family| &**family)
     }
 
-    /// Makes the family and, for a closed label set, all its series.
-    pub(crate) fn enlist<L: LabelSet>(&self) {
+    /// Returns the series of combination `index` of a closed label set, which has `count` of them.
+    #[inline(always)]
+    pub(super) fn combination(&self, index: usize, count: usize) -> LazyRef<'_, C> {
+        if has_row(C::cells(&self.desc), count) {
+            return LazyRef::in_row(self, index);
+        }
         let family = self.family();
-        // An info has a series only for the current label set, not for every possible one.
-        if L::DENSE > 0 && self.desc.kind != Kind::Info {
-            family.make_combinations();
-        }
-    }
-
-    /// Returns the series of a label set.
-    #[inline]
-    pub(crate) fn with<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> LazyRef<'_, C> {
-        if L::DENSE == 0 {
-            L::with_texts(labels, |texts| self.family().with(texts)).into()
-        } else if !has_row(C::cells(&self.desc), L::DENSE) {
-            let family = self.family();
-            // The family may have a row all the same: if `buckets` was called on this declaration
-            // after the family was made, the family's series have fewer cells than `self.desc`
-            // says.
-            family.row();
-            family.combination(L::dense_index(labels)).into()
-        } else {
-            LazyRef::in_row(self, L::dense_index(labels))
-        }
+        // The family may have a row all the same: if `buckets` was called on this declaration after
+        // the family was made, the family's series have fewer cells than `self.desc` says.
+        family.row();
+        family.combination(index).into()
     }
 
     /// Returns one series of a closed label set. If the series are in a row, stores the row's slot
@@ -141,12 +126,6 @@ impl<C: MetricCells> Declaration<C> {
             self.slot_word.init_row(last);
         }
         family.combination(index)
-    }
-
-    /// Returns the series of a label set if it exists.
-    pub(crate) fn find<L: LabelSet>(&self, labels: &L::Borrowed<'_>) -> Option<SeriesRef<'_, C>> {
-        self.enlist::<L>();
-        L::with_texts(labels, |texts| self.family().find(texts))
     }
 
     /// Returns the cells of the series without labels, once [`found`](Self::found) was called.
@@ -160,21 +139,11 @@ impl<C: MetricCells> Declaration<C> {
         self.family.set_part(Family::first);
     }
 
-    /// Returns the cells of the series without labels.
-    pub(crate) fn only(&self) -> &C {
-        self.family().first()
-    }
-
-    /// Returns the total of the series without labels.
-    pub(crate) fn total(&self) -> C::Total {
-        let family = self.family();
-        family.total(family.first())
-    }
-
     /// Copies the slot word of the series without labels once it is hot.
     pub(crate) fn copy_slot_word(&self) {
         if self.slot_word.slot().is_none() && self.has_family_buckets() {
-            self.only().slot_word().copy_to(&self.slot_word);
+            let cells = self.family().first();
+            cells.slot_word().copy_to(&self.slot_word);
         }
     }
 
@@ -202,32 +171,23 @@ impl<C: MetricCells> Declaration<C> {
     }
 
     pub(crate) fn register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
-        // Unused statics have their names, too, so they are registered first.
-        registry.enlist();
-        let desc = registry.families().viewed(desc, C::FOLDS);
-        let family = Family::create(checked(desc)?);
-        registry.families().add(family.clone())?;
+        let family = Family::create(Self::viewed(desc, registry)?);
+        registry.add_family(family.clone())?;
         Ok(Self::of(family))
     }
 
     pub(crate) fn get_or_register(desc: Desc, registry: &Registry) -> Result<Self, Error> {
+        let desc = Self::viewed(desc, registry)?;
+        registry.get_or_add(desc, Family::create).map(Self::of)
+    }
+
+    /// Applies the views of a registry to a description, and checks it: the shape of a family's
+    /// cells can be computed only from valid bounds.
+    fn viewed(desc: Desc, registry: &Registry) -> Result<Desc, Error> {
+        // Unused statics have their names, too, so they are registered first.
         registry.enlist();
-        let desc = registry.families().viewed(desc, C::FOLDS);
-        let (name, kind) = (desc.name.clone(), desc.kind);
-        let family = registry
-            .families()
-            .get_or_add(checked(desc)?, |desc| Family::<C>::create(desc))?;
-        let owner = Owner {
-            name: &name,
-            kind: family.desc().kind,
-            location: family.desc().location,
-        };
-        let another_type = Difference::in_property("another Rust type");
-        let family = family
-            .as_any()
-            .downcast::<Family<C>>()
-            .map_err(|_| owner.registered(kind, Some(&another_type)))?;
-        Ok(Self::of(family))
+        let desc = registry.viewed(desc, C::FOLDS);
+        desc.check().map(|()| desc)
     }
 }
 
@@ -238,16 +198,10 @@ fn has_row(cells: usize, series: usize) -> bool {
     cells > 0 && observe::stride(cells) <= observe::MOST_IN_ROW / series as u64
 }
 
-/// Checks a description. The shape of a family's cells can be computed only from valid bounds.
-fn checked(desc: Desc) -> Result<Desc, Error> {
-    desc.check().map(|()| desc)
-}
-
 /// A bound series. It looks the series up again if that was removed or retired; the look-up makes
 /// it again.
 ///
 /// Aligned, so that what an update reads is in one cache line.
-#[derive(Debug)]
 #[repr(C, align(16))]
 pub(crate) struct BoundSeries<C: MetricCells> {
     series: CachedRef<Family<C>, C>,
@@ -259,9 +213,8 @@ pub(crate) struct BoundSeries<C: MetricCells> {
 }
 
 impl<C: MetricCells> BoundSeries<C> {
-    pub(crate) fn new<L: LabelSet>(declaration: &Declaration<C>, labels: &L::Borrowed<'_>) -> Self {
-        declaration.enlist::<L>();
-        let family = Arc::clone(declaration.family());
+    /// Looks a label set up in a family that was enlisted.
+    pub(super) fn new<L: LabelSet>(family: Arc<Family<C>>, labels: &L::Borrowed<'_>) -> Self {
         let series = CachedRef::new(family);
         if series.owner().is_closed() {
             // The first update of a series could otherwise promote the series alone, and it could

@@ -3,10 +3,7 @@
 
 use super::builder::Metric;
 use super::declaration::Declaration;
-use super::lazy_ref::LazyRef;
 use super::series::Series;
-use crate::family::MetricCells;
-use crate::family::label::LabelSet;
 
 /// The bytes of label values that fit without an allocation.
 const INLINE_BYTES: usize = 112;
@@ -16,51 +13,34 @@ const INLINE_TEXTS: usize = 8;
 
 /// A label set of a metric. Attributes update its series after a failure.
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
-pub struct Deferred<'a, M: Metric>(Inner<'a, M::Cells>);
+pub struct Deferred<'a, M: Metric>(pub(super) LabelsOf<'a, M>);
 
-enum Inner<'a, C: MetricCells> {
+pub(super) enum LabelsOf<'a, M: Metric> {
     /// A series of a closed label set. All series of such a set exist from the start.
-    Closed(LazyRef<'a, C>),
+    Closed(Series<'a, M>),
     Open {
-        declaration: &'a Declaration<C>,
-        texts: &'a Texts,
+        declaration: &'a Declaration<M::Cells>,
+        texts: &'a TextCopies,
     },
 }
 
-impl<'a, M: Metric> Deferred<'a, M> {
-    /// Copies the label values to `texts`, because the body of the function may move the arguments
-    /// that they come from.
-    #[inline]
-    pub(crate) fn new<L: LabelSet>(
-        declaration: &'a Declaration<M::Cells>,
-        labels: &L::Borrowed<'_>,
-        texts: &'a mut Texts,
-    ) -> Self {
-        Self(if L::DENSE > 0 {
-            Inner::Closed(declaration.with::<L>(labels))
-        } else {
-            L::with_texts(labels, |labels| texts.set(labels));
-            Inner::Open { declaration, texts }
-        })
-    }
-
+impl<M: Metric> Deferred<'_, M> {
     /// Returns the series. Makes it if there is none.
     #[cold]
     pub(crate) fn series(&self) -> Series<'_, M> {
-        let lazy_ref = match &self.0 {
-            Inner::Closed(lazy_ref) => *lazy_ref,
-            Inner::Open { declaration, texts } => {
-                texts.with(|texts| declaration.family().with(texts)).into()
+        match &self.0 {
+            LabelsOf::Closed(series) => *series,
+            LabelsOf::Open { declaration, texts } => {
+                texts.with(|texts| Series::of(declaration.family().with(texts)))
             }
-        };
-        Series { lazy_ref }
+        }
     }
 }
 
 /// Memory for copies of label values. Apart from [`Deferred`], so that it is written in place:
 /// moving it costs more than the copies.
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
-pub struct Texts {
+pub struct TextCopies {
     /// The values, one after the other.
     bytes: [u8; INLINE_BYTES],
     /// The end of each value in `bytes`.
@@ -70,7 +50,7 @@ pub struct Texts {
     heap: Option<Box<[Box<str>]>>,
 }
 
-impl Default for Texts {
+impl Default for TextCopies {
     #[inline(always)]
     fn default() -> Self {
         Self {
@@ -82,10 +62,10 @@ impl Default for Texts {
     }
 }
 
-impl Texts {
+impl TextCopies {
     /// Copies the values.
     #[inline]
-    fn set(&mut self, texts: &[&str]) {
+    pub(super) fn set(&mut self, texts: &[&str]) {
         let length: usize = texts.iter().map(|text| text.len()).sum();
         if length > INLINE_BYTES || texts.len() > INLINE_TEXTS {
             self.heap = Some(texts.iter().map(|text| (*text).into()).collect());
@@ -138,7 +118,7 @@ mod tests {
             &["a"; INLINE_TEXTS],
             &["a"; INLINE_TEXTS + 1],
         ] {
-            let mut copies = Texts::default();
+            let mut copies = TextCopies::default();
             copies.set(texts);
             copies.with(|copies| assert_eq!(copies, texts));
             let fits = texts.concat().len() <= INLINE_BYTES && texts.len() <= INLINE_TEXTS;

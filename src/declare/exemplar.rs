@@ -2,10 +2,9 @@
 
 use std::sync::OnceLock;
 
-use crate::error::{self, Error, NameRule, Subject};
-use crate::snapshot::{Exemplar, MOST_CHARACTERS, labels};
+use crate::error::{Error, ErrorKind, NameRule, Subject};
+use crate::snapshot::{Exemplar, MOST_CHARACTERS, is_label_name, labels};
 
-use crate::family::grammar::exemplar_label;
 use crate::family::{Family, MetricCells, SeriesRef};
 
 type TraceId = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -55,7 +54,10 @@ pub(super) fn with_trace(f: impl FnOnce(&[(&str, &str)])) {
 /// Checks that these labels can be an exemplar's.
 fn validate(labels: &[(&str, &str)]) -> Result<(), Error> {
     for (i, (name, _)) in labels.iter().enumerate() {
-        exemplar_label(name).map_err(|rule| rule.error(Subject::Exemplar, name))?;
+        // No name is reserved.
+        if !is_label_name(name.as_bytes()) {
+            return Err(NameRule::Label.error(Subject::Exemplar, name));
+        }
         if labels[..i].iter().any(|(other, _)| other == name) {
             return Err(NameRule::Twice.error(Subject::Exemplar, name));
         }
@@ -63,7 +65,7 @@ fn validate(labels: &[(&str, &str)]) -> Result<(), Error> {
     let length = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
     let characters: usize = labels.iter().map(length).sum();
     if characters > MOST_CHARACTERS {
-        return Err(error::Kind::Update.error(format_args!(
+        return Err(ErrorKind::Update.error(format_args!(
             "the labels of an exemplar have at most {MOST_CHARACTERS} characters, names and values \
              together, got {characters}"
         )));

@@ -1,16 +1,16 @@
 //! Gauges, which are set, and up-down counters.
 
-use std::marker::PhantomData;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
+use crate::setters::setters;
 use crate::snapshot::{GaugeMode, Kind, Values};
 
-use super::declaration::Declaration;
 use super::in_flight::InFlight;
 use super::{
-    Bound, Builder, Series, forward_to_series, labelled, labelled_setters, metric, with_builder,
+    Bound, Builder, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
+    with_builder,
 };
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
@@ -38,10 +38,7 @@ use crate::family::{CellKind, MetricCells};
 ///
 /// Every float is a value, NaN and infinities included; nothing is rejected. A scrape sees a value
 /// that the gauge had during the scrape. With labels, a series that was not set has the value 0.
-pub struct Gauge<L = ()> {
-    pub(crate) inner: Declaration<GaugeCell>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
+pub struct Gauge<L = ()>(MetricFamily<GaugeCell, Gauge, L>);
 
 /// A value of a gauge: an integer or a float. An integer beyond 2⁵³ is rounded.
 ///
@@ -80,24 +77,9 @@ macro_rules! gauge_values {
 
 gauge_values!(f64 f32 u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
+/// The methods that change a gauge: of the metric without labels, with `$L`, and of a series.
 macro_rules! gauge_methods {
     ($($L:ident)?) => {
-        /// Sets the value: an integer or a float.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
-        /// queue.set(["a", "b"].len());
-        /// queue.set(2.5);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        #[inline]
-        pub fn set(&self, value: impl GaugeValue)
-        $(where $L: Unlabelled,)?
-        {
-            self.change(GaugeOp::Set(value.into_f64()));
-        }
-
         /// Adds `value`, which may be negative. Atomic.
         ///
         /// ```
@@ -189,13 +171,29 @@ macro_rules! gauge_methods {
         pub fn set_to_current_time(&self)
         $(where $L: Unlabelled,)?
         {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            self.set(since.map_or(0.0, |since| since.as_secs_f64()));
+            self.set(seconds_since_1970());
         }
     };
 }
 
 impl<L: LabelSet> Gauge<L> {
+    /// Sets the value: an integer or a float.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
+    /// queue.set(["a", "b"].len());
+    /// queue.set(2.5);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[inline]
+    pub fn set(&self, value: impl GaugeValue)
+    where
+        L: Unlabelled,
+    {
+        self.change(GaugeOp::Set(value.into_f64()));
+    }
+
     gauge_methods!(L);
 }
 
@@ -219,18 +217,18 @@ impl Gauge {
 }
 
 impl<L: LabelSet> Gauge<L> {
-    /// Returns the current value.
+    /// Returns the current value. Waits for nothing.
     #[must_use]
     pub fn get(&self) -> f64
     where
         L: Unlabelled,
     {
-        self.inner.only().value()
+        self.0.declaration.family().first().value()
     }
 
     #[inline]
     fn change(&self, change: GaugeOp) {
-        match self.inner.quick() {
+        match self.0.declaration.quick() {
             Some(cells) => cells.apply(change),
             None => self.change_cold(change),
         }
@@ -239,10 +237,16 @@ impl<L: LabelSet> Gauge<L> {
     #[cold]
     #[inline(never)]
     fn change_cold(&self, change: GaugeOp) {
-        if self.inner.is_off() {
-            return;
+        if !self.0.declaration.is_off() {
+            self.find_and_change(change);
         }
-        let family = self.inner.family();
+    }
+
+    /// Not inlined, so that an update of a family that is off needs no stack frame.
+    #[inline(never)]
+    fn find_and_change(&self, change: GaugeOp) {
+        let declaration = &self.0.declaration;
+        let family = declaration.family();
         if family.desc.is_off() {
             return;
         }
@@ -250,13 +254,19 @@ impl<L: LabelSet> Gauge<L> {
         if series.cells.is_timed() {
             change_series(series, change);
         } else {
-            self.inner.found();
+            declaration.found();
             series.cells.apply(change);
         }
     }
 }
 
 impl Series<'_, Gauge> {
+    /// Sets the value. See [`Gauge::set`].
+    #[inline]
+    pub fn set(&self, value: impl GaugeValue) {
+        self.change(GaugeOp::Set(value.into_f64()));
+    }
+
     gauge_methods!();
 
     #[inline]
@@ -272,111 +282,112 @@ impl Series<'_, Gauge> {
 }
 
 impl Bound<Gauge> {
-    gauge_methods!();
-
-    #[inline]
-    fn change(&self, change: GaugeOp) {
-        self.series().change(change);
+    forward_to_series! {
+        /// Sets the value. See [`Gauge::set`].
+        fn set(value: impl GaugeValue);
+        /// Adds `value`. See [`Gauge::add`].
+        fn add(value: impl GaugeValue);
+        /// Subtracts `value`. See [`Gauge::add`].
+        fn sub(value: impl GaugeValue);
+        /// Adds 1. See [`Gauge::add`].
+        fn inc();
+        /// Subtracts 1. See [`Gauge::add`].
+        fn dec();
+        /// Sets the gauge to `value` if that is higher. See [`Gauge::raise`].
+        fn raise(value: impl GaugeValue);
+        /// Sets the gauge to `value` if that is lower. See [`Gauge::lower`].
+        fn lower(value: impl GaugeValue);
+        /// Sets the gauge to the current time, in seconds since 1970.
+        fn set_to_current_time();
     }
 }
 
-labelled!(
-    Gauge, "Gauge", Gauge, [L: LabelSet], [L], L, Gauge<[&'static str; LABELS]>, [], f64,
-    |_, total| total
-);
-
-metric!(Gauge, [L: LabelSet], [L], Gauge<X>, GaugeCell, Kind::Gauge);
-
-labelled_setters!(Gauge, [L: LabelSet], [L], [], [], GaugeCell);
+metric!(Gauge, example: "Gauge", cells: GaugeCell, value: f64 = |_, total| total);
 
 impl<L: LabelSet> Gauge<L> {
-    /// Sets how the values of several processes are combined: when their snapshots are
-    /// [merged](crate::snapshot::Snapshot::merge), and in a store that they share. The default is
-    /// [`GaugeMode::LiveAll`].
-    ///
-    /// ```
-    /// use tallies::{Gauge, snapshot::GaugeMode};
-    ///
-    /// /// The size of the largest request.
-    /// #[tallies::metric]
-    /// static LARGEST: Gauge = Gauge::new("largest_request_bytes").mode(GaugeMode::Max);
-    /// # LARGEST.raise(10.0);
-    /// ```
-    #[must_use]
-    pub const fn mode(mut self, mode: GaugeMode) -> Self {
-        self.inner.desc.mode = Some(mode);
-        self
-    }
+    setters! {
+        /// Sets how the values of several processes are combined: when their snapshots are
+        /// [merged](crate::snapshot::Snapshot::merge), and in a store that they share. The default
+        /// is [`GaugeMode::LiveAll`].
+        ///
+        /// ```
+        /// use tallies::{Gauge, snapshot::GaugeMode};
+        ///
+        /// /// The size of the largest request.
+        /// #[tallies::metric]
+        /// static LARGEST: Gauge = Gauge::new("largest_request_bytes").mode(GaugeMode::Max);
+        /// # LARGEST.raise(10.0);
+        /// ```
+        const fn mode(self, mode: GaugeMode) = self.0.declaration.desc.mode = Some(mode);
 
-    /// Sets how long a store across machines shows the value of a process that sends nothing more.
-    /// The default is that of the store, 60 s.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tallies::Gauge;
-    ///
-    /// /// Jobs of the last batch.
-    /// #[tallies::metric]
-    /// static BATCH: Gauge = Gauge::new("last_batch_jobs").shared_ttl(Duration::from_secs(300));
-    /// # BATCH.set(1.0);
-    /// ```
-    ///
-    /// Only for the modes that begin with `Live`. Mapped files need no such time: the system tells
-    /// whether a process is alive.
-    #[must_use]
-    pub const fn shared_ttl(mut self, ttl: Duration) -> Self {
-        self.inner.desc.shared_ttl = Some(ttl);
-        self
+        /// Sets how long a store across machines shows the value of a process that sends nothing
+        /// more. The default is that of the store, 60 s.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use tallies::Gauge;
+        ///
+        /// /// Jobs of the last batch.
+        /// #[tallies::metric]
+        /// static BATCH: Gauge =
+        ///     Gauge::new("last_batch_jobs").shared_ttl(Duration::from_secs(300));
+        /// # BATCH.set(1.0);
+        /// ```
+        ///
+        /// Only for the modes that begin with `Live`. Mapped files need no such time: the system
+        /// tells whether a process is alive.
+        const fn shared_ttl(self, ttl: Duration) = self.0.declaration.desc.shared_ttl = Some(ttl);
     }
 }
 
-with_builder!(Gauge, Kind::Gauge);
+with_builder!(Gauge);
 
 impl<L: LabelSet> Builder<Gauge<L>> {
-    /// Sets how the values of several processes are combined: when their snapshots are
-    /// [merged](crate::snapshot::Snapshot::merge), and in a store that they share. The default is
-    /// [`GaugeMode::LiveAll`].
-    ///
-    /// ```
-    /// use tallies::{Gauge, Registry, snapshot::GaugeMode};
-    ///
-    /// let (one, two) = (Registry::new(), Registry::new());
-    /// for (registry, bytes) in [(&one, 10.0), (&two, 30.0)] {
-    ///     Gauge::builder("largest_bytes", "The largest request.")
-    ///         .mode(GaugeMode::Max)
-    ///         .register(registry)?
-    ///         .set(bytes);
-    /// }
-    /// let mut both = one.snapshot();
-    /// both.merge(&two.snapshot())?;
-    /// assert_eq!(both.get("largest_bytes", &[]), Some(30.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn mode(mut self, mode: GaugeMode) -> Self {
-        self.desc.mode = Some(mode);
-        self
-    }
+    setters! {
+        /// Sets how the values of several processes are combined: when their snapshots are
+        /// [merged](crate::snapshot::Snapshot::merge), and in a store that they share. The default
+        /// is [`GaugeMode::LiveAll`].
+        ///
+        /// ```
+        /// use tallies::{Gauge, Registry, snapshot::GaugeMode};
+        ///
+        /// let (one, two) = (Registry::new(), Registry::new());
+        /// for (registry, bytes) in [(&one, 10.0), (&two, 30.0)] {
+        ///     Gauge::builder("largest_bytes", "The largest request.")
+        ///         .mode(GaugeMode::Max)
+        ///         .register(registry)?
+        ///         .set(bytes);
+        /// }
+        /// let mut both = one.snapshot();
+        /// both.merge(&two.snapshot())?;
+        /// assert_eq!(both.get("largest_bytes", &[]), Some(30.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn mode(self, mode: GaugeMode) = self.desc.mode = Some(mode);
 
-    /// Sets how long a store across machines shows the value of a process that sends nothing more.
-    /// The default is that of the store, 60 s.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let batch = tallies::Gauge::builder("last_batch_jobs", "Jobs of the last batch.")
-    ///     .shared_ttl(Duration::from_secs(300))
-    ///     .register(&registry)?;
-    /// batch.set(1.0);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Only for the modes that begin with `Live`. Mapped files need no such time: the system tells
-    /// whether a process is alive.
-    pub fn shared_ttl(mut self, ttl: Duration) -> Self {
-        self.desc.shared_ttl = Some(ttl);
-        self
+        /// Sets how long a store across machines shows the value of a process that sends nothing
+        /// more. The default is that of the store, 60 s.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let batch = tallies::Gauge::builder("last_batch_jobs", "Jobs of the last batch.")
+        ///     .shared_ttl(Duration::from_secs(300))
+        ///     .register(&registry)?;
+        /// batch.set(1.0);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// Only for the modes that begin with `Live`. Mapped files need no such time: the system
+        /// tells whether a process is alive.
+        fn shared_ttl(self, ttl: Duration) = self.desc.shared_ttl = Some(ttl);
     }
+}
+
+fn seconds_since_1970() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 pub(super) fn change_series(series: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
@@ -388,7 +399,6 @@ pub(super) fn change_series(series: SeriesRef<'_, GaugeCell>, change: GaugeOp) {
 impl MetricCells for GaugeCell {
     const KIND: Kind = Kind::Gauge;
     const FOLDS: bool = false;
-    const OWN_CELLS: bool = false;
 
     fn cells(_: &Desc) -> usize {
         0
@@ -409,10 +419,10 @@ impl MetricCells for GaugeCell {
         Values::Gauge(Vec::new())
     }
 
-    fn write(total: &f64, values: &mut Values) {
-        if let Values::Gauge(values) = values {
-            values.push(*total);
-        }
+    column!(Vec<f64>, Values::Gauge(values) => values);
+
+    fn write(total: &f64, column: &mut Vec<f64>) {
+        column.push(*total);
     }
 
     fn fingerprint(total: &f64) -> u64 {
@@ -445,10 +455,7 @@ impl MetricCells for GaugeCell {
 /// An increment and its decrement take 0.6 ns together (`benches/peers`), also beside other
 /// threads. The value is an `i64`, which may be negative; beyond its range it wraps. Pages have it
 /// as a float, exact up to 2⁵³.
-pub struct UpDownCounter<L = ()> {
-    pub(crate) inner: Declaration<UpDown>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
+pub struct UpDownCounter<L = ()>(pub(crate) MetricFamily<UpDown, UpDownCounter, L>);
 
 macro_rules! up_down_methods {
     ($($L:ident)?) => {
@@ -502,38 +509,27 @@ impl UpDownCounter {
 }
 
 impl<L: LabelSet> UpDownCounter<L> {
-    /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
-    /// running.
-    #[must_use]
-    pub fn get(&self) -> i64
-    where
-        L: Unlabelled,
-    {
-        self.inner.total()
+    forward_to_only! {
+        /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
+        /// running.
+        #[must_use]
+        fn get() -> i64;
     }
 
     #[inline]
     fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
+        self.0.declaration.slot_word.last(Generation::FIRST)
     }
 
     #[cold]
     fn add_cold(&self, up: u64, down: u64) {
-        let series = Series::<UpDownCounter> {
-            lazy_ref: self.inner.family().only().into(),
-        };
-        series.add_cold(up, down);
-        self.inner.copy_slot_word();
+        self.0.only().add_cold(up, down);
+        self.0.declaration.copy_slot_word();
     }
 }
 
 impl Series<'_, UpDownCounter> {
     up_down_methods!();
-
-    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
-    pub fn track(self) -> InFlight<Self> {
-        InFlight::enter(self)
-    }
 
     #[inline]
     fn last(&self) -> u64 {
@@ -558,23 +554,11 @@ impl Bound<UpDownCounter> {
         /// Subtracts `n`.
         fn sub(n: u64);
     }
-
-    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
 }
 
-labelled!(
-    UpDownCounter, "UpDownCounter", UpDownCounter, [L: LabelSet], [L], L, UpDownCounter<[&'static str; LABELS]>, [], i64,
-    |_, total| total
-);
+metric!(UpDownCounter, example: "UpDownCounter", cells: UpDown, value: i64 = |_, total| total);
 
-metric!(UpDownCounter, [L: LabelSet], [L], UpDownCounter<X>, UpDown, Kind::Gauge);
-
-labelled_setters!(UpDownCounter, [L: LabelSet], [L], [], [], UpDown);
-
-with_builder!(UpDownCounter, Kind::Gauge);
+with_builder!(UpDownCounter);
 
 fn add_to_series(series: SeriesRef<'_, UpDown>, up: u64, down: u64) {
     series.update(|cells, generation, hot| {
@@ -586,7 +570,6 @@ fn add_to_series(series: SeriesRef<'_, UpDown>, up: u64, down: u64) {
 
 impl MetricCells for UpDown {
     const KIND: Kind = Kind::Gauge;
-    const FOLDS: bool = true;
     // As many up as down leave the value as it was.
     const SHOWS_EACH_UPDATE: bool = false;
 
@@ -608,10 +591,10 @@ impl MetricCells for UpDown {
         Values::Gauge(Vec::new())
     }
 
-    fn write(total: &i64, values: &mut Values) {
-        if let Values::Gauge(values) = values {
-            values.push(*total as f64);
-        }
+    column!(Vec<f64>, Values::Gauge(values) => values);
+
+    fn write(total: &i64, column: &mut Vec<f64>) {
+        column.push(*total as f64);
     }
 
     fn fingerprint(total: &i64) -> u64 {

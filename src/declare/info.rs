@@ -1,14 +1,10 @@
 //! Infos: labels that describe the program.
 
-use std::marker::PhantomData;
-
 use crate::observe::GaugeCell;
 use crate::snapshot::Kind;
 
-use super::declaration::Declaration;
-use super::{labelled, metric, with_builder};
-use crate::family::desc::{Desc, Names};
-use crate::family::label::{LabelSet, Open};
+use super::{MetricFamily, metric, with_builder, with_static};
+use crate::family::label::LabelSet;
 
 /// Labels that describe the program, such as its version. The value is always 1.
 ///
@@ -21,10 +17,7 @@ use crate::family::label::{LabelSet, Open};
 ///
 /// assert_eq!(tallies::snapshot().get("app_build_info", &[("version", "1.2.0")]), Some(1.0));
 /// ```
-pub struct Info<L = ()> {
-    pub(crate) inner: Declaration<GaugeCell>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
+pub struct Info<L = ()>(MetricFamily<GaugeCell, Info, L>);
 
 impl<L: LabelSet> Info<L> {
     /// Sets the current label set, and removes the one before.
@@ -46,7 +39,7 @@ impl<L: LabelSet> Info<L> {
     /// `tallies_rejected_updates_total`. Waits for a scrape that is running. If the family's limit
     /// is 1, a scrape during the call may see neither label set.
     pub fn set(&self, labels: L::Borrowed<'_>) {
-        let family = self.inner.family();
+        let family = self.0.declaration.family();
         L::with_texts(&labels, |texts| {
             family.exclusively(|| {
                 let text = match family.desc.own_text(texts) {
@@ -64,9 +57,7 @@ impl<L: LabelSet> Info<L> {
             });
         });
     }
-}
 
-impl<L: LabelSet> Info<L> {
     /// Returns the current label set, for tests: the labels of the only series. `None` if there is
     /// no series, or more than one.
     ///
@@ -89,12 +80,21 @@ impl<L: LabelSet> Info<L> {
     }
 }
 
-labelled!(
-    Info, "Info", Info, [L: LabelSet], [L], Open<L>, Info<[&'static str; LABELS]>, [], f64,
-    |_, total| total
+metric!(
+    Info, [L: LabelSet], [L],
+    example: "Info",
+    plain: Info,
+    labelled: Info<X>,
+    named: [] Info<[&'static str; LABELS]>,
+    cells: GaugeCell,
+    value: f64 = |_, total| total,
+    {
+        const KIND: Kind = Kind::Info;
+        const HAS_ALL_COMBINATIONS: bool = false;
+    }
 );
 
-metric!(Info, [L: LabelSet], [L], Info<X>, GaugeCell, Kind::Info);
+with_static!(Info, [L: LabelSet], [L]);
 
 impl<const LABELS: usize> Info<[&'static str; LABELS]> {
     /// Declares an info with labels in a `static`, by label names instead of a type.
@@ -116,11 +116,8 @@ impl<const LABELS: usize> Info<[&'static str; LABELS]> {
     #[track_caller]
     #[must_use]
     pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
-        Self {
-            inner: Declaration::new(Desc::new(name, Kind::Info, Names::Fixed(labels))),
-            labels: PhantomData,
-        }
+        Self(MetricFamily::declare_labelled(name, labels))
     }
 }
 
-with_builder!(Info, Kind::Info);
+with_builder!(Info);

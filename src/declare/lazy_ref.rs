@@ -16,11 +16,7 @@ use crate::family::{Family, MetricCells, SeriesRef};
 
 /// A reference to a series that looks up family and cells only if they are needed. See the
 /// [module](self).
-#[derive(Debug)]
-pub(crate) struct LazyRef<'a, C: MetricCells>(Inner<'a, C>);
-
-#[derive(Debug)]
-enum Inner<'a, C: MetricCells> {
+pub(crate) enum LazyRef<'a, C: MetricCells> {
     /// A series that was looked up.
     Resolved(SeriesRef<'a, C>),
     /// The series that a bound series found last. It may be stale by now.
@@ -40,7 +36,7 @@ enum Inner<'a, C: MetricCells> {
 }
 
 /// An update that the hot path rejected.
-pub(crate) trait Update<C: MetricCells>: Copy {
+pub(crate) trait SeriesUpdate<C: MetricCells>: Copy {
     /// The common case. Returns `false`, and does nothing, in any other.
     ///
     /// Gets the cells; the last cell of their block, as [`SlotWord::last`](observe::SlotWord::last)
@@ -56,24 +52,18 @@ pub(crate) trait Update<C: MetricCells>: Copy {
     fn slow(self, series: SeriesRef<'_, C>);
 }
 
-macro_rules! copy {
-    ($($ty:ident),*) => {$(
-        impl<C: MetricCells> Clone for $ty<'_, C> {
-            fn clone(&self) -> Self {
-                *self
-            }
-        }
-
-        impl<C: MetricCells> Copy for $ty<'_, C> {}
-    )*};
+impl<C: MetricCells> Clone for LazyRef<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
-copy!(LazyRef, Inner);
+impl<C: MetricCells> Copy for LazyRef<'_, C> {}
 
 impl<'a, C: MetricCells> From<SeriesRef<'a, C>> for LazyRef<'a, C> {
     #[inline(always)]
     fn from(series: SeriesRef<'a, C>) -> Self {
-        Self(Inner::Resolved(series))
+        Self::Resolved(series)
     }
 }
 
@@ -82,51 +72,51 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     #[inline(always)]
     pub(super) fn bound(bound: &'a BoundSeries<C>) -> Self {
         let (cells, key) = bound.last_found();
-        Self(Inner::Bound { bound, cells, key })
+        Self::Bound { bound, cells, key }
     }
 
     /// Returns the series of the combination `index`, in the row of its family.
     #[inline(always)]
     pub(super) fn in_row(declaration: &'a Declaration<C>, index: usize) -> Self {
         let stride = observe::stride(C::cells(&declaration.desc));
-        Self(Inner::Row {
+        Self::Row {
             declaration,
             last: declaration.slot_word.last(Generation::FIRST) + stride * index as u64,
             index,
-        })
+        }
     }
 
     /// Returns the last cell of the series. If the series is cold or stale, or its slot is closing,
     /// returns a number above the length of every slab.
     #[inline(always)]
     pub(crate) fn last(&self) -> u64 {
-        match self.0 {
-            Inner::Resolved(series) => series.cells.slot_word().last(series.generation()),
-            Inner::Bound { cells, key, .. } => cells.slot_word().last(key.generation()),
-            Inner::Row { last, .. } => last,
+        match *self {
+            Self::Resolved(series) => series.cells.slot_word().last(series.generation()),
+            Self::Bound { cells, key, .. } => cells.slot_word().last(key.generation()),
+            Self::Row { last, .. } => last,
         }
     }
 
     /// Returns the series, if it is not in a row. It may be stale.
     #[inline(always)]
     pub(crate) fn resolved(&self) -> Option<SeriesRef<'a, C>> {
-        match self.0 {
-            Inner::Resolved(series) => Some(series),
-            Inner::Bound { bound, cells, key } => {
+        match *self {
+            Self::Resolved(series) => Some(series),
+            Self::Bound { bound, cells, key } => {
                 let family = bound.family();
                 Some(SeriesRef { family, cells, key })
             }
-            Inner::Row { .. } => None,
+            Self::Row { .. } => None,
         }
     }
 
     /// Returns the family if it was made.
     #[inline(always)]
     pub(crate) fn family(&self) -> Option<&'a Family<C>> {
-        match self.0 {
-            Inner::Resolved(series) => Some(series.family),
-            Inner::Bound { bound, .. } => Some(bound.family()),
-            Inner::Row { declaration, .. } => declaration.made(),
+        match *self {
+            Self::Resolved(series) => Some(series.family),
+            Self::Bound { bound, .. } => Some(bound.family()),
+            Self::Row { declaration, .. } => declaration.made(),
         }
     }
 
@@ -135,10 +125,10 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     /// may rely on the buckets.
     #[inline(always)]
     pub(crate) fn desc(&self) -> &'a Desc {
-        match self.0 {
-            Inner::Resolved(series) => &series.family.desc,
-            Inner::Bound { bound, .. } => &bound.family().desc,
-            Inner::Row { declaration, .. } => &declaration.desc,
+        match *self {
+            Self::Resolved(series) => &series.family.desc,
+            Self::Bound { bound, .. } => &bound.family().desc,
+            Self::Row { declaration, .. } => &declaration.desc,
         }
     }
 
@@ -147,15 +137,15 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     /// The parts are passed one by one. If `self` were passed as a whole, it would have to be in
     /// memory, and the hot path would have to write it there as well.
     #[inline(always)]
-    pub(crate) fn update(self, last: u64, update: impl Update<C>) {
-        match self.0 {
-            Inner::Resolved(series) => {
+    pub(crate) fn update(self, last: u64, update: impl SeriesUpdate<C>) {
+        match self {
+            Self::Resolved(series) => {
                 update_series(series.family, series.cells, series.key, last, update);
             }
-            Inner::Bound { bound, cells, key } => {
+            Self::Bound { bound, cells, key } => {
                 update_bound(bound, cells, key.generation(), last, update);
             }
-            Inner::Row {
+            Self::Row {
                 declaration, index, ..
             } => resolve_row(declaration, index, |series| update.slow(series)),
         }
@@ -165,10 +155,10 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
     /// [`update`](Self::update) does.
     #[inline(always)]
     pub(crate) fn resolve<R>(self, f: impl FnOnce(SeriesRef<'a, C>) -> R) -> R {
-        match self.0 {
-            Inner::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
-            Inner::Bound { bound, cells, key } => resolve_bound(bound, cells, key, f),
-            Inner::Row {
+        match self {
+            Self::Resolved(series) => resolve_series(series.family, series.cells, series.key, f),
+            Self::Bound { bound, cells, key } => resolve_bound(bound, cells, key, f),
+            Self::Row {
                 declaration, index, ..
             } => resolve_row(declaration, index, f),
         }
@@ -192,7 +182,7 @@ fn update_series<C: MetricCells>(
     cells: &C,
     key: SeriesKey,
     last: u64,
-    update: impl Update<C>,
+    update: impl SeriesUpdate<C>,
 ) {
     if !update.quick(cells, (last, key.generation()), || family.desc.hot) {
         resolve_series(family, cells, key, |series| update.slow(series));
@@ -205,7 +195,7 @@ fn update_bound<C: MetricCells>(
     cells: &C,
     generation: Generation,
     last: u64,
-    update: impl Update<C>,
+    update: impl SeriesUpdate<C>,
 ) {
     if !update.quick(cells, (last, generation), || bound.family().desc.hot) {
         update_current(bound, update);
@@ -214,7 +204,7 @@ fn update_bound<C: MetricCells>(
 
 #[cold]
 #[inline(never)]
-fn update_current<C: MetricCells>(bound: &BoundSeries<C>, update: impl Update<C>) {
+fn update_current<C: MetricCells>(bound: &BoundSeries<C>, update: impl SeriesUpdate<C>) {
     update.slow(bound.get());
 }
 

@@ -1,8 +1,15 @@
 //! One series of a metric: borrowed, or bound.
 
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::family::SeriesRef;
+
 use super::builder::Metric;
 use super::declaration::BoundSeries;
+use super::in_flight::{InFlight, Track};
 use super::lazy_ref::LazyRef;
+use super::timer::{Observe, Timer};
 
 /// One series of a metric, as `with` returns it, for use now. It borrows the metric. For a field of
 /// a struct use a [`Bound`], which `bind` returns.
@@ -51,6 +58,72 @@ impl<M: Metric> std::fmt::Debug for Series<'_, M> {
         f.debug_struct("Series")
             .field("family", &self.lazy_ref.desc().name)
             .finish_non_exhaustive()
+    }
+}
+
+impl<'a, M: Metric> Series<'a, M> {
+    pub(super) fn of(series: SeriesRef<'a, M::Cells>) -> Self {
+        Self {
+            lazy_ref: series.into(),
+        }
+    }
+
+    /// Returns the value of the series, over all threads. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> M::Value {
+        self.lazy_ref
+            .resolve(|series| M::value(&series.family.desc, series.total()))
+    }
+
+    /// Observes `value`, or returns why it cannot.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Histogram::try_observe`](crate::Histogram::try_observe).
+    pub fn try_observe(&self, value: f64) -> Result<(), Error>
+    where
+        Self: Observe,
+    {
+        if !value.is_finite() {
+            self.lazy_ref
+                .resolve(|series| series.family.check_observed(value))?;
+        }
+        self.observe(value);
+        Ok(())
+    }
+
+    /// Observes a duration, in seconds.
+    #[inline]
+    pub fn observe_duration(&self, duration: Duration)
+    where
+        Self: Observe,
+    {
+        self.observe(duration.as_secs_f64());
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(self) -> Timer<Self>
+    where
+        Self: Observe,
+    {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
+    where
+        Self: Observe,
+    {
+        let _timer = self.start_timer();
+        f()
+    }
+
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    pub fn track(self) -> InFlight<Self>
+    where
+        Self: Track,
+    {
+        InFlight::enter(self)
     }
 }
 
@@ -128,6 +201,37 @@ impl<M: Metric> Bound<M> {
         Series {
             lazy_ref: LazyRef::bound(&self.bound),
         }
+    }
+
+    /// Returns the value of the series, over all threads. Waits for a scrape that is running.
+    #[must_use]
+    pub fn get(&self) -> M::Value {
+        M::value(&self.bound.family().desc, self.bound.total())
+    }
+
+    /// Starts a timer, which observes the seconds until it is dropped.
+    pub fn start_timer(&self) -> Timer<&Self>
+    where
+        Self: Observe,
+    {
+        Timer::start(self)
+    }
+
+    /// Runs `f`, and observes the seconds that it took.
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
+    where
+        Self: Observe,
+    {
+        let _timer = self.start_timer();
+        f()
+    }
+
+    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
+    pub fn track(&self) -> InFlight<&Self>
+    where
+        Self: Track,
+    {
+        InFlight::enter(self)
     }
 
     /// Returns whether this is the overflow series, because the family was at its limit. Then other

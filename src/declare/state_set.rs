@@ -3,19 +3,15 @@
 //! A series is the cell of a gauge whose bits are the index of the current state. A scrape turns it
 //! into one series for each state.
 
-use std::marker::PhantomData;
-use std::panic::Location;
-
 use crate::error::Error;
 use crate::observe::{GaugeCell, GaugeOp};
 use crate::snapshot::{Kind, join};
 
-use super::declaration::Declaration;
 use super::gauge::change_series;
-use super::{Bound, Builder, Series, declared, forward_to_series, labelled};
-use crate::family::desc::{ClosedSet, Desc, Names};
+use super::{Bound, Builder, MetricFamily, Series, forward_to_only, forward_to_series, metric};
+use crate::family::desc::Desc;
 use crate::family::grammar::check_label;
-use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch, Unlabelled};
+use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch};
 
 /// The current one of several states: the series of that state is 1, the others are 0.
 ///
@@ -62,49 +58,27 @@ use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch, Unlabelle
 /// The state is one atomic word, so a scrape sees exactly one state. An update takes the lock of
 /// the word, because it also stores the time. A label set counts as one series for the limit,
 /// whatever the number of its states.
-pub struct StateSet<T, L = ()> {
-    pub(crate) inner: Declaration<GaugeCell>,
-    pub(crate) labels: PhantomData<fn(T, L)>,
-}
+pub struct StateSet<T, L = ()>(MetricFamily<GaugeCell, StateSet<T>, L>);
 
 impl<T: LabelValue, L: LabelSet> StateSet<T, L> {
-    /// Sets the current state.
-    ///
-    /// A state that the state set does not have, which is possible with states from run time, is
-    /// rejected and counted in `tallies_rejected_updates_total`.
-    pub fn set(&self, state: T)
-    where
-        L: Unlabelled,
-    {
-        self.only().set(state);
-    }
+    forward_to_only! {
+        /// Sets the current state.
+        ///
+        /// A state that the state set does not have, which is possible with states from run time,
+        /// is rejected and counted in `tallies_rejected_updates_total`.
+        fn set(state: T);
 
-    /// Sets the current state, or returns why it is not a state of this state set.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the state is none of those that were given to
-    /// [`Builder::states`](Builder::states). A rejected update is counted, and not logged.
-    pub fn try_set(&self, state: T) -> Result<(), Error>
-    where
-        L: Unlabelled,
-    {
-        self.only().try_set(state)
-    }
+        /// Sets the current state, or returns why it is not a state of this state set.
+        ///
+        /// # Errors
+        ///
+        /// Returns an error if the state is none of those that were given to
+        /// [`Builder::states`](Builder::states). A rejected update is counted, and not logged.
+        fn try_set(state: T) -> Result<(), Error>;
 
-    /// Returns the current state.
-    #[must_use]
-    pub fn get(&self) -> &'static str
-    where
-        L: Unlabelled,
-    {
-        self.only().get()
-    }
-
-    fn only(&self) -> Series<'_, StateSet<T>> {
-        Series {
-            lazy_ref: self.inner.family().only().into(),
-        }
+        /// Returns the current state.
+        #[must_use]
+        fn get() -> &'static str;
     }
 
     /// Declares a state set in a `static`. The label of the states has the name of the family.
@@ -119,11 +93,12 @@ impl<T: LabelValue, L: LabelSet> StateSet<T, L> {
     where
         L: NamedLabels,
     {
-        Self::of(name, L::NAMES, ClosedSet::of::<L>())
+        Self::check_name(name);
+        Self(MetricFamily::declare(name, false))
     }
 
     #[track_caller]
-    const fn of(name: &'static str, labels: Names, closed: ClosedSet) -> Self {
+    const fn check_name(name: &str) {
         assert!(
             !T::VALUES.is_empty(),
             "the states of a state set are the variants of an enum with `#[derive(LabelValue)]`"
@@ -133,13 +108,6 @@ impl<T: LabelValue, L: LabelSet> StateSet<T, L> {
             "the name of a state set is also its label name: it has to match \
              [a-zA-Z_][a-zA-Z0-9_]* and must not begin with `__`"
         );
-        let mut desc = Desc::new(name, Kind::StateSet, labels);
-        desc.closed = closed;
-        desc.states = T::VALUES;
-        Self {
-            inner: Declaration::new(desc),
-            labels: PhantomData,
-        }
     }
 }
 
@@ -181,12 +149,19 @@ impl<T: LabelValue> Bound<StateSet<T>> {
     }
 }
 
-labelled!(
-    StateSet, "StateSet::<bool>", StateSet<T>, [T: LabelValue, L: LabelSet], [T, L],
-    L, StateSet<T, [&'static str; LABELS]>, [T: LabelValue], &'static str, state
+metric!(
+    StateSet, [T: LabelValue, L: LabelSet], [T, L],
+    example: "StateSet::<bool>",
+    plain: StateSet<T>,
+    labelled: StateSet<T, X>,
+    named: [T: LabelValue] StateSet<T, [&'static str; LABELS]>,
+    cells: GaugeCell,
+    value: &'static str = state,
+    {
+        const KIND: Kind = Kind::StateSet;
+        const STATES: &'static [&'static str] = T::VALUES;
+    }
 );
-
-declared!(StateSet, [T: LabelValue, L: LabelSet], [T, L], StateSet<T, X>, GaugeCell, Kind::StateSet, T::VALUES);
 
 impl<T: LabelValue, const LABELS: usize> StateSet<T, [&'static str; LABELS]> {
     /// Declares a state set with labels in a `static`, by label names instead of a type.
@@ -197,7 +172,8 @@ impl<T: LabelValue, const LABELS: usize> StateSet<T, [&'static str; LABELS]> {
     #[track_caller]
     #[must_use]
     pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
-        Self::of(name, Names::Fixed(labels), ClosedSet::NONE)
+        Self::check_name(name);
+        Self(MetricFamily::declare_labelled(name, labels))
     }
 }
 
@@ -224,10 +200,7 @@ impl<T: LabelValue> StateSet<T> {
     /// ```
     #[track_caller]
     pub fn builder(name: &str, help: &str) -> Builder<Self> {
-        let location = Location::caller();
-        let mut builder = Builder::new(name, help, Kind::StateSet, Names::Fixed(&[]), location);
-        builder.desc.states = T::VALUES;
-        builder
+        Builder::new(name, help)
     }
 }
 

@@ -137,8 +137,8 @@ impl<M: Observe> Drop for Timer<M> {
     }
 }
 
-/// Gives the timer methods to a metric that observes durations, to its series and to its bound
-/// series. `$constructor` is the method of a registry that makes the metric.
+/// Gives the timer methods to a metric that observes durations. `$constructor` is the method of a
+/// registry that makes the metric.
 macro_rules! timer_methods {
     ($($metric:ident, $constructor:ident);*) => {$(
         impl $metric {
@@ -158,32 +158,6 @@ macro_rules! timer_methods {
             /// # Ok::<(), tallies::Error>(())
             /// ```
             #[doc(alias = "observe_closure_duration")]
-            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-                let _timer = self.start_timer();
-                f()
-            }
-        }
-
-        impl Series<'_, $metric> {
-            /// Runs `f`, and observes the seconds that it took.
-            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-                let _timer = self.start_timer();
-                f()
-            }
-
-            /// Starts a timer, which observes the seconds until it is dropped.
-            pub fn start_timer(self) -> Timer<Self> {
-                Timer::start(self)
-            }
-        }
-
-        impl Bound<$metric> {
-            /// Starts a timer, which observes the seconds until it is dropped.
-            pub fn start_timer(&self) -> Timer<&Self> {
-                Timer::start(self)
-            }
-
-            /// Runs `f`, and observes the seconds that it took.
             pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
                 let _timer = self.start_timer();
                 f()

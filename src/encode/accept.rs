@@ -15,15 +15,6 @@
 
 use super::Escaping;
 
-/// The formats that can be negotiated. A format is listed once the crate can write it. OpenMetrics
-/// is the last.
-const OFFERED: &[Syntax] = &[
-    Syntax::Text,
-    Syntax::Text1,
-    Syntax::Protobuf,
-    Syntax::OpenMetrics,
-];
-
 /// How samples are written.
 ///
 /// ```
@@ -70,10 +61,7 @@ impl Format {
     ///
     /// assert_eq!(Format::negotiate("*/*"), Format::TEXT);
     /// ```
-    pub const TEXT: Self = Self {
-        syntax: Syntax::Text,
-        escaping: None,
-    };
+    pub const TEXT: Self = Self::plain(Syntax::Text);
 
     /// OpenMetrics text 1.0.0.
     ///
@@ -84,10 +72,7 @@ impl Format {
     /// Options::new().write(&tallies::snapshot(), Format::OPEN_METRICS, &mut page);
     /// assert!(page.ends_with(b"# EOF\n"));
     /// ```
-    pub const OPEN_METRICS: Self = Self {
-        syntax: Syntax::OpenMetrics,
-        escaping: None,
-    };
+    pub const OPEN_METRICS: Self = Self::plain(Syntax::OpenMetrics);
 
     /// Delimited `io.prometheus.client.MetricFamily` messages.
     ///
@@ -98,10 +83,12 @@ impl Format {
     /// Options::new().write(&tallies::snapshot(), Format::PROTOBUF, &mut page);
     /// assert!(!page.is_empty());
     /// ```
-    pub const PROTOBUF: Self = Self {
-        syntax: Syntax::Protobuf,
-        escaping: None,
-    };
+    pub const PROTOBUF: Self = Self::plain(Syntax::Protobuf);
+
+    const fn plain(syntax: Syntax) -> Self {
+        let escaping = None;
+        Self { syntax, escaping }
+    }
 
     /// Returns the format with this escaping of names outside the old character set, as a client
     /// asks for it with `escaping=`. Text with quoted names is version 1.0.0.
@@ -142,20 +129,20 @@ impl Format {
     /// headers with commas.
     #[must_use]
     pub fn negotiate(accept: &str) -> Self {
-        Self::among(OFFERED, accept)
+        Self::among(accept, |_| true)
     }
 
     /// Returns the format that an Accept header prefers, as [`negotiate`](Self::negotiate) does,
     /// among all but OpenMetrics.
-    #[cfg(feature = "tower")]
+    #[cfg(feature = "page")]
     pub(crate) fn negotiate_without_open_metrics(accept: &str) -> Self {
-        Self::among(&OFFERED[..OFFERED.len() - 1], accept)
+        Self::among(accept, |syntax| syntax != Syntax::OpenMetrics)
     }
 
-    fn among(offered: &[Syntax], accept: &str) -> Self {
+    fn among(accept: &str, is_offered: impl Fn(Syntax) -> bool) -> Self {
         let mut best = (0.0, Self::TEXT);
         for range in ranges(accept).map(Range::by_media_type) {
-            let format = Self::from_range(&range).filter(|f| offered.contains(&f.syntax));
+            let format = Self::from_range(&range).filter(|f| is_offered(f.syntax));
             if let Some(format) = format.filter(|_| range.q() > best.0) {
                 best = (range.q(), format);
             }
@@ -293,11 +280,10 @@ impl<'a> Range<'a> {
         split(self.parts, ';').find_map(|parameter| {
             let (key, value) = parameter.split_once('=')?;
             let value = value.trim();
-            let value = value
-                .strip_prefix('"')
-                .and_then(|value| value.strip_suffix('"'))
-                .unwrap_or(value);
-            key.trim().eq_ignore_ascii_case(name).then_some(value)
+            let open = value.strip_prefix('"');
+            let quoted = open.and_then(|text| text.strip_suffix('"'));
+            let is_it = key.trim().eq_ignore_ascii_case(name);
+            is_it.then_some(quoted.unwrap_or(value))
         })
     }
 
@@ -323,10 +309,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
         let within = quoted;
-        match c {
-            '"' if !escaped => quoted = !quoted,
-            _ => {}
-        }
+        quoted ^= c == '"' && !escaped;
         escaped = quoted && c == '\\' && !escaped;
         c == separator && !within
     })
@@ -353,7 +336,7 @@ mod tests {
     const PROTOBUF_UTF8: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8";
 
     fn chosen(offered: &[Syntax], accept: &str) -> &'static str {
-        Format::among(offered, accept).content_type()
+        Format::among(accept, |syntax| offered.contains(&syntax)).content_type()
     }
 
     /// Accept headers of real scrapers, and the Content-Type each gets if every format is offered.
@@ -452,7 +435,7 @@ mod tests {
             if *content_type == PROTOBUF_UTF8 {
                 assert_eq!(chosen(&without, accept), OPENMETRICS_UTF8, "{who}");
             }
-            assert!(OFFERED.contains(&Format::negotiate(accept).syntax()));
+            assert!(ALL.contains(&Format::negotiate(accept).syntax()));
         }
     }
 
@@ -585,7 +568,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_at_all_gets_an_answer(accept in "[ -~]{0,60}|.{0,30}") {
-            let format = Format::among(ALL, &accept);
+            let format = Format::negotiate(&accept);
             prop_assert!(format == Format::TEXT || accept.contains('/'));
         }
 
@@ -618,7 +601,7 @@ mod tests {
                 .iter()
                 .map(|i| format!("{};q=0.{}", names[*i], if *i == top { 9 } else { *i + 1 }))
                 .collect();
-            prop_assert_eq!(Format::among(ALL, &ranges.join(",")).syntax(), ALL[top]);
+            prop_assert_eq!(Format::negotiate(&ranges.join(",")).syntax(), ALL[top]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values};
 
 use super::number;
-use super::walk::{EscapedNames, PaddedText};
+use super::walk::{EscapedNames, PaddedBuffer, PaddedText};
 
 /// Writes the lines of one family after the other.
 pub(super) struct Lines<'a> {
@@ -48,51 +48,30 @@ impl Le {
 /// The start of a line, before the labels of its series.
 #[derive(Default)]
 struct Head {
-    /// The start of a line with labels: `name{`, `name{constant,` or `{"a name",constant,`. Padded
-    /// with zeros for copies of a fixed size.
-    with_labels: Vec<u8>,
-    /// The length of `with_labels` without the padding.
-    with_labels_len: usize,
+    /// The start of a line with labels: `name{`, `name{constant,` or `{"a name",constant,`.
+    with_labels: PaddedBuffer,
     /// The start of a line without labels: `name `, `name{constant} ` or `{"a name"} `.
     without_labels: Vec<u8>,
 }
 
 impl Head {
     fn prepare(&mut self, names: &EscapedNames<'_>, suffix: &str) {
-        let Self {
-            with_labels,
-            with_labels_len,
-            without_labels,
-        } = self;
-        with_labels.clear();
-        if names.quoted {
-            with_labels.extend_from_slice(b"{\"");
-            with_labels.extend_from_slice(names.name.as_bytes());
-            with_labels.extend_from_slice(suffix.as_bytes());
-            with_labels.extend_from_slice(b"\",");
-        } else {
-            with_labels.extend_from_slice(names.name.as_bytes());
-            with_labels.extend_from_slice(suffix.as_bytes());
-            with_labels.push(b'{');
-        }
-        with_labels.extend_from_slice(names.constant.as_bytes());
-        if !names.constant.is_empty() {
-            with_labels.push(b',');
-        }
+        let (before, after) = match names.quoted {
+            true => ("{\"", "\","),
+            false => ("", "{"),
+        };
+        let comma = if names.constant.is_empty() { "" } else { "," };
+        self.with_labels.set(HEAD, |out| {
+            for part in [before, names.name, suffix, after, names.constant, comma] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        });
         // `with_labels` without its last `{` or `,`.
-        without_labels.clear();
-        without_labels.extend_from_slice(&with_labels[..with_labels.len() - 1]);
+        let (start, out) = (self.with_labels.text().bytes(), &mut self.without_labels);
         let braces = names.quoted || !names.constant.is_empty();
-        without_labels.extend_from_slice(if braces { b"} " } else { b" " });
-        *with_labels_len = with_labels.len();
-        with_labels.resize((*with_labels_len).max(HEAD), 0);
-    }
-
-    fn with_labels(&self) -> PaddedText<'_> {
-        PaddedText {
-            text: &self.with_labels,
-            len: self.with_labels_len,
-        }
+        out.clear();
+        out.extend_from_slice(&start[..start.len() - 1]);
+        out.extend_from_slice(if braces { b"} " } else { b" " });
     }
 
     /// Appends `name` or `name{labels}`, and a blank.
@@ -102,7 +81,7 @@ impl Head {
             out.extend_from_slice(&self.without_labels);
             return;
         }
-        self.with_labels().push::<HEAD>(out);
+        self.with_labels.text().push::<HEAD>(out);
         labels.push::<LABELS>(out);
         out.extend_from_slice(b"} ");
     }
@@ -137,20 +116,19 @@ impl<'a> Lines<'a> {
             head.prepare(names, suffix);
         }
         match &family.values {
-            Values::Histogram { bounds, .. } if self.bounds != **bounds || self.les.is_empty() => {
+            Values::Histogram(all) if self.bounds != *all.bounds || self.les.is_empty() => {
                 self.bounds.clear();
-                self.bounds.extend_from_slice(bounds);
+                self.bounds.extend_from_slice(&all.bounds);
                 self.les.clear();
-                let all = bounds.iter().chain([&f64::INFINITY]);
+                let all = all.bounds.iter().chain([&f64::INFINITY]);
                 self.les.extend(all.map(|bound| Le::new(*bound)));
             }
-            Values::Summary { targets, .. } => {
-                let phis = targets.as_slice().iter().map(|(phi, _)| *phi);
+            Values::Summary(objectives, _) => {
+                let phis = objectives.targets.as_slice().iter().map(|(phi, _)| *phi);
                 self.quantiles.clear();
                 self.quantiles
                     .extend(phis.map(|phi| (phi, quantile_label(phi))));
             }
-            Values::PageSummary(_) => self.quantiles.clear(),
             _ => {}
         }
     }
@@ -162,14 +140,10 @@ impl<'a> Lines<'a> {
         names: &EscapedNames<'_>,
         text: impl FnOnce(&mut Vec<u8>),
     ) {
-        self.out.extend_from_slice(b"# ");
-        self.out.extend_from_slice(word.as_bytes());
-        let quote: &[u8] = if names.quoted { b"\"" } else { b"" };
-        self.out.push(b' ');
-        self.out.extend_from_slice(quote);
-        self.out.extend_from_slice(names.name.as_bytes());
-        self.out.extend_from_slice(quote);
-        self.out.push(b' ');
+        let quote = if names.quoted { "\"" } else { "" };
+        for part in ["# ", word, " ", quote, names.name, quote, " "] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
         text(self.out);
         self.out.push(b'\n');
     }
@@ -229,7 +203,8 @@ impl<'a> Lines<'a> {
     /// Prepares the start of the bucket or quantile lines of one series: `name{labels,`.
     fn prepare_head(&mut self, labels: PaddedText<'_>) {
         self.head.clear();
-        self.heads[0].with_labels().push::<HEAD>(&mut self.head);
+        let start = self.heads[0].with_labels.text();
+        start.push::<HEAD>(&mut self.head);
         if !labels.is_empty() {
             labels.push::<LABELS>(&mut self.head);
             self.head.push(b',');
@@ -318,14 +293,14 @@ pub(super) fn suffixes(kind: Kind) -> &'static [&'static str] {
 mod tests {
     use super::*;
     use crate::encode::{Escaping, Options};
-    use crate::snapshot::{GaugeMode, Meta, Snapshot};
+    use crate::snapshot::{GaugeMode, Meta, Snapshot, Value};
 
     /// Encodes families that each have one series without labels.
     fn page(families: impl IntoIterator<Item = (&'static str, &'static str, Values)>) -> String {
         let mut snapshot = Snapshot::default();
         for (name, constant, values) in families {
             let kind = match values {
-                Values::Histogram { .. } => Kind::Histogram,
+                Values::Histogram(_) => Kind::Histogram,
                 _ => Kind::Gauge,
             };
             let mut family = Family::new(Meta::new(name, "", kind, GaugeMode::LiveSum), values);
@@ -359,11 +334,13 @@ mod tests {
     #[test]
     fn every_histogram_has_its_own_bounds() {
         let all: [&[f64]; 6] = [&[], &[1.0], &[1.0], &[2.0], &[2.0, 3.0], &[]];
-        let histogram = |bounds: &[f64]| Values::Histogram {
-            bounds: bounds.into(),
-            counts: vec![1; bounds.len() + 1],
-            sums: vec![0.0],
-            natives: None,
+        let histogram = |bounds: &[f64]| {
+            let mut values = Values::histogram(bounds.into(), false);
+            let counts = vec![1; bounds.len() + 1];
+            values.push(Value::Histogram(
+                Histogram::new(bounds, &counts, 0.0).unwrap(),
+            ));
+            values
         };
         let written = page(all.map(|bounds| ("h", "", histogram(bounds))));
         let les = written

@@ -21,7 +21,7 @@ use crate::snapshot::Snapshot;
 pub use crate::snapshot::names::Escaping;
 pub use accept::{Format, Syntax};
 pub use options::Options;
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "page", feature = "push"))]
 pub(crate) use walk::Cursor;
 
 /// Encodes a snapshot in the format that an Accept header prefers. Returns the Content-Type and the

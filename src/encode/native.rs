@@ -36,38 +36,23 @@ pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
 
 /// Appends the spans and the deltas of the buckets of one sign.
 fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &[(i32, u64)]) {
+    let is_near = |a: &(i32, u64), b: &(i32, u64)| b.0 - a.0 <= GAP;
     let mut end = 0;
-    let mut rest = buckets;
-    while let Some(&(first, _)) = rest.first() {
-        let mut last = first;
-        let here = rest
-            .iter()
-            .take_while(|(index, _)| {
-                let near = *index - last <= GAP;
-                last = if near { *index } else { last };
-                near
-            })
-            .count();
+    for near in buckets.chunk_by(is_near) {
+        let (first, last) = (near[0].0, near[near.len() - 1].0);
         // The first offset is an index, the others are gaps.
-        span(
-            out,
-            spans,
-            i64::from(first - end),
-            (last - first) as u64 + 1,
-        );
+        let (offset, len) = (i64::from(first - end), (last - first) as u64 + 1);
+        span(out, spans, offset, len);
         end = last + 1;
-        rest = &rest[here..];
     }
-    let (mut before, mut next) = (0_u64, None);
-    for &(index, count) in buckets {
-        let skipped = index - next.unwrap_or(index);
-        if skipped < GAP {
-            for _ in 0..skipped {
-                delta(out, deltas, &mut before, 0);
-            }
+    let mut before = 0;
+    for near in buckets.chunk_by(is_near) {
+        let mut next = near[0].0;
+        for &(index, count) in near {
+            (next..index).for_each(|_| delta(out, deltas, &mut before, 0));
+            delta(out, deltas, &mut before, count);
+            next = index + 1;
         }
-        delta(out, deltas, &mut before, count);
-        next = Some(index + 1);
     }
 }
 

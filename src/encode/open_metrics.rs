@@ -43,20 +43,10 @@ impl<'a> OpenMetrics<'a> {
     /// Writes the `_created` sample if it is enabled and the creation time is known.
     #[inline(always)]
     fn created(&mut self, head: usize, labels: PaddedText<'_>, series: SeriesMeta<'_>) {
-        if !self.created {
-            return;
-        }
-        if let Some(created) = series.created() {
+        if let (true, Some(created)) = (self.created, series.created()) {
             let seconds = created as f64 / 1000.0;
             self.lines.line(head, labels, Number::Float(seconds));
         }
-    }
-
-    /// Writes the sum and the count. OpenMetrics requires both or neither, and neither where the
-    /// sum can decrease.
-    fn sum_and_count(&mut self, labels: PaddedText<'_>, sum: f64, count: u64) {
-        self.lines.line(1, labels, Number::Float(sum));
-        self.lines.line(2, labels, Number::Int(count));
     }
 }
 
@@ -97,13 +87,9 @@ impl Writer for OpenMetrics<'_> {
             });
         });
         let unit = family.unit();
-        let has_unit = !unit.is_empty()
-            && !matches!(kind, Kind::Info | Kind::StateSet)
-            && names
-                .name
-                .strip_suffix(unit)
-                .is_some_and(|before| before.ends_with('_'));
-        if has_unit {
+        let before = names.name.strip_suffix(unit).unwrap_or_default();
+        let may_have_unit = !unit.is_empty() && !matches!(kind, Kind::Info | Kind::StateSet);
+        if may_have_unit && before.ends_with('_') {
             self.lines
                 .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
         }
@@ -135,7 +121,8 @@ impl Writer for OpenMetrics<'_> {
         // A sum that can decrease is not a counter: OpenMetrics forbids it, and also a count
         // without a sum.
         if (self.allows_sum)(value.sum()) {
-            self.sum_and_count(labels, value.sum(), count);
+            self.lines.line(1, labels, Number::Float(value.sum()));
+            self.lines.line(2, labels, Number::Int(count));
         }
         self.created(3, labels, series);
     }
@@ -179,7 +166,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::snapshot::{GaugeMode, Meta, Number, Numbers, Snapshot, Values};
+    use crate::snapshot::{GaugeMode, Meta, Number, Numbers, Snapshot, Value, Values};
 
     fn family(name: &'static str, kind: Kind, values: Values) -> Family {
         Family::new(Meta::new(name, "", kind, GaugeMode::LiveSum), values)
@@ -202,12 +189,10 @@ mod tests {
         counter.texts.push("x=\"2\"", 0);
         let traced = exemplar("trace_id=\"a\\\"b\"", 0.5, Some(1_700_000_000_007));
         counter.exemplars = vec![(1, 0, traced.clone())];
-        let values = Values::Histogram {
-            bounds: [1.0].into(),
-            counts: vec![1, 2],
-            sums: vec![7.5],
-            natives: None,
-        };
+        let mut values = Values::histogram([1.0].into(), false);
+        values.push(Value::Histogram(
+            Histogram::new(&[1.0], &[1, 2], 7.5).unwrap(),
+        ));
         let mut histogram = family("h", Kind::Histogram, values);
         histogram.texts.push("", 2_000);
         histogram.exemplars = vec![(0, 0, exemplar("", 1.0, None)), (0, 1, traced)];

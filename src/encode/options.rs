@@ -7,8 +7,8 @@ use crate::snapshot::{Family, Snapshot};
 use super::accept::{Format, Syntax};
 use super::open_metrics::OpenMetrics;
 use super::protobuf::Protobuf;
-use super::text::Text;
-use super::walk::{Cursor, walk_block};
+use super::text::TextWriter;
+use super::walk::{Cursor, Walk};
 
 /// Options for encoding a snapshot: what a reader may choose apart from the format.
 ///
@@ -105,18 +105,8 @@ impl Options {
     /// assert!(page.starts_with(b"# HELP"));
     /// ```
     pub fn write(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
-        self.render_families(snapshot, snapshot.taken, format, out);
-    }
-
-    /// Appends families that were collected at `time`, like [`write`](Self::write).
-    pub(crate) fn render_families<'a>(
-        self,
-        families: impl IntoIterator<Item = &'a Family>,
-        time: SystemTime,
-        format: Format,
-        out: &mut Vec<u8>,
-    ) {
-        self.render_block(families, time, format, Cursor::default(), usize::MAX, out);
+        let (time, begin) = (snapshot.taken, Cursor::default());
+        self.render_block(snapshot, time, format, begin, usize::MAX, out);
     }
 
     /// Appends a part of a page of families that were collected at `time`: from `cursor` on, until
@@ -131,26 +121,19 @@ impl Options {
         limit: usize,
         out: &mut Vec<u8>,
     ) -> Option<Cursor> {
-        let time = self.time(time);
+        let time = self.timestamps.then_some(time);
         let escaping = format.escaping();
+        let walk = Walk { escaping, limit };
         match format.syntax() {
             Syntax::Text | Syntax::Text1 => {
-                let mut text = Text::new(out, time);
-                walk_block(families, escaping, cursor, limit, &mut text)
+                walk.block(&mut TextWriter::new(out, time), families, cursor)
             }
             Syntax::OpenMetrics => {
                 let mut text = OpenMetrics::new(out, time, self.created);
-                walk_block(families, escaping, cursor, limit, &mut text)
+                walk.block(&mut text, families, cursor)
             }
-            Syntax::Protobuf => {
-                let mut protobuf = Protobuf::new(out, time);
-                walk_block(families, escaping, cursor, limit, &mut protobuf)
-            }
+            Syntax::Protobuf => walk.block(&mut Protobuf::new(out, time), families, cursor),
         }
-    }
-
-    fn time(self, taken: SystemTime) -> Option<SystemTime> {
-        self.timestamps.then_some(taken)
     }
 }
 

@@ -10,7 +10,7 @@ use super::wire::{Message, push_bytes, tag_of_bytes};
 const PAIR: usize = 64;
 
 /// Appends the label pairs of a text, each as a message in field 1, given the lengths of names and
-/// values; see [`Entry::cuts`](crate::snapshot::Entry::cuts).
+/// values; see [`LabelEntry::cuts`](crate::snapshot::LabelEntry::cuts).
 ///
 /// The text has two bytes between a name and its value (`="`), and the message has two (a tag and a
 /// length). So one copy appends both name and value, and the two bytes between them are

@@ -5,22 +5,20 @@
 
 use std::time::SystemTime;
 
-use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis};
+use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, Values, millis};
 
 use super::native;
 use super::pairs::{push_cut, push_pairs};
 use super::single::{PAIR, SingleValue};
-use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
-use super::wire::{Message, Timestamp, push_bytes, push_double, push_integer};
+use super::walk::{EscapedNames, PaddedBuffer, PaddedText, SeriesMeta, Writer};
+use super::wire::{Message, Timestamp, push_bytes, push_double, push_integer, tag_of_bytes};
 
 /// Writes protobuf.
 pub(super) struct Protobuf<'a> {
     /// The page.
     out: &'a mut Vec<u8>,
-    /// The constant labels as messages, padded with zeros for copies of a fixed size.
-    constant: Vec<u8>,
-    /// The length of `constant` without the padding.
-    constant_len: usize,
+    /// The constant labels as messages.
+    constant: PaddedBuffer,
     /// The current family, if its head is in this block and not yet complete.
     family: Option<Message>,
     /// The offset in `out` of the first series of the current family.
@@ -53,8 +51,7 @@ impl<'a> Protobuf<'a> {
         }
         Self {
             out,
-            constant: Vec::new(),
-            constant_len: 0,
+            constant: PaddedBuffer::default(),
             family: None,
             series: 0,
             value: SingleValue::default(),
@@ -67,11 +64,10 @@ impl<'a> Protobuf<'a> {
     #[inline(always)]
     fn metric(&mut self, labels: PaddedText<'_>, series: SeriesMeta<'_>, len: usize) -> Message {
         // A label takes about as many bytes in its message as in its text.
-        let len = self.constant_len + labels.len + len;
+        let len = self.constant.len + labels.len + len;
         let metric = Message::field(self.out, 4, len);
-        if self.constant_len > 0 {
-            self.out
-                .extend_from_slice(&self.constant[..self.constant_len]);
+        if self.constant.len > 0 {
+            self.out.extend_from_slice(self.constant.text().bytes());
         }
         if series.cuts.is_empty() {
             push_pairs(self.out, labels.bytes());
@@ -85,14 +81,9 @@ impl<'a> Protobuf<'a> {
     /// the value.
     #[inline(always)]
     fn single(&mut self, labels: PaddedText<'_>, series: SeriesMeta<'_>, x: f64) {
-        let constant = PaddedText {
-            text: &self.constant,
-            len: self.constant_len,
-        };
+        let (value, constant) = (&self.value, self.constant.text());
         if !self.timestamp.is_empty()
-            || !self
-                .value
-                .push_metric(self.out, constant, labels, series.cuts, x)
+            || !value.push_metric(self.out, constant, labels, series.cuts, x)
         {
             let metric = self.metric(labels, series, 32);
             self.value.push(self.out, x);
@@ -126,10 +117,8 @@ impl Writer for Protobuf<'_> {
     }
 
     fn prepare(&mut self, family: &Family, names: &EscapedNames<'_>) {
-        self.constant.clear();
-        push_pairs(&mut self.constant, names.constant.as_bytes());
-        self.constant_len = self.constant.len();
-        self.constant.resize(self.constant_len.max(PAIR), 0);
+        self.constant
+            .set(PAIR, |out| push_pairs(out, names.constant.as_bytes()));
         self.value = SingleValue::new(
             match family.kind() {
                 Kind::Counter => COUNTER,
@@ -143,10 +132,10 @@ impl Writer for Protobuf<'_> {
     fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
         // Estimate: labels, and about as many bytes of numbers.
         let numbers = match &family.values {
-            crate::snapshot::Values::Histogram { bounds, .. } => 60 + 14 * bounds.len(),
+            Values::Histogram(all) => 60 + 14 * all.bounds.len(),
             _ => 40,
         };
-        let len = family.texts.len_of_text() + family.len() * (self.constant_len + numbers);
+        let len = family.texts.len_of_text() + family.len() * (self.constant.len + numbers);
         self.family = Some(Message::begin(self.out, len));
         push_bytes(self.out, 1, names.name.as_bytes());
         if !family.help().is_empty() {
@@ -182,7 +171,7 @@ impl Writer for Protobuf<'_> {
         let message = Message::field(self.out, COUNTER, 0x80);
         push_double(self.out, 1, value.as_f64());
         for (.., last) in exemplars {
-            exemplar(self.out, 2, last);
+            exemplar(self.out, &[tag_of_bytes(2)], last);
         }
         self.out.extend_from_slice(created.as_slice());
         message.end(self.out);
@@ -196,22 +185,22 @@ impl Writer for Protobuf<'_> {
 
     fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let created = *self.created(15, series);
-        let len = 32 + 14 * value.buckets().count();
+        let buckets = value.counts.len();
+        let len = 32 + 14 * buckets;
         let metric = self.metric(labels, series, len);
         let message = Message::field(self.out, HISTOGRAM, len);
         push_integer(self.out, 1, value.count());
         push_double(self.out, 2, value.sum());
         let exemplars = series.exemplars();
-        let fixed = value.buckets().count();
-        let alone = value.native().is_some() && fixed == 1;
+        let alone = value.native().is_some() && buckets == 1;
         // Next to exponential buckets, a single bucket for all values adds no information.
-        let fixed = if alone { 0 } else { fixed };
+        let fixed = if alone { 0 } else { buckets };
         for (i, (bound, cumulative)) in value.buckets().take(fixed).enumerate() {
             let bucket = Message::field(self.out, 3, 0);
             push_integer(self.out, 1, cumulative);
             push_double(self.out, 2, bound);
             for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == i) {
-                exemplar(self.out, 3, of_bucket);
+                exemplar(self.out, &[tag_of_bytes(3)], of_bucket);
             }
             bucket.end(self.out);
         }
@@ -221,9 +210,7 @@ impl Writer for Protobuf<'_> {
         self.out.extend_from_slice(created.as_slice());
         if alone {
             for (.., of_all) in exemplars {
-                self.out.extend_from_slice(&EXEMPLARS);
-                let message = Message::begin(self.out, of_all.labels.len() + 32);
-                exemplar_in(self.out, message, of_all);
+                exemplar(self.out, &EXEMPLARS, of_all);
             }
         }
         message.end(self.out);
@@ -269,14 +256,10 @@ impl Writer for Protobuf<'_> {
     }
 }
 
-/// Appends an exemplar as field `field`, which must be below 16.
-fn exemplar(out: &mut Vec<u8>, field: u32, exemplar: &Exemplar) {
-    let message = Message::field(out, field, exemplar.labels.len() + 32);
-    exemplar_in(out, message, exemplar);
-}
-
-/// Appends the fields of an exemplar to `message`, and ends the message.
-fn exemplar_in(out: &mut Vec<u8>, message: Message, exemplar: &Exemplar) {
+/// Appends an exemplar as the field of this tag.
+fn exemplar(out: &mut Vec<u8>, tag: &[u8], exemplar: &Exemplar) {
+    out.extend_from_slice(tag);
+    let message = Message::begin(out, exemplar.labels.len() + 32);
     push_pairs(out, exemplar.labels.as_bytes());
     push_double(out, 2, exemplar.value);
     if let Some(time) = exemplar.time {

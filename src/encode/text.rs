@@ -10,9 +10,9 @@ use super::number;
 use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 
 /// Writes text. Omits exemplars and `_created` samples, which the format does not have.
-pub(super) struct Text<'a>(Lines<'a>);
+pub(super) struct TextWriter<'a>(Lines<'a>);
 
-impl<'a> Text<'a> {
+impl<'a> TextWriter<'a> {
     /// Creates a writer that appends to `out`. Timestamps are in milliseconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
         let mut lines = Lines::new(out);
@@ -23,7 +23,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl Writer for Text<'_> {
+impl Writer for TextWriter<'_> {
     fn out(&mut self) -> &mut Vec<u8> {
         self.0.out
     }

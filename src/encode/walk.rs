@@ -16,11 +16,6 @@ pub(super) struct PaddedText<'a> {
 }
 
 impl<'a> PaddedText<'a> {
-    pub(super) fn new(text: &'a [u8]) -> Self {
-        let len = text.len();
-        Self { text, len }
-    }
-
     #[inline(always)]
     pub(super) fn bytes(self) -> &'a [u8] {
         &self.text[..self.len]
@@ -43,6 +38,31 @@ impl<'a> PaddedText<'a> {
             }
             _ => out.extend_from_slice(self.bytes()),
         }
+    }
+}
+
+/// A text that is written once for many copies of a fixed size.
+#[derive(Default)]
+pub(super) struct PaddedBuffer {
+    /// The text, and zeros after it.
+    bytes: Vec<u8>,
+    /// The length of the text.
+    pub(super) len: usize,
+}
+
+impl PaddedBuffer {
+    /// Replaces the text by the one that `write` appends, for copies of `size` bytes.
+    pub(super) fn set(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.clear();
+        write(&mut self.bytes);
+        self.len = self.bytes.len();
+        self.bytes.resize(self.len.max(size), 0);
+    }
+
+    #[inline(always)]
+    pub(super) fn text(&self) -> PaddedText<'_> {
+        let (text, len) = (&*self.bytes, self.len);
+        PaddedText { text, len }
     }
 }
 
@@ -74,11 +94,9 @@ pub(super) trait Writer {
     fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>);
     /// Writes a series of a summary.
     fn summary(&mut self, labels: PaddedText<'_>, value: &Summary<'_>, series: SeriesMeta<'_>);
-    /// Completes the head of a family whose other series, `rest` bytes, are not in this block. Only
-    /// called if the head is in this block and [`HAS_LENGTHS`](Self::HAS_LENGTHS) is set.
-    fn cut(&mut self, rest: usize) {
-        let _ = rest;
-    }
+    /// Completes the head of a family whose other series, `_rest` bytes, are not in this block.
+    /// Only called if the head is in this block and [`HAS_LENGTHS`](Self::HAS_LENGTHS) is set.
+    fn cut(&mut self, _rest: usize) {}
     /// Ends a family, after its last series.
     fn family_end(&mut self) {}
     /// Ends the page, after the last family.
@@ -114,8 +132,8 @@ pub(super) struct SeriesMeta<'a> {
     i: usize,
     /// Milliseconds since the Unix epoch; 0 if unknown.
     created: u64,
-    /// The lengths of label names and values; see [`Entry`](crate::snapshot::Entry). Empty if the
-    /// labels are escaped for this format.
+    /// The lengths of label names and values; see [`LabelEntry`](crate::snapshot::LabelEntry).
+    /// Empty if the labels are escaped for this format.
     pub(super) cuts: &'a [u8],
 }
 
@@ -133,60 +151,12 @@ impl<'a> SeriesMeta<'a> {
     }
 }
 
-/// Writes a part of a page with `writer`: from `cursor` on, until the buffer has at least `limit`
-/// bytes. Returns the position of the next series, or `None` at the end of the page.
-///
-/// `families` are those from `cursor.family` on. The parts of a page, one after the other, are the
-/// whole page.
-pub(super) fn walk_block<'a, W: Writer>(
-    families: impl IntoIterator<Item = &'a Family>,
-    escaping: Escaping,
-    mut cursor: Cursor,
-    limit: usize,
-    writer: &mut W,
-) -> Option<Cursor> {
-    let (mut name, mut constant, mut scratch) = (String::new(), String::new(), String::new());
-    for family in families {
-        if writer.out().len() >= limit {
-            return Some(cursor);
-        }
-        let meta = &family.meta;
-        let names = if needs_escaping(escaping, family) {
-            name.clear();
-            escaping.name(&meta.name, &mut name);
-            constant.clear();
-            escaping.labels(&meta.constant, &mut constant);
-            EscapedNames {
-                name: &name,
-                quoted: false,
-                constant: &constant,
-            }
-        } else {
-            EscapedNames {
-                name: &meta.name,
-                quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
-                constant: &meta.constant,
-            }
-        };
-        writer.prepare(family, &names);
-        let with_head = cursor.series == 0;
-        if with_head {
-            writer.head(family, &names);
-        }
-        cursor.series = write_series(family, escaping, cursor.series, limit, &mut scratch, writer);
-        if cursor.series < family.texts.len() {
-            if W::HAS_LENGTHS && with_head {
-                let rest = len_of_series(family, escaping, cursor.series, &mut scratch, writer);
-                writer.cut(rest);
-            }
-            return Some(cursor);
-        }
-        writer.family_end();
-        cursor.family += 1;
-        cursor.series = 0;
-    }
-    writer.end();
-    None
+/// The walk over the families of a page.
+#[derive(Clone, Copy)]
+pub(super) struct Walk {
+    pub(super) escaping: Escaping,
+    /// The length at which the buffer is full, in bytes.
+    pub(super) limit: usize,
 }
 
 /// The number of series with a single value that are written before the walk looks at the length of
@@ -196,131 +166,159 @@ const NUMBERS: usize = 32;
 /// The same for histograms and summaries, which take more bytes each.
 const DISTRIBUTIONS: usize = 4;
 
-/// Writes the series of a family from index `from` on, until the buffer has at least `limit` bytes.
-/// Returns the index of the next series.
-fn write_series<W: Writer>(
-    family: &Family,
-    escaping: Escaping,
-    from: usize,
-    limit: usize,
-    scratch: &mut String,
-    writer: &mut W,
-) -> usize {
-    let escaping = needs_escaping(escaping, family).then_some(escaping);
-    let part = (family, escaping, from, limit);
-    match &family.values {
-        Values::Counter(Numbers::Int(values)) => {
-            for_each_series(part, NUMBERS, scratch, writer, |writer, labels, series| {
-                writer.counter(labels, Number::Int(values[series.i]), series);
-            })
+impl Walk {
+    /// Writes a part of a page with `writer`: from `cursor` on, until the buffer is full. Returns
+    /// the position of the next series, or `None` at the end of the page.
+    ///
+    /// `families` are those from `cursor.family` on. The parts of a page, one after the other, are
+    /// the whole page.
+    pub(super) fn block<'a, W: Writer>(
+        self,
+        writer: &mut W,
+        families: impl IntoIterator<Item = &'a Family>,
+        mut cursor: Cursor,
+    ) -> Option<Cursor> {
+        for family in families {
+            if writer.out().len() >= self.limit {
+                return Some(cursor);
+            }
+            let meta = &family.meta;
+            let (mut name, mut constant) = (String::new(), String::new());
+            let mut names = EscapedNames {
+                name: &meta.name,
+                quoted: meta.utf8 && !is_metric_name(meta.name.as_bytes()),
+                constant: &meta.constant,
+            };
+            if self.escapes(family) {
+                self.escaping.name(&meta.name, &mut name);
+                self.escaping.labels(&meta.constant, &mut constant);
+                names = EscapedNames {
+                    name: &name,
+                    quoted: false,
+                    constant: &constant,
+                };
+            }
+            writer.prepare(family, &names);
+            let with_head = cursor.series == 0;
+            if with_head {
+                writer.head(family, &names);
+            }
+            cursor.series = self.series(writer, family, cursor.series);
+            if cursor.series < family.texts.len() {
+                if W::HAS_LENGTHS && with_head {
+                    let rest = self.len_of_series(writer, family, cursor.series);
+                    writer.cut(rest);
+                }
+                return Some(cursor);
+            }
+            writer.family_end();
+            cursor.family += 1;
+            cursor.series = 0;
         }
-        Values::Counter(Numbers::Float(values)) => {
-            for_each_series(part, NUMBERS, scratch, writer, |writer, labels, series| {
-                writer.counter(labels, Number::Float(values[series.i]), series);
-            })
-        }
-        Values::Gauge(values) => {
-            for_each_series(part, NUMBERS, scratch, writer, |writer, labels, series| {
+        writer.end();
+        None
+    }
+
+    /// Writes the series of a family from index `from` on, until the buffer is full. Returns the
+    /// index of the next series.
+    fn series<W: Writer>(self, writer: &mut W, family: &Family, from: usize) -> usize {
+        match &family.values {
+            Values::Counter(Numbers::Int(values)) => {
+                self.each(writer, family, from, |writer, labels, series| {
+                    writer.counter(labels, Number::Int(values[series.i]), series);
+                })
+            }
+            Values::Counter(Numbers::Float(values)) => {
+                self.each(writer, family, from, |writer, labels, series| {
+                    writer.counter(labels, Number::Float(values[series.i]), series);
+                })
+            }
+            Values::Gauge(values) => self.each(writer, family, from, |writer, labels, series| {
                 writer.gauge(labels, values[series.i], series);
-            })
-        }
-        Values::Summary { .. } | Values::PageSummary(_) => for_each_series(
-            part,
-            DISTRIBUTIONS,
-            scratch,
-            writer,
-            |writer, labels, series| {
-                if let Value::Summary(value) = family.value(series.i) {
-                    writer.summary(labels, &value, series);
-                }
-            },
-        ),
-        Values::Histogram { .. } => for_each_series(
-            part,
-            DISTRIBUTIONS,
-            scratch,
-            writer,
-            |writer, labels, series| {
-                if let Value::Histogram(value) = family.value(series.i) {
-                    writer.histogram(labels, &value, series);
-                }
-            },
-        ),
-    }
-}
-
-/// Returns the length of the series of a family from index `from` on, in bytes. Writes them to a
-/// buffer of its own, a block at a time.
-#[cold]
-fn len_of_series<W: Writer>(
-    family: &Family,
-    escaping: Escaping,
-    mut from: usize,
-    scratch: &mut String,
-    writer: &mut W,
-) -> usize {
-    const BLOCK: usize = 1 << 15;
-    let (mut block, mut len) = (Vec::new(), 0);
-    while from < family.texts.len() {
-        std::mem::swap(writer.out(), &mut block);
-        from = write_series(family, escaping, from, BLOCK, scratch, writer);
-        std::mem::swap(writer.out(), &mut block);
-        len += block.len();
-        block.clear();
-    }
-    len
-}
-
-/// Returns whether the escaping can change the names of a family.
-fn needs_escaping(escaping: Escaping, family: &Family) -> bool {
-    match escaping {
-        Escaping::AllowUtf8 => false,
-        Escaping::Dots => true,
-        _ => family.meta.utf8,
-    }
-}
-
-/// Calls `write` for the series of `family` from index `from` on, with the text of their labels,
-/// which is escaped if `escaping` is set. Stops once the buffer has at least `limit` bytes, and
-/// returns the index of the next series. Looks at the buffer after every `batch` series.
-#[inline(always)]
-fn for_each_series<'a, W: Writer>(
-    (family, escaping, mut from, limit): (&'a Family, Option<Escaping>, usize, usize),
-    batch: usize,
-    scratch: &mut String,
-    writer: &mut W,
-    mut write: impl FnMut(&mut W, PaddedText<'_>, SeriesMeta<'a>),
-) -> usize {
-    let since = family.texts.since();
-    for (page, mut at) in family.texts.pages_from(from) {
-        while at < page.len() {
-            let count = batch.min(page.len() - at);
-            for (i, entry) in (from..).zip(page.entries_from(at).take(count)) {
-                let mut labels = PaddedText {
-                    text: entry.text,
-                    len: entry.len,
-                };
-                let mut cuts = entry.cuts;
-                if let Some(escaping) = escaping {
-                    scratch.clear();
-                    escaping.labels(family.texts.get(i), scratch);
-                    labels = PaddedText::new(scratch.as_bytes());
-                    cuts = &[];
-                }
-                let series = SeriesMeta {
-                    family,
-                    i,
-                    created: entry.created.max(since),
-                    cuts,
-                };
-                // There is only one call, so that the compiler inlines the closure.
-                write(writer, labels, series);
-            }
-            (from, at) = (from + count, at + count);
-            if writer.out().len() >= limit {
-                return from;
+            }),
+            Values::Histogram(all) => self.each(writer, family, from, |writer, labels, series| {
+                writer.histogram(labels, &all.get(series.i), series);
+            }),
+            Values::Summary(..) | Values::PageSummary(_) => {
+                self.each(writer, family, from, |writer, labels, series| {
+                    if let Value::Summary(value) = family.value(series.i) {
+                        writer.summary(labels, &value, series);
+                    }
+                })
             }
         }
     }
-    from
+
+    /// Returns the length of the series of a family from index `from` on, in bytes. Writes them to
+    /// a buffer of its own, a block at a time.
+    #[cold]
+    fn len_of_series<W: Writer>(self, writer: &mut W, family: &Family, mut from: usize) -> usize {
+        let (mut block, mut len) = (Vec::new(), 0);
+        let blocks = Self {
+            limit: 1 << 15,
+            ..self
+        };
+        while from < family.texts.len() {
+            std::mem::swap(writer.out(), &mut block);
+            from = blocks.series(writer, family, from);
+            std::mem::swap(writer.out(), &mut block);
+            len += block.len();
+            block.clear();
+        }
+        len
+    }
+
+    /// Returns whether the escaping can change the names of a family.
+    fn escapes(self, family: &Family) -> bool {
+        match self.escaping {
+            Escaping::AllowUtf8 => false,
+            Escaping::Dots => true,
+            _ => family.meta.utf8,
+        }
+    }
+
+    /// Calls `write` for the series of `family` from index `from` on, with the text of their
+    /// labels, which is escaped if need be. Stops once the buffer is full, and returns the index of
+    /// the next series.
+    #[inline(always)]
+    fn each<'a, W: Writer>(
+        self,
+        writer: &mut W,
+        family: &'a Family,
+        mut from: usize,
+        mut write: impl FnMut(&mut W, PaddedText<'_>, SeriesMeta<'a>),
+    ) -> usize {
+        let (escapes, mut escaped) = (self.escapes(family), String::new());
+        let batch = match family.values {
+            Values::Counter(_) | Values::Gauge(_) => NUMBERS,
+            _ => DISTRIBUTIONS,
+        };
+        let since = family.texts.since();
+        for (page, mut at) in family.texts.pages_from(from) {
+            while at < page.len() {
+                let count = batch.min(page.len() - at);
+                for (i, entry) in (from..).zip(page.entries_from(at).take(count)) {
+                    let (mut text, mut len, mut cuts) = (entry.text, entry.len, entry.cuts);
+                    if escapes {
+                        escaped.clear();
+                        self.escaping.labels(family.texts.get(i), &mut escaped);
+                        (text, len, cuts) = (escaped.as_bytes(), escaped.len(), &[]);
+                    }
+                    let series = SeriesMeta {
+                        family,
+                        i,
+                        created: entry.created.max(since),
+                        cuts,
+                    };
+                    // There is only one call, so that the compiler inlines the closure.
+                    write(writer, PaddedText { text, len }, series);
+                }
+                (from, at) = (from + count, at + count);
+                if writer.out().len() >= self.limit {
+                    return from;
+                }
+            }
+        }
+        from
+    }
 }

@@ -2,16 +2,14 @@
 //! written where the error arises. It shows the offending value, the place, and what would be
 //! right.
 
-mod printable;
 mod rule;
 
 use std::fmt;
 use std::io;
 
-#[cfg(feature = "push")]
-pub(crate) use printable::is_printable;
-pub(crate) use printable::printable;
-pub(crate) use rule::{BucketRule, NameRule, Subject, UpdateRule, WindowRule};
+use tallies_names::Printable;
+
+pub(crate) use rule::{NameRule, SettingRule, Subject, ValueRule};
 
 /// An error: what went wrong, where, and what would be right.
 ///
@@ -29,14 +27,14 @@ pub(crate) use rule::{BucketRule, NameRule, Subject, UpdateRule, WindowRule};
 /// or a `main` that prints only the error would miss it. Callers that branch on the cause use
 /// [`io_kind`](Self::io_kind). `Debug` prints the message as well, because `main` prints an error
 /// that it returns with `Debug`.
-pub struct Error(Box<(Kind, String)>);
+pub struct Error(Box<(ErrorKind, String)>);
 
 /// The cause of an error.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The kinds of errors that a caller can branch on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     /// The name of a family or collector is taken.
     Taken,
     /// A name is invalid.
@@ -50,14 +48,12 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Kind {
+impl ErrorKind {
     /// Creates an error of this kind, with a message in one line.
     #[cold]
     pub(crate) fn error(self, message: fmt::Arguments<'_>) -> Error {
-        Error(Box::new((
-            self,
-            printable(&message.to_string()).to_string(),
-        )))
+        let message = Printable(&message.to_string()).to_string();
+        Error(Box::new((self, message)))
     }
 }
 
@@ -71,14 +67,9 @@ impl Error {
     /// assert!(error.to_string().ends_with("it has 0 to 3"));
     /// ```
     pub fn new(message: impl AsRef<str>) -> Self {
-        let lines = message
-            .as_ref()
-            .lines()
-            .map(|line| printable(line).to_string());
-        Self(Box::new((
-            Kind::Other,
-            lines.collect::<Vec<_>>().join("\n"),
-        )))
+        let lines = message.as_ref().lines();
+        let lines: Vec<_> = lines.map(|line| Printable(line).to_string()).collect();
+        Self(Box::new((ErrorKind::Other, lines.join("\n"))))
     }
 
     /// Creates an error with a cause, for crates that build on this one. The message says what
@@ -98,7 +89,7 @@ impl Error {
         let own = cause.downcast_ref::<Self>().and_then(Self::io_kind);
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         if let Some(kind) = kind.or(own) {
-            error.0.0 = Kind::Io(kind);
+            error.0.0 = ErrorKind::Io(kind);
         }
         error
     }
@@ -106,7 +97,7 @@ impl Error {
     /// Creates an error on which no caller branches, with a message in one line.
     #[cold]
     pub(crate) fn other(message: fmt::Arguments<'_>) -> Self {
-        Kind::Other.error(message)
+        ErrorKind::Other.error(message)
     }
 
     /// Creates the error of an action that failed at a file, with its cause.
@@ -129,7 +120,7 @@ impl Error {
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         let place = place.to_string();
-        self.0.1 = format!("{}: {}", printable(&place), self.0.1);
+        self.0.1 = format!("{}: {}", Printable(&place), self.0.1);
         self
     }
 
@@ -150,9 +141,9 @@ impl Error {
         Self::other(format_args!("{what} `{}` {rule}", value.escape_debug()))
     }
 
-    /// Logs this error as a warning, the first time that this process has it: for crates that build
-    /// on this one, when no call can return it. A program without a logger of the `log` crate reads
-    /// it on standard error.
+    /// Logs this error as a warning, unless this process has logged the same message before. For
+    /// crates that build on this one, when no call can return it. A program without a logger of the
+    /// `log` crate reads it on standard error.
     ///
     /// ```
     /// tallies::Error::new("the store is full; new series are not shared").log_once();
@@ -173,7 +164,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_already_registered(&self) -> bool {
-        self.0.0 == Kind::Taken
+        self.0.0 == ErrorKind::Taken
     }
 
     /// Returns whether the name of a metric or label is invalid: outside the grammar, reserved, or
@@ -186,7 +177,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_invalid_name(&self) -> bool {
-        matches!(self.0.0, Kind::Name | Kind::ExemplarName)
+        matches!(self.0.0, ErrorKind::Name | ErrorKind::ExemplarName)
     }
 
     /// Returns whether an update was rejected because of its value or its exemplar. Such an update
@@ -201,7 +192,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_rejected_update(&self) -> bool {
-        matches!(self.0.0, Kind::Update | Kind::ExemplarName)
+        matches!(self.0.0, ErrorKind::Update | ErrorKind::ExemplarName)
     }
 
     /// Returns whether an operation on a socket, a file or a thread failed.
@@ -239,7 +230,7 @@ impl Error {
     #[must_use]
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self.0.0 {
-            Kind::Io(kind) => Some(kind),
+            ErrorKind::Io(kind) => Some(kind),
             _ => None,
         }
     }
@@ -263,11 +254,11 @@ impl std::error::Error for Error {}
 /// Logs a warning in one line: something that the user has to know although no call returns it. The
 /// caller holds no lock, because a logger is user code, and does not repeat it at every try.
 ///
-/// The warning goes to the logger of the `log` crate. A program without one, or with all levels
-/// off, has no maximum level; there it goes to standard error.
+/// The warning goes to the logger of the `log` crate, or to standard error if the maximum level is
+/// `Off`: in a program without a logger, or with all levels off.
 pub(crate) fn warn(what: &dyn fmt::Display) {
     let what = what.to_string();
-    let what = printable(&what);
+    let what = Printable(&what);
     if log::max_level() == log::LevelFilter::Off {
         // With `eprint!`, because tests capture what it writes.
         eprint!("{}", Unfailing(&format!("tallies: {what}\n")));

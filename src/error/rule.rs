@@ -4,9 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Error, Kind};
+use super::{Error, ErrorKind};
 
-/// The owner of a name.
+/// A thing that has a name. Labels have the name of their family with them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// A family.
@@ -68,25 +68,20 @@ impl NameRule {
     /// Returns the error of a name that breaks the rule.
     #[cold]
     pub(crate) fn error(self, subject: Subject<'_>, name: &str) -> Error {
-        let kind = match subject {
-            Subject::Exemplar => Kind::ExemplarName,
-            _ => Kind::Name,
-        };
-        let (name, rule) = (name.escape_debug(), self.predicate());
-        let (Subject::Label(family) | Subject::CollectedLabel(family)) = subject else {
-            let unless = match (subject, self) {
-                (Subject::Metric, Self::Metric) => ", unless it is declared with `utf8`",
-                _ => "",
-            };
-            return kind.error(format_args!("{subject} `{name}` {rule}{unless}"));
+        let (category, family) = match subject {
+            Subject::Exemplar => (ErrorKind::ExemplarName, String::new()),
+            Subject::Label(family) | Subject::CollectedLabel(family) => {
+                (ErrorKind::Name, format!(" of family `{family}`"))
+            }
+            _ => (ErrorKind::Name, String::new()),
         };
         let unless = match (subject, self) {
+            (Subject::Metric, Self::Metric) => ", unless it is declared with `utf8`",
             (Subject::Label(_), Self::Label) => ", unless its family is declared with `utf8`",
             _ => "",
         };
-        kind.error(format_args!(
-            "{subject} `{name}` of family `{family}` {rule}{unless}"
-        ))
+        let (name, rule) = (name.escape_debug(), self.predicate());
+        category.error(format_args!("{subject} `{name}`{family} {rule}{unless}"))
     }
 
     /// Returns the rule as the end of a sentence that begins with the name.
@@ -112,7 +107,8 @@ impl NameRule {
         }
     }
 
-    /// Returns the rule as a compile error for a metric name.
+    /// Returns the rule as a compile error for a metric name. A constant breaks only `Utf8` and
+    /// `Metric`.
     pub(crate) const fn metric_text(self) -> &'static str {
         match self {
             Self::Utf8 => "this metric name is empty or contains `\"`, `\\` or a control character",
@@ -123,7 +119,7 @@ impl NameRule {
         }
     }
 
-    /// Returns the rule as a compile error for a label name.
+    /// Returns the rule, one that `check_labels` checks, as a compile error for a label name.
     pub(crate) const fn label_text(self) -> &'static str {
         match self {
             Self::Utf8 => "a label name is empty or contains `\"`, `\\` or a control character",
@@ -143,9 +139,9 @@ impl NameRule {
     }
 }
 
-/// A rule about the buckets of a histogram.
+/// A rule about a setting that gives a family its shape: its buckets, window or objectives.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum BucketRule {
+pub(crate) enum SettingRule {
     Empty,
     TooMany(usize),
     NotFinite(f64),
@@ -160,64 +156,67 @@ pub(crate) enum BucketRule {
     Schema(i8),
     NativeLimit(u32),
     ZeroThreshold(f64),
+    TooShort(Duration),
+    Ages(u32),
+    /// Ages without a window to divide.
+    AgesAlone(u32),
+    /// The quantile of one objective too many.
+    TooManyTargets(f64),
+    Quantile(f64),
+    /// The quantile and the error of an objective.
+    TargetError(f64, f64),
+    Twice(f64),
+    /// The number of tuples that the objectives would need.
+    TooFine(f64),
 }
 
-impl BucketRule {
-    /// Returns the error of a family that breaks the rule.
+impl SettingRule {
+    /// Returns the error of a family whose buckets break the rule.
     pub(crate) fn error(self, family: &str) -> Error {
         Error::other(format_args!("buckets of family `{family}` {self}"))
     }
 
-    /// Returns the rule as the end of a sentence that begins with the buckets.
-    const fn predicate(self) -> &'static str {
-        match self {
-            Self::Empty => "need at least one finite bound",
-            Self::TooMany(_) => "need 1 to 16383 bounds",
-            Self::Count(_) => "need a `count` from 1 to 16383",
-            Self::NotFinite(_) => "have to be finite (`+Inf` is added automatically)",
-            Self::Order(..) => "have to ascend",
-            Self::Start(_) => "need a `start` above 0",
-            Self::Width(_) => "need a `width` above 0",
-            Self::Factor(_) => "need a `factor` above 1",
-            Self::Counts(..) => {
-                "need a count for each bound and one for the values above all bounds"
-            }
-            Self::Schema(_) => "need a schema from -4 to 8",
-            Self::NativeLimit(_) => "need a limit from 8 to 8192 native buckets",
-            Self::ZeroThreshold(_) => "need a zero threshold from 0 to 1e300",
-        }
-    }
-
-    /// Returns the rule as a compile error.
+    /// Returns the rule without the value, as a whole sentence: the message of a const panic.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Empty => "buckets need at least one finite bound",
-            Self::TooMany(_) | Self::Count(_) => "buckets need 1 to 16383 bounds",
-            Self::NotFinite(_) => {
-                "bucket bounds have to be finite; `+Inf` is added automatically, so only the last \
-                 bound may be it"
-            }
+            Self::TooMany(_) => "buckets need 1 to 16383 bounds",
+            Self::Count(_) => "buckets need a `count` from 1 to 16383",
+            Self::NotFinite(_) => "buckets have to be finite (`+Inf` is added automatically)",
             Self::Order(..) => {
                 "bucket bounds have to ascend: one of them is not above the one before it"
             }
-            Self::Start(_) => "the start of the bucket bounds has to be above 0",
-            Self::Width(_) => "the width of the buckets has to be above 0",
-            Self::Factor(_) => "the factor between bucket bounds has to be above 1",
-            Self::Counts(..) => self.predicate(),
-            Self::Schema(_) => "the schema of a native histogram has to be from -4 to 8",
-            Self::NativeLimit(_) => {
-                "the limit of a native histogram has to be from 8 to 8192 buckets"
+            Self::Start(_) => "buckets need a `start` above 0",
+            Self::Width(_) => "buckets need a `width` above 0",
+            Self::Factor(_) => "buckets need a `factor` above 1",
+            Self::Counts(..) => {
+                "buckets need a count for each bound and one for the values above all bounds"
             }
-            Self::ZeroThreshold(_) => {
-                "the zero threshold of a native histogram has to be from 0 to 1e300"
+            Self::Schema(_) => "buckets need a schema from -4 to 8",
+            Self::NativeLimit(_) => "buckets need a limit from 8 to 8192 native buckets",
+            Self::ZeroThreshold(_) => "buckets need a zero threshold from 0 to 1e300",
+            Self::TooShort(_) => "the window (`max_age`) has to be at least 0.1 seconds",
+            Self::Ages(_) => "the window needs 2 to 60 ages",
+            Self::AgesAlone(_) => "`ages` divides a window: set the window with `max_age` first",
+            Self::TooManyTargets(_) => "a summary has at most 7 objectives",
+            Self::Quantile(_) => "the quantile of an objective has to be from 0 to 1",
+            Self::TargetError(..) => "the error of an objective has to be above 0 and below 1",
+            Self::Twice(_) => "a quantile has two objectives",
+            Self::TooFine(_) => {
+                "the errors of the objectives are too small for a sketch of 2048 tuples"
             }
         }
     }
 }
 
-impl fmt::Display for BucketRule {
+impl fmt::Display for SettingRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.predicate())?;
+        let text = match self {
+            Self::Order(..) => "buckets have to ascend",
+            _ => self.text(),
+        };
+        // The caller's sentence begins with the buckets.
+        f.write_str(text.strip_prefix("buckets ").unwrap_or(text))?;
         match *self {
             Self::Empty => Ok(()),
             Self::Order(bound, before) => write!(f, ", got {bound:?} after {before:?}"),
@@ -225,79 +224,43 @@ impl fmt::Display for BucketRule {
             Self::Counts(needed, got) => write!(f, ", {needed} in all, got {got}"),
             Self::Schema(schema) => write!(f, ", got {schema}"),
             Self::NativeLimit(limit) => write!(f, ", got {limit}"),
+            Self::TooShort(max_age) => write!(f, ", got {max_age:?}"),
+            Self::Ages(ages) | Self::AgesAlone(ages) => write!(f, ", got {ages} ages"),
+            Self::TooManyTargets(phi) => write!(f, ", and the quantile {phi:?} is one more"),
+            Self::TargetError(phi, eps) => write!(f, ", got {eps:?} for the quantile {phi:?}"),
+            Self::Twice(phi) => write!(f, ": {phi:?}"),
+            Self::TooFine(tuples) => write!(f, ", which would need {tuples:.0}"),
             Self::NotFinite(value)
             | Self::Start(value)
             | Self::Width(value)
             | Self::Factor(value)
-            | Self::ZeroThreshold(value) => write!(f, ", got {value:?}"),
+            | Self::ZeroThreshold(value)
+            | Self::Quantile(value) => write!(f, ", got {value:?}"),
         }
     }
 }
 
-/// A rule about the window of a summary.
+/// A rule about the value of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WindowRule {
-    TooShort(Duration),
-    Ages(u32),
-    AgesAlone(u32),
-}
-
-impl WindowRule {
-    /// Returns the rule as a compile error.
-    pub(crate) const fn text(self) -> &'static str {
-        match self {
-            Self::TooShort(_) => "the window (`max_age`) has to be at least 0.1 seconds",
-            Self::Ages(_) => "the window needs 2 to 60 ages",
-            Self::AgesAlone(_) => "`ages` divides a window: set the window with `max_age` first",
-        }
-    }
-}
-
-impl fmt::Display for WindowRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text();
-        match self {
-            Self::TooShort(max_age) => write!(f, "{text}, got {max_age:?}"),
-            Self::Ages(ages) | Self::AgesAlone(ages) => write!(f, "{text}, got {ages} ages"),
-        }
-    }
-}
-
-/// A rule about the value of an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UpdateRule {
+pub(crate) enum ValueRule {
     /// NaN is not a number to observe.
     NotANumber,
     /// Infinities of both signs would make the sum NaN.
     BothInfinities,
-    /// A counter only grows, by finite amounts.
-    Increase,
-    /// The total of a counter is 0 or more.
-    Total,
-    /// The sum of a gauge histogram is a number.
-    Sum,
 }
 
-impl UpdateRule {
-    /// Returns the error of an update with this value.
+impl ValueRule {
+    /// Returns the error of an observation of this value.
     #[cold]
     pub(crate) fn error(self, family: &str, value: f64) -> Error {
-        let message = match self {
-            Self::NotANumber => format!("family `{family}` cannot observe {value}"),
-            Self::BothInfinities => format!(
-                "family `{family}` cannot observe {value}, because it has observed an infinity of \
-                 the other sign: the sum would be NaN"
-            ),
-            Self::Increase => format!(
-                "counter `{family}` can only grow, by a finite amount of 0 or more, got {value}"
-            ),
-            Self::Total => {
-                format!("counter `{family}` needs a total of 0 or more, got {value}")
-            }
-            Self::Sum => {
-                format!("gauge histogram `{family}` needs a sum that is a number, got {value}")
+        let why = match self {
+            Self::NotANumber => "",
+            Self::BothInfinities => {
+                ", because it has observed an infinity of the other sign: the sum would be NaN"
             }
         };
-        Kind::Update.error(format_args!("{message}"))
+        ErrorKind::Update.error(format_args!(
+            "family `{family}` cannot observe {value}{why}"
+        ))
     }
 }

@@ -20,26 +20,28 @@ impl Constants {
 
     /// Appends a label, which allocates a new list.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        let labels = self.iter().chain([(name, value)]);
-        *self = Self::Owned(
-            labels
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        );
+        *self = Self::owned(self.iter().chain([(name, value)]));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Static(labels) => labels.len(),
-            Self::Owned(labels) => labels.len(),
+    /// Drops the labels of these names.
+    pub(crate) fn remove(&mut self, names: &[&str]) {
+        if self.names().any(|name| names.contains(&name)) {
+            *self = Self::owned(self.iter().filter(|(name, _)| !names.contains(name)));
         }
     }
 
+    fn owned<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let labels = labels.map(|(name, value)| (name.into(), value.into()));
+        Self::Owned(labels.collect())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        (0..self.len()).map(move |i| match self {
-            Self::Static(labels) => labels[i],
-            Self::Owned(labels) => (&*labels[i].0, &*labels[i].1),
-        })
+        let (fixed, owned) = match self {
+            Self::Static(labels) => (*labels, &[][..]),
+            Self::Owned(labels) => (&[][..], &**labels),
+        };
+        let owned = owned.iter().map(|(name, value)| (&**name, &**value));
+        fixed.iter().copied().chain(owned)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {

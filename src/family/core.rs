@@ -2,16 +2,16 @@
 //! description, and what is counted, logged and published of the family as a whole.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
-use crate::error::{Error, UpdateRule, warn};
+use crate::error::{Error, ValueRule, warn};
 use crate::lockfree::Exemplars;
+use crate::sync::lock;
 
 use super::desc::Desc;
 use super::published::FamilyRecords;
 
 /// Everything of a family but its series.
-#[derive(Debug)]
 pub(crate) struct Core {
     /// Never changes.
     pub(crate) desc: Desc,
@@ -66,13 +66,13 @@ impl Core {
     }
 
     /// Checks that `value` may be observed.
-    pub(crate) fn check_value(&self, value: f64) -> Result<(), UpdateRule> {
+    pub(crate) fn check_value(&self, value: f64) -> Result<(), ValueRule> {
         if value.is_nan() {
-            Err(UpdateRule::NotANumber)
+            Err(ValueRule::NotANumber)
         } else if self.admits(value) {
             Ok(())
         } else {
-            Err(UpdateRule::BothInfinities)
+            Err(ValueRule::BothInfinities)
         }
     }
 
@@ -119,13 +119,17 @@ impl Core {
         self.exemplars.get().map(|exemplars| &**exemplars)
     }
 
+    /// Drops the exemplars of a series, if the family has any.
+    pub(super) fn clear_exemplars(&self, series: u32) {
+        if let Some(exemplars) = self.made_exemplars() {
+            exemplars.clear(series);
+        }
+    }
+
     /// Runs `f` while no other thread is in `exclusively` for this family: for changes that look
     /// first and then remove.
     pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _guard = self
-            .exclusive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&self.exclusive);
         f()
     }
 

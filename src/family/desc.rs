@@ -2,21 +2,21 @@
 //! them at compile time.
 
 use std::panic::Location;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Kind as ErrorKind, NameRule, Subject};
+use crate::error::{Error, ErrorKind, NameRule, Subject};
 use crate::snapshot::sketch::{TargetError, Targets};
 use crate::snapshot::{
     Difference, Escaping, GaugeMode, Kind, Resolution, Text, join, or_none, quoted,
 };
 
 use super::constants::Constants;
-use super::grammar::{check_label, check_label_of, check_labels, check_name, check_utf8};
-use super::intern::{Interned, intern, intern_bounds, intern_list};
+use super::grammar::{check_label, check_label_of, check_labels, check_name_of};
+use super::intern::{intern_bounds, intern_texts};
 use super::label::LabelSet;
 use super::shape::{check_bounds, check_window, without_infinity};
-use super::view::View;
+use super::view::LabelRules;
 
 /// The default limit of series per family. Updates of further series count in the overflow series.
 ///
@@ -40,7 +40,7 @@ pub const DEFAULT_LIMIT: usize = 10_000;
 const DEFAULT_OBJECTIVES: Targets = Targets::new(&[(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)]);
 
 /// The description of a family: everything but its series.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Desc {
     pub(crate) name: Text,
     pub(crate) help: Text,
@@ -81,14 +81,14 @@ pub(crate) struct Desc {
     /// makes them, and not for names that another crate chose.
     pub(crate) lint: bool,
     /// The views of the registry for this family. The fields above are those that they result in.
-    pub(crate) view: Option<Arc<View>>,
+    pub(crate) view: Option<Arc<LabelRules>>,
     /// Where the family was declared, for error messages.
     pub(crate) location: &'static Location<'static>,
 }
 
 /// The attributes of a field of a `#[derive(Metrics)]` struct.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
+pub struct FieldOptions<'a> {
     /// The unit.
     pub unit: &'a str,
     /// Label names that the label set's type does not determine.
@@ -169,6 +169,23 @@ impl ClosedSet {
 }
 
 impl Names {
+    /// Iterates over the pairs of name and value of a label set, whose values are `texts`; without
+    /// fixed label names, names and values in turn.
+    pub(super) fn pairs<'a>(
+        self,
+        texts: &[&'a str],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
+        let fixed = match self {
+            Self::Fixed(names) => Some(names),
+            Self::Any => None,
+        };
+        let count = fixed.map_or(texts.len() / 2, |names| names.len().min(texts.len()));
+        (0..count).map(move |i| match fixed {
+            Some(names) => (names[i], texts[i]),
+            None => (texts[2 * i], texts[2 * i + 1]),
+        })
+    }
+
     pub(crate) const fn fixed(self) -> &'static [&'static str] {
         match self {
             Self::Fixed(names) => names,
@@ -182,11 +199,18 @@ impl Desc {
     /// error.
     #[track_caller]
     pub(crate) const fn new(name: &'static str, kind: Kind, labels: Names) -> Self {
-        let desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
-        if let Err(rule) = check_name(name.as_bytes()) {
+        Self::checked(name, kind, labels, false)
+    }
+
+    /// The same. `utf8`: the name and the label names may have any character.
+    #[track_caller]
+    pub(crate) const fn checked(name: &'static str, kind: Kind, labels: Names, utf8: bool) -> Self {
+        let mut desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
+        desc.utf8 = utf8;
+        if let Err(rule) = check_name_of(name.as_bytes(), utf8) {
             panic!("{}", rule.metric_text());
         }
-        if let Err((_, rule)) = check_labels(labels.fixed(), kind, false) {
+        if let Err((_, rule)) = check_labels(labels.fixed(), kind, utf8) {
             panic!("{}", rule.label_text());
         }
         desc
@@ -228,7 +252,7 @@ impl Desc {
     }
 
     /// Returns the view if it gives the series other labels than the declaration has.
-    pub(crate) fn changing_view(&self) -> Option<&View> {
+    pub(crate) fn changing_view(&self) -> Option<&LabelRules> {
         self.view.as_deref().filter(|view| view.changes_labels())
     }
 
@@ -270,23 +294,6 @@ impl Desc {
         self.states = intern_texts(states);
     }
 
-    pub(crate) fn add_constant(&mut self, name: &str, value: &str) {
-        self.constant.add(name, value);
-    }
-
-    /// Drops the constant labels of these names.
-    pub(crate) fn drop_constants(&mut self, names: &[&str]) {
-        if self.constant.names().any(|name| names.contains(&name)) {
-            let mut left = Constants::NONE;
-            let stay = self
-                .constant
-                .iter()
-                .filter(|(name, _)| !names.contains(name));
-            stay.for_each(|(name, value)| left.add(name, value));
-            self.constant = left;
-        }
-    }
-
     pub(crate) fn set_bounds(&mut self, bounds: &[f64]) {
         let bounds = without_infinity(bounds);
         self.bounds = if bounds.is_empty() {
@@ -316,7 +323,11 @@ impl Desc {
     }
 
     /// Applies the attributes of `#[derive(Metrics)]`.
-    pub(crate) fn apply(&mut self, options: Options<'_>, from_data: usize) -> Result<(), Error> {
+    pub(crate) fn apply(
+        &mut self,
+        options: FieldOptions<'_>,
+        from_data: usize,
+    ) -> Result<(), Error> {
         if from_data != usize::MAX && from_data != options.labels.len() {
             let got = options.labels.len();
             return Err(label_count(&self.name, &[], from_data, got));
@@ -324,7 +335,7 @@ impl Desc {
         if from_data > 0 {
             self.set_labels(options.labels);
         }
-        self.unit = Text::owned(options.unit);
+        self.unit = Text::from(options.unit);
         if !options.buckets.is_empty() {
             self.set_bounds(options.buckets);
         }
@@ -337,26 +348,11 @@ impl Desc {
         Ok(())
     }
 
-    /// Creates the description of a family whose name and label names may have any character. An
-    /// invalid name in a `static` is a compile error.
-    #[track_caller]
-    pub(crate) const fn new_utf8(name: &'static str, kind: Kind, labels: Names) -> Self {
-        let mut desc = Self::unchecked(Text::Static(name), kind, labels, Location::caller());
-        desc.utf8 = true;
-        if let Err(rule) = check_utf8(name.as_bytes()) {
-            panic!("{}", rule.metric_text());
-        }
-        if let Err((_, rule)) = check_labels(labels.fixed(), kind, true) {
-            panic!("{}", rule.label_text());
-        }
-        desc
-    }
-
     /// Checks everything. For a `static`, the compiler has checked most of it; this also covers
     /// what was built at run time.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let check = if self.utf8 { check_utf8 } else { check_name };
-        check(self.name.as_bytes()).map_err(|rule| rule.error(Subject::Metric, &self.name))?;
+        check_name_of(self.name.as_bytes(), self.utf8)
+            .map_err(|rule| rule.error(Subject::Metric, &self.name))?;
         self.check_states()?;
         let labels = self.labels.fixed();
         check_labels(labels, self.kind, self.utf8)
@@ -539,19 +535,39 @@ impl Desc {
 
 /// Returns the values of labels given by name, in the order of the family's names.
 pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
-    let names = desc.declared_labels().fixed();
+    values_in_order(&desc.name, desc.declared_labels().fixed(), labels)
+}
+
+/// Returns the values of labels that are given by name, in the order of a family's label names.
+///
+/// ```
+/// use tallies::label::values_in_order;
+///
+/// let labels = [("route", "/"), ("method", "get")];
+/// let values = values_in_order("requests_total", &["method", "route"], &labels)?;
+/// assert_eq!(values, ["get", "/"]);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Returns an error, with the name of the family, if the names are not exactly those of the family.
+pub fn values_in_order<'a>(
+    family: &str,
+    names: &[&str],
+    labels: &[(&str, &'a str)],
+) -> Result<Vec<&'a str>, Error> {
     let is_unknown = |given: &str| !names.is_empty() && !names.contains(&given);
     if let Some((unknown, _)) = labels.iter().find(|(given, _)| is_unknown(given)) {
         return Err(Error::other(format_args!(
-            "family `{}` has no label `{}`; it has {}",
-            desc.name,
+            "family `{family}` has no label `{}`; it has {}",
             unknown.escape_debug(),
             quoted_all(names)
         )));
     }
     if labels.len() != names.len() {
         let got = labels.len();
-        return Err(label_count(&desc.name, names, names.len(), got));
+        return Err(label_count(family, names, names.len(), got));
     }
     names
         .iter()
@@ -561,7 +577,6 @@ pub(crate) fn in_order<'a>(desc: &Desc, labels: &[(&str, &'a str)]) -> Result<Ve
                 .find(|(given, _)| given == name)
                 .map(|(_, value)| *value)
                 .ok_or_else(|| {
-                    let family = &desc.name;
                     Error::other(format_args!(
                         "the label `{name}` of family `{family}` is missing"
                     ))
@@ -580,12 +595,6 @@ pub(crate) fn label_count(family: &str, names: &[&str], expected: usize, got: us
     Error::other(format_args!(
         "family `{family}` takes {expected} label{plural}{names}, got {got}"
     ))
-}
-
-fn intern_texts(texts: &[&str]) -> &'static [&'static str] {
-    static INTERNED: Interned<&'static str> = LazyLock::new(Mutex::default);
-    let texts: Vec<_> = texts.iter().map(|text| intern(text)).collect();
-    intern_list(&INTERNED, &texts)
 }
 
 fn quoted_all(names: &[&str]) -> String {

@@ -13,10 +13,15 @@ pub(crate) fn prefixed(prefix: &str, name: &str) -> String {
 
 /// Checks a metric name against the grammar of the Prometheus data model.
 pub(crate) const fn check_name(name: &[u8]) -> Result<(), NameRule> {
-    if is_metric_name(name) {
-        Ok(())
-    } else {
-        Err(NameRule::Metric)
+    check_name_of(name, false)
+}
+
+/// Checks a metric name. `utf8`: it may have any characters of UTF-8.
+pub(super) const fn check_name_of(name: &[u8], utf8: bool) -> Result<(), NameRule> {
+    match utf8 {
+        true if !is_utf8_name(name) => Err(NameRule::Utf8),
+        false if !is_metric_name(name) => Err(NameRule::Metric),
+        _ => Ok(()),
     }
 }
 
@@ -26,36 +31,13 @@ pub(crate) const fn check_label(name: &[u8], kind: Kind) -> Result<(), NameRule>
 }
 
 pub(super) const fn check_label_of(name: &[u8], kind: Kind, utf8: bool) -> Result<(), NameRule> {
-    if utf8 {
-        if let Err(why) = check_utf8(name) {
-            return Err(why);
-        }
-    } else if !is_label_name(name) {
-        return Err(NameRule::Label);
-    }
     match name {
+        _ if utf8 && !is_utf8_name(name) => Err(NameRule::Utf8),
+        _ if !utf8 && !is_label_name(name) => Err(NameRule::Label),
         [b'_', b'_', ..] => Err(NameRule::Underscores),
         b"le" if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) => Err(NameRule::Le),
         b"quantile" if matches!(kind, Kind::Summary) => Err(NameRule::Quantile),
         _ => Ok(()),
-    }
-}
-
-/// Checks the label name of an exemplar. None is reserved.
-pub(crate) fn exemplar_label(name: &str) -> Result<(), NameRule> {
-    if is_label_name(name.as_bytes()) {
-        Ok(())
-    } else {
-        Err(NameRule::Label)
-    }
-}
-
-/// Checks a name that may have any characters of UTF-8.
-pub(super) const fn check_utf8(name: &[u8]) -> Result<(), NameRule> {
-    if is_utf8_name(name) {
-        Ok(())
-    } else {
-        Err(NameRule::Utf8)
     }
 }
 

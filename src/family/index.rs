@@ -33,6 +33,7 @@ use crate::sync::RandomState;
 const SHARDS: usize = 8;
 
 /// The index of one family. See the module's documentation.
+#[derive(Default)]
 pub(super) struct Index {
     hasher: RandomState,
     /// From the upper half of the hash to the number of the series. Allocated for the first series
@@ -40,21 +41,7 @@ pub(super) struct Index {
     map: OnceLock<DashMap<u32, u32, RandomState>>,
 }
 
-impl std::fmt::Debug for Index {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the map, whose entries are read under locks for which threads park.
-        f.debug_struct("Index").finish_non_exhaustive()
-    }
-}
-
 impl Index {
-    pub(super) fn new() -> Self {
-        Self {
-            hasher: RandomState::default(),
-            map: OnceLock::new(),
-        }
-    }
-
     /// Hashes label values.
     #[inline(always)]
     pub(super) fn hash(&self, texts: &[&str]) -> u64 {

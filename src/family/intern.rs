@@ -2,45 +2,44 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
+
+use crate::sync::lock;
+
+type Interned<T> = LazyLock<Mutex<HashSet<&'static T>>>;
 
 /// Returns a label name that lives as long as the program. Equal names share one allocation, so
 /// registries that are created and dropped do not leak more and more.
-pub(crate) fn intern(text: &str) -> &'static str {
-    static TEXTS: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    if text.is_empty() {
-        return "";
-    }
-    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(text) = texts.get(text) {
-        return text;
-    }
-    let text: &'static str = Box::leak(text.into());
-    texts.insert(text);
-    text
+fn intern(text: &str) -> &'static str {
+    static TEXTS: Interned<str> = LazyLock::new(Mutex::default);
+    interned(&TEXTS, text)
 }
 
-pub(super) type Interned<T> = LazyLock<Mutex<HashSet<&'static [T]>>>;
+/// Returns a list of names that lives as long as the program. See [`intern`].
+pub(super) fn intern_texts(texts: &[&str]) -> &'static [&'static str] {
+    static LISTS: Interned<[&'static str]> = LazyLock::new(Mutex::default);
+    let texts: Vec<_> = texts.iter().map(|text| intern(text)).collect();
+    interned(&LISTS, &texts)
+}
 
-/// Returns a list that lives as long as the program. See [`intern`].
-pub(super) fn intern_list<T: Eq + Hash + Copy + Send + 'static>(
-    interned: &Interned<T>,
-    list: &[T],
-) -> &'static [T] {
-    let mut interned = interned.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(list) = interned.get(list) {
-        return list;
+fn interned<T: Eq + Hash + ?Sized + 'static>(all: &Interned<T>, new: &T) -> &'static T
+where
+    Box<T>: for<'a> From<&'a T>,
+{
+    let mut all = lock(all);
+    if let Some(known) = all.get(new) {
+        return known;
     }
-    let list: &'static [T] = Box::leak(list.into());
-    interned.insert(list);
-    list
+    let new: &'static T = Box::leak(Box::<T>::from(new));
+    all.insert(new);
+    new
 }
 
 /// Returns bounds that live as long as the program, for the hot path. See [`intern`].
 pub(super) fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
     static INTERNED: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> =
         LazyLock::new(Mutex::default);
-    let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut interned = lock(&INTERNED);
     let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
     interned
         .entry(bits)

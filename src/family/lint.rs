@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::panic::Location;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use crate::error::printable;
 use crate::snapshot::Kind;
-use tallies_names::{Described, of_family, of_label};
+use crate::sync::lock;
+use tallies_names::{Described, Printable, of_family, of_label};
 
 use super::desc::Desc;
 
@@ -47,7 +47,7 @@ fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'stat
     }
     let of_labels = labels.iter().flat_map(|label| of_label(family, label));
     let notes = of_family(family).into_iter().chain(of_labels);
-    let notes: Vec<_> = notes.map(|note| note.to_string()).collect();
+    let notes: Vec<_> = notes.map(|note| note.text).collect();
     if notes.is_empty() {
         return;
     }
@@ -57,13 +57,13 @@ fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'stat
         notes.join("; ")
     );
     if is_new(&note) {
-        log::debug!(target: "tallies", "{}", printable(&note));
+        log::debug!(target: "tallies", "{}", Printable(&note));
     }
 }
 
 /// Returns whether this note was not logged before, and remembers it.
 fn is_new(note: &str) -> bool {
     static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut logged = lock(&LOGGED);
     logged.len() < MOST_NOTES && logged.insert(note.to_owned())
 }

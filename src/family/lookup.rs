@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lockfree::{Generation, LONGEST_TEXT, SeriesKey, TextRef};
 
 use super::desc::Names;
-use super::store::{Open, Store};
+use super::store::{OpenSeries, SeriesStore};
 use super::{Family, MetricCells, SeriesRef};
 
 impl<C: MetricCells> Family<C> {
@@ -26,7 +26,7 @@ impl<C: MetricCells> Family<C> {
     #[inline(always)]
     pub(crate) fn with(&self, texts: &[&str]) -> SeriesRef<'_, C> {
         let (cells, key) = match &self.store {
-            Store::Open(open) => {
+            SeriesStore::Open(open) => {
                 let hash = open.roster.index.hash(texts);
                 // A cached series may have been removed or retired since, and even be another label
                 // set's. Then its generation has advanced.
@@ -37,13 +37,9 @@ impl<C: MetricCells> Family<C> {
                     _ => self.with_roster(open, hash, texts),
                 }
             }
-            Store::One | Store::Closed(_) => self.with_fixed(texts),
+            SeriesStore::One | SeriesStore::Closed(_) => self.with_fixed(texts),
         };
-        SeriesRef {
-            family: self,
-            cells,
-            key,
-        }
+        self.series_ref(cells, key)
     }
 
     /// Looks the series up in the roster, or makes it, for [`with`](Self::with). Returns two words,
@@ -53,7 +49,7 @@ impl<C: MetricCells> Family<C> {
     #[inline(never)]
     fn with_roster<'a>(
         &'a self,
-        open: &'a Open<C>,
+        open: &'a OpenSeries<C>,
         hash: u64,
         texts: &[&str],
     ) -> (&'a C, SeriesKey) {
@@ -79,9 +75,9 @@ impl<C: MetricCells> Family<C> {
     /// Returns the series in which a label set counts, if it exists.
     pub(crate) fn find(&self, texts: &[&str]) -> Option<SeriesRef<'_, C>> {
         let (cells, key) = match &self.store {
-            Store::One => return Some(self.only()),
-            Store::Closed(closed) => closed.find_text(&self.desc.text_of(texts))?,
-            Store::Open(open) => {
+            SeriesStore::One => return Some(self.only()),
+            SeriesStore::Closed(closed) => closed.find_text(&self.desc.text_of(texts))?,
+            SeriesStore::Open(open) => {
                 let own = self.desc.own(texts, false)?;
                 let hash = open.roster.index.hash(&own.texts);
                 let key = self.set_of(open).find(hash, &own.texts)?;
@@ -99,21 +95,25 @@ impl<C: MetricCells> Family<C> {
     #[inline]
     pub(crate) fn combination(&self, index: usize) -> SeriesRef<'_, C> {
         match &self.store {
-            Store::Closed(closed) => match closed.all.series.get(index) {
+            SeriesStore::Closed(closed) => match closed.all.series.get(index) {
                 Some(cells) => {
                     let key = SeriesKey::new(Generation::FIRST, index as u32);
                     self.series_ref(cells, key)
                 }
                 None => self.only(),
             },
-            Store::One => self.only(),
-            Store::Open(open) => self.changed_combination(open, index),
+            SeriesStore::One => self.only(),
+            SeriesStore::Open(open) => self.changed_combination(open, index),
         }
     }
 
     /// Returns the series of a combination whose labels a view changes.
     #[cold]
-    fn changed_combination<'a>(&'a self, open: &'a Open<C>, index: usize) -> SeriesRef<'a, C> {
+    fn changed_combination<'a>(
+        &'a self,
+        open: &'a OpenSeries<C>,
+        index: usize,
+    ) -> SeriesRef<'a, C> {
         let known = open.roster.combination(&self.desc, index);
         if let Some(known) = known {
             let key = SeriesKey::of_word(known.load(Relaxed));
@@ -136,7 +136,7 @@ impl<C: MetricCells> Family<C> {
     /// Makes the series of all combinations of the declaration's closed label set, if a view
     /// changes their labels. Otherwise they were made with the family.
     pub(crate) fn make_combinations(&self) {
-        if let Store::Open(_) = &self.store {
+        if let SeriesStore::Open(_) = &self.store {
             let combinations = self.desc.closed.texts();
             combinations.for_each(|texts| _ = self.with(&texts));
         }
@@ -146,22 +146,22 @@ impl<C: MetricCells> Family<C> {
     /// needed. Returns `None` if there is no row.
     pub(crate) fn row(&self) -> Option<u64> {
         match &self.store {
-            Store::Closed(closed) => closed.row(&self.desc),
-            Store::One | Store::Open(_) => None,
+            SeriesStore::Closed(closed) => closed.row(&self.desc),
+            SeriesStore::One | SeriesStore::Open(_) => None,
         }
     }
 
     /// Returns whether the family has a closed label set.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.store, Store::Closed(_))
+        matches!(self.store, SeriesStore::Closed(_))
     }
 
     /// Returns the series with this label text, and makes it if needed, as [`with`](Self::with)
     /// does. A view has no part in it: the text is that of a series.
     pub(crate) fn with_text(&self, text: &str) -> SeriesRef<'_, C> {
         let series = match &self.store {
-            Store::One | Store::Closed(_) => self.find_text(text),
-            Store::Open(open) => {
+            SeriesStore::One | SeriesStore::Closed(_) => self.find_text(text),
+            SeriesStore::Open(open) => {
                 let set = self.set_of(open);
                 let key = self.desc.with_values_of(text, |texts| set.with_own(texts));
                 self.made(key)
@@ -173,12 +173,12 @@ impl<C: MetricCells> Family<C> {
     /// Returns the series with this label text, if it exists.
     pub(crate) fn find_text(&self, text: &str) -> Option<SeriesRef<'_, C>> {
         match &self.store {
-            Store::One => Some(self.only()),
-            Store::Closed(closed) => {
+            SeriesStore::One => Some(self.only()),
+            SeriesStore::Closed(closed) => {
                 let (cells, key) = closed.find_text(text)?;
                 Some(self.series_ref(cells, key))
             }
-            Store::Open(open) => {
+            SeriesStore::Open(open) => {
                 let set = self.set_of(open);
                 let hash = |texts: &[&str]| open.roster.index.hash(texts);
                 let find = |texts: &[&str]| set.find(hash(texts), texts);
@@ -223,8 +223,8 @@ impl<C: MetricCells> Family<C> {
         Some(self.series_ref(cells, key?))
     }
 
-    #[inline]
-    fn series_ref<'a>(&'a self, cells: &'a C, key: SeriesKey) -> SeriesRef<'a, C> {
+    #[inline(always)]
+    pub(super) fn series_ref<'a>(&'a self, cells: &'a C, key: SeriesKey) -> SeriesRef<'a, C> {
         SeriesRef {
             family: self,
             cells,

@@ -7,7 +7,10 @@
 //! | [`roster`] | which series of an open label set is which, and how many there are |
 //! | [`view`], [`values`] | the step from given label values to those of a series, and their text |
 //! | [`lookup`] | the ways from labels to a series |
-//! | [`retire`] | the ways in which series leave; [`quiet`]: in which they give back their slots |
+//! | [`retire`] | the ways in which series leave the family |
+//! | [`quiet`] | series that went quiet, which give their slots back |
+//! | [`desc`], [`shape`], [`grammar`], [`lint`] | the description, and its checks |
+//! | [`series_ref`] | a series and the key that it had, from the look-up to the update |
 //! | [`scrape`], [`pages`] | the way to a snapshot |
 //! | [`published`] | what other processes read |
 
@@ -39,35 +42,41 @@ use std::sync::{Arc, Mutex};
 
 use crate::lockfree::{AtomicText, LabelledRun, Run, SeriesKey};
 use crate::observe::{self, Cells, Pass};
-use crate::snapshot::{self, GaugeMode, Kind, Page, Values, labels};
+use crate::snapshot::{self, GaugeMode, Kind, Values, labels};
 
 use self::core::Core;
 pub(crate) use crate::mapped::format::CellKind;
 use desc::Desc;
 use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
-use store::{Open, Store};
+use store::{OpenSeries, SeriesStore};
 
 /// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
 pub(crate) trait MetricCells: Cells {
     /// The metric kind of a family of these cells.
     const KIND: Kind;
-    /// The number of cells that one series has in a row; 0 for a kind whose series need no row.
-    /// `Cells::width` is that of a slot, which a gauge has, too.
+    /// The number of cells of a series in the row of a closed label set; 0 for a kind that has no
+    /// rows. `Cells::width` is that of any slot: a gauge has slots, but no row.
     fn cells(desc: &Desc) -> usize;
     /// Returns what all series of a family share, such as bounds.
     fn shape(desc: &Desc) -> Self::Shape;
-    /// Returns the empty column of a snapshot for the values of a family.
+    /// Returns empty columns of values, with which a family of these cells begins in a snapshot.
     fn values(desc: &Desc, shape: &Self::Shape) -> Values;
+    /// The column of a snapshot that has the values of series of these cells.
+    type Column: 'static;
+    /// Returns the column of values that [`values`](Self::values) made. `None` for those of other
+    /// cells.
+    fn column(values: &mut Values) -> Option<&mut Self::Column>;
     /// Writes one series.
-    fn write(total: &Self::Total, values: &mut Values);
+    fn write(total: &Self::Total, column: &mut Self::Column);
     /// Writes several series.
-    fn write_all(totals: &[Self::Total], values: &mut Values) {
-        totals.iter().for_each(|total| Self::write(total, values));
+    fn write_all(totals: &[Self::Total], column: &mut Self::Column) {
+        totals.iter().for_each(|total| Self::write(total, column));
     }
     /// Returns a number by which a scrape sees that a series has counted something.
     fn fingerprint(total: &Self::Total) -> u64;
-    /// Subtracts what the overflow series held when the family was cleared.
+    /// Subtracts the baseline: the total that the overflow series had at the last `clear`, which
+    /// leaves its cells as they are.
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
     /// Returns the kind of the cells in a mapped file.
     fn format(shape: &Self::Shape) -> CellKind;
@@ -81,11 +90,10 @@ pub(crate) trait MetricCells: Cells {
     fn baseline(_total: &Self::Total) -> Vec<u64> {
         Vec::new()
     }
-    /// Whether the totals of retired series are added to the overflow series. Those of a gauge are
-    /// dropped.
-    const FOLDS: bool;
-    /// Whether updates are in cells of the thread that made them, once a series is hot.
-    const OWN_CELLS: bool = true;
+    /// Whether totals add up: those that threads have in cells of their own, and those of retired
+    /// series in the overflow series. Those of a gauge do not: all threads share its cell, and the
+    /// value of a retired one is dropped.
+    const FOLDS: bool = true;
     /// Whether every update changes the fingerprint. Those of an up-down counter can cancel out.
     const SHOWS_EACH_UPDATE: bool = true;
     /// Returns whether an unchanged series may expire.
@@ -95,7 +103,6 @@ pub(crate) trait MetricCells: Cells {
 }
 
 /// A registered family: its [`Core`], and its series.
-#[derive(Debug)]
 pub(crate) struct Family<C: MetricCells> {
     core: Core,
     /// The properties that the cells of all series share, such as bounds. Never changes.
@@ -103,7 +110,7 @@ pub(crate) struct Family<C: MetricCells> {
     /// The series without labels; in a labelled family, the overflow series.
     first: Run<C>,
     /// The series with labels.
-    store: Store<C>,
+    store: SeriesStore<C>,
     /// Locked by scrapes.
     scraped: Mutex<Scraped<C::Total>>,
 }
@@ -118,52 +125,21 @@ impl<C: MetricCells> Deref for Family<C> {
 }
 
 /// One label set of a family.
-#[derive(Debug)]
-pub(crate) struct Series<'a, C> {
+pub(crate) struct LabelledSeries<'a, C> {
     pub(crate) cells: &'a C,
-    /// The text of its [`Label`].
+    /// The label text, and when the series began to count. Set while the series is live. Written by
+    /// threads that make, remove or retire the series, read by look-ups and scrapes.
     text: &'a AtomicText,
-}
-
-impl<C> Clone for Series<'_, C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C> Copy for Series<'_, C> {}
-
-/// The label text of a series, and when the series began to count. Set while the series is live.
-/// Written by threads that make, remove or retire the series, read by look-ups and scrapes.
-#[derive(Debug)]
-pub(crate) struct Label(AtomicText);
-
-impl Default for Label {
-    fn default() -> Self {
-        Self(AtomicText::empty())
-    }
-}
-
-impl Label {
-    /// Appends the label text to `page`. Returns `false` if the series has none.
-    fn copy_text(&self, page: &mut Page) -> bool {
-        self.0.get(|text| {
-            if let Some((text, created)) = text {
-                page.push(text, created);
-            }
-            text.is_some()
-        })
-    }
 }
 
 /// The label names and values of one series.
 type Labels = Vec<(String, String)>;
 
-impl<'a, C: MetricCells> Series<'a, C> {
-    fn new(run: &'a LabelledRun<C, Label>, index: usize) -> Option<Self> {
+impl<'a, C: MetricCells> LabelledSeries<'a, C> {
+    fn new(run: &'a LabelledRun<C, AtomicText>, index: usize) -> Option<Self> {
         Some(Self {
             cells: run.series.get(index)?,
-            text: &run.labels.get(index)?.0,
+            text: run.labels.get(index)?,
         })
     }
 
@@ -180,12 +156,11 @@ impl<'a, C: MetricCells> Series<'a, C> {
 }
 
 /// Iterates over the series of a run.
-fn each_of<C: MetricCells>(run: &LabelledRun<C, Label>) -> impl Iterator<Item = Series<'_, C>> {
+fn each_of<C: MetricCells>(
+    run: &LabelledRun<C, AtomicText>,
+) -> impl Iterator<Item = LabelledSeries<'_, C>> {
     let pairs = run.series.iter().zip(&run.labels);
-    pairs.map(|(cells, label)| Series {
-        cells,
-        text: &label.0,
-    })
+    pairs.map(|(cells, text)| LabelledSeries { cells, text })
 }
 
 impl<C: MetricCells> Family<C> {
@@ -199,13 +174,13 @@ impl<C: MetricCells> Family<C> {
     /// Makes a family that is in no list.
     pub(crate) fn new(mut desc: Desc) -> Self {
         let shape = C::shape(&desc);
-        // What adds up over threads adds up over processes.
+        // An up-down counter: what adds up over threads adds up over processes, too.
         if C::KIND == Kind::Gauge && C::FOLDS {
             desc.mode = desc.mode.or(Some(GaugeMode::LiveSum));
         }
         Self {
             first: Run::new(1, || C::new(&shape)),
-            store: Store::new(&desc, &shape),
+            store: SeriesStore::new(&desc, &shape),
             shape,
             core: Core::new(desc),
             scraped: Mutex::default(),
@@ -221,18 +196,14 @@ impl<C: MetricCells> Family<C> {
     /// Returns the first series: the one without labels, or the overflow series, which is not
     /// counted as used. [`overflow`](Self::overflow) counts it.
     pub(crate) fn only(&self) -> SeriesRef<'_, C> {
-        SeriesRef {
-            family: self,
-            cells: self.first(),
-            key: SeriesKey::OVERFLOW,
-        }
+        self.series_ref(self.first(), SeriesKey::OVERFLOW)
     }
 
     /// Returns the open label set, if the family has one.
-    fn open(&self) -> Option<&Open<C>> {
+    fn open(&self) -> Option<&OpenSeries<C>> {
         match &self.store {
-            Store::Open(open) => Some(open),
-            Store::One | Store::Closed(_) => None,
+            SeriesStore::Open(open) => Some(open),
+            SeriesStore::One | SeriesStore::Closed(_) => None,
         }
     }
 
@@ -246,7 +217,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Iterates over the series with labels, including those that are not live.
-    fn labelled(&self) -> impl Iterator<Item = Series<'_, C>> {
+    fn labelled(&self) -> impl Iterator<Item = LabelledSeries<'_, C>> {
         self.store.runs().flat_map(|(_, run)| each_of(run))
     }
 
@@ -256,21 +227,11 @@ impl<C: MetricCells> Family<C> {
         std::iter::once(self.first()).chain(labelled)
     }
 
-    /// Returns the total of one series.
-    pub(crate) fn total(&self, cells: &C) -> C::Total {
-        let mut pass = observe::engine().pass();
-        let mut total = C::Total::default();
-        cells.read(&mut pass, cells.slot_word().slot(), &mut total);
-        total
-    }
-
     /// Returns the labels and the total of every live series, without the overflow series.
     pub(crate) fn totals(&self) -> Vec<(Labels, C::Total)> {
         let mut pass = observe::engine().pass();
         if self.desc.is_unlabelled() {
-            let mut total = C::Total::default();
-            read(self.first(), &mut pass, &mut total);
-            return vec![(Vec::new(), total)];
+            return vec![(Vec::new(), total_of(self.first(), &mut pass))];
         }
         self.labelled()
             .filter(|series| series.is_live())
@@ -280,24 +241,9 @@ impl<C: MetricCells> Family<C> {
                         .map(|(name, value)| (name.to_owned(), value.into_owned()))
                         .collect()
                 });
-                let mut total = C::Total::default();
-                read(series.cells, &mut pass, &mut total);
-                (labels, total)
+                (labels, total_of(series.cells, &mut pass))
             })
             .collect()
-    }
-
-    /// Calls `each` with the label text of every live series, without the overflow series. A family
-    /// without labels has one, which is empty.
-    fn live_texts(&self, each: &mut dyn FnMut(&str)) {
-        if self.desc.is_unlabelled() {
-            return each("");
-        }
-        for series in self.labelled() {
-            if series.is_live() {
-                series.text.with(&mut *each);
-            }
-        }
     }
 
     /// Returns whether the family has reached its limit.
@@ -309,14 +255,21 @@ impl<C: MetricCells> Family<C> {
     /// Returns the number of live series with labels, without the overflow series.
     pub(crate) fn len(&self) -> usize {
         match &self.store {
-            Store::One => 0,
-            Store::Closed(closed) => closed.all.series.len(),
-            Store::Open(open) => open.roster.population.live(),
+            SeriesStore::One => 0,
+            SeriesStore::Closed(closed) => closed.all.series.len(),
+            SeriesStore::Open(open) => open.roster.population.live(),
         }
     }
 }
 
-/// Reads one series into a total whose memory is reused.
+/// Returns the total of one series.
+fn total_of<C: MetricCells>(cells: &C, pass: &mut Pass<'_>) -> C::Total {
+    let mut total = C::Total::default();
+    read(cells, pass, &mut total);
+    total
+}
+
+/// Reads one series into a total, which may have been used before.
 fn read<C: MetricCells>(cells: &C, pass: &mut Pass<'_>, total: &mut C::Total) {
     C::reset(total);
     cells.read(pass, cells.slot_word().slot(), total);
@@ -326,40 +279,37 @@ impl<C: MetricCells> Drop for Family<C> {
     fn drop(&mut self) {
         self.unpublish();
         self.unpublish_texts();
-        let retired = self.open().map(|open| open.roster.take_retired());
+        let unreclaimed = self.open().map(|open| open.roster.take_retired());
         let live = self.cells().filter_map(|cells| cells.slot_word().slot());
         // Handles borrow or share the family, so none exists, and no thread updates these series.
         let engine = observe::engine();
         engine.abandon::<C>(&self.shape, false, live);
-        let retired = retired.iter().flatten();
-        let retired = retired.filter_map(|retired| retired.cells.slot());
-        engine.abandon::<C>(&self.shape, true, retired);
+        let retired = unreclaimed.iter().flatten();
+        let slots = retired.filter_map(|retired| retired.cells.slot);
+        engine.abandon::<C>(&self.shape, true, slots);
     }
 }
 
 /// A family of any kind, as a registry sees it.
-pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync + std::fmt::Debug {
+pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync {
     /// Whether updates are in cells of the thread that made them.
     fn has_own_cells(&self) -> bool;
     /// Returns the description.
     fn desc(&self) -> &Desc;
-    /// Returns an empty column for its values.
+    /// Returns the empty columns of values with which the family begins in a snapshot.
     fn values(&self) -> Values;
     /// Writes the series into `out`.
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
     /// Returns the numbers of rejected updates and of updates in the overflow series.
-    fn unusual_updates(&self) -> (u64, u64) {
-        (0, 0)
-    }
-    /// Does what a scrape does for a family that it does not export: moves the counts of threads
-    /// that ended, so that their shards can be freed.
-    fn skip(&self, _: &mut Pass<'_>) {}
-    /// Calls a function with the label text of every live series.
+    fn unusual_updates(&self) -> (u64, u64);
+    /// Moves the counts of threads that ended, so that their shards can be freed: what a scrape
+    /// does for a family that is off, whose label sets all count in the first series.
+    fn skip(&self, pass: &mut Pass<'_>);
+    /// Calls a function with the label text of every live series, without the overflow series. A
+    /// family without labels has one, which is empty.
     fn label_texts(&self, each: &mut dyn FnMut(&str));
     /// Returns the limit of series, if the family has one.
-    fn limit(&self) -> Option<usize> {
-        None
-    }
+    fn limit(&self) -> Option<usize>;
     /// Sets every series to zero, in a process that has only one thread.
     fn start_over(&self, pass: &Pass<'_>);
     /// Lets other processes read the family, under this description, if the process shares its
@@ -373,7 +323,7 @@ pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync + std::fmt::Deb
 
 impl<C: MetricCells> AnyFamily for Family<C> {
     fn has_own_cells(&self) -> bool {
-        C::OWN_CELLS
+        C::FOLDS
     }
 
     fn desc(&self) -> &Desc {
@@ -389,11 +339,16 @@ impl<C: MetricCells> AnyFamily for Family<C> {
     }
 
     fn skip(&self, pass: &mut Pass<'_>) {
-        self.fold_first(pass);
+        self.fold_idle(pass, std::iter::once(self.first()));
     }
 
     fn label_texts(&self, each: &mut dyn FnMut(&str)) {
-        self.live_texts(&mut |text| self.desc.each_text(text, each));
+        if self.desc.is_unlabelled() {
+            return self.desc.each_text("", each);
+        }
+        for series in self.labelled().filter(LabelledSeries::is_live) {
+            series.text.with(|text| self.desc.each_text(text, each));
+        }
     }
 
     fn limit(&self) -> Option<usize> {

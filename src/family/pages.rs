@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Group, GroupVersion, SKIPPED};
+use crate::lockfree::{AtomicText, GROUP, Group, GroupVersion, SKIPPED};
 use crate::snapshot::{PAGE, Page};
 
-use super::{Core, Label, MetricCells};
+use super::{Core, MetricCells};
 
 /// The number of groups on a page.
 const GROUPS: usize = PAGE / GROUP;
@@ -61,20 +61,30 @@ impl LabelPages {
     }
 
     /// Returns the page of the combinations of a closed label set.
-    pub(super) fn closed(&mut self, labels: &[Label]) -> &Arc<Page> {
+    pub(super) fn closed(&mut self, labels: &[AtomicText]) -> &Arc<Page> {
         self.closed.get_or_insert_with(|| {
             let mut page = Page::default();
             for label in labels {
-                label.copy_text(&mut page);
+                copy_text(label, &mut page);
             }
             page.seal()
         })
     }
 }
 
+/// Appends the label text of a series to `page`. Returns `false` if the series has none.
+fn copy_text(label: &AtomicText, page: &mut Page) -> bool {
+    label.get(|text| {
+        if let Some((text, created)) = text {
+            page.push(text, created);
+        }
+        text.is_some()
+    })
+}
+
 /// Walks over the pages of the arena, and builds those again that have changed.
 #[derive(Debug, Default)]
-pub(super) struct Builder {
+pub(super) struct PageBuilder {
     /// The number of the page.
     page: usize,
     /// The number of series on the page as it was, in the groups so far.
@@ -84,7 +94,7 @@ pub(super) struct Builder {
     fresh: Page,
 }
 
-impl Builder {
+impl PageBuilder {
     /// Returns the page before that of `group`, if it is complete. The caller passes the groups in
     /// their order, and calls this before [`group`](Self::group).
     #[inline]
@@ -105,7 +115,7 @@ impl Builder {
     pub(super) fn group<C: MetricCells>(
         &mut self,
         pages: &mut LabelPages,
-        group: &Group<'_, C, Label>,
+        group: &Group<'_, C, AtomicText>,
         version: GroupVersion,
     ) -> u64 {
         if pages.open.len() <= self.page {
@@ -133,7 +143,7 @@ impl Builder {
         &mut self,
         page: Option<&Page>,
         from: usize,
-        labels: &mut dyn Iterator<Item = (usize, &[Label])>,
+        labels: &mut dyn Iterator<Item = (usize, &[AtomicText])>,
         old: &mut GroupVersion,
         version: GroupVersion,
     ) {
@@ -151,7 +161,7 @@ impl Builder {
         *old = GroupVersion { live: 0, ..version };
         for (first, labels) in labels {
             for (bit, label) in (first..).zip(labels) {
-                if version.live >> bit & 1 == 1 && label.copy_text(&mut self.fresh) {
+                if version.live >> bit & 1 == 1 && copy_text(label, &mut self.fresh) {
                     old.live |= 1 << bit;
                 }
             }

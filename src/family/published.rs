@@ -13,17 +13,19 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::atomic::fence;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::lockfree::{CachedArena, LabelledRun, SeriesKey};
+use crate::lockfree::{AtomicText, CachedArena, LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
-use crate::snapshot::{Exemplar, GaugeMode, Kind, Meta, Resolution, Values};
+use crate::snapshot::description::{self, write_float, write_sized, write_varint};
+use crate::snapshot::{Exemplar, Kind, Meta, Resolution, Values};
+use crate::sync::lock;
 
-use super::desc::Names;
-use super::{CellKind, Family, Label, MetricCells, Series, each_of};
+use super::desc::{Desc, Names};
+use super::{CellKind, Family, LabelledSeries, MetricCells, each_of};
 
 /// The records of a family.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Records {
     /// The record, and the description that it has. `None` if other processes do not read the
     /// family.
@@ -37,7 +39,7 @@ pub(crate) struct Records {
 }
 
 /// The records of a family, and their lock.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct FamilyRecords(Mutex<Records>);
 
 /// Read by threads that have the records of a family, and written around a `fork`, which so waits
@@ -62,7 +64,7 @@ impl FamilyRecords {
 
     /// As [`with`](Self::with), for a caller that has locked all.
     pub(crate) fn with_all_locked<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock(&self.0))
     }
 }
 
@@ -128,14 +130,11 @@ impl Records {
         Some(record)
     }
 
-    /// Has readers subtract these words from the overflow series, if there are any.
-    fn set_baseline(&mut self, words: &[u64]) {
-        let Some((record, _)) = self.family.as_ref().filter(|_| !words.is_empty()) else {
-            return;
-        };
-        let Some(baseline) = Record::new(8 + 8 * words.len()) else {
-            return;
-        };
+    /// Has readers subtract these words from the overflow series, if there are any. Returns `None`
+    /// if the family or the words are not in the file.
+    fn set_baseline(&mut self, words: &[u64]) -> Option<()> {
+        let (record, _) = self.family.as_ref().filter(|_| !words.is_empty())?;
+        let baseline = Record::new(8 + 8 * words.len())?;
         baseline.set(0, words.len() as u64);
         for (i, word) in words.iter().enumerate() {
             baseline.set(8 + 8 * i, *word);
@@ -144,6 +143,7 @@ impl Records {
         let word = record.word(format::family::BASELINE);
         word.store(baseline.address(), Release);
         self.baseline = Some(baseline);
+        Some(())
     }
 
     /// Replaces the exemplar of a bucket of a series.
@@ -210,7 +210,7 @@ impl Records {
 static SPARE: Mutex<Vec<Record>> = Mutex::new(Vec::new());
 
 fn spare() -> MutexGuard<'static, Vec<Record>> {
-    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SPARE)
 }
 
 impl<C: MetricCells> Family<C> {
@@ -221,7 +221,6 @@ impl<C: MetricCells> Family<C> {
         if !region::is_published() {
             return;
         }
-        let values = C::values(&self.desc, &self.shape);
         let baseline = self.open();
         let baseline = baseline.and_then(|open| open.baseline().as_ref().map(C::baseline));
         // Readers know state sets of one series.
@@ -229,13 +228,7 @@ impl<C: MetricCells> Family<C> {
         if is_states && !self.desc.is_unlabelled() {
             return;
         }
-        let text = encode(
-            meta,
-            (self.desc.labels, self.desc.native),
-            &values,
-            &self.desc.overflow_text(),
-            self.desc.states,
-        );
+        let text = encode(meta, &self.desc, &C::values(&self.desc, &self.shape));
         let first = std::ptr::from_ref(self.first()).addr() as u64;
         let fields = Fields {
             kind: if is_states {
@@ -266,7 +259,7 @@ impl<C: MetricCells> Family<C> {
     /// Lets other processes read the run of a series that was made. Called before the series is
     /// live.
     #[inline]
-    pub(super) fn publish_run_of(&self, arena: &CachedArena<C, Label>, index: usize) {
+    pub(super) fn publish_run_of(&self, arena: &CachedArena<C, AtomicText>, index: usize) {
         if region::is_published() {
             if let Some((run, offset)) = arena.run_of(index) {
                 // Not `texts`, which are made before others find the run: a kill in between would
@@ -282,7 +275,12 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    fn publish_run(records: &mut Records, run: &LabelledRun<C, Label>, first: usize, flags: u64) {
+    fn publish_run(
+        records: &mut Records,
+        run: &LabelledRun<C, AtomicText>,
+        first: usize,
+        flags: u64,
+    ) {
         let Some((record, _)) = &records.family else {
             return;
         };
@@ -297,7 +295,7 @@ impl<C: MetricCells> Family<C> {
         for (word, series) in texts.iter().zip(each_of(run)) {
             series.text.get(|text| {
                 if let Some((text, created)) = text.filter(|_| word.load(Relaxed) == 0) {
-                    set_label(word, text, created, generation_of(series));
+                    set_label(word, text, created, generation_of(&series));
                 }
             });
         }
@@ -339,18 +337,18 @@ impl<C: MetricCells> Family<C> {
 
     /// Lets other processes read the label text of a series, if they read the series.
     pub(super) fn publish_text(
-        run: &LabelledRun<C, Label>,
+        run: &LabelledRun<C, AtomicText>,
         index: usize,
         text: &str,
         created: u64,
     ) {
-        if let (Some(texts), Some(series)) = (run.texts(), Series::new(run, index)) {
-            set_label(&texts[index], text, created, generation_of(series));
+        if let (Some(texts), Some(series)) = (run.texts(), LabelledSeries::new(run, index)) {
+            set_label(&texts[index], text, created, generation_of(&series));
         }
     }
 
     /// Removes the label text of a series from the file.
-    pub(super) fn unpublish_text(run: &LabelledRun<C, Label>, index: usize) {
+    pub(super) fn unpublish_text(run: &LabelledRun<C, AtomicText>, index: usize) {
         if let Some(texts) = run.texts() {
             clear_label(&texts[index]);
         }
@@ -364,73 +362,28 @@ impl<C: MetricCells> Family<C> {
     }
 }
 
-fn generation_of<C: MetricCells>(series: Series<'_, C>) -> u64 {
+fn generation_of<C: MetricCells>(series: &LabelledSeries<'_, C>) -> u64 {
     series.cells.slot_word().generation().word()
 }
 
-/// Encodes a description.
-pub(crate) fn encode(
-    meta: &Meta,
-    (labels, native): (Names, Option<Resolution>),
-    values: &Values,
-    overflow: &str,
-    states: &[&str],
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    let text = |out: &mut Vec<u8>, text: &str| {
-        out.extend((text.len() as u32).to_ne_bytes());
-        out.extend(text.as_bytes());
-    };
-    text(&mut out, &meta.name);
-    text(&mut out, &meta.help);
-    text(&mut out, &meta.unit);
-    text(&mut out, &meta.constant);
-    out.push(match meta.kind {
-        Kind::Counter => 0,
-        Kind::Gauge | Kind::GaugeHistogram | Kind::Unknown => 1,
-        Kind::Histogram => 2,
-        Kind::Summary => 3,
-        Kind::Info => 4,
-        Kind::StateSet => 5,
-    });
-    let mode = GaugeMode::NAMES
-        .iter()
-        .position(|(mode, _)| *mode == meta.mode);
-    out.push(mode.unwrap_or(0) as u8);
-    out.push(u8::from(meta.utf8));
-    out.push(u8::from(labels != Names::Fixed(&[])));
-    text(&mut out, overflow);
-    let (bounds, objectives) = match values {
-        Values::Histogram { bounds, .. } => (&**bounds, &[][..]),
-        Values::Summary { targets, .. } => (&[][..], targets.as_slice()),
-        _ => (&[][..], &[][..]),
-    };
-    out.extend((bounds.len() as u32).to_ne_bytes());
-    bounds
-        .iter()
-        .for_each(|bound| out.extend(bound.to_ne_bytes()));
-    out.extend((objectives.len() as u32).to_ne_bytes());
-    for (quantile, error) in objectives {
-        out.extend(quantile.to_ne_bytes());
-        out.extend(error.to_ne_bytes());
+/// Encodes a description. `docs/mapped-files.md` has the form.
+fn encode(meta: &Meta, desc: &Desc, values: &Values) -> Vec<u8> {
+    let (mut out, mut family) = (Vec::new(), Vec::new());
+    description::write(meta, values, &mut family);
+    let overflow = desc.overflow_text();
+    for part in [&*family, meta.constant.as_bytes(), overflow.as_bytes()] {
+        write_sized(part, &mut out);
     }
-    out.push(u8::from(native.is_some()));
-    let native = native.unwrap_or(Resolution::new(0));
+    let (is_labelled, has_any) = (!desc.is_unlabelled(), desc.labels == Names::Any);
+    out.extend([is_labelled, has_any].map(u8::from));
+    let native = desc.native.unwrap_or(Resolution::new(0));
     out.push(native.schema as u8);
-    out.extend(native.limit.to_ne_bytes());
-    out.extend(native.zero_threshold.to_ne_bytes());
-    let ttl = meta
-        .shared_ttl
-        .map_or(u64::MAX, |ttl| ttl.as_millis() as u64);
-    out.extend(ttl.to_ne_bytes());
-    let max_age = match values {
-        Values::Summary { max_age, .. } => max_age.map_or(0, |age| age.as_millis() as u64),
-        _ => 0,
-    };
-    out.extend(max_age.to_ne_bytes());
-    out.push(u8::from(labels == Names::Any));
-    out.extend((states.len() as u32).to_ne_bytes());
-    states.iter().for_each(|state| text(&mut out, state));
+    write_varint(native.limit.into(), &mut out);
+    write_float(native.zero_threshold, &mut out);
+    write_varint(desc.states.len() as u64, &mut out);
+    for state in desc.states {
+        write_sized(state.as_bytes(), &mut out);
+    }
     out
 }
 
@@ -444,7 +397,7 @@ mod process {
 
     use super::super::AnyFamily;
     use super::super::index::{Index, wait};
-    use super::super::view::View;
+    use super::super::view::LabelRules;
     use super::*;
     pub(crate) use crate::mapped::held::{Guards, making};
     use crate::observe::{Cells, ColdLock, MoveBlock};
@@ -453,18 +406,12 @@ mod process {
     /// a `fork`.
     pub(crate) trait FamilyHooks {
         /// Returns the locks of the cold cells of all series.
-        fn locks(&self) -> Vec<&ColdLock> {
-            Vec::new()
-        }
+        fn locks(&self) -> Vec<&ColdLock>;
         /// Returns the blocks in shards that hold more than numbers, whose owners have to move the
         /// rest to the file.
-        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)> {
-            Vec::new()
-        }
+        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)>;
         /// Takes the locks of look-ups and of updates that a pass does not hold, before a `fork`.
-        fn lock(&self) -> Box<dyn Guards + '_> {
-            Box::new(())
-        }
+        fn lock(&self) -> Box<dyn Guards + '_>;
         /// Starts at zero in the child of a `fork`, which has only the calling thread. Other
         /// processes do not read the family any more, until it is published again. The caller has
         /// locked all records.
@@ -488,7 +435,7 @@ mod process {
 
         fn lock(&self) -> Box<dyn Guards + '_> {
             let view = self.desc.changing_view();
-            let values: Vec<_> = view.into_iter().flat_map(View::lock).collect();
+            let values: Vec<_> = view.into_iter().flat_map(LabelRules::lock).collect();
             let roster = self.open().map(|open| &open.roster);
             Box::new((
                 values,
@@ -502,7 +449,8 @@ mod process {
                 open.start_over();
             }
             self.core.start_over();
-            self.records.with_all_locked(Records::forget);
+            self.records
+                .with_all_locked(|records| *records = Records::default());
         }
     }
 
@@ -514,18 +462,11 @@ mod process {
         }
     }
 
-    impl View {
+    impl LabelRules {
         /// Locks the values of all caps.
         fn lock(&self) -> impl Iterator<Item = RwLockWriteGuard<'_, HashSet<Box<str>>>> {
             let values = self.caps.iter().map(|cap| cap.values.write());
             values.map(|values| values.unwrap_or_else(PoisonError::into_inner))
-        }
-    }
-
-    impl Records {
-        /// Forgets the records, in the child of a `fork`.
-        pub(crate) fn forget(&mut self) {
-            *self = Self::default();
         }
     }
 
@@ -548,7 +489,6 @@ mod process {
     });
 
     /// All families of the process.
-    #[derive(Debug)]
     pub(crate) struct Living {
         families: Vec<Weak<dyn AnyFamily>>,
         /// The length at which those that were dropped are removed: twice as many as were left the
@@ -558,7 +498,7 @@ mod process {
 
     /// Locks the list of all families.
     pub(crate) fn all_living() -> MutexGuard<'static, Living> {
-        LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&LIVING)
     }
 
     /// Adds a family that was made.

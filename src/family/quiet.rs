@@ -14,7 +14,7 @@
 use crate::lockfree::SeriesKey;
 use crate::observe::{self, Closing, Pass};
 
-use super::store::Open;
+use super::store::OpenSeries;
 use super::{Family, MetricCells, read};
 
 /// The number of series that are watched at a time, and the most slots that are closing.
@@ -25,7 +25,7 @@ const MINUTES: u32 = 10;
 
 /// The series of a family that are watched, and the slots that are closing. Read and written by
 /// scrapes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Quiet {
     /// The minute of the last scrape, and how many began since the watched series were noted.
     minute: u64,
@@ -42,7 +42,7 @@ impl<C: MetricCells> Family<C> {
     /// Closes the slots of series that went quiet, and makes the series cold whose slots are
     /// closed.
     #[inline]
-    pub(super) fn close_quiet(&self, open: &Open<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+    pub(super) fn close_quiet(&self, open: &OpenSeries<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
         if !quiet.closing.is_empty() {
             self.end_closing(open, quiet, pass);
         }
@@ -57,7 +57,7 @@ impl<C: MetricCells> Family<C> {
     }
 
     #[cold]
-    fn end_closing(&self, open: &Open<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+    fn end_closing(&self, open: &OpenSeries<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
         let mut total = C::Total::default();
         quiet.closing.retain(|&(index, before, closing)| {
             let Some(series) = open.series(index as usize) else {
@@ -79,8 +79,8 @@ impl<C: MetricCells> Family<C> {
     /// Begins to close the slots of watched series that have counted nothing since, and watches the
     /// next series.
     #[cold]
-    fn watch(&self, open: &Open<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
-        if !C::OWN_CELLS || !C::SHOWS_EACH_UPDATE || self.desc.hot || pass.promotes_eagerly() {
+    fn watch(&self, open: &OpenSeries<C>, quiet: &mut Quiet, pass: &mut Pass<'_>) {
+        if !C::FOLDS || !C::SHOWS_EACH_UPDATE || self.desc.hot || pass.promotes_eagerly() {
             return;
         }
         let mut total = C::Total::default();
@@ -197,7 +197,7 @@ mod tests {
         quiet(
             &new::<Buckets>(Kind::Histogram),
             |cells, generation, hot| {
-                let observation = (2, 0.02, 1);
+                let observation = observe::Observation::new(2, 0.02, 1);
                 observe::thread(|thread| {
                     cells.observe_cold(engine, thread, generation, observation, hot)
                 })

@@ -21,8 +21,8 @@ use crate::observe::{self, Pass};
 use crate::snapshot::MOST_REMOVED;
 
 use super::roster::{OpenSet, RetiredSeries};
-use super::store::Open;
-use super::{Family, MetricCells, SeriesRef, each_of, read};
+use super::store::OpenSeries;
+use super::{Family, MetricCells, SeriesRef, each_of, total_of};
 
 impl<C: MetricCells> Family<C> {
     /// Removes (`removed`) or retires the series of a label set. Waits for a running pass. Returns
@@ -53,13 +53,10 @@ impl<C: MetricCells> Family<C> {
         let mut pass = observe::engine().pass();
         // Threads may be updating the overflow series, so its cells stay as they are, and scrapes
         // subtract its total of now.
-        let mut total = C::Total::default();
-        read(self.first(), &mut pass, &mut total);
+        let total = total_of(self.first(), &mut pass);
         self.created.store(began, Relaxed);
         self.version.fetch_add(1, Relaxed);
-        if let Some(exemplars) = self.made_exemplars() {
-            exemplars.clear(OVERFLOW);
-        }
+        self.clear_exemplars(OVERFLOW);
         self.publish_baseline(&total);
         *open.baseline() = Some(total);
         set.forget_retired();
@@ -82,9 +79,7 @@ impl<C: MetricCells> Family<C> {
         self.core.start_over();
         for (first, run) in self.store.runs() {
             for (index, series) in each_of(run).enumerate() {
-                if let Some(exemplars) = self.made_exemplars() {
-                    exemplars.clear((first + index) as u32);
-                }
+                self.clear_exemplars((first + index) as u32);
                 if series.is_live() {
                     let text = series.text.with(str::to_owned);
                     Self::close_text(run, index);
@@ -92,9 +87,7 @@ impl<C: MetricCells> Family<C> {
                 }
             }
         }
-        if let Some(exemplars) = self.made_exemplars() {
-            exemplars.clear(OVERFLOW);
-        }
+        self.clear_exemplars(OVERFLOW);
     }
 
     /// Returns the series that an update through a stale handle counts in. If the handle's series
@@ -121,7 +114,7 @@ impl<C: MetricCells> Family<C> {
 
     /// Reads the overflow series, then the retired series that will be folded into it. With both,
     /// the family's sum never goes back.
-    pub(super) fn read_overflow(&self, open: &Open<C>, pass: &mut Pass<'_>) -> C::Total {
+    pub(super) fn read_overflow(&self, open: &OpenSeries<C>, pass: &mut Pass<'_>) -> C::Total {
         let retired: Vec<_> = open
             .roster
             .retirement()
@@ -270,9 +263,7 @@ impl OpenSet<'_> {
                 continue;
             };
             if self.series.reclaim(pass, &retired) {
-                if let Some(exemplars) = self.core.made_exemplars() {
-                    exemplars.clear(retired.index);
-                }
+                self.core.clear_exemplars(retired.index);
                 // Otherwise a handle of long ago would be one of the next series.
                 if slot_word.generation() != Generation::LAST {
                     free.push(Reverse(retired.index));
@@ -317,12 +308,12 @@ impl OpenSet<'_> {
 
 /// The label texts of the last series that were removed, by the keys that the series had.
 #[derive(Debug, Default)]
-pub(super) struct Removed {
+pub(super) struct RemovedTexts {
     texts: HashMap<u64, Box<str>>,
     oldest_first: VecDeque<u64>,
 }
 
-impl Removed {
+impl RemovedTexts {
     fn insert(&mut self, key: SeriesKey, text: String) {
         if self.texts.insert(key.word(), text.into()).is_none() {
             self.oldest_first.push_back(key.word());

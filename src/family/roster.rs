@@ -10,22 +10,23 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use crate::error::warn;
 use crate::lockfree::{AtomicText, LONGEST_TEXT, SeriesKey};
 use crate::observe::{self, Pass, SlotWord};
 use crate::snapshot::{self, labels};
+use crate::sync::lock;
 
 use super::Core;
 use super::desc::Desc;
 use super::index::Index;
 use super::population::Population;
-use super::retire::Removed;
+use super::retire::RemovedTexts;
 
 /// Which series of an open label set is which. See the [module](self).
-#[derive(Debug)]
+#[derive(Default)]
 pub(super) struct Roster {
     /// From label sets to series numbers. Written by threads that make, remove or retire series,
     /// read by look-ups that miss the label cache.
@@ -46,7 +47,7 @@ pub(super) struct Roster {
 }
 
 /// The state of the overflow series, besides its cells.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Overflow {
     /// Whether there is an overflow series to export. Set by updates and by threads that retire a
     /// series, cleared by `clear`, read by scrapes.
@@ -62,7 +63,7 @@ pub(super) struct Overflow {
 
 /// The series that are not reclaimed yet, those to reuse, and the state of expiry. A lock of the
 /// family guards all of it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Retirement {
     /// Removed and retired series that wait for owners to acknowledge, or for a writer.
     pub(super) retired: Vec<RetiredSeries>,
@@ -76,13 +77,12 @@ pub(super) struct Retirement {
     pub(super) idle: Vec<(u64, Option<Instant>)>,
     /// The label texts of the last series that were removed, so that updates through their handles
     /// make the series again.
-    pub(super) removed: Removed,
+    pub(super) removed: RemovedTexts,
     /// The series that left with their totals, for snapshots.
-    pub(super) listed: snapshot::Removed,
+    pub(super) listed: snapshot::RemovedList,
 }
 
 /// A removed or retired series that is not reclaimed yet.
-#[derive(Debug)]
 pub(super) struct RetiredSeries {
     pub(super) index: u32,
     /// The slot that it had, and what has to happen before it is reclaimed.
@@ -93,21 +93,8 @@ pub(super) struct RetiredSeries {
 }
 
 impl Roster {
-    pub(super) fn new() -> Self {
-        Self {
-            index: Index::new(),
-            population: Population::default(),
-            overflow: Overflow::default(),
-            combinations: OnceLock::new(),
-            has_free: AtomicBool::new(false),
-            retirement: Mutex::default(),
-        }
-    }
-
     pub(super) fn retirement(&self) -> MutexGuard<'_, Retirement> {
-        self.retirement
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.retirement)
     }
 
     /// Takes the series that are not reclaimed yet, of a family that is dropped.
@@ -199,7 +186,7 @@ pub(super) struct OpenSet<'a> {
 }
 
 /// A series that a look-up found or made.
-pub(super) struct Found {
+pub(super) struct LookUp {
     pub(super) key: SeriesKey,
     /// Whether the thread should remember the label set. A thread that makes a series does not. It
     /// does so at its next look-up, so that label sets that are used once do not evict others. Nor
@@ -211,7 +198,7 @@ impl OpenSet<'_> {
     /// Returns the series in which a given label set counts, whose hash is `hash`, and makes it if
     /// needed. Returns `None` for the overflow series: for a label set that is not valid, and above
     /// the limit.
-    pub(super) fn with(&self, hash: u64, texts: &[&str]) -> Option<Found> {
+    pub(super) fn with(&self, hash: u64, texts: &[&str]) -> Option<LookUp> {
         let desc = &self.core.desc;
         let Some(own) = desc.own(texts, true) else {
             self.core.reject(1, || desc.wrong_count(texts.len()));
@@ -229,7 +216,7 @@ impl OpenSet<'_> {
         if let (true, Some(view)) = (own.is_capped, desc.changing_view()) {
             view.count_refused();
         }
-        Some(Found {
+        Some(LookUp {
             key,
             is_worth_caching: found.is_some() && !own.is_capped,
         })

@@ -3,16 +3,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
+use crate::lockfree::{AtomicText, GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Rewrite, Values};
 
-use super::pages::{Builder, LabelPages};
+use super::pages::{LabelPages, PageBuilder};
 use super::quiet::Quiet;
 use super::roster::OpenSet;
 use super::states::Expanded;
-use super::store::{Closed, Open, Store};
-use super::{Family, Label, MetricCells, read};
+use super::store::{ClosedSeries, OpenSeries, SeriesStore};
+use super::{Family, MetricCells, read, total_of};
 
 impl<C: MetricCells> Family<C> {
     /// Writes every series into `out`, which has the shape of this family.
@@ -29,18 +29,23 @@ impl<C: MetricCells> Family<C> {
             scraped
         });
         scraped.pages.begin(self.version.load(Relaxed));
-        let mut exemplars = ExemplarBuffer::from(std::mem::take(&mut out.exemplars));
+        let exemplars = ExemplarBuffer {
+            all: std::mem::take(&mut out.exemplars),
+            len: 0,
+        };
         out.begin(self.most_lines());
         let mut output = Output {
             texts: out.texts.rewrite(),
-            values: &mut out.values,
-            exemplars: &mut exemplars,
+            column: self.column(&mut out.values),
+            exemplars,
         };
         self.fold_idle(pass, std::iter::once(self.first()));
         match &self.store {
-            Store::One => self.write_one(pass, &mut scraped, &mut output),
-            Store::Closed(closed) => self.write_closed(closed, pass, &mut scraped, &mut output),
-            Store::Open(open) => {
+            SeriesStore::One => self.write_one(pass, &mut scraped, &mut output),
+            SeriesStore::Closed(closed) => {
+                self.write_closed(closed, pass, &mut scraped, &mut output)
+            }
+            SeriesStore::Open(open) => {
                 self.write_open(open, pass, &mut scraped, &mut output);
                 if !pass.reads_own_cells_only() {
                     self.set_of(open).reclaim_retired(pass);
@@ -53,18 +58,26 @@ impl<C: MetricCells> Family<C> {
             }
         }
         output.texts.finish();
-        out.exemplars = exemplars.finish();
+        out.exemplars = output.exemplars.finish();
         if !self.desc.states.is_empty() {
             scraped.states.expand(self.desc.states, out);
         }
     }
 
+    /// Returns the column of a snapshot's family, which has the shape of this family.
+    fn column<'a>(&self, values: &'a mut Values) -> &'a mut C::Column {
+        if C::column(values).is_none() {
+            *values = C::values(&self.desc, &self.shape);
+        }
+        C::column(values).expect("the values are those of these cells")
+    }
+
     /// Returns the number of series that a scrape may write.
     fn most_lines(&self) -> usize {
         match &self.store {
-            Store::One => 1,
-            Store::Closed(_) => self.len(),
-            Store::Open(open) => self.len() + usize::from(open.roster.overflow.may_exist()),
+            SeriesStore::One => 1,
+            SeriesStore::Closed(_) => self.len(),
+            SeriesStore::Open(open) => self.len() + usize::from(open.roster.overflow.may_exist()),
         }
     }
 
@@ -73,30 +86,28 @@ impl<C: MetricCells> Family<C> {
         &self,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
-        out: &mut Output<'_>,
+        out: &mut Output<'_, C>,
     ) {
-        let mut total = C::Total::default();
-        read(self.first(), pass, &mut total);
-        C::write(&total, out.values);
-        self.write_exemplars(SeriesKey::OVERFLOW, 0, out.exemplars);
+        C::write(&total_of(self.first(), pass), out.column);
+        self.write_exemplars(SeriesKey::OVERFLOW, 0, &mut out.exemplars);
         out.texts.put(scraped.pages.first(&self.core));
     }
 
     /// Writes the combinations of a closed label set.
     fn write_closed(
         &self,
-        Closed { all, .. }: &Closed<C>,
+        ClosedSeries { all, .. }: &ClosedSeries<C>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
-        out: &mut Output<'_>,
+        out: &mut Output<'_, C>,
     ) {
         let mut total = C::Total::default();
         self.fold_idle(pass, all.series.iter());
         for (i, cells) in all.series.iter().enumerate() {
             read(cells, pass, &mut total);
-            C::write(&total, out.values);
+            C::write(&total, out.column);
             let key = SeriesKey::new(Generation::FIRST, i as u32);
-            self.write_exemplars(key, i, out.exemplars);
+            self.write_exemplars(key, i, &mut out.exemplars);
         }
         out.texts.put(scraped.pages.closed(&all.labels));
     }
@@ -104,13 +115,13 @@ impl<C: MetricCells> Family<C> {
     /// Writes the live series of the arena, and retires those that have expired.
     fn write_open(
         &self,
-        open: &Open<C>,
+        open: &OpenSeries<C>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
-        out: &mut Output<'_>,
+        out: &mut Output<'_, C>,
     ) {
         let Scraped { pages, totals, .. } = scraped;
-        let mut builder = Builder::default();
+        let mut builder = PageBuilder::default();
         let mut i = out.texts.len();
         for group in open.arena.groups(open.roster.population.made()) {
             let mut version = group.version();
@@ -130,15 +141,15 @@ impl<C: MetricCells> Family<C> {
             }
             let (first, count) = (bits.trailing_zeros() as usize, bits.count_ones() as usize);
             if bits >> first == u64::MAX >> (GROUP - count) {
-                C::write_all(&totals[first..first + count], out.values);
+                C::write_all(&totals[first..first + count], out.column);
             } else {
-                each(bits).for_each(|bit| C::write(&totals[bit], out.values));
+                each(bits).for_each(|bit| C::write(&totals[bit], out.column));
             }
             if self.made_exemplars().is_some() {
                 for (bit, i) in each(bits).zip(i..) {
                     let index = group.index(bit);
                     if let Some(series) = open.series(index as usize) {
-                        self.write_exemplars(series.key(index), i, out.exemplars);
+                        self.write_exemplars(series.key(index), i, &mut out.exemplars);
                     }
                 }
             }
@@ -153,7 +164,7 @@ impl<C: MetricCells> Family<C> {
     #[inline]
     fn read_group(
         &self,
-        group: &Group<'_, C, Label>,
+        group: &Group<'_, C, AtomicText>,
         pass: &mut Pass<'_>,
         totals: &mut Vec<C::Total>,
     ) {
@@ -186,7 +197,7 @@ impl<C: MetricCells> Family<C> {
     /// without series that have become live since.
     fn expire_group(
         set: &OpenSet<'_>,
-        group: &Group<'_, C, Label>,
+        group: &Group<'_, C, AtomicText>,
         version: GroupVersion,
         pass: &mut Pass<'_>,
         totals: &[C::Total],
@@ -207,10 +218,10 @@ impl<C: MetricCells> Family<C> {
     /// Writes the overflow series, if the family has one.
     fn write_overflow(
         &self,
-        open: &Open<C>,
+        open: &OpenSeries<C>,
         pass: &mut Pass<'_>,
         scraped: &mut Scraped<C::Total>,
-        out: &mut Output<'_>,
+        out: &mut Output<'_, C>,
     ) {
         let overflow = &open.roster.overflow;
         if !overflow.may_exist() {
@@ -228,22 +239,17 @@ impl<C: MetricCells> Family<C> {
         // A handle that was made before `clear` counts without a look-up.
         overflow.begin();
         drop(baseline);
-        C::write(&total, out.values);
-        self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), out.exemplars);
+        C::write(&total, out.column);
+        self.write_exemplars(SeriesKey::OVERFLOW, out.texts.len(), &mut out.exemplars);
         out.texts.put(scraped.pages.first(&self.core));
     }
 
     /// Moves the counts that these series have in idle shards to their cold cells.
     #[inline]
-    fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
+    pub(super) fn fold_idle<'a>(&self, pass: &mut Pass<'_>, series: impl Iterator<Item = &'a C>) {
         if pass.has_idle() {
             series.for_each(|series| observe::fold_idle(pass, &self.shape, series));
         }
-    }
-
-    /// Moves the counts that the only series has in idle shards to its cold cell.
-    pub(super) fn fold_first(&self, pass: &mut Pass<'_>) {
-        self.fold_idle(pass, std::iter::once(self.first()));
     }
 
     /// Writes the exemplars of a series, which is number `position` of the snapshot.
@@ -259,7 +265,7 @@ impl<C: MetricCells> Family<C> {
 
 /// The label pages, the quiet series, the states and the buffer that a scrape keeps for the next
 /// one.
-#[derive(Debug)]
+#[derive(Default)]
 pub(super) struct Scraped<T> {
     pages: LabelPages,
     quiet: Quiet,
@@ -268,22 +274,11 @@ pub(super) struct Scraped<T> {
     totals: Vec<T>,
 }
 
-impl<T> Default for Scraped<T> {
-    fn default() -> Self {
-        Self {
-            pages: LabelPages::default(),
-            quiet: Quiet::default(),
-            states: Expanded::default(),
-            totals: Vec::new(),
-        }
-    }
-}
-
 /// The parts of a snapshot's family that a scrape writes.
-struct Output<'a> {
+struct Output<'a, C: MetricCells> {
     texts: Rewrite<'a>,
-    values: &'a mut Values,
-    exemplars: &'a mut ExemplarBuffer,
+    column: &'a mut C::Column,
+    exemplars: ExemplarBuffer,
 }
 
 /// Iterates over the bits that are set, in ascending order.
@@ -300,12 +295,6 @@ fn each(mut bits: u64) -> impl Iterator<Item = usize> {
 struct ExemplarBuffer {
     all: Vec<(u32, u32, Exemplar)>,
     len: usize,
-}
-
-impl From<Vec<(u32, u32, Exemplar)>> for ExemplarBuffer {
-    fn from(all: Vec<(u32, u32, Exemplar)>) -> Self {
-        Self { all, len: 0 }
-    }
 }
 
 impl ExemplarBuffer {

@@ -3,11 +3,10 @@
 use crate::lockfree::{Generation, SeriesKey};
 use crate::observe::{self, Outcome};
 
-use super::{Family, MetricCells, read};
+use super::{Family, MetricCells, total_of};
 
 /// A series and the key that it had when it was looked up. It is *stale* once the series was
 /// removed or retired.
-#[derive(Debug)]
 pub(crate) struct SeriesRef<'a, C: MetricCells> {
     pub(crate) family: &'a Family<C>,
     pub(crate) cells: &'a C,
@@ -53,7 +52,6 @@ impl<C: MetricCells> SeriesRef<'_, C> {
     /// label set. Then this is the total of the series that now has the same labels, if the series
     /// was removed, and an empty total if it was retired.
     pub(crate) fn total(self) -> C::Total {
-        let mut total = C::Total::default();
         // Series are removed and retired in passes only. So during this pass none is.
         let mut pass = observe::engine().pass();
         let current = if self.is_current() {
@@ -61,10 +59,9 @@ impl<C: MetricCells> SeriesRef<'_, C> {
         } else {
             self.family.same_labels(self.key)
         };
-        if let Some(series) = current {
-            read(series.cells, &mut pass, &mut total);
-        }
-        total
+        current.map_or_else(C::Total::default, |series| {
+            total_of(series.cells, &mut pass)
+        })
     }
 
     #[cold]

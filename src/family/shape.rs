@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{BucketRule, WindowRule};
+use crate::error::SettingRule;
 
 /// Returns the bounds without a last bound of `+Inf`, which every histogram has.
 pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
@@ -13,20 +13,20 @@ pub(crate) const fn without_infinity(bounds: &[f64]) -> &[f64] {
 }
 
 /// Checks that bounds are finite and ascend. The `+Inf` bound is implied.
-pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), BucketRule> {
+pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), SettingRule> {
     if bounds.is_empty() || matches!(bounds, [f64::NEG_INFINITY]) {
-        return Err(BucketRule::Empty);
+        return Err(SettingRule::Empty);
     }
     if bounds.len() >= crate::observe::MOST_BUCKETS {
-        return Err(BucketRule::TooMany(bounds.len()));
+        return Err(SettingRule::TooMany(bounds.len()));
     }
     let mut i = 0;
     while i < bounds.len() {
         if !bounds[i].is_finite() {
-            return Err(BucketRule::NotFinite(bounds[i]));
+            return Err(SettingRule::NotFinite(bounds[i]));
         }
         if i > 0 && bounds[i - 1] >= bounds[i] {
-            return Err(BucketRule::Order(bounds[i], bounds[i - 1]));
+            return Err(SettingRule::Order(bounds[i], bounds[i - 1]));
         }
         i += 1;
     }
@@ -41,11 +41,11 @@ pub(crate) const DEFAULT_AGES: u32 = 5;
 pub(crate) const fn check_window(
     max_age: Option<Duration>,
     ages: Option<u32>,
-) -> Result<(), WindowRule> {
+) -> Result<(), SettingRule> {
     match (max_age, ages) {
-        (Some(max_age), _) if max_age.as_millis() < 100 => Err(WindowRule::TooShort(max_age)),
-        (Some(_), Some(ages)) if ages < 2 || ages > 60 => Err(WindowRule::Ages(ages)),
-        (None, Some(ages)) => Err(WindowRule::AgesAlone(ages)),
+        (Some(max_age), _) if max_age.as_millis() < 100 => Err(SettingRule::TooShort(max_age)),
+        (Some(_), Some(ages)) if ages < 2 || ages > 60 => Err(SettingRule::Ages(ages)),
+        (None, Some(ages)) => Err(SettingRule::AgesAlone(ages)),
         _ => Ok(()),
     }
 }

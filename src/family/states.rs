@@ -1,6 +1,6 @@
 //! The states of a state set in a scrape: one series for each label set and state.
 
-use crate::snapshot::{self, Page, Text, Texts, Values, labels};
+use crate::snapshot::{self, LabelTexts, Page, Text, Values, labels};
 
 use super::desc::Desc;
 
@@ -10,7 +10,7 @@ pub(super) struct Expanded {
     /// The label of the states, which has the name of the family with the prefix.
     label: Text,
     /// The label texts without the states.
-    texts: Texts,
+    texts: LabelTexts,
     page: std::sync::Arc<Page>,
 }
 

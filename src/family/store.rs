@@ -9,70 +9,67 @@
 //! A view that changes labels makes a closed label set an open one.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use crate::lockfree::{CachedArena, Generation, LabelledRun, SeriesKey};
+use crate::lockfree::{AtomicText, CachedArena, Generation, LabelledRun, SeriesKey};
 use crate::observe::{self, Cells, Pass};
 
 use super::desc::Desc;
 use super::roster::{OpenSet, RetiredSeries, Roster, SeriesTable};
-use super::{Core, Family, Label, MetricCells, Series, each_of, published};
-use crate::lockfree::AtomicText;
+use super::{Core, Family, LabelledSeries, MetricCells, each_of, published};
 use crate::observe::SlotWord;
+use crate::sync::lock;
 
 /// The series of a family, without the one that every family has. See the [module](self).
-#[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
     reason = "a family has one; behind a pointer each look-up would load one word more"
 )]
-pub(super) enum Store<C: MetricCells> {
+pub(super) enum SeriesStore<C: MetricCells> {
     /// The series without labels is the only one.
     One,
-    Closed(Closed<C>),
+    Closed(ClosedSeries<C>),
     /// The overflow series is not in here: it is the one that every family has.
-    Open(Open<C>),
+    Open(OpenSeries<C>),
 }
 
 /// The series of a closed label set.
-#[derive(Debug)]
-pub(super) struct Closed<C> {
+pub(super) struct ClosedSeries<C> {
     /// The combinations, in their order.
-    pub(super) all: LabelledRun<C, Label>,
+    pub(super) all: LabelledRun<C, AtomicText>,
     /// The slot of the first combination, or `None` if there can be no row. Set by the first
     /// look-up, before any update: a series that has a slot of its own cannot be in a row.
     row: OnceLock<Option<u64>>,
 }
 
 /// The series of an open label set.
-#[derive(Debug)]
-pub(super) struct Open<C: MetricCells> {
+pub(super) struct OpenSeries<C: MetricCells> {
     /// The series, and the threads' label caches. Series are made under a lock of the index, and
     /// read by updates and scrapes.
-    pub(super) arena: CachedArena<C, Label>,
+    pub(super) arena: CachedArena<C, AtomicText>,
     pub(super) roster: Roster,
     /// The total of the overflow series when the family was last cleared, which scrapes subtract.
     /// Locked by passes, and by threads that publish the family.
     baseline: Mutex<Option<C::Total>>,
 }
 
-impl<C: MetricCells> Store<C> {
+impl<C: MetricCells> SeriesStore<C> {
     pub(super) fn new(desc: &Desc, shape: &C::Shape) -> Self {
         if desc.is_unlabelled() {
             Self::One
         } else if desc.is_closed() {
-            Self::Closed(Closed::new(desc, shape))
+            Self::Closed(ClosedSeries::new(desc, shape))
         } else {
-            Self::Open(Open {
+            Self::Open(OpenSeries {
                 arena: CachedArena::new(),
-                roster: Roster::new(),
-                baseline: Mutex::new(None),
+                roster: Roster::default(),
+                baseline: Mutex::default(),
             })
         }
     }
 
     /// Iterates over the runs of series, each with the number of its first series.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, &LabelledRun<C, Label>)> {
+    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, &LabelledRun<C, AtomicText>)> {
         let (closed, open) = match self {
             Self::One => (None, None),
             Self::Closed(closed) => (Some((0, &closed.all)), None),
@@ -82,9 +79,9 @@ impl<C: MetricCells> Store<C> {
     }
 }
 
-impl<C: MetricCells> Closed<C> {
+impl<C: MetricCells> ClosedSeries<C> {
     fn new(desc: &Desc, shape: &C::Shape) -> Self {
-        let all = LabelledRun::<C, Label>::new(desc.closed.len(), || C::new(shape));
+        let all = LabelledRun::<C, AtomicText>::new(desc.closed.len(), || C::new(shape));
         for (series, texts) in each_of(&all).zip(desc.closed.texts()) {
             series
                 .text
@@ -118,15 +115,15 @@ impl<C: MetricCells> Closed<C> {
     }
 }
 
-impl<C: MetricCells> Open<C> {
+impl<C: MetricCells> OpenSeries<C> {
     #[inline]
-    pub(super) fn series(&self, index: usize) -> Option<Series<'_, C>> {
+    pub(super) fn series(&self, index: usize) -> Option<LabelledSeries<'_, C>> {
         let (run, index) = self.arena.run_of(index)?;
-        Series::new(run, index)
+        LabelledSeries::new(run, index)
     }
 
     pub(super) fn baseline(&self) -> MutexGuard<'_, Option<C::Total>> {
-        self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.baseline)
     }
 
     /// Forgets the state of the overflow series and of expiry; live series stay.
@@ -145,7 +142,7 @@ impl<C: MetricCells> Family<C> {
 
     /// As [`open_set`](Self::open_set), for a caller that has the store.
     #[inline]
-    pub(super) fn set_of<'a>(&'a self, open: &'a Open<C>) -> OpenSet<'a> {
+    pub(super) fn set_of<'a>(&'a self, open: &'a OpenSeries<C>) -> OpenSet<'a> {
         OpenSet {
             core: &self.core,
             roster: &open.roster,
@@ -155,8 +152,13 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Makes a series of a run live under this label text.
-    pub(super) fn open_text(core: &Core, run: &LabelledRun<C, Label>, index: usize, text: &str) {
-        let Some(series) = Series::new(run, index) else {
+    pub(super) fn open_text(
+        core: &Core,
+        run: &LabelledRun<C, AtomicText>,
+        index: usize,
+        text: &str,
+    ) {
+        let Some(series) = LabelledSeries::new(run, index) else {
             return;
         };
         // Not before the family, even if the clock was set back: older counts were cleared.
@@ -166,8 +168,8 @@ impl<C: MetricCells> Family<C> {
     }
 
     /// Removes the label text of a series that is not live any more.
-    pub(super) fn close_text(run: &LabelledRun<C, Label>, index: usize) {
-        if let Some(series) = Series::new(run, index) {
+    pub(super) fn close_text(run: &LabelledRun<C, AtomicText>, index: usize) {
+        if let Some(series) = LabelledSeries::new(run, index) {
             series.text.clear();
         }
         Self::unpublish_text(run, index);

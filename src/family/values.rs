@@ -86,15 +86,7 @@ impl Desc {
         &self,
         texts: &'a [&'a str],
     ) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
-        let fixed = match self.labels {
-            Names::Fixed(names) => Some(names),
-            Names::Any => None,
-        };
-        let count = fixed.map_or(texts.len() / 2, |names| names.len().min(texts.len()));
-        (0..count).map(move |i| match fixed {
-            Some(names) => (names[i], texts[i]),
-            None => (texts[2 * i], texts[2 * i + 1]),
-        })
+        self.labels.pairs(texts)
     }
 
     /// Renders the label text of a label set.
@@ -134,32 +126,18 @@ impl Desc {
             // Names may be quoted.
             return text == self.text_of(texts);
         }
-        let mut rest = text;
-        let mut first = true;
+        let (mut rest, mut between) = (text, "");
         for (name, value) in self.pairs(texts) {
-            if !first {
-                let Some(after) = rest.strip_prefix(',') else {
-                    return false;
-                };
-                rest = after;
-            }
-            first = false;
-            let Some(after) = rest
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix("=\""))
-            else {
-                return false;
-            };
             if labels::needs_escape(value) {
                 return text == self.text_of(texts);
             }
-            let Some(after) = after
-                .strip_prefix(value)
-                .and_then(|rest| rest.strip_prefix('"'))
-            else {
-                return false;
-            };
-            rest = after;
+            for piece in [between, name, "=\"", value, "\""] {
+                match rest.strip_prefix(piece) {
+                    Some(after) => rest = after,
+                    None => return false,
+                }
+            }
+            between = ",";
         }
         rest.is_empty()
     }

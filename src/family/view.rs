@@ -1,10 +1,10 @@
 //! The part of a view that a family has: the labels that its series lose, and the number of values
 //! that a label may have.
 //!
-//! Callers give the label values of the declaration, [`View::reduce`] turns them into those of a
-//! series. The threads' label caches are above the view: they have the values of the declaration,
-//! so an update that hits the cache costs what it costs without a view. Label texts, the index and
-//! everything that reads them are below, and know no view.
+//! Callers give the label values of the declaration, [`LabelRules::reduce`] turns them into those
+//! of a series. The threads' label caches are above the view: they have the values of the
+//! declaration, so an update that hits the cache costs what it costs without a view. Label texts,
+//! the index and everything that reads them are below, and know no view.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,8 +19,7 @@ use super::desc::Names;
 const OVERFLOW: &str = "__overflow__";
 
 /// The view of a family.
-#[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct LabelRules {
     /// The name and the label names of the declaration.
     pub(crate) name: Text,
     pub(crate) labels: Names,
@@ -37,7 +36,6 @@ pub(crate) struct View {
 }
 
 /// The number of values that a label may have.
-#[derive(Debug)]
 pub(crate) struct Cap {
     pub(crate) label: Box<str>,
     limit: usize,
@@ -46,7 +44,7 @@ pub(crate) struct Cap {
     pub(super) values: RwLock<HashSet<Box<str>>>,
 }
 
-/// The result of [`View::reduce`].
+/// The result of [`LabelRules::reduce`].
 pub(crate) struct Reduced<'a> {
     pub(crate) texts: Cow<'a, [&'a str]>,
     /// Whether a cap replaced a value. Label caches do not remember such a label set, because the
@@ -54,7 +52,7 @@ pub(crate) struct Reduced<'a> {
     pub(crate) is_capped: bool,
 }
 
-impl View {
+impl LabelRules {
     /// Returns whether the series have other labels than the declaration.
     pub(crate) fn changes_labels(&self) -> bool {
         self.off || !self.dropped.is_empty() || !self.caps.is_empty()
@@ -75,22 +73,14 @@ impl View {
         if self.off {
             return of_series(own, is_capped);
         }
-        match self.labels {
+        let has_own_names = match self.labels {
             Names::Fixed(names) if names.len() != texts.len() => return None,
-            Names::Fixed(names) => {
-                for (name, value) in names.iter().zip(texts) {
-                    if !self.drops(name) {
-                        own.push(self.capped(name, value, makes, &mut is_capped));
-                    }
-                }
-            }
-            Names::Any => {
-                for pair in texts.chunks_exact(2) {
-                    if !self.drops(pair[0]) {
-                        let value = self.capped(pair[0], pair[1], makes, &mut is_capped);
-                        own.extend([pair[0], value]);
-                    }
-                }
+            names => names == Names::Any,
+        };
+        for (name, value) in self.labels.pairs(texts) {
+            if !self.drops(name) {
+                own.extend(has_own_names.then_some(name));
+                own.push(self.capped(name, value, makes, &mut is_capped));
             }
         }
         of_series(own, is_capped)
@@ -99,15 +89,9 @@ impl View {
     /// Returns whether the series in which a label set of the declaration counts is also that of
     /// others. The label set may be that of the series itself, which has the value of the others.
     pub(crate) fn shares(&self, texts: &[&str]) -> bool {
-        let is_beyond = || match self.labels {
-            Names::Fixed(names) => {
-                let mut pairs = names.iter().zip(texts);
-                pairs.any(|(name, value)| self.is_beyond_cap(name, value))
-            }
-            Names::Any => {
-                let mut pairs = texts.chunks_exact(2);
-                pairs.any(|pair| self.is_beyond_cap(pair[0], pair[1]))
-            }
+        let is_beyond = || {
+            let mut pairs = self.labels.pairs(texts);
+            pairs.any(|(name, value)| self.is_beyond_cap(name, value))
         };
         let is_capped = || {
             let reduced = self.reduce(texts, false);
@@ -195,8 +179,8 @@ impl Cap {
 mod tests {
     use super::*;
 
-    fn view(labels: Names, dropped: &[&str], caps: &[(&str, usize)]) -> View {
-        View {
+    fn view(labels: Names, dropped: &[&str], caps: &[(&str, usize)]) -> LabelRules {
+        LabelRules {
             name: Text::EMPTY,
             labels,
             off: false,

@@ -1,11 +1,11 @@
 //! Wrappers that measure a future or a stream, for code that cannot carry an attribute.
+//!
+//! Traits of streams are in crates below 1.0, so the wrappers have a method of their own for them.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-#[cfg(feature = "stream")]
-use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use crate::declare::{InFlight, Observe, Timer, Track};
@@ -14,8 +14,8 @@ use super::errors::Count;
 use super::outcome::{Failure, Outcome};
 use super::watch::Progress;
 
-/// Measures a future, or with the feature `stream` a stream, from its first poll until it completes
-/// or is dropped.
+/// Measures a future from its first poll until it completes or is dropped, or a stream until it
+/// ends: see [`Guarded::poll_item`].
 ///
 /// A future that is never polled is not measured. A wrapper costs as much as the guard of its
 /// metric, once. A poll costs nothing extra, except for two stores in [`Errors`].
@@ -51,11 +51,7 @@ pub trait Measure: Sized {
     /// assert_eq!(LATENCY.get().count(), 1);
     /// ```
     fn timed<M: Observe>(self, metric: M) -> Timed<Self, M> {
-        Timed {
-            inner: self,
-            metric: Some(metric),
-            timer: None,
-        }
+        Guarded::new(self, metric, Timer::start)
     }
 
     /// Tracks it as in flight until it completes or is dropped.
@@ -72,11 +68,7 @@ pub trait Measure: Sized {
     /// assert_eq!(IN_FLIGHT.get(), 0);
     /// ```
     fn in_progress<M: Track>(self, metric: M) -> InProgress<Self, M> {
-        InProgress {
-            inner: self,
-            metric: Some(metric),
-            in_flight: None,
-        }
+        Guarded::new(self, metric, InFlight::enter)
     }
 
     /// Counts a future that returns an error or panics. For a stream, counts every item that is an
@@ -117,33 +109,52 @@ pub fn enter<M: Track>(metric: M) -> InFlight<M> {
     InFlight::enter(metric)
 }
 
+/// The wrapper that [`Measure::timed`] returns.
+pub type Timed<T, M> = Guarded<T, M, Timer<M>>;
+
+/// The wrapper that [`Measure::in_progress`] returns.
+pub type InProgress<T, M> = Guarded<T, M, InFlight<M>>;
+
 pin_project! {
-    /// The wrapper that [`Measure::timed`] returns.
+    /// A future or a stream with a guard of a metric, from the first poll to the end.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
-    pub struct Timed<T, M>
-    where
-        M: Observe,
-    {
+    pub struct Guarded<T, M, G> {
         #[pin]
         inner: T,
+        // `None` from the first poll on.
         metric: Option<M>,
-        timer: Option<Timer<M>>,
+        enter: fn(M) -> G,
+        guard: Option<G>,
     }
 }
 
-pin_project! {
-    /// The wrapper that [`Measure::in_progress`] returns.
-    #[derive(Debug)]
-    #[must_use = "nothing runs before it is polled"]
-    pub struct InProgress<T, M>
-    where
-        M: Track,
-    {
-        #[pin]
-        inner: T,
-        metric: Option<M>,
-        in_flight: Option<InFlight<M>>,
+impl<T, M, G> Guarded<T, M, G> {
+    fn new(inner: T, metric: M, enter: fn(M) -> G) -> Self {
+        Self {
+            inner,
+            metric: Some(metric),
+            enter,
+            guard: None,
+        }
+    }
+
+    /// Polls the future or the stream. `is_end` says whether a result is its last one.
+    #[inline]
+    fn poll_inner<R>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut T>) -> R,
+        is_end: impl FnOnce(&R) -> bool,
+    ) -> R {
+        let this = self.project();
+        if let Some(metric) = this.metric.take() {
+            *this.guard = Some((this.enter)(metric));
+        }
+        let result = poll(this.inner);
+        if is_end(&result) {
+            *this.guard = None;
+        }
+        result
     }
 }
 
@@ -202,29 +213,12 @@ impl<T, M: Count> Errors<T, M> {
     }
 }
 
-impl<F: Future, M: Observe> Future for Timed<F, M> {
+impl<F: Future, M, G> Future for Guarded<F, M, G> {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        begin(this.metric, this.timer, Timer::start);
-        let output = this.inner.poll(cx);
-        end(output.is_ready(), this.timer);
-        output
-    }
-}
-
-impl<F: Future, M: Track> Future for InProgress<F, M> {
-    type Output = F::Output;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        begin(this.metric, this.in_flight, InFlight::enter);
-        let output = this.inner.poll(cx);
-        end(output.is_ready(), this.in_flight);
-        output
+        self.poll_inner(|future| future.poll(cx), Poll::is_ready)
     }
 }
 
@@ -244,75 +238,75 @@ impl<F: Future<Output: Outcome>, M: Count> Future for Errors<F, M> {
     }
 }
 
-#[cfg(feature = "stream")]
-impl<S: Stream, M: Observe> Stream for Timed<S, M> {
-    type Item = S::Item;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let this = self.project();
-        begin(this.metric, this.timer, Timer::start);
-        let item = this.inner.poll_next(cx);
-        end(matches!(item, Poll::Ready(None)), this.timer);
-        item
+impl<S, M, G> Guarded<S, M, G> {
+    /// Returns the future or the stream.
+    ///
+    /// ```
+    /// use tallies::{Histogram, instrument::Measure};
+    ///
+    /// static DURATION: Histogram = Histogram::new("export_duration_seconds");
+    ///
+    /// assert_eq!((0..3).timed(&DURATION).get_ref().len(), 3);
+    /// ```
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
+    /// Polls a stream, or anything else that gives items until it ends, with `poll`.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::pin::pin;
+    /// use tallies::{Histogram, instrument::Measure};
+    ///
+    /// static DURATION: Histogram = Histogram::new("import_duration_seconds");
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let (sender, rows) = tokio::sync::mpsc::channel(1);
+    /// sender.send("a row").await.unwrap();
+    /// drop(sender);
+    /// let mut rows = pin!(rows.timed(&DURATION));
+    /// let mut row = async || {
+    ///     poll_fn(|cx| rows.as_mut().poll_item(|rows| rows.get_mut().poll_recv(cx))).await
+    /// };
+    /// assert_eq!((row().await, row().await), (Some("a row"), None));
+    /// # });
+    /// assert_eq!(DURATION.get().count(), 1);
+    /// ```
+    ///
+    /// The crate `tallies-stream` makes a `futures_core::Stream` of it.
+    pub fn poll_item<I>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut S>) -> Poll<Option<I>>,
+    ) -> Poll<Option<I>> {
+        self.poll_inner(poll, |item| matches!(item, Poll::Ready(None)))
     }
 }
 
-#[cfg(feature = "stream")]
-impl<S: Stream, M: Track> Stream for InProgress<S, M> {
-    type Item = S::Item;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let this = self.project();
-        begin(this.metric, this.in_flight, InFlight::enter);
-        let item = this.inner.poll_next(cx);
-        end(matches!(item, Poll::Ready(None)), this.in_flight);
-        item
+impl<S, M: Count> Errors<S, M> {
+    /// Returns the future or the stream. See [`Guarded::get_ref`].
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
-    }
-}
-
-#[cfg(feature = "stream")]
-impl<S: Stream<Item: Outcome>, M: Count> Stream for Errors<S, M> {
-    type Item = S::Item;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+    /// Polls a stream with `poll`, and counts each item that is a failure. See
+    /// [`Guarded::poll_item`].
+    pub fn poll_item<I: Outcome>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut S>) -> Poll<Option<I>>,
+    ) -> Poll<Option<I>> {
         let this = self.project();
         *this.progress = Progress::Polling;
-        let item = this.inner.poll_next(cx);
+        let item = poll(this.inner);
         *this.progress = Progress::after(matches!(item, Poll::Ready(None)));
         if let Poll::Ready(Some(item)) = &item {
             count_failure(this.metric, this.on, item);
         }
         item
     }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
-    }
 }
 
-/// Creates the guard at the first poll.
-#[inline]
-fn begin<M, G>(metric: &mut Option<M>, guard: &mut Option<G>, make: impl FnOnce(M) -> G) {
-    if let Some(metric) = metric.take() {
-        *guard = Some(make(metric));
-    }
-}
-
-#[inline]
-fn end<G>(ended: bool, guard: &mut Option<G>) {
-    if ended {
-        *guard = None;
-    }
-}
-
+/// Counts a result that is one of the failures in `on`.
 #[inline]
 fn count_failure<R: Outcome>(metric: &impl Count, on: &[bool; 4], result: &R) {
     let on = |failure: Failure| on[failure as usize];

@@ -17,7 +17,7 @@ mod outcome;
 mod watch;
 
 pub use errors::{Count, count_errors};
-pub use measure::{Errors, InProgress, Measure, Timed};
+pub use measure::{Errors, Guarded, InProgress, Measure, Timed};
 pub use outcome::{Failure, Outcome};
 
 pub use crate::clock::Start;
@@ -34,6 +34,6 @@ pub mod __private {
         Unwinding, call, counted, counts, disarm, error, error_label, failed, nothing, owned,
     };
     pub use super::measure::{enter, start};
-    pub use super::outcome::{Fallible, Judge};
+    pub use super::outcome::Fallible;
     pub use super::watch::watch;
 }

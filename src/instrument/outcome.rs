@@ -1,7 +1,6 @@
 //! The outcome of a call, derived from the type of its result.
 
 use std::convert::Infallible;
-use std::marker::PhantomData;
 use std::ops::Deref;
 
 /// A way in which a call can fail.
@@ -117,12 +116,14 @@ impl<T> Outcome for Option<T> {
     }
 }
 
-/// Rejects a result type that is known to have no [`Outcome`], since counting its errors is a
+/// A result that is inspected through its [`Outcome`] if its type has one, and counts as a success
+/// otherwise. `.check()` rejects a type that is known to have none, since counting its errors is a
 /// mistake.
 ///
-/// The compiler cannot express "has no `Outcome`". So `.check()` resolves to the inherent method
-/// of `Fallible` if `R: Outcome`. Otherwise it finds that of `Concrete` if `R: Unpin`, whose bound
-/// is then an error. A type parameter is in most cases not `Unpin`, and ends at `Generic`.
+/// Method resolution decides, so that no trait has to be in scope: it takes the inherent method of
+/// `Fallible` if `R: Outcome`, and continues through `Deref` otherwise. The compiler cannot express
+/// "has no `Outcome`". So the next `.check()` is that of `Concrete` if `R: Unpin`, whose bound is
+/// then an error. A type parameter is in most cases not `Unpin`, and ends at `Generic`.
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
 pub struct Fallible<'a, R>(Concrete<'a, R>);
 
@@ -132,13 +133,13 @@ pub struct Concrete<'a, R>(Generic<'a, R>);
 
 /// A result whose type may be a type parameter.
 #[allow(missing_debug_implementations, reason = "written by attributes only")]
-pub struct Generic<'a, R>(PhantomData<&'a R>);
+pub struct Generic<'a, R>(&'a R);
 
 impl<'a, R> Fallible<'a, R> {
-    /// Takes the type of the result.
+    /// Wraps a reference to the result.
     #[inline(always)]
-    pub fn new(_: &'a R) -> Self {
-        Self(Concrete(Generic(PhantomData)))
+    pub fn new(result: &'a R) -> Self {
+        Self(Concrete(Generic(result)))
     }
 }
 
@@ -146,6 +147,12 @@ impl<R: Outcome> Fallible<'_, R> {
     /// Accepts the type.
     #[inline(always)]
     pub fn check(&self) {}
+
+    /// Returns whether the result is a failure of one of the selected kinds.
+    #[inline(always)]
+    pub fn failed(&self, error: bool, none: bool) -> bool {
+        super::errors::failed(self.0.0.0, error, none)
+    }
 }
 
 impl<R: Unpin> Concrete<'_, R> {
@@ -162,6 +169,12 @@ impl<R> Generic<'_, R> {
     /// Accepts the type.
     #[inline(always)]
     pub fn check(&self) {}
+
+    /// Returns `false`: without an [`Outcome`], the result counts as a success.
+    #[inline(always)]
+    pub fn failed(&self, _: bool, _: bool) -> bool {
+        false
+    }
 }
 
 impl<'a, R> Deref for Fallible<'a, R> {
@@ -178,52 +191,6 @@ impl<'a, R> Deref for Concrete<'a, R> {
 
     #[inline(always)]
     fn deref(&self) -> &Generic<'a, R> {
-        &self.0
-    }
-}
-
-/// A result that is inspected through its [`Outcome`] if its type has one, and counts as a success
-/// otherwise.
-///
-/// If `R: Outcome`, the call `.failed(..)` resolves to the inherent method of `Judge`. Otherwise
-/// method resolution continues through `Deref` and finds the method of `Unknown`. No trait has to
-/// be in scope.
-#[allow(missing_debug_implementations, reason = "written by attributes only")]
-pub struct Judge<'a, R>(Unknown<'a, R>);
-
-#[allow(missing_debug_implementations, reason = "written by attributes only")]
-/// A result whose type may have no [`Outcome`].
-pub struct Unknown<'a, R>(&'a R);
-
-impl<'a, R> Judge<'a, R> {
-    /// Wraps a reference to the result.
-    #[inline(always)]
-    pub fn new(result: &'a R) -> Self {
-        Self(Unknown(result))
-    }
-}
-
-impl<R: Outcome> Judge<'_, R> {
-    /// Returns whether the result is a failure of one of the selected kinds.
-    #[inline(always)]
-    pub fn failed(&self, error: bool, none: bool) -> bool {
-        super::errors::failed(self.0.0, error, none)
-    }
-}
-
-impl<R> Unknown<'_, R> {
-    /// Returns `false`: without an [`Outcome`], the result counts as a success.
-    #[inline(always)]
-    pub fn failed(&self, _: bool, _: bool) -> bool {
-        false
-    }
-}
-
-impl<'a, R> Deref for Judge<'a, R> {
-    type Target = Unknown<'a, R>;
-
-    #[inline(always)]
-    fn deref(&self) -> &Unknown<'a, R> {
         &self.0
     }
 }

@@ -37,7 +37,6 @@ pub const SKIPPED: usize = 1024;
 const SMALL: usize = 8;
 
 /// The chunks of an arena that has a series.
-#[derive(Debug)]
 struct Chunks<S, L> {
     /// The states of the first groups, which several chunks share.
     small: [GroupState; SMALL],
@@ -48,7 +47,6 @@ struct Chunks<S, L> {
 }
 
 /// Series that were allocated together.
-#[derive(Debug)]
 struct Chunk<S, L> {
     series: LabelledRun<S, L>,
     /// The states of its groups. Empty if it is smaller than a group.
@@ -62,7 +60,6 @@ struct Chunk<S, L> {
 const LINE: usize = 64;
 
 /// Series that follow each other in memory, with their labels.
-#[derive(Debug)]
 pub struct LabelledRun<S, L> {
     pub series: Run<S>,
     pub labels: Box<[L]>,
@@ -116,7 +113,6 @@ impl<S, L> LabelledRun<S, L> {
 
 /// Series that follow each other in memory. A long run begins at a cache line, so that a series
 /// whose size divides that of a line is in one line.
-#[derive(Debug)]
 pub struct Run<S> {
     first: NonNull<S>,
     len: usize,
@@ -229,7 +225,6 @@ pub struct GroupVersion {
 }
 
 /// One group of an arena.
-#[derive(Debug)]
 pub struct Group<'a, S, L> {
     chunks: &'a Chunks<S, L>,
     state: &'a GroupState,
@@ -296,7 +291,6 @@ impl<'a, S, L> Group<'a, S, L> {
 }
 
 /// Series that never move. See the module's documentation.
-#[derive(Debug)]
 pub struct Arena<S, L> {
     chunks: OnceLock<Box<Chunks<S, L>>>,
 }
@@ -442,12 +436,6 @@ impl<S, L> Chunks<S, L> {
         }
         let (chunk, offset) = locate(number * GROUP - BIAS);
         self.chunks.get(chunk)?.get()?.groups.get(offset / GROUP)
-    }
-}
-
-impl<S, L: Default> Default for Arena<S, L> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -14,17 +14,22 @@ use super::epoch::{Guard, later};
 
 /// A type whose values can be published.
 pub(crate) trait Free {
-    /// Frees the value.
+    /// Frees the value. Provided for values that [`AtomicBox::replace_by`] boxed.
     ///
     /// # Safety
     ///
     /// The value was published, and no thread can reach it any more.
-    unsafe fn free(this: NonNull<Self>);
+    unsafe fn free(this: NonNull<Self>)
+    where
+        Self: Sized,
+    {
+        // SAFETY: leaked from a box in `replace_by`. By the caller's contract nobody else has it.
+        drop(unsafe { Box::from_raw(this.as_ptr()) });
+    }
 }
 
 /// A published value, or nothing. Written by threads that publish, read by pinned threads. See the
 /// module's documentation.
-#[derive(Debug)]
 pub(crate) struct AtomicBox<T: Free>(AtomicPtr<T>);
 
 impl<T: Free> AtomicBox<T> {
@@ -54,6 +59,11 @@ impl<T: Free> AtomicBox<T> {
         // Release: pairs with the Acquire in `get` and in `replace`. A store, because an exchange
         // would cost as much as the rest of the function.
         self.0.store(fresh.as_ptr(), Release);
+    }
+
+    /// Boxes and publishes a value. Frees the previous value an epoch later.
+    pub(crate) fn replace_by(&self, fresh: T) {
+        self.replace(Some(NonNull::from(Box::leak(Box::new(fresh)))));
     }
 
     /// Publishes `fresh`, which the caller must own, or removes the value. Frees the previous value

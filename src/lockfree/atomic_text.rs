@@ -1,8 +1,8 @@
 //! A text that is set and cleared while other threads read it without waiting, and that others can
 //! own beyond that.
 //!
-//! - S1: a [`Head`] is only created by `Head::make`: one allocation with the head, and the text's
-//!   bytes behind it. It never changes, but for the number of its owners (O1). These are the
+//! - S1: a [`TextHead`] is only created by `TextHead::make`: one allocation with the head, and the
+//!   text's bytes behind it. It never changes, but for the number of its owners (O1). These are the
 //!   [`AtomicText`] where it is set, which leaves through [`AtomicBox`] (P1, P2), and every
 //!   [`TextRef`].
 
@@ -14,16 +14,16 @@ use super::epoch::pin;
 use super::owners::Owners;
 
 /// A text with a number (its *stamp*), behind one pointer.
-#[derive(Debug)]
-pub struct AtomicText(AtomicBox<Head>);
+pub struct AtomicText(AtomicBox<TextHead>);
 
-impl AtomicText {
-    /// Creates an empty value: no text yet.
-    #[must_use]
-    pub fn empty() -> Self {
+impl Default for AtomicText {
+    /// Returns an empty value: no text yet.
+    fn default() -> Self {
         Self(AtomicBox::empty())
     }
+}
 
+impl AtomicText {
     /// Returns whether a text is set.
     #[inline]
     #[must_use]
@@ -34,8 +34,11 @@ impl AtomicText {
     /// Runs `f` on the current text and its stamp, or on `None` if no text is set.
     pub fn get<R>(&self, f: impl FnOnce(Option<(&str, u64)>) -> R) -> R {
         let pinned = pin();
-        // SAFETY: created by `Head::make` (S1), and not freed while the epoch is pinned (P2).
-        f(self.0.get(&pinned).map(|head| unsafe { Head::parts(head) }))
+        // SAFETY: created by `TextHead::make` (S1), and not freed while the epoch is pinned (P2).
+        f(self
+            .0
+            .get(&pinned)
+            .map(|head| unsafe { TextHead::parts(head) }))
     }
 
     /// Like [`get`](Self::get), but `f` gets an empty text if none is set. For callers that know
@@ -47,7 +50,7 @@ impl AtomicText {
     /// Sets the text and its stamp. No text may be set, and no other thread may call this at the
     /// same time; otherwise all texts but the last would leak.
     pub fn set(&self, text: &str, stamp: u64) {
-        self.0.set(Head::make(text, stamp));
+        self.0.set(TextHead::make(text, stamp));
     }
 
     /// Clears the text.
@@ -59,8 +62,8 @@ impl AtomicText {
     pub fn own(&self, text: &str) -> TextRef {
         let pinned = pin();
         let same = self.0.get(&pinned).filter(|head| {
-            // SAFETY: created by `Head::make` (S1), and not freed while the epoch is pinned (P2).
-            let (set, _) = unsafe { Head::parts(*head) };
+            // SAFETY: created by `make` (S1), and not freed while the epoch is pinned (P2).
+            let (set, _) = unsafe { TextHead::parts(*head) };
             set == text
         });
         // SAFETY: as above. While the epoch is pinned, this `AtomicText` has not left.
@@ -70,13 +73,13 @@ impl AtomicText {
 }
 
 /// A text that does not change. It shares its memory with the [`AtomicText`] that it comes from.
-pub struct TextRef(NonNull<Head>);
+pub struct TextRef(NonNull<TextHead>);
 
 impl TextRef {
     /// Creates a text of its own.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(Head::make(text, 0))
+        Self(TextHead::make(text, 0))
     }
 }
 
@@ -89,14 +92,8 @@ impl std::ops::Deref for TextRef {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // SAFETY: created by `Head::make` (S1), and this owner has not left (O1).
-        unsafe { Head::parts(self.0) }.0
-    }
-}
-
-impl std::fmt::Debug for TextRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Debug::fmt(&**self, f)
+        // SAFETY: created by `TextHead::make` (S1), and this owner has not left (O1).
+        unsafe { TextHead::parts(self.0) }.0
     }
 }
 
@@ -114,7 +111,7 @@ impl Clone for TextRef {
 impl Drop for TextRef {
     fn drop(&mut self) {
         // SAFETY: this owner leaves once, and does not use the text afterwards.
-        unsafe { Head::leave(self.0) };
+        unsafe { TextHead::leave(self.0) };
     }
 }
 
@@ -123,14 +120,13 @@ pub const LONGEST_TEXT: usize = u32::MAX as usize;
 
 /// The header of a text: its stamp, its length, and the number of its owners. The text's bytes
 /// follow in the same allocation (S1).
-#[derive(Debug)]
-struct Head {
+struct TextHead {
     stamp: u64,
     /// The length is the constant.
     owners: Owners,
 }
 
-impl Head {
+impl TextHead {
     /// Allocates a text, which has one owner. A text longer than [`LONGEST_TEXT`] becomes empty;
     /// callers refuse it.
     fn make(text: &str, stamp: u64) -> NonNull<Self> {
@@ -193,7 +189,7 @@ impl Head {
     }
 }
 
-impl Free for Head {
+impl Free for TextHead {
     unsafe fn free(this: NonNull<Self>) {
         // SAFETY: created by `make` (S1). The caller guarantees that no thread can reach it any
         // more through the `AtomicText`, which leaves here.
@@ -207,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_text_lives_until_its_last_owner_leaves() {
-        let text = AtomicText::empty();
+        let text = AtomicText::default();
         assert_eq!(&*text.own("none"), "none");
         text.set("one", 1);
         let (same, other) = (text.own("one"), text.own("other"));
@@ -235,7 +231,7 @@ mod tests {
                 (b'a' + (i % 26) as u8) as char
             )
         };
-        let text = AtomicText::empty();
+        let text = AtomicText::default();
         assert_eq!((text.with(str::len), text.is_set()), (0, false));
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -29,7 +29,6 @@ const EMPTY: u64 = u64::MAX - 1;
 
 /// A reference into a reference-counted owner, with the key of the series it refers to. See the
 /// module's documentation.
-#[derive(Debug)]
 #[repr(C)]
 pub struct CachedRef<O, P> {
     /// The `SeriesKey` of the cached series, `LOCKED` or `EMPTY`. Written by a thread that looks

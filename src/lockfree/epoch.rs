@@ -14,7 +14,7 @@
 pub(crate) use process::{Guard, pin};
 
 #[cfg(loom)]
-pub(crate) use model::{Guard, counts_pins, none_pinned, pin, with_epochs};
+pub(crate) use model::{Guard, pin, with_epochs};
 
 /// Runs `f`, which frees memory, once every thread that is pinned now has unpinned.
 ///
@@ -31,7 +31,7 @@ pub(crate) unsafe fn later(f: impl FnOnce()) {
         pin().defer_unchecked(f);
     }
     #[cfg(loom)]
-    if counts_pins() && none_pinned() {
+    if model::has_passed() {
         f();
     }
 }
@@ -101,7 +101,7 @@ mod model {
 
     pub(crate) struct Guard(());
 
-    /// Acquire: pairs with the Release in `Guard::drop` and in `none_pinned`. A thread that pins
+    /// Acquire: pairs with the Release in `Guard::drop` and in `has_passed`. A thread that pins
     /// after an epoch has passed sees everything that happened before the end of that epoch.
     pub(crate) fn pin() -> Guard {
         if COUNTS.get() {
@@ -112,21 +112,17 @@ mod model {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            // Release: pairs with the AcqRel in `none_pinned`.
+            // Release: pairs with the AcqRel in `has_passed`.
             if COUNTS.get() {
                 PINNED.fetch_sub(1, Release);
             }
         }
     }
 
-    pub(crate) fn counts_pins() -> bool {
-        COUNTS.get()
-    }
-
-    /// Returns whether no thread is pinned now. If so, the caller sees everything that was done
-    /// while pinned: AcqRel pairs with the Release in `Guard::drop`.
-    pub(crate) fn none_pinned() -> bool {
-        !COUNTS.get() || PINNED.fetch_add(0, AcqRel) == 0
+    /// Returns whether pins are counted and no thread is pinned now. If so, the caller sees
+    /// everything that was done while pinned: AcqRel pairs with the Release in `Guard::drop`.
+    pub(super) fn has_passed() -> bool {
+        COUNTS.get() && PINNED.fetch_add(0, AcqRel) == 0
     }
 }
 

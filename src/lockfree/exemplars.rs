@@ -6,7 +6,6 @@
 //! update that comes late may store the exemplar of a series whose number has become another one's.
 //! An update without an exemplar does not touch this module's memory.
 
-use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::snapshot::Exemplar;
@@ -16,7 +15,7 @@ use super::epoch::pin;
 use super::series_key::{Generation, SeriesKey};
 
 /// The exemplars of one family.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Exemplars {
     /// The exemplars of the only series of a family without labels, or of the overflow series.
     overflow: SeriesExemplars,
@@ -55,11 +54,10 @@ impl Exemplars {
             if is_newer {
                 return;
             }
-            let exemplar = Stamped {
+            last.replace_by(Stamped {
                 generation: key.generation(),
                 exemplar,
-            };
-            last.replace(Some(NonNull::from(Box::leak(Box::new(exemplar)))));
+            });
         }
     }
 
@@ -114,19 +112,12 @@ fn locate(series: u32) -> Option<(usize, usize)> {
 type BucketExemplar = AtomicBox<Stamped>;
 
 /// An exemplar, and the generation of its series.
-#[derive(Debug)]
 struct Stamped {
     generation: Generation,
     exemplar: Exemplar,
 }
 
-impl Free for Stamped {
-    unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: leaked from a box in `set`. The caller guarantees that no thread can reach it any
-        // more (P2).
-        drop(unsafe { Box::from_raw(this.as_ptr()) });
-    }
-}
+impl Free for Stamped {}
 
 #[cfg(test)]
 mod tests {
@@ -152,7 +143,7 @@ mod tests {
                 let series = key([u32::MAX, 0, 1, 6, 7, 100][n % 6]);
                 exemplars.read(series, |bucket, exemplar| {
                     assert!(bucket < 3);
-                    assert_eq!(exemplar.text().len(), exemplar.value() as usize % 50);
+                    assert_eq!(exemplar.labels.len(), exemplar.value() as usize % 50);
                 });
             }
         });

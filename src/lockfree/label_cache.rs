@@ -8,18 +8,19 @@
 //! - T1: a series keeps its address until its arena is dropped (R1), and no two arenas have the
 //!   same id. So an entry of a table with an arena's id points to an existing series of that arena
 //!   while the arena is borrowed.
-//! - T2: look-ups reach tables only through the thread's [`Tables`]. `Tables` is empty while a
+//! - T2: look-ups reach tables only through the thread's `TABLES`. `TABLES` is empty while a
 //!   table is written, because writing allocates and an allocator may update a labelled metric. So
 //!   a look-up never reads a table that is being written.
-//! - T3: the `Entry::len` bytes from `Entry::start` on are the label values of the entry, each
-//!   followed by `END`, which no UTF-8 text contains. So a comparison branches on the lengths of
-//!   the caller's values, which are known long before the entry is loaded.
+//! - T3: the `CachedSeries::len` bytes from `CachedSeries::start` on are the label values of the
+//!   entry, each followed by `END`, which no UTF-8 text contains. So a comparison branches on the
+//!   lengths of the caller's values, which are known long before the entry is loaded.
 
 use std::cell::Cell;
 use std::ops::Deref;
 use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+
+use crate::sync::{Mutex, lock};
 
 use super::arena::Arena;
 use super::series_key::SeriesKey;
@@ -31,7 +32,6 @@ const END: u8 = 0xFF;
 const MOST_ENTRIES: usize = 8192;
 
 /// An arena with each thread's label cache in front of it.
-#[derive(Debug)]
 pub struct CachedArena<S, L> {
     arena: Arena<S, L>,
     /// The id of the arena. No other arena ever has it.
@@ -39,12 +39,6 @@ pub struct CachedArena<S, L> {
     /// The index of this arena's table in each thread's list. Used again after the arena is
     /// dropped.
     table: usize,
-}
-
-impl<S, L: Default> Default for CachedArena<S, L> {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl<S, L> Deref for CachedArena<S, L> {
@@ -63,7 +57,7 @@ impl<S, L: Default> CachedArena<S, L> {
         Self {
             arena: Arena::new(),
             id: IDS.fetch_add(1, Relaxed),
-            table: TABLE_INDEXES.take(),
+            table: lock(&TABLE_INDEXES).take(),
         }
     }
 
@@ -75,13 +69,13 @@ impl<S, L: Default> CachedArena<S, L> {
     pub fn find(&self, hash: u64, texts: &[&str]) -> Option<(&S, SeriesKey)> {
         // Not the whole look-up inside `with`: the compiler would not inline that, and would not
         // know the number of texts.
-        let (first, len) = TABLES.with(|tables| (tables.first.get(), tables.len.get()));
-        if self.table >= len {
+        let tables = TABLES.get();
+        if self.table >= tables.len() {
             return None;
         }
         // SAFETY: `self.table` is below the length. Nothing in this function writes a table or
         // allocates (T2).
-        let table = unsafe { &*first.add(self.table) };
+        let table = unsafe { &*tables.cast::<LabelTable>().add(self.table) };
         if table.id != self.id {
             return None;
         }
@@ -99,7 +93,7 @@ impl<S, L: Default> CachedArena<S, L> {
             return;
         };
         let series = std::ptr::from_ref(series).cast();
-        let entry = Entry {
+        let entry = CachedSeries {
             hash: hash | 1,
             series,
             series_key,
@@ -110,22 +104,16 @@ impl<S, L: Default> CachedArena<S, L> {
             let Some(mut tables) = owned.tables.take() else {
                 return;
             };
-            TABLES.with(|tables| tables.set(&[]));
-            while tables.len() <= self.table {
-                // No arena has the id 0, so no look-up uses this table.
-                tables.push(Table {
-                    id: 0,
-                    entries: Box::default(),
-                    mask: 0,
-                    used: 0,
-                    values: Vec::new(),
-                });
+            TABLES.set(&[]);
+            if tables.len() <= self.table {
+                // No arena has the id 0, so no look-up uses these tables.
+                tables.resize_with(self.table + 1, LabelTable::default);
             }
             if tables[self.table].id != self.id {
-                tables[self.table] = Table::new(self.id);
+                tables[self.table] = LabelTable::new(self.id);
             }
             tables[self.table].put(entry, texts);
-            TABLES.with(|reachable| reachable.set(&tables));
+            TABLES.set(&*tables);
             owned.tables.set(Some(tables));
         });
     }
@@ -133,47 +121,36 @@ impl<S, L: Default> CachedArena<S, L> {
 
 impl<S, L> Drop for CachedArena<S, L> {
     fn drop(&mut self) {
-        TABLE_INDEXES.give_back(self.table);
-    }
-}
-
-/// One thread's tables, as look-ups reach them. Without a destructor, so that access needs no
-/// check.
-struct Tables {
-    first: Cell<*const Table>,
-    len: Cell<usize>,
-}
-
-impl Tables {
-    fn set(&self, tables: &[Table]) {
-        self.first.set(tables.as_ptr());
-        self.len.set(tables.len());
+        lock(&TABLE_INDEXES).free.push(self.table);
     }
 }
 
 thread_local! {
-    static TABLES: Tables = const { Tables { first: Cell::new(null()), len: Cell::new(0) } };
-    static OWNED: Owned = const { Owned { tables: Cell::new(Some(Vec::new())) } };
+    /// One thread's tables, as look-ups reach them. Without a destructor, so that access needs no
+    /// check.
+    static TABLES: Cell<*const [LabelTable]> = const { Cell::new(&[]) };
+    static OWNED: OwnedTables = const { OwnedTables { tables: Cell::new(Some(Vec::new())) } };
 }
 
 /// The owner of one thread's tables. Used by the cold path only.
-struct Owned {
+struct OwnedTables {
     /// `None` while a table is being written (T2).
-    tables: Cell<Option<Vec<Table>>>,
+    tables: Cell<Option<Vec<LabelTable>>>,
 }
 
-impl Drop for Owned {
+impl Drop for OwnedTables {
     fn drop(&mut self) {
-        TABLES.with(|tables| tables.set(&[]));
+        TABLES.set(&[]);
     }
 }
 
 /// One thread's label sets of one arena.
-struct Table {
+#[derive(Default)]
+struct LabelTable {
     id: u64,
     /// The number of entries is a power of two; at most half are used. Empty in a table without an
     /// arena.
-    entries: Box<[Entry]>,
+    entries: Box<[CachedSeries]>,
     /// The offset of the last entry in bytes, so that a hash masked with it is the offset of one.
     mask: usize,
     used: usize,
@@ -185,35 +162,34 @@ struct Table {
 /// aligned to four bytes, too.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
-struct Entry {
+struct CachedSeries {
     /// 0 if the entry is empty.
     hash: u64,
     series: *const (),
     series_key: SeriesKey,
-    /// Where the label values begin in `Table::values`.
+    /// Where the label values begin in `LabelTable::values`.
     start: u32,
     len: u32,
 }
 
 /// The bytes of an entry.
-const SIZE: usize = size_of::<Entry>();
+const SIZE: usize = size_of::<CachedSeries>();
 
 // Offsets of entries are hashes, masked.
 const _: () = assert!(SIZE.is_power_of_two());
 
-impl Table {
+impl LabelTable {
     fn new(id: u64) -> Self {
         Self {
             id,
-            entries: vec![Entry::EMPTY; 16].into(),
+            entries: vec![CachedSeries::EMPTY; 16].into(),
             mask: 15 * SIZE,
-            used: 0,
-            values: Vec::new(),
+            ..Self::default()
         }
     }
 
     #[inline(always)]
-    fn find(&self, hash: u64, texts: &[&str]) -> Option<&Entry> {
+    fn find(&self, hash: u64, texts: &[&str]) -> Option<&CachedSeries> {
         let at = self.position(hash, texts).ok()?;
         // SAFETY: `position` returns the offset of an entry.
         Some(unsafe { self.at(at) })
@@ -225,7 +201,7 @@ impl Table {
     ///
     /// The offset must be a multiple of `SIZE` up to `mask`.
     #[inline(always)]
-    unsafe fn at(&self, offset: usize) -> &Entry {
+    unsafe fn at(&self, offset: usize) -> &CachedSeries {
         debug_assert!(offset % SIZE == 0 && offset / SIZE < self.entries.len());
         // SAFETY: the caller's. `mask` is the offset of the last entry.
         unsafe { &*self.entries.as_ptr().byte_add(offset) }
@@ -257,7 +233,7 @@ impl Table {
     ///
     /// The entry must belong to this table, and `len` must be `key_len(texts)`.
     #[inline(always)]
-    unsafe fn has_values(&self, entry: &Entry, len: usize, texts: &[&str]) -> bool {
+    unsafe fn has_values(&self, entry: &CachedSeries, len: usize, texts: &[&str]) -> bool {
         if entry.len as usize != len {
             return false;
         }
@@ -274,9 +250,9 @@ impl Table {
         true
     }
 
-    fn put(&mut self, entry: Entry, texts: &[&str]) {
+    fn put(&mut self, entry: CachedSeries, texts: &[&str]) {
         debug_assert!(
-            TABLES.with(|reached| reached.len.get() == 0),
+            TABLES.get().is_empty(),
             "a look-up can reach what is being written (T2)"
         );
         let at = match self.position(entry.hash, texts) {
@@ -298,7 +274,7 @@ impl Table {
             self.values.push(END);
         }
         let len = key_len(texts) as u32;
-        self.entries[at] = Entry {
+        self.entries[at] = CachedSeries {
             start,
             len,
             ..entry
@@ -318,12 +294,12 @@ impl Table {
     fn grow(&mut self) {
         if self.entries.len() >= MOST_ENTRIES || self.values.len() > MOST_ENTRIES * 256 {
             // Start again. Label sets that are still in use will be added again.
-            self.entries.fill(Entry::EMPTY);
+            self.entries.fill(CachedSeries::EMPTY);
             self.values.clear();
             self.used = 0;
             return;
         }
-        let more: Box<[_]> = vec![Entry::EMPTY; 2 * self.entries.len()].into();
+        let more: Box<[_]> = vec![CachedSeries::EMPTY; 2 * self.entries.len()].into();
         self.mask = (more.len() - 1) * SIZE;
         let old = std::mem::replace(&mut self.entries, more);
         for entry in old.into_iter().filter(|entry| entry.hash != 0) {
@@ -370,7 +346,7 @@ unsafe fn same(one: *const u8, two: *const u8, len: usize) -> bool {
     }
 }
 
-impl Entry {
+impl CachedSeries {
     const EMPTY: Self = Self {
         hash: 0,
         series: null(),
@@ -381,25 +357,24 @@ impl Entry {
 }
 
 /// Allocates indexes in the threads' lists of tables. The index of a dropped arena is used again.
-struct TableIndexes(Mutex<(usize, Vec<usize>)>);
+struct TableIndexes {
+    /// The number of indexes that exist.
+    count: usize,
+    /// Those of dropped arenas.
+    free: Vec<usize>,
+}
 
-static TABLE_INDEXES: TableIndexes = TableIndexes(Mutex::new((0, Vec::new())));
+static TABLE_INDEXES: Mutex<TableIndexes> = Mutex::new(TableIndexes {
+    count: 0,
+    free: Vec::new(),
+});
 
 impl TableIndexes {
-    fn take(&self) -> usize {
-        let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        indexes.1.pop().unwrap_or_else(|| {
-            indexes.0 += 1;
-            indexes.0 - 1
+    fn take(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
         })
-    }
-
-    fn give_back(&self, index: usize) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .push(index);
     }
 }
 
@@ -408,17 +383,17 @@ mod tests {
     use super::super::Generation;
     use super::*;
 
-    fn entry(hash: u64, index: u32) -> Entry {
-        Entry {
+    fn entry(hash: u64, index: u32) -> CachedSeries {
+        CachedSeries {
             hash,
             series_key: SeriesKey::new(Generation::FIRST, index),
-            ..Entry::EMPTY
+            ..CachedSeries::EMPTY
         }
     }
 
     #[test]
     fn remembers_and_grows() {
-        let mut table = Table::new(1);
+        let mut table = LabelTable::new(1);
         assert!(table.find(1, &["a"]).is_none());
         let many = if cfg!(miri) { 50 } else { 1000_u32 };
         for i in 0..many {
@@ -437,7 +412,7 @@ mod tests {
 
     #[test]
     fn forgets_rather_than_grow_for_ever() {
-        let mut table = Table::new(1);
+        let mut table = LabelTable::new(1);
         for i in 0..if cfg!(miri) { 300 } else { 100_000_u64 } {
             table.put(entry(i | 1, 0), &[&i.to_string()]);
         }

@@ -12,7 +12,6 @@ const MOST: u64 = OWNER >> 1;
 
 /// The number of owners in the upper half of a word, and a constant in its lower half. Written by
 /// owners that come and leave.
-#[derive(Debug)]
 pub(crate) struct Owners(AtomicU64);
 
 impl Owners {

@@ -9,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 use crate::sync::{Acquire, AtomicPtr, Release, const_fn};
 
 /// An owner that is made once, and a part of it. See the module's documentation.
-#[derive(Debug)]
 pub struct PartRef<O, P> {
     /// The part, or null. Written by threads that find it, read by every user.
     part: AtomicPtr<P>,
@@ -54,11 +53,5 @@ impl<O, P> PartRef<O, P> {
             // Release: pairs with the Acquire in `part`.
             self.part.store(from_ref(find(owner)).cast_mut(), Release);
         }
-    }
-}
-
-impl<O, P> Default for PartRef<O, P> {
-    fn default() -> Self {
-        Self::new()
     }
 }

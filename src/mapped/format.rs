@@ -5,7 +5,7 @@
 /// The bytes that a file begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"TALLIES\0";
 /// The version of the format.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Tells files of the other byte order.
 pub(crate) const BYTE_ORDER: u32 = 0x0102_0304;
 /// The bytes of an extent.
@@ -19,7 +19,6 @@ pub(crate) mod header {
     pub(crate) const VERSION: usize = 8;
     pub(crate) const BYTE_ORDER: usize = 12;
     pub(crate) const ADDRESS_BYTES: usize = 16;
-    pub(crate) const FLAGS: usize = 20;
     pub(crate) const BOOT: usize = 24;
     pub(crate) const PID: usize = 32;
     pub(crate) const GAUGE_INDEX: usize = 36;
@@ -99,8 +98,6 @@ pub(crate) mod label {
 
 /// A series. What follows the slot word and the lock depends on the kind.
 pub(crate) mod series {
-    pub(crate) const SLOT_WORD: usize = 0;
-    pub(crate) const LOCK: usize = 8;
     /// The cold cell of a counter; increments; the value of a gauge; a histogram's block.
     pub(crate) const COLD: usize = 16;
     pub(crate) const DECREMENTS: usize = 24;
@@ -110,11 +107,6 @@ pub(crate) mod series {
     pub(crate) const STREAM: usize = 24;
     /// The folded observations of a summary.
     pub(crate) const FOLDED: usize = 32;
-    pub(crate) const COUNTER_BYTES: usize = 24;
-    pub(crate) const UP_DOWN_BYTES: usize = 32;
-    pub(crate) const GAUGE_BYTES: usize = 32;
-    pub(crate) const HISTOGRAM_BYTES: usize = 40;
-    pub(crate) const SUMMARY_BYTES: usize = 40;
     /// The bits of a slot in a slot word; all ones for none.
     pub(crate) const SLOT: u64 = (1 << 30) - 1;
     /// The bits of a slot word that tell what a series without a label text of its generation is.
@@ -157,11 +149,9 @@ impl CellKind {
     /// Returns the least number of bytes of a series: the size of the struct with its cells.
     pub(crate) const fn series_bytes(self) -> usize {
         match self {
-            Self::Counter | Self::FloatCounter => series::COUNTER_BYTES,
-            Self::UpDown => series::UP_DOWN_BYTES,
-            Self::Gauge | Self::StateSet => series::GAUGE_BYTES,
-            Self::Histogram | Self::Native => series::HISTOGRAM_BYTES,
-            Self::Summary => series::SUMMARY_BYTES,
+            Self::Counter | Self::FloatCounter => 24,
+            Self::UpDown | Self::Gauge | Self::StateSet => 32,
+            Self::Histogram | Self::Native | Self::Summary => 40,
         }
     }
 }

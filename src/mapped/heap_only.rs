@@ -32,6 +32,10 @@ pub(crate) fn unpublished() -> u64 {
     0
 }
 
+pub(crate) fn monotonic_nanos() -> u64 {
+    0
+}
+
 pub(crate) fn header_word(_: usize) -> Option<&'static AtomicU64> {
     None
 }

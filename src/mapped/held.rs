@@ -20,14 +20,14 @@ pub(crate) trait Guards {}
 impl<T> Guards for T {}
 
 /// A value, and the guards of its locks.
-pub(crate) struct Held<T: ?Sized + 'static> {
+pub(crate) struct LockedValue<T: ?Sized + 'static> {
     // Dropped before the value. In a box, so that no function has references of the guards as its
     // arguments while it drops the value.
     _guards: Box<dyn Guards>,
     _value: Arc<T>,
 }
 
-impl<T: ?Sized + 'static> Held<T> {
+impl<T: ?Sized + 'static> LockedValue<T> {
     /// Takes the locks of a value with `lock`.
     pub(crate) fn new(value: Arc<T>, lock: impl FnOnce(&T) -> Box<dyn Guards + '_>) -> Self {
         // SAFETY: the result owns the value, which does not move, and drops the guards first.

@@ -39,13 +39,12 @@ pub(crate) struct Journal {
 }
 
 /// The stores of a move.
-#[derive(Default)]
 pub(crate) struct Move<'a> {
     /// The first word, the number of words, and their value afterwards.
-    stores: Vec<Store<'a>>,
+    stores: Vec<Fill<'a>>,
 }
 
-struct Store<'a> {
+struct Fill<'a> {
     words: &'a [AtomicU64],
     value: u64,
 }
@@ -63,7 +62,7 @@ impl<'a> Move<'a> {
     /// Adds stores of the same value to several words.
     pub(crate) fn fill(&mut self, words: &'a [AtomicU64], value: u64) {
         debug_assert!(self.stores.len() < MOST_ENTRIES, "the journal holds a move");
-        self.stores.push(Store { words, value });
+        self.stores.push(Fill { words, value });
     }
 
     /// Makes the stores. They are one step for readers in other processes.
@@ -128,10 +127,13 @@ impl Journal {
         // list is not taken for this one's.
         fence(Release);
     }
+}
 
+/// The steps of a reader, which another process takes.
+#[cfg(test)]
+impl Journal {
     /// Returns the sequence number, and the stores of the move that is open. Returns `None` if the
-    /// list changed while it was copied. What another process does; here for tests.
-    #[cfg(test)]
+    /// list changed while it was copied.
     pub(crate) fn read(&self) -> Option<(u64, Vec<[u64; 3]>)> {
         // Acquire: pairs with the Release in `open` and `close` (J1, J3).
         let sequence = self.sequence.load(Acquire);
@@ -145,7 +147,6 @@ impl Journal {
     }
 
     /// Returns whether no move began or ended since the sequence number was loaded.
-    #[cfg(test)]
     pub(crate) fn is_still(&self, sequence: u64) -> bool {
         // Acquire: pairs with the Release fences in `open` and `close` (J1, J2).
         fence(Acquire);

@@ -20,12 +20,8 @@
 )]
 #![allow(dead_code, reason = "not all of it is used without the feature `mmap`")]
 
-#[cfg(mapped)]
-pub(crate) mod fork;
 pub(crate) mod format;
 pub(crate) mod held;
-#[cfg(mapped)]
-pub(crate) mod image;
 pub(crate) mod journal;
 pub(crate) mod record;
 pub(crate) mod words;

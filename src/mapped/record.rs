@@ -9,7 +9,6 @@ use super::region;
 
 /// A record that this value owns. Its owner removes it from where other processes find it, and
 /// drops it then.
-#[derive(Debug)]
 pub(crate) struct Record {
     memory: NonNull<u8>,
     bytes: usize,
@@ -61,9 +60,7 @@ impl Record {
 
     /// Stores two halves of a word, the one at the lower address first.
     pub(crate) fn set_halves(&self, offset: usize, first: u32, second: u32) {
-        let [a, b, c, d] = first.to_ne_bytes();
-        let [e, f, g, h] = second.to_ne_bytes();
-        self.set(offset, u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        self.set(offset, halves(first, second));
     }
 
     /// Stores bytes, from a word on.
@@ -93,6 +90,13 @@ impl Drop for Record {
         // SAFETY: `new` allocated it with this size, and this value owns it.
         unsafe { region::free(self.memory, self.bytes) };
     }
+}
+
+/// Returns a word of two halves, the one at the lower address first.
+pub(crate) fn halves(first: u32, second: u32) -> u64 {
+    let [a, b, c, d] = first.to_ne_bytes();
+    let [e, f, g, h] = second.to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Publishes a record at the head of a list, where readers in other processes find it (Acquire).

@@ -1,4 +1,8 @@
-//! The region: its addresses, its extents, and the allocator of its memory.
+//! The region: its addresses, its extents, and the allocator of its memory. Below it is what else
+//! exists only where files are mapped.
+
+pub(crate) mod fork;
+pub(crate) mod image;
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -29,7 +33,7 @@ static UNPUBLISHED: AtomicU64 = AtomicU64::new(0);
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
 /// The lists of free memory grow under the lock.
-static MEMORY: AllocatingMutex<Memory> = AllocatingMutex::new(Memory {
+static MEMORY: AllocatingMutex<RegionMemory> = AllocatingMutex::new(RegionMemory {
     mapped: 0,
     next: 0,
     free: BTreeMap::new(),
@@ -43,7 +47,7 @@ static MEMORY: AllocatingMutex<Memory> = AllocatingMutex::new(Memory {
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The mapped and the free memory.
-pub(crate) struct Memory {
+pub(crate) struct RegionMemory {
     /// The number of bytes that are mapped.
     mapped: usize,
     /// The offset of the first byte that was never given out.
@@ -107,7 +111,7 @@ pub(crate) fn allocate_series(bytes: usize, init: impl FnOnce(NonNull<u8>)) -> O
 /// It was allocated here with this size, and no thread can reach it any more.
 pub(crate) unsafe fn free(memory: NonNull<u8>, bytes: usize) {
     if let Some(replaced) = header_word(header::REPLACED).filter(|_| is_published()) {
-        // Release: pairs with the fence in `Memory::allocate`, through the lock.
+        // Release: pairs with the fence in `RegionMemory::allocate`, through the lock.
         replaced.fetch_add(1, Release);
     }
     let offset = memory.addr().get() - BASE.load(Relaxed);
@@ -128,6 +132,13 @@ pub(crate) fn count_unpublished(words: usize) {
     if let Some(count) = header_word(header::UNPUBLISHED) {
         count.fetch_add(words as u64, Relaxed);
     }
+}
+
+/// Returns nanoseconds of the clock that all processes of the machine share, from a start that only
+/// they know.
+pub(crate) fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(now).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Returns the number of words that had to be allocated on the heap.
@@ -164,7 +175,7 @@ pub(crate) fn steady() -> Option<Locked> {
 }
 
 /// The region's lock. While it is held, nothing is allocated or freed.
-pub(crate) type Locked = AllocatingGuard<'static, Memory>;
+pub(crate) type Locked = AllocatingGuard<'static, RegionMemory>;
 
 /// Takes the region's lock.
 pub(crate) fn lock() -> Locked {
@@ -179,7 +190,7 @@ fn rounded(bytes: usize) -> usize {
     bytes.next_multiple_of(step)
 }
 
-impl Memory {
+impl RegionMemory {
     /// Reserves the addresses, if that was not done yet.
     pub(crate) fn reserve(&mut self) {
         if BASE.load(Relaxed) != 0 {
@@ -359,7 +370,7 @@ fn allocate_file(file: &File, offset: usize, bytes: usize, spare: u64) -> io::Re
 /// stores the words of the header; `publish` runs once the file is complete. Nothing may write to
 /// the region meanwhile: what a thread stores is lost.
 pub(crate) fn publish(
-    memory: &mut Memory,
+    memory: &mut RegionMemory,
     file: File,
     spare: u64,
     fill: impl FnOnce(),
@@ -391,12 +402,12 @@ pub(crate) fn publish(
 }
 
 /// The content of the series at the time of a `fork`: the offset of each run, and its words.
-pub(crate) type Series = Vec<(usize, Vec<u64>)>;
+pub(crate) type SeriesCopy = Vec<(usize, Vec<u64>)>;
 
-impl Memory {
+impl RegionMemory {
     /// Copies all series. Before a `fork`: the child cannot read them in the file, because its
     /// parent goes on.
-    pub(crate) fn copy_series(&self) -> Series {
+    pub(crate) fn copy_series(&self) -> SeriesCopy {
         let base = BASE.load(Relaxed);
         let copy = |(&offset, &bytes): (&usize, &usize)| {
             let run = std::ptr::with_exposed_provenance::<AtomicU64>(base + offset);
@@ -413,7 +424,7 @@ impl Memory {
 
     /// Replaces the file by private memory, in the child of a `fork`, which must not write to the
     /// file of its parent. All is zero but the series. The process has only the calling thread.
-    pub(crate) fn detach(&mut self, series: &Series) -> io::Result<()> {
+    pub(crate) fn detach(&mut self, series: &SeriesCopy) -> io::Result<()> {
         PUBLISHED.store(false, Relaxed);
         FORKS.fetch_add(1, Relaxed);
         // Closes the file. Its lock stays that of the parent.

@@ -7,8 +7,9 @@ use crate::sync::AtomicU64;
 
 use super::region;
 
-/// Where memory is. What a word points to is where the word is: in the region, so that other
-/// processes can read both, or on the heap, where tools that look for leaks find both.
+/// Where memory is: in the region, so that other processes can read it, or on the heap, where tools
+/// that look for leaks find it. What a word points to is where the word is, but for a slab that
+/// moves to the region later than what its cells point to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     Heap,
@@ -29,16 +30,14 @@ impl Place {
 
     /// Allocates zeroed memory in the region, if it is to be there.
     fn allocate(self, bytes: usize) -> Option<NonNull<u8>> {
-        match self {
-            Self::Heap => None,
-            Self::Region => {
-                let memory = region::allocate(bytes);
-                if memory.is_none() {
-                    region::count_unpublished(bytes / 8);
-                }
-                memory
-            }
+        if self == Self::Heap {
+            return None;
         }
+        let memory = region::allocate(bytes);
+        if memory.is_none() {
+            region::count_unpublished(bytes / 8);
+        }
+        memory
     }
 }
 
@@ -73,11 +72,6 @@ impl Words {
         }
         let first = place.allocate(8 * len)?.cast();
         Some(Self { first, len })
-    }
-
-    /// Returns where the words are.
-    fn place(&self) -> Place {
-        Place::of(self.first.as_ptr())
     }
 
     /// Gives up the words, which [`from_raw`](Self::from_raw) takes again.
@@ -119,7 +113,7 @@ impl Deref for Words {
 
 impl Drop for Words {
     fn drop(&mut self) {
-        if self.place() == Place::Region {
+        if Place::of(self.first.as_ptr()) == Place::Region {
             // SAFETY: allocated with this size, and this value owns it (X1).
             unsafe { region::free(self.first.cast(), 8 * self.len) };
         } else {
@@ -127,12 +121,6 @@ impl Drop for Words {
             // SAFETY: leaked in `new`.
             drop(unsafe { Box::from_raw(words) });
         }
-    }
-}
-
-impl std::fmt::Debug for Words {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Words").field(&self.len).finish()
     }
 }
 

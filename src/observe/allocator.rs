@@ -32,7 +32,6 @@ static COUNTED: OnceLock<Counted> = OnceLock::new();
 /// cache line. Written by those threads, read by scrapes.
 static COLD_COUNTS: [ColdCounts; 16] = [const { ColdCounts::new() }; 16];
 
-#[derive(Debug)]
 struct Counted {
     bytes: UpDown,
     allocations: Tally<u64>,
@@ -70,23 +69,21 @@ pub struct Allocated {
 }
 
 /// Gives own cells to every thread that updates metrics, from now on.
-pub fn count_allocations() -> &'static impl std::fmt::Debug {
+pub fn count_allocations() {
     COUNTED.get_or_init(|| {
         let counted = Counted {
             bytes: UpDown::new(&()),
             allocations: Tally::new(&()),
         };
-        promote(engine(), counted.bytes.slot_word(), Generation::FIRST, 2);
-        promote(
-            engine(),
-            counted.allocations.slot_word(),
-            Generation::FIRST,
-            1,
-        );
-        counted.bytes.slot_word().copy_to(&BYTES);
-        counted.allocations.slot_word().copy_to(&ALLOCATIONS);
+        for (own, cells, copy) in [
+            (counted.bytes.slot_word(), 2, &BYTES),
+            (counted.allocations.slot_word(), 1, &ALLOCATIONS),
+        ] {
+            promote(engine(), own, Generation::FIRST, cells);
+            own.copy_to(copy);
+        }
         counted
-    })
+    });
 }
 
 /// Returns what all threads have counted so far. Reads it in `pass`, which the caller may use for
@@ -94,10 +91,11 @@ pub fn count_allocations() -> &'static impl std::fmt::Debug {
 pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
     // Decrements before increments, as in `UpDown`: a reader that sees an object freed sees it
     // allocated.
-    let down: u64 = COLD_COUNTS
-        .iter()
-        .map(|counts| counts.bytes.downs())
-        .fold(0, u64::wrapping_add);
+    let cold = |count: fn(&ColdCounts) -> u64| {
+        let counts = COLD_COUNTS.iter().map(count);
+        counts.fold(0, u64::wrapping_add)
+    };
+    let down = cold(|counts| counts.bytes.downs());
     let (mut bytes, mut allocations) = (0, 0);
     if let Some(counted) = COUNTED.get() {
         fold_idle(pass, &(), &counted.bytes);
@@ -107,20 +105,12 @@ pub fn allocated(pass: &mut Pass<'_>) -> Allocated {
         let slot = counted.allocations.slot_word().slot();
         counted.allocations.read(pass, slot, &mut allocations);
     }
-    let up: u64 = COLD_COUNTS
-        .iter()
-        .map(|counts| counts.bytes.ups())
-        .fold(0, u64::wrapping_add);
-    let cold: u64 = COLD_COUNTS
-        .iter()
-        .map(|counts| counts.allocations.load(Relaxed))
-        .sum();
+    let up = cold(|counts| counts.bytes.ups());
+    let cold_bytes = up.wrapping_sub(down) as i64;
+    let cold_allocations = cold(|counts| counts.allocations.load(Relaxed));
     Allocated {
-        bytes: (up as i64)
-            .wrapping_sub(down as i64)
-            .wrapping_add(bytes)
-            .max(0) as u64,
-        allocations: allocations.wrapping_add(cold),
+        bytes: cold_bytes.wrapping_add(bytes).max(0) as u64,
+        allocations: allocations.wrapping_add(cold_allocations),
     }
 }
 

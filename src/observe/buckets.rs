@@ -53,16 +53,14 @@ use crate::snapshot::{FloatSum, Native, Resolution, sum_up};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, owner_load};
 
 use super::bucket_index::BucketIndex;
-use super::cells::{Cells, MoveBlock, Outcome};
-use super::cold_lock::{ColdLock, Denied};
+use super::cells::{Cells, MoveBlock, Outcome, SeriesWords};
+use super::cold_lock::Denied;
 use super::engine::Engine;
 use super::memory::Block;
 use super::native::{self, Table};
-use super::pass::{Pass, TRIES, View};
-use super::shard::CopyBlock;
-use super::slot::SlotWord;
+use super::pass::{Pass, ReadBlock};
 use super::thread::Thread;
-use super::update::{ColdUpdate, lock_if_cold, update_cold};
+use super::update::{Update, lock_if_cold};
 
 /// Returns the cell of a side's sum: 2 or 1, so that its address is a constant plus the side.
 ///
@@ -88,13 +86,10 @@ const PREFETCH_DISTANCE: usize = 4;
 pub const MOST_BUCKETS: usize = 16_384;
 
 /// The cells of one series of a histogram.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Buckets {
-    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
-    slot_word: SlotWord,
-    /// The lock of the cold block. Taken also by a reader whose tries keep failing.
-    lock: ColdLock,
+    /// A reader whose tries keep failing takes the lock, too.
+    series: SeriesWords,
     /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by
     /// passes under the lock, read by writers under the lock and by passes.
     cold: AtomicU64,
@@ -134,6 +129,32 @@ impl Shape {
             buckets,
             ..Self::new(&[], None)
         }
+    }
+}
+
+/// An observation of `value`, which falls into `bucket`, that counts `times` times.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation {
+    pub bucket: usize,
+    pub value: f64,
+    pub times: u64,
+}
+
+impl Observation {
+    /// Creates an observation.
+    #[must_use]
+    pub const fn new(bucket: usize, value: f64, times: u64) -> Self {
+        Self {
+            bucket,
+            value,
+            times,
+        }
+    }
+
+    /// Returns what it adds to the sum.
+    #[inline(always)]
+    pub(super) fn sum(self) -> f64 {
+        self.value * self.times as f64
     }
 }
 
@@ -234,20 +255,15 @@ impl Buckets {
     /// # Safety
     ///
     /// The block belongs to this series, and the caller is its only writer.
-    unsafe fn write(
-        &self,
-        thread: &Thread,
-        block: Block,
-        observation: (usize, f64, u64),
-    ) -> Option<()> {
-        let (bucket, value, times) = observation;
-        // SAFETY: the caller's contract, and B4 for the number of cells. `bucket` is one of the
+    unsafe fn write(&self, thread: &Thread, block: Block, observation: Observation) -> Option<()> {
+        // SAFETY: the caller's contract, and B4 for the number of cells. The bucket is one of the
         // series' buckets, as in `observe`.
         unsafe {
             match &self.native {
                 Some(resolution) => native::write(thread, block, resolution, observation),
                 None => {
-                    observe(block, bucket, value * times as f64, times);
+                    let Observation { bucket, times, .. } = observation;
+                    observe(block, bucket, observation.sum(), times);
                     Some(())
                 }
             }
@@ -262,100 +278,62 @@ impl Buckets {
         engine: &Engine,
         thread: &Thread,
         generation: Generation,
-        observation: (usize, f64, u64),
+        observation: Observation,
         eager: bool,
     ) -> Outcome {
         // Relaxed: only whether there is a block, which nobody removes.
         if !eager && self.native.is_none() && self.cold.load(Relaxed) != 0 {
-            let last = self.slot_word.last(generation);
-            let locked = lock_if_cold(engine, last, (&self.lock, generation));
+            let SeriesWords { slot_word, lock } = &self.series;
+            let locked = lock_if_cold(engine, slot_word.last(generation), (lock, generation));
             if let Some((held, minute)) = locked {
-                let (bucket, value, times) = observation;
+                let Observation { bucket, times, .. } = observation;
                 let block = self.cold_of(self.cells as usize);
                 let block = block.unwrap_or_else(|| self.cold());
                 // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
                 // series' buckets, as in `observe`.
-                unsafe { observe(block, bucket, value * times as f64, times) };
-                held.count(
-                    minute,
-                    engine,
-                    (&self.slot_word, u64::from(self.cells)),
-                    || eager,
-                );
+                unsafe { observe(block, bucket, observation.sum(), times) };
+                let slot = (slot_word, u64::from(self.cells));
+                held.count(minute, engine, slot, || eager);
                 return Outcome::Done;
             }
         }
         let rejected = Cell::new(false);
-        let reject = || rejected.set(true);
-        let mut own = |block| {
-            // SAFETY: `update_cold` passes a block of this series that only this thread writes
-            // (B4).
+        let write = |block| {
+            // SAFETY: this thread is the only writer of the block (B4): it owns the block that
+            // `run` passes, or holds the lock of the cold block.
             if unsafe { self.write(thread, block, observation) }.is_none() {
-                reject();
+                rejected.set(true);
             }
+        };
+        let cells = self.block_cells() as u64;
+        let update = Update::new(self, (engine, thread), generation, cells, eager);
+        let mut own = |block| {
+            write(block);
             true
         };
         let mut cold = || {
             // Allocates before the lock is taken.
             self.cold();
-            match self.lock.lock(generation) {
-                Ok(held) => {
-                    let block = self.cold();
-                    // SAFETY: this thread holds the lock of the cold block (B4).
-                    let written = unsafe { self.write(thread, block, observation) };
-                    let cells = self.block_cells() as u64;
-                    held.count(engine.minute(), engine, (&self.slot_word, cells), || false);
-                    if written.is_none() {
-                        reject();
-                    }
-                    ColdUpdate::Counted
-                }
-                Err(Denied::Busy) if self.native.is_some() && thread.in_allocation() => {
+            match update.count_cold(|| write(self.cold())) {
+                Err(Denied::Busy) if self.native.is_some() && thread.in_allocation.get() => {
                     // This thread may hold the lock: a table grows under it, and the allocator
                     // observes here. Waiting would be a deadlock.
-                    reject();
-                    ColdUpdate::Counted
+                    rejected.set(true);
+                    Ok(())
                 }
                 // If there is no slot or no shard for the series, this thread waits. Depending on
                 // who holds the lock, it waits for
                 // - a writer: three stores, or the growth of a native histogram's table;
                 // - a reader whose tries kept failing: one read;
                 // - the collector: one fold.
-                Err(denied) => ColdUpdate::denied(&denied, true),
+                done => done,
             }
         };
-        let outcome = update_cold(
-            (engine, thread),
-            (&self.slot_word, generation),
-            (self.block_cells() as u64, eager),
-            &mut own,
-            &mut cold,
-        );
+        let outcome = update.run(&mut own, &mut cold);
         if rejected.get() {
             Outcome::Rejected
         } else {
             outcome
-        }
-    }
-
-    /// Calls `read`, which tries to read the cold block, until it succeeds.
-    ///
-    /// A writer needs only a few stores, and after a few observations the series is promoted and
-    /// the block no longer changes. But if there is no slot for the series, threads may write the
-    /// block without a pause. So after [`TRIES`] tries the reader locks out the writers for one
-    /// read.
-    fn read_cold(&self, mut read: impl FnMut() -> bool) {
-        let mut tries = 0;
-        while !read() {
-            super::engine::back_off(&mut tries);
-            let held = (tries >= TRIES).then(|| self.lock.lock_any());
-            if let Some(held) = held.flatten() {
-                let done = read();
-                held.release();
-                if done {
-                    return;
-                }
-            }
         }
     }
 
@@ -370,7 +348,7 @@ impl Buckets {
             let made = self.cold.compare_exchange(0, address, Release, Relaxed);
             if made.is_err() {
                 // SAFETY: allocated above, and nobody else has it.
-                drop(unsafe { self.owned(fresh) });
+                unsafe { self.free_cold(address) };
             }
             self.cold_block().expect("it was made")
         })
@@ -391,15 +369,16 @@ impl Buckets {
         (address != 0).then(|| Block::from_first(first, cells))
     }
 
-    /// Returns the words of a cold block, which this call owns.
+    /// Frees a cold block.
     ///
     /// # Safety
     ///
-    /// `first` is the address of a cold block that nobody uses any more.
-    unsafe fn owned(&self, first: *mut AtomicU64) -> Words {
+    /// The address is that of a cold block that nobody uses any more.
+    unsafe fn free_cold(&self, address: u64) {
+        let first = std::ptr::with_exposed_provenance_mut(address as usize);
         let first = std::ptr::NonNull::new(first).expect("a block has an address");
         // SAFETY: by the caller's contract. All cold blocks of a series have as many words.
-        unsafe { Words::from_raw(first, self.block_cells()) }
+        drop(unsafe { Words::from_raw(first, self.block_cells()) });
     }
 
     /// Returns the number of cells of the cold block and of the block in every shard.
@@ -430,70 +409,34 @@ impl Buckets {
         // Relaxed: only the calling pass reads the block, and the lock carries these stores to the
         // next writer.
         let zeroed = unsafe {
-            let load = |cell: &AtomicU64| owner_load(cell);
-            let total = |block: Block| {
-                let state = load(block.cell(0));
-                (state >> 1, f64::from_bits(load(sum_cell(block, state & 1))))
-            };
-            let (mine, theirs) = (total(old), total(other));
-            let count = mine.0.wrapping_add(theirs.0);
-            block.cell(0).store(count << 1, Relaxed);
-            sum_cell(block, 0).store(sum_up(mine.1, theirs.1).to_bits(), Relaxed);
+            add_total(block, old);
+            add_total(block, other);
             for i in BUCKET..cells {
-                let count = load(old.cell(i)).wrapping_add(load(other.cell(i)));
+                let count = owner_load(old.cell(i)).wrapping_add(owner_load(other.cell(i)));
                 block.cell(i).store(count, Relaxed);
             }
             other.words(cells)
         };
         let mut moved = Move::new();
-        let before = self.cold.load(Relaxed) as usize;
+        let before = self.cold.load(Relaxed);
         moved.set(&self.cold, fresh.into_raw().expose_provenance() as u64);
         moved.fill(zeroed, 0);
         moved.commit();
-        let before = std::ptr::with_exposed_provenance_mut(before);
         // SAFETY: passes are serialized, and writers load the address under the lock, which the
         // calling pass holds. So nobody uses the block any more.
-        drop(unsafe { self.owned(before) });
+        unsafe { self.free_cold(before) };
         true
     }
 }
 
-impl Buckets {
-    /// [`read`](Cells::read) for a native histogram.
-    fn read_native(
-        &self,
-        pass: &mut Pass<'_>,
-        slot: Option<u64>,
-        total: &mut ObservedTotal,
-        resolution: &Resolution,
-    ) {
-        total
-            .native
-            .get_or_insert_with(Native::finest)
-            .coarsen(resolution);
-        let cold = pass.cold(self.cold_block());
-        // SAFETY: the block is one cell (B4), and the pass has pinned the epoch.
-        let table = cold.and_then(|cold| unsafe { Table::published(cold) });
-        if let Some(table) = table {
-            let mut scratch = pass.scratch();
-            self.read_cold(|| table.try_add(table.block(), &mut scratch, total));
-            pass.give_scratch(scratch);
-        }
-        // SAFETY: as above.
-        let published = |block| unsafe { Table::published(block) };
-        pass.blocks(slot, published, |table, block, scratch| {
-            table.try_add(block, scratch, total)
-        });
-        if let Some(native) = &mut total.native {
-            native.normalize(resolution.limit);
-        }
+/// Returns the block of a histogram with fixed buckets, which is read in place.
+pub(super) fn in_place(block: Block, cells: usize) -> ReadBlock<()> {
+    ReadBlock {
+        block,
+        cells,
+        copy: copy_fixed,
+        of: (),
     }
-}
-
-/// The block of a histogram with fixed buckets, read in place.
-pub(super) struct FixedBlock {
-    pub(super) block: Block,
-    pub(super) cells: usize,
 }
 
 /// Copies a block to a buffer.
@@ -506,18 +449,6 @@ pub(super) unsafe fn copy_fixed(block: Block, buffer: &[AtomicU64]) {
     unsafe { block.copy_to(buffer, buffer.len()) };
 }
 
-impl View for FixedBlock {
-    const COPY: CopyBlock = copy_fixed;
-
-    fn block(&self) -> Block {
-        self.block
-    }
-
-    fn cells(&self) -> usize {
-        self.cells
-    }
-}
-
 impl Drop for Buckets {
     fn drop(&mut self) {
         let Some(cold) = self.cold_block() else {
@@ -527,9 +458,8 @@ impl Drop for Buckets {
             // SAFETY: the block is one cell (B4), and no thread can reach the series any more.
             unsafe { native::release(cold) };
         }
-        let cold = self.cold.load(Relaxed) as usize;
         // SAFETY: as above.
-        drop(unsafe { self.owned(std::ptr::with_exposed_provenance_mut(cold)) });
+        unsafe { self.free_cold(self.cold.load(Relaxed)) };
     }
 }
 
@@ -554,6 +484,27 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, added: f64, times: u64
         block
             .cell(0)
             .store(state.wrapping_add(times << 1) ^ 1, Release);
+    }
+}
+
+/// Adds the number and the sum of the observations in another block, which no other thread writes,
+/// to those in a block that is not published yet.
+///
+/// # Safety
+///
+/// Both blocks are those of histograms.
+pub(super) unsafe fn add_total(block: Block, other: Block) {
+    // SAFETY: the caller's contract: every block has a `state` and two sums.
+    let [(count, sum), (more, added)] = [block, other].map(|block| unsafe {
+        let state = owner_load(block.cell(0));
+        let sum = owner_load(sum_cell(block, state & 1));
+        (state >> 1, f64::from_bits(sum))
+    });
+    // SAFETY: as above.
+    // Relaxed: what publishes the block carries these stores.
+    unsafe {
+        block.cell(0).store(count.wrapping_add(more) << 1, Relaxed);
+        sum_cell(block, 0).store(sum_up(sum, added).to_bits(), Relaxed);
     }
 }
 
@@ -612,8 +563,7 @@ impl Cells for Buckets {
 
     fn new(shape: &Shape) -> Self {
         Self {
-            slot_word: SlotWord::new(),
-            lock: ColdLock::new(),
+            series: SeriesWords::new(),
             cold: AtomicU64::new(0),
             cells: (BUCKET + shape.buckets) as u32,
             native: shape.native.clone(),
@@ -628,12 +578,8 @@ impl Cells for Buckets {
         }
     }
 
-    fn slot_word(&self) -> &SlotWord {
-        &self.slot_word
-    }
-
-    fn cold_lock(&self) -> &ColdLock {
-        &self.lock
+    fn series_words(&self) -> &SeriesWords {
+        &self.series
     }
 
     fn width(shape: &Shape) -> usize {
@@ -648,10 +594,22 @@ impl Cells for Buckets {
         let cells = self.cells as usize;
         let buckets = cells - BUCKET;
         total.counts.resize(buckets, 0);
+        let cold = self.cold_block().map(|block| (block, self.cold_lock()));
         if let Some(resolution) = &self.native {
-            return self.read_native(pass, slot, total, resolution);
+            let native = total.native.get_or_insert_with(Native::finest);
+            native.coarsen(resolution);
+            // SAFETY: the block is one cell (B4), and the pass has pinned the epoch.
+            let table = |block| unsafe { Table::published(block) }.map(Table::to_read);
+            pass.blocks(cold, slot, table, |table, block, scratch| {
+                table.try_add(block, scratch, total)
+            });
+            if let Some(native) = &mut total.native {
+                native.normalize(resolution.limit);
+            }
+            return;
         }
-        let mut read = |block, counts: &mut Vec<u64>| {
+        let find = |block| Some(in_place(block, cells));
+        pass.blocks(cold, slot, find, |(), block, counts| {
             counts.resize(buckets, 0);
             // SAFETY: the block belongs to this series (B4).
             let Some(sum) = (unsafe { try_read(block, counts) }) else {
@@ -662,14 +620,7 @@ impl Cells for Buckets {
             }
             total.sum.add(sum);
             true
-        };
-        if let Some(cold) = pass.cold(self.cold_block()) {
-            let mut scratch = pass.scratch();
-            self.read_cold(|| read(cold, &mut scratch));
-            pass.give_scratch(scratch);
-        }
-        let view = |block| Some(FixedBlock { block, cells });
-        pass.blocks(slot, view, |_, block, counts| read(block, counts));
+        });
     }
 
     fn read_all<'a>(
@@ -680,10 +631,10 @@ impl Cells for Buckets {
         let mut ahead = series.clone().skip(PREFETCH_DISTANCE);
         for (series, total) in series.zip(totals) {
             if let Some(next) = ahead.next() {
-                pass.prefetch(next.slot_word.slot(), next.block_cells());
+                pass.prefetch(next.slot_word().slot(), next.block_cells());
             }
             Self::reset(total);
-            series.read(pass, series.slot_word.slot(), total);
+            series.read(pass, series.slot_word().slot(), total);
         }
     }
 
@@ -707,30 +658,25 @@ impl Cells for Buckets {
         }
     }
 
-    fn is_plain(shape: &Shape) -> bool {
-        shape.native.is_none()
-    }
-
     fn clear(&self, _: &Shape) {
-        if self.native.is_some() {
-            if let Some(cold) = self.cold_block() {
-                // SAFETY: the block is one cell (B4), which no thread writes now, because the
-                // caller holds the lock of the cold block. A pass has pinned the epoch.
-                unsafe { native::release(cold) };
-            }
+        let Some(cold) = self.cold_block() else {
             return;
-        }
-        if let Some(cold) = self.cold_block() {
-            // SAFETY: the block has as many cells (B4).
-            let cells = unsafe { cold.words(self.cells as usize) };
-            cells.iter().for_each(|cell| cell.store(0, Relaxed));
+        };
+        // SAFETY: the block has as many cells (B4), which no thread writes now, because the caller
+        // holds the lock of the cold block. A pass has pinned the epoch.
+        unsafe {
+            if self.native.is_some() {
+                native::release(cold);
+            } else {
+                let cells = cold.words(self.cells as usize).iter();
+                cells.for_each(|cell| cell.store(0, Relaxed));
+            }
         }
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::cold_lock::Held;
     use super::*;
 
     /// Regression: if there was no slot for a series and a thread observed without a pause, a
@@ -739,12 +685,15 @@ mod tests {
     fn a_reader_locks_a_cold_block_after_some_tries() {
         let series = Buckets::new(&Shape::fixed(1));
         let mut tries = 0;
-        series.read_cold(|| {
+        series.cold_lock().read(|| {
             tries += 1;
             assert!(tries < 1000, "it never ends");
             // Every try fails, as if a writer had interfered, until the reader holds the lock.
-            series.lock.lock_any().map(Held::release).is_none()
+            series.cold_lock().lock_any().is_none()
         });
-        assert!(series.lock.lock_any().is_some(), "it was not unlocked");
+        assert!(
+            series.cold_lock().lock_any().is_some(),
+            "it was not unlocked"
+        );
     }
 }

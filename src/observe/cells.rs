@@ -25,22 +25,50 @@ pub enum Outcome {
 /// The block is that of a series of the kind, the caller owns it, and is between two updates.
 pub type MoveBlock = unsafe fn(Block);
 
+/// The words with which the cells of every kind begin. Other processes may read them in a file.
+#[repr(C)]
+pub struct SeriesWords {
+    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
+    pub(super) slot_word: SlotWord,
+    /// The lock of the cold cells.
+    pub(super) lock: ColdLock,
+}
+
+impl SeriesWords {
+    /// Creates the words of a cold series that no thread has updated.
+    pub(super) fn new() -> Self {
+        Self {
+            slot_word: SlotWord::new(),
+            lock: ColdLock::new(),
+        }
+    }
+}
+
 /// The cells of one series of some metric kind.
-pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
+pub trait Cells: Send + Sync + 'static {
     /// The properties that all series of a family share.
-    type Shape: Clone + std::fmt::Debug + Send + Sync;
+    type Shape: Clone + Send + Sync;
     /// The result of reading a series.
     type Total: Default + std::fmt::Debug + Send;
 
     /// Creates the cells of a fresh series.
     fn new(shape: &Self::Shape) -> Self;
 
+    /// Returns the words that every kind has.
+    #[doc(hidden)]
+    fn series_words(&self) -> &SeriesWords;
+
     /// Returns the word with the series' slot and generation.
-    fn slot_word(&self) -> &SlotWord;
+    #[inline(always)]
+    fn slot_word(&self) -> &SlotWord {
+        &self.series_words().slot_word
+    }
 
     /// Returns the lock of the series' cold cells.
     #[doc(hidden)]
-    fn cold_lock(&self) -> &ColdLock;
+    fn cold_lock(&self) -> &ColdLock {
+        &self.series_words().lock
+    }
 
     /// Returns the number of cells that a series has in each shard.
     fn width(shape: &Self::Shape) -> usize;
@@ -95,8 +123,9 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// Resets the cold cells. The caller holds their lock.
     fn clear(&self, shape: &Self::Shape);
 
-    /// Returns the function that moves what a block holds besides numbers to the mapped file. The
-    /// owner of the block calls it, between two updates.
+    /// Returns the function that moves what a block holds besides numbers to the mapped file, if
+    /// the kind has cells that are more than numbers. The owner of the block calls it, between two
+    /// updates.
     #[doc(hidden)]
     fn block_to_file(_shape: &Self::Shape) -> Option<MoveBlock> {
         None
@@ -106,15 +135,8 @@ pub trait Cells: std::fmt::Debug + Send + Sync + 'static {
     /// was zeroed but for the series.
     #[doc(hidden)]
     fn after_fork(&self, shape: &Self::Shape) {
-        self.cold_lock().take().release();
+        drop(self.cold_lock().take());
         self.clear(shape);
-    }
-
-    /// Returns whether the cold cells are nothing but numbers, so that they can be cleared while
-    /// a thread that was lost in a `fork` holds their lock.
-    #[doc(hidden)]
-    fn is_plain(_shape: &Self::Shape) -> bool {
-        true
     }
 }
 
@@ -134,45 +156,32 @@ pub fn reclaim<C: Cells>(
     if !pass.is_acknowledged(retired) {
         return false;
     }
-    // If a writer has the cold cells now, a later pass reclaims.
+    // If a writer has the cold cells of either series now, a later pass reclaims.
     let Some(own) = series.cold_lock().lock_any() else {
         return false;
     };
-    let into = match overflow {
-        None => None,
-        Some(overflow) => match overflow.cold_lock().lock_any() {
-            None => {
-                own.release();
-                return false;
-            }
-            into => into,
-        },
-    };
-    let done = reclaim_now(pass, shape, series, retired, overflow);
-    if let Some(into) = into {
-        into.release();
+    let into = overflow.map(|overflow| overflow.cold_lock().lock_any());
+    if matches!(into, Some(None)) {
+        return false;
     }
+    let done = reclaim_now(pass, shape, series, retired, overflow);
+    drop(into);
     if done {
         // Updates of the old generation write nothing from now on (U2).
         own.hand_over(series.slot_word().generation());
-    } else {
-        own.release();
     }
     done
 }
 
 /// Moves a series' counts in idle shards to its cold cells; see [`Pass::take_idle`].
 pub fn fold_idle<C: Cells>(pass: &mut Pass<'_>, shape: &C::Shape, series: &C) {
-    let width = C::width(shape);
     let Some(last) = series.slot_word().slot() else {
         return;
     };
     // If a writer has the cold cells now, a later pass folds.
-    let Some(held) = series.cold_lock().lock_any() else {
-        return;
-    };
-    pass.drain_idle(last, width, |block| series.fold(shape, block));
-    held.release();
+    if let Some(_held) = series.cold_lock().lock_any() {
+        pass.drain_idle(last, C::width(shape), |block| series.fold(shape, block));
+    }
 }
 
 /// Moves the counts of a slot that is [closing](Pass::close) to the cold cells of its series,
@@ -193,16 +202,15 @@ pub fn end_closing<C: Cells>(
         return false;
     }
     // If a writer has the cold cells now, a later pass moves the counts.
-    let Some(held) = series.cold_lock().lock_any() else {
+    let Some(_held) = series.cold_lock().lock_any() else {
         return false;
     };
     let done = pass.clear_slot(closing.last, C::width(shape), |block| {
         series.fold(shape, block)
     });
     if done {
-        series.slot_word().end_closing();
+        series.slot_word().make_cold();
     }
-    held.release();
     done
 }
 
@@ -223,7 +231,7 @@ pub fn read_overflow<'a, C: Cells>(
 ) {
     overflow.read(pass, overflow.slot_word().slot(), total);
     for (series, retired) in retired {
-        series.read(pass, retired.slot(), total);
+        series.read(pass, retired.slot, total);
     }
 }
 
@@ -236,7 +244,7 @@ pub fn start_over<C: Cells>(
     series: &C,
     retired: Option<Retired>,
 ) {
-    let slot = retired.map_or_else(|| series.slot_word().slot(), Retired::slot);
+    let slot = retired.map_or_else(|| series.slot_word().slot(), |retired| retired.slot);
     if let Some(last) = slot {
         pass.zero(last, C::width(shape));
     }
@@ -244,12 +252,11 @@ pub fn start_over<C: Cells>(
     // wait. What is more than numbers then stays as it is: that thread may have left it half
     // written.
     let held = match series.cold_lock().lock_any() {
-        None if C::is_plain(shape) => Some(series.cold_lock().take()),
+        None if C::block_to_file(shape).is_none() => Some(series.cold_lock().take()),
         held => held,
     };
-    if let Some(held) = held {
+    if held.is_some() {
         series.clear(shape);
-        held.release();
     }
 }
 
@@ -272,14 +279,12 @@ fn reclaim_now<C: Cells>(
     if overflow.is_some_and(|overflow| !overflow.fold_cold(shape, series)) {
         return false;
     }
-    if retired
-        .slot()
-        .is_some_and(|last| !pass.reclaim_slot(last, C::width(shape), fold))
-    {
+    let reclaim_slot = |last| pass.reclaim_slot(last, C::width(shape), fold);
+    if !retired.slot.is_none_or(reclaim_slot) {
         return false;
     }
     series.clear(shape);
-    series.slot_word().end_retirement();
+    series.slot_word().make_cold();
     true
 }
 

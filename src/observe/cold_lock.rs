@@ -24,6 +24,7 @@
 //! ```
 
 use super::Engine;
+use super::pass::TRIES;
 use super::slot::SlotWord;
 use super::update::promote;
 use crate::lockfree::Generation;
@@ -48,7 +49,6 @@ const NO_MINUTE: u64 = MINUTES;
 
 /// The lock of the cold cells of one series. Written by cold updates, by the collector, and by a
 /// reader whose tries keep failing.
-#[derive(Debug)]
 #[repr(transparent)]
 pub struct ColdLock(AtomicU64);
 
@@ -62,7 +62,7 @@ pub(super) enum Denied {
 
 /// The lock, held by the calling thread. Dropping it unlocks, also if the holder panics.
 #[must_use = "dropping it unlocks the cells"]
-pub(super) struct Held<'a> {
+pub(super) struct ColdGuard<'a> {
     lock: &'a ColdLock,
     /// The word before it was locked; then the word that unlocks it.
     word: u64,
@@ -77,7 +77,7 @@ impl ColdLock {
 
     /// Locks the cells for an update of the series with this generation.
     #[inline(always)]
-    pub(super) fn lock(&self, generation: Generation) -> Result<Held<'_>, Denied> {
+    pub(super) fn lock(&self, generation: Generation) -> Result<ColdGuard<'_>, Denied> {
         let word = self.0.load(Relaxed);
         // One comparison for both reasons.
         if word ^ generation.word() >= LOCKED {
@@ -93,7 +93,7 @@ impl ColdLock {
 
     /// Locks the cells, whichever series they count for. Returns `None` if another thread holds the
     /// lock. Called by the collector.
-    pub(super) fn lock_any(&self) -> Option<Held<'_>> {
+    pub(super) fn lock_any(&self) -> Option<ColdGuard<'_>> {
         let word = self.0.load(Relaxed);
         if word & LOCKED == 0 {
             self.exchange(word)
@@ -103,7 +103,7 @@ impl ColdLock {
     }
 
     #[inline(always)]
-    fn exchange(&self, word: u64) -> Option<Held<'_>> {
+    fn exchange(&self, word: u64) -> Option<ColdGuard<'_>> {
         // Acquire: pairs with the Release in `drop`. This thread sees the stores of the last
         // holder.
         let result = self
@@ -111,17 +111,33 @@ impl ColdLock {
             .compare_exchange(word, word | LOCKED, Acquire, Relaxed);
         // Not `then_some`: dropping a guard that was built on failure would release another
         // holder's lock.
-        result.is_ok().then(|| Held { lock: self, word })
+        result.is_ok().then(|| ColdGuard { lock: self, word })
+    }
+
+    /// Calls `read`, which tries to read the cold cells, until it succeeds.
+    ///
+    /// A writer needs only a few stores, and after a few observations the series is promoted and
+    /// the cells no longer change. But if there is no slot for the series, threads may write them
+    /// without a pause. So after [`TRIES`] tries the reader locks out the writers for one read.
+    pub(super) fn read(&self, mut read: impl FnMut() -> bool) {
+        let mut tries = 0;
+        while !read() {
+            super::engine::back_off(&mut tries);
+            let held = (tries >= TRIES).then(|| self.lock_any());
+            if held.flatten().is_some_and(|_held| read()) {
+                return;
+            }
+        }
     }
 
     /// Takes the lock from a thread that does not exist any more, in the child of a `fork`.
-    pub(super) fn take(&self) -> Held<'_> {
+    pub(super) fn take(&self) -> ColdGuard<'_> {
         let word = self.0.load(Relaxed) & !LOCKED;
-        Held { lock: self, word }
+        ColdGuard { lock: self, word }
     }
 }
 
-impl Held<'_> {
+impl ColdGuard<'_> {
     /// Unlocks the cells after an update in this minute. Promotes the series to a slot of `cells`
     /// cells if it had [`PROMOTE_AFTER`] updates in the minute, or if `is_hot`, which is asked at
     /// the first update of a minute.
@@ -165,9 +181,6 @@ impl Held<'_> {
         super::thread(|thread| thread.attend(super::engine()));
     }
 
-    /// Unlocks the cells without counting an update.
-    pub(super) fn release(self) {}
-
     /// Unlocks the cells, which are clear now, for a series of another generation.
     pub(super) fn hand_over(self, generation: Generation) {
         self.unlock(generation.word() | NO_MINUTE);
@@ -180,7 +193,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for ColdGuard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         // Release: pairs with the Acquire in `exchange`.

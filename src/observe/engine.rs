@@ -21,7 +21,7 @@ pub struct Engine {
     pub(super) collector: Mutex<Collector>,
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
-    pub(super) abandoned: Mutex<Vec<Abandoned>>,
+    pub(super) abandoned: Mutex<Vec<AbandonedSlot>>,
     /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it, [`EAGER`] and
     /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates.
     /// Not one of loom's: models have no clock.
@@ -29,8 +29,9 @@ pub struct Engine {
     /// When that minute began, in milliseconds. 0 at the beginning.
     #[cfg_attr(loom, allow(dead_code, reason = "models have no clock"))]
     minute_began: AtomicU64,
-    /// Counts of unusual events. Written by any thread, read by the self-metrics.
-    pub stats: Stats,
+    /// The number of times a reader had to request a copy from an owner. Written by passes, read by
+    /// the self-metrics.
+    pub copy_requests: AtomicU64,
 }
 
 /// The bit of [`Engine::minute`] that is set if every series is promoted at its first update. Set
@@ -47,25 +48,16 @@ pub(super) const UNCOMMON: u64 = REQUESTED;
 /// The number of abandoned slots at which the thread that drops a family runs a pass.
 const ABANDONED_LIMIT: usize = 4096;
 
-/// A slot of a dropped family: its last cell; its width; whether it was counted as unreclaimed; and
-/// the function that frees what a block of it holds besides numbers.
-pub(super) type Abandoned = (u64, usize, bool, fn(Block));
-
-/// Counts of unusual events. Written by any thread, read by the self-metrics.
-#[derive(Debug)]
-pub struct Stats {
-    /// The number of times a reader had to request a copy from an owner.
-    pub copy_requests: AtomicU64,
-}
-
-impl Stats {
-    const_fn! {
-        fn new() -> Self {
-            Self {
-                copy_requests: AtomicU64::new(0),
-            }
-        }
-    }
+/// A slot of a dropped family.
+pub(super) struct AbandonedSlot {
+    /// The last cell.
+    pub(super) last: u64,
+    /// The number of cells.
+    pub(super) width: usize,
+    /// Whether the slot was counted as unreclaimed.
+    pub(super) is_unreclaimed: bool,
+    /// Frees what a block of the slot holds besides numbers.
+    pub(super) release: fn(Block),
 }
 
 impl Engine {
@@ -78,23 +70,28 @@ impl Engine {
                 abandoned: Mutex::new(Vec::new()),
                 minute: std::sync::atomic::AtomicU64::new(0),
                 minute_began: AtomicU64::new(0),
-                stats: Stats::new(),
+                copy_requests: AtomicU64::new(0),
             }
         }
     }
 
     /// Hands the slots of a dropped family to the next pass, which clears and frees them. No handle
-    /// of the family may exist, because the pass waits for no acknowledgement. `unreclaimed` tells
-    /// whether the slots were counted as unreclaimed, as those of retired series are.
+    /// of the family may exist, because the pass waits for no acknowledgement. `is_unreclaimed`
+    /// tells whether the slots were counted as unreclaimed, as those of retired series are.
     pub fn abandon<C: Cells>(
         &self,
         shape: &C::Shape,
-        unreclaimed: bool,
+        is_unreclaimed: bool,
         slots: impl Iterator<Item = u64>,
     ) {
         let (width, release) = (C::width(shape), C::release(shape));
         let mut abandoned = lock(&self.abandoned);
-        abandoned.extend(slots.map(|last| (last, width, unreclaimed, release)));
+        abandoned.extend(slots.map(|last| AbandonedSlot {
+            last,
+            width,
+            is_unreclaimed,
+            release,
+        }));
         let many = abandoned.len() >= ABANDONED_LIMIT;
         drop(abandoned);
         // A program that is never scraped runs no passes, so this thread runs one. If a pass is
@@ -184,15 +181,7 @@ impl Engine {
 
     /// Waits for the running pass to end, then begins one.
     pub fn pass(&self) -> Pass<'_> {
-        Pass::begin(self)
-    }
-}
-
-impl std::fmt::Debug for Engine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine")
-            .field("stats", &self.stats)
-            .finish_non_exhaustive()
+        Pass::with(self, lock(&self.collector))
     }
 }
 

@@ -24,12 +24,11 @@
 use crate::lockfree::Generation;
 use crate::sync::{AtomicF64, AtomicU64, Relaxed};
 
-use super::cold_lock::ColdLock;
+use super::cells::SeriesWords;
 use super::memory::Block;
 use super::pass::Pass;
-use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{ColdUpdate, update_cold};
+use super::update::Update;
 use super::{Cells, Engine, Outcome};
 
 /// The settings that all series of a gauge share.
@@ -45,13 +44,9 @@ pub struct GaugeShape {
 const NOT_TIMED: u64 = u64::MAX;
 
 /// The cell of one series of a gauge.
-#[derive(Debug)]
 #[repr(C)]
 pub struct GaugeCell {
-    /// Slot and generation. Written by promotion and retirement, read by every update.
-    slot_word: SlotWord,
-    /// The lock of the value, for threads without the slot, and for the collector.
-    lock: ColdLock,
+    series: SeriesWords,
     /// The value. Written by every thread that updates the gauge, read by passes.
     value: AtomicF64,
     /// When the gauge was updated last, in milliseconds since 1970, or [`NOT_TIMED`]. A gauge whose
@@ -90,7 +85,7 @@ impl GaugeCell {
     /// Returns `false` if the caller has to take the cold path.
     #[inline(always)]
     pub fn change(&self, thread: &Thread, generation: Generation, op: GaugeOp) -> bool {
-        let may = thread.has_cell(self.slot_word.last(generation));
+        let may = thread.hot(self.slot_word().last(generation)).is_some();
         if may {
             self.apply(op);
         }
@@ -115,21 +110,15 @@ impl GaugeCell {
             apply();
             true
         };
-        let mut cold = || match self.lock.lock(generation) {
-            Ok(held) => {
-                apply();
-                held.release();
-                ColdUpdate::Counted
-            }
-            Err(denied) => ColdUpdate::denied(&denied, false),
-        };
-        update_cold(
-            (engine, thread),
-            (&self.slot_word, generation),
-            (1, !self.is_timed()),
-            &mut own,
-            &mut cold,
-        )
+        let eager = !self.is_timed();
+        let mut update = Update::new(self, (engine, thread), generation, 1, eager);
+        // Tried with every update anyway, if at all.
+        update.slot_helps = false;
+        update.run(&mut own, &mut || {
+            let _held = self.series.lock.lock(generation)?;
+            apply();
+            Ok(())
+        })
     }
 
     /// Whether the time of the last update is recorded. Then every update takes the cold path.
@@ -149,19 +138,14 @@ impl Cells for GaugeCell {
 
     fn new(shape: &GaugeShape) -> Self {
         Self {
-            slot_word: SlotWord::new(),
-            lock: ColdLock::new(),
+            series: SeriesWords::new(),
             value: AtomicF64::new(shape.first),
             updated: AtomicU64::new(if shape.timed { 0 } else { NOT_TIMED }),
         }
     }
 
-    fn slot_word(&self) -> &SlotWord {
-        &self.slot_word
-    }
-
-    fn cold_lock(&self) -> &ColdLock {
-        &self.lock
+    fn series_words(&self) -> &SeriesWords {
+        &self.series
     }
 
     fn width(_: &GaugeShape) -> usize {
@@ -217,12 +201,12 @@ mod tests {
             |value| gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(value));
         engine.slots.waiting(UNRECLAIMED_LIMIT as i64);
         assert_eq!(set(2.0), Outcome::Done);
-        assert_eq!(gauge.slot_word.slot(), None);
+        assert_eq!(gauge.slot_word().slot(), None);
         assert_eq!(gauge.value(), 2.0);
         engine.slots.waiting(-1);
         assert!(!gauge.change(&thread, Generation::FIRST, GaugeOp::Set(3.0)));
         assert_eq!(set(3.0), Outcome::Done);
-        assert!(gauge.slot_word.slot().is_some());
+        assert!(gauge.slot_word().slot().is_some());
         assert!(gauge.change(&thread, Generation::FIRST, GaugeOp::Add(1.0)));
         assert_eq!(gauge.value(), 4.0);
         thread.leave(&engine);
@@ -234,7 +218,7 @@ mod tests {
         let thread = Thread::new();
         let gauge = GaugeCell::new(&ONE);
         gauge.change_cold(&engine, &thread, Generation::FIRST, GaugeOp::Set(2.0));
-        let retired = engine.pass().retire(&gauge.slot_word, false);
+        let retired = engine.pass().retire(gauge.slot_word(), false);
         assert_eq!(engine.slots.unreclaimed(), 1);
         // This thread was the only owner of a shard, and has left it.
         thread.leave(&engine);

@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use crate::mapped::Place;
 use crate::sync::{AtomicU64, Relaxed, owner_load};
 
-use super::file::{self, NotPublished};
+use super::file;
 use super::shard::Shard;
 
 /// The header of a slab. It has 128 bytes, so that two slabs never share a cache line or a pair of
@@ -66,11 +66,10 @@ impl SlabRef {
     /// metrics, else on the heap. Returns `None` if the allocator refuses, or the file is full.
     pub(crate) fn allocate(capacity: u64, shard: *const Shard) -> Option<Self> {
         let layout = layout(capacity)?;
-        let memory = match file::allocate_slab(bytes(capacity)) {
-            Ok(in_file) => in_file?,
+        let memory = file::allocate_slab(bytes(capacity), || {
             // SAFETY: the layout is not empty: it holds at least the header.
-            Err(NotPublished) => NonNull::new(unsafe { alloc_zeroed(layout) })?,
-        };
+            NonNull::new(unsafe { alloc_zeroed(layout) })
+        })?;
         // 0 in the file, whose memory is aligned.
         let offset = memory.addr().get().wrapping_neg() % align_of::<Slab>();
         // SAFETY: the layout includes the bytes that aligning the header may take.
@@ -119,6 +118,13 @@ impl SlabRef {
     pub(crate) fn shard(self) -> *const Shard {
         // SAFETY: the slab is live (M2).
         unsafe { (*self.0.as_ptr()).shard }
+    }
+
+    /// Returns the block whose last cell is `last`, if the slab has it.
+    #[inline]
+    pub(crate) fn get_block(self, last: u64) -> Option<Block> {
+        // SAFETY: below the capacity.
+        (last < self.capacity()).then(|| unsafe { self.block(last) })
     }
 
     /// Returns the block whose last cell is `last`.
@@ -235,8 +241,7 @@ pub(crate) struct Block(*const AtomicU64);
 impl Block {
     /// Returns the block that fills a slice.
     pub(crate) fn of(cells: &[AtomicU64]) -> Self {
-        debug_assert!(!cells.is_empty());
-        Self(cells.as_ptr().wrapping_add(cells.len().wrapping_sub(1)))
+        Self::at(cells, cells.len() - 1)
     }
 
     /// Returns the block of words that begin at `first`.
@@ -253,6 +258,18 @@ impl Block {
     /// Returns where the block is.
     pub(crate) fn place(self) -> Place {
         Place::of(self.0)
+    }
+
+    /// Returns where memory that a cell of the block will point to has to be. Once the process
+    /// publishes its metrics, that is the region, also while the block itself is on the heap: only
+    /// what was there before is moved later. The thread that promoted the series knew of it, and
+    /// the slot word carries that to the owner.
+    pub(crate) fn place_of_content(self) -> Place {
+        if crate::mapped::region::is_published() {
+            Place::Region
+        } else {
+            self.place()
+        }
     }
 
     /// Returns the first `cells` cells, in the order of memory: the last one first.
@@ -281,12 +298,9 @@ impl Block {
     /// Prefetches the first `cells` cells. A hint: nothing is read.
     #[inline(always)]
     pub(crate) fn prefetch(self, cells: usize) {
-        #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-        for i in (0..cells).step_by(8) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.0.wrapping_sub(i).cast()) };
-        }
+        #[cfg(not(loom))]
+        crate::lockfree::prefetch(self.0.wrapping_sub(cells - 1), cells);
+        #[cfg(loom)]
         let _ = cells;
     }
 

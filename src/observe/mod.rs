@@ -35,6 +35,7 @@
     allow(dead_code, unused_imports, reason = "models drive what they need")
 )]
 
+mod address;
 #[cfg(all(feature = "process", not(loom)))]
 mod allocator;
 mod bucket_index;
@@ -52,7 +53,6 @@ mod memory;
 mod models;
 mod native;
 mod pass;
-mod retired;
 mod shard;
 mod slot;
 mod stream;
@@ -66,7 +66,7 @@ mod window;
 
 #[cfg(all(feature = "process", not(loom)))]
 pub use allocator::{Allocated, Allocator, allocated, count_allocations};
-pub use buckets::{Buckets, MOST_BUCKETS, Observed, ObservedTotal, Shape};
+pub use buckets::{Buckets, MOST_BUCKETS, Observation, Observed, ObservedTotal, Shape};
 pub use cells::{
     Cells, MOST_IN_ROW, Outcome, end_closing, fold_idle, promote_row, read_overflow, reclaim,
     start_over,
@@ -90,17 +90,20 @@ pub(crate) use {
     buckets::{BUCKET, read_prefix, read_unsteady},
     cells::MoveBlock,
     cold_lock::ColdLock,
-    file::process::{ForkGuard, move_cells, while_locked},
-    stream::{PageCopy, PageWords, VALUES, read_current, sketch_of_values},
+    file::process::{ForkGuard, list_blocks, while_locked},
+    native::Key,
+    stream::{PageCopy, VALUES, read_current, sketch_of_values},
     tally::{UpDownCells, difference},
-    window::Ages,
+    window::{Ages, History, PageAges, decode, encoded_len},
 };
 
 #[cfg(test)]
 use crate::lockfree::Generation;
 #[cfg(all(test, not(loom)))]
 use cold_lock::PROMOTE_AFTER;
+#[cfg(all(test, mapped))]
+pub(crate) use file::must_move_blocks;
 #[cfg(all(test, loom))]
-use stream::Budget;
+use stream::StreamBudget;
 #[cfg(test)]
 use update::promote;

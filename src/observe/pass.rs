@@ -34,9 +34,9 @@ use crate::lockfree::Generation;
 use crate::sync::{AtomicU64, MutexGuard, Relaxed, lock};
 
 use super::Engine;
-use super::cold_lock::MINUTES;
+use super::cold_lock::{ColdLock, MINUTES};
 use super::memory::{Block, SlabRef};
-use super::shard::{CopyBlock, GrowthGuard, Idle, ShardRef, Shards};
+use super::shard::{CopyBlock, GrowthGuard, ShardRef, Shards, UnownedShard};
 use super::slot::SlotWord;
 
 /// The number of failed tries after which a reader requests a copy from the owner, or takes a
@@ -49,7 +49,6 @@ const CLEARED_PER_PASS: u64 = if cfg!(loom) { 1 << 10 } else { 1 << 18 };
 
 /// The state of the reading side. Read and written only by the thread that holds the engine's lock
 /// on it, which is the thread that runs a pass.
-#[derive(Debug)]
 pub(crate) struct Collector {
     /// The shards that passes read: owned, unowned and idle ones, not the empty ones.
     members: Vec<Member>,
@@ -66,12 +65,15 @@ pub(crate) struct Collector {
     lagging: Vec<(u64, u64)>,
     /// The number of passes since the last request.
     passes: u32,
+    /// The slots that were cleared and are not free yet: last cell and number of cells. Locks on
+    /// growth are held while a pass adds to them.
+    pub(super) cleared: Vec<(u64, u64)>,
     /// A buffer that passes reuse.
     scratch: Vec<u64>,
 }
 
 /// A shard that passes read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Member {
     shard: ShardRef,
     /// The ticket of the last safepoint request when the shard became a member. The shard counts as
@@ -91,6 +93,7 @@ impl Collector {
             request_due: false,
             lagging: Vec::new(),
             passes: 0,
+            cleared: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -118,24 +121,16 @@ impl Drop for Collector {
 }
 
 /// A retired series: the slot that it had, and what has to happen before it is reclaimed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Retired {
     /// The slot that the series had when it was retired.
-    slot: Option<u64>,
+    pub slot: Option<u64>,
     /// The request that owners have to acknowledge; 0 if the series had no slot.
     ticket: u64,
 }
 
-impl Retired {
-    /// Returns the slot that the series had.
-    #[must_use]
-    pub fn slot(self) -> Option<u64> {
-        self.slot
-    }
-}
-
 /// A slot that is closing: its series went quiet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Closing {
     /// The generation of the series.
     pub(super) generation: Generation,
@@ -149,15 +144,15 @@ pub struct Closing {
 pub(crate) const ROWS_TOGETHER: usize = 4;
 
 /// The memory that a reader reads for a block: the block itself, or memory that its cell points to.
-pub(crate) trait View {
-    /// Copies that memory in the owner thread, for a reader that keeps failing.
-    const COPY: CopyBlock;
-
-    /// Returns the cells to read.
-    fn block(&self) -> Block;
-
-    /// Returns the number of cells.
-    fn cells(&self) -> usize;
+pub(crate) struct ReadBlock<T> {
+    /// The cells to read.
+    pub(super) block: Block,
+    /// The number of cells.
+    pub(super) cells: usize,
+    /// Copies them in the owner thread, for a reader that keeps failing.
+    pub(super) copy: CopyBlock,
+    /// The owner of the cells.
+    pub(super) of: T,
 }
 
 /// A pass over all shards. Only the thread that runs the pass accesses its fields. See the module's
@@ -171,11 +166,9 @@ pub struct Pass<'e> {
     /// Whether this pass reads only the cells of the thread that runs it, for `tallies::testing`.
     own_cells_only: bool,
     /// The idle shards: this pass moves their counts to the cold cells of their series.
-    idle: Vec<Idle>,
+    idle: Vec<UnownedShard>,
     /// Locks on the growth of every member, held while slots are cleared (I2).
     growth_guards: Vec<GrowthGuard>,
-    /// The slots that were cleared while the locks are held: last cell and number of cells.
-    cleared: Vec<(u64, u64)>,
     /// The number of cells that this pass may still clear.
     budget: u64,
     // Declared last, so that the epoch stays pinned until all other fields are dropped (Q1).
@@ -184,11 +177,6 @@ pub struct Pass<'e> {
 }
 
 impl<'e> Pass<'e> {
-    /// Waits for the running pass to end, then begins one.
-    pub(crate) fn begin(engine: &'e Engine) -> Self {
-        Self::with(engine, lock(&engine.collector))
-    }
-
     /// Begins a pass with the collector that the caller has locked.
     pub(crate) fn with(engine: &'e Engine, collector: MutexGuard<'e, Collector>) -> Self {
         let mut pass = Self {
@@ -198,7 +186,6 @@ impl<'e> Pass<'e> {
             own_cells_only: false,
             idle: Vec::new(),
             growth_guards: Vec::new(),
-            cleared: Vec::new(),
             budget: CLEARED_PER_PASS,
             #[cfg(not(loom))]
             _pinned: crate::lockfree::epoch::pin(),
@@ -287,19 +274,15 @@ impl<'e> Pass<'e> {
         mut fold: impl FnMut(Block) -> bool,
     ) {
         for idle in &mut self.idle {
-            let slab = idle.shard.slab();
-            if last >= slab.capacity() {
+            // Only this pass has an idle shard (I1), so the slab is not replaced.
+            let Some(block) = idle.shard.slab().get_block(last) else {
                 continue;
-            }
-            // SAFETY: below the capacity (Q2). Only this pass has an idle shard (I1), so the slab
-            // is not replaced.
-            let block = unsafe { slab.block(last) };
+            };
             // SAFETY: inside the block (Q2).
             let cell = |i| unsafe { block.cell(i) };
-            if (0..cells).all(|i| cell(i).load(Relaxed) == 0) {
-                continue;
+            if (0..cells).any(|i| cell(i).load(Relaxed) != 0) && fold(block) {
+                idle.backoff = 0;
             }
-            idle.drained |= fold(block);
         }
     }
 
@@ -325,12 +308,11 @@ impl<'e> Pass<'e> {
         below: usize,
     ) -> impl Iterator<Item = &AtomicU64> {
         let last = last.unwrap_or(u64::MAX);
-        self.slabs
-            .iter()
-            .filter(move |(slab, _)| last < slab.capacity())
-            // SAFETY: below the capacity, and the calling kind's blocks have more than `below`
-            // cells (Q2). The slab is alive (Q1).
-            .map(move |(slab, _)| unsafe { slab.block(last).cell(below) })
+        let blocks = self.slabs.iter();
+        let blocks = blocks.filter_map(move |(slab, _)| slab.get_block(last));
+        // SAFETY: the calling kind's blocks have more than `below` cells (Q2). The slab is alive
+        // (Q1).
+        blocks.map(move |block| unsafe { block.cell(below) })
     }
 
     /// Reads series that have one cell each. `rows` gets several rows of the same length: each row
@@ -389,53 +371,46 @@ impl<'e> Pass<'e> {
     pub(crate) fn prefetch(&self, last: Option<u64>, cells: usize) {
         let Some(last) = last else { return };
         for (slab, _) in &self.slabs {
-            if last < slab.capacity() {
-                // SAFETY: below the capacity (Q2), and the slab is alive (Q1).
-                unsafe { slab.block(last) }.prefetch(cells);
+            if let Some(block) = slab.get_block(last) {
+                block.prefetch(cells);
             }
         }
     }
 
-    /// Reads a block in every shard that has it.
+    /// Reads a series' cold block and the block in every shard that has it.
     ///
-    /// `read` tries once. After [`TRIES`] failures the collector requests a copy from the owner,
-    /// and `read` gets the original and the copy in turn:
+    /// `find` finds the cells of a block, and `read` tries to read them once. After [`TRIES`]
+    /// failures the collector requests a copy from the owner, and `read` gets the original and the
+    /// copy in turn:
     /// - If the owner runs another update, it makes the copy first.
     /// - If it runs none, the original does not change, and `read` succeeds on it.
-    pub(crate) fn blocks<V: View>(
+    pub(crate) fn blocks<T>(
         &mut self,
+        cold: Option<(Block, &ColdLock)>,
         last: Option<u64>,
-        view: impl Fn(Block) -> Option<V>,
-        mut read: impl FnMut(&V, Block, &mut Vec<u64>) -> bool,
+        find: impl Fn(Block) -> Option<ReadBlock<T>>,
+        mut read: impl FnMut(&T, Block, &mut Vec<u64>) -> bool,
     ) {
-        let Some(last) = last else { return };
-        let mut scratch = self.scratch();
-        for i in 0..self.slabs.len() {
-            let (slab, shard) = self.slabs[i];
-            if last >= slab.capacity() {
-                continue;
+        let mut scratch = std::mem::take(&mut self.collector.scratch);
+        if let Some((block, lock)) = self.cold(cold) {
+            if let Some(found) = find(block) {
+                lock.read(|| read(&found.of, found.block, &mut scratch));
             }
-            // SAFETY: below the capacity (Q2), and the slab is alive (Q1).
-            let Some(view) = view(unsafe { slab.block(last) }) else {
+        }
+        // Of a cold series, no shard has a block.
+        let (last, shards) = last.map_or((0, 0), |last| (last, self.slabs.len()));
+        for i in 0..shards {
+            let (slab, shard) = self.slabs[i];
+            let Some(found) = slab.get_block(last).and_then(&find) else {
                 continue;
             };
-            let mut read = |block| read(&view, block, &mut scratch);
-            if !(0..TRIES).any(|_| read(view.block())) {
-                self.read_copy(shard, last, (view.cells(), V::COPY), |copy| {
-                    read(view.block()) || copy.is_some_and(&mut read)
+            let mut read = |block| read(&found.of, block, &mut scratch);
+            if !(0..TRIES).any(|_| read(found.block)) {
+                self.read_copy(shard, last, (found.cells, found.copy), |copy| {
+                    read(found.block) || copy.is_some_and(&mut read)
                 });
             }
         }
-        self.give_scratch(scratch);
-    }
-
-    /// Takes the buffer that passes reuse.
-    pub(crate) fn scratch(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.collector.scratch)
-    }
-
-    /// Returns the buffer that passes reuse.
-    pub(crate) fn give_scratch(&mut self, scratch: Vec<u64>) {
         self.collector.scratch = scratch;
     }
 
@@ -449,7 +424,7 @@ impl<'e> Pass<'e> {
         (cells, copy): (usize, CopyBlock),
         mut read: impl FnMut(Option<Block>) -> bool,
     ) {
-        self.engine.stats.copy_requests.fetch_add(1, Relaxed);
+        self.engine.copy_requests.fetch_add(1, Relaxed);
         self.collector.last_ticket += 1;
         let ticket = self.collector.last_ticket;
         shard.request_copy(ticket, last, cells, copy);
@@ -475,7 +450,7 @@ impl<'e> Pass<'e> {
     }
 
     /// Has the next pass send a request to all threads.
-    pub(super) fn request(&mut self) {
+    pub fn request(&mut self) {
         self.collector.request_due = true;
     }
 
@@ -587,18 +562,18 @@ impl<'e> Pass<'e> {
         // A thread may have joined since `advance`, and may have updated a family before that was
         // dropped. The list's lock carries its shard, whose cells have to be cleared, too.
         self.collector.join(&self.engine.shards);
-        while let Some((last, width, unreclaimed, release)) = abandoned.pop() {
-            let done = self.clear_slot(last, width, |block| {
-                release(block);
+        while let Some(slot) = abandoned.last() {
+            let done = self.clear_slot(slot.last, slot.width, |block| {
+                (slot.release)(block);
                 true
             });
             if !done {
-                abandoned.push((last, width, unreclaimed, release));
                 break;
             }
-            if unreclaimed {
+            if slot.is_unreclaimed {
                 self.engine.slots.waiting(-1);
             }
+            abandoned.pop();
         }
         self.free_cleared();
         // Append the few slots that were abandoned during this call to the many that remain, not
@@ -623,12 +598,10 @@ impl<'e> Pass<'e> {
             return false;
         }
         for guard in &self.growth_guards {
-            let slab = guard.slab();
-            if last >= slab.capacity() {
+            // The lock on growth keeps the slab in place (I2).
+            let Some(block) = guard.slab().get_block(last) else {
                 continue;
-            }
-            // SAFETY: below the capacity (Q2). The lock on growth keeps the slab in place (I2).
-            let block = unsafe { slab.block(last) };
+            };
             if !fold(block) {
                 return false;
             }
@@ -641,7 +614,7 @@ impl<'e> Pass<'e> {
         }
         let visits = (self.growth_guards.len() + 1) * cells;
         self.budget = self.budget.saturating_sub(visits as u64);
-        self.cleared.push((last, cells as u64));
+        self.collector.cleared.push((last, cells as u64));
         true
     }
 
@@ -662,10 +635,10 @@ impl<'e> Pass<'e> {
     /// Unlocks the growth of all members, and frees the slots that were cleared.
     pub fn free_cleared(&mut self) {
         self.growth_guards.clear();
-        if self.cleared.is_empty() {
+        if self.collector.cleared.is_empty() {
             return;
         }
-        self.engine.slots.free_later(self.cleared.drain(..));
+        self.engine.slots.try_free(&mut self.collector.cleared);
         // A freed slot may belong to another series immediately. A slab that was replaced since
         // this pass began still has the old count there, so load the slabs again.
         self.reload();
@@ -705,34 +678,18 @@ impl Drop for Pass<'_> {
             return;
         }
         // Also if nothing was drained: a thread that ran only cold updates leaves zeroes.
-        let is_empty = |idle: &Idle| idle.shard.slab().is_zero();
-        let idle: Vec<_> = self
-            .idle
-            .drain(..)
-            .map(|idle| (idle, is_empty(&idle)))
-            .collect();
-        let mut empty: Vec<_> = idle.iter().filter(|(_, empty)| *empty).collect();
-        empty.sort_unstable_by_key(|(idle, _)| idle.shard);
-        let was_emptied = |member: &Member| {
-            let shard = |(idle, _): &&(Idle, bool)| idle.shard;
-            empty.binary_search_by_key(&member.shard, shard).is_ok()
-        };
-        self.collector.members.retain(|member| !was_emptied(member));
+        let is_empty = |idle: &&UnownedShard| idle.shard.slab().is_zero();
+        let empty = self.idle.iter().filter(is_empty);
+        let mut empty: Vec<ShardRef> = empty.map(|idle| idle.shard).collect();
+        empty.sort_unstable();
+        let is_left = |shard| empty.binary_search(&shard).is_err();
+        self.collector
+            .members
+            .retain(|member| is_left(member.shard));
         self.slabs.clear();
+        let (shards, slots) = (&self.engine.shards, &self.engine.slots);
         // SAFETY: the shards whose cells are all zero are no members any more, and this pass has
         // dropped its growth locks and slabs, so it does not reach them again (I6).
-        unsafe {
-            self.engine
-                .shards
-                .give_back(idle.into_iter(), &self.engine.slots);
-        }
-    }
-}
-
-impl std::fmt::Debug for Pass<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pass")
-            .field("shards", &self.slabs.len())
-            .finish_non_exhaustive()
+        unsafe { shards.give_back(&self.idle, &empty, slots) };
     }
 }

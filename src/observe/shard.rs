@@ -67,7 +67,7 @@ use crate::sync::{
 use crate::lockfree::atomic_box::{AtomicBox, Free};
 use crate::lockfree::epoch::pin;
 
-use super::file::SlabRecord;
+use super::file::FileState;
 use super::memory::{Block, Slab, SlabRef};
 use super::slot::Slots;
 #[cfg(doc)]
@@ -100,13 +100,7 @@ pub(crate) struct CopyRequest {
     buffer: Box<[AtomicU64]>,
 }
 
-impl Free for CopyRequest {
-    unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: leaked from a box in `request_copy`. The caller guarantees that no thread can
-        // reach it (P2).
-        drop(unsafe { Box::from_raw(this.as_ptr()) });
-    }
-}
+impl Free for CopyRequest {}
 
 /// One thread's cells, and the words that the thread shares with the collector.
 #[repr(align(128))]
@@ -125,8 +119,8 @@ pub(crate) struct Shard {
     /// The copy that a reader requests. Replaced by the collector, read by the owner with the epoch
     /// pinned.
     copy_request: AtomicBox<CopyRequest>,
-    /// The record of the slab in the mapped file. Used by the owner.
-    pub(super) record: SlabRecord,
+    /// The state in the mapped file. Used by the owner, or by the collector if there is none.
+    pub(super) file: FileState,
     /// The next shard in [`Shards::joined`]. Written by the owner before it publishes the shard
     /// there, read by the collector.
     next: AtomicPtr<Shard>,
@@ -144,12 +138,6 @@ pub(crate) struct ShardRef(NonNull<Shard>);
 unsafe impl Send for ShardRef {}
 // SAFETY: as above.
 unsafe impl Sync for ShardRef {}
-
-impl std::fmt::Debug for ShardRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ShardRef").field(&self.0).finish()
-    }
-}
 
 impl std::ops::Deref for ShardRef {
     type Target = Shard;
@@ -185,24 +173,33 @@ impl ShardRef {
             requested: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             copy_request: AtomicBox::empty(),
-            record: SlabRecord::new(),
+            file: FileState::new(),
             next: AtomicPtr::new(null_mut()),
             #[cfg(loom)]
             replaced: std::sync::Mutex::default(),
         }))));
-        match SlabRef::allocate(FIRST_CAPACITY, shard.0.as_ptr()) {
-            Some(slab) if shard.record.publish(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
-            slab => {
-                if let Some(slab) = slab {
-                    // SAFETY: fresh, and not published.
-                    unsafe { slab.free() };
-                }
+        match shard.make_slab(FIRST_CAPACITY, |_| ()) {
+            Some(slab) => shard.slab.store(slab.as_ptr(), Relaxed),
+            None => {
                 // SAFETY: leaked above, and not published yet.
-                drop(unsafe { Box::from_raw(shard.0.as_ptr()) });
+                unsafe { shard.free() };
                 return None;
             }
         }
         Some(shard)
+    }
+
+    /// Allocates a slab for this shard, and fills it with `fill`. Lets other processes read it, if
+    /// it is in the file. Called by the owner. Returns `None` if there is no memory.
+    pub(super) fn make_slab(self, capacity: u64, fill: impl FnOnce(SlabRef)) -> Option<SlabRef> {
+        let slab = SlabRef::allocate(capacity, self.0.as_ptr())?;
+        fill(slab);
+        if self.file.publish(slab) {
+            return Some(slab);
+        }
+        // SAFETY: fresh, and not published.
+        unsafe { slab.free() };
+        None
     }
 
     /// Frees the shard with its slab.
@@ -246,6 +243,9 @@ impl Shard {
         if requested <= owner_load(&self.acknowledged) {
             return;
         }
+        if self.file.must_move() {
+            return self.put_off(slab);
+        }
         // Keeps alive the copy request and the memory that the block points to. The reader may have
         // withdrawn the request since, and the slot may have been freed, but only this thread can
         // store anything but 0 in the block.
@@ -254,16 +254,24 @@ impl Shard {
             // SAFETY: a published request is complete (P1), and is not freed while the epoch is
             // pinned (P2).
             let request = unsafe { request.as_ref() };
-            if request.last < slab.capacity() {
-                // SAFETY: `last` is below the capacity, and this thread owns the shard (I1). The
-                // kind of the slot's series provided `copy`; if the slot was freed since, this
-                // thread has not written its block again, and `copy` accepts zeroes.
-                unsafe { (request.copy)(slab.block(request.last), &request.buffer) };
+            if let Some(block) = slab.get_block(request.last) {
+                // SAFETY: this thread owns the shard (I1). The kind of the slot's series provided
+                // `copy`; if the slot was freed since, this thread has not written its block again,
+                // and `copy` accepts zeroes.
+                unsafe { (request.copy)(block, &request.buffer) };
             }
         }
         // Release: pairs with the Acquire in `acknowledged`. Carries this thread's updates so far,
         // and the copy (I4).
         self.acknowledged.store(requested, Release);
+    }
+
+    /// Has the owner's next update find the open request again. Called by the owner.
+    ///
+    /// An exchange, not a store: `restore` acquires the last request also if this comes after it.
+    pub(super) fn put_off(&self, slab: SlabRef) {
+        // Relaxed: part of the release sequence of the exchange in `request`.
+        slab.len().swap(0, Relaxed);
     }
 
     /// Sends the owner a request. An update of the owner soon sees it and takes the cold path.
@@ -295,15 +303,14 @@ impl Shard {
     /// [`copied_block`](Self::copied_block) returns the copy.
     pub(crate) fn request_copy(&self, ticket: u64, last: u64, cells: usize, copy: CopyBlock) {
         let buffer = (0..cells).map(|_| AtomicU64::new(0)).collect();
-        let request = Box::new(CopyRequest { last, copy, buffer });
         self.copy_request
-            .replace(Some(NonNull::from(Box::leak(request))));
+            .replace_by(CopyRequest { last, copy, buffer });
         self.request(ticket);
     }
 
     /// Returns the copy of the last request once the owner has acknowledged it.
     pub(crate) fn copied_block(&self, ticket: u64) -> Option<Block> {
-        if !self.has_acknowledged(ticket) {
+        if self.acknowledged() < ticket {
             return None;
         }
         // SAFETY: a published request is complete (P1). Only the collector replaces it, and the
@@ -315,11 +322,6 @@ impl Shard {
     /// Withdraws the copy request, so that later acknowledgements copy nothing.
     pub(crate) fn withdraw_copy_request(&self) {
         self.copy_request.replace(None);
-    }
-
-    /// Returns whether the owner has reached a safepoint since request `ticket` (I4).
-    pub(crate) fn has_acknowledged(&self, ticket: u64) -> bool {
-        self.acknowledged() >= ticket
     }
 
     /// Returns the last ticket that was acknowledged (I4).
@@ -366,12 +368,7 @@ impl Shard {
         // SAFETY: by the caller's contract, a thread that pins from now on cannot reach the slab
         // (I3).
         unsafe {
-            let is_still = super::file::is_still(slab.as_ptr().cast());
-            crate::lockfree::epoch::soon(move || {
-                if is_still() {
-                    slab.free();
-                }
-            });
+            super::address::free_soon(slab.as_ptr().cast(), move || slab.free());
         }
         #[cfg(loom)]
         self.replaced.lock().unwrap().push(slab);
@@ -380,7 +377,7 @@ impl Shard {
 
 impl Drop for Shard {
     fn drop(&mut self) {
-        self.record.unpublish();
+        self.file.unpublish();
         let slab = self.slab.load(Relaxed);
         if !slab.is_null() {
             // SAFETY: no thread can reach the shard any more (I6), so no thread reads its slab.
@@ -423,7 +420,8 @@ pub(crate) struct Shards {
     pool: Mutex<Pool>,
 }
 
-/// The unowned and the empty shards.
+/// The unowned and the empty shards. Both lists have capacity for all existing shards, so that a
+/// thread that ends allocates nothing.
 pub(super) struct Pool {
     /// The unowned shards. They may hold counts of threads that have ended, so they are members.
     /// Pushed by threads that end and by the collector, taken by threads that start and by the
@@ -432,33 +430,20 @@ pub(super) struct Pool {
     /// The empty shards. Their cells are all zero, so they are no members. Pushed by the collector,
     /// popped by threads that start.
     pub(super) empty: Vec<ShardRef>,
-    /// The number of existing shards, in any state. Both lists have capacity for all of them, so
-    /// that a thread that ends allocates nothing. Raised by threads that start, lowered by the
-    /// collector.
-    pub(super) shard_count: usize,
 }
 
-/// A shard that its owner has left. Only threads that hold the pool's lock access it.
+/// A shard that its owner has left. In the pool, only threads that hold its lock access it; while
+/// it is idle, only the running pass does.
+#[derive(Clone, Copy)]
 pub(super) struct UnownedShard {
     pub(super) shard: ShardRef,
     /// The number of calls of [`take_idle`](Shards::take_idle) that still leave the shard in the
     /// pool. A thread that ends sets 1, so that other threads have at least the time between two
     /// such passes to claim the shard.
     passes_left: u8,
-    /// The value that the collector last gave `passes_left` because it could move no count out of
-    /// the shard, else 0. The next such wait is about twice as long.
-    backoff: u8,
-}
-
-/// A shard that the collector has taken out of the pool to fold its counts. Only the running pass
-/// accesses it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Idle {
-    pub(super) shard: ShardRef,
-    /// Whether the collector has moved a count out of the shard.
-    pub(super) drained: bool,
-    /// The same as in [`UnownedShard`].
-    backoff: u8,
+    /// The value that the collector gives `passes_left` when it returns the shard to the pool: 0 if
+    /// it has moved a count out of the shard, else about twice as much as the last time.
+    pub(super) backoff: u8,
 }
 
 /// The number of cells of the shards that one pass folds at most. It takes some milliseconds. The
@@ -476,7 +461,6 @@ impl Shards {
                 pool: Mutex::new(Pool {
                     unowned: Vec::new(),
                     empty: Vec::new(),
-                    shard_count: 0,
                 }),
             }
         }
@@ -499,19 +483,19 @@ impl Shards {
         let shard = match pool.empty.pop() {
             Some(shard) => shard,
             None => {
-                let shard_count = pool.shard_count + 1;
-                let more_unowned = shard_count - pool.unowned.len();
-                let more_empty = shard_count - pool.empty.len();
+                let shards = slots.shards() + 1;
+                let more_unowned = shards - pool.unowned.len();
+                let more_empty = shards - pool.empty.len();
                 pool.unowned.try_reserve(more_unowned).ok()?;
                 pool.empty.try_reserve(more_empty).ok()?;
                 let shard = ShardRef::new()?;
-                pool.shard_count = shard_count;
                 slots.count_shards(1);
                 shard
             }
         };
         drop(pool);
         self.join(shard);
+        shard.file.note_join();
         Some(shard)
     }
 
@@ -573,7 +557,11 @@ impl Shards {
             // Relaxed: the pool's lock orders both accesses. It also carries the last owner's
             // updates to the collector, and the retired slot words to the next owner.
             if acknowledged.load(Relaxed) < ticket {
-                acknowledged.store(ticket, Relaxed);
+                unowned.shard.move_unowned_blocks();
+                // Otherwise a later pass does both.
+                if !unowned.shard.file.must_move() {
+                    acknowledged.store(ticket, Relaxed);
+                }
             }
         }
     }
@@ -582,30 +570,25 @@ impl Shards {
     /// first, as many as have [`IDLE_PER_PASS`] cells together. Takes no more than `idle` has
     /// capacity for: under the lock no memory is allocated, because the program's allocator may run
     /// a first update, which needs the lock. Called by the collector, at most once in a pass.
-    pub(super) fn take_idle(&self, idle: &mut Vec<Idle>) {
+    pub(super) fn take_idle(&self, idle: &mut Vec<UnownedShard>) {
         let mut budget = IDLE_PER_PASS;
         self.pool().unowned.retain_mut(|unowned| {
             if unowned.passes_left > 0 {
                 unowned.passes_left -= 1;
                 return true;
             }
-            let UnownedShard { shard, backoff, .. } = *unowned;
             let taken = budget > 0 && idle.len() < idle.capacity();
             if taken {
-                budget = budget.saturating_sub(shard.slab().capacity());
-                let drained = false;
-                idle.push(Idle {
-                    shard,
-                    drained,
-                    backoff,
-                });
+                budget = budget.saturating_sub(unowned.shard.slab().capacity());
+                unowned.backoff = (2 * unowned.backoff + 1).min(127);
+                idle.push(*unowned);
             }
             !taken
         });
     }
 
-    /// Returns idle shards to the pool, or frees them. Each comes with whether all its cells are
-    /// zero. Called by the collector.
+    /// Returns idle shards to the pool, or frees them. `empty` has, in order, those whose cells are
+    /// all zero. Called by the collector.
     ///
     /// A shard that still holds a count stays a member, and becomes unowned again. If the pass
     /// could move nothing out of it, for example because its counts belong to registries that are
@@ -616,29 +599,23 @@ impl Shards {
     /// The shards without counts are no members any more, and the calling pass reads them no more.
     pub(super) unsafe fn give_back(
         &self,
-        idle: impl ExactSizeIterator<Item = (Idle, bool)>,
+        idle: &[UnownedShard],
+        empty: &[ShardRef],
         slots: &Slots,
     ) {
         // As in `take_idle`, no memory is allocated under the lock.
-        let mut surplus = Vec::with_capacity(idle.len());
+        let mut surplus = Vec::with_capacity(empty.len());
         let mut pool = self.pool();
-        for (idle, empty) in idle {
+        for idle in idle {
             let shard = idle.shard;
-            if !empty {
-                let backoff = if idle.drained {
-                    0
-                } else {
-                    (2 * idle.backoff + 1).min(127)
-                };
+            if empty.binary_search(&shard).is_err() {
                 pool.unowned.push(UnownedShard {
-                    shard,
-                    passes_left: backoff,
-                    backoff,
+                    passes_left: idle.backoff,
+                    ..*idle
                 });
             } else if pool.empty.len() < SPARE_LIMIT {
                 pool.empty.push(shard);
             } else {
-                pool.shard_count -= 1;
                 slots.count_shards(-1);
                 surplus.push(shard);
             }

@@ -22,10 +22,11 @@
 //!   if a block's last cell is below a slab's capacity, all its cells are inside that slab.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use crate::lockfree::Generation;
-use crate::sync::{Acquire, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn};
+use crate::sync::{
+    Acquire, AllocatingGuard, AllocatingMutex, AtomicU64, Relaxed, Release, const_fn,
+};
 
 /// The slot half of the word of a cold series, which has no slot and counts in its cold cell.
 pub(super) const COLD: u64 = u32::MAX as u64;
@@ -49,7 +50,6 @@ pub(crate) const UNRECLAIMED_LIMIT: u64 = 65_536;
 
 /// The slot word of one series. Written by threads that promote the series and by the collector,
 /// read by every thread that updates the series. See the module's documentation.
-#[derive(Debug)]
 #[repr(transparent)]
 pub struct SlotWord(AtomicU64);
 
@@ -133,11 +133,12 @@ impl SlotWord {
         self.0.fetch_or(CLOSING, Relaxed);
     }
 
-    /// Ends the retirement of a series whose cells are clear. Called by the collector only.
+    /// Makes a series cold that was retired and whose cells are clear, or whose slot is closing and
+    /// is cleared. Called by the collector only.
     ///
     /// Relaxed: a fence of the move stands before (J2 of [`crate::mapped::journal`]). So another
     /// process that sees this word sees that the counts were moved.
-    pub(super) fn end_retirement(&self) {
+    pub(super) fn make_cold(&self) {
         self.0.fetch_or(COLD, Relaxed);
     }
 
@@ -159,13 +160,6 @@ impl SlotWord {
     /// the collector cleared before it had to stop (W2).
     pub(super) fn reopen(&self) {
         self.0.fetch_and(!CLOSING, Release);
-    }
-
-    /// Makes the series cold, whose slot is closing and is cleared. Called by the collector only.
-    ///
-    /// Relaxed: as in [`end_retirement`](Self::end_retirement).
-    pub(super) fn end_closing(&self) {
-        self.0.fetch_or(COLD, Relaxed);
     }
 
     /// Returns the slot if the series has one that is not closing.
@@ -204,20 +198,11 @@ fn slot_in(word: u64) -> Option<u64> {
     (word & NOT_LIVE == 0).then_some(word & SLOT)
 }
 
-impl Default for SlotWord {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The allocator of slots. A slot is the index of a block in every shard.
 pub(crate) struct Slots {
     /// The free blocks, whose lists grow under the lock. Locked by threads that promote a series,
     /// and by the collector.
-    pub(super) blocks: AllocatingMutex<Blocks>,
-    /// Blocks that were freed while `blocks` was locked. Written and drained by the collector
-    /// only.
-    pub(super) deferred: Mutex<Vec<(u64, u64)>>,
+    pub(super) blocks: AllocatingMutex<BlockSpace>,
     /// The number of slots of retired series that are not reclaimed yet. Written by the collector,
     /// read by threads that promote a series.
     unreclaimed: AtomicU64,
@@ -232,7 +217,8 @@ pub(crate) struct Slots {
 /// The default limit for the cells of all shards together, in bytes.
 const DEFAULT_LIMIT: u64 = 1 << 30;
 
-pub(super) struct Blocks {
+/// The free blocks, and where new ones begin.
+pub(super) struct BlockSpace {
     /// The first cell that was never part of a block.
     next: u64,
     /// The last cells of free blocks, by the size of the blocks.
@@ -243,8 +229,7 @@ impl Slots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                blocks: AllocatingMutex::new(Blocks { next: 0, free: BTreeMap::new() }),
-                deferred: Mutex::new(Vec::new()),
+                blocks: AllocatingMutex::new(BlockSpace { next: 0, free: BTreeMap::new() }),
                 unreclaimed: AtomicU64::new(0),
                 shards: std::sync::atomic::AtomicU64::new(0),
                 limit: std::sync::atomic::AtomicU64::new(DEFAULT_LIMIT),
@@ -252,7 +237,13 @@ impl Slots {
         }
     }
 
-    /// Adds `more` to the number of shards; `more` may be negative.
+    /// Returns the number of existing shards, in any state. Exact under the lock of the pool.
+    pub(super) fn shards(&self) -> usize {
+        self.shards.load(Relaxed) as usize
+    }
+
+    /// Adds `more` to the number of shards; `more` may be negative. Called under the lock of the
+    /// pool.
     pub(super) fn count_shards(&self, more: i64) {
         self.shards.fetch_add(more as u64, Relaxed);
     }
@@ -271,58 +262,43 @@ impl Slots {
     /// Returns the number of cells that a shard may have. Relaxed: the limit is approximate, as
     /// threads start and end.
     fn most_cells(&self) -> u64 {
-        let shards = self.shards.load(Relaxed).max(1);
+        let shards = self.shards().max(1) as u64;
         (self.limit() / 8 / shards).min(MOST_CELLS)
     }
 
     /// Allocates a block of `cells` cells and returns its last cell. Returns `None` if the limit is
     /// reached, if too many slots are unreclaimed, or if the calling thread has the lock.
     pub(crate) fn allocate(&self, cells: u64) -> Option<u64> {
-        if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
-            return None;
-        }
         let size = stride(cells as usize);
-        let mut blocks = self.blocks.lock_unless_held()?;
-        if let Some(last) = blocks.free.get_mut(&size).and_then(Vec::pop) {
-            return Some(u64::from(last));
-        }
-        let start = blocks.skip_to(size);
-        let end = start + size;
-        if end > self.most_cells() {
-            return None;
-        }
-        blocks.next = end;
-        Some(end - 1)
+        let mut blocks = self.lock_to_allocate()?;
+        let free = blocks.free.get_mut(&size).and_then(Vec::pop);
+        let new = || blocks.take_new(size, 1, self.most_cells());
+        free.map(u64::from).or_else(new)
     }
 
     /// Allocates `count` blocks of `cells` cells that follow each other, a [`stride`] apart. Each
     /// is freed separately. Returns the last cell of the first block, or `None` as
     /// [`allocate`](Self::allocate) does.
     pub(crate) fn allocate_row(&self, cells: usize, count: u64) -> Option<u64> {
+        let size = stride(cells);
+        let mut blocks = self.lock_to_allocate()?;
+        let row = blocks.take_row(size, count as usize);
+        row.or_else(|| blocks.take_new(size, count, self.most_cells()))
+    }
+
+    /// Locks the blocks, unless too many slots are unreclaimed or the calling thread has the lock.
+    fn lock_to_allocate(&self) -> Option<AllocatingGuard<'_, BlockSpace>> {
         if self.unreclaimed.load(Relaxed) >= UNRECLAIMED_LIMIT {
             return None;
         }
-        let size = stride(cells);
-        let mut blocks = self.blocks.lock_unless_held()?;
-        if let Some(last) = blocks.take_row(size, count as usize) {
-            return Some(last);
-        }
-        let start = blocks.skip_to(size);
-        let end = start + size * count;
-        if end > self.most_cells() {
-            return None;
-        }
-        blocks.next = end;
-        Some(start + size - 1)
+        self.blocks.lock_unless_held()
     }
 
-    /// Frees blocks without waiting for a thread that is allocating one. Called by the collector.
-    /// Each block is given as its last cell and its number of cells.
-    pub(crate) fn free_later(&self, freed: impl Iterator<Item = (u64, u64)>) {
-        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
-        deferred.extend(freed);
+    /// Frees all of these blocks, or none if a thread is allocating one: does not wait for it.
+    /// Called by the collector. Each block is given as its last cell and its number of cells.
+    pub(crate) fn try_free(&self, cleared: &mut Vec<(u64, u64)>) {
         if let Some(mut blocks) = self.blocks.try_lock() {
-            for (last, cells) in deferred.drain(..) {
+            for (last, cells) in cleared.drain(..) {
                 blocks.put(last, cells);
             }
         }
@@ -350,10 +326,11 @@ impl Slots {
     }
 }
 
-impl Blocks {
-    /// Advances `next` to a cell where a block of this size can begin, and returns it. The skipped
-    /// cells become free blocks of one cell.
-    fn skip_to(&mut self, size: u64) -> u64 {
+impl BlockSpace {
+    /// Takes `count` blocks of this size that were never used, if they end at or below `most`.
+    /// Returns the last cell of the first one. The cells that are skipped so that a block can begin
+    /// become free blocks of one cell.
+    fn take_new(&mut self, size: u64, count: u64, most: u64) -> Option<u64> {
         let start = self.next.next_multiple_of(size.min(16));
         if start < COLD {
             for skipped in self.next..start {
@@ -361,7 +338,12 @@ impl Blocks {
             }
             self.next = start;
         }
-        start
+        let end = start + size * count;
+        if end > most {
+            return None;
+        }
+        self.next = end;
+        Some(start + size - 1)
     }
 
     /// Removes and returns `count` free blocks that follow each other, such as those of a dropped

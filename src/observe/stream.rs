@@ -45,11 +45,10 @@
 //! systems", 2005, has the form with one slot). The odd store has to be a Release as well: a reader
 //! that starts from it could see a stale page otherwise.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::retired::take_soon;
+use super::address::take_soon;
 use super::window::{AgeSketch, Ages, History, closed_limit, is_open};
 use crate::mapped::{Own, Place, Words, take};
 use crate::snapshot::FloatSum;
@@ -74,7 +73,7 @@ pub(crate) const VALUES: usize = 4;
 
 /// One generation of a stream. See the module's text. Other processes may read it in a file.
 #[repr(C)]
-struct Page {
+struct StreamPage {
     /// The capacity of the buffer. Never changes.
     capacity: usize,
     /// The length at which a push asks for a flush: `capacity`, or a negative number once a scrape
@@ -88,10 +87,10 @@ struct Page {
     /// passes.
     words: Words,
     /// The budget that this page counts against.
-    budget: Arc<Budget>,
+    budget: Arc<StreamBudget>,
 }
 
-impl Drop for Page {
+impl Drop for StreamPage {
     fn drop(&mut self) {
         self.budget.add(-(self.words.len() as i64));
     }
@@ -105,8 +104,7 @@ impl Drop for Page {
 /// sketches that grow large because of unfavourable values can exceed the limit.
 ///
 /// All accesses are Relaxed: the limit is approximate, and no other memory depends on it.
-#[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct StreamBudget {
     /// The limit. Written by `limit_summaries`, read by every thread that flushes.
     limit: AtomicU64,
     /// The words in use. Written by every thread that allocates or frees a page.
@@ -116,7 +114,7 @@ pub(crate) struct Budget {
     expected: AtomicU64,
 }
 
-impl Budget {
+impl StreamBudget {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             limit: AtomicU64::new(DEFAULT_LIMIT / 8),
@@ -172,8 +170,8 @@ const TYPICAL_SKETCH: u64 = 2 * 90;
 /// The default limit for all streams of a process, in bytes.
 const DEFAULT_LIMIT: u64 = 64 << 20;
 
-impl Page {
-    fn new(budget: &Arc<Budget>, capacity: usize, tuples: usize, place: Place) -> Own<Self> {
+impl StreamPage {
+    fn new(budget: &Arc<StreamBudget>, capacity: usize, tuples: usize, place: Place) -> Own<Self> {
         let words = VALUES + capacity + 2 * tuples;
         budget.add(words as i64);
         let page = Self {
@@ -217,9 +215,9 @@ pub(crate) struct Stream {
     seq: AtomicU64,
     /// The pages of even and odd generations. The second one is null until the first flush.
     /// Replaced by the owner, read by passes with the epoch pinned.
-    pages: [AtomicPtr<Page>; 2],
+    pages: [AtomicPtr<StreamPage>; 2],
     /// The budget that this stream counts against.
-    budget: Arc<Budget>,
+    budget: Arc<StreamBudget>,
     /// The words that this stream is expected to grow to. Never changes.
     expected: u64,
 }
@@ -246,26 +244,31 @@ pub struct SummaryTotal {
 impl Stream {
     /// Creates a stream that starts now, for a window of `ages` ages. `ages` is 1 without a window.
     /// It is about to be at `place`.
-    pub(crate) fn new(budget: &Arc<Budget>, now: Ages, ages: u64, place: Place) -> Self {
-        let mut first = Page::new(budget, BUFFERS[0].1, 0, place);
+    pub(crate) fn new(budget: &Arc<StreamBudget>, now: Ages, ages: u64, place: Place) -> Self {
+        let mut first = StreamPage::new(budget, BUFFERS[0].1, 0, place);
         if ages > 1 {
             first.history = AtomicPtr::new(History::start(now, budget, place));
         }
-        let first = first.into_raw();
-        let expected = TYPICAL_STREAM + (ages - 1) * TYPICAL_SKETCH;
+        Self::starting_with(first, TYPICAL_STREAM + (ages - 1) * TYPICAL_SKETCH)
+    }
+
+    /// Creates a stream of one page, which is expected to grow to this number of words.
+    fn starting_with(first: Own<StreamPage>, expected: u64) -> Self {
+        let budget = Arc::clone(&first.budget);
         budget.expected.fetch_add(expected, Relaxed);
+        let pages = [first.into_raw(), std::ptr::null_mut()];
         Self {
-            budget: Arc::clone(budget),
-            expected,
             seq: AtomicU64::new(0),
-            pages: [AtomicPtr::new(first), AtomicPtr::new(std::ptr::null_mut())],
+            pages: pages.map(AtomicPtr::new),
+            budget,
+            expected,
         }
     }
 
     /// Returns a stream of the same content, in memory that is allocated now. Called by the owner.
     pub(crate) fn copy(&self, place: Place) -> Self {
         let page = self.own_page(owner_load(&self.seq) >> 1);
-        let fresh = Page::new(&self.budget, page.capacity, page.tuple_capacity(), place);
+        let fresh = StreamPage::new(&self.budget, page.capacity, page.tuple_capacity(), place);
         // Relaxed: the thread that publishes the stream carries these stores.
         for (to, from) in fresh.words.iter().zip(page.words.iter()) {
             to.store(owner_load(from), Relaxed);
@@ -277,21 +280,12 @@ impl Stream {
         let history =
             unsafe { history.as_ref() }.map_or(std::ptr::null_mut(), |history| history.copy(place));
         fresh.history.store(history, Relaxed);
-        self.budget.expected.fetch_add(self.expected, Relaxed);
-        Self {
-            seq: AtomicU64::new(0),
-            pages: [
-                AtomicPtr::new(fresh.into_raw()),
-                AtomicPtr::new(std::ptr::null_mut()),
-            ],
-            budget: Arc::clone(&self.budget),
-            expected: self.expected,
-        }
+        Self::starting_with(fresh, self.expected)
     }
 
     /// Returns the page of the current generation. Called by the owner.
     #[inline(always)]
-    fn own_page(&self, generation: u64) -> &Page {
+    fn own_page(&self, generation: u64) -> &StreamPage {
         // Relaxed: this thread stored the pointer, or an earlier owner, whose stores were carried
         // here with the stream (F5).
         let page = owner_load_ptr(&self.pages[(generation & 1) as usize]);
@@ -315,15 +309,14 @@ impl Stream {
         true
     }
 
-    /// Appends a value, and returns the number of observations. Called by the owner.
+    /// Appends a value. Called by the owner.
     ///
     /// Calls `flush` while the buffer is full or closed: more than once only if a scrape closes the
     /// buffer between flush and push (invariant A3 of [`window`](super::window)).
-    pub(crate) fn insert(&self, value: f64, mut flush: impl FnMut()) -> u64 {
+    pub(crate) fn insert(&self, value: f64, mut flush: impl FnMut()) {
         while !self.push(value) {
             flush();
         }
-        self.own_count()
     }
 
     /// Inserts the values of the buffer into the sketch, and continues in the other page. Called by
@@ -387,7 +380,7 @@ impl Stream {
             } else {
                 0
             };
-            Page::new(&page.budget, buffer, tuple_capacity, Place::of(self)).into_raw()
+            StreamPage::new(&page.budget, buffer, tuple_capacity, Place::of(self)).into_raw()
         });
         // Release: pairs with the Acquire load of `seq` in `read_current`. A reader that starts
         // from this value sees page `generation` complete.
@@ -402,7 +395,7 @@ impl Stream {
             // Relaxed: the fence above carries the content of the page to the Acquire in `read`.
             let old = next.swap(fresh, Relaxed);
             // SAFETY: a reader that pins from now on cannot reach the page (F4).
-            unsafe { retire(old) };
+            unsafe { take_soon(old) };
         }
         // SAFETY: just allocated, or not null and large enough. Only the owner replaces it (F4).
         let page = unsafe { &*owner_load_ptr(next) };
@@ -423,14 +416,8 @@ impl Stream {
         if old_history != history {
             // SAFETY: a reader that pins from now on starts from this generation or a later one,
             // and those do not have it (A2 of `window`).
-            unsafe { retire(old_history) };
+            unsafe { take_soon(old_history) };
         }
-    }
-
-    /// Returns the number of observations. Called by the owner.
-    pub(crate) fn own_count(&self) -> u64 {
-        let page = self.own_page(owner_load(&self.seq) >> 1);
-        owner_load(&page.words[COUNT]) + owner_load(&page.words[LEN])
     }
 
     /// Resets the stream. No thread writes it, and the calling pass is the only reader.
@@ -459,7 +446,7 @@ impl Stream {
             let page = self.pages[which].load(Acquire);
             // SAFETY: null, or a page that is not freed while the caller pins the epoch (F4).
             let page = unsafe { page.as_ref() }?;
-            let copy = PageCopy::load(&*page.words, page.capacity, page.words.len());
+            let copy = PageCopy::load(&page.words, page.capacity);
             let (limit, history) = (page.limit.load(Relaxed), page.history.load(Relaxed));
             Some((page, copy, limit, history))
         };
@@ -509,28 +496,7 @@ pub(crate) fn read_current<T>(
     (seq(Relaxed) <= generation.saturating_add(1).saturating_mul(2)).then_some(copy)
 }
 
-/// The words of a page: of this process, or of another one in its file.
-pub(crate) trait PageWords {
-    /// Loads a word.
-    fn word(&self, i: usize, order: Ordering) -> u64;
-    /// Loads several words (Relaxed).
-    fn words(&self, range: Range<usize>) -> impl Iterator<Item = u64>;
-}
-
-impl PageWords for [AtomicU64] {
-    #[inline]
-    fn word(&self, i: usize, order: Ordering) -> u64 {
-        self[i].load(order)
-    }
-
-    #[inline]
-    fn words(&self, range: Range<usize>) -> impl Iterator<Item = u64> {
-        self[range].iter().map(|word| word.load(Relaxed))
-    }
-}
-
 /// A copy of the words of a page.
-#[derive(Debug)]
 pub(crate) struct PageCopy {
     /// The count and the sum of earlier generations.
     earlier: (u64, f64),
@@ -542,30 +508,29 @@ pub(crate) struct PageCopy {
 }
 
 impl PageCopy {
-    /// Copies a page of `len` words, with a buffer of this capacity.
+    /// Copies the words of a page, of this process or of another one in its file, with a buffer of
+    /// this capacity.
     ///
     /// The lengths are clamped, because the page may be overwritten right now, and they may be
     /// torn: [`read_current`] finds that out later.
     #[inline]
-    pub(crate) fn load(page: &(impl PageWords + ?Sized), capacity: usize, len: usize) -> Self {
-        let first = VALUES + capacity;
+    pub(crate) fn load(page: &[AtomicU64], capacity: usize) -> Self {
+        let word = |word: &AtomicU64| word.load(Relaxed);
         // Acquire: pairs with the Release in `push` (F2).
-        let values = (page.word(LEN, Acquire) as usize).min(capacity);
-        let (count, sum) = (page.word(COUNT, Relaxed), page.word(SUM, Relaxed));
-        let tuple_word = page.word(TUPLES, Relaxed);
-        let tuples = ((tuple_word >> 1) as usize).min((len - first) / 2);
-        let mut words = page.words(first..first + 2 * tuples);
-        let mut next = || words.next().unwrap_or(0);
+        let values = (page[LEN].load(Acquire) as usize).min(capacity);
+        let (count, sum) = (word(&page[COUNT]), word(&page[SUM]));
+        let tuple_word = word(&page[TUPLES]);
+        let (buffer, rest) = page[VALUES..].split_at(capacity);
+        let tuples = ((tuple_word >> 1) as usize).min(rest.len() / 2);
+        let tuples = rest.chunks_exact(2).take(tuples);
+        let values = buffer[..values].iter();
         Self {
             earlier: (count, f64::from_bits(sum)),
-            tuples: (0..tuples)
-                .map(|_| Tuple::from_words([next(), next()]))
+            tuples: tuples
+                .map(|pair| Tuple::from_words([word(&pair[0]), word(&pair[1])]))
                 .collect(),
             is_degraded: tuple_word & 1 == 1,
-            values: page
-                .words(VALUES..VALUES + values)
-                .map(f64::from_bits)
-                .collect(),
+            values: values.map(|value| f64::from_bits(word(value))).collect(),
         }
     }
 
@@ -607,17 +572,5 @@ impl Drop for Stream {
                 unsafe { take(page) };
             }
         }
-    }
-}
-
-/// Frees a page, or the sketches of earlier ages, once every pin of now is released.
-///
-/// # Safety
-///
-/// A thread that pins the epoch from now on cannot reach `page`.
-unsafe fn retire<T: 'static>(page: *mut T) {
-    if !page.is_null() {
-        // SAFETY: the caller's contract.
-        unsafe { take_soon(page) };
     }
 }

@@ -18,25 +18,22 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::lockfree::Generation;
-use crate::mapped::{Move, Own, Place, Words, owned, record, region, take};
+use crate::mapped::{Move, Own, Place, Words, owned, region, take};
 use crate::snapshot::FloatSum;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch, Targets};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
-use super::cells::{Cells, MoveBlock, Outcome};
-use super::cold_lock::ColdLock;
+use super::address::{publish, value_at};
+use super::cells::{Cells, MoveBlock, Outcome, SeriesWords};
 use super::engine::Engine;
 use super::memory::Block;
 use super::pass::Pass;
-use super::retired::take_soon;
-use super::slot::SlotWord;
-use super::stream::{Budget, Flush, Stream, SummaryTotal};
+use super::stream::{Flush, Stream, StreamBudget, SummaryTotal};
 use super::thread::Thread;
-use super::update::{ColdUpdate, update_cold};
+use super::update::Update;
 use super::window::{AgeSketch, Ages, Window, decode, encode, encoded_len};
 
 /// The properties that all series of a summary share.
-#[derive(Debug)]
 pub struct SummaryShape {
     /// The objectives.
     pub objectives: Targets,
@@ -45,7 +42,7 @@ pub struct SummaryShape {
     /// The time that quantiles cover. `None` if they cover all observations.
     window: Option<Window>,
     /// The memory that all streams together may use.
-    budget: Arc<Budget>,
+    budget: Arc<StreamBudget>,
 }
 
 impl SummaryShape {
@@ -54,7 +51,7 @@ impl SummaryShape {
     pub(crate) fn new(
         objectives: Targets,
         window: Option<Window>,
-        budget: &Arc<Budget>,
+        budget: &Arc<StreamBudget>,
     ) -> Arc<Self> {
         let bound = (!objectives.is_empty()).then(|| Bound::new(&objectives));
         Arc::new(Self {
@@ -96,13 +93,9 @@ impl SummaryShape {
 }
 
 /// The cells of one series of a summary. Other processes may read it in a file.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Distribution {
-    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
-    slot_word: SlotWord,
-    /// The lock of the cold stream.
-    lock: ColdLock,
+    series: SeriesWords,
     /// The properties of the summary. Never changes.
     shape: Arc<SummaryShape>,
     /// The address of the cold [`Stream`], or 0. Created by its first writer and removed by passes,
@@ -141,28 +134,18 @@ impl Distribution {
         eager: bool,
     ) -> Outcome {
         let mut own = |block| {
-            // SAFETY: D1 and D2; `update_cold` passes a block that this thread owns.
+            // SAFETY: D1 and D2; `run` passes a block that this thread owns.
             let stream = unsafe { self.own_stream(block) };
             // `None` if the budget is used up. The observation then goes to the cold stream.
             stream.map(|stream| self.insert(stream, value)).is_some()
         };
-        let mut cold = || match self.lock.lock(generation) {
-            Ok(held) => {
-                self.insert(self.cold_or_new(), value);
-                held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
-                ColdUpdate::Counted
-            }
-            // If there is no slot or no shard for the series, this thread waits for the other
-            // writer's push, at worst for its flush, but never for a reader.
-            Err(denied) => ColdUpdate::denied(&denied, self.shape.budget.allows_streams()),
-        };
-        update_cold(
-            (engine, thread),
-            (&self.slot_word, generation),
-            (1, eager),
-            &mut own,
-            &mut cold,
-        )
+        let mut update = Update::new(self, (engine, thread), generation, 1, eager);
+        update.slot_helps = self.shape.budget.allows_streams();
+        // If there is no slot or no shard for the series, this thread waits for the other writer's
+        // push, at worst for its flush, but never for a reader.
+        update.run(&mut own, &mut || {
+            update.count_cold(|| self.insert(self.cold_or_new(), value))
+        })
     }
 
     /// Returns the stream of a slot. Creates it if there is none and the budget allows one.
@@ -173,25 +156,23 @@ impl Distribution {
     unsafe fn own_stream<'a>(&self, block: Block) -> Option<&'a Stream> {
         // SAFETY: the caller's contract.
         unsafe { stream(block) }.or_else(|| {
-            let place = block.place();
+            let place = block.place_of_content();
             let fresh = (self.shape.budget.allows_streams())
                 .then(|| self.shape.stream(place))
-                // If the region is full, the observation goes to the cold stream.
-                .filter(|fresh| fresh.place() == place)?
-                .into_raw();
-            let address = fresh.expose_provenance() as u64;
+                // If the region is full, the observation goes to the cold stream, unless the block
+                // is on the heap, too.
+                .filter(|fresh| fresh.place() == place || block.place() == Place::Heap)?;
             // SAFETY: D1; this thread owns the block.
-            // Release: pairs with the Acquire in `read`. Readers see the stream complete.
             unsafe {
-                block.cell(0).store(address, Release);
-                Some(&*fresh)
+                publish(block.cell(0), fresh);
+                stream(block)
             }
         })
     }
 
-    /// Appends a value, after a flush if the buffer is full. Returns the number of observations.
-    fn insert(&self, stream: &Stream, value: f64) -> u64 {
-        stream.insert(value, || self.shape.flush(stream))
+    /// Appends a value, after a flush if the buffer is full.
+    fn insert(&self, stream: &Stream, value: f64) {
+        stream.insert(value, || self.shape.flush(stream));
     }
 }
 
@@ -202,11 +183,9 @@ impl Distribution {
 /// The block belongs to a summary, and its stream is not freed while the result is used.
 #[inline(always)]
 unsafe fn stream<'a>(block: Block) -> Option<&'a Stream> {
-    // SAFETY: D1; the block has one cell.
-    let address = owner_load(unsafe { block.cell(0) });
-    // SAFETY: D1; 0, or the address that `own_stream` exposed. The caller's contract keeps it
-    // alive.
-    unsafe { std::ptr::with_exposed_provenance::<Stream>(address as usize).as_ref() }
+    // SAFETY: D1; the block has one cell: 0, or the address of a stream that the caller's contract
+    // keeps alive.
+    unsafe { value_at(owner_load(block.cell(0))) }
 }
 
 /// Moves the stream of a slot to the mapped file.
@@ -219,19 +198,13 @@ unsafe fn move_block(block: Block) {
     let Some(old) = (unsafe { stream(block) }) else {
         return;
     };
-    let old = std::ptr::from_ref(old).cast_mut();
-    if region::contains(old.cast()) {
+    if region::contains(std::ptr::from_ref(old).cast()) {
         return;
     }
-    // SAFETY: the caller owns the stream.
-    let copy = unsafe { (*old).copy(Place::Region) };
-    let fresh = Own::new(copy, Place::Region).into_raw();
+    let fresh = Own::new(old.copy(Place::Region), Place::Region);
     // SAFETY: D1; this thread owns the block. A reader that pins from now on cannot reach the old
     // stream.
-    unsafe {
-        record::publish(block.cell(0), fresh.expose_provenance() as u64);
-        take_soon(old);
-    }
+    unsafe { publish(block.cell(0), fresh) };
 }
 
 impl Cells for Distribution {
@@ -240,9 +213,8 @@ impl Cells for Distribution {
 
     fn new(shape: &Arc<SummaryShape>) -> Self {
         Self {
-            slot_word: SlotWord::new(),
+            series: SeriesWords::new(),
             shape: Arc::clone(shape),
-            lock: ColdLock::new(),
             cold: AtomicU64::new(0),
             folded: AtomicU64::new(0),
         }
@@ -254,12 +226,8 @@ impl Cells for Distribution {
         total.sketches.clear();
     }
 
-    fn slot_word(&self) -> &SlotWord {
-        &self.slot_word
-    }
-
-    fn cold_lock(&self) -> &ColdLock {
-        &self.lock
+    fn series_words(&self) -> &SeriesWords {
+        &self.series
     }
 
     fn width(_: &Arc<SummaryShape>) -> usize {
@@ -271,25 +239,15 @@ impl Cells for Distribution {
         if pass.cold(true) {
             self.add_folded(now, total);
         }
-        let mut read = |stream: &Stream| {
-            let mut tries = 0;
-            while !stream.read(now, total) {
-                // The owner overwrote the page during the read. Waits for a pause between its
-                // flushes.
-                super::engine::back_off(&mut tries);
-            }
-        };
         for cell in pass.cells(slot, 0) {
-            // Acquire: pairs with the Release in `own_stream`. The stream is complete (D1).
-            let address = cell.load(Acquire) as usize;
-            let stream = std::ptr::with_exposed_provenance::<Stream>(address);
+            // Acquire: pairs with the Release in `publish`. The stream is complete (D1).
             // SAFETY: D2; 0, or a stream that only a later pass frees.
-            if let Some(stream) = unsafe { stream.as_ref() } {
-                read(stream);
+            if let Some(stream) = unsafe { value_at(cell.load(Acquire)) } {
+                read_whole(stream, now, total);
             }
         }
         if let Some(cold) = pass.cold(self.cold_stream()) {
-            read(cold);
+            read_whole(cold, now, total);
         }
     }
 
@@ -301,7 +259,7 @@ impl Cells for Distribution {
         };
         // SAFETY: D1; the block has one cell.
         let cell = unsafe { block.cell(0) };
-        let folded = self.fold_words(|total| self.read_quiet(stream, total), &[cell]);
+        let folded = self.fold_words(&[cell], |total| read_whole(stream, self.shape.now(), total));
         if folded {
             // SAFETY: no owner and no other reader has it (D2).
             unsafe { take(owned(stream)) };
@@ -314,7 +272,7 @@ impl Cells for Distribution {
     }
 
     fn after_fork(&self, shape: &Arc<SummaryShape>) {
-        self.lock.take().release();
+        drop(self.cold_lock().take());
         for address in [&self.cold, &self.folded] {
             // The memory is zero now. It is not used again.
             let memory = std::ptr::with_exposed_provenance(address.load(Relaxed) as usize);
@@ -327,43 +285,35 @@ impl Cells for Distribution {
 
     fn release(_: &Arc<SummaryShape>) -> fn(Block) {
         |block| {
-            // SAFETY: D1; the block has one cell.
-            // Relaxed: the owner's acknowledgement, or the pool's lock, carries its stores.
-            let address = unsafe { block.cell(0) }.load(Relaxed) as usize;
-            if address != 0 {
-                // SAFETY: allocated in `own_stream`. No owner and no other reader has it (D2).
-                unsafe { take(std::ptr::with_exposed_provenance_mut::<Stream>(address)) };
+            // SAFETY: D1 and D2: no owner and no other reader has the stream. The owner's
+            // acknowledgement, or the pool's lock, carries its stores.
+            unsafe {
+                if let Some(stream) = stream(block) {
+                    take(owned(stream));
+                }
             }
         }
     }
 
     fn fold_cold(&self, _: &Arc<SummaryShape>, other: &Self) -> bool {
-        let cold = other.cold_stream();
-        let read = |total: &mut SummaryTotal| {
-            other.add_folded(Ages::ALL, total);
-            if let Some(cold) = cold {
-                self.read_quiet(cold, total);
-            }
-        };
-        let before = other.folded_words();
+        let (cold, before) = (other.cold_stream(), other.folded_words());
         if cold.is_none() && before.is_none() {
             return true;
         }
-        let folded = self.fold_words(read, &[&other.cold, &other.folded]);
+        let folded = self.fold_words(&[&other.cold, &other.folded], |total| {
+            other.add_folded(Ages::ALL, total);
+            if let Some(cold) = cold {
+                read_whole(cold, self.shape.now(), total);
+            }
+        });
         if folded {
-            drop(before);
+            drop(before.map(ManuallyDrop::into_inner));
             if let Some(cold) = cold {
                 // SAFETY: the caller holds both locks and runs a pass, so no thread has it (D3).
                 unsafe { take(owned(cold)) };
             }
-        } else {
-            std::mem::forget(before);
         }
         folded
-    }
-
-    fn is_plain(_: &Arc<SummaryShape>) -> bool {
-        false
     }
 
     fn clear(&self, _: &Arc<SummaryShape>) {
@@ -372,13 +322,13 @@ impl Cells for Distribution {
         }
         let folded = self.folded_words();
         self.folded.store(0, Relaxed);
-        drop(folded);
+        drop(folded.map(ManuallyDrop::into_inner));
     }
 }
 
 impl Drop for Distribution {
     fn drop(&mut self) {
-        drop(self.folded_words());
+        drop(self.folded_words().map(ManuallyDrop::into_inner));
         if let Some(cold) = self.cold_stream() {
             // SAFETY: no thread can reach the series any more.
             unsafe { take(owned(cold)) };
@@ -390,10 +340,9 @@ impl Distribution {
     /// Returns the cold stream, if there is one.
     fn cold_stream(&self) -> Option<&Stream> {
         // Acquire: pairs with the Release in `cold_or_new`. The stream is complete.
-        let address = self.cold.load(Acquire) as usize;
         // SAFETY: 0, or a stream that only a pass frees, under the lock (D3). The caller runs a
         // pass or holds the lock.
-        unsafe { std::ptr::with_exposed_provenance::<Stream>(address).as_ref() }
+        unsafe { value_at(self.cold.load(Acquire)) }
     }
 
     /// Returns the cold stream, and creates it if there is none. The caller holds the lock.
@@ -407,21 +356,21 @@ impl Distribution {
         })
     }
 
-    /// Takes the words of what was folded, if there are any. The caller runs the pass, and sees to
-    /// it that they are taken once.
-    fn folded_words(&self) -> Option<Words> {
+    /// Returns the words of what was folded, if there are any. The caller runs the pass, and frees
+    /// them once it has replaced their address.
+    fn folded_words(&self) -> Option<ManuallyDrop<Words>> {
         let address = self.folded.load(Relaxed) as usize;
         let first = NonNull::new(std::ptr::with_exposed_provenance_mut::<AtomicU64>(address))?;
         // SAFETY: `fold_words` wrote the number of words behind the first one there.
         unsafe {
             let len = first.as_ref().load(Relaxed) as usize;
-            Some(Words::from_raw(first, 1 + len))
+            Some(ManuallyDrop::new(Words::from_raw(first, 1 + len)))
         }
     }
 
     /// Adds what was folded to a total.
     fn add_folded(&self, now: Ages, total: &mut SummaryTotal) {
-        let Some(words) = self.folded_words().map(ManuallyDrop::new) else {
+        let Some(words) = self.folded_words() else {
             return;
         };
         total.count = total.count.wrapping_add(words[1].load(Relaxed));
@@ -430,17 +379,9 @@ impl Distribution {
         total.sketches.extend(contained);
     }
 
-    /// Adds a stream that no thread writes any more to a total.
-    fn read_quiet(&self, stream: &Stream, total: &mut SummaryTotal) {
-        let mut tries = 0;
-        while !stream.read(self.shape.now(), total) {
-            super::engine::back_off(&mut tries);
-        }
-    }
-
     /// Adds what `read` reads to what was folded, and zeroes the cells that have it now. Returns
     /// `false`, and changes nothing, if there is no memory.
-    fn fold_words(&self, read: impl FnOnce(&mut SummaryTotal), cells: &[&AtomicU64]) -> bool {
+    fn fold_words(&self, cells: &[&AtomicU64], read: impl FnOnce(&mut SummaryTotal)) -> bool {
         let mut total = SummaryTotal::default();
         self.add_folded(Ages::ALL, &mut total);
         read(&mut total);
@@ -460,7 +401,7 @@ impl Distribution {
             moved.set(cell, 0);
         }
         moved.commit();
-        drop(before);
+        drop(before.map(ManuallyDrop::into_inner));
         true
     }
 
@@ -473,25 +414,29 @@ impl Distribution {
         folded.sketches.retain(|part| now.contains(part.age));
         folded.sketches.sort_by_key(|part| part.age);
         let ages = folded.sketches.chunk_by(|a, b| a.age == b.age);
-        folded.sketches = ages.map(|sketches| self.merge_age(sketches)).collect();
-    }
-
-    /// Merges the sketches of one age.
-    fn merge_age(&self, sketches: &[AgeSketch]) -> AgeSketch {
-        let mut sketch = merge(sketches);
-        if let Some(bound) = &self.shape.bound {
-            sketch.compress(bound, &mut Scratch::new());
-        }
-        AgeSketch {
-            age: sketches[0].age,
-            sketch,
-        }
+        let merged = ages.map(|sketches| {
+            let (age, mut sketch) = (sketches[0].age, merge(sketches));
+            if let Some(bound) = &self.shape.bound {
+                sketch.compress(bound, &mut Scratch::new());
+            }
+            AgeSketch { age, sketch }
+        });
+        folded.sketches = merged.collect();
     }
 
     /// Merges all sketches of a total.
     #[must_use]
     pub fn merged(total: &SummaryTotal) -> Sketch {
         merge(&total.sketches)
+    }
+}
+
+/// Adds a prefix of a stream's observations to a total, and waits while the owner overwrites what
+/// is being read: for a pause between its flushes.
+fn read_whole(stream: &Stream, now: Ages, total: &mut SummaryTotal) {
+    let mut tries = 0;
+    while !stream.read(now, total) {
+        super::engine::back_off(&mut tries);
     }
 }
 
@@ -515,9 +460,9 @@ mod process {
     use std::cell::Cell;
     use std::sync::{Arc, LazyLock};
 
-    use super::{Budget, Flush};
+    use super::{Flush, StreamBudget};
 
-    static BUDGET: LazyLock<Arc<Budget>> = LazyLock::new(Budget::new);
+    static BUDGET: LazyLock<Arc<StreamBudget>> = LazyLock::new(StreamBudget::new);
 
     thread_local! {
         /// The buffers that this thread's flushes reuse.
@@ -525,7 +470,7 @@ mod process {
     }
 
     /// Returns the budget for the streams of all summaries in this process.
-    pub fn stream_budget() -> &'static Arc<Budget> {
+    pub fn stream_budget() -> &'static Arc<StreamBudget> {
         &BUDGET
     }
 
@@ -584,10 +529,10 @@ mod tests {
             series.read(&mut engine.pass(), None, &mut total);
             total.count
         };
-        let held = series.lock.lock_any().unwrap();
+        let held = series.cold_lock().lock_any().unwrap();
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 1);
-        held.release();
+        drop(held);
         super::super::start_over(&engine.pass(), &shape, &series, None);
         assert_eq!(count(), 0);
         series.observe_cold(&engine, &thread, Generation::FIRST, 1.0, false);
@@ -605,16 +550,16 @@ mod tests {
             series.observe_cold(&engine, thread, Generation::FIRST, value, false);
         };
         observe(&a, 0.1);
-        super::super::promote(&engine, &series.slot_word, Generation::FIRST, 1);
+        super::super::promote(&engine, series.slot_word(), Generation::FIRST, 1);
         observe(&a, 0.2);
         observe(&b, 0.3);
         let total = || {
             let mut total = SummaryTotal::default();
-            series.read(&mut engine.pass(), series.slot_word.slot(), &mut total);
+            series.read(&mut engine.pass(), series.slot_word().slot(), &mut total);
             (total.count, total.sum.value())
         };
         let before = total();
-        let closing = engine.pass().close(&series.slot_word).unwrap();
+        let closing = engine.pass().close(series.slot_word()).unwrap();
         drop(engine.pass());
         [&a, &b].into_iter().for_each(Thread::acknowledge);
         assert!(super::super::end_closing(

@@ -42,12 +42,11 @@ use crate::mapped::Move;
 use crate::snapshot::{self, FloatSum};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
 
-use super::cold_lock::ColdLock;
+use super::cells::SeriesWords;
 use super::memory::Block;
 use super::pass::Pass;
-use super::slot::SlotWord;
 use super::thread::Thread;
-use super::update::{ColdUpdate, lock_if_cold, update_cold};
+use super::update::{Update, lock_if_cold};
 use super::{Cells, Engine, Outcome};
 
 /// The number type of a tally: `u64` or `f64`.
@@ -68,7 +67,9 @@ pub trait Number:
     fn plus(self, n: Self) -> Self;
     /// Adds two numbers for a move between cells. The result is never below the exact sum (C5).
     #[doc(hidden)]
-    fn plus_moved(self, n: Self) -> Self;
+    fn plus_moved(self, n: Self) -> Self {
+        self.plus(n)
+    }
     /// Adds numbers to a sum.
     #[doc(hidden)]
     fn add_to<const NUMBERS: usize>(sum: &mut Self::Sum, numbers: [Self; NUMBERS]);
@@ -82,7 +83,10 @@ pub trait Number:
     fn can_add(self) -> bool;
     /// The same in fewer instructions. Returns `false` for -0, too, which a counter may add.
     #[doc(hidden)]
-    fn can_add_hot(self) -> bool;
+    #[inline(always)]
+    fn can_add_hot(self) -> bool {
+        self.can_add()
+    }
     #[doc(hidden)]
     fn into_number(self) -> crate::snapshot::Number;
 }
@@ -113,10 +117,6 @@ impl Number for u64 {
         self.wrapping_add(n)
     }
 
-    fn plus_moved(self, n: u64) -> u64 {
-        self.wrapping_add(n)
-    }
-
     #[inline(always)]
     fn add_to<const NUMBERS: usize>(sum: &mut u64, numbers: [u64; NUMBERS]) {
         *sum = numbers.into_iter().fold(*sum, u64::wrapping_add);
@@ -133,11 +133,6 @@ impl Number for u64 {
 
     #[inline(always)]
     fn can_add(self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn can_add_hot(self) -> bool {
         true
     }
 
@@ -217,21 +212,24 @@ pub(crate) fn add_own<N: Number>(cell: &AtomicU64, n: N) {
     cell.store(N::from_cell(owner_load(cell)).plus(n).to_cell(), Relaxed);
 }
 
-/// Adds the stores that move a number from one cell to another.
-fn add_moved<'a, N: Number>(moved: &mut Move<'a>, (to, from): (&'a AtomicU64, &'a AtomicU64)) {
-    let n = N::from_cell(from.load(Relaxed));
-    moved.set(to, N::from_cell(owner_load(to)).plus_moved(n).to_cell());
-    moved.set(from, N::default().to_cell());
+/// Moves numbers to cold cells, each from a cell that no thread writes any more.
+///
+/// Relaxed, as in all folds: the lock carries the stores to cold updates, and passes, which are
+/// serialised, are the only readers without the lock.
+fn take<N: Number>(cells: &[(&AtomicU64, &AtomicU64)]) {
+    let mut moved = Move::new();
+    for (to, from) in cells {
+        let n = N::from_cell(from.load(Relaxed));
+        moved.set(to, N::from_cell(owner_load(to)).plus_moved(n).to_cell());
+        moved.set(from, N::default().to_cell());
+    }
+    moved.commit();
 }
 
 /// The cells of one series of a counter.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Tally<N: Number> {
-    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
-    slot_word: SlotWord,
-    /// The lock of the cold cell.
-    lock: ColdLock,
+    series: SeriesWords,
     /// The cold cell: the bits of a number. Written under the lock, by cold updates and folds;
     /// read by passes.
     cold: AtomicU64,
@@ -239,13 +237,6 @@ pub struct Tally<N: Number> {
 }
 
 impl<N: Number> Tally<N> {
-    /// Moves the number in a cell that no thread writes any more to the cold cell.
-    fn take(&self, cell: &AtomicU64) {
-        let mut moved = Move::new();
-        add_moved::<N>(&mut moved, (&self.cold, cell));
-        moved.commit();
-    }
-
     /// Returns the number in the cold cell.
     fn cold(&self) -> N {
         N::from_cell(self.cold.load(Relaxed))
@@ -266,8 +257,8 @@ impl<N: Number> Tally<N> {
     /// Adds `n` to the cold cell, in the common case of a cold series. Returns `false` if the
     /// caller has to take the [slow path](Self::add_cold).
     ///
-    /// `last` is what [`SlotWord::last`] returned. `is_hot` tells whether the family is declared
-    /// hot.
+    /// `last` is what [`SlotWord::last`](super::SlotWord::last) returned. `is_hot` tells whether
+    /// the family is declared hot.
     #[inline(always)]
     pub fn add_if_cold(
         &self,
@@ -276,11 +267,12 @@ impl<N: Number> Tally<N> {
         n: N,
         is_hot: impl FnOnce() -> bool,
     ) -> bool {
-        let Some((held, minute)) = lock_if_cold(engine, last, (&self.lock, generation)) else {
+        let SeriesWords { slot_word, lock } = &self.series;
+        let Some((held, minute)) = lock_if_cold(engine, last, (lock, generation)) else {
             return false;
         };
         add_own(&self.cold, n);
-        held.count(minute, engine, (&self.slot_word, 1), is_hot);
+        held.count(minute, engine, (slot_word, 1), is_hot);
         true
     }
 
@@ -294,25 +286,14 @@ impl<N: Number> Tally<N> {
         eager: bool,
     ) -> Outcome {
         let mut own = |block: Block| {
-            // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
+            // SAFETY: C1; `run` passes a block that the calling thread owns.
             add_own(unsafe { block.cell(0) }, n);
             true
         };
-        let mut cold = || match self.lock.lock(generation) {
-            Ok(held) => {
-                add_own(&self.cold, n);
-                held.count(engine.minute(), engine, (&self.slot_word, 1), || false);
-                ColdUpdate::Counted
-            }
-            Err(denied) => ColdUpdate::denied(&denied, true),
-        };
-        update_cold(
-            (engine, thread),
-            (&self.slot_word, generation),
-            (1, eager),
-            &mut own,
-            &mut cold,
-        )
+        let update = Update::new(self, (engine, thread), generation, 1, eager);
+        update.run(&mut own, &mut || {
+            update.count_cold(|| add_own(&self.cold, n))
+        })
     }
 }
 
@@ -322,19 +303,14 @@ impl<N: Number> Cells for Tally<N> {
 
     fn new((): &()) -> Self {
         Self {
-            slot_word: SlotWord::new(),
-            lock: ColdLock::new(),
+            series: SeriesWords::new(),
             cold: AtomicU64::new(0),
             number: PhantomData,
         }
     }
 
-    fn slot_word(&self) -> &SlotWord {
-        &self.slot_word
-    }
-
-    fn cold_lock(&self) -> &ColdLock {
-        &self.lock
+    fn series_words(&self) -> &SeriesWords {
+        &self.series
     }
 
     fn width((): &()) -> usize {
@@ -356,7 +332,7 @@ impl<N: Number> Cells for Tally<N> {
         for (total, series) in totals.iter_mut().zip(series.clone()) {
             *total = pass.cold(series.cold()).into();
         }
-        let slots = series.map(|series| series.slot_word.slot());
+        let slots = series.map(|series| series.slot_word().slot());
         let read = |cell: &AtomicU64| N::from_cell(cell.load(Relaxed));
         pass.rows(slots, |first, rows| match *rows {
             [a, b, c, d] => {
@@ -377,12 +353,12 @@ impl<N: Number> Cells for Tally<N> {
 
     fn fold(&self, (): &(), block: Block) -> bool {
         // SAFETY: C1; the block has one cell.
-        self.take(unsafe { block.cell(0) });
+        take::<N>(&[(&self.cold, unsafe { block.cell(0) })]);
         true
     }
 
     fn fold_cold(&self, (): &(), other: &Self) -> bool {
-        self.take(&other.cold);
+        take::<N>(&[(&self.cold, &other.cold)]);
         true
     }
 
@@ -393,13 +369,9 @@ impl<N: Number> Cells for Tally<N> {
 
 /// The cells of one series of an up-down counter: increments and decrements, which only grow. See
 /// the module's text.
-#[derive(Debug)]
 #[repr(C)]
 pub struct UpDown {
-    /// Slot and generation. Written by promotion and retirement, read by every update and scrape.
-    slot_word: SlotWord,
-    /// The lock of the cold cells.
-    lock: ColdLock,
+    series: SeriesWords,
     /// The cold cell of increments. Written under the lock, by cold updates and folds; read by
     /// passes.
     up: AtomicU64,
@@ -408,12 +380,10 @@ pub struct UpDown {
 }
 
 impl UpDown {
-    /// Moves the numbers in two cells that no thread writes any more to the cold cells.
-    fn take(&self, (up, down): (&AtomicU64, &AtomicU64)) {
-        let mut moved = Move::new();
-        add_moved::<u64>(&mut moved, (&self.up, up));
-        add_moved::<u64>(&mut moved, (&self.down, down));
-        moved.commit();
+    /// Adds to the cells of increments and of decrements, which only the calling thread writes.
+    fn count([up, down]: [&AtomicU64; 2], more: u64, less: u64) {
+        add_own(up, more);
+        Self::count_down(down, less);
     }
 
     /// Adds `n` to the increments. Returns `false` if the caller has to take the cold path.
@@ -449,38 +419,23 @@ impl UpDown {
         down: u64,
         eager: bool,
     ) -> Outcome {
-        let last = self.slot_word.last(generation);
-        let cold = (!eager).then(|| lock_if_cold(engine, last, (&self.lock, generation)));
+        let SeriesWords { slot_word, lock } = &self.series;
+        let last = slot_word.last(generation);
+        let cold = (!eager).then(|| lock_if_cold(engine, last, (lock, generation)));
         if let Some((held, minute)) = cold.flatten() {
-            add_own(&self.up, up);
-            Self::count_down(&self.down, down);
-            held.count(minute, engine, (&self.slot_word, 2), || false);
+            Self::count([&self.up, &self.down], up, down);
+            held.count(minute, engine, (slot_word, 2), || false);
             return Outcome::Done;
         }
         let mut own = |block: Block| {
-            // SAFETY: C1; `update_cold` passes a block that the calling thread owns.
-            unsafe {
-                add_own(block.cell(0), up);
-                Self::count_down(block.cell(1), down);
-            }
+            // SAFETY: C1; `run` passes a block that the calling thread owns.
+            Self::count(unsafe { [block.cell(0), block.cell(1)] }, up, down);
             true
         };
-        let mut cold = || match self.lock.lock(generation) {
-            Ok(held) => {
-                add_own(&self.up, up);
-                Self::count_down(&self.down, down);
-                held.count(engine.minute(), engine, (&self.slot_word, 2), || false);
-                ColdUpdate::Counted
-            }
-            Err(denied) => ColdUpdate::denied(&denied, true),
-        };
-        update_cold(
-            (engine, thread),
-            (&self.slot_word, generation),
-            (2, eager),
-            &mut own,
-            &mut cold,
-        )
+        let update = Update::new(self, (engine, thread), generation, 2, eager);
+        update.run(&mut own, &mut || {
+            update.count_cold(|| Self::count([&self.up, &self.down], up, down))
+        })
     }
 }
 
@@ -538,7 +493,7 @@ impl UpDownCells for UpDownInPass<'_, '_> {
 
     fn look_again(&mut self) -> Result<(), Infallible> {
         self.pass.reload();
-        self.slot = self.slot.or_else(|| self.counter.slot_word.slot());
+        self.slot = self.slot.or_else(|| self.counter.slot_word().slot());
         Ok(())
     }
 
@@ -556,19 +511,14 @@ impl Cells for UpDown {
 
     fn new((): &()) -> Self {
         Self {
-            slot_word: SlotWord::new(),
-            lock: ColdLock::new(),
+            series: SeriesWords::new(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
         }
     }
 
-    fn slot_word(&self) -> &SlotWord {
-        &self.slot_word
-    }
-
-    fn cold_lock(&self) -> &ColdLock {
-        &self.lock
+    fn series_words(&self) -> &SeriesWords {
+        &self.series
     }
 
     fn width((): &()) -> usize {
@@ -581,22 +531,19 @@ impl Cells for UpDown {
             pass,
             slot,
         };
-        match difference(&mut cells) {
-            Ok(difference) => *total = total.wrapping_add(difference),
-            Err(never) => match never {},
-        }
+        let Ok(difference) = difference(&mut cells);
+        *total = total.wrapping_add(difference);
     }
 
     fn fold(&self, (): &(), block: Block) -> bool {
         // SAFETY: C1; the block has two cells.
-        // Relaxed, as in all folds: the lock carries the stores to cold updates, and passes, which
-        // are serialised, are the only readers without the lock.
-        self.take(unsafe { (block.cell(0), block.cell(1)) });
+        let [up, down] = unsafe { [block.cell(0), block.cell(1)] };
+        take::<u64>(&[(&self.up, up), (&self.down, down)]);
         true
     }
 
     fn fold_cold(&self, (): &(), other: &Self) -> bool {
-        self.take((&other.up, &other.down));
+        take::<u64>(&[(&self.up, &other.up), (&self.down, &other.down)]);
         true
     }
 
@@ -609,7 +556,6 @@ impl Cells for UpDown {
 /// Increments and decrements that any thread may count, without a series: those of a thread that
 /// allocates and has no cells yet.
 #[cfg(any(feature = "process", loom))]
-#[derive(Debug)]
 pub(super) struct ColdUpDown {
     up: AtomicU64,
     down: AtomicU64,

@@ -43,7 +43,7 @@ fn threads_grow_leave_adopt_and_are_read() {
                         );
                         float.add_cold(engine, &thread, Generation::FIRST, 0.5, true);
                         up_down.add_cold(engine, &thread, Generation::FIRST, 1, 0, true);
-                        let what = (i as usize % 3, 1.0, 1);
+                        let what = Observation::new(i as usize % 3, 1.0, 1);
                         histogram.observe_cold(engine, &thread, Generation::FIRST, what, i > 3);
                         up_down.add_cold(engine, &thread, Generation::FIRST, 0, 1, true);
                     }
@@ -165,8 +165,8 @@ fn every_kind_gets_slots_after_enough_updates() {
         integer.add_cold(&engine, &thread, first, 1, false);
         float.add_cold(&engine, &thread, first, 1.0, false);
         up_down.add_cold(&engine, &thread, first, 1, 0, false);
-        fixed.observe_cold(&engine, &thread, first, (0, 1.0, 1), false);
-        native.observe_cold(&engine, &thread, first, (0, 1.0, 1), false);
+        fixed.observe_cold(&engine, &thread, first, Observation::new(0, 1.0, 1), false);
+        native.observe_cold(&engine, &thread, first, Observation::new(0, 1.0, 1), false);
         summary.observe_cold(&engine, &thread, first, 1.0, false);
     };
     let slots = || {
@@ -278,7 +278,7 @@ fn a_reader_requests_a_copy_from_the_owner() {
     let histogram = Buckets::new(&Shape::fixed(1));
     let done = std::sync::atomic::AtomicBool::new(false);
     let observe = |thread: &Thread| {
-        let what = (0, 1.0, 1);
+        let what = Observation::new(0, 1.0, 1);
         if !Buckets::observe(
             thread,
             histogram.slot_word().last(Generation::FIRST),
@@ -306,8 +306,8 @@ fn a_reader_requests_a_copy_from_the_owner() {
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
-        let view = |block| Some(crate::observe::buckets::FixedBlock { block, cells: 4 });
-        pass.blocks(histogram.slot_word().slot(), view, |_, block, _| {
+        let find = |block| Some(super::buckets::in_place(block, 4));
+        pass.blocks(None, histogram.slot_word().slot(), find, |(), block, _| {
             tries += 1;
             assert!(tries < 10_000, "no copy was requested");
             // Fails on the first block's address, as if the owner were too quick each time. Only a
@@ -315,7 +315,7 @@ fn a_reader_requests_a_copy_from_the_owner() {
             let address = std::ptr::from_ref(unsafe { block.cell(0) });
             *direct.get_or_insert(address) != address
         });
-        assert_eq!(engine.stats.copy_requests.load(Relaxed), 1);
+        assert_eq!(engine.copy_requests.load(Relaxed), 1);
     });
 }
 
@@ -341,7 +341,7 @@ fn slots_of_dropped_families_are_reclaimed() {
     let retired = engine.pass().retire(tally.slot_word(), false);
     assert_eq!(engine.slots.unreclaimed(), 1);
     // The family is dropped before the series is reclaimed.
-    engine.abandon::<Tally<u64>>(&(), true, retired.slot().into_iter());
+    engine.abandon::<Tally<u64>>(&(), true, retired.slot.into_iter());
     drop(engine.pass());
     assert_eq!(engine.slots.unreclaimed(), 0);
     thread.leave(&engine);
@@ -486,8 +486,8 @@ fn a_copy_request_acknowledges_nothing_for_a_new_thread() {
         let retired = pass.retire(retired.slot_word(), false);
         if copies {
             let mut tries = 0;
-            let view = |block| Some(super::buckets::FixedBlock { block, cells: 1 });
-            pass.blocks(copied.slot_word().slot(), view, |_, _, _| {
+            let find = |block| Some(super::buckets::in_place(block, 1));
+            pass.blocks(None, copied.slot_word().slot(), find, |(), _, _| {
                 tries += 1;
                 tries > 64
             });

@@ -192,7 +192,13 @@ fn add_to_histogram(
     hot: bool,
 ) -> Outcome {
     let generation = cells.slot_word().generation();
-    cells.observe_cold(engine, thread, generation, (0, value, 1), hot)
+    cells.observe_cold(
+        engine,
+        thread,
+        generation,
+        Observation::new(0, value, 1),
+        hot,
+    )
 }
 
 fn add_to_summary(

@@ -56,8 +56,8 @@ impl Thread {
         }
     }
 
-    /// Returns the block whose last cell is `last`, if this thread's slab has it. Except for the
-    /// add, this is the whole hot path.
+    /// Returns the block whose last cell is `last`, if this thread's slab has it and no request is
+    /// open. Except for the add, this is the whole hot path.
     #[inline(always)]
     pub(crate) fn hot(&self, last: u64) -> Option<Block> {
         let slab = self.slab.get();
@@ -68,13 +68,6 @@ impl Thread {
         } else {
             None
         }
-    }
-
-    /// Returns whether this thread's slab has the block whose last cell is `last`, and no request
-    /// is open. Otherwise the thread has to take the cold path.
-    #[inline(always)]
-    pub(crate) fn has_cell(&self, last: u64) -> bool {
-        last < self.slab.get().len().load(Relaxed)
     }
 
     /// Determines where an update goes. Registers the thread, acknowledges a request and grows the
@@ -199,11 +192,6 @@ impl Thread {
         Some(result)
     }
 
-    /// Returns whether this call comes from an allocation that this thread makes for an update.
-    pub(crate) fn in_allocation(&self) -> bool {
-        self.in_allocation.get()
-    }
-
     /// Leaves the shard to another thread. Later updates of this thread use cold cells.
     pub(crate) fn leave(&self, engine: &Engine) {
         if let Some(shard) = self.shard() {
@@ -226,6 +214,7 @@ impl Thread {
             return false;
         }
         self.in_allocation.set(true);
+        shard.move_blocks_before_growth();
         let old = self.slab.get();
         // Half as large again, so that growth is rare, in whole pairs of cache lines. As large, if
         // the slab only moves to the mapped file.
@@ -237,16 +226,10 @@ impl Thread {
                 .next_multiple_of(16)
                 .min(MOST_CELLS)
         };
-        let new = SlabRef::allocate(capacity, old.shard()).filter(|new| {
+        let new = shard.make_slab(capacity, |new| {
             // SAFETY: this thread owns the shard (I1). The new slab is as large or larger, and not
             // yet published.
             unsafe { new.copy_from(old) };
-            let shown = shard.record.publish(*new);
-            if !shown {
-                // SAFETY: not published.
-                unsafe { new.free() };
-            }
-            shown
         });
         if let Some(new) = new {
             self.slab.set(new);
@@ -271,13 +254,5 @@ impl Drop for Thread {
         }
         // SAFETY: only this thread ever pointed to it.
         unsafe { self.empty.free() };
-    }
-}
-
-impl std::fmt::Debug for Thread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Thread")
-            .field("cells", &self.slab.get().capacity())
-            .finish()
     }
 }

@@ -2,42 +2,22 @@
 //! own block if the thread has one by now, else the series' cold cells, under their lock
 //! ([`cold_lock`](super::cold_lock)).
 
-use super::cold_lock::{ColdLock, Denied, Held};
+use super::cells::SeriesWords;
+use super::cold_lock::{ColdGuard, ColdLock, Denied};
 use super::engine::UNCOMMON;
 use super::memory::Block;
 use super::slot::{COLD, SlotWord};
 use super::thread::{Target, Thread};
-use super::{Engine, Outcome};
+use super::{Cells, Engine, Outcome};
 use crate::lockfree::Generation;
 use crate::mapped::region;
-
-/// The result of an update of cold cells.
-pub(super) enum ColdUpdate {
-    /// The update is counted.
-    Counted,
-    /// The cells count for another series by now.
-    Stale,
-    /// Another thread was writing the cold cells. The update is retried. `hot` tells whether a
-    /// slot would help if this happens again and again.
-    Busy { hot: bool },
-}
-
-impl ColdUpdate {
-    /// The result of an update that did not get the lock.
-    pub(super) fn denied(denied: &Denied, hot: bool) -> Self {
-        match denied {
-            Denied::Stale => Self::Stale,
-            Denied::Busy => Self::Busy { hot },
-        }
-    }
-}
 
 /// The number of times that an update finds the cold cells locked before it promotes the series:
 /// after some yields. A holder needs some ten nanoseconds, unless the system suspends it.
 const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 
 /// Locks the cold cells for an update in the common case: the series is cold, and no other thread
-/// has the lock. Returns `None` in all other cases, for [`update_cold`] to tell apart. Returns the
+/// has the lock. Returns `None` in all other cases, for [`Update::run`] to tell apart. Returns the
 /// running minute as well.
 ///
 /// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates looks
@@ -47,7 +27,7 @@ pub(super) fn lock_if_cold<'a>(
     engine: &Engine,
     last: u64,
     (lock, generation): (&'a ColdLock, Generation),
-) -> Option<(Held<'a>, u64)> {
+) -> Option<(ColdGuard<'a>, u64)> {
     let minute = engine.minute();
     if last == COLD && minute < UNCOMMON {
         lock.lock(generation).ok().map(|held| (held, minute))
@@ -56,43 +36,90 @@ pub(super) fn lock_if_cold<'a>(
     }
 }
 
-/// Runs an update that the hot path rejected.
-///
-/// `cells` is the width of a block. `eager` is set for gauges, and for families declared hot: their
-/// series are promoted by the first update. `update_block` writes a block that only this thread
-/// writes, and returns `false` if it cannot. `update_cold_cells` writes the cold cells.
-#[cold]
-#[inline(never)]
-pub(super) fn update_cold(
-    (engine, thread): (&Engine, &Thread),
-    (slot_word, generation): (&SlotWord, Generation),
-    (cells, eager): (u64, bool),
-    update_block: &mut dyn FnMut(Block) -> bool,
-    update_cold_cells: &mut dyn FnMut() -> ColdUpdate,
-) -> Outcome {
-    let eager = eager || engine.is_eager();
-    let mut tries = 0;
-    loop {
-        let mut target = thread.resolve(engine, slot_word, generation);
-        if matches!(target, Target::Cold) && eager && slot_word.slot().is_none() {
-            promote(engine, slot_word, generation, cells);
-            target = thread.resolve(engine, slot_word, generation);
+/// An update that the hot path rejected.
+pub(super) struct Update<'a> {
+    engine: &'a Engine,
+    thread: &'a Thread,
+    series: &'a SeriesWords,
+    /// The generation of the handle.
+    generation: Generation,
+    /// The width of a block.
+    cells: u64,
+    /// Whether the series is promoted by its first update, as gauges are, and families declared
+    /// hot.
+    eager: bool,
+    /// Whether a slot would help if other threads keep the cold cells locked.
+    pub(super) slot_helps: bool,
+}
+
+impl<'a> Update<'a> {
+    /// Creates an update of a series whose blocks have this width.
+    pub(super) fn new(
+        series: &'a impl Cells,
+        (engine, thread): (&'a Engine, &'a Thread),
+        generation: Generation,
+        cells: u64,
+        eager: bool,
+    ) -> Self {
+        Self {
+            engine,
+            thread,
+            series: series.series_words(),
+            generation,
+            cells,
+            eager: eager || engine.is_eager(),
+            slot_helps: true,
         }
-        match target {
-            Target::Hot(block) if update_block(block) => return Outcome::Done,
-            Target::Hot(_) | Target::Cold => {}
-            Target::Stale => return Outcome::Stale,
-        }
-        match update_cold_cells() {
-            ColdUpdate::Counted => return Outcome::Done,
-            ColdUpdate::Stale => return Outcome::Stale,
-            ColdUpdate::Busy { hot } => {
-                super::engine::back_off(&mut tries);
-                if hot && tries >= BUSY_LIMIT {
-                    promote(engine, slot_word, generation, cells);
+    }
+
+    /// Runs the update. `write_block` writes a block that only this thread writes, and returns
+    /// `false` if it cannot. `write_cold` locks the cold cells and writes them.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn run(
+        &self,
+        write_block: &mut dyn FnMut(Block) -> bool,
+        write_cold: &mut dyn FnMut() -> Result<(), Denied>,
+    ) -> Outcome {
+        let slot_word = &self.series.slot_word;
+        let resolve = || self.thread.resolve(self.engine, slot_word, self.generation);
+        let mut tries = 0;
+        loop {
+            let mut target = resolve();
+            if matches!(target, Target::Cold) && self.eager && slot_word.slot().is_none() {
+                self.promote();
+                target = resolve();
+            }
+            match target {
+                Target::Hot(block) if write_block(block) => return Outcome::Done,
+                Target::Hot(_) | Target::Cold => {}
+                Target::Stale => return Outcome::Stale,
+            }
+            match write_cold() {
+                Ok(()) => return Outcome::Done,
+                Err(Denied::Stale) => return Outcome::Stale,
+                Err(Denied::Busy) => {
+                    super::engine::back_off(&mut tries);
+                    if self.slot_helps && tries >= BUSY_LIMIT {
+                        self.promote();
+                    }
                 }
             }
         }
+    }
+
+    /// Locks the cold cells, writes them, and counts the update, which may promote the series.
+    pub(super) fn count_cold(&self, write: impl FnOnce()) -> Result<(), Denied> {
+        let held = self.series.lock.lock(self.generation)?;
+        write();
+        let slot = (&self.series.slot_word, self.cells);
+        held.count(self.engine.minute(), self.engine, slot, || false);
+        Ok(())
+    }
+
+    fn promote(&self) {
+        let slot_word = &self.series.slot_word;
+        promote(self.engine, slot_word, self.generation, self.cells);
     }
 }
 

@@ -67,7 +67,7 @@ use crate::mapped::{Own, Place, Words};
 use crate::snapshot::sketch::{Sketch, Tuple};
 use crate::sync::{AtomicU64, Relaxed};
 
-use super::stream::Budget;
+use super::stream::StreamBudget;
 
 /// A sliding window: its length, the number of its ages, and its clock.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,7 @@ impl Window {
     pub(crate) fn in_file(&self) -> [u64; 3] {
         let now = (self.clock)();
         let passed = saturating_nanos(now.saturating_duration_since(self.origin));
-        let origin = crate::clock::monotonic_nanos().saturating_sub(passed);
+        let origin = crate::mapped::region::monotonic_nanos().saturating_sub(passed);
         [origin, self.length, self.ages]
     }
 
@@ -201,7 +201,7 @@ pub(crate) struct History {
     /// The sketches of earlier ages, as [`encode`] writes them.
     older: Words,
     /// The budget that the sketches count against.
-    budget: Arc<Budget>,
+    budget: Arc<StreamBudget>,
 }
 
 /// The ages of a page, with the sketches of earlier ages.
@@ -212,7 +212,7 @@ pub(crate) struct PageAges<'a> {
     /// The age of the page's sketch.
     pub(crate) sketch_age: u64,
     /// The sketches of earlier ages, as [`encode`] writes them.
-    older: &'a [AtomicU64],
+    pub(crate) older: &'a [AtomicU64],
 }
 
 /// Writes sketches to words: for each its age, twice the number of its tuples plus 1 if it is
@@ -264,7 +264,7 @@ impl History {
         started: u64,
         sketch_age: u64,
         older: &[AgeSketch],
-        (budget, place): (&Arc<Budget>, Place),
+        (budget, place): (&Arc<StreamBudget>, Place),
     ) -> *mut Self {
         let words = Words::new(encoded_len(older), place);
         encode(older, &words);
@@ -280,7 +280,7 @@ impl History {
     }
 
     /// Allocates the ages of a stream that starts now.
-    pub(crate) fn start(now: Ages, budget: &Arc<Budget>, place: Place) -> *mut Self {
+    pub(crate) fn start(now: Ages, budget: &Arc<StreamBudget>, place: Place) -> *mut Self {
         Self::new(now.now, now.now, &[], (budget, place))
     }
 
@@ -335,7 +335,7 @@ impl PageAges<'_> {
         finished: Option<Sketch>,
         buffer_age: u64,
         ages: Ages,
-        budget: (&Arc<Budget>, Place),
+        budget: (&Arc<StreamBudget>, Place),
     ) -> *mut History {
         let started = ages.now.max(buffer_age);
         let sketch_age = if finished.is_some() {
@@ -372,7 +372,7 @@ mod tests {
     /// which values the window holds.
     struct TimedStream {
         stream: Stream,
-        budget: Arc<Budget>,
+        budget: Arc<StreamBudget>,
         bound: Bound,
         flush: Flush,
         ages: u64,
@@ -380,7 +380,7 @@ mod tests {
 
     impl TimedStream {
         fn new(now: u64, ages: u64) -> Self {
-            let budget = Budget::new();
+            let budget = StreamBudget::new();
             Self {
                 stream: Stream::new(&budget, Ages::new(now, ages), ages, Place::Heap),
                 budget,

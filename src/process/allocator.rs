@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::observe::{self, Allocated, Allocator};
+use crate::registry::samples::Samples;
 use crate::registry::{Collected, Registry};
 
 impl<A> Allocator<A> {
@@ -18,19 +19,10 @@ impl<A> Allocator<A> {
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         observe::count_allocations();
         registry.collect_unprefixed("process_allocator", |out: &mut Collected| {
-            let now = allocated();
-            out.gauge(
-                "process_allocated_bytes",
-                "Bytes that the program allocated and has not freed yet.",
-                &[],
-                now.bytes as f64,
-            )?;
-            Ok(out.counter(
-                "process_allocations_total",
-                "Allocations of the program.",
-                &[],
-                now.allocations as f64,
-            )?)
+            let prefix = "process";
+            let (mut out, now) = (Samples { out, prefix }, allocated());
+            out.write("allocated_bytes", &[], now.bytes as f64)?;
+            out.write("allocations_total", &[], now.allocations as f64)
         })
     }
 

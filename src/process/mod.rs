@@ -23,18 +23,18 @@ mod build;
     path = "other.rs"
 )]
 mod os;
-#[cfg(feature = "tower")]
+#[cfg(feature = "page")]
 mod runtime;
 
 #[cfg(feature = "process")]
 pub use crate::observe::{Allocated, Allocator};
 #[doc(hidden)]
 pub use build::info as __build_info;
-#[cfg(feature = "tower")]
+#[cfg(feature = "page")]
 pub use runtime::{register_runtime, register_runtime_as};
 
 #[cfg(feature = "process")]
-use crate::{error::Error, registry::Collected, registry::Registry};
+use crate::{error::Error, registry::Collected, registry::Registry, registry::samples::Samples};
 
 /// Adds the standard process metrics to a registry.
 ///
@@ -67,5 +67,8 @@ use crate::{error::Error, registry::Collected, registry::Registry};
 /// Returns an error if the registry already has these metrics.
 #[cfg(feature = "process")]
 pub fn register(registry: &Registry) -> Result<(), Error> {
-    registry.collect_unprefixed("process", |out: &mut Collected| os::collect(out))
+    let prefix = "process";
+    registry.collect_unprefixed(prefix, move |out: &mut Collected| {
+        os::collect(&mut Samples { out, prefix })
+    })
 }

@@ -4,14 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::registry::Collected;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+use crate::registry::samples::{Fallible, Samples};
 
 /// The `sysinfo` state. It is large, so it is kept between scrapes.
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 
-pub(super) fn collect(out: &mut Collected) -> Result<()> {
+pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
     let me = sysinfo::get_current_pid()?;
     let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
     if system.is_none() {
@@ -28,57 +26,26 @@ pub(super) fn collect(out: &mut Collected) -> Result<()> {
     let process = system
         .process(me)
         .ok_or("the system does not know this process")?;
-    out.counter(
-        "process_cpu_seconds_total",
-        "User and system CPU time of the process.",
-        &[],
-        process.accumulated_cpu_time() as f64 / 1e3,
-    )?;
-    out.gauge(
-        "process_resident_memory_bytes",
-        "Resident memory: in use and not swapped out.",
-        &[],
-        process.memory() as f64,
-    )?;
-    out.gauge(
-        "process_virtual_memory_bytes",
-        "Virtual memory: reserved address space.",
-        &[],
-        process.virtual_memory() as f64,
-    )?;
-    out.gauge(
-        "process_start_time_seconds",
-        "Start time of the process, in seconds since 1970.",
-        &[],
-        process.start_time() as f64,
-    )?;
-    if let Some(open) = process.open_files() {
-        out.gauge(
-            "process_open_fds",
-            "Open file descriptors.",
-            &[],
-            open as f64,
-        )?;
-    }
-    if let Some(most) = process.open_files_limit() {
-        out.gauge(
-            "process_max_fds",
-            "Maximum number of open file descriptors.",
-            &[],
-            most as f64,
-        )?;
+    let cpu = process.accumulated_cpu_time() as f64 / 1e3;
+    out.write("cpu_seconds_total", &[], cpu)?;
+    out.write("resident_memory_bytes", &[], process.memory() as f64)?;
+    out.write("virtual_memory_bytes", &[], process.virtual_memory() as f64)?;
+    out.write("start_time_seconds", &[], process.start_time() as f64)?;
+    for (name, files) in [
+        ("open_fds", process.open_files()),
+        ("max_fds", process.open_files_limit()),
+    ] {
+        if let Some(files) = files {
+            out.write(name, &[], files as f64)?;
+        }
     }
     let disk = process.disk_usage();
     for (direction, bytes) in [
         ("read", disk.total_read_bytes),
         ("written", disk.total_written_bytes),
     ] {
-        out.counter(
-            "process_disk_bytes_total",
-            "Bytes that storage read or wrote for the process.",
-            &[("direction", direction)],
-            bytes as f64,
-        )?;
+        let labels = [("direction", direction)];
+        out.write("disk_bytes_total", &labels, bytes as f64)?;
     }
     Ok(())
 }

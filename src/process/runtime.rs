@@ -5,9 +5,8 @@ use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::family::grammar::prefixed;
+use crate::registry::samples::{Fallible, Samples};
 use crate::registry::{Collected, Registry};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Adds the metrics of a Tokio runtime to a registry. Programs with several runtimes add the others
 /// with [`register_runtime_as`].
@@ -34,9 +33,12 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// # Errors
 ///
 /// Returns an error if the registry already has a runtime under this name.
-pub fn register_runtime(registry: &Registry, handle: &Handle) -> std::result::Result<(), Error> {
+pub fn register_runtime(registry: &Registry, handle: &Handle) -> Result<(), Error> {
     let handle = handle.clone();
-    registry.collect_unprefixed("tokio", move |out: &mut Collected| collect(out, &handle))
+    let prefix = "tokio";
+    registry.collect_unprefixed(prefix, move |out: &mut Collected| {
+        collect(&mut Samples { out, prefix }, &handle)
+    })
 }
 
 /// Adds the metrics of a further Tokio runtime, under names that begin with `{name}_tokio_` instead
@@ -58,137 +60,46 @@ pub fn register_runtime(registry: &Registry, handle: &Handle) -> std::result::Re
 ///
 /// Returns an error if the registry already has a runtime under this name. Invalid names are not an
 /// error here: each scrape counts them in `tallies_collect_errors_total`.
-pub fn register_runtime_as(
-    registry: &Registry,
-    name: &str,
-    handle: &Handle,
-) -> std::result::Result<(), Error> {
+pub fn register_runtime_as(registry: &Registry, name: &str, handle: &Handle) -> Result<(), Error> {
     let (prefix, handle) = (prefixed(name, "tokio"), handle.clone());
     registry.add_collector(&prefix.clone(), move |out: &mut Collected| {
-        Runtime {
-            out,
-            prefix: &prefix,
-        }
-        .collect(&handle)
+        let prefix = &prefix;
+        collect(&mut Samples { out, prefix }, &handle)
     })
 }
 
-fn collect(out: &mut Collected, handle: &Handle) -> Result<()> {
-    let prefix = "tokio";
-    Runtime { out, prefix }.collect(handle)
-}
-
-struct Runtime<'a> {
-    out: &'a mut Collected,
-    prefix: &'a str,
-}
-
-impl Runtime<'_> {
-    fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], n: usize) -> Result<()> {
-        let name = format!("{}_{name}", self.prefix);
-        Ok(self.out.gauge(&name, help, labels, n as f64)?)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], n: f64) -> Result<()> {
-        let name = format!("{}_{name}", self.prefix);
-        Ok(self.out.counter(&name, help, labels, n)?)
-    }
-
-    fn collect(&mut self, handle: &Handle) -> Result<()> {
-        let now = handle.metrics();
-        self.gauge(
-            "workers",
-            "Worker threads of the runtime.",
-            &[],
-            now.num_workers(),
-        )?;
-        self.gauge(
-            "alive_tasks",
-            "Tasks that have not completed.",
-            &[],
-            now.num_alive_tasks(),
-        )?;
-        self.gauge(
-            "global_queue_depth",
-            "Tasks in the global queue, ready to run.",
-            &[],
-            now.global_queue_depth(),
-        )?;
-        for worker in 0..now.num_workers() {
-            let labels = worker.to_string();
-            let labels = [("worker", &*labels)];
-            self.counter(
-                "worker_busy_seconds_total",
-                "Time that the worker spent on tasks.",
-                &labels,
-                now.worker_total_busy_duration(worker).as_secs_f64(),
-            )?;
-            self.counter(
-                "worker_parks_total",
-                "Times that the worker went to sleep.",
-                &labels,
-                now.worker_park_count(worker) as f64,
-            )?;
-        }
-        #[cfg(tokio_unstable)]
-        self.unstable(&now)?;
-        Ok(())
-    }
-
+fn collect(out: &mut Samples<'_>, handle: &Handle) -> Fallible<()> {
+    let now = handle.metrics();
+    out.write("workers", &[], now.num_workers() as f64)?;
+    out.write("alive_tasks", &[], now.num_alive_tasks() as f64)?;
+    out.write("global_queue_depth", &[], now.global_queue_depth() as f64)?;
     #[cfg(tokio_unstable)]
-    fn unstable(&mut self, now: &tokio::runtime::RuntimeMetrics) -> Result<()> {
-        self.counter(
-            "spawned_tasks_total",
-            "Tasks spawned.",
-            &[],
-            now.spawned_tasks_count() as f64,
-        )?;
-        self.counter(
-            "budget_forced_yields_total",
-            "Forced yields: tasks that had used up their budget.",
-            &[],
-            now.budget_forced_yield_count() as f64,
-        )?;
-        self.gauge(
-            "blocking_threads",
-            "Threads for blocking tasks.",
-            &[],
-            now.num_blocking_threads(),
-        )?;
-        self.gauge(
-            "idle_blocking_threads",
-            "Idle threads for blocking tasks.",
-            &[],
-            now.num_idle_blocking_threads(),
-        )?;
-        self.gauge(
-            "blocking_queue_depth",
-            "Blocking tasks that wait for a thread.",
-            &[],
-            now.blocking_queue_depth(),
-        )?;
-        for worker in 0..now.num_workers() {
-            let labels = worker.to_string();
-            let labels = [("worker", &*labels)];
-            self.counter(
-                "worker_polls_total",
-                "Times that the worker polled a task.",
-                &labels,
-                now.worker_poll_count(worker) as f64,
-            )?;
-            self.counter(
-                "worker_steals_total",
-                "Tasks that the worker stole from other workers.",
-                &labels,
-                now.worker_steal_count(worker) as f64,
-            )?;
-            self.gauge(
-                "worker_local_queue_depth",
-                "Tasks ready to run in the worker's own queue.",
-                &labels,
-                now.worker_local_queue_depth(worker),
-            )?;
-        }
-        Ok(())
+    {
+        let (spawned, yields) = (now.spawned_tasks_count(), now.budget_forced_yield_count());
+        out.write("spawned_tasks_total", &[], spawned as f64)?;
+        out.write("budget_forced_yields_total", &[], yields as f64)?;
+        let (threads, idle) = (now.num_blocking_threads(), now.num_idle_blocking_threads());
+        out.write("blocking_threads", &[], threads as f64)?;
+        out.write("idle_blocking_threads", &[], idle as f64)?;
+        let queued = now.blocking_queue_depth();
+        out.write("blocking_queue_depth", &[], queued as f64)?;
     }
+    for worker in 0..now.num_workers() {
+        let name = worker.to_string();
+        let labels = [("worker", &*name)];
+        let busy = now.worker_total_busy_duration(worker);
+        let parks = now.worker_park_count(worker);
+        out.write("worker_busy_seconds_total", &labels, busy.as_secs_f64())?;
+        out.write("worker_parks_total", &labels, parks as f64)?;
+        #[cfg(tokio_unstable)]
+        {
+            let polls = now.worker_poll_count(worker);
+            let steals = now.worker_steal_count(worker);
+            out.write("worker_polls_total", &labels, polls as f64)?;
+            out.write("worker_steals_total", &labels, steals as f64)?;
+            let waiting = now.worker_local_queue_depth(worker);
+            out.write("worker_local_queue_depth", &labels, waiting as f64)?;
+        }
+    }
+    Ok(())
 }

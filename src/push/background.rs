@@ -1,7 +1,6 @@
 //! Background pushes: a thread that sleeps between pushes, and retries with growing pauses after a
 //! failure.
 
-use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +11,7 @@ use ureq::http::Method;
 use crate::error::{Error, warn};
 
 use super::MAX_DURATION;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, timeout_error};
 
 /// The pause after the first failure in a row. Each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -41,29 +40,19 @@ const GRACE: Duration = Duration::from_millis(500);
 /// of that last push is logged. A program should therefore keep the value until
 /// it ends. `std::process::exit` runs no destructors, so it skips the last push.
 #[must_use = "pushes end when it is dropped"]
+#[derive(Debug)]
 pub struct Pushing {
     url: String,
-    /// `None` after a stop.
-    thread: Option<PushThread>,
-}
-
-struct PushThread {
-    /// Carries no messages. Dropping it tells the thread to stop.
-    stop: SyncSender<()>,
+    method: Method,
+    timeout: Duration,
+    /// Carries no messages. Dropping it tells the thread to stop. `None` after a stop.
+    stop: Option<SyncSender<()>>,
     /// Receives the result of the last push. The lock makes `Pushing` usable in a static.
     last: Mutex<Receiver<LastPush>>,
-    /// The error to return if the thread does not answer in time.
-    timeout_error: Error,
-    /// The maximum time to wait for the last push.
-    wait: Duration,
 }
 
-/// The result of the last push.
-struct LastPush {
-    result: Result<(), Error>,
-    /// Whether an earlier push of the same outage was already logged.
-    was_logged: bool,
-}
+/// The result of the last push, and whether an earlier push of the same outage was already logged.
+type LastPush = (Result<(), Error>, bool);
 
 impl Pushing {
     pub(super) fn start(
@@ -73,23 +62,20 @@ impl Pushing {
     ) -> Result<Self, Error> {
         let (stop, stopped) = sync_channel(0);
         let (sender, last) = sync_channel(1);
-        let url = gateway.url.clone();
-        let thread = PushThread {
-            stop,
-            last: Mutex::new(last),
-            timeout_error: gateway.timeout_error(&method),
-            wait: gateway.timeout.saturating_add(GRACE),
-        };
+        let (url, timeout, own_method) = (gateway.url.clone(), gateway.timeout, method.clone());
         std::thread::Builder::new()
             .name("tallies-push".to_owned())
             .spawn(move || {
                 // An error means that the receiver has stopped waiting.
-                let _ = sender.send(run(&mut gateway, &method, interval, &stopped));
+                let _ = sender.send(run(&mut gateway, &own_method, interval, &stopped));
             })
             .map_err(|e| Error::with_cause(format!("cannot start the pushes to {url}"), e))?;
         Ok(Self {
             url,
-            thread: Some(thread),
+            method,
+            timeout,
+            stop: Some(stop),
+            last: Mutex::new(last),
         })
     }
 
@@ -106,45 +92,26 @@ impl Pushing {
     /// Returns the errors of [`Pusher::replace`](super::Pusher::replace) for the last push, or an
     /// error if the gateway does not answer in time. The pushes end in every case.
     pub fn stop(mut self) -> Result<(), Error> {
-        self.end().result
+        self.end().map_or(Ok(()), |(result, _)| result)
     }
 
-    fn end(&mut self) -> LastPush {
-        let Some(thread) = self.thread.take() else {
-            return LastPush {
-                result: Ok(()),
-                was_logged: true,
-            };
-        };
-        drop(thread.stop);
+    /// Returns the result of the last push, unless the pushes have ended before.
+    fn end(&mut self) -> Option<LastPush> {
+        drop(self.stop.take()?);
         // If no result arrives, a push of the thread hangs. The thread ends by itself after that
         // push.
-        let last = thread
-            .last
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        last.recv_timeout(thread.wait).unwrap_or(LastPush {
-            result: Err(thread.timeout_error),
-            was_logged: false,
-        })
+        let last = self.last.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let last = last.recv_timeout(self.timeout.saturating_add(GRACE));
+        let timed_out = || timeout_error(&self.url, &self.method, self.timeout);
+        Some(last.unwrap_or_else(|_| (Err(timed_out()), false)))
     }
 }
 
 impl Drop for Pushing {
     fn drop(&mut self) {
-        if let LastPush {
-            result: Err(error),
-            was_logged: false,
-        } = self.end()
-        {
+        if let Some((Err(error), false)) = self.end() {
             warn(&error);
         }
-    }
-}
-
-impl Debug for Pushing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pushing").field("url", &self.url).finish()
     }
 }
 
@@ -180,10 +147,7 @@ fn run(
         }
         wait = pause(interval, failures, random());
     }
-    LastPush {
-        result: gateway.push(method),
-        was_logged: failures > 0,
-    }
+    (gateway.push(method), failures > 0)
 }
 
 /// Returns the pause after `failures` failed pushes in a row.

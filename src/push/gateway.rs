@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tallies_names::is_printable;
 use ureq::Agent;
 use ureq::http::{HeaderValue, Method, Request, Response, header};
 
-use crate::encode::{Format, Options};
-use crate::error::{self, Error, is_printable};
+use crate::encode::{Cursor, Format, Options};
+use crate::error::{self, Error};
 use crate::snapshot::{MergedView, Source, labels};
 use crate::sync::pushes;
 
@@ -57,15 +58,14 @@ impl Gateway {
         self.merged.take(&self.sources, |error| {
             conflict = conflict.take().or(Some(error))
         })?;
-        if let Some(error) = conflict {
-            return Err(error);
-        }
+        conflict.map_or(Ok(()), Err)?;
         self.page.clear();
         self.reject_group_labels()?;
         // Text is the only format of the gateway that cannot carry what the gateway rejects: it has
         // no exemplars and, with these options, no timestamps.
         let (families, taken) = (self.merged.families(), self.merged.taken());
-        Options::new().render_families(families, taken, Format::TEXT, &mut self.page);
+        let (begin, page) = (Cursor::default(), &mut self.page);
+        Options::new().render_block(families, taken, Format::TEXT, begin, usize::MAX, page);
         let mut request = self
             .request(method)
             .header(header::CONTENT_TYPE, Format::TEXT.content_type());
@@ -127,11 +127,11 @@ impl Gateway {
             Some(body) => request.body(body).map(|request| self.agent.run(request)),
             None => request.body(()).map(|request| self.agent.run(request)),
         };
-        match response {
-            Ok(Ok(response)) => self.check_response(&method, response),
-            Ok(Err(ureq::Error::Timeout(_))) => Err(self.timeout_error(&method)),
-            Ok(Err(ureq::Error::Io(e))) => Err(self.failed(&method, e)),
-            Ok(Err(e)) => Err(self.failed(&method, e)),
+        match response.unwrap_or_else(|e| Err(e.into())) {
+            Ok(response) => self.check_response(&method, response),
+            Err(ureq::Error::Timeout(_)) => Err(timeout_error(&self.url, &method, self.timeout)),
+            Err(ureq::Error::Io(e)) => Err(self.failed(&method, e)),
+            Err(ureq::Error::Http(e)) => Err(self.failed(&method, e)),
             Err(e) => Err(self.failed(&method, e)),
         }
     }
@@ -155,36 +155,32 @@ impl Gateway {
             ),
             None => {
                 let mut text = Vec::new();
+                let mut body = response.into_body().into_reader().take(MAX_TEXT_BYTES);
                 // A partial text is good enough, because the status matters most.
-                let _ = response
-                    .into_body()
-                    .into_reader()
-                    .take(MAX_TEXT_BYTES)
-                    .read_to_end(&mut text);
+                let _ = body.read_to_end(&mut text);
                 one_line(&String::from_utf8_lossy(&text))
             }
         };
-        let why = if text.is_empty() {
-            "no reason given"
-        } else {
-            &text
+        let why = match &*text {
+            "" => "no reason given",
+            text => text,
         };
-        let url = &self.url;
         Err(Error::other(format_args!(
-            "{method} {url}: {status}: {why}"
+            "{method} {}: {status}: {why}",
+            self.url
         )))
-    }
-
-    pub(super) fn timeout_error(&self, method: &Method) -> Error {
-        let (url, timeout) = (&self.url, self.timeout);
-        error::Kind::Io(std::io::ErrorKind::TimedOut).error(format_args!(
-            "{method} {url}: no response within {timeout:?}"
-        ))
     }
 
     fn failed(&self, method: &Method, cause: impl Into<error::Cause>) -> Error {
         Error::with_cause(format!("{method} {}", self.url), cause)
     }
+}
+
+/// Returns the error of a gateway that does not respond in time.
+pub(super) fn timeout_error(url: &str, method: &Method, timeout: Duration) -> Error {
+    error::ErrorKind::Io(std::io::ErrorKind::TimedOut).error(format_args!(
+        "{method} {url}: no response within {timeout:?}"
+    ))
 }
 
 /// Converts a text from the gateway to one line without control characters and of bounded length.

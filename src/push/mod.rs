@@ -55,6 +55,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// With self-metrics enabled, the default registry has `tallies_pushes_total` and
 /// `tallies_push_failures_total`, counted over all pushers of the program. It also has
 /// `tallies_last_push_timestamp_seconds`, the time of the last successful push.
+#[must_use = "a pusher pushes when it is told to"]
 #[derive(Clone)]
 pub struct Pusher {
     sources: Sources,
@@ -62,7 +63,7 @@ pub struct Pusher {
     job: String,
     grouping: Vec<(String, String)>,
     path: Option<String>,
-    credentials: Credentials,
+    authorization: Authorization,
     timeout: Duration,
     gzip: bool,
     #[cfg(feature = "tls")]
@@ -70,7 +71,7 @@ pub struct Pusher {
 }
 
 #[derive(Clone)]
-enum Credentials {
+enum Authorization {
     None,
     Basic(String, String),
     Bearer(String),
@@ -85,7 +86,7 @@ impl Pusher {
             job: job.to_owned(),
             grouping: Vec::new(),
             path: None,
-            credentials: Credentials::None,
+            authorization: Authorization::None,
             timeout: TIMEOUT,
             gzip: false,
             #[cfg(feature = "tls")]
@@ -106,7 +107,6 @@ impl Pusher {
     ///
     /// Families with the same name are merged. A push returns an error if a family conflicts with
     /// those of earlier registries.
-    #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
         self.sources.add(registry);
         self
@@ -124,7 +124,6 @@ impl Pusher {
     ///
     /// The value may be any string, even an empty one. The order of calls does not matter, because
     /// labels are sent in the order of their names.
-    #[must_use]
     pub fn grouping(mut self, name: &str, value: &str) -> Self {
         self.grouping.push((name.to_owned(), value.to_owned()));
         self
@@ -142,7 +141,6 @@ impl Pusher {
     /// `/api/v1/import/prometheus` is the path of VictoriaMetrics, which takes the job and the
     /// grouping labels in its query (`extra_label`). With a path, [`replace`](Self::replace) and
     /// [`delete`](Self::delete) return an error.
-    #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.path = Some(path.to_owned());
         self
@@ -155,9 +153,8 @@ impl Pusher {
     /// Pusher::new("https://gateway.example.org", "import").basic_auth("ann", "a long password").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
-        self.credentials = Credentials::Basic(user.to_owned(), password.to_owned());
+        self.authorization = Authorization::Basic(user.to_owned(), password.to_owned());
         self
     }
 
@@ -168,9 +165,8 @@ impl Pusher {
     /// Pusher::new("https://gateway.example.org", "import").bearer_token("a long secret").add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn bearer_token(mut self, token: &str) -> Self {
-        self.credentials = Credentials::Bearer(token.to_owned());
+        self.authorization = Authorization::Bearer(token.to_owned());
         self
     }
 
@@ -183,14 +179,12 @@ impl Pusher {
     /// Pusher::new("http://127.0.0.1:9091", "import").timeout(Duration::from_secs(3)).gzip().add()?;
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(MAX_DURATION);
         self
     }
 
     /// Compresses the body. The Pushgateway supports this since version 1.5.0.
-    #[must_use]
     pub fn gzip(mut self) -> Self {
         self.gzip = true;
         self
@@ -206,7 +200,6 @@ impl Pusher {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "tls")]
-    #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
         self.roots = pem.to_owned();
         self
@@ -294,11 +287,8 @@ impl Pusher {
     /// the thread cannot be created. An unreachable gateway is not an error.
     pub fn start(&self, interval: Duration) -> Result<Pushing, Error> {
         if interval.is_zero() {
-            return Err(Error::setting(
-                "push interval",
-                "0",
-                "has to be longer than 0",
-            ));
+            let why = "has to be longer than 0";
+            return Err(Error::setting("push interval", "0", why));
         }
         let method = match self.path {
             None => Method::PUT,
@@ -310,11 +300,10 @@ impl Pusher {
     fn gateway_with_groups(&self) -> Result<Gateway, Error> {
         match &self.path {
             None => self.gateway(),
-            Some(path) => Err(Error::setting(
-                "push path",
-                path,
-                "has no groups to replace or delete; push to it with `add`",
-            )),
+            Some(path) => {
+                let why = "has no groups to replace or delete; push to it with `add`";
+                Err(Error::setting("push path", path, why))
+            }
         }
     }
 
@@ -323,7 +312,7 @@ impl Pusher {
             None => url::group(&self.url, &self.job, &self.grouping),
             Some(path) => url::import(&self.url, path, &self.job, &self.grouping),
         }?;
-        let authorization = self.credentials.header()?;
+        let authorization = self.authorization.header()?;
         if authorization.is_some() && url.starts_with("http://") && !url::is_local(&url) {
             crate::error::warn_once(&format_args!(
                 "pushes to `{url}` send a password or token unencrypted; use an `https://` URL"
@@ -377,26 +366,21 @@ impl Pusher {
 #[cfg(feature = "tls")]
 fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
     use ureq::tls::{PemItem, RootCerts, parse_pem};
-    let bad = || {
-        Error::setting(
-            "root certificates",
-            "…",
-            "have to be certificates in PEM format, and at least one",
-        )
-    };
-    let certificates: Vec<_> = parse_pem(pem)
-        .map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Ok(certificate),
-            _ => Err(bad()),
-        })
-        .collect::<Result<_, _>>()?;
-    if certificates.is_empty() {
-        return Err(bad());
+    let certificates = parse_pem(pem).map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates = certificates.collect::<Option<Vec<_>>>();
+    match certificates.filter(|all| !all.is_empty()) {
+        Some(certificates) => Ok(RootCerts::new_with_certs(&certificates)),
+        None => {
+            let why = "have to be certificates in PEM format, and at least one";
+            Err(Error::setting("root certificates", "…", why))
+        }
     }
-    Ok(RootCerts::new_with_certs(&certificates))
 }
 
-impl Credentials {
+impl Authorization {
     /// Returns the `Authorization` header. Its value is marked as sensitive, and no error shows it.
     fn header(&self) -> Result<Option<HeaderValue>, Error> {
         let value = match self {
@@ -410,13 +394,9 @@ impl Credentials {
             }
             Self::Bearer(token) => format!("Bearer {token}"),
         };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| {
-            Error::setting(
-                "token",
-                "…",
-                "contains characters that are not allowed in a header",
-            )
-        })?;
+        let why = "contains characters that are not allowed in a header";
+        let value = HeaderValue::from_str(&value);
+        let mut value = value.map_err(|_| Error::setting("token", "…", why))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

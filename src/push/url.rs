@@ -42,13 +42,11 @@ pub(super) fn import(
     job: &str,
     grouping: &[(String, String)],
 ) -> Result<String, Error> {
-    if !path.starts_with('/') || path.contains(['?', '#']) || !path.bytes().all(printable) {
-        return Err(Error::setting(
-            "push path",
-            path,
-            "has to begin with `/`, must not have a query, and has all but printable ASCII \
-             percent-encoded",
-        ));
+    let is_plain = path.bytes().all(|b| b.is_ascii_graphic()) && !path.contains(['?', '#']);
+    if !path.starts_with('/') || !is_plain {
+        let why = "has to begin with `/`, must not have a query, and has all but printable ASCII \
+                   percent-encoded";
+        return Err(Error::setting("push path", path, why));
     }
     let mut url = base_url(base)?;
     url.push_str(path);
@@ -71,26 +69,18 @@ fn labels<'a>(
     grouping: &'a [(String, String)],
 ) -> Result<Vec<(&'a str, &'a str)>, Error> {
     if job.is_empty() {
-        return Err(Error::setting(
-            "job",
-            job,
-            "is empty; each group needs a job name",
-        ));
+        let why = "is empty; each group needs a job name";
+        return Err(Error::setting("job", job, why));
     }
-    let mut labels: Vec<_> = grouping
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
+    let labels = grouping.iter();
+    let mut labels: Vec<_> = labels.map(|(name, value)| (&**name, &**value)).collect();
     labels.sort_unstable();
     for (name, _) in &labels {
         check_name(name).map_err(|why| Error::setting("grouping label", name, why))?;
     }
     if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::setting(
-            "grouping label",
-            pair[0].0,
-            "is given twice",
-        ));
+        let (name, _) = pair[0];
+        return Err(Error::setting("grouping label", name, "is given twice"));
     }
     labels.insert(0, ("job", job));
     Ok(labels)
@@ -139,40 +129,33 @@ fn push_segments(url: &mut String, name: &str, value: &str) {
 fn base_url(base: &str) -> Result<String, Error> {
     let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Searches the whole URL, because a slash in a password makes its rest a part of the path.
-    let credentials = base.contains('@').then_some(
-        "contains an `@`: pass credentials to `basic_auth` or `bearer_token`, and write an `@` in \
-         the path as `%40`",
-    );
-    let why = credentials.or_else(|| {
-        if scheme != "http" && scheme != "https" {
-            Some("has to begin with `http://` or `https://`")
-        } else if cfg!(not(feature = "tls")) && scheme == "https" {
-            Some("needs the feature `tls`")
-        } else if base.contains(['?', '#']) {
-            Some("must not have a query or a fragment")
-        } else {
-            let good = base.parse::<Uri>().is_ok_and(|uri| {
-                // A port that is not a number makes the URL invalid.
-                let port = uri.port_u16().is_some() || !authority_has_port(&uri);
-                uri.host().is_some_and(|host| !host.is_empty()) && port
-            });
-            (!good).then_some("is not a URL such as `http://host:9091/prefix`")
-        }
+    let is_url = base.parse::<Uri>().is_ok_and(|uri| {
+        // A port that is not a number makes the URL invalid.
+        let port = uri.port_u16().is_some() || !authority_has_port(&uri);
+        uri.host().is_some_and(|host| !host.is_empty()) && port
     });
-    match why {
-        Some(why) => {
-            let shown = redacted(base, scheme, authority);
-            Err(Error::setting("gateway URL", &shown, why))
-        }
-        None => Ok(base.trim_end_matches('/').to_owned()),
-    }
+    // Searches the whole URL, because a slash in a password makes its rest a part of the path.
+    let why = if base.contains('@') {
+        "contains an `@`: pass credentials to `basic_auth` or `bearer_token`, and write an `@` in \
+         the path as `%40`"
+    } else if scheme != "http" && scheme != "https" {
+        "has to begin with `http://` or `https://`"
+    } else if cfg!(not(feature = "tls")) && scheme == "https" {
+        "needs the feature `tls`"
+    } else if base.contains(['?', '#']) {
+        "must not have a query or a fragment"
+    } else if !is_url {
+        "is not a URL such as `http://host:9091/prefix`"
+    } else {
+        return Ok(base.trim_end_matches('/').to_owned());
+    };
+    let shown = redacted(base, scheme, authority);
+    Err(Error::setting("gateway URL", &shown, why))
 }
 
 /// Returns a URL as an error may show it: only its scheme if any part could be a user and a
 /// password.
 fn redacted(base: &str, scheme: &str, authority: &str) -> String {
-    let scheme_is_one = matches!(scheme, "http" | "https");
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (authority, ""),
@@ -181,9 +164,10 @@ fn redacted(base: &str, scheme: &str, authority: &str) -> String {
     let is_host = !host.contains([':', '%']) || host.starts_with('[');
     let query = base.contains(['?', '#']);
     if base.contains(['@', '\\']) || !is_port || !is_host || query {
-        let scheme = if scheme_is_one { scheme } else { "" };
-        let separator = if scheme_is_one { "://" } else { "" };
-        return format!("{scheme}{separator}…");
+        return match scheme {
+            "http" | "https" => format!("{scheme}://…"),
+            _ => "…".to_owned(),
+        };
     }
     base.to_owned()
 }
@@ -191,11 +175,8 @@ fn redacted(base: &str, scheme: &str, authority: &str) -> String {
 fn authority_has_port(uri: &Uri) -> bool {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     // In the address, the port comes after the brackets of an IPv6 host.
-    authority
-        .rsplit(']')
-        .next()
-        .unwrap_or_default()
-        .contains(':')
+    let port = authority.rsplit(']').next();
+    port.is_some_and(|port| port.contains(':'))
 }
 
 /// Returns whether the host is this machine, so that a push uses no proxy. Recognizes loopback and
@@ -216,10 +197,6 @@ pub(super) fn is_local(url: &str) -> bool {
             || short
             || host.parse().is_ok_and(local)
     })
-}
-
-fn printable(byte: u8) -> bool {
-    byte.is_ascii_graphic()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
-use crate::error::{BucketRule, Error, NameRule, Subject, UpdateRule};
+use crate::error::{Error, ErrorKind, NameRule, SettingRule, Subject};
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::check_bounds;
 use crate::snapshot::{
@@ -150,7 +150,9 @@ impl Collected {
         total: f64,
     ) -> Result<(), Error> {
         if total.is_nan() || total < 0.0 {
-            return Err(UpdateRule::Total.error(name, total));
+            return Err(ErrorKind::Update.error(format_args!(
+                "counter `{name}` needs a total of 0 or more, got {total}"
+            )));
         }
         let total = Value::Counter(Number::Float(total));
         self.push(name, help, Kind::Counter, labels, total)
@@ -207,18 +209,21 @@ impl Collected {
     ) -> Result<(), Error> {
         check_bounds(bounds).map_err(|rule| rule.error(name))?;
         if counts.len() != bounds.len() + 1 {
-            let rule = BucketRule::Counts(bounds.len() + 1, counts.len());
+            let rule = SettingRule::Counts(bounds.len() + 1, counts.len());
             return Err(rule.error(name));
         }
         if sum.is_nan() {
-            return Err(UpdateRule::Sum.error(name, sum));
+            return Err(ErrorKind::Update.error(format_args!(
+                "gauge histogram `{name}` needs a sum that is a number, got {sum}"
+            )));
         }
         let known = self.by_name.get(name).map(|index| &self.families[*index]);
         match known.map(|family| &family.values) {
-            Some(Values::Histogram { bounds: first, .. }) if **first != *bounds => {
+            Some(Values::Histogram(all)) if *all.bounds != *bounds => {
                 return Err(Error::other(format_args!(
                     "buckets of family `{name}` have to be equal in all series, got {bounds:?} \
-                     after {first:?}"
+                     after {:?}",
+                    all.bounds
                 )));
             }
             _ => {}

@@ -1,189 +1,133 @@
-//! The collectors of a registry: adding and removing them, running them for a snapshot, and
-//! counting their failures.
+//! The collectors of a registry: running them for a snapshot, and counting their failures.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::error::{Error, warn};
-use crate::snapshot::{Family, Kind};
+use crate::error::warn;
+use crate::snapshot::{ExposedName, Family, Kind, Text};
 
-use super::families::conflict::{Owner, has_collector};
-
+use super::Registry;
 use super::collected::{Collect, Collected};
-use super::families::Families;
-use super::lock;
-use super::view::Views;
-
-/// The collectors of one registry.
-///
-/// The list is not locked while a collector runs or is dropped, because its code may call the
-/// registry.
-#[derive(Debug, Default)]
-pub(super) struct Collectors(pub(super) Mutex<Vec<Collector>>);
+use super::samples::Samples;
+use super::view::View;
 
 /// A collector that was added under a name.
+#[derive(Clone)]
 pub(super) struct Collector {
-    name: String,
+    pub(super) name: Text,
     /// Where it was added, for error messages.
-    location: &'static Location<'static>,
-    /// The kind of a function's metric. Other collectors have none.
-    kind: Option<Kind>,
-    collect: Arc<dyn Collect>,
+    pub(super) location: &'static Location<'static>,
+    /// The kind of a function's metric, which has the name of the collector. Other collectors have
+    /// none.
+    pub(super) kind: Option<Kind>,
+    pub(super) collect: Arc<dyn Collect>,
     /// Whether its families keep their names, whatever the registry's prefix is.
-    unprefixed: bool,
+    pub(super) unprefixed: bool,
+    /// The number of collectors that were added before. They run in this order.
+    pub(super) order: u64,
     /// The number of snapshots in which it failed.
-    errors: u64,
+    pub(super) errors: u64,
 }
 
-impl Collectors {
-    /// Adds a collector under a name that no family and no other collector has. If `kind` is
-    /// the kind of a family, the collector writes this family under its own name, which is
-    /// reserved.
-    pub(super) fn add(
-        &self,
-        families: &Families,
-        name: &str,
-        kind: Option<Kind>,
-        location: &'static Location<'static>,
-        unprefixed: bool,
-        collect: Arc<dyn Collect>,
-    ) -> Result<(), Error> {
-        let mut collectors = lock(&self.0);
-        if let Some(other) = collectors.iter().find(|other| other.name == name) {
-            return Err(has_collector(name, other.kind, other.location));
+impl Collector {
+    /// Returns the family of a function's metric.
+    pub(super) fn exposed(&self) -> ExposedName<'_> {
+        (&self.name, self.kind.unwrap_or(Kind::Unknown), false)
+    }
+}
+
+/// The families that one collector wrote.
+pub(super) struct Written {
+    /// `None` for the family that counts failures.
+    pub(super) collector: Option<(Text, &'static Location<'static>)>,
+    pub(super) families: Vec<Family>,
+}
+
+impl Written {
+    /// Gives the crate's own families the constant labels of the registry. Their names get no
+    /// prefix.
+    pub(super) fn own(mut families: Vec<Family>, constant: &str) -> Self {
+        for family in &mut families {
+            family.add_common("", constant);
         }
-        if let Some((first, location)) = families.registered(name) {
-            let owner = Owner {
-                name,
-                kind: first,
-                location,
-            };
-            return Err(owner.taken(kind));
+        Self {
+            collector: None,
+            families,
         }
-        if let Some(kind) = kind {
-            families.reserve(name, kind, location)?;
-        }
-        collectors.push(Collector {
-            name: name.to_owned(),
-            location,
-            kind,
-            collect,
-            unprefixed,
-            errors: 0,
-        });
-        Ok(())
     }
+}
 
-    /// Removes a collector and releases its name. Returns whether there was one.
-    pub(super) fn remove(&self, families: &Families, name: &str) -> bool {
-        let mut collectors = lock(&self.0);
-        let index = collectors
-            .iter()
-            .position(|collector| collector.name == name);
-        let removed = index.map(|index| collectors.remove(index));
-        if removed.is_some() {
-            families.release(name);
-        }
-        // The collector's destructor may call the registry.
-        drop(collectors);
-        removed.is_some()
-    }
-
-    /// Removes all collectors and all families.
-    pub(super) fn clear(&self, families: &Families) {
-        let mut collectors = lock(&self.0);
-        // Under the same lock, so that a collector added concurrently keeps its reserved name.
-        families.clear();
-        let removed = std::mem::take(&mut *collectors);
-        // As in `remove`.
-        drop(collectors);
-        drop(removed);
-    }
-
-    /// Returns the names of all collectors.
-    pub(super) fn names(&self) -> Vec<String> {
-        lock(&self.0).iter().map(|c| c.name.clone()).collect()
-    }
-
-    /// Returns whether there is a collector of this name.
-    pub(super) fn contains(&self, name: &str) -> bool {
-        lock(&self.0).iter().any(|c| c.name == name)
-    }
-
-    /// Returns where a collector was added.
-    pub(super) fn location(&self, name: &str) -> Option<&'static Location<'static>> {
-        let collectors = lock(&self.0);
-        let collector = collectors.iter().find(|c| c.name == name);
-        collector.map(|collector| collector.location)
-    }
-
-    /// Runs every collector, and returns the families with the name of their collector. They get
-    /// the prefix, unless their collector's names stay, and the constant labels of the registry. If
-    /// a collector fails or panics, only its own families are missing. The family that counts the
-    /// failures has no collector.
-    pub(super) fn run(&self, families: &Families) -> Vec<(Option<String>, Family)> {
+impl Registry {
+    /// Runs every collector. The families get the prefix, unless their collector's names stay, and
+    /// the constant labels of the registry. If a collector fails or panics, only its own families
+    /// are missing.
+    ///
+    /// The names are not locked while a collector runs or is dropped, because its code may call the
+    /// registry.
+    pub(super) fn collect(&self) -> Vec<Written> {
         let Some(_running) = RunGuard::begin() else {
             return Vec::new();
         };
-        let collectors: Vec<_> = lock(&self.0)
-            .iter()
-            .map(|c| (c.name.clone(), c.unprefixed, Arc::clone(&c.collect)))
-            .collect();
-        let (prefix, constant) = (families.prefix(), families.constant_text());
-        let views = families.views();
-        let mut families = Vec::new();
-        for (name, unprefixed, collector) in collectors {
-            match run(&*collector) {
-                Ok(written) => {
-                    let prefix = if unprefixed { "" } else { &*prefix };
-                    families.extend(written.into_iter().filter_map(|mut family| {
+        let (mut collectors, prefix, views) = {
+            let names = self.lock();
+            let collectors: Vec<_> = names.collectors.values().cloned().collect();
+            (collectors, names.prefix.clone(), Arc::clone(&names.views))
+        };
+        collectors.sort_unstable_by_key(|collector| collector.order);
+        let constant = self.constant_text();
+        let mut all = Vec::new();
+        for collector in collectors {
+            match run(&*collector.collect) {
+                Ok(mut families) => {
+                    let prefix = if collector.unprefixed { "" } else { &*prefix };
+                    families.retain_mut(|family| {
                         let declared = family.meta.name.clone();
-                        let views = Views::of(&views, &declared);
-                        if views.is_some_and(|views| !views.apply_to(&mut family)) {
-                            return None;
-                        }
+                        let views = View::of(&views, &declared);
+                        let is_on = views.is_none_or(|views| views.apply_to(family));
                         family.add_common(prefix, &constant);
-                        Some((Some(name.clone()), family))
-                    }));
+                        is_on
+                    });
+                    all.push(Written {
+                        collector: Some((collector.name.clone(), collector.location)),
+                        families,
+                    });
                 }
-                Err(why) => self.count_failure(&name, &why),
+                Err(why) => self.count_failure(&collector.name, &why),
             }
             // If it was removed in the meantime, this is the last reference, and its destructor is
             // user code.
             catch_panic(|| drop(collector));
         }
-        let mut errors = Collected::default();
-        for collector in lock(&self.0).iter().filter(|c| c.errors > 0) {
-            let _ = errors.counter(
-                "tallies_collect_errors_total",
-                "Scrapes without the families of a collector, because it failed.",
-                &[("collector", &collector.name)],
-                collector.errors as f64,
-            );
+        all.push(Written::own(self.failures().families, &constant));
+        all
+    }
+
+    /// Returns the family that counts the failures of collectors.
+    fn failures(&self) -> Collected {
+        let (mut collected, prefix) = (Collected::default(), "tallies");
+        let out = &mut collected;
+        let mut samples = Samples { out, prefix };
+        let names = self.lock();
+        let failed = names.collectors.values().filter(|c| c.errors > 0);
+        let mut failed: Vec<_> = failed.collect();
+        failed.sort_unstable_by_key(|collector| collector.order);
+        for collector in failed {
+            let labels = [("collector", &*collector.name)];
+            let _ = samples.write("collect_errors_total", &labels, collector.errors as f64);
         }
-        families.extend(errors.families.into_iter().map(|family| (None, family)));
-        families
+        collected
     }
 
     /// Counts a failure of a collector, and logs its first one.
     pub(super) fn count_failure(&self, name: &str, why: &str) {
-        let mut collectors = lock(&self.0);
-        if let Some(collector) = collectors.iter_mut().find(|c| c.name == name) {
+        let errors = self.lock().collectors.get_mut(name).map(|collector| {
             collector.errors += 1;
-            if collector.errors == 1 {
-                warn(&format_args!("collector `{name}` {why}"));
-            }
+            collector.errors
+        });
+        if errors == Some(1) {
+            warn(&format_args!("collector `{name}` {why}"));
         }
-    }
-}
-
-impl std::fmt::Debug for Collector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector")
-            .field("name", &self.name)
-            .field("errors", &self.errors)
-            .finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ mod families;
 mod listed;
 #[cfg(mapped)]
 pub(crate) mod published;
+pub(crate) mod samples;
 mod self_metrics;
 #[cfg(all(test, not(miri)))]
 mod tests;
@@ -13,61 +14,35 @@ mod view;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::panic::Location;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
 use crate::error::Error;
+use crate::family::lint;
 use crate::observe;
-use crate::snapshot::{Cardinality, Catalogue, Family, Kind, Snapshot, Source, clashing};
+use crate::snapshot::{
+    Cardinality, Catalogue, ClashIndex, Family, FamilyCardinality, Kind, Snapshot, Source, Text,
+};
+use crate::sync::lock;
 
 pub use collected::{Collect, Collected};
+pub use families::{AddedViews, Description};
 #[cfg(feature = "link-time")]
 pub use listed::LISTED;
 pub use listed::Listed;
 pub use view::View;
 
-use collectors::Collectors;
-use families::Families;
-pub(crate) use families::conflict::Owner;
+use collectors::{Collector, Written};
+use families::RegistryNames;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
 use self_metrics::LastScrape;
 #[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
-
-/// The name, help text and unit of a family. See [`Registry::describe`].
-///
-/// ```
-/// let description = tallies::Description { name: "wait_seconds", help: "Waits.", unit: "seconds" };
-/// assert!(description.name.ends_with(description.unit));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Description<'a> {
-    /// The name of the family. It ends with the unit.
-    pub name: &'a str,
-    /// The help text.
-    pub help: &'a str,
-    /// The unit, such as `seconds`; empty for none.
-    pub unit: &'a str,
-}
-
-/// The views that [`Registry::views`] added.
-#[derive(Debug)]
-pub struct AddedViews {
-    registry: Registry,
-    views: Vec<Arc<View>>,
-}
-
-impl AddedViews {
-    /// Takes the views back, so that they change no family that is registered from now on. Families
-    /// that they have changed stay so.
-    pub fn remove(self) {
-        self.registry.families().remove_views(&self.views);
-    }
-}
 
 /// The families and collectors of a program, or of a part of it. A scrape reads one registry or
 /// several.
@@ -87,23 +62,24 @@ impl AddedViews {
 /// assert!(page.ends_with("file_uploads_total{host=\"alpha\"} 1\n"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Registry(Arc<RegistryState>);
 
-#[derive(Debug)]
 struct RegistryState {
-    families: Families,
+    names: Mutex<RegistryNames>,
+    /// Whether registration logs no notes about names. Written by the program, read by
+    /// registrations.
+    without_notes: AtomicBool,
     /// Whether statics belong to this registry.
     is_default: bool,
-    collectors: Collectors,
-    settings: Mutex<Settings>,
+    settings: Mutex<RegistrySettings>,
     /// The values that other crates attached to families, by the names of these.
     attached: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
 }
 
-#[derive(Clone, Copy, Debug)]
 /// Settings and measurements of the registry itself.
-struct Settings {
+#[derive(Clone, Copy, Debug)]
+struct RegistrySettings {
     /// Whether snapshots have the self-metrics.
     self_metrics: bool,
     /// The process that made the registry, or that started over last.
@@ -124,11 +100,20 @@ pub fn registry() -> &'static Registry {
     &REGISTRY
 }
 
+impl Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
 impl Default for Registry {
     fn default() -> Self {
         Self::new()
     }
 }
+
+/// Writes a family of one value: name, help, labels, value.
+type WriteValue = fn(&mut Collected, &str, &str, &[(&str, &str)], f64) -> Result<(), Error>;
 
 impl Registry {
     /// Creates an empty registry without self-metrics.
@@ -139,20 +124,21 @@ impl Registry {
 
     fn with_settings(is_default: bool) -> Self {
         Self(Arc::new(RegistryState {
-            families: Families::default(),
+            names: Mutex::default(),
+            without_notes: AtomicBool::new(false),
             is_default,
-            settings: Mutex::new(Settings {
+            settings: Mutex::new(RegistrySettings {
                 self_metrics: is_default,
                 process: std::process::id(),
                 last_scrape: LastScrape::default(),
             }),
-            collectors: Collectors::default(),
             attached: Mutex::default(),
         }))
     }
 
-    pub(crate) fn families(&self) -> &Families {
-        &self.0.families
+    /// Locks the names. The holder runs no code of users.
+    fn lock(&self) -> MutexGuard<'_, RegistryNames> {
+        lock(&self.0.names)
     }
 
     /// Registers a gauge whose value `value` computes at scrape time.
@@ -175,13 +161,7 @@ impl Registry {
         help: &str,
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        Collected::default().gauge(name, help, &[], 0.0)?;
-        let (own_name, own_help) = (name.to_owned(), help.to_owned());
-        let collect =
-            move |out: &mut Collected| Ok(out.gauge(&own_name, &own_help, &[], value())?);
-        self.add(name, Some(Kind::Gauge), false, Arc::new(collect))?;
-        self.log_notes(Kind::Gauge, name, help);
-        Ok(())
+        self.add_function(Kind::Gauge, Collected::gauge, name, help, value)
     }
 
     /// Registers a counter whose total is kept elsewhere. `total` reads it at scrape time. It must
@@ -208,21 +188,30 @@ impl Registry {
         help: &str,
         total: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        Collected::default().counter(name, help, &[], 0.0)?;
-        let (own_name, own_help) = (name.to_owned(), help.to_owned());
-        let collect =
-            move |out: &mut Collected| Ok(out.counter(&own_name, &own_help, &[], total())?);
-        self.add(name, Some(Kind::Counter), false, Arc::new(collect))?;
-        self.log_notes(Kind::Counter, name, help);
-        Ok(())
+        self.add_function(Kind::Counter, Collected::counter, name, help, total)
     }
 
-    /// Logs notes about the name of a callback.
+    /// Adds a collector of one family, whose value a function computes. `write` writes a value of
+    /// this kind.
     #[track_caller]
-    fn log_notes(&self, kind: Kind, name: &str, help: &str) {
-        if self.families().lints() {
-            crate::family::lint::notes(kind, name, help, Location::caller());
+    fn add_function(
+        &self,
+        kind: Kind,
+        write: WriteValue,
+        name: &str,
+        help: &str,
+        value: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        // Finds mistakes in the name.
+        write(&mut Collected::default(), name, help, &[], 0.0)?;
+        let (own_name, own_help) = (name.to_owned(), help.to_owned());
+        let collect =
+            move |out: &mut Collected| Ok(write(out, &own_name, &own_help, &[], value())?);
+        self.add(name, Some(kind), false, Arc::new(collect))?;
+        if self.lints() {
+            lint::notes(kind, name, help, Location::caller());
         }
+        Ok(())
     }
 
     /// Adds a collector, which runs at scrape time. Error messages and [`remove`](Self::remove)
@@ -254,7 +243,7 @@ impl Registry {
     }
 
     /// Adds a collector whose families keep their names, whatever the prefix is.
-    #[cfg(any(feature = "process", feature = "tower"))]
+    #[cfg(any(feature = "process", feature = "page"))]
     pub(crate) fn collect_unprefixed(
         &self,
         name: &str,
@@ -275,11 +264,20 @@ impl Registry {
     ) -> Result<(), Error> {
         // Unused statics have their names, too, so they are registered first.
         self.enlist();
-        // Not in the closure, which would be its own caller.
-        let location = Location::caller();
-        self.0
-            .collectors
-            .add(self.families(), name, kind, location, unprefixed, collect)
+        let mut names = self.lock();
+        let collector = Collector {
+            name: Text::from(name),
+            location: Location::caller(),
+            kind,
+            collect,
+            unprefixed,
+            order: names.next_order(),
+            errors: 0,
+        };
+        let added = names.add_collector(&collector);
+        // Before a collector that was not added is dropped: its destructor may call the registry.
+        drop(names);
+        added
     }
 
     /// Takes a snapshot: the merged value of every series.
@@ -311,52 +309,46 @@ impl Registry {
     pub fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.enlist();
         let start = Instant::now();
-        let collected = self.0.collectors.run(self.families());
-        let mut settings = *lock(&self.0.settings);
+        let collected = self.collect();
+        let settings = *lock(&self.0.settings);
         let mut own = Collected::default();
         {
             let mut pass = observe::engine().pass();
             pass.take_idle();
             snapshot.taken = SystemTime::now();
-            self.families().write(&mut pass, snapshot);
+            self.write(&mut pass, snapshot);
             if settings.self_metrics {
                 // These names are valid.
-                let collected: Vec<_> = collected.iter().map(|(_, family)| family).collect();
                 let _ = self_metrics::collect(
                     &pass,
                     settings.last_scrape,
                     snapshot,
-                    &collected,
-                    &self.families().unusual_updates(),
+                    collected.iter().flat_map(|written| &written.families),
+                    &self.unusual_updates(),
                     &mut own,
                 );
             }
         }
-        let constant = self.families().constant_text();
-        let mut failed = None;
-        for (name, family) in
-            collected
-                .into_iter()
-                .chain(own.families.into_iter().map(|mut family| {
-                    family.add_common("", &constant);
-                    (None, family)
-                }))
-        {
-            // A collector's families are adjacent, so a snapshot counts one failure for each
-            // collector.
-            match (insert(snapshot, family), name) {
-                (Err(why), Some(name)) if failed.as_ref() != Some(&name) => {
-                    self.0.collectors.count_failure(&name, &why);
-                    failed = Some(name);
-                }
-                _ => {}
+        let own = Written::own(own.families, &self.constant_text());
+        // The names of collected families have no characters to escape.
+        let mut written_before = ClashIndex::default();
+        for written in collected.into_iter().chain([own]) {
+            let families = written.families.into_iter();
+            let is_own = written.collector.is_none();
+            let insert = |family| {
+                self.insert(snapshot, &mut written_before, family, is_own)
+                    .err()
+            };
+            let rejected: Vec<_> = families.filter_map(insert).collect();
+            if let (Some((name, _)), Some(why)) = (written.collector, rejected.first()) {
+                self.count_failure(&name, why);
             }
         }
-        settings.last_scrape = LastScrape {
+        let last_scrape = LastScrape {
             seconds: start.elapsed().as_secs_f64(),
             bytes: snapshot.bytes(),
         };
-        lock(&self.0.settings).last_scrape = settings.last_scrape;
+        lock(&self.0.settings).last_scrape = last_scrape;
     }
 
     /// Returns what the calling thread has counted, as far as it counted in cells of its own:
@@ -366,110 +358,8 @@ impl Registry {
         let mut snapshot = Snapshot::default();
         let mut pass = observe::engine().pass();
         pass.read_own_cells_only();
-        self.families().write(&mut pass, &mut snapshot);
+        self.write(&mut pass, &mut snapshot);
         snapshot
-    }
-
-    /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
-    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names
-    /// that other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.set_prefix("app")?;
-    /// registry.counter("jobs_total", "Jobs done.")?.inc();
-    /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the prefix is invalid, if it has a colon and there are state sets, or if
-    /// the registry was scraped before.
-    pub fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
-        self.enlist();
-        self.families().set_prefix(prefix)
-    }
-
-    /// Gives every series a constant label, for a value that is known only at start-up, such as the
-    /// name of the host. This includes callbacks, collectors and process metrics. A collector that
-    /// writes a label of this name keeps its own value.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.add_constant("host", "alpha")?;
-    /// registry.counter("jobs_total", "Jobs done.")?.inc();
-    /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the label name is invalid, reserved, or a label of one of the families,
-    /// or if the registry was scraped before.
-    pub fn add_constant(&self, name: &str, value: &str) -> Result<(), Error> {
-        self.families().set_constant(name, value)
-    }
-
-    /// Adds a view: a rule that changes families by their names. See [`View`].
-    ///
-    /// ```
-    /// use tallies::{Histogram, Registry, View};
-    ///
-    /// let registry = Registry::new();
-    /// registry.add_view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
-    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
-    /// wait.observe(0.25);
-    /// assert_eq!(wait.get().counts, [0, 1, 0]);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Add views at start-up, before the first use of the metrics that they change. Of several
-    /// views of one family, all hold, in the order in which they were added: of each setting the
-    /// last one, and all dropped labels. The patterns match the names of the declarations.
-    ///
-    /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
-    /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
-    /// [self-metrics](Self::set_self_metrics).
-    ///
-    /// On metrics with views, look-ups and removals act on the series in which a label set counts.
-    /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
-    /// those of the series.
-    ///
-    /// Without views no update is slower. The cost of each setting is in its documentation.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error in these cases:
-    ///
-    /// - A family that matches the pattern was registered before. A static is registered by its
-    ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
-    ///   before the first metric, collector, prefix or constant label of the default registry.
-    /// - A name, label name, bound or schema is invalid, or several families would get one name.
-    pub fn add_view(&self, view: View) -> Result<(), Error> {
-        self.families().add_views(vec![view]).map(drop)
-    }
-
-    /// Adds several views, or none if one of them is wrong. The result takes them back.
-    ///
-    /// ```
-    /// use tallies::{Registry, View};
-    ///
-    /// let registry = Registry::new();
-    /// let views = registry.views([View::new("debug_*").off(), View::new("*").limit(100)])?;
-    /// if registry.counter("jobs-total", "Jobs done.").is_err() {
-    ///     views.remove();
-    /// }
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`add_view`](Self::add_view).
-    pub fn views(&self, views: impl IntoIterator<Item = View>) -> Result<AddedViews, Error> {
-        let views = self.families().add_views(views.into_iter().collect())?;
-        let registry = self.clone();
-        Ok(AddedViews { registry, views })
     }
 
     /// Sets whether snapshots have metrics about the engine, under names that begin with
@@ -482,36 +372,6 @@ impl Registry {
     /// ```
     pub fn set_self_metrics(&self, on: bool) {
         lock(&self.0.settings).self_metrics = on;
-    }
-
-    /// Describes a family again, for adapters of libraries that describe a metric after its first
-    /// update. Returns the name of the family afterwards, which a [`View`] may have chosen.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if there is no such family, or if the new name is taken. Then the family
-    /// keeps its name and unit, and has the new help text.
-    ///
-    /// ```
-    /// use tallies::Description;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// registry.histogram("wait", "")?;
-    /// let description = Description {
-    ///     name: "wait_seconds",
-    ///     help: "Time in the queue.",
-    ///     unit: "seconds",
-    /// };
-    /// assert_eq!(registry.describe("wait", description)?, "wait_seconds");
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn describe(&self, name: &str, description: Description<'_>) -> Result<String, Error> {
-        let new = self.families().describe(name, &description)?;
-        let mut attached = lock(&self.0.attached);
-        if let Some(value) = attached.remove(name) {
-            attached.insert((*new).to_owned(), value);
-        }
-        Ok((*new).to_owned())
     }
 
     /// Counts a family that could not be registered in `tallies_rejected_families_total`, as for a
@@ -531,23 +391,6 @@ impl Registry {
         families::REJECTED.fetch_add(1, Relaxed);
     }
 
-    /// Sets whether registration logs a note about names that Prometheus users would not expect,
-    /// such as a counter without `_total`, and about families without help text. The default is on.
-    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics
-    /// with `#[tallies::metric]` the compiler makes them.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.set_lint(false);
-    /// registry.counter("jobs", "")?; // logs nothing
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// The rules are those of the crate `tallies-check`.
-    pub fn set_lint(&self, on: bool) {
-        self.families().set_lint(on);
-    }
-
     /// Removes a family or a collector. Its name is free again. Handles to the family can still be
     /// updated, but no scrape exports it.
     ///
@@ -564,14 +407,15 @@ impl Registry {
     ///
     /// Returns an error if no family and no collector of this registry has the name.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        if self.0.collectors.remove(self.families(), name) {
-            Ok(())
-        } else {
-            // Dropped without the lock: it is code of others.
-            let attached = lock(&self.0.attached).remove(name);
-            drop(attached);
-            self.families().remove(name)
+        // All of these are dropped without a lock: they are code of others.
+        let collector = self.lock().take_collector(name);
+        if collector.is_some() {
+            return Ok(());
         }
+        let attached = lock(&self.0.attached).remove(name);
+        drop(attached);
+        let family = self.lock().take(name);
+        family.map(drop).ok_or_else(|| families::absent(name))
     }
 
     /// Keeps a value until the family of this name is removed, for crates that build on this one:
@@ -616,7 +460,9 @@ impl Registry {
     pub fn clear(&self) {
         let attached = std::mem::take(&mut *lock(&self.0.attached));
         drop(attached);
-        self.0.collectors.clear(self.families());
+        let (families, collectors) = self.lock().clear();
+        families.values().for_each(|family| family.unpublish());
+        drop(collectors);
     }
 
     /// Sets every series to zero, for a child process after `fork`. The child has a copy of
@@ -643,7 +489,10 @@ impl Registry {
     /// ```
     pub fn start_over(&self) {
         self.enlist();
-        self.families().start_over(&observe::engine().pass());
+        let pass = observe::engine().pass();
+        let families: Vec<_> = self.lock().families().cloned().collect();
+        families.iter().for_each(|family| family.start_over(&pass));
+        drop(pass);
         lock(&self.0.settings).process = std::process::id();
     }
 
@@ -677,10 +526,13 @@ impl Registry {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.enlist();
-        let mut names = self.families().names();
-        names.extend(self.0.collectors.names());
-        names.sort_unstable();
-        names
+        let names = self.lock();
+        let families = names.entries.keys();
+        let families = families.map(|name| format!("{}{name}", names.prefix));
+        let collectors = names.collectors.keys().map(Text::to_string);
+        let mut all: Vec<_> = families.chain(collectors).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Returns whether the registry has a family or a collector of this name.
@@ -694,7 +546,8 @@ impl Registry {
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.enlist();
-        self.families().contains(name) || self.0.collectors.contains(name)
+        let names = self.lock();
+        names.entries.contains_key(name) || names.collectors.contains_key(name)
     }
 
     /// Returns how many series each family has, and which labels make them, those of callbacks and
@@ -719,13 +572,11 @@ impl Registry {
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {
         self.enlist();
-        let mut report = Cardinality::default();
-        self.families().count_series(&mut report);
-        for (_, family) in self.0.collectors.run(self.families()) {
-            report.add_family(&family);
-        }
-        report.sort();
-        report
+        let mut families = self.count_series();
+        let collected = self.collect();
+        let collected = collected.iter().flat_map(|written| &written.families);
+        families.extend(collected.map(FamilyCardinality::of));
+        Cardinality::new(families)
     }
 
     /// Lists every family that is declared, with or without series. See [`Catalogue`].
@@ -742,14 +593,50 @@ impl Registry {
     #[must_use]
     pub fn catalogue(&self) -> Catalogue {
         self.enlist();
-        let mut catalogue = self.families().catalogue();
-        for (collector, family) in self.0.collectors.run(self.families()) {
-            if let Some(collector) = collector {
-                let location = self.0.collectors.location(&collector);
-                catalogue.add_collected(&family, &collector, location);
+        let mut names = self.lock();
+        let ((families, prefix), constant) = (names.in_order(), names.constant.clone());
+        drop(names);
+        let declared = families.iter();
+        let declared = declared.map(|entry| entry.declared(&prefix, &constant));
+        let mut catalogue = Catalogue::new(declared.collect());
+        for written in self.collect() {
+            if let Some((name, location)) = written.collector {
+                for family in &written.families {
+                    catalogue.add_collected(family, &name, Some(location));
+                }
             }
         }
         catalogue
+    }
+
+    /// Inserts a family of a collector in the order of the names, or returns why its name conflicts
+    /// with a registered family or with one that was `written` before. `is_own`: it is one of the
+    /// crate's own families, which come last, and whose names are distinct.
+    fn insert(
+        &self,
+        snapshot: &mut Snapshot,
+        written: &mut ClashIndex<Text>,
+        family: Family,
+        is_own: bool,
+    ) -> Result<(), String> {
+        let (name, exposed) = (&family.meta.name, family.exposed());
+        let registered = self.lock().exported_clash(exposed);
+        let other = registered.or_else(|| written.clashing(exposed, |_| true).cloned());
+        match (other, snapshot.position(name)) {
+            (None, Err(at)) => {
+                if !is_own {
+                    written.insert(exposed, name);
+                }
+                snapshot.families.insert(at, family);
+                Ok(())
+            }
+            (other, _) => {
+                let other = other.as_ref().unwrap_or(name);
+                Err(format!(
+                    "writes family `{name}`, which would expose the same samples as `{other}`"
+                ))
+            }
+        }
     }
 
     /// Registers the statics that the linker has listed, if this is the default registry.
@@ -760,21 +647,6 @@ impl Registry {
     }
 }
 
-/// Inserts a family in the order of the names, or returns why its name conflicts.
-fn insert(snapshot: &mut Snapshot, family: Family) -> Result<(), String> {
-    let families = &mut snapshot.families;
-    let name = family.name();
-    if let Some(other) = clashing(families, &family) {
-        let other = other.name();
-        return Err(format!(
-            "writes family `{name}`, which would expose the same samples as `{other}`"
-        ));
-    }
-    let index = families.partition_point(|other| other.name() < name);
-    families.insert(index, family);
-    Ok(())
-}
-
 impl Source for Registry {
     fn snapshot_into(&self, snapshot: &mut Snapshot) {
         self.snapshot_into(snapshot);
@@ -783,8 +655,4 @@ impl Source for Registry {
     fn cardinality(&self) -> Cardinality {
         self.cardinality()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,28 +6,35 @@ use std::sync::MutexGuard;
 use crate::family::published::all_living;
 use crate::observe;
 
-use super::collectors::Collector;
-use super::families::Inner;
-use super::{Registry, Settings, lock};
+use crate::sync::lock;
+
+use super::families::RegistryNames;
+use super::{Registry, RegistrySettings};
 
 impl Registry {
     /// Runs `f`, with which the process begins to publish its metrics, while no thread updates
     /// cells that are not its own. Then lets other processes read all families, from now on those
     /// that are registered later, too.
-    pub(crate) fn publish<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    ///
+    /// `f` calls its argument with the region's lock, right before the region becomes a file: no
+    /// series gets a slot between the list of blocks to move and that.
+    pub(crate) fn publish<E>(&self, f: impl FnOnce(&dyn Fn()) -> Result<(), E>) -> Result<(), E> {
         self.enlist();
         // Scrapes lock the families in a pass, so the pass comes first.
         let mut pass = observe::engine().pass();
-        let mut inner = self.families().lock();
+        let mut names = self.lock();
         let families = all_living().all();
         let locks: Vec<_> = families.iter().flat_map(|family| family.locks()).collect();
-        observe::while_locked(&locks, f)?;
+        let list = || {
+            let blocks = families.iter().flat_map(|family| family.blocks_to_move());
+            observe::list_blocks(&pass, blocks.collect());
+        };
+        observe::while_locked(&locks, || f(&list))?;
         drop(locks);
-        let blocks = families.iter().flat_map(|family| family.blocks_to_move());
-        observe::move_cells(&mut pass, blocks.collect());
-        inner.is_published = true;
-        inner.publish_all();
-        drop(inner);
+        pass.request();
+        names.is_published = true;
+        names.publish_all();
+        drop(names);
         drop(pass);
         // Sends the request.
         drop(observe::engine().pass());
@@ -36,21 +43,16 @@ impl Registry {
 
     /// Locks what scrapes and registration lock, around a `fork`.
     pub(crate) fn before_fork(&self) -> LockedRegistry<'_> {
-        let collectors = lock(&self.0.collectors.0);
         let settings = lock(&self.0.settings);
-        LockedRegistry {
-            families: self.families().lock(),
-            settings,
-            _collectors: collectors,
-        }
+        let names = self.lock();
+        LockedRegistry { names, settings }
     }
 }
 
 /// A registry, locked around a `fork`.
 pub(crate) struct LockedRegistry<'a> {
-    families: MutexGuard<'a, Inner>,
-    settings: MutexGuard<'a, Settings>,
-    _collectors: MutexGuard<'a, Vec<Collector>>,
+    names: MutexGuard<'a, RegistryNames>,
+    settings: MutexGuard<'a, RegistrySettings>,
 }
 
 impl LockedRegistry<'_> {
@@ -61,6 +63,125 @@ impl LockedRegistry<'_> {
 
     /// Lets other processes read the families again.
     pub(crate) fn publish_all(&self) {
-        self.families.publish_all();
+        self.names.publish_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::Barrier;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use crate::mapped::region;
+    use crate::{Counter, Summary};
+
+    use super::*;
+
+    /// Regression: if a thread replaced its slab between the moment in which the region became a
+    /// file and the request to move, it moved no streams, and other processes never read them. Nor
+    /// did the collector move those of a thread that ended then.
+    #[test]
+    fn threads_that_grow_or_end_while_their_process_begins_have_their_streams_moved() {
+        let variable = "TALLIES_GROWS";
+        if std::env::var_os(variable).is_some() {
+            return grow_while_beginning();
+        }
+        let name = "registry::published::tests::\
+                    threads_that_grow_or_end_while_their_process_begins_have_their_streams_moved";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--test-threads=1"])
+            .env(variable, "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    fn grow_while_beginning() {
+        let registry = &Registry::new();
+        let sizes = Summary::builder("sizes", "Sizes.").hot();
+        let sizes = &sizes.register(registry).unwrap();
+        let later = Summary::builder("later", "First observed by then.").hot();
+        let later = &later.register(registry).unwrap();
+        let counters: Vec<_> = (0..40)
+            .map(|i| {
+                let counter = Counter::builder(&format!("c{i}_total"), "Counts.").hot();
+                counter.register(registry).unwrap()
+            })
+            .collect();
+        let begins = &Barrier::new(2);
+        let path = std::env::temp_dir().join(format!("tallies-grows-{}", std::process::id()));
+        let mut options = std::fs::File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let ends = &Barrier::new(2);
+        std::thread::scope(|scope| {
+            let ending = scope.spawn(|| {
+                sizes.observe(3.0);
+                ends.wait();
+                ends.wait();
+            });
+            scope.spawn(|| {
+                sizes.observe(1.0);
+                begins.wait();
+                begins.wait();
+                // Its slot is before the end of this thread's slab, and not in the list.
+                later.observe(1.0);
+                // The slots of these are behind the end.
+                counters.iter().for_each(Counter::inc);
+                begins.wait();
+                begins.wait();
+                sizes.observe(2.0);
+                let pass = observe::engine().pass();
+                let families = all_living().all();
+                let blocks = families.iter().flat_map(|family| family.blocks_to_move());
+                let mut streams = 0;
+                for (last, _) in blocks {
+                    for cell in pass
+                        .cells(Some(last), 0)
+                        .filter(|cell| cell.load(Relaxed) != 0)
+                    {
+                        let stream = std::ptr::with_exposed_provenance(cell.load(Relaxed) as usize);
+                        assert!(region::contains(stream), "a stream is on the heap");
+                        streams += 1;
+                    }
+                }
+                assert_eq!(streams, 3);
+            });
+            begins.wait();
+            ends.wait();
+            let published = registry.publish(|list_blocks| {
+                let mut memory = region::lock();
+                list_blocks();
+                region::publish(&mut memory, file, 0, || (), || Ok(()))?;
+                drop(memory);
+                begins.wait();
+                begins.wait();
+                ends.wait();
+                ending.join().unwrap();
+                std::io::Result::Ok(())
+            });
+            published.unwrap();
+            begins.wait();
+        });
+        assert_eq!(sizes.get().count(), 3);
+        // Two of these take over the shards of the threads above, the others get new ones.
+        let all = &Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    counters[0].inc();
+                    all.wait();
+                    assert!(!observe::must_move_blocks(), "it has none of the list");
+                });
+            }
+        });
     }
 }

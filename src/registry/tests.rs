@@ -179,3 +179,18 @@ fn prefix_and_constant_labels_hold_for_callbacks_and_collectors() {
         );
     }
 }
+
+/// Regression: the failures of collectors were shown without the constant labels of the registry.
+#[test]
+fn constant_labels_hold_for_the_failures_of_collectors() {
+    let registry = Registry::new();
+    registry.add_constant("host", "h1").unwrap();
+    registry
+        .add_collector("broken", |_: &mut super::Collected| Err("no answer".into()))
+        .unwrap();
+    let labels = [("collector", "broken"), ("host", "h1")];
+    let errors = registry
+        .snapshot()
+        .get("tallies_collect_errors_total", &labels);
+    assert_eq!(errors, Some(1.0));
+}

@@ -8,17 +8,17 @@ use http::header::{
     RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use tokio::runtime::Handle;
 
 use crate::snapshot::Source;
 
 use super::body::Body;
 use super::coding::Coding;
-use super::page::Style;
+use super::page::{Look, Style};
+use super::peer::Peer;
 use super::query;
 use super::report::Reports;
-use super::scrape::{EvictReader, Refusal, Scraper, Selection};
-use super::turns::Turns;
+use super::scrape::{EvictReader, Scraper, Selection};
+use super::turns::{Turns, blocking};
 
 /// Default limit of pages rendered at once. It is small, because each page may keep a processor
 /// busy.
@@ -41,132 +41,108 @@ pub(super) struct Pages {
     pub(super) reports: Arc<Reports>,
 }
 
-/// The parts of a request that choose the page.
-pub(super) struct PageRequest {
-    /// Whether the request is a HEAD request.
-    pub(super) head: bool,
-    pub(super) selection: Selection,
+/// Reads a request for the page. Returns the response to send if the method is neither GET nor
+/// HEAD. Unreadable headers and query parameters are never an error: the client gets the default
+/// page.
+pub(super) fn selection<B>(request: &Request<B>, style: Style) -> Result<Selection, Answer> {
+    check_method(request.method())?;
+    let all = |name: HeaderName| joined(request.headers(), &name);
+    let names: Vec<_> = query::pairs(request.uri().query().unwrap_or_default())
+        .filter(|(key, _)| key == "name[]")
+        .map(|(_, name)| name)
+        .collect();
+    let look = Look {
+        style,
+        format: style.format(&all(ACCEPT)),
+        coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
+    };
+    let names = (!names.is_empty()).then_some(names);
+    Ok(Selection { look, names })
 }
 
-impl PageRequest {
-    /// Reads a request for the page. Returns the response to send if the method is neither GET nor
-    /// HEAD. Unreadable headers and query parameters are never an error: the client gets the
-    /// default page.
-    pub(super) fn read<B>(request: &Request<B>, style: Style) -> Result<Self, Answer> {
-        let head = head(request.method())?;
-        let all = |name: HeaderName| joined(request.headers(), &name);
-        let names: Vec<_> = query::pairs(request.uri().query().unwrap_or_default())
-            .filter(|(key, _)| key == "name[]")
-            .map(|(_, name)| name)
-            .collect();
-        Ok(Self {
-            head,
-            selection: Selection {
-                format: style.format(&all(ACCEPT)),
-                coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
-                names: (!names.is_empty()).then_some(names),
-            },
-        })
-    }
-}
-
-/// Returns whether the method is HEAD. Returns the response to send if it is neither GET nor HEAD.
-pub(super) fn head(method: &Method) -> Result<bool, Answer> {
+/// Returns the response to send if the method is neither GET nor HEAD.
+pub(super) fn check_method(method: &Method) -> Result<(), Answer> {
     if *method == Method::GET || *method == Method::HEAD {
-        return Ok(*method == Method::HEAD);
+        return Ok(());
     }
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-    answer
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    set(&mut answer, ALLOW, "GET, HEAD");
     Err(answer)
 }
 
 /// Joins all headers of one name with commas, as RFC 9110, section 5.3, allows.
 pub(super) fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
-    let mut all = String::new();
-    for value in headers.get_all(name) {
-        if !all.is_empty() {
-            all.push(',');
-        }
-        all.push_str(&String::from_utf8_lossy(value.as_bytes()));
-    }
-    all
+    let all = headers.get_all(name).iter();
+    let texts = all.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    texts.collect::<Vec<_>>().join(",")
 }
 
 impl Pages {
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
-        style: Style,
         (scrapes, pages): (usize, usize),
         evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(sources, style, pages, evict_reader)),
+            scraper: Arc::new(Scraper::new(sources, pages, evict_reader)),
             turns: Turns::new(scrapes),
             reports: Arc::default(),
         }
     }
 
-    /// Returns the requested page, whose first block is made. Rendering may block, so it runs on
-    /// the runtime's blocking threads, or on the current thread if there is no runtime. Calls
-    /// `begin` at the turn of the request.
-    pub(super) async fn answer(self, request: PageRequest, begin: impl FnOnce()) -> Answer {
+    /// Returns these pages for the turns of this peer.
+    pub(super) fn of(&self, peer: Option<Peer>) -> Self {
+        let turns = self.turns.of(peer);
+        Self {
+            turns,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the requested page, whose first block is made. Calls `begin` at the turn of the
+    /// request.
+    pub(super) async fn answer(self, selection: Selection, begin: impl FnOnce()) -> Answer {
         let arrived = self.scraper.arrive();
         let Some(turn) = self.turns.take().await else {
             return timed_out();
         };
         begin();
-        let (scraper, selection) = (self.scraper, request.selection.clone());
+        let (scraper, look) = (self.scraper, selection.look);
         // The turn moves into the blocking work. Collectors that hang therefore occupy no more
-        // threads than there are turns.
-        //
-        // This future drops `waiting` when the request times out or the client disconnects. Work
-        // that has not begun by then is skipped.
-        let waiting = Arc::new(());
-        let waiter = Arc::downgrade(&waiting);
-        let work = move || {
-            let page = scraper.page(arrived, &selection, &|| waiter.strong_count() > 0);
+        // threads than there are turns. Work that has not begun when the request times out is
+        // skipped.
+        let page = blocking(move |is_wanted| {
+            let page = scraper.page(arrived, &selection, is_wanted);
             drop(turn);
             page
+        });
+        let (page, first) = match page.await.unwrap_or_else(|_| Err(scrape_failed())) {
+            Ok(page) => page,
+            Err(answer) => return answer,
         };
-        let page = match Handle::try_current() {
-            Ok(runtime) => runtime.spawn_blocking(work).await,
-            Err(_) => Ok(work()),
-        };
-        drop(waiting);
-        let (page, first) = match page {
-            Ok(Ok(page)) => page,
-            Ok(Err(Refusal::Reentrant)) => {
-                return plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "a collector requested the page that runs it\n",
-                );
-            }
-            Ok(Err(Refusal::Full)) => return unavailable("slow readers hold too many pages\n"),
-            Ok(Err(Refusal::Gone)) => return timed_out(),
-            Ok(Err(Refusal::Unavailable(why))) => return unavailable(String::from(&*why)),
-            // A pass should not panic. If one does, the next scrape may succeed.
-            Ok(Err(Refusal::Failed)) | Err(_) => {
-                return plain(StatusCode::INTERNAL_SERVER_ERROR, "the scrape failed\n");
-            }
-        };
-        let content_type = request.selection.format.content_type();
         let body = Body::page(page, first, self.turns);
-        let mut answer = content(StatusCode::OK, content_type, body);
-        let headers = answer.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if request.selection.coding != Coding::Identity {
-            let coding = HeaderValue::from_static(request.selection.coding.name());
-            headers.insert(CONTENT_ENCODING, coding);
-        }
-        if request.head {
-            // A HEAD response has the headers of GET, including its length, and no body.
-            *answer.body_mut() = Body::default();
+        let mut answer = content(StatusCode::OK, look.format.content_type(), body);
+        set(&mut answer, VARY, "Accept, Accept-Encoding");
+        set(&mut answer, CACHE_CONTROL, "no-store");
+        if look.coding != Coding::Identity {
+            set(&mut answer, CONTENT_ENCODING, look.coding.name());
         }
         answer
     }
+}
+
+/// Drops the body of a response to a HEAD request, which has the headers of GET, its length
+/// included.
+pub(super) fn drop_body(answer: &mut Answer, method: &Method) {
+    if *method == Method::HEAD {
+        *answer.body_mut() = Body::default();
+    }
+}
+
+/// Sets a header of a response.
+pub(super) fn set(answer: &mut Answer, name: HeaderName, value: &'static str) {
+    let value = HeaderValue::from_static(value);
+    answer.headers_mut().insert(name, value);
 }
 
 /// Returns the response for a page that was not rendered in time.
@@ -174,20 +150,25 @@ pub(super) fn timed_out() -> Answer {
     unavailable("the scrape timed out\n")
 }
 
+/// Returns the response for a page whose compressor got no memory, or whose pass panicked. The next
+/// scrape may succeed.
+pub(super) fn scrape_failed() -> Answer {
+    failed("the scrape failed\n")
+}
+
+pub(super) fn failed(why: &'static str) -> Answer {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, why)
+}
+
 pub(super) fn unavailable(why: impl Into<Bytes>) -> Answer {
     let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, why);
-    answer
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    set(&mut answer, RETRY_AFTER, "1");
     answer
 }
 
 pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    content(
-        status,
-        "text/plain; charset=utf-8",
-        Body::whole(text.into()),
-    )
+    let body = Body::whole(text.into());
+    content(status, "text/plain; charset=utf-8", body)
 }
 
 /// Returns a response. Its length is known unless it is a page of several blocks.
@@ -195,11 +176,11 @@ pub(super) fn content(status: StatusCode, content_type: &'static str, body: Body
     let length = body.len();
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    set(&mut answer, CONTENT_TYPE, content_type);
     if let Some(length) = length {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let length = HeaderValue::from(length);
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
     answer
 }

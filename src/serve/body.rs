@@ -8,28 +8,26 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::runtime::Handle;
 
 use crate::error::Error;
 
 #[cfg(feature = "live")]
-use super::live::Stream;
-use super::page::{Block, Position};
+use super::live::FrameStream;
+use super::page::{PageBlock, Position};
 use super::scrape::ScrapedPage;
-use super::turns::Turns;
+use super::turns::{Turns, blocking};
 
 /// The body of a response of a [`MetricsService`](crate::serve::MetricsService).
 ///
 /// ```
 /// use http_body_util::BodyExt;
 /// use tallies::{Registry, serve::MetricsService};
-/// use tower_service::Service;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = Registry::new();
 /// registry.counter("jobs_total", "")?.inc();
-/// let answer = MetricsService::of([&registry]).call(http::Request::new(())).await?;
+/// let answer = MetricsService::of([&registry]).answer(&http::Request::new(())).await;
 /// let page = answer.into_body().collect().await?.to_bytes();
 /// assert_eq!(page, "# TYPE jobs_total counter\njobs_total 1\n");
 /// # Ok(())
@@ -47,19 +45,22 @@ use super::turns::Turns;
 pub struct Body {
     /// The bytes that are sent next.
     ready: Option<Bytes>,
-    /// The blocks that come after `ready`.
-    blocks: Option<Blocks>,
-    /// The events that come after `ready`, if the body is a stream of them.
-    #[cfg(feature = "live")]
-    events: Option<Events>,
+    rest: Rest,
 }
 
-/// Waits for the next event of a stream.
-#[cfg(feature = "live")]
-type Events = Pin<Box<dyn Future<Output = Option<(Stream, Bytes)>> + Send + Sync>>;
+/// The part of a body that has yet to be made.
+#[derive(Default)]
+enum Rest {
+    #[default]
+    Nothing,
+    Page(RestOfPage),
+    /// Waits for the next event.
+    #[cfg(feature = "live")]
+    Stream(NextFrame),
+}
 
 /// The blocks of a page from `position` on.
-struct Blocks {
+struct RestOfPage {
     page: Arc<ScrapedPage>,
     position: Arc<Position>,
     /// One turn for each page that may be rendered at once. Each block takes one.
@@ -68,48 +69,42 @@ struct Blocks {
     making: Option<Making>,
 }
 
-type Making = Pin<Box<dyn Future<Output = Result<Arc<Block>, Error>> + Send + Sync>>;
+/// The next frame of a live page, and the stream behind it.
+#[cfg(feature = "live")]
+type NextFrame = Pin<Box<dyn Future<Output = Option<(FrameStream, Bytes)>> + Send + Sync>>;
+
+type Making = Pin<Box<dyn Future<Output = Result<Arc<PageBlock>, Error>> + Send + Sync>>;
 
 /// The bytes of a block. They keep it alive until they are sent.
-struct BlockBytes(Arc<Block>);
+struct BlockBytes(Arc<PageBlock>);
 
 impl AsRef<[u8]> for BlockBytes {
     fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        &self.0.bytes
     }
 }
 
 impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self {
-            ready: Some(bytes),
-            blocks: None,
-            #[cfg(feature = "live")]
-            events: None,
-        }
+        let (ready, rest) = (Some(bytes), Rest::Nothing);
+        Self { ready, rest }
     }
 
     /// Creates a body that ends when the client disconnects.
     #[cfg(feature = "live")]
-    pub(super) fn stream(stream: Stream) -> Self {
-        Self {
-            ready: None,
-            blocks: None,
-            events: Some(Box::pin(stream.next())),
-        }
+    pub(super) fn stream(stream: FrameStream) -> Self {
+        let rest = Rest::Stream(Box::pin(stream.next()));
+        Self { ready: None, rest }
     }
 
     /// Returns whether the body waits for events, rather than for the service.
     pub(super) fn is_stream(&self) -> bool {
-        #[cfg(feature = "live")]
-        return self.events.is_some();
-        #[cfg(not(feature = "live"))]
-        false
+        !matches!(self.rest, Rest::Nothing | Rest::Page(_))
     }
 
     /// Creates the body of a page whose first block is made.
-    pub(super) fn page(page: ScrapedPage, first: Arc<Block>, turns: Turns) -> Self {
-        let blocks = first.next.as_ref().map(|next| Blocks {
+    pub(super) fn page(page: ScrapedPage, first: Arc<PageBlock>, turns: Turns) -> Self {
+        let rest = first.next.as_ref().map(|next| RestOfPage {
             page: Arc::new(page),
             position: Arc::clone(next),
             turns,
@@ -117,27 +112,25 @@ impl Body {
         });
         Self {
             ready: Some(Bytes::from_owner(BlockBytes(first))),
-            blocks,
-            #[cfg(feature = "live")]
-            events: None,
+            rest: rest.map_or(Rest::Nothing, Rest::Page),
         }
     }
 
     /// Returns the length of the body, unless blocks have yet to be made, or events to come.
     pub(super) fn len(&self) -> Option<usize> {
         let ready = self.ready.as_ref().map_or(0, Bytes::len);
-        (self.blocks.is_none() && !self.is_stream()).then_some(ready)
+        matches!(self.rest, Rest::Nothing).then_some(ready)
     }
 }
 
-impl Blocks {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Block>, Error>> {
+impl RestOfPage {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<PageBlock>, Error>> {
         let failed = |e| Error::with_cause("cannot make the rest of the page", e);
         if self.making.is_none() {
-            if let Some(block) = self.page.recent(&self.position) {
+            if let Some(block) = self.page.page.recent(&self.position) {
                 return Poll::Ready(Ok(block));
             }
-            if self.page.is_quick() {
+            if self.page.page.is_quick() {
                 // To another thread and back would take half as long as the block.
                 return Poll::Ready(self.page.block(&self.position).map_err(failed));
             }
@@ -147,16 +140,13 @@ impl Blocks {
             let (page, position) = (Arc::clone(&self.page), Arc::clone(&self.position));
             Box::pin(async move {
                 let turn = turns.take().await;
-                let work = move || {
+                let block = blocking(move |_| {
                     let block = page.block(&position);
                     drop(turn);
                     block
-                };
-                let block = match Handle::try_current() {
-                    Ok(runtime) => runtime.spawn_blocking(work).await,
-                    Err(_) => Ok(work()),
-                };
-                block.unwrap_or_else(|e| Err(e.into())).map_err(failed)
+                });
+                let block = block.await.unwrap_or_else(|e| Err(e.into()));
+                block.map_err(failed)
             })
         });
         let block = ready!(making.as_mut().poll(cx));
@@ -178,31 +168,28 @@ impl http_body::Body for Body {
             if let Some(bytes) = this.ready.take().filter(|bytes| !bytes.is_empty()) {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            #[cfg(feature = "live")]
-            if let Some(events) = &mut this.events {
-                let next = ready!(events.as_mut().poll(cx));
-                this.events = None;
-                if let Some((stream, event)) = next {
-                    this.events = Some(Box::pin(stream.next()));
-                    this.ready = Some(event);
-                }
-                continue;
-            }
-            let Some(blocks) = &mut this.blocks else {
-                return Poll::Ready(None);
-            };
-            match ready!(blocks.poll(cx)) {
-                Ok(block) => {
-                    match &block.next {
-                        Some(next) => blocks.position = Arc::clone(next),
-                        // The scrape is free before the client has taken the last block.
-                        None => this.blocks = None,
+            match &mut this.rest {
+                Rest::Nothing => return Poll::Ready(None),
+                #[cfg(feature = "live")]
+                Rest::Stream(next) => {
+                    let next = ready!(next.as_mut().poll(cx));
+                    this.rest = Rest::Nothing;
+                    if let Some((stream, event)) = next {
+                        this.rest = Rest::Stream(Box::pin(stream.next()));
+                        this.ready = Some(event);
                     }
-                    this.ready = Some(Bytes::from_owner(BlockBytes(block)));
                 }
-                Err(error) => {
-                    this.blocks = None;
-                    return Poll::Ready(Some(Err(error)));
+                Rest::Page(rest) => {
+                    let block = ready!(rest.poll(cx));
+                    match block.as_ref().ok().and_then(|block| block.next.as_ref()) {
+                        Some(next) => rest.position = Arc::clone(next),
+                        // The scrape is free before the client has taken the last block.
+                        None => this.rest = Rest::Nothing,
+                    }
+                    match block {
+                        Ok(block) => this.ready = Some(Bytes::from_owner(BlockBytes(block))),
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    }
                 }
             }
         }

@@ -68,56 +68,36 @@ impl Coding {
 }
 
 /// The level of each coding.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code, reason = "a coding may not be compiled in")]
 pub(super) struct Levels {
-    #[cfg(feature = "gzip")]
-    gzip: u32,
-    #[cfg(feature = "zstd")]
-    zstd: i32,
-}
-
-impl Levels {
-    #[cfg(feature = "gzip")]
-    pub(super) fn set_gzip(&mut self, level: u32) {
-        self.gzip = level.clamp(1, 9);
-    }
-
-    #[cfg(feature = "zstd")]
-    pub(super) fn set_zstd(&mut self, level: i32) {
-        self.zstd = level.clamp(1, 19);
-    }
+    pub(super) gzip: u32,
+    pub(super) zstd: i32,
 }
 
 impl Default for Levels {
     /// Returns the levels that `docs/benchmarks.md` compares with others.
     fn default() -> Self {
-        Self {
-            #[cfg(feature = "gzip")]
-            gzip: 1,
-            #[cfg(feature = "zstd")]
-            zstd: 1,
-        }
+        Self { gzip: 1, zstd: 1 }
     }
 }
 
 /// The checksum of a page up to a block, which gzip writes behind the last one.
-#[derive(Debug, Default)]
-pub(super) struct Checksum {
-    #[cfg(feature = "gzip")]
-    crc: flate2::Crc,
-}
+#[cfg(feature = "gzip")]
+pub(super) type Checksum = flate2::Crc;
+#[cfg(not(feature = "gzip"))]
+pub(super) type Checksum = ();
 
 /// Compresses blocks of a page, one after the other, in memory that it uses again.
 pub(super) struct Compressor {
-    engine: Engine,
+    encoder: Encoder,
     /// The block.
     out: Vec<u8>,
     /// The checksum of the page up to here.
-    #[cfg(feature = "gzip")]
-    crc: flate2::Crc,
+    checksum: Checksum,
 }
 
-enum Engine {
+enum Encoder {
     #[cfg(feature = "gzip")]
     Gzip(flate2::Compress),
     #[cfg(feature = "zstd")]
@@ -128,7 +108,7 @@ enum Engine {
 #[cfg(feature = "gzip")]
 const GZIP_HEAD: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
 
-/// The least free memory of `out` for each call of an engine.
+/// The least free memory of `out` for each call of an encoder.
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 const ROOM: usize = 16 << 10;
 
@@ -148,26 +128,25 @@ impl Compressor {
         levels: Levels,
         len: Option<usize>,
     ) -> io::Result<Option<Self>> {
-        let engine = match coding {
+        let encoder = match coding {
             Coding::Identity => return Ok(None),
             #[cfg(feature = "gzip")]
             Coding::Gzip => {
-                let level = flate2::Compression::new(levels.gzip);
-                Engine::Gzip(flate2::Compress::new(level, false))
+                let level = flate2::Compression::new(levels.gzip.clamp(1, 9));
+                Encoder::Gzip(flate2::Compress::new(level, false))
             }
             #[cfg(feature = "zstd")]
             Coding::Zstd => {
-                let mut encoder = zstd::stream::raw::Encoder::new(levels.zstd)?;
+                let mut zstd = zstd::stream::raw::Encoder::new(levels.zstd.clamp(1, 19))?;
                 // The compressor of a small page needs much less memory.
-                encoder.set_pledged_src_size(len.map(|len| len as u64))?;
-                Engine::Zstd(encoder)
+                zstd.set_pledged_src_size(len.map(|len| len as u64))?;
+                Encoder::Zstd(zstd)
             }
         };
         Ok(Some(Self {
-            engine,
+            encoder,
             out: Vec::new(),
-            #[cfg(feature = "gzip")]
-            crc: flate2::Crc::new(),
+            checksum: Checksum::default(),
         }))
     }
 
@@ -175,30 +154,26 @@ impl Compressor {
     /// `None` for its first block.
     pub(super) fn begin(&mut self, before: Option<&Checksum>, out: Vec<u8>) {
         self.out = out;
-        match self.engine {
-            #[cfg(feature = "gzip")]
-            Engine::Gzip(_) => {
-                self.crc.reset();
-                match before {
-                    Some(before) => self.crc.combine(&before.crc),
-                    None => self.out.extend_from_slice(&GZIP_HEAD),
-                }
+        #[cfg(feature = "gzip")]
+        if matches!(self.encoder, Encoder::Gzip(_)) {
+            self.checksum.reset();
+            match before {
+                Some(before) => self.checksum.combine(before),
+                None => self.out.extend_from_slice(&GZIP_HEAD),
             }
-            #[cfg(feature = "zstd")]
-            Engine::Zstd(_) => {}
         }
     }
 
     /// Compresses the next part of the block.
     pub(super) fn write(&mut self, plain: &[u8]) -> io::Result<()> {
-        match self.engine {
+        match self.encoder {
             #[cfg(feature = "gzip")]
-            Engine::Gzip(ref mut compress) => {
-                self.crc.update(plain);
+            Encoder::Gzip(ref mut compress) => {
+                self.checksum.update(plain);
                 deflate(compress, plain, flate2::FlushCompress::None, &mut self.out)
             }
             #[cfg(feature = "zstd")]
-            Engine::Zstd(ref mut encoder) => {
+            Encoder::Zstd(ref mut encoder) => {
                 let mut plain = InBuffer::around(plain);
                 while plain.pos() < plain.src.len() {
                     self.out.reserve(ROOM);
@@ -217,20 +192,20 @@ impl Compressor {
 
     /// Ends the block. Returns it, and the checksum of the page so far.
     pub(super) fn finish(&mut self, is_last: bool) -> io::Result<(Vec<u8>, Checksum)> {
-        match self.engine {
+        match self.encoder {
             #[cfg(feature = "gzip")]
-            Engine::Gzip(ref mut compress) => {
+            Encoder::Gzip(ref mut compress) => {
                 if is_last {
                     deflate(compress, &[], flate2::FlushCompress::Finish, &mut self.out)?;
-                    self.out.extend_from_slice(&self.crc.sum().to_le_bytes());
-                    self.out.extend_from_slice(&self.crc.amount().to_le_bytes());
+                    self.out.extend(self.checksum.sum().to_le_bytes());
+                    self.out.extend(self.checksum.amount().to_le_bytes());
                 } else {
                     deflate(compress, &[], flate2::FlushCompress::Sync, &mut self.out)?;
                 }
                 compress.reset();
             }
             #[cfg(feature = "zstd")]
-            Engine::Zstd(ref mut encoder) => {
+            Encoder::Zstd(ref mut encoder) => {
                 let mut left = 1;
                 while left > 0 {
                     self.out.reserve(ROOM);
@@ -239,10 +214,7 @@ impl Compressor {
                 }
             }
         }
-        let checksum = Checksum {
-            #[cfg(feature = "gzip")]
-            crc: std::mem::take(&mut self.crc),
-        };
+        let checksum = std::mem::take(&mut self.checksum);
         Ok((std::mem::take(&mut self.out), checksum))
     }
 }

@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::encode::{Cursor, Format, Options, Syntax};
 use crate::snapshot::MergedView;
+use crate::sync::lock;
 
 use super::coding::{Checksum, Coding, Compressor, Levels};
-use super::scrape::{Memory, lock};
+use super::scrape::{HeldBytes, PageMemory};
 
 /// The length of a block of a plain page, and of the parts that are compressed one after the other.
 /// A block is longer by a few series, which mostly fit in a buffer of 128 KiB as well.
@@ -33,7 +34,7 @@ const PARTS: usize = 16;
 const RECENT: usize = 8;
 
 /// How pages are written. The same for all pages of a service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Style {
     pub(super) options: Options,
     pub(super) levels: Levels,
@@ -60,10 +61,17 @@ impl Style {
     }
 }
 
+/// How one page is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Look {
+    pub(super) style: Style,
+    pub(super) format: Format,
+    pub(super) coding: Coding,
+}
+
 /// A page that readers share.
-pub(super) struct Page {
-    format: Format,
-    coding: Coding,
+pub(super) struct SharedPage {
+    look: Look,
     /// The families of the page, by their indices in the scrape.
     families: Vec<usize>,
     /// The blocks that were made last, and those that are being made.
@@ -76,7 +84,7 @@ pub(super) struct Page {
 struct Slot {
     number: usize,
     /// Locked by the reader that makes the block, so that others wait for it.
-    block: Mutex<Option<Arc<Block>>>,
+    block: Mutex<Option<Arc<PageBlock>>>,
 }
 
 /// The start of a block.
@@ -90,52 +98,46 @@ pub(super) struct Position {
 }
 
 /// A part of a page. Its memory is reused after its last reader has dropped it.
-pub(super) struct Block {
-    bytes: Vec<u8>,
+pub(super) struct PageBlock {
+    pub(super) bytes: Vec<u8>,
     /// The start of the next block, or `None` at the end of the page.
     pub(super) next: Option<Arc<Position>>,
     /// The kind of its buffer: 0 if plain, 1 if compressed.
     kind: usize,
-    memory: Arc<Memory>,
+    memory: Arc<PageMemory>,
+    _held: HeldBytes,
 }
 
-impl AsRef<[u8]> for Block {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Block {
+impl Drop for PageBlock {
     fn drop(&mut self) {
-        self.memory
-            .release(self.kind, std::mem::take(&mut self.bytes));
+        let buffer = std::mem::take(&mut self.bytes);
+        self.memory.reuse(self.kind, buffer);
     }
 }
 
-impl Page {
-    pub(super) fn new(format: Format, coding: Coding, families: Vec<usize>) -> Self {
+impl SharedPage {
+    pub(super) fn new(look: Look, families: Vec<usize>) -> Self {
         Self {
-            format,
-            coding,
+            look,
             families,
             recent: Mutex::default(),
             compressors: Mutex::default(),
         }
     }
 
-    /// Returns whether this is the page of these families, in this format and coding.
-    pub(super) fn is(&self, format: Format, coding: Coding, families: &[usize]) -> bool {
-        (self.format, self.coding) == (format, coding) && self.families == families
+    /// Returns whether this is the page of these families, written so.
+    pub(super) fn is(&self, look: Look, families: &[usize]) -> bool {
+        self.look == look && self.families == families
     }
 
     /// Returns whether a block takes only some 40 µs, so that it may be made in async code. It does
     /// unless it is compressed, or begins with the length of a family.
     pub(super) fn is_quick(&self) -> bool {
-        self.coding == Coding::Identity && self.format.syntax() != Syntax::Protobuf
+        self.look.coding == Coding::Identity && self.look.format.syntax() != Syntax::Protobuf
     }
 
     /// Returns the block at this position if it was made recently.
-    pub(super) fn recent(&self, position: &Position) -> Option<Arc<Block>> {
+    pub(super) fn recent(&self, position: &Position) -> Option<Arc<PageBlock>> {
         let recent = lock(&self.recent);
         let slot = recent.iter().find(|slot| slot.number == position.number)?;
         // A locked slot is being filled.
@@ -152,15 +154,14 @@ impl Page {
         &self,
         position: &Position,
         scrape: &MergedView,
-        style: Style,
-        memory: &Arc<Memory>,
-    ) -> io::Result<Arc<Block>> {
+        memory: &Arc<PageMemory>,
+    ) -> io::Result<Arc<PageBlock>> {
         let slot = self.slot(position.number);
         let mut block = lock(&slot.block);
         if let Some(block) = &*block {
             return Ok(Arc::clone(block));
         }
-        let made = Arc::new(self.make(position, scrape, style, memory)?);
+        let made = Arc::new(self.make(position, scrape, memory)?);
         *block = Some(Arc::clone(&made));
         Ok(made)
     }
@@ -185,20 +186,17 @@ impl Page {
         &self,
         position: &Position,
         scrape: &MergedView,
-        style: Style,
-        memory: &Arc<Memory>,
-    ) -> io::Result<Block> {
+        memory: &Arc<PageMemory>,
+    ) -> io::Result<PageBlock> {
         let write = |cursor: Cursor, out: &mut Vec<u8>| {
             let families = self.families.get(cursor.family..).unwrap_or_default();
             let families = families.iter().map(|at| scrape.family(*at));
-            let (time, limit) = (scrape.taken(), PLAIN);
-            style
-                .options
-                .render_block(families, time, self.format, cursor, limit, out)
+            let (options, format) = (self.look.style.options, self.look.format);
+            options.render_block(families, scrape.taken(), format, cursor, PLAIN, out)
         };
         let mut plain = memory.buffer(0);
         let mut next = write(position.cursor, &mut plain);
-        let (kind, bytes, checksum) = match self.compressor(style, next, plain.len())? {
+        let (kind, mut bytes, checksum) = match self.compressor(next, plain.len())? {
             None => (0, plain, Checksum::default()),
             Some(mut compressor) => {
                 let before = (position.number > 0).then_some(&position.checksum);
@@ -229,8 +227,9 @@ impl Page {
                 checksum,
             })
         });
-        Ok(Block {
-            bytes: memory.hold(bytes),
+        Ok(PageBlock {
+            _held: memory.hold(&mut bytes),
+            bytes,
             next,
             kind,
             memory: Arc::clone(memory),
@@ -239,15 +238,11 @@ impl Page {
 
     /// Returns a compressor for a block that begins with `len` bytes, or `None` for `identity`. If
     /// there is nothing `next`, these bytes are the whole block.
-    fn compressor(
-        &self,
-        style: Style,
-        next: Option<Cursor>,
-        len: usize,
-    ) -> io::Result<Option<Compressor>> {
+    fn compressor(&self, next: Option<Cursor>, len: usize) -> io::Result<Option<Compressor>> {
         if let Some(idle) = lock(&self.compressors).pop() {
             return Ok(Some(idle));
         }
-        Compressor::new(self.coding, style.levels, next.is_none().then_some(len))
+        let len = next.is_none().then_some(len);
+        Compressor::new(self.look.coding, self.look.style.levels, len)
     }
 }

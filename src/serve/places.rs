@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::sync::lock;
+
 use super::peer::Peer;
-use super::scrape::lock;
 
 /// A number of places. Clients without a peer are those of a framework, which the user has to
 /// bound.
-#[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ClientPlaces {
     limit: usize,
     /// The places that each peer may have even if most are taken.
     share: usize,
@@ -19,13 +19,12 @@ pub(super) struct Places {
 }
 
 /// One of some places. Dropping it leaves the place.
-#[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ClientPlace {
     peer: Option<Peer>,
-    places: Arc<Places>,
+    places: Arc<ClientPlaces>,
 }
 
-impl Places {
+impl ClientPlaces {
     pub(super) fn new(limit: usize, share: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -36,7 +35,7 @@ impl Places {
 
     /// Takes a place. Returns `None` if all are taken, or if half of them are and this peer has its
     /// share.
-    pub(super) fn take(self: &Arc<Self>, peer: Option<Peer>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, peer: Option<Peer>) -> Option<ClientPlace> {
         let mut taken = lock(&self.taken);
         let all: usize = taken.values().sum();
         let own = taken.get(&peer).copied().unwrap_or(0);
@@ -46,11 +45,11 @@ impl Places {
         }
         taken.insert(peer, own + 1);
         let places = Arc::clone(self);
-        Some(Place { peer, places })
+        Some(ClientPlace { peer, places })
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientPlace {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
         match taken.get_mut(&self.peer) {
@@ -72,7 +71,7 @@ mod tests {
 
     #[test]
     fn one_peer_gets_half_and_leaves_the_rest_to_others() {
-        let places = Places::new(8, 2);
+        let places = ClientPlaces::new(8, 2);
         let mut all: Vec<_> = (0..4).map(|_| places.take(peer("::1")).unwrap()).collect();
         assert!(places.take(peer("::1")).is_none());
         for ip in ["127.0.0.2", "127.0.0.2", "127.0.0.3"] {

@@ -1,21 +1,19 @@
 //! The cardinality report of a service: which families have how many series, and why.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, VARY};
-use http::{HeaderValue, Request, StatusCode};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use http::{Method, Request, StatusCode};
 
 use crate::snapshot::Cardinality;
+use crate::sync::lock;
 
-use super::answer::{Answer, Pages, content, head, joined, plain, timed_out};
+use super::answer::{Answer, Pages, check_method, content, failed, joined, set, timed_out};
 use super::body::Body;
 use super::query;
-use super::scrape::lock;
-use super::turns::Common;
+use super::turns::{Common, Turns, blocking};
 
 /// The path of the report.
 pub(in crate::serve) const CARDINALITY: &str = "/-/cardinality";
@@ -30,50 +28,36 @@ impl ReportRequest {
     /// Reads a request for the report. `format=json` or `format=text` in the query wins over
     /// `Accept`. Returns the response to send if the method is neither GET nor HEAD.
     pub(super) fn read<B>(request: &Request<B>) -> Result<Self, Answer> {
-        let head = head(request.method())?;
-        let query = request.uri().query().unwrap_or_default();
-        let mut pairs = query::pairs(query);
+        check_method(request.method())?;
+        let mut pairs = query::pairs(request.uri().query().unwrap_or_default());
         let format = pairs.find(|(key, _)| key == "format");
         let json = match format {
             Some((_, format)) => format == "json",
             None => joined(request.headers(), &ACCEPT).contains("application/json"),
         };
+        let head = *request.method() == Method::HEAD;
         Ok(Self { head, json })
     }
 }
 
 /// The reports of a service. Those who ask while one is being made share the next one.
 pub(super) struct Reports {
-    /// The permit of the thread that makes a report.
-    work: Arc<Semaphore>,
+    /// One turn: that of the thread that makes a report.
+    work: Turns,
     waiting: Common<Waiting>,
 }
 
-/// The requests that wait for a report have the last ones in common: the text, and the JSON.
+/// The requests that wait for a report have the last ones in common: the text, and the JSON, each
+/// with the time at which the service began to make it.
 #[derive(Default)]
-struct Waiting([Mutex<Option<Report>>; 2]);
-
-/// A report, and the time at which the service began to make it.
-struct Report {
-    begun: Instant,
-    text: Bytes,
-}
+struct Waiting([Mutex<Option<(Instant, Bytes)>>; 2]);
 
 impl Default for Reports {
     fn default() -> Self {
         Self {
-            work: Arc::new(Semaphore::new(1)),
+            work: Turns::new(1),
             waiting: Common::default(),
         }
-    }
-}
-
-impl Waiting {
-    /// Returns the last report of this form if it has all that was there at `since`.
-    fn report(&self, json: bool, since: Instant) -> Option<Bytes> {
-        let last = lock(&self.0[usize::from(json)]);
-        let current = last.as_ref().filter(|report| report.begun >= since);
-        current.map(|report| report.text.clone())
     }
 }
 
@@ -81,27 +65,23 @@ impl Pages {
     /// Returns the report. Making it may block, so it runs where pages are rendered, on one thread
     /// that is not one of theirs.
     pub(super) async fn report(self, request: ReportRequest) -> Answer {
-        let text = if request.head {
+        let text = match request.head {
             // Making a report only to tell its length would cost as much as to send it.
-            Ok(Bytes::new())
-        } else {
-            self.shared_report(request.json).await
+            true => Bytes::new(),
+            false => match self.shared_report(request.json).await {
+                Ok(text) => text,
+                Err(answer) => return answer,
+            },
         };
-        let text = match text {
-            Ok(text) => text,
-            Err(answer) => return answer,
-        };
-        let content_type = if request.json {
-            "application/json"
-        } else {
-            "text/plain; charset=utf-8"
+        let content_type = match request.json {
+            true => "application/json",
+            false => "text/plain; charset=utf-8",
         };
         let mut answer = content(StatusCode::OK, content_type, Body::whole(text));
-        let headers = answer.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("Accept"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        set(&mut answer, VARY, "Accept");
+        set(&mut answer, CACHE_CONTROL, "no-store");
         if request.head {
-            headers.remove(CONTENT_LENGTH);
+            answer.headers_mut().remove(CONTENT_LENGTH);
         }
         answer
     }
@@ -111,55 +91,42 @@ impl Pages {
     async fn shared_report(self, json: bool) -> Result<Bytes, Answer> {
         let since = Instant::now();
         let waiting = self.reports.waiting.join();
-        let permit = Arc::clone(&self.reports.work).acquire_owned().await;
-        let Ok(permit) = permit else {
-            return Err(timed_out());
-        };
-        if let Some(text) = waiting.report(json, since) {
+        let turn = self.reports.work.take().await.ok_or_else(timed_out)?;
+        let last = lock(&waiting.0[usize::from(json)]).clone();
+        if let Some((_, text)) = last.filter(|(begun, _)| *begun >= since) {
             return Ok(text);
         }
         let scraper = self.scraper;
-        // The permit moves into the work. This future drops `client` when the request times out or
-        // the client disconnects.
-        let client = Arc::new(());
-        let wanted = Arc::downgrade(&client);
-        let work = move || {
-            let _permit = permit;
+        let text = blocking(move |is_wanted| {
+            let _turn = turn;
             let begun = Instant::now();
             let mut report = Cardinality::default();
-            for source in scraper.sources() {
-                wanted.upgrade()?;
+            for source in &scraper.sources {
+                if !is_wanted() {
+                    return None;
+                }
                 report.append(source.cardinality());
             }
-            let text = if json {
-                report.to_json()
-            } else {
-                report.to_string()
+            let text = match json {
+                true => report.to_json(),
+                false => report.to_string(),
             };
             let text = scraper.memory.share(text);
-            *lock(&waiting.0[usize::from(json)]) = Some(Report {
-                begun,
-                text: text.clone(),
-            });
+            *lock(&waiting.0[usize::from(json)]) = Some((begun, text.clone()));
             Some(text)
-        };
-        let text = match Handle::try_current() {
-            Ok(runtime) => runtime.spawn_blocking(work).await,
-            Err(_) => Ok(work()),
-        };
-        drop(client);
-        let failed = || plain(StatusCode::INTERNAL_SERVER_ERROR, "the report failed\n");
-        text.ok().flatten().ok_or_else(failed)
+        });
+        let text = text.await.ok().flatten();
+        text.ok_or_else(|| failed("the report failed\n"))
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use super::*;
     use crate::Registry;
-    use crate::serve::page::Style;
     use crate::snapshot::{Snapshot, Source};
 
     /// A source that counts its reports.
@@ -185,14 +152,11 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let source = Counted(registry, Arc::clone(&made));
         let source = vec![Arc::new(source) as Arc<dyn Source>];
-        let pages = Pages::new(source, Style::new(), (1, usize::MAX), None);
+        let pages = Pages::new(source, (1, usize::MAX), None);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.build().unwrap().block_on(async {
             let ask = |head, json| tokio::spawn(pages.clone().report(ReportRequest { head, json }));
-            let permit = Arc::clone(&pages.reports.work)
-                .acquire_owned()
-                .await
-                .unwrap();
+            let permit = pages.reports.work.take().await.unwrap();
             let gone: Vec<_> = (0..100).map(|_| ask(false, false)).collect();
             let stay: Vec<_> = (0..100).map(|i| ask(false, i % 2 == 0)).collect();
             tokio::task::yield_now().await;

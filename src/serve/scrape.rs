@@ -3,17 +3,17 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::encode::{Escaping, Format};
+use crate::encode::Escaping;
 use crate::snapshot::{Family, MergedView, Source};
-use crate::sync::CoalescedPasses;
+use crate::sync::{CoalescedPasses, lock};
 
-use super::coding::Coding;
-use super::page::{Block, Page, Position, Style};
+use super::answer::{Answer, failed, scrape_failed, timed_out, unavailable};
+use super::page::{Look, PageBlock, Position, SharedPage};
 
 /// The number of free buffers of each kind, and of free [`Scrape`]s, that are kept.
 const SPARE: usize = 2;
@@ -28,8 +28,7 @@ const MEMORY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The choice of a page.
 #[derive(Clone, Debug)]
 pub(super) struct Selection {
-    pub(super) format: Format,
-    pub(super) coding: Coding,
+    pub(super) look: Look,
     /// If set, only families with these names are on the page.
     pub(super) names: Option<Vec<String>>,
 }
@@ -67,29 +66,14 @@ impl Selection {
     }
 }
 
-/// The reason why no page is rendered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// A collector requested the page that it contributes to.
-    Reentrant,
-    /// Clients hold as many bytes of scrapes and blocks as the limit allows.
-    Full,
-    /// The request has timed out or its client has disconnected.
-    Gone,
-    /// The compressor got no memory.
-    Failed,
-    /// A source has no snapshot, for this reason.
-    Unavailable(Arc<str>),
-}
-
 /// Disconnects a slow reader to free the memory that it holds. Returns `false` if no reader is
 /// slow.
 pub(super) type EvictReader = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Takes scrapes of some registries and makes the blocks of their pages. All requests share one.
 pub(super) struct Scraper {
-    sources: Vec<Arc<dyn Source>>,
-    style: Style,
+    /// The sources of the pages.
+    pub(super) sources: Vec<Arc<dyn Source>>,
     /// Runs one pass at a time and hands its result to all requests that came before it began.
     passes: CoalescedPasses<Arc<Scrape>>,
     /// The scrapes, free ones included. Used by the request that runs a pass, and by readers that
@@ -100,7 +84,7 @@ pub(super) struct Scraper {
     last_size: AtomicUsize,
     /// The limit of bytes of scrapes and blocks that clients are reading.
     limit: usize,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<PageMemory>,
     /// Disconnects a slow reader when memory runs out. `None` in a framework, which owns the
     /// connections.
     evict_reader: Option<EvictReader>,
@@ -112,98 +96,83 @@ struct Scrape {
     /// The families. Written by the request that runs the pass, read by those that share it.
     merged: MergedView,
     /// Why a source had no snapshot. Written and read like `merged`, which is empty then.
-    unavailable: Option<Arc<str>>,
+    unavailable: Option<Bytes>,
     /// The pages. Requests look up theirs here, and add it if it is missing.
-    pages: Mutex<Vec<Arc<Page>>>,
+    pages: Mutex<Vec<Arc<SharedPage>>>,
 }
 
 /// A page, and the scrape that it shows. Dropping it frees the scrape if no other reader has it.
 pub(super) struct ScrapedPage {
-    page: Arc<Page>,
-    /// `None` only while this value is dropped.
-    scrape: Option<Arc<Scrape>>,
-    scraper: Arc<Scraper>,
+    pub(super) page: Arc<SharedPage>,
+    scrape: Arc<Scrape>,
+    /// Dropped after `scrape`.
+    scraper: FreeScrapes,
+}
+
+/// Frees what no reader uses, when it is dropped.
+struct FreeScrapes(Arc<Scraper>);
+
+impl Drop for FreeScrapes {
+    fn drop(&mut self) {
+        free(&mut lock(&self.0.scrapes));
+    }
 }
 
 /// The memory of blocks, and of what else clients are reading.
 #[derive(Default)]
-pub(super) struct Memory {
-    /// Bytes of the blocks, reports and frames that exist. Added by the reader that makes one,
-    /// subtracted when it is dropped.
-    held: AtomicUsize,
-    /// Bytes of the moments of the live page, of which there are two at most. Added and subtracted
-    /// like `held`.
-    #[cfg(feature = "live")]
-    moments: AtomicUsize,
+pub(super) struct PageMemory {
+    /// Bytes of the blocks, reports and frames that exist.
+    held: Arc<AtomicUsize>,
+    /// Bytes of the moments of the live page, of which there are two at most.
+    pub(super) moments: Arc<AtomicUsize>,
     /// Free buffers of plain blocks and of compressed blocks. Taken by readers that make blocks,
     /// returned by dropped blocks.
     spare: [Mutex<Vec<Vec<u8>>>; 2],
 }
 
-/// A report or a frame, which counts as held until it is dropped.
-struct HeldBytes {
-    bytes: Vec<u8>,
-    memory: Arc<Memory>,
+/// Bytes that clients are reading. They count until this value is dropped.
+pub(super) struct HeldBytes {
+    len: usize,
+    /// All such bytes. Added to by the reader that makes them, subtracted from when it is dropped.
+    all: Arc<AtomicUsize>,
 }
 
-impl AsRef<[u8]> for HeldBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+impl HeldBytes {
+    fn new(len: usize, all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(len, Relaxed);
+        let all = Arc::clone(all);
+        Self { len, all }
     }
 }
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        self.memory.held.fetch_sub(self.bytes.len(), Relaxed);
+        self.all.fetch_sub(self.len, Relaxed);
     }
 }
 
-/// The bytes of a moment, which count until this value is dropped.
-#[cfg(feature = "live")]
-pub(super) struct HeldMoment {
-    bytes: usize,
-    memory: Arc<Memory>,
+/// A report or a frame.
+struct HeldText {
+    text: String,
+    _held: HeldBytes,
 }
 
-#[cfg(feature = "live")]
-impl Drop for HeldMoment {
-    fn drop(&mut self) {
-        self.memory.moments.fetch_sub(self.bytes, Relaxed);
+impl AsRef<[u8]> for HeldText {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }
 
-impl Memory {
+impl PageMemory {
     /// Counts the bytes of a report or a frame until they are dropped.
-    pub(super) fn share(self: &Arc<Self>, text: String) -> Bytes {
-        self.held.fetch_add(text.len(), Relaxed);
-        Bytes::from_owner(HeldBytes {
-            bytes: text.into_bytes(),
-            memory: Arc::clone(self),
-        })
+    pub(super) fn share(&self, text: String) -> Bytes {
+        let _held = HeldBytes::new(text.len(), &self.held);
+        Bytes::from_owner(HeldText { text, _held })
     }
 
     /// Counts the bytes of a moment.
-    #[cfg(feature = "live")]
-    pub(super) fn hold_moment(self: &Arc<Self>, bytes: usize) -> HeldMoment {
-        self.moments.fetch_add(bytes, Relaxed);
-        HeldMoment {
-            bytes,
-            memory: Arc::clone(self),
-        }
-    }
-
-    /// Returns the bytes of moments.
-    #[cfg(all(test, feature = "live"))]
-    pub(super) fn moments(&self) -> usize {
-        self.moments.load(Relaxed)
-    }
-
-    /// Returns the part of `limit` that moments leave.
-    fn left_by_moments(&self, limit: usize) -> usize {
-        #[cfg(feature = "live")]
-        return limit.saturating_sub(self.moments.load(Relaxed));
-        #[cfg(not(feature = "live"))]
-        limit
+    pub(super) fn hold_moment(&self, bytes: usize) -> HeldBytes {
+        HeldBytes::new(bytes, &self.moments)
     }
 
     /// Returns an empty buffer of this kind.
@@ -221,38 +190,24 @@ impl Memory {
         }
     }
 
-    /// Counts the bytes of a block until they are released.
-    pub(super) fn hold(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+    /// Counts the bytes of a block.
+    pub(super) fn hold(&self, bytes: &mut Vec<u8>) -> HeldBytes {
         // A short block may have reused the buffer of a long one.
         if bytes.capacity() / 4 > bytes.len() + 4096 {
             bytes.shrink_to_fit();
         }
-        self.held.fetch_add(bytes.len(), Relaxed);
-        bytes
-    }
-
-    /// Returns the buffer of a dropped block.
-    pub(super) fn release(&self, kind: usize, bytes: Vec<u8>) {
-        self.held.fetch_sub(bytes.len(), Relaxed);
-        self.reuse(kind, bytes);
+        HeldBytes::new(bytes.len(), &self.held)
     }
 }
 
 impl Scraper {
-    /// Returns the sources of the pages.
-    pub(super) fn sources(&self) -> &[Arc<dyn Source>] {
-        &self.sources
-    }
-
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
-        style: Style,
         limit: usize,
         evict_reader: Option<EvictReader>,
     ) -> Self {
         Self {
             sources,
-            style,
             passes: CoalescedPasses::new(),
             scrapes: Mutex::default(),
             last_size: AtomicUsize::new(0),
@@ -267,36 +222,36 @@ impl Scraper {
         self.passes.arrive()
     }
 
-    /// Returns the page of a request that arrived then, and its first block. Gives up if
-    /// `is_wanted` returns `false`. This function blocks, so it must run on a thread that may
-    /// block.
+    /// Returns the page of a request that arrived then, and its first block, or the response to
+    /// send if there is none. Gives up if `is_wanted` returns `false`. This function blocks, so it
+    /// must run on a thread that may block.
     pub(super) fn page(
         self: &Arc<Self>,
         arrived: u64,
         selection: &Selection,
         is_wanted: &dyn Fn() -> bool,
-    ) -> Result<(ScrapedPage, Arc<Block>), Refusal> {
+    ) -> Result<(ScrapedPage, Arc<PageBlock>), Answer> {
         if !is_wanted() {
-            return Err(Refusal::Gone);
+            return Err(timed_out());
         }
         let scrape = self.scrape(arrived, is_wanted)?;
         if let Some(reason) = &scrape.unavailable {
-            return Err(Refusal::Unavailable(Arc::clone(reason)));
+            return Err(unavailable(reason.clone()));
         }
         let page = ScrapedPage {
             page: scrape.page(selection),
-            scrape: Some(scrape),
-            scraper: Arc::clone(self),
+            scrape,
+            scraper: FreeScrapes(Arc::clone(self)),
         };
         match page.block(&Position::default()) {
             Ok(first) => Ok((page, first)),
-            Err(_) => Err(Refusal::Failed),
+            Err(_) => Err(scrape_failed()),
         }
     }
 
     /// Returns a scrape whose pass began after this arrival. The requests that waited for their
     /// turn, or for memory, share it.
-    fn scrape(&self, arrived: u64, is_wanted: &dyn Fn() -> bool) -> Result<Arc<Scrape>, Refusal> {
+    fn scrape(&self, arrived: u64, is_wanted: &dyn Fn() -> bool) -> Result<Arc<Scrape>, Answer> {
         let end = Instant::now() + MEMORY_TIMEOUT;
         loop {
             if let Some(scrape) = self.passes.last(arrived) {
@@ -306,12 +261,12 @@ impl Scraper {
                 break;
             }
             if !is_wanted() {
-                return Err(Refusal::Gone);
+                return Err(timed_out());
             }
             // Memory is short, so slow clients are disconnected.
             let evicted = self.evict_reader.as_ref().is_some_and(|evict| evict());
             if Instant::now() >= end {
-                return Err(Refusal::Full);
+                return Err(unavailable("slow readers hold too many pages\n"));
             }
             // An evicted connection frees its scrape when its task runs next.
             std::thread::sleep(Duration::from_millis(if evicted { 2 } else { 20 }));
@@ -332,7 +287,7 @@ impl Scraper {
             lock(&self.scrapes).push(Arc::clone(&scrape));
             scrape
         });
-        scrape.ok_or(Refusal::Reentrant)
+        scrape.ok_or_else(|| failed("a collector requested the page that runs it\n"))
     }
 
     /// Returns whether a scrape like the last one fits. Four scrapes always fit, however large they
@@ -345,58 +300,35 @@ impl Scraper {
                 held += scrape.merged.bytes();
             }
         }
-        held <= self.memory.left_by_moments(self.limit).max(4 * expected)
+        // The live page has its part, too.
+        let moments = self.memory.moments.load(Relaxed);
+        held <= self.limit.saturating_sub(moments).max(4 * expected)
     }
 }
 
 impl ScrapedPage {
-    /// Returns whether a block takes so little time that it may be made in async code.
-    pub(super) fn is_quick(&self) -> bool {
-        self.page.is_quick()
-    }
-
-    /// Returns the block at this position if it was made recently.
-    pub(super) fn recent(&self, position: &Position) -> Option<Arc<Block>> {
-        self.page.recent(position)
-    }
-
     /// Returns the block at this position. This function blocks while another reader makes it.
     ///
     /// # Errors
     ///
     /// Returns an error if the compressor gets no memory.
-    pub(super) fn block(&self, position: &Position) -> io::Result<Arc<Block>> {
-        let Self {
-            page,
-            scrape,
-            scraper,
-        } = self;
-        let Some(scrape) = scrape else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        page.block(position, &scrape.merged, scraper.style, &scraper.memory)
-    }
-}
-
-impl Drop for ScrapedPage {
-    fn drop(&mut self) {
-        self.scrape = None;
-        free(&mut lock(&self.scraper.scrapes));
+    pub(super) fn block(&self, position: &Position) -> io::Result<Arc<PageBlock>> {
+        let memory = &self.scraper.0.memory;
+        self.page.block(position, &self.scrape.merged, memory)
     }
 }
 
 impl Scrape {
     /// Returns the page of this selection, which other requests may share.
-    fn page(&self, selection: &Selection) -> Arc<Page> {
+    fn page(&self, selection: &Selection) -> Arc<SharedPage> {
         let families = self.merged.families().enumerate();
         let families = families.filter(|(_, family)| selection.includes(family));
         let families: Vec<_> = families.map(|(at, _)| at).collect();
-        let (format, coding) = (selection.format, selection.coding);
         let mut pages = lock(&self.pages);
-        if let Some(page) = pages.iter().find(|page| page.is(format, coding, &families)) {
+        if let Some(page) = pages.iter().find(|page| page.is(selection.look, &families)) {
             return Arc::clone(page);
         }
-        let page = Arc::new(Page::new(format, coding, families));
+        let page = Arc::new(SharedPage::new(selection.look, families));
         if pages.len() < SHARED_PAGES {
             pages.push(Arc::clone(&page));
         }
@@ -434,17 +366,14 @@ fn free(scrapes: &mut Vec<Arc<Scrape>>) {
     });
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use http::{Request, StatusCode};
 
     use super::*;
     use crate::Registry;
-    use crate::serve::answer::{PageRequest, Pages};
+    use crate::serve::answer::{Pages, selection};
+    use crate::serve::page::Style;
     use crate::snapshot::Snapshot;
 
     /// A source that counts its snapshots.
@@ -465,19 +394,12 @@ mod tests {
         let jobs = registry.counter("jobs_total", "").unwrap();
         let sources: [Arc<dyn Source>; 1] = [Arc::new(registry)];
         let mut scrape = Scrape::default();
-        let selection = PageRequest::read(&Request::new(()), Style::new());
-        let selection = selection.ok().unwrap().selection;
+        let selection = selection(&Request::new(()), Style::new()).ok().unwrap();
         let mut text = || {
             scrape.snapshot(&sources);
             let page = scrape.page(&selection);
-            let block = page.block(
-                &Position::default(),
-                &scrape.merged,
-                Style::new(),
-                &Arc::default(),
-            );
-            let block: &Block = &block.unwrap();
-            String::from_utf8(block.as_ref().to_vec()).unwrap()
+            let block = page.block(&Position::default(), &scrape.merged, &Arc::default());
+            String::from_utf8(block.unwrap().bytes.clone()).unwrap()
         };
         assert!(text().ends_with("jobs_total 0\n"));
         jobs.inc();
@@ -492,11 +414,11 @@ mod tests {
         let registry = Registry::new();
         let counter = registry.counter("jobs_total", "").unwrap();
         let source = Arc::new(Counted(registry, Arc::clone(&made)));
-        let pages = Pages::new(vec![source], Style::new(), (1, usize::MAX), None);
+        let pages = Pages::new(vec![source], (1, usize::MAX), None);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.build().unwrap().block_on(async {
             let ask = || {
-                let request = PageRequest::read(&Request::new(()), Style::new());
+                let request = selection(&Request::new(()), Style::new());
                 let pages = pages.clone();
                 tokio::spawn(async move { pages.answer(request.ok().unwrap(), || ()).await })
             };

@@ -1,34 +1,37 @@
-//! The metrics page as a plain [`tower_service::Service`], for axum, hyper, tonic and similar.
+//! The metrics page in a server of the program's own: axum, hyper, tonic and similar.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::{Request, Response};
 
 use crate::encode::Options;
 use crate::snapshot::Source;
 
-use super::answer::{PAGES, PageRequest, Pages, SCRAPES};
+use super::answer::{Answer, PAGES, Pages, SCRAPES, drop_body, selection};
 use super::body::Body;
+use super::live;
 use super::page::Style;
 use super::report::{CARDINALITY, ReportRequest};
 
 /// The maximum age of a stream of the live page. A framework that shuts down waits for its streams.
-#[cfg(feature = "live")]
 const STREAM_AGE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Serves the metrics page as a [`tower_service::Service`], at any path of any framework that takes
-/// one.
+/// Answers requests for the metrics page, at any path of any framework whose requests are those of
+/// the crate `http`.
 ///
 /// ```
+/// use axum::{Router, extract::Request, routing::any};
 /// use tallies::serve::MetricsService;
 ///
-/// let app: axum::Router = axum::Router::new().route_service("/metrics", MetricsService::new());
+/// let metrics = MetricsService::new();
+/// let app: Router =
+///     Router::new().route("/metrics", any(move |request: Request| metrics.answer(&request)));
 /// ```
+///
+/// `tallies_http::PageService` is the same as a `tower` service.
 ///
 /// It answers like a [`Server`](crate::serve::Server): it accepts GET and HEAD, chooses the format
 /// that `Accept` prefers, and compresses with the coding that `Accept-Encoding` prefers among those
@@ -44,13 +47,12 @@ const STREAM_AGE: std::time::Duration = std::time::Duration::from_secs(60);
 /// current thread otherwise. The [`Body`] of a large page comes in blocks.
 /// Limits of time and of connections are up to the framework: a client that reads slowly holds the
 /// memory of a scrape.
+#[must_use = "a service answers when it is asked"]
 #[derive(Clone)]
 pub struct MetricsService {
-    sources: Vec<Arc<dyn Source>>,
-    style: Style,
     pages: Pages,
-    #[cfg(feature = "live")]
-    live: Option<super::live::Live>,
+    style: Style,
+    live: Option<live::Live>,
 }
 
 impl MetricsService {
@@ -66,12 +68,16 @@ impl MetricsService {
     ///
     /// Families of several registries are merged as by
     /// [`Server::registry`](crate::serve::Server::registry).
-    #[must_use]
     pub fn of<'a, S: Source + Clone + 'static>(
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
         let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
-        Self::with_style(registries.into_iter().map(source).collect(), Style::new())
+        let sources = registries.into_iter().map(source).collect();
+        Self {
+            pages: Pages::new(sources, (SCRAPES, PAGES), None),
+            style: Style::new(),
+            live: None,
+        }
     }
 
     /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
@@ -82,10 +88,9 @@ impl MetricsService {
     ///
     /// let service = MetricsService::new().options(Options::new().created(true));
     /// ```
-    #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.style.options = options;
-        self.restyled()
+        self
     }
 
     /// Sets whether clients that prefer OpenMetrics get it, like
@@ -94,10 +99,9 @@ impl MetricsService {
     /// ```
     /// let service = tallies::serve::MetricsService::new().open_metrics(false);
     /// ```
-    #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
         self.style.open_metrics = yes;
-        self.restyled()
+        self
     }
 
     /// Sets the level of gzip, like [`Server::gzip_level`](crate::serve::Server::gzip_level).
@@ -106,10 +110,9 @@ impl MetricsService {
     /// let service = tallies::serve::MetricsService::new().gzip_level(6);
     /// ```
     #[cfg(feature = "gzip")]
-    #[must_use]
     pub fn gzip_level(mut self, level: u32) -> Self {
-        self.style.levels.set_gzip(level);
-        self.restyled()
+        self.style.levels.gzip = level;
+        self
     }
 
     /// Sets the level of zstd, like [`Server::zstd_level`](crate::serve::Server::zstd_level).
@@ -118,23 +121,24 @@ impl MetricsService {
     /// let service = tallies::serve::MetricsService::new().zstd_level(3);
     /// ```
     #[cfg(feature = "zstd")]
-    #[must_use]
     pub fn zstd_level(mut self, level: i32) -> Self {
-        self.style.levels.set_zstd(level);
-        self.restyled()
+        self.style.levels.zstd = level;
+        self
     }
 
     /// Adds the live page, like [`Server::live`](crate::serve::Server::live), at every path that
     /// ends in `/live`, with its parts below that path.
     ///
     /// ```
+    /// use axum::{Router, extract::Request, routing::any};
     /// use tallies::serve::MetricsService;
     ///
     /// let service = MetricsService::new().live();
-    /// let app: axum::Router = axum::Router::new()
-    ///     .route_service("/metrics", service.clone())
-    ///     .route_service("/live", service.clone())
-    ///     .route_service("/live/{*part}", service);
+    /// let page = any(move |request: Request| service.answer(&request));
+    /// let app: Router = Router::new()
+    ///     .route("/metrics", page.clone())
+    ///     .route("/live", page.clone())
+    ///     .route("/live/{*part}", page);
     /// ```
     ///
     /// The service has no credentials: the framework has to ask for them. The page needs a Tokio
@@ -143,94 +147,63 @@ impl MetricsService {
     /// A stream ends after 60 s, and the page begins another one before that. So a framework that
     /// waits for open connections when it shuts down waits at most that long for the pages.
     #[cfg(feature = "live")]
-    #[must_use]
     pub fn live(mut self) -> Self {
-        self.live = Some(super::live::Live::new(
-            self.sources.clone(),
-            None,
-            STREAM_AGE,
-            Arc::clone(&self.pages.scraper.memory),
-        ));
+        self.live = Some(live::Live::new(&self.pages.scraper, None, STREAM_AGE));
         self
     }
 
-    fn with_style(sources: Vec<Arc<dyn Source>>, style: Style) -> Self {
-        Self {
-            pages: Pages::new(sources.clone(), style, (SCRAPES, PAGES), None),
-            sources,
-            style,
-            #[cfg(feature = "live")]
-            live: None,
+    /// Answers a request. The framework polls the future, which needs neither the request nor the
+    /// service.
+    ///
+    /// ```
+    /// use tallies::serve::MetricsService;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let request = http::Request::get("/metrics").body(()).unwrap();
+    /// let answer = MetricsService::new().answer(&request).await;
+    /// assert_eq!(answer.status(), 200);
+    /// # }
+    /// ```
+    pub fn answer<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static + use<B> {
+        let (route, method) = (self.route(request), request.method().clone());
+        async move {
+            let mut answer = match route {
+                Ok(rendering) => rendering.await,
+                Err(answer) => answer,
+            };
+            drop_body(&mut answer, &method);
+            answer
         }
     }
 
-    /// Sets the style. The pages begin again.
-    fn restyled(self) -> Self {
-        let service = Self::with_style(self.sources, self.style);
-        #[cfg(feature = "live")]
-        if self.live.is_some() {
-            return service.live();
-        }
-        service
-    }
-}
-
-#[cfg(feature = "live")]
-impl MetricsService {
-    /// Answers a request for the live page or a part of it.
-    fn live_answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+    /// Returns what makes the answer, or the answer if there is nothing to be made.
+    fn route<B>(&self, request: &Request<B>) -> Result<Rendering, Answer> {
         let path = request.uri().path();
-        let at = path.rfind(super::live::PATH)?;
-        let rest = &path[at + super::live::PATH.len()..];
-        let mut answer = self.live.as_ref()?.answer(rest, request, None)?;
-        if matches!(super::answer::head(request.method()), Ok(true)) {
-            *answer.body_mut() = Body::default();
+        if let Some(live) = &self.live {
+            live.remember();
+            let rest = path.rsplit_once(live::PATH).map(|(_, rest)| rest);
+            if let Some(answer) = rest.and_then(|rest| live.answer(rest, request, None)) {
+                return Err(answer);
+            }
         }
-        Some(answer)
+        let pages = self.pages.clone();
+        // Below any path: frameworks may have removed the beginning, or not.
+        if path.ends_with(CARDINALITY) {
+            return Ok(Box::pin(pages.report(ReportRequest::read(request)?)));
+        }
+        let selection = selection(request, self.style)?;
+        Ok(Box::pin(pages.answer(selection, || ())))
     }
 }
+
+type Rendering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Debug for MetricsService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MetricsService").finish_non_exhaustive()
-    }
-}
-
-impl<B> tower_service::Service<Request<B>> for MetricsService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        #[cfg(feature = "live")]
-        if let Some(live) = &self.live {
-            live.remember();
-        }
-        #[cfg(feature = "live")]
-        if let Some(answer) = self.live_answer(&request) {
-            return Box::pin(std::future::ready(Ok(answer)));
-        }
-        let pages = self.pages.clone();
-        // Below any path: frameworks may have removed the beginning, or not.
-        if request.uri().path().ends_with(CARDINALITY) {
-            let request = ReportRequest::read(&request);
-            return Box::pin(async move {
-                Ok(match request {
-                    Ok(request) => pages.report(request).await,
-                    Err(answer) => answer,
-                })
-            });
-        }
-        let request = PageRequest::read(&request, self.style);
-        Box::pin(async move {
-            Ok(match request {
-                Ok(request) => pages.answer(request, || ()).await,
-                Err(answer) => answer,
-            })
-        })
     }
 }

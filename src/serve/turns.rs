@@ -1,14 +1,15 @@
 //! Turns: who waits for work that a bounded number of threads does, and who shares its result.
 
-#[cfg(feature = "serve")]
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 
-#[cfg(feature = "serve")]
+use crate::sync::lock;
+
 use super::peer::Peer;
-use super::scrape::lock;
 
 /// The turns of work, of which so many run at once. Requests get theirs in the order in which they
 /// came. But one peer waits for no more turns than run at once, and its further requests wait
@@ -20,33 +21,24 @@ pub(super) struct Turns {
     /// Those of the peer, for which these turns are.
     own: Option<Arc<Semaphore>>,
     /// Those of all peers that work or wait.
-    #[cfg(feature = "serve")]
     peers: Arc<Mutex<HashMap<Peer, Weak<Semaphore>>>>,
-    #[cfg(feature = "serve")]
     limit: usize,
 }
 
-/// One turn. Dropping it ends the turn.
-#[derive(Debug)]
-pub(super) struct Turn {
-    _all: OwnedSemaphorePermit,
-    _own: Option<OwnedSemaphorePermit>,
-}
+/// One turn, which a peer has of all and of its own. Dropping it ends the turn.
+pub(super) type Turn = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Turns {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(limit)),
             own: None,
-            #[cfg(feature = "serve")]
             peers: Arc::default(),
-            #[cfg(feature = "serve")]
             limit,
         }
     }
 
     /// Returns the turns of this peer.
-    #[cfg(feature = "serve")]
     pub(super) fn of(&self, peer: Option<Peer>) -> Self {
         let own = peer.map(|peer| {
             let mut peers = lock(&self.peers);
@@ -71,11 +63,25 @@ impl Turns {
             None => None,
         };
         let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Turn {
-            _all: all,
-            _own: own,
-        })
+        Some((all, own))
     }
+}
+
+/// Runs work that blocks: on the runtime's blocking threads, or on the current thread if there is
+/// no runtime. The function that `work` gets returns `false` after this future was dropped, because
+/// the request has timed out or its client has disconnected. Returns an error if the work panics.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let waiting = Arc::new(());
+    let waiter = Arc::downgrade(&waiting);
+    let work = move || work(&|| waiter.strong_count() > 0);
+    let done = match Handle::try_current() {
+        Ok(runtime) => runtime.spawn_blocking(work).await,
+        Err(_) => Ok(work()),
+    };
+    drop(waiting);
+    done
 }
 
 /// A value that those have in common who hold it at the same time. It is dropped with the last one.

@@ -98,7 +98,8 @@ impl<'a> Bytes<'a> {
     }
 
     pub(super) fn text(&mut self) -> Read<&'a str> {
-        utf8(self.sized()?)
+        let text = std::str::from_utf8(self.sized()?);
+        text.map_err(|_| Malformed("a text is not UTF-8"))
     }
 
     pub(super) fn duration(&mut self) -> Read<Duration> {
@@ -110,36 +111,9 @@ impl<'a> Bytes<'a> {
     }
 
     pub(super) fn end(&self) -> Read<()> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed("bytes are left over"))
+        match self.0 {
+            [] => Ok(()),
+            _ => Err(Malformed("bytes are left over")),
         }
     }
-}
-
-pub(super) fn utf8(bytes: &[u8]) -> Read<&str> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))
-}
-
-pub(super) fn write_varint(mut n: u64, out: &mut Vec<u8>) {
-    while n >= 128 {
-        out.push(n as u8 | 128);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-pub(super) fn write_float(x: f64, out: &mut Vec<u8>) {
-    out.extend(x.to_le_bytes());
-}
-
-pub(super) fn write_duration(duration: Duration, out: &mut Vec<u8>) {
-    write_varint(duration.as_secs(), out);
-    write_varint(u64::from(duration.subsec_nanos()), out);
-}
-
-pub(super) fn write_sized(bytes: &[u8], out: &mut Vec<u8>) {
-    write_varint(bytes.len() as u64, out);
-    out.extend(bytes);
 }

@@ -1,11 +1,13 @@
 //! Merges the families of the processes of a store.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::SystemTime;
 
 use crate::error::Error;
-use crate::snapshot::by_name::{Merging, merge_by_name};
+use crate::snapshot::by_name::merge_by_name;
 use crate::snapshot::sketch::{Bound, Scratch, Sketch};
 use crate::snapshot::{
     ExactSum, Exemplar, Family, GaugeMode, Numbers, Snapshot, Value, Values, labels,
@@ -42,15 +44,9 @@ const GAUGE_INDEX: &str = "gauge_index";
 /// change a sum.
 #[derive(Clone, Debug, Default)]
 pub struct Merger<'a> {
-    processes: Vec<Process<'a>>,
-}
-
-/// The families of a process of a store.
-#[derive(Clone, Debug)]
-struct Process<'a> {
-    /// The number of a live process. `None` for one that has ended, and for folded totals.
-    index: Option<u32>,
-    families: Vec<&'a Family>,
+    /// The families of all processes, each with the number of a live process. `None` for one that
+    /// has ended, and for folded totals.
+    families: Vec<(&'a Family, Option<u32>)>,
 }
 
 impl<'a> Merger<'a> {
@@ -83,21 +79,15 @@ impl<'a> Merger<'a> {
         families: impl IntoIterator<Item = &'a Family>,
     ) -> &mut Self {
         let families = families.into_iter();
-        let families = families
-            .filter(|family| index.is_some() || !family.is_live_only())
-            .collect();
-        self.processes.push(Process { index, families });
+        let families = families.filter(|family| index.is_some() || !family.is_live_only());
+        self.families.extend(families.map(|family| (family, index)));
         self
     }
 
     /// Returns the page of all processes.
     pub fn page(&self, conflict: impl FnMut(Error)) -> Snapshot {
-        let families = self.joined(conflict).into_iter();
-        let families = families.map(|joined| joined.finish(false)).collect();
-        Snapshot {
-            families,
-            taken: SystemTime::now(),
-        }
+        let families = self.joined(conflict);
+        snapshot(families.map(|joined| joined.finish(false)))
     }
 
     /// Folds the processes that have ended: returns their totals as a store keeps them. Live ones
@@ -107,26 +97,18 @@ impl<'a> Merger<'a> {
     /// writes. Sketches are as small as their objectives allow. Those of a window, and of summaries
     /// without objectives, are dropped: in the totals, nothing would ever leave a window.
     pub fn fold(mut self, conflict: impl FnMut(Error)) -> Snapshot {
-        self.processes.retain(|process| process.index.is_none());
-        let families = self.joined(conflict).into_iter();
-        let families = families.map(|joined| {
+        self.families.retain(|(_, index)| index.is_none());
+        let families = self.joined(conflict);
+        snapshot(families.map(|joined| {
             let mut family = joined.finish(true);
             shrink(&mut family);
             family
-        });
-        Snapshot {
-            families: families.collect(),
-            taken: SystemTime::now(),
-        }
+        }))
     }
 
     /// Joins the families of all processes, and sorts them by name.
-    fn joined(&self, mut conflict: impl FnMut(Error)) -> Vec<Joined<'a>> {
-        let processes = self.processes.iter();
-        let families = processes.flat_map(|process| {
-            let families = process.families.iter();
-            families.map(|family| (*family, process.index))
-        });
+    fn joined(&self, mut conflict: impl FnMut(Error)) -> impl Iterator<Item = Joined<'a>> {
+        let families = self.families.iter().copied();
         // The family of the last process decides the kind.
         let kinds = families.clone().map(|(family, _)| (family.name(), family));
         let last: HashMap<&str, &Family> = kinds.collect();
@@ -139,15 +121,30 @@ impl<'a> Merger<'a> {
             is_same
         };
         let families: Vec<_> = families.filter(|family| is_of_kind(family)).collect();
-        merge_by_name(families.into_iter(), |_| false, conflict)
+        let groups = merge_by_name(families.into_iter(), |_| false, conflict);
+        groups.into_iter().map(|group| {
+            let (first, index) = group.first;
+            let mut joined = Joined::new(first, index);
+            for (family, index) in group.rest {
+                joined.add(family, index);
+            }
+            joined
+        })
+    }
+}
+
+fn snapshot(families: impl Iterator<Item = Family>) -> Snapshot {
+    Snapshot {
+        families: families.collect(),
+        taken: SystemTime::now(),
     }
 }
 
 /// A family of several processes.
 struct Joined<'a> {
     family: Family,
-    /// The index of each series by its labels, for modes that need it.
-    series: HashMap<&'a str, usize>,
+    /// The index of each series by its labels, sorted by name, for modes that need it.
+    series: HashMap<Cow<'a, str>, usize>,
     rule: Rule,
     /// The exact sum of each series, if the family has sums of floats that only grow.
     sums: Vec<ExactSum>,
@@ -164,9 +161,8 @@ enum Rule {
     Recent,
 }
 
-impl<'a> Merging<'a> for Joined<'a> {
-    type From = Option<u32>;
-
+impl<'a> Joined<'a> {
+    /// Begins with the family of the first process.
     fn new(family: &'a Family, index: Option<u32>) -> Self {
         let rule = match (&family.values, family.meta.mode) {
             (Values::Gauge(_), GaugeMode::LiveAll) if !has_gauge_index(family) => Rule::Each,
@@ -192,10 +188,7 @@ impl<'a> Merging<'a> for Joined<'a> {
         joined
     }
 
-    fn family(&self) -> &Family {
-        &self.family
-    }
-
+    /// Adds the same family of another process.
     fn add(&mut self, family: &'a Family, index: Option<u32>) {
         match self.rule {
             Rule::Merge => {
@@ -225,9 +218,7 @@ impl<'a> Merging<'a> for Joined<'a> {
             Rule::Recent => self.add_recent(family),
         }
     }
-}
 
-impl<'a> Joined<'a> {
     /// Returns the family. Its sums, which were rounded with each process, become those that are
     /// rounded once. `is_exact`: it has the exact sums as well.
     fn finish(mut self, is_exact: bool) -> Family {
@@ -239,57 +230,67 @@ impl<'a> Joined<'a> {
             Values::Counter(Numbers::Float(all)) => {
                 sums.for_each(|(sum, i): (_, usize)| all[i] = sum);
             }
-            Values::Histogram { sums: all, .. } => sums.for_each(|(sum, i)| all[i] = sum),
-            Values::Summary { values, .. } => sums.for_each(|(sum, i)| values[i].sum = sum),
+            Values::Histogram(all) => sums.for_each(|(sum, i)| all.sums[i] = sum),
+            Values::Summary(_, values) => sums.for_each(|(sum, i)| values[i].sum = sum),
             _ => {}
         }
         self.family.exact = if is_exact { self.sums } else { Vec::new() };
         self.family
     }
 
+    /// Prepares for the series of a process whose constant labels may be others: those of the
+    /// processes so far then become labels of their series. Returns the constant labels that have
+    /// to become labels of the new series.
+    fn separate_constants<'b>(&mut self, family: &'b Family) -> &'b str {
+        let meta = &mut self.family.meta;
+        meta.utf8 |= family.meta.utf8;
+        if !meta.constant.is_empty() && meta.constant != family.meta.constant {
+            self.family.inline_constant_labels();
+            if self.rule == Rule::Recent {
+                let series = self.family.indices().into_iter();
+                self.series = series.map(|(text, i)| (Cow::Owned(text), i)).collect();
+            }
+        }
+        match &*self.family.meta.constant {
+            "" => &family.meta.constant,
+            _ => "",
+        }
+    }
+
     /// Adds the series with the number of their process.
     fn add_number(&mut self, family: &Family, index: u32) {
-        let index = index.to_string();
-        let Values::Gauge(values) = &family.values else {
-            return;
-        };
-        // Constant labels of several processes can differ.
-        let same = self.family.meta.constant == family.meta.constant;
-        let mut text = String::new();
-        for (i, value) in values.iter().enumerate() {
-            text.clear();
-            if !same {
-                text.push_str(&family.meta.constant);
-            }
-            let own = family.texts.get(i);
-            if !own.is_empty() && !text.is_empty() {
-                text.push(',');
-            }
-            text.push_str(own);
+        let (index, constant) = (index.to_string(), self.separate_constants(family));
+        for i in 0..family.len() {
+            let mut text = labels::joined(constant, family.texts.get(i));
             labels::push(&mut text, GAUGE_INDEX, &index);
             self.family.texts.push(&text, family.texts.created(i));
-            self.family.values.push(Value::Gauge(*value));
-        }
-        if !same {
-            self.family.meta.constant.clear();
+            self.family.values.push(family.value(i));
         }
     }
 
     /// Adds the series that were updated later than those of the same labels.
     fn add_recent(&mut self, family: &'a Family) {
-        let Values::Gauge(theirs) = &family.values else {
+        let constant = self.separate_constants(family);
+        let (Values::Gauge(ours), Values::Gauge(theirs)) =
+            (&mut self.family.values, &family.values)
+        else {
             return;
         };
         for (i, value) in theirs.iter().enumerate() {
-            let (text, set) = (family.texts.get(i), family.texts.created(i));
-            let Values::Gauge(ours) = &mut self.family.values else {
-                return;
+            let (own, set) = (family.texts.get(i), family.texts.created(i));
+            let (text, key) = match constant {
+                "" => (Cow::Borrowed(own), labels::ordered(own)),
+                _ => {
+                    let text = labels::joined(constant, own);
+                    let key = labels::ordered(&text).into_owned();
+                    (Cow::Owned(text), Cow::Owned(key))
+                }
             };
-            match self.series.entry(text) {
+            match self.series.entry(key) {
                 Entry::Vacant(entry) => {
                     entry.insert(ours.len());
                     ours.push(*value);
-                    self.family.texts.push(text, set);
+                    self.family.texts.push(&text, set);
                 }
                 Entry::Occupied(entry) => {
                     let at = *entry.get();
@@ -307,7 +308,7 @@ impl<'a> Joined<'a> {
 fn has_floats(family: &Family) -> bool {
     match &family.values {
         Values::Counter(numbers) => matches!(numbers, Numbers::Float(_)),
-        Values::Histogram { .. } | Values::Summary { .. } => true,
+        Values::Histogram(_) | Values::Summary(..) => true,
         Values::Gauge(_) | Values::PageSummary(_) => false,
     }
 }
@@ -316,18 +317,12 @@ fn has_floats(family: &Family) -> bool {
 fn exact_sum(family: &Family, i: usize) -> ExactSum {
     match family.exact.get(i) {
         Some(sum) if *sum != ExactSum::default() => sum.clone(),
-        _ => ExactSum::of([rounded_sum(family, i)]),
-    }
-}
-
-/// Returns the sum of a series as its family has it.
-fn rounded_sum(family: &Family, i: usize) -> f64 {
-    match &family.values {
-        Values::Counter(Numbers::Float(all)) => all[i],
-        Values::Counter(Numbers::Int(all)) => all[i] as f64,
-        Values::Histogram { sums, .. } => sums[i],
-        Values::Summary { values, .. } => values[i].sum,
-        Values::Gauge(_) | Values::PageSummary(_) => 0.0,
+        _ => ExactSum::of([match family.value(i) {
+            Value::Counter(total) => total.as_f64(),
+            Value::Histogram(value) => value.sum(),
+            Value::Summary(value) => value.sum(),
+            Value::Gauge(_) => 0.0,
+        }]),
     }
 }
 
@@ -351,35 +346,27 @@ fn latest_exemplars(
         let theirs = theirs.exemplars_of(*i).iter();
         ours.extend(theirs.map(|(_, bucket, exemplar)| (*at as u32, *bucket, exemplar.clone())));
     }
-    let key = |(at, bucket, exemplar): &(u32, u32, Exemplar)| (*at, *bucket, exemplar.time);
-    ours.sort_by_key(key);
-    ours.dedup_by(|next, last| {
-        let is_same = (next.0, next.1) == (last.0, last.1);
-        if is_same {
-            std::mem::swap(next, last);
-        }
-        is_same
-    });
+    // Of those with the same time, the one that was added last stays.
+    ours.reverse();
+    ours.sort_by_key(|(at, bucket, exemplar)| (*at, *bucket, Reverse(exemplar.time)));
+    ours.dedup_by_key(|(at, bucket, _)| (*at, *bucket));
     ours
 }
 
 /// Makes the sketches of a family that is stored as small as its objectives allow. Those of a
 /// window are dropped: in the totals, nothing would ever leave it.
 fn shrink(family: &mut Family) {
-    let Values::Summary {
-        targets,
-        max_age,
-        values,
-        ..
-    } = &mut family.values
-    else {
+    let Values::Summary(objectives, values) = &mut family.values else {
         return;
     };
+    let targets = &objectives.targets;
     let bound = (!targets.is_empty()).then(|| Bound::new(targets));
     let mut scratch = Scratch::new();
     for value in values {
         match &bound {
-            Some(bound) if max_age.is_none() => value.sketch.compress(bound, &mut scratch),
+            Some(bound) if objectives.max_age.is_none() => {
+                value.sketch.compress(bound, &mut scratch)
+            }
             _ => value.sketch = Sketch::new(),
         }
     }
@@ -466,6 +453,73 @@ mod tests {
         assert_eq!(all.get("live_all", &[("gauge_index", "1")]), Some(2.0));
         assert_eq!(all.family("live_all").unwrap().len(), 2);
         assert_eq!(all.get("build_info", &[("version", "1")]), Some(1.0));
+    }
+
+    /// The first process lost its constant labels, or the others got them.
+    #[test]
+    fn gauges_keep_the_constant_labels_of_their_process() {
+        let process = |zone: &str, value: f64| {
+            let registry = Registry::new();
+            registry.set_self_metrics(false);
+            if !zone.is_empty() {
+                registry.add_constant("zone", zone).unwrap();
+            }
+            for mode in [GaugeMode::LiveAll, GaugeMode::LiveRecent, GaugeMode::Recent] {
+                let gauge = Gauge::builder(mode.as_str(), "").labels(["queue"]);
+                let gauge = gauge.mode(mode).register(&registry).unwrap();
+                gauge.with(["mail"]).set(value);
+            }
+            let mut snapshot = registry.snapshot();
+            for family in &mut snapshot.families {
+                family.texts.set_created(0, value as u64);
+            }
+            snapshot
+        };
+        let (a, b, c, none) = (
+            process("a", 1.0),
+            process("b", 2.0),
+            process("a", 3.0),
+            process("", 4.0),
+        );
+        let mut totals = process("b", 9.0);
+        totals
+            .families
+            .iter_mut()
+            .for_each(crate::share::store::inline);
+        let live = [
+            (&a, "a", 1.0),
+            (&b, "b", 2.0),
+            (&c, "a", 3.0),
+            (&none, "", 4.0),
+        ];
+        for first in 0..live.len() {
+            let mut live = live;
+            live.rotate_left(first);
+            let processes = live.iter().zip(0..);
+            let mut processes: Vec<_> = processes.map(|((one, ..), n)| (*one, Some(n))).collect();
+            processes.push((&totals, None));
+            let page = merged(&processes);
+            let get = |name: &str, zone, index: &str| {
+                page.get(
+                    name,
+                    &[("zone", zone), ("queue", "mail"), (GAUGE_INDEX, index)],
+                )
+            };
+            for ((_, zone, value), n) in live.iter().zip(0..) {
+                assert_eq!(
+                    get("live_all", zone, &format!("{n}")),
+                    Some(*value),
+                    "{page:?}"
+                );
+            }
+            for (zone, live, any) in [("a", 3.0, 3.0), ("b", 2.0, 9.0), ("", 4.0, 4.0)] {
+                assert_eq!(get("live_recent", zone, ""), Some(live), "{page:?}");
+                assert_eq!(get("recent", zone, ""), Some(any), "{page:?}");
+            }
+            let lens =
+                ["live_all", "live_recent", "recent"].map(|name| page.family(name).unwrap().len());
+            assert_eq!(lens, [4, 3, 3], "{page:?}");
+        }
     }
 
     #[test]

@@ -7,15 +7,13 @@
 
 mod bytes;
 #[cfg(mapped)]
-mod files;
+pub(crate) mod files;
 mod merge;
 mod record;
 pub mod store;
 mod total;
 
-#[cfg(all(fuzzing, mapped))]
-pub use files::read_bytes;
 #[cfg(mapped)]
 #[cfg_attr(docsrs, doc(cfg(feature = "mmap")))]
-pub use files::{Dir, Process, dir};
+pub use files::{Dir, Overview, Process, dir};
 pub use total::Totalled;

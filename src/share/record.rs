@@ -1,22 +1,14 @@
 //! Families and series as bytes, in the form in which both stores keep them.
 //!
 //! A *description* has what all series of a family have in common: name, help, unit, kind, the mode
-//! of a gauge, and the shape of the values. A *record* has the value of one series, the time
-//! since when it counts, and its exemplars. The label text of a series stands beside its record and
-//! is not part of it.
+//! of a gauge, and the shape of the values. [`description`] has its form. A *record* has the value
+//! of one series, the time since when it counts, and its exemplars. The label text of a series
+//! stands beside its record and is not part of it.
 //!
 //! Equal families have equal descriptions, and equal series have equal records, so a store compares
-//! bytes to find out what changed. All numbers are little-endian. A *varint* has seven bits per
-//! byte, the lowest first; a byte of 128 or more says that another one follows.
+//! bytes to find out what changed. Numbers and varints are as in descriptions.
 //!
 //! ```text
-//! description   version, kind, mode, flags         1 byte each
-//!               name, help, unit                   varint length, UTF-8
-//!               seconds, nanoseconds               varints: the time to live, if declared
-//!               histogram: varint n, n bounds      8 bytes each
-//!               summary: varint n, n pairs         quantile and error, 8 bytes each
-//!                        seconds, nanoseconds      varints: the window, if it has one
-//!
 //! record        created                            varint: milliseconds since 1970, 0 if unknown
 //!               counter: 0, varint; or 1, sum
 //!               gauge: float
@@ -41,6 +33,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::MOST_BUCKETS;
+use crate::snapshot::description::{
+    self, NATIVE, PAGE, TTL, UTF8, VERSION, WINDOW, write_float, write_sized, write_varint,
+};
 use crate::snapshot::labels::{self, Order};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
@@ -48,12 +43,7 @@ use crate::snapshot::{
     Quantiles, Resolution, Values, is_metric_name, is_utf8_name,
 };
 
-use super::bytes::{
-    Bytes, Malformed, Read, write_duration, write_float, write_sized, write_varint,
-};
-
-/// The version of both forms. Other versions are not read.
-const VERSION: u8 = 1;
+use super::bytes::{Bytes, Malformed, Read};
 
 /// The longest description and the longest label text of a series, in bytes.
 pub(crate) const LONGEST_TEXT: usize = 16 << 20;
@@ -61,15 +51,10 @@ pub(crate) const LONGEST_TEXT: usize = 16 << 20;
 /// The longest label text of an exemplar, in bytes: 128 characters and their escapes need less.
 const MAX_EXEMPLAR_TEXT: usize = 4096;
 
-/// The bits of the flags.
-const UTF8: u8 = 1;
-const NATIVE: u8 = 2;
-const WINDOW: u8 = 4;
-const PAGE: u8 = 8;
-const TTL: u8 = 16;
-const KNOWN_FLAGS: u8 = 31;
+/// The flags that are known.
+const KNOWN_FLAGS: u8 = UTF8 | NATIVE | WINDOW | PAGE | TTL;
 
-/// The kinds, by their number in a description. New ones are added at the end.
+/// The kinds, by their number in a description.
 const KINDS: [Kind; 8] = [
     Kind::Counter,
     Kind::Gauge,
@@ -84,50 +69,7 @@ const KINDS: [Kind; 8] = [
 /// Appends the description of `family`: what all its series have in common, but for its constant
 /// labels. Equal families have equal descriptions. [`store`](crate::share::store) has an example.
 pub fn write_description(family: &Family, out: &mut Vec<u8>) {
-    let meta = &family.meta;
-    let index = |found: Option<usize>| found.unwrap_or(0) as u8;
-    // The modes are numbered by their order in the list of names: new ones are added at its end.
-    let mut flags = if meta.utf8 { UTF8 } else { 0 };
-    if meta.shared_ttl.is_some() {
-        flags |= TTL;
-    }
-    match &family.values {
-        Values::Histogram { natives, .. } if natives.is_some() => flags |= NATIVE,
-        Values::Summary { max_age, .. } if max_age.is_some() => flags |= WINDOW,
-        Values::PageSummary(_) => flags |= PAGE,
-        _ => {}
-    }
-    out.extend([
-        VERSION,
-        index(KINDS.iter().position(|kind| *kind == meta.kind)),
-        index(modes().position(|mode| mode == meta.mode)),
-        flags,
-    ]);
-    for text in [&meta.name, &meta.help, &meta.unit] {
-        write_sized(text.as_bytes(), out);
-    }
-    if let Some(ttl) = meta.shared_ttl {
-        write_duration(ttl, out);
-    }
-    match &family.values {
-        Values::Histogram { bounds, .. } => {
-            write_varint(bounds.len() as u64, out);
-            bounds.iter().for_each(|bound| write_float(*bound, out));
-        }
-        Values::Summary {
-            targets, max_age, ..
-        } => {
-            write_varint(targets.as_slice().len() as u64, out);
-            for (phi, eps) in targets.as_slice() {
-                write_float(*phi, out);
-                write_float(*eps, out);
-            }
-            if let Some(age) = max_age {
-                write_duration(*age, out);
-            }
-        }
-        Values::Counter(_) | Values::Gauge(_) | Values::PageSummary(_) => {}
-    }
+    description::write(&family.meta, &family.values, out);
 }
 
 /// Reads a description. Returns a family without series and without constant labels.
@@ -145,15 +87,16 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
     }
     let kind = KINDS.get(usize::from(bytes.byte()?)).copied();
     let kind = kind.ok_or(Malformed("the kind is unknown"))?;
-    let mode = modes().nth(usize::from(bytes.byte()?));
-    let mode = mode.ok_or(Malformed("the gauge mode is unknown"))?;
+    let mode = GaugeMode::NAMES.get(usize::from(bytes.byte()?));
+    let (mode, _) = *mode.ok_or(Malformed("the gauge mode is unknown"))?;
     let flags = bytes.byte()?;
     if flags & !KNOWN_FLAGS != 0 {
         return Err(Malformed("a flag is unknown"));
     }
     let (name, help, unit) = (bytes.text()?, bytes.text()?, bytes.text()?);
     let utf8 = flags & UTF8 != 0;
-    if !is_name(name, utf8) {
+    let is_name = if utf8 { is_utf8_name } else { is_metric_name };
+    if !is_name(name.as_bytes()) {
         return Err(Malformed("the name is invalid"));
     }
     let shared_ttl = (flags & TTL != 0).then(|| bytes.duration()).transpose()?;
@@ -161,14 +104,12 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
         Kind::Histogram | Kind::GaugeHistogram => {
             Values::histogram(bytes.bounds()?.into(), flags & NATIVE != 0)
         }
-        Kind::Summary if flags & PAGE == 0 => Values::Summary {
-            targets: bytes.targets()?,
-            max_age: (flags & WINDOW != 0)
-                .then(|| bytes.duration())
-                .transpose()?,
-            interval: false,
-            values: Vec::new(),
-        },
+        Kind::Summary if flags & PAGE == 0 => {
+            let targets = Targets::try_new(&bytes.pairs()?);
+            let targets = targets.map_err(|_| Malformed("the objectives are invalid"))?;
+            let max_age = (flags & WINDOW != 0).then(|| bytes.duration());
+            Values::summary(targets, max_age.transpose()?)
+        }
         kind => Values::of(kind),
     };
     bytes.end()?;
@@ -186,19 +127,6 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
         return Err(Malformed("the description is not in its normal form"));
     }
     Ok(family)
-}
-
-/// Returns the label text of series `i`, with the constant labels of its family, sorted by name:
-/// one label set has one text in all processes.
-#[cfg(any(mapped, test))]
-pub(super) fn label_text(family: &Family, i: usize) -> std::borrow::Cow<'_, str> {
-    let (constant, own) = (&*family.meta.constant, family.texts.get(i));
-    match constant {
-        "" => labels::ordered(own),
-        _ => labels::ordered(&labels::joined(constant, own))
-            .into_owned()
-            .into(),
-    }
 }
 
 /// Appends the bytes of series `i` of `family`: its value, exactly, with the time since when it
@@ -221,22 +149,15 @@ pub fn write_series(family: &Family, i: usize, out: &mut Vec<u8>) {
             }
         },
         Values::Gauge(values) => write_float(values[i], out),
-        Values::Histogram {
-            bounds,
-            counts,
-            sums,
-            natives,
-        } => {
-            write_sum(family, i, sums[i], out);
-            let n = bounds.len() + 1;
-            counts[i * n..][..n]
-                .iter()
-                .for_each(|n| write_varint(*n, out));
-            if let Some(natives) = natives {
-                write_native(natives.get(i), out);
+        Values::Histogram(all) => {
+            let value = all.get(i);
+            write_sum(family, i, value.sum(), out);
+            value.counts.iter().for_each(|n| write_varint(*n, out));
+            if let Some(native) = value.native() {
+                write_native(native, out);
             }
         }
-        Values::Summary { values, .. } => {
+        Values::Summary(_, values) => {
             let Quantiles { count, sum, sketch } = &values[i];
             write_varint(*count, out);
             write_sum(family, i, *sum, out);
@@ -249,16 +170,12 @@ pub fn write_series(family: &Family, i: usize, out: &mut Vec<u8>) {
             }
         }
         Values::PageSummary(values) => {
-            let PageSummary {
-                count,
-                sum,
-                quantiles,
-            } = &values[i];
-            out.push(u8::from(count.is_some()));
-            write_varint(count.unwrap_or(0), out);
-            write_float(*sum, out);
-            write_varint(quantiles.len() as u64, out);
-            for (phi, value) in quantiles {
+            let value = &values[i];
+            out.push(u8::from(value.count.is_some()));
+            write_varint(value.count.unwrap_or(0), out);
+            write_float(value.sum, out);
+            write_varint(value.quantiles.len() as u64, out);
+            for (phi, value) in &value.quantiles {
                 write_float(*phi, out);
                 write_float(*value, out);
             }
@@ -289,11 +206,7 @@ pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), 
     if text.len() > LONGEST_TEXT || !labels::is_text(text, Order::Sorted) {
         return Err(Malformed("the label text is invalid"));
     }
-    let reserved = match family.meta.kind {
-        Kind::Histogram | Kind::GaugeHistogram => "le",
-        Kind::Summary => "quantile",
-        _ => "",
-    };
+    let reserved = family.meta.kind.reserved_label();
     if labels::parts(text).any(|(name, _)| name == reserved) {
         return Err(Malformed("a label has a reserved name"));
     }
@@ -304,7 +217,7 @@ pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), 
     }
     let i = family.len();
     let mut exact = None;
-    // Exemplars are read before anything is appended, so that an error leaves no half of a series.
+    // Exemplars are read last and appended first, so that an error leaves no half of a series.
     match &mut family.values {
         Values::Counter(values) => {
             let number = match bytes.byte()? {
@@ -312,47 +225,32 @@ pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), 
                 1 => Number::Float(bytes.sum(&mut exact)?),
                 _ => return Err(Malformed("a counter is neither an integer nor a float")),
             };
-            let exemplars = bytes.exemplars(i, 1)?;
+            family.exemplars.extend(bytes.exemplars(i, 1)?);
             values.push(number);
-            family.exemplars.extend(exemplars);
         }
         Values::Gauge(values) => {
             let value = bytes.float()?;
-            let exemplars = bytes.exemplars(i, 1)?;
+            family.exemplars.extend(bytes.exemplars(i, 1)?);
             values.push(value);
-            family.exemplars.extend(exemplars);
         }
-        Values::Histogram {
-            bounds,
-            counts,
-            sums,
-            natives,
-        } => {
-            let (sum, len) = (bytes.sum(&mut exact)?, counts.len());
-            let all = (0..=bounds.len()).map(|_| bytes.varint());
-            let all: Vec<u64> = all.collect::<Read<_>>()?;
-            let native = natives.is_some().then(|| bytes.native()).transpose()?;
-            let exemplars = bytes.exemplars(i, bounds.len() + 1)?;
-            debug_assert_eq!(len, i * (bounds.len() + 1));
-            counts.extend(all);
-            sums.push(sum);
-            if let (Some(natives), Some(native)) = (natives, native) {
-                natives.push(&native);
-            }
-            family.exemplars.extend(exemplars);
+        Values::Histogram(all) => {
+            let sum = bytes.sum(&mut exact)?;
+            let counts = (0..=all.bounds.len()).map(|_| bytes.varint());
+            let counts: Vec<u64> = counts.collect::<Read<_>>()?;
+            let native = all.natives.is_some().then(|| bytes.native()).transpose()?;
+            family.exemplars.extend(bytes.exemplars(i, counts.len())?);
+            all.push(&counts, sum, native.as_ref());
         }
-        Values::Summary { values, .. } => {
+        Values::Summary(_, values) => {
             let (count, sum) = (bytes.varint()?, bytes.sum(&mut exact)?);
             let sketch = bytes.sketch()?;
-            let exemplars = bytes.exemplars(i, 1)?;
+            family.exemplars.extend(bytes.exemplars(i, 1)?);
             values.push(Quantiles { count, sum, sketch });
-            family.exemplars.extend(exemplars);
         }
         Values::PageSummary(values) => {
             let value = bytes.page_summary()?;
-            let exemplars = bytes.exemplars(i, 1)?;
+            family.exemplars.extend(bytes.exemplars(i, 1)?);
             values.push(value);
-            family.exemplars.extend(exemplars);
         }
     }
     family.texts.push(text, created);
@@ -363,27 +261,12 @@ pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), 
     Ok(())
 }
 
-fn modes() -> impl Iterator<Item = GaugeMode> {
-    GaugeMode::NAMES.into_iter().map(|(mode, _)| mode)
-}
-
-fn is_name(name: &str, utf8: bool) -> bool {
-    if utf8 {
-        is_utf8_name(name.as_bytes())
-    } else {
-        is_metric_name(name.as_bytes())
-    }
-}
-
 /// Appends the sum of series `i`, which is `rounded` in its family.
 fn write_sum(family: &Family, i: usize, rounded: f64, out: &mut Vec<u8>) {
     let exact = family.exact.get(i).map(ExactSum::normal);
     let terms: Vec<f64> = exact.iter().flat_map(ExactSum::terms).collect();
-    let terms = if terms.len() > 1 {
-        &terms[..]
-    } else {
-        &[rounded]
-    };
+    let rounded = [rounded];
+    let terms = if terms.len() > 1 { &*terms } else { &rounded };
     write_varint(terms.len() as u64, out);
     terms.iter().for_each(|term| write_float(*term, out));
 }
@@ -431,6 +314,7 @@ impl Bytes<'_> {
         Ok(rounded)
     }
 
+    /// Reads bounds after their number.
     fn bounds(&mut self) -> Read<Vec<f64>> {
         let n = self.count(8)?;
         // A bucket has a byte in a record and a word in memory.
@@ -445,29 +329,17 @@ impl Bytes<'_> {
         Ok(bounds)
     }
 
-    fn targets(&mut self) -> Read<Targets> {
-        let n = self.count(16)?;
-        let pairs = (0..n).map(|_| Ok((self.float()?, self.float()?)));
-        let pairs: Vec<_> = pairs.collect::<Read<_>>()?;
-        Targets::try_new(&pairs).map_err(|_| Malformed("the objectives are invalid"))
-    }
-
     fn native(&mut self) -> Read<Native> {
-        let resolution = Resolution {
-            schema: self.byte()? as i8,
-            zero_threshold: self.float()?,
-            ..Resolution::new(0)
-        };
+        let (schema, zero_threshold) = (self.byte()? as i8, self.float()?);
         // `widen` may have raised the threshold to the bound of a bucket: the largest finite
         // number.
-        let threshold = resolution.zero_threshold;
-        let in_range = (0.0..=f64::MAX).contains(&threshold);
-        if !in_range || Resolution::new(resolution.schema).check().is_err() {
+        let in_range = (0.0..=f64::MAX).contains(&zero_threshold);
+        if !in_range || Resolution::new(schema).check().is_err() {
             return Err(Malformed("a native histogram is out of range"));
         }
         Ok(Native {
-            schema: resolution.schema,
-            zero_threshold: threshold,
+            schema,
+            zero_threshold,
             zero_count: self.varint()?,
             positive: self.native_buckets()?,
             negative: self.native_buckets()?,
@@ -521,16 +393,21 @@ impl Bytes<'_> {
 
     fn page_summary(&mut self) -> Read<PageSummary> {
         let known = self.flag()?;
-        let (count, sum, n) = (self.varint()?, self.float()?, self.count(16)?);
+        let (count, sum, quantiles) = (self.varint()?, self.float()?, self.pairs()?);
         if !known && count != 0 {
             return Err(Malformed("a summary is invalid"));
         }
-        let quantiles = (0..n).map(|_| Ok((self.float()?, self.float()?)));
         Ok(PageSummary {
             count: known.then_some(count),
             sum,
-            quantiles: quantiles.collect::<Read<_>>()?,
+            quantiles,
         })
+    }
+
+    /// Reads pairs of a quantile and its error or its value, after their number.
+    fn pairs(&mut self) -> Read<Vec<(f64, f64)>> {
+        let n = self.count(16)?;
+        (0..n).map(|_| Ok((self.float()?, self.float()?))).collect()
     }
 
     /// Reads the exemplars of series `i`, which has this many buckets. Nothing follows them.
@@ -543,10 +420,7 @@ impl Bytes<'_> {
             if bucket as usize >= buckets || !ascends {
                 return Err(Malformed("an exemplar is in a bucket that does not exist"));
             }
-            let time = match self.varint()? {
-                0 => None,
-                nanos => Some(Duration::from_nanos(nanos - 1)),
-            };
+            let time = self.varint()?.checked_sub(1).map(Duration::from_nanos);
             let labels = self.text()?;
             if labels.len() > MAX_EXEMPLAR_TEXT || !labels::is_text(labels, Order::Any) {
                 return Err(Malformed("the labels of an exemplar are invalid"));

@@ -73,16 +73,15 @@ pub use super::record::{read_description, read_series, write_description, write_
 /// ```
 #[must_use]
 pub fn normalized(snapshot: &Snapshot) -> Vec<Family> {
-    let families = snapshot.families().cloned();
-    let mut families: Vec<_> = families
-        .filter(|family| !is_self_metric(family.name()))
-        .collect();
+    let families = snapshot.families();
+    let families = families.filter(|family| !is_self_metric(family.name()));
+    let mut families: Vec<_> = families.cloned().collect();
     families.iter_mut().for_each(inline);
     families
 }
 
 /// Makes the constant labels of a family labels of its series, and sorts the labels of each series.
-fn inline(family: &mut Family) {
+pub(in crate::share) fn inline(family: &mut Family) {
     let is_ordered = |text| matches!(labels::ordered(text), Cow::Borrowed(_));
     if family.meta.constant.is_empty() && family.texts.iter().all(is_ordered) {
         return;

@@ -23,11 +23,8 @@ pub trait Totalled: Exposed {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     fn name_in(&self, registry: Option<&Registry>) -> String {
-        let name = self.exposed_name();
-        registry.map_or_else(
-            || name.to_owned(),
-            |registry| format!("{}{name}", registry.families().prefix()),
-        )
+        let prefix = registry.map(Registry::prefix).unwrap_or_default();
+        format!("{prefix}{}", self.exposed_name())
     }
 }
 
@@ -39,7 +36,7 @@ trait Exposed {
 
 impl<L: LabelSet, N: Number> Exposed for Counter<L, N> {
     fn exposed_name(&self) -> &str {
-        &self.inner.family().desc.name
+        &self.0.declaration.family().desc.name
     }
 }
 
@@ -47,7 +44,7 @@ impl<L: LabelSet, N: Number> Totalled for Counter<L, N> {}
 
 impl<L: LabelSet> Exposed for UpDownCounter<L> {
     fn exposed_name(&self) -> &str {
-        &self.inner.family().desc.name
+        &self.0.declaration.family().desc.name
     }
 }
 

@@ -93,13 +93,8 @@ impl Family {
     /// Returns an error, and adds nothing, if the value is of another kind, or has other buckets or
     /// objectives than the first series; and if a label name is invalid, reserved or given twice.
     pub fn push(&mut self, labels: &[(&str, &str)], value: Value<'_>) -> Result<(), Error> {
-        let reserved = match self.meta.kind {
-            Kind::Histogram | Kind::GaugeHistogram => "le",
-            Kind::Summary => "quantile",
-            _ => "__name__",
-        };
-        self.check_labels(labels, reserved)?;
         let kind = self.meta.kind;
+        self.check_labels(labels, kind.reserved_label())?;
         let is_of_kind = match value {
             Value::Counter(_) => kind == Kind::Counter,
             Value::Gauge(_) => matches!(Values::of(kind), Values::Gauge(_)),
@@ -168,7 +163,7 @@ impl Family {
         value: f64,
         time: Option<SystemTime>,
     ) -> Result<(), Error> {
-        self.check_labels(labels, "__name__")?;
+        self.check_labels(labels, "")?;
         let chars = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
         let series = self.len().checked_sub(1);
         let fits = labels.iter().map(chars).sum::<usize>() <= MOST_CHARACTERS;
@@ -179,9 +174,8 @@ impl Family {
                 self.meta.name
             )));
         };
-        let labels = labels::text(labels);
         let exemplar = Exemplar {
-            labels,
+            labels: labels::text(labels),
             value,
             time,
         };

@@ -4,66 +4,66 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::error::{self, Error};
+use crate::error::{Error, ErrorKind};
 
-use super::Family;
-use super::clash::exposed;
-use super::clash_index::{ClashIndex, SHARED_SAMPLES};
+use super::{ClashIndex, Family, SHARED_SAMPLES};
 
-/// A family while those of the same name are added.
-pub(crate) trait Merging<'a> {
-    /// The source of a family.
-    type From: Copy;
-
-    /// Begins with the first family of its name.
-    fn new(family: &'a Family, from: Self::From) -> Self;
-
-    /// Returns the sum so far, which has the shape of the first family.
-    fn family(&self) -> &Family;
-
-    /// Adds a family of the same shape.
-    fn add(&mut self, family: &'a Family, from: Self::From);
+/// The families of one name, each with its source. They can be added up.
+pub(crate) struct NameGroup<'a, S> {
+    pub(crate) first: (&'a Family, S),
+    pub(crate) rest: Vec<(&'a Family, S)>,
 }
 
-/// Merges the families of all sources, and sorts them by name. One that has samples of an earlier
-/// one of another name, or that cannot be added to those of its name, is left out, and the reason
-/// is passed to `conflict`. Families of sources that are `checked` have no samples in common.
-pub(crate) fn merge_by_name<'a, M: Merging<'a>>(
-    families: impl Iterator<Item = (&'a Family, M::From)> + Clone,
-    checked: impl Fn(M::From) -> bool,
+impl<'a, S> NameGroup<'a, S> {
+    /// Returns the family that decides the shape: the first one that has a shape.
+    fn model(&self) -> &'a Family {
+        let mut all = std::iter::once(&self.first).chain(&self.rest);
+        let model = all.find(|(family, _)| !family.is_shapeless());
+        model.unwrap_or(&self.first).0
+    }
+}
+
+/// Groups the families of all sources by their names, and sorts the groups. A family that has
+/// samples of an earlier one of another name, or that cannot be added to those of its name, is left
+/// out, and the reason is passed to `conflict`. Families of sources that are `checked` have no
+/// samples in common.
+pub(crate) fn merge_by_name<'a, S: Copy>(
+    families: impl Iterator<Item = (&'a Family, S)> + Clone,
+    checked: impl Fn(S) -> bool,
     mut conflict: impl FnMut(Error),
-) -> Vec<M> {
+) -> Vec<NameGroup<'a, S>> {
     let has_utf8 = families.clone().any(|(family, _)| family.meta.utf8);
     let mut index = ClashIndex::<&Family>::new(has_utf8);
     let mut places = HashMap::new();
-    let mut all: Vec<M> = Vec::new();
-    for (family, from) in families {
+    let mut all: Vec<NameGroup<'a, S>> = Vec::new();
+    for (family, source) in families {
         match places.entry(family.name()) {
             Entry::Vacant(place) => {
-                let find = || index.clash(exposed(family), |other| exposed(other));
-                if let Some(other) = (!checked(from)).then(find).flatten() {
+                let find = || index.clashing(family.exposed(), |_| true);
+                if let Some(other) = (!checked(source)).then(find).flatten() {
                     conflict(clash_on_page(family.name(), other.name()));
                     continue;
                 }
-                index.insert(exposed(family), &family);
+                index.insert(family.exposed(), &family);
                 place.insert(all.len());
-                all.push(M::new(family, from));
+                let (first, rest) = ((family, source), Vec::new());
+                all.push(NameGroup { first, rest });
             }
             Entry::Occupied(place) => {
-                let merging = &mut all[*place.get()];
-                match merging.family().check_mergeable(family) {
-                    Ok(()) => merging.add(family, from),
+                let group = &mut all[*place.get()];
+                match group.model().check_mergeable(family) {
+                    Ok(()) => group.rest.push((family, source)),
                     Err(error) => conflict(error),
                 }
             }
         }
     }
-    all.sort_unstable_by(|one, other| one.family().name().cmp(other.family().name()));
+    all.sort_unstable_by(|one, other| one.first.0.name().cmp(other.first.0.name()));
     all
 }
 
 fn clash_on_page(name: &str, other: &str) -> Error {
-    error::Kind::Taken.error(format_args!(
+    ErrorKind::Taken.error(format_args!(
         "family `{name}` would expose the same samples as `{other}` of another registry on the \
          page, {SHARED_SAMPLES}; rename one of them, or give one registry a prefix \
          (`Registry::set_prefix`)"

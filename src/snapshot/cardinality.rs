@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::json;
+use super::json::Json;
 use super::{Family, Snapshot, labels};
 
 /// The most series of a family whose labels are read.
@@ -86,13 +86,13 @@ impl Cardinality {
     /// ```
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut report = Self::default();
-        snapshot
-            .families
-            .iter()
-            .for_each(|family| report.add_family(family));
-        report.sort();
-        report
+        Self::new(snapshot.families().map(FamilyCardinality::of).collect())
+    }
+
+    /// Creates a report of these families.
+    pub(crate) fn new(mut families: Vec<FamilyCardinality>) -> Self {
+        families.sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.name.cmp(&b.name)));
+        Self { families }
     }
 
     /// Returns the families, those with the most series first.
@@ -109,73 +109,61 @@ impl Cardinality {
     /// family has `"partial":true`, and `distinct` is at least that.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut out = String::new();
-        json::list(&mut out, &self.families, |out, family| {
-            out.push_str("{\"family\":");
-            json::string(out, &family.name);
-            let limit = family
-                .limit
-                .map_or("null".to_owned(), |limit| limit.to_string());
-            let (series, refused) = (family.series, family.refused);
-            out.push_str(&format!(
-                ",\"series\":{series},\"limit\":{limit},\"refused\":{refused}"
-            ));
-            if family.partial {
-                out.push_str(",\"partial\":true");
-            }
-            out.push_str(",\"labels\":");
-            json::list(out, &family.labels, |out, label| {
-                out.push_str("{\"label\":");
-                json::string(out, &label.label);
-                out.push_str(&format!(",\"distinct\":{},\"largest\":", label.distinct));
-                json::list(out, &label.largest, |out, (value, series)| {
-                    out.push('[');
-                    json::string(out, value);
-                    out.push_str(&format!(",{series}]"));
-                });
-                out.push('}');
-            });
-            out.push('}');
-        });
-        out
+        let mut json = Json::default();
+        json.array(|json| self.families.iter().for_each(|family| family.write(json)));
+        json.0
     }
 
-    /// Adds a family of a snapshot.
-    pub(crate) fn add_family(&mut self, family: &Family) {
+    /// Adds the families of another report.
+    #[cfg(feature = "page")]
+    pub(crate) fn append(&mut self, other: Self) {
+        self.families.extend(other.families);
+        *self = Self::new(std::mem::take(&mut self.families));
+    }
+}
+
+impl FamilyCardinality {
+    /// Counts the series of a family of a snapshot.
+    pub(crate) fn of(family: &Family) -> Self {
         let mut count = LabelCount::default();
         family.texts.iter().for_each(|text| count.add(text));
-        self.add(family.name(), count, None, 0);
+        Self::new(family.name().to_owned(), count, None, 0)
     }
 
-    /// Adds a family whose series were counted.
-    pub(crate) fn add(
-        &mut self,
-        name: &str,
-        count: LabelCount,
-        limit: Option<usize>,
-        refused: u64,
-    ) {
-        self.families.push(FamilyCardinality {
-            name: name.to_owned(),
+    /// Creates the entry of a family whose series were counted.
+    pub(crate) fn new(name: String, count: LabelCount, limit: Option<usize>, refused: u64) -> Self {
+        Self {
+            name,
             series: count.series,
             limit,
             refused,
             partial: count.series > MOST_READ,
             labels: count.labels(),
+        }
+    }
+
+    fn write(&self, json: &mut Json) {
+        json.object(|json| {
+            json.field("family", self.name.as_str());
+            json.field("series", self.series);
+            json.field("limit", self.limit);
+            json.field("refused", self.refused);
+            if self.partial {
+                json.field("partial", true);
+            }
+            json.list("labels", &self.labels, |json, label| {
+                json.object(|json| {
+                    json.field("label", label.label.as_str());
+                    json.field("distinct", label.distinct);
+                    json.list("largest", &label.largest, |json, (value, series)| {
+                        json.array(|json| {
+                            json.value(value.as_str());
+                            json.value(*series);
+                        });
+                    });
+                });
+            });
         });
-    }
-
-    /// Brings the families in their order, once all are added.
-    pub(crate) fn sort(&mut self) {
-        self.families
-            .sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.name.cmp(&b.name)));
-    }
-
-    /// Adds the families of another report.
-    #[cfg(feature = "tower")]
-    pub(crate) fn append(&mut self, other: Self) {
-        self.families.extend(other.families);
-        self.sort();
     }
 }
 
@@ -183,12 +171,8 @@ impl fmt::Display for Cardinality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names and values come from outside: no line breaks, no control characters.
         for family in &self.families {
-            write!(
-                f,
-                "{}: {} series",
-                family.name.escape_debug(),
-                family.series
-            )?;
+            let name = family.name.escape_debug();
+            write!(f, "{name}: {} series", family.series)?;
             if let Some(limit) = family.limit {
                 write!(f, " of at most {limit}")?;
             }
@@ -206,12 +190,8 @@ impl fmt::Display for Cardinality {
                     let before = if i == 0 { " (" } else { ", " };
                     write!(f, "{before}{} {series}", value.escape_debug())?;
                 }
-                let more = if label.distinct > label.largest.len() {
-                    ", …"
-                } else {
-                    ""
-                };
-                writeln!(f, "{more})")?;
+                let has_more = label.distinct > label.largest.len();
+                writeln!(f, "{})", if has_more { ", …" } else { "" })?;
             }
         }
         Ok(())
@@ -235,16 +215,13 @@ impl LabelCount {
         }
         for (i, (name, value)) in labels::pairs(text).enumerate() {
             // In most families, all series have the same labels in the same order.
-            let at = match self.labels.get(i) {
-                Some((label, _)) if label == name => i,
-                _ => {
-                    let known = self.labels.iter().position(|(label, _)| label == name);
-                    known.unwrap_or_else(|| {
-                        self.labels.push((name.to_owned(), HashMap::new()));
-                        self.labels.len() - 1
-                    })
-                }
-            };
+            let is_usual = self.labels.get(i).is_some_and(|(label, _)| label == name);
+            let find = || self.labels.iter().position(|(label, _)| label == name);
+            let known = if is_usual { Some(i) } else { find() };
+            let at = known.unwrap_or(self.labels.len());
+            if known.is_none() {
+                self.labels.push((name.to_owned(), HashMap::new()));
+            }
             let values = &mut self.labels[at].1;
             match values.get_mut(&*value) {
                 Some(count) => *count += 1,
@@ -282,9 +259,8 @@ mod tests {
     fn counted(texts: impl IntoIterator<Item = String>) -> Cardinality {
         let mut count = LabelCount::default();
         texts.into_iter().for_each(|text| count.add(&text));
-        let mut report = Cardinality::default();
-        report.add("f", count, Some(7), 3);
-        report
+        let family = FamilyCardinality::new("f".to_owned(), count, Some(7), 3);
+        Cardinality::new(vec![family])
     }
 
     #[test]
@@ -316,8 +292,9 @@ mod tests {
     fn names_that_a_terminal_would_obey_are_escaped() {
         let mut count = LabelCount::default();
         count.add("\"l\u{1b}[2J\r\n\"=\"v\"");
-        let mut report = Cardinality::default();
-        report.add("f\u{7}\u{9b}\u{202e}\u{2028}", count, None, 0);
+        let name = "f\u{7}\u{9b}\u{202e}\u{2028}".to_owned();
+        let family = FamilyCardinality::new(name, count, None, 0);
+        let report = Cardinality::new(vec![family]);
         assert_eq!(
             report.to_string(),
             "f\\u{7}\\u{9b}\\u{202e}\\u{2028}: 1 series\n  l\\u{1b}[2J\\r\\n: 1 (v 1)\n"

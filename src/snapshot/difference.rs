@@ -44,13 +44,6 @@ impl Difference {
         Self::of("other buckets", text(first), text(second))
     }
 
-    pub(crate) fn only_one_native(is_first: bool) -> Self {
-        Self::in_property(match is_first {
-            true => "no native buckets",
-            false => "native buckets, and this one has none,",
-        })
-    }
-
     pub(crate) fn objectives(first: &Targets, second: &Targets) -> Self {
         let text = |targets: &Targets| format!("{:?}", targets.as_slice());
         Self::of("other objectives", text(first), text(second))

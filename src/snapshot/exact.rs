@@ -99,14 +99,12 @@ impl ExactSum {
     /// same terms again.
     #[cfg(any(feature = "store", test))]
     pub(crate) fn normal(&self) -> Self {
-        if self.special.is_some() {
-            return Self {
-                parts: Vec::new(),
-                special: self.special,
-            };
+        let mut normal = self.clone();
+        if normal.special.is_some() {
+            normal.parts.clear();
+            return normal;
         }
         // Each pass moves digits from small parts to large ones, until none has room.
-        let mut normal = self.clone();
         loop {
             let again = Self::of(normal.terms());
             if again == normal || again.special.is_some() {

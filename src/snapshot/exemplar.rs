@@ -46,12 +46,6 @@ impl Exemplar {
         }
     }
 
-    /// Returns the escaped label text.
-    #[cfg(test)]
-    pub(crate) fn text(&self) -> &str {
-        &self.labels
-    }
-
     /// Iterates over the names and unescaped values of the labels.
     pub fn labels(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         labels::pairs(&self.labels)

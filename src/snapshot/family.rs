@@ -8,8 +8,8 @@ use super::Text;
 use super::exact::ExactSum;
 use super::exemplar::Exemplar;
 use super::labels;
-use super::removed::Removed;
-use super::texts::Texts;
+use super::removed::RemovedList;
+use super::texts::LabelTexts;
 use super::values::{Value, Values};
 
 /// The kind of a metric family.
@@ -18,12 +18,10 @@ use super::values::{Value, Values};
 /// assert_eq!(tallies::snapshot::Kind::StateSet.to_string(), "state set");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
+// Stores have these numbers: new kinds come last.
 pub enum Kind {
     /// A total that only grows.
     Counter,
@@ -55,6 +53,16 @@ impl Kind {
         match name.strip_suffix(suffix) {
             Some(stem) if !stem.is_empty() => stem,
             _ => name,
+        }
+    }
+
+    /// Returns the name of the label that each format adds to samples of this kind; empty if there
+    /// is none.
+    pub(crate) fn reserved_label(self) -> &'static str {
+        match self {
+            Self::Histogram | Self::GaugeHistogram => "le",
+            Self::Summary => "quantile",
+            _ => "",
         }
     }
 
@@ -135,6 +143,7 @@ impl fmt::Display for Kind {
 /// `mostrecent` and `live_all` for `liveall`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+// Stores have these numbers: new modes come last.
 pub enum GaugeMode {
     /// Adds the values of live processes, for queue lengths or open connections.
     LiveSum,
@@ -190,10 +199,8 @@ impl GaugeMode {
     /// ```
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        let mut names = Self::NAMES.into_iter();
-        names
-            .find(|(mode, _)| *mode == self)
-            .map_or("", |(_, name)| name)
+        let found = Self::NAMES.iter().find(|(mode, _)| *mode == self);
+        found.map_or("", |(_, name)| name)
     }
 
     /// Returns the mode of this name.
@@ -206,10 +213,8 @@ impl GaugeMode {
     /// ```
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        let mut names = Self::NAMES.into_iter();
-        names
-            .find(|(_, known)| *known == name)
-            .map(|(mode, _)| mode)
+        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
+        found.map(|(mode, _)| *mode)
     }
 
     /// Returns whether only live processes count.
@@ -266,13 +271,13 @@ pub(crate) struct Meta {
 #[derive(Clone, Debug)]
 pub struct Family {
     pub(crate) meta: Meta,
-    pub(crate) texts: Texts,
+    pub(crate) texts: LabelTexts,
     pub(crate) values: Values,
     /// The index of the series, the index of the bucket (0 for a counter), and the exemplar. Sorted
     /// by both indices; usually empty.
     pub(crate) exemplars: Vec<(u32, u32, Exemplar)>,
     /// The series that were removed, as far as they are known: a page and a store do not have them.
-    pub(crate) removed: Removed,
+    pub(crate) removed: RemovedList,
     /// The exact sums of the series whose value is a rounded sum of several floats, as a fold
     /// leaves them. Usually empty. Arithmetic outside [`share`](crate::share) clears them.
     pub(crate) exact: Vec<ExactSum>,
@@ -282,10 +287,10 @@ impl Family {
     pub(crate) fn new(meta: Meta, values: Values) -> Self {
         Self {
             meta,
-            texts: Texts::default(),
+            texts: LabelTexts::default(),
             values,
             exemplars: Vec::new(),
-            removed: Removed::default(),
+            removed: RemovedList::default(),
             exact: Vec::new(),
         }
     }
@@ -296,11 +301,11 @@ impl Family {
     }
 
     /// Prepares for writing the values and exemplars of `series` series again. The caller rewrites
-    /// the label texts; see [`Texts::rewrite`].
+    /// the label texts; see [`LabelTexts::rewrite`].
     pub(crate) fn begin(&mut self, series: usize) {
         self.values.restart(series);
         self.exemplars.clear();
-        self.removed = Removed::default();
+        self.removed = RemovedList::default();
         self.exact.clear();
     }
 
@@ -421,12 +426,7 @@ impl Family {
         }
     }
 
-    #[cfg(feature = "serde")]
-    pub(crate) fn labels(&self, i: usize) -> SeriesLabels<'_> {
-        self.labels_of(self.texts.get(i))
-    }
-
-    fn labels_of<'a>(&'a self, own: &'a str) -> SeriesLabels<'a> {
+    pub(super) fn labels_of<'a>(&'a self, own: &'a str) -> SeriesLabels<'a> {
         let constant = &self.meta.constant;
         SeriesLabels { constant, own }
     }
@@ -454,15 +454,16 @@ impl Family {
     /// Panics if there is no series `i`.
     #[must_use]
     pub fn created(&self, i: usize) -> Option<SystemTime> {
-        match self.texts.created(i) {
-            0 => None,
-            millis => Some(UNIX_EPOCH + Duration::from_millis(millis)),
-        }
+        let known = Some(self.texts.created(i)).filter(|millis| *millis > 0);
+        known.map(|millis| UNIX_EPOCH + Duration::from_millis(millis))
     }
 
     /// Returns whether a bucket holds negative values. The sum of such a histogram can go down.
     pub(crate) fn has_negative_bounds(&self) -> bool {
-        matches!(&self.values, Values::Histogram { bounds, .. } if bounds.first().is_some_and(|first| *first < 0.0))
+        match &self.values {
+            Values::Histogram(all) => all.bounds.first().is_some_and(|first| *first < 0.0),
+            _ => false,
+        }
     }
 
     /// Iterates over the exemplars of series `i`, each with the index of its bucket. The index is 0
@@ -477,19 +478,17 @@ impl Family {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn exemplars(&self, i: usize) -> impl Iterator<Item = (usize, &Exemplar)> {
-        self.exemplars_of(i)
-            .iter()
-            .map(|(_, bucket, exemplar)| (*bucket as usize, exemplar))
+        let all = self.exemplars_of(i).iter();
+        all.map(|(_, bucket, exemplar)| (*bucket as usize, exemplar))
     }
 
     pub(crate) fn exemplars_of(&self, i: usize) -> &[(u32, u32, Exemplar)] {
-        if self.exemplars.is_empty() {
-            return &[];
+        let all = &self.exemplars[..];
+        if all.is_empty() {
+            return all;
         }
-        let from = self
-            .exemplars
-            .partition_point(|(series, ..)| (*series as usize) < i);
-        let rest = &self.exemplars[from..];
+        let from = all.partition_point(|(series, ..)| (*series as usize) < i);
+        let rest = &all[from..];
         &rest[..rest.partition_point(|(series, ..)| *series as usize == i)]
     }
 
@@ -562,8 +561,7 @@ impl<'a> SeriesLabels<'a> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         self.iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, value)| value)
+            .find_map(|(own, value)| (own == name).then_some(value))
     }
 
     /// Returns whether this is an overflow series, which counts what belongs to no other series.
@@ -588,16 +586,13 @@ impl<'a> SeriesLabels<'a> {
     /// Returns whether these are the given labels, in any order. The constant labels may be left
     /// out of `given`. A label with an empty value counts as absent.
     pub(super) fn matches(&self, given: &[(&str, &str)]) -> bool {
-        let wanted = |name: &str, value: &str| given.contains(&(name, value));
-        let all = |text| {
-            labels::pairs(text)
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| wanted(name, &value))
+        let is_given = |(name, value): (&str, Cow<'_, str>)| {
+            value.is_empty() || given.contains(&(name, &*value))
         };
-        let own = all(self.own).filter(|hit| *hit).count();
-        let constant = all(self.constant).filter(|hit| *hit).count();
-        let given = given.iter().filter(|(_, value)| !value.is_empty()).count();
-        all(self.own).all(|hit| hit) && own + constant == given
+        let has = |(name, value): &(&str, &str)| {
+            value.is_empty() || self.get(name).is_some_and(|own| own == *value)
+        };
+        labels::pairs(self.own).all(is_given) && given.iter().all(has)
     }
 }
 

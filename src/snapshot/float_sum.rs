@@ -17,13 +17,7 @@
 use super::exact::ExactSum;
 
 /// A sum of floats that is not rounded before it is read.
-#[cfg_attr(
-    loom,
-    allow(
-        unreachable_pub,
-        reason = "models do not have the public trait that names it"
-    )
-)]
+#[cfg_attr(loom, allow(unreachable_pub, reason = "models lack the public trait"))]
 #[derive(Clone, Debug, Default)]
 pub struct FloatSum {
     /// The sum of all terms is exactly `high + low`.
@@ -88,19 +82,6 @@ impl FloatSum {
             exact.add(term);
             self.low = f64::NAN;
         }
-    }
-
-    /// Subtracts what was counted up to some time: the value that the sum had then.
-    ///
-    /// Both values are rounded before, so that nothing is left if nothing was added since.
-    #[cfg(mapped)]
-    pub(crate) fn subtract(&mut self, before: f64) {
-        let now = self.value();
-        *self = Self::from(if now.is_finite() && before.is_finite() {
-            now - before
-        } else {
-            join_infinities(now, -before)
-        });
     }
 
     /// Returns the sum, rounded once.
@@ -175,12 +156,10 @@ fn join_infinities(a: f64, b: f64) -> f64 {
 // `f64::next_up` needs Rust 1.86.
 fn next_up(x: f64) -> f64 {
     let bits = x.to_bits();
-    f64::from_bits(if x == 0.0 {
-        1
-    } else if x > 0.0 {
-        bits + 1
-    } else {
-        bits - 1
+    f64::from_bits(match x {
+        0.0 => 1,
+        0.0.. => bits + 1,
+        _ => bits - 1,
     })
 }
 

@@ -48,10 +48,8 @@ pub(crate) fn text(labels: &[(&str, &str)]) -> String {
 
 /// Returns the text of these labels. Its capacity is exact if nothing is escaped.
 pub(crate) fn text_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
-    let len: usize = labels
-        .clone()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum();
+    let len = |(name, value): (&str, &str)| name.len() + value.len() + 4;
+    let len: usize = labels.clone().map(len).sum();
     let mut text = String::with_capacity(len.saturating_sub(1));
     for (name, value) in labels {
         push(&mut text, name, value);
@@ -120,11 +118,8 @@ pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Returns the label text of both, of which either may be empty.
 pub(crate) fn joined(constant: &str, own: &str) -> String {
-    let comma = if constant.is_empty() || own.is_empty() {
-        ""
-    } else {
-        ","
-    };
+    let is_one_empty = constant.is_empty() || own.is_empty();
+    let comma = if is_one_empty { "" } else { "," };
     format!("{constant}{comma}{own}")
 }
 
@@ -136,8 +131,7 @@ pub(crate) fn ordered(text: &str) -> Cow<'_, str> {
     }
     let mut all: Vec<_> = pairs(text).collect();
     all.sort_unstable();
-    let all: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
-    Cow::Owned(self::text(&all))
+    Cow::Owned(text_of(all.iter().map(|(name, value)| (*name, &**value))))
 }
 
 /// The order of the labels in a label text.
@@ -154,52 +148,34 @@ pub(crate) enum Order {
 /// break a page. A reader checks every series, so this allocates nothing.
 #[cfg(feature = "store")]
 pub(crate) fn is_text(text: &str, order: Order) -> bool {
-    let (mut rest, mut before) = (text, None);
-    while !rest.is_empty() {
-        let (quoted, split) = match rest.strip_prefix('"') {
-            Some(name) => (true, name.split_once("\"=\"")),
-            None => (false, rest.split_once("=\"")),
-        };
-        let Some((name, after)) = split else {
-            return false;
-        };
+    let (mut rest, mut before) = (Some(text), None);
+    for (name, value) in parts(text) {
+        let comma = if before.is_some() { "," } else { "" };
         // Names outside the legacy character set are quoted, and only those.
-        let is_name = is_label_name(name.as_bytes()) != quoted && is_utf8_name(name.as_bytes());
+        let is_legacy = is_label_name(name.as_bytes());
+        let quote = if is_legacy { "" } else { "\"" };
+        let mut written = [comma, quote, name, quote, "=\"", value, "\""].into_iter();
+        rest = rest.and_then(|rest| written.try_fold(rest, |rest, part| rest.strip_prefix(part)));
         let is_next = order == Order::Any || before.is_none_or(|before| before < name);
-        let Some(end) = end_of_value(after).filter(|_| is_name && is_next) else {
+        if !is_next || !is_utf8_name(name.as_bytes()) || !is_escaped(value) {
             return false;
-        };
+        }
         before = Some(name);
-        rest = &after[end + 1..];
-        if let Some(next) = rest.strip_prefix(',') {
-            if next.is_empty() {
-                return false;
-            }
-            rest = next;
-        } else if !rest.is_empty() {
+    }
+    rest == Some("")
+}
+
+/// Returns whether [`push`] could have written this escaped value.
+#[cfg(feature = "store")]
+fn is_escaped(value: &str) -> bool {
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        let is_escape = byte == b'\\' && matches!(bytes.next(), Some(b'\\' | b'"' | b'n'));
+        if matches!(byte, b'\\' | b'\n') && !is_escape {
             return false;
         }
     }
     true
-}
-
-/// Returns the index of the quote after an escaped label value, or `None` if [`push`] did not write
-/// the value.
-#[cfg(feature = "store")]
-fn end_of_value(text: &str) -> Option<usize> {
-    let mut bytes = text.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => return Some(at),
-            b'\n' => return None,
-            b'\\' => match bytes.next() {
-                Some((_, b'\\' | b'"' | b'n')) => {}
-                _ => return None,
-            },
-            _ => {}
-        }
-    }
-    None
 }
 
 fn closing_quote(value: &str) -> Option<usize> {
@@ -219,11 +195,7 @@ fn unescape(value: &str) -> Cow<'_, str> {
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => match chars.next() {
-                Some('n') => plain.push('\n'),
-                Some(c) => plain.push(c),
-                None => {}
-            },
+            '\\' => plain.extend(chars.next().map(|c| if c == 'n' { '\n' } else { c })),
             c => plain.push(c),
         }
     }

@@ -1,33 +1,25 @@
 //! The families of several registries merged for one page. Each family appears once, and no two
 //! families expose samples of the same name.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Error;
 
-use super::by_name::{Merging, merge_by_name};
+#[cfg(feature = "live")]
+use super::arithmetic::interval;
+use super::by_name::merge_by_name;
 use super::{Family, Snapshot, Source};
 
 /// Snapshots of several sources, merged for one page. Families of the same name are added up; all
 /// other families stay in the snapshot of their source and are not copied.
 #[derive(Debug, Default)]
 pub(crate) struct MergedView {
+    /// A snapshot of each source. The last one has the sums of the families that several have.
     snapshots: Vec<Snapshot>,
-    /// Sums of the families that several snapshots contain.
-    joined: Vec<Family>,
-    /// The families of the page, in the order of their names.
-    page: Vec<PageEntry>,
-}
-
-/// Where to find a family of the page.
-#[derive(Clone, Copy, Debug)]
-enum PageEntry {
-    /// The index of a snapshot, and the index of the family in it.
-    Single(usize, usize),
-    /// The index of a family in `joined`.
-    Joined(usize),
+    /// The families of the page, in the order of their names: the index of a snapshot, and that of
+    /// the family in it.
+    page: Vec<(usize, usize)>,
 }
 
 impl MergedView {
@@ -42,38 +34,38 @@ impl MergedView {
         sources: &[Arc<dyn Source>],
         conflict: impl FnMut(Error),
     ) -> Result<(), Error> {
-        let Self {
-            snapshots,
-            joined,
-            page,
-        } = self;
-        snapshots.resize_with(sources.len(), Snapshot::default);
-        joined.clear();
+        let Self { snapshots, page } = self;
         page.clear();
+        snapshots.truncate(sources.len());
+        snapshots.resize_with(sources.len() + 1, Snapshot::default);
         for (source, snapshot) in sources.iter().zip(&mut *snapshots) {
             source.try_snapshot_into(snapshot)?;
         }
-        if let [only] = &**snapshots {
-            page.extend((0..only.families.len()).map(|at| PageEntry::Single(0, at)));
+        if let [only, _] = &**snapshots {
+            page.extend((0..only.families.len()).map(|at| (0, at)));
             return Ok(());
         }
+        let mut sums = Vec::new();
         let families = snapshots.iter().zip(0..).flat_map(|(snapshot, source)| {
             let places = (0..).map(move |at| (source, at));
             snapshot.families.iter().zip(places)
         });
         // The first source needs no check: a registry rejects families that conflict.
         let is_first = |(source, _)| source == 0;
-        page.extend(
-            merge_by_name(families, is_first, conflict)
-                .into_iter()
-                .map(|sum: Sum<'_>| match sum.family {
-                    Cow::Borrowed(_) => PageEntry::Single(sum.first.0, sum.first.1),
-                    Cow::Owned(family) => {
-                        joined.push(family);
-                        PageEntry::Joined(joined.len() - 1)
-                    }
-                }),
-        );
+        for group in merge_by_name(families, is_first, conflict) {
+            let (first, place) = group.first;
+            if group.rest.is_empty() {
+                page.push(place);
+                continue;
+            }
+            let mut sum = first.clone();
+            for (family, _) in group.rest {
+                sum.add(family);
+            }
+            page.push((sources.len(), sums.len()));
+            sums.push(sum);
+        }
+        snapshots[sources.len()].families = sums;
         Ok(())
     }
 
@@ -91,58 +83,21 @@ impl MergedView {
     /// Returns the family at this index of [`families`](Self::families).
     #[inline]
     pub(crate) fn family(&self, at: usize) -> &Family {
-        match self.page[at] {
-            PageEntry::Single(source, at) => &self.snapshots[source].families[at],
-            PageEntry::Joined(at) => &self.joined[at],
-        }
+        let (snapshot, at) = self.page[at];
+        &self.snapshots[snapshot].families[at]
     }
 
     /// Returns what changed in each family since `earlier`, in the order of
     /// [`families`](Self::families), as [`Snapshot::since`] does.
     #[cfg(feature = "live")]
     pub(crate) fn since(&self, earlier: &Self) -> Vec<Family> {
-        let mut before = earlier.families().peekable();
-        let interval = self.families().map(|family| {
-            while before
-                .next_if(|before| before.name() < family.name())
-                .is_some()
-            {}
-            let before = before.next_if(|before| before.name() == family.name());
-            let mut family = family.clone();
-            family.subtract_earlier(before, earlier.taken());
-            family
-        });
-        interval.collect()
+        interval(self.families(), earlier.families(), earlier.taken())
     }
 
     /// The memory that the snapshots use, in bytes.
-    #[cfg(feature = "tower")]
+    #[cfg(feature = "page")]
     pub(crate) fn bytes(&self) -> usize {
-        let snapshots: usize = self.snapshots.iter().map(Snapshot::bytes).sum();
-        snapshots + self.joined.iter().map(Family::bytes).sum::<usize>()
-    }
-}
-
-/// The sum of families of one name, and the place of the first: its source, and its index there.
-struct Sum<'a> {
-    first: (usize, usize),
-    family: Cow<'a, Family>,
-}
-
-impl<'a> Merging<'a> for Sum<'a> {
-    type From = (usize, usize);
-
-    fn new(family: &'a Family, first: (usize, usize)) -> Self {
-        let family = Cow::Borrowed(family);
-        Self { first, family }
-    }
-
-    fn family(&self) -> &Family {
-        &self.family
-    }
-
-    fn add(&mut self, family: &'a Family, _: (usize, usize)) {
-        self.family.to_mut().add(family);
+        self.snapshots.iter().map(Snapshot::bytes).sum()
     }
 }
 

@@ -9,21 +9,22 @@
 
 mod arithmetic;
 mod build;
-#[cfg(any(feature = "tower", feature = "push", feature = "store"))]
+#[cfg(any(feature = "page", feature = "push", feature = "store"))]
 pub(crate) mod by_name;
 mod cardinality;
 pub mod catalogue;
 mod clash;
-pub(crate) mod clash_index;
+pub(crate) mod description;
 mod difference;
 mod exact;
 mod exemplar;
 mod family;
 mod float_sum;
-mod json;
+pub(crate) mod json;
 pub(crate) mod labels;
-#[cfg(any(feature = "tower", feature = "push"))]
+#[cfg(any(feature = "page", feature = "push"))]
 mod merged_view;
+#[cfg_attr(loom, allow(unreachable_pub, reason = "models encode nothing"))]
 pub(crate) mod names;
 pub(crate) mod native;
 mod number;
@@ -45,7 +46,7 @@ pub(crate) use arithmetic::sum_since;
 pub(crate) use cardinality::LabelCount;
 pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
 pub use catalogue::Catalogue;
-pub(crate) use clash::{ExposedName, clash, clashing};
+pub(crate) use clash::{ClashIndex, ExposedName, SHARED_SAMPLES};
 pub(crate) use difference::{Difference, join, or_none, quoted};
 #[cfg(feature = "store")]
 pub(crate) use exact::ExactSum;
@@ -54,22 +55,24 @@ pub(crate) use exemplar::MOST_CHARACTERS;
 pub(crate) use family::Meta;
 pub use family::{Family, GaugeMode, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
-#[cfg(any(feature = "tower", feature = "push"))]
+#[cfg(any(feature = "page", feature = "push"))]
 pub(crate) use merged_view::MergedView;
 pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
+pub(crate) use native::Resolution;
 pub use native::{Estimate, Native};
-pub(crate) use native::{Natives, Resolution};
 pub use number::Number;
 pub(crate) use number::Numbers;
-pub(crate) use removed::{MOST_REMOVED, Removed};
+pub(crate) use removed::{MOST_REMOVED, RemovedList};
 #[cfg(any(feature = "serve", feature = "push"))]
 pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 #[cfg(doc)]
-pub(crate) use texts::Entry;
-pub(crate) use texts::{PAGE, Page, Rewrite, Texts};
+pub(crate) use texts::LabelEntry;
+pub(crate) use texts::{LabelTexts, PAGE, Page, Rewrite};
+#[cfg(feature = "store")]
+pub(crate) use values::PageSummary;
 pub use values::{Histogram, Quantiles, Summary, Value};
-pub(crate) use values::{PageSummary, Values};
+pub(crate) use values::{Histograms, Values};
 
 /// A source of snapshots, such as a registry. The reading stages know nothing else about a
 /// registry.
@@ -155,17 +158,6 @@ pub struct Snapshot {
     pub(crate) taken: SystemTime,
 }
 
-/// Splits off the label `name`. Returns its value as a number, and the other labels.
-fn split_label<'a>(
-    name: &str,
-    labels: &[(&'a str, &'a str)],
-) -> (Option<f64>, Vec<(&'a str, &'a str)>) {
-    let (taken, others): (Vec<_>, _) = labels.iter().partition(|(label, _)| *label == name);
-    // Accepts the number syntax of the exposition formats, `+Inf` included.
-    let number = taken.first().and_then(|(_, number)| number.parse().ok());
-    (number, others)
-}
-
 impl Default for Snapshot {
     fn default() -> Self {
         Self {
@@ -217,16 +209,12 @@ impl Snapshot {
     pub fn clashes(&self) -> Vec<(&Family, &Family)> {
         let has_utf8 = self.families.iter().any(|family| family.meta.utf8);
         // An index of the families before the current one.
-        let mut before = clash_index::ClashIndex::<&Family>::new(has_utf8);
+        let mut before = ClashIndex::<&Family>::new(has_utf8);
         let mut pairs = Vec::new();
         for family in &self.families {
-            let exposed = clash::exposed(family);
-            pairs.extend(
-                before
-                    .clash(exposed, |other| clash::exposed(other))
-                    .map(|other| (family, *other)),
-            );
-            before.insert(exposed, &family);
+            let other = before.clashing(family.exposed(), |_| true);
+            pairs.extend(other.map(|other| (family, *other)));
+            before.insert(family.exposed(), &family);
         }
         pairs
     }
@@ -268,9 +256,8 @@ impl Snapshot {
     /// assert_eq!(page.get("store_failures_total", &[]), Some(3.0));
     /// ```
     pub fn insert_counter(&mut self, name: &str, help: &str, value: u64) {
-        let mut numbers = Numbers::default();
-        numbers.push(Number::Int(value));
-        self.insert(name, help, Kind::Counter, Values::Counter(numbers));
+        let values = Values::Counter(Numbers::Int(vec![value]));
+        self.insert(name, help, Kind::Counter, values);
     }
 
     /// Inserts a gauge without labels, in place of a family of that name: for what a store says of
@@ -335,44 +322,36 @@ impl Snapshot {
     /// is no such series.
     #[must_use]
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        if let Some(family) = self.family(name) {
-            let (quantile, labels) = match family.kind() {
-                Kind::Summary => split_label("quantile", labels),
-                _ => (None, labels.to_vec()),
-            };
-            let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
-            return match value {
-                Value::Counter(n) => Some(n.as_f64()),
-                Value::Gauge(x) => Some(x),
-                Value::Summary(summary) => {
-                    let mut exported = summary.exported();
-                    let found = exported.find(|(phi, _)| Some(*phi) == quantile);
-                    found.map(|(_, value)| value)
-                }
-                Value::Histogram(_) => None,
-            };
-        }
-        let (base, part) = name.rsplit_once('_')?;
-        let (le, labels) = match part {
-            "bucket" => split_label("le", labels),
-            _ => (None, labels.to_vec()),
-        };
-        let family = self.family(base)?;
-        let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
-        let value = match value {
-            Value::Histogram(value) => value,
-            Value::Summary(value) if part == "count" => return Some(value.count() as f64),
-            Value::Summary(value) if part == "sum" => return Some(value.sum()),
-            _ => return None,
-        };
-        match part {
-            "count" => Some(value.count() as f64),
-            "sum" => Some(value.sum()),
-            "bucket" => {
-                let mut buckets = value.buckets();
-                let found = buckets.find(|(bound, _)| Some(*bound) == le);
-                found.map(|(_, count)| count as f64)
+        let (family, part) = match self.family(name) {
+            Some(family) => (family, ""),
+            None => {
+                let (base, part) = name.rsplit_once('_')?;
+                (self.family(base)?, part)
             }
+        };
+        let own = match (family.kind(), part) {
+            (Kind::Summary, "") => Some("quantile"),
+            (_, "bucket") => Some("le"),
+            _ => None,
+        };
+        let (at, labels): (Vec<(&str, &str)>, _) =
+            labels.iter().partition(|(label, _)| Some(*label) == own);
+        let (_, value) = family.series().find(|(have, _)| have.matches(&labels))?;
+        // Accepts the number syntax of the exposition formats, `+Inf` included.
+        let at = at.first().and_then(|(_, at)| at.parse::<f64>().ok());
+        let is_there = |(bound, _): &(f64, f64)| Some(*bound) == at;
+        match (value, part) {
+            (Value::Counter(n), "") => Some(n.as_f64()),
+            (Value::Gauge(x), "") => Some(x),
+            (Value::Histogram(value), "count") => Some(value.count() as f64),
+            (Value::Histogram(value), "sum") => Some(value.sum()),
+            (Value::Histogram(value), "bucket") => {
+                let mut buckets = value.buckets().map(|(bound, n)| (bound, n as f64));
+                Some(buckets.find(is_there)?.1)
+            }
+            (Value::Summary(value), "count") => Some(value.count() as f64),
+            (Value::Summary(value), "sum") => Some(value.sum()),
+            (Value::Summary(value), "") => Some(value.exported().find(is_there)?.1),
             _ => None,
         }
     }
@@ -410,15 +389,14 @@ impl Snapshot {
 
     /// The number of summary series whose errors may exceed their objectives, for the self-metrics.
     pub(crate) fn degraded(&self) -> usize {
-        self.families
+        let summaries = self
+            .families
             .iter()
-            .map(|family| match &family.values {
-                Values::Summary { values, .. } => {
-                    values.iter().filter(|value| value.is_degraded()).count()
-                }
-                _ => 0,
-            })
-            .sum()
+            .flat_map(|family| match &family.values {
+                Values::Summary(_, values) => &values[..],
+                _ => &[],
+            });
+        summaries.filter(|value| value.is_degraded()).count()
     }
 
     /// The memory that the snapshot uses, in bytes, for the self-metrics.
@@ -436,15 +414,10 @@ impl Snapshot {
         while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
             self.families.remove(at);
         }
-        let current = self.families.get(at);
-        let reusable = current.is_some_and(|family| {
-            family.meta == empty.meta && family.values.same_shape(&empty.values)
-        });
-        if !reusable {
-            if current.is_some_and(|family| family.meta.name == empty.meta.name) {
-                self.families.remove(at);
-            }
-            self.families.insert(at, empty.clone());
+        match self.families.get_mut(at) {
+            Some(old) if old.meta == empty.meta && old.values.same_shape(&empty.values) => {}
+            Some(old) if old.meta.name == empty.meta.name => *old = empty.clone(),
+            _ => self.families.insert(at, empty.clone()),
         }
         &mut self.families[at]
     }

@@ -48,7 +48,6 @@ pub enum Escaping {
 
 impl Escaping {
     /// All schemes.
-    #[cfg(feature = "tower")]
     pub(crate) const ALL: [Self; 4] =
         [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values];
 
@@ -106,28 +105,27 @@ impl Escaping {
 
 /// Returns whether `name` matches `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus data model).
 pub(crate) const fn is_metric_name(name: &[u8]) -> bool {
+    is_legacy_name(name, b':')
+}
+
+/// Returns whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`.
+pub(crate) const fn is_label_name(name: &[u8]) -> bool {
+    is_legacy_name(name, b'_')
+}
+
+/// Returns whether `name` is in the legacy character set, to which the byte `also` belongs.
+const fn is_legacy_name(name: &[u8], also: u8) -> bool {
     let mut i = 0;
     while i < name.len() {
         match name[i] {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => {}
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {}
             b'0'..=b'9' if i > 0 => {}
+            byte if byte == also => {}
             _ => return false,
         }
         i += 1;
     }
     i > 0
-}
-
-/// Returns whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`.
-pub(crate) const fn is_label_name(name: &[u8]) -> bool {
-    let mut i = 0;
-    while i < name.len() {
-        if name[i] == b':' {
-            return false;
-        }
-        i += 1;
-    }
-    is_metric_name(name)
 }
 
 /// Returns whether `name` can be written in quotes without escapes, which every format's parser

@@ -15,54 +15,44 @@ pub(crate) const MOST_REMOVED: usize = 4096;
 
 /// The last series that were removed from a family, and its gauges that expired or were retired.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Removed(Option<Arc<VecDeque<RemovedSeries>>>);
+pub(crate) struct RemovedList(Option<Arc<VecDeque<RemovedSeries>>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct RemovedSeries {
-    text: Arc<str>,
-    /// The time since when it counted, which tells it from others with these labels, in
-    /// milliseconds since the Unix epoch.
-    created: u64,
-}
+/// The label text, and the time since when the series counted, which tells it from others with
+/// these labels, in milliseconds since the Unix epoch.
+type RemovedSeries = (Arc<str>, u64);
 
-impl Removed {
-    /// Appends a series with this label text and [`Entry::created`](super::Entry).
+impl RemovedList {
+    /// Appends a series with this label text and [`LabelEntry::created`](super::LabelEntry).
     pub(crate) fn push(&mut self, text: &str, created: u64) {
         let text = text.into();
         let all = Arc::make_mut(self.0.get_or_insert_default());
         if all.len() >= MOST_REMOVED {
             all.pop_front();
         }
-        all.push_back(RemovedSeries { text, created });
+        all.push_back((text, created));
     }
 
     /// Appends those of another family.
     pub(super) fn add(&mut self, other: &Self) {
-        match (&mut self.0, &other.0) {
-            (_, None) => {}
-            (None, Some(_)) => *self = other.clone(),
-            (Some(all), Some(theirs)) if Arc::ptr_eq(all, theirs) => {}
-            (Some(all), Some(theirs)) => {
-                let known: HashSet<_> = all.iter().cloned().collect();
-                let all = Arc::make_mut(all);
-                all.extend(
-                    theirs
-                        .iter()
-                        .filter(|series| !known.contains(series))
-                        .cloned(),
-                );
-                // Of several processes, and of intervals that a program adds up for days.
-                let excess = all.len().saturating_sub(16 * MOST_REMOVED);
-                all.drain(..excess);
-            }
+        let Some(theirs) = &other.0 else { return };
+        let all = self.0.get_or_insert_with(|| Arc::clone(theirs));
+        if Arc::ptr_eq(all, theirs) {
+            return;
         }
+        let known: HashSet<_> = all.iter().cloned().collect();
+        let new = theirs.iter().filter(|series| !known.contains(series));
+        let all = Arc::make_mut(all);
+        all.extend(new.cloned());
+        // Of several processes, and of intervals that a program adds up for days.
+        let excess = all.len().saturating_sub(16 * MOST_REMOVED);
+        all.drain(..excess);
     }
 
     /// Replaces the label text of each series.
     pub(super) fn relabel(&mut self, text: impl Fn(&str) -> String) {
         if let Some(all) = &mut self.0 {
             let all = Arc::make_mut(all).iter_mut();
-            all.for_each(|series| series.text = text(&series.text).into());
+            all.for_each(|(own, _)| *own = text(own).into());
         }
     }
 
@@ -77,7 +67,7 @@ impl Removed {
     /// series counted.
     pub(super) fn to_set(&self) -> HashSet<(Cow<'_, str>, u64)> {
         let all = self.0.iter().flat_map(|all| all.iter());
-        all.map(|series| (labels::ordered(&series.text), series.created))
+        all.map(|(text, created)| (labels::ordered(text), *created))
             .collect()
     }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use super::{Exemplar, Family, Histogram, Quantiles, SeriesLabels, Snapshot, Summary, Value};
+use super::{Exemplar, Family, Histogram, SeriesLabels, Snapshot, Summary};
 
 impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -23,7 +23,7 @@ impl Serialize for Snapshot {
 
 impl Serialize for Family {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let series = List(|| (0..self.len()).map(|i| Series(self, i)));
+        let series = List(|| (0..self.len()).map(|i| SeriesFields(self, i)));
         let mut fields = serializer.serialize_struct("Family", 5)?;
         fields.serialize_field("name", self.name())?;
         fields.serialize_field("help", self.help())?;
@@ -34,14 +34,14 @@ impl Serialize for Family {
     }
 }
 
-struct Series<'a>(&'a Family, usize);
+struct SeriesFields<'a>(&'a Family, usize);
 
-impl Serialize for Series<'_> {
+impl Serialize for SeriesFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(family, i) = *self;
         let exemplars = || family.exemplars(i).map(|(_, exemplar)| exemplar);
         let mut fields = serializer.serialize_map(None)?;
-        fields.serialize_entry("labels", &family.labels(i))?;
+        fields.serialize_entry("labels", &family.labels_of(family.label_text(i)))?;
         fields.serialize_entry("value", &family.value(i))?;
         if let Some(created) = family.created(i) {
             fields.serialize_entry("created", &seconds(created))?;
@@ -70,18 +70,6 @@ impl Serialize for Exemplar {
     }
 }
 
-/// Serializes a number, or the fields of a histogram or a summary.
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Counter(number) => number.serialize(serializer),
-            Self::Gauge(value) => value.serialize(serializer),
-            Self::Histogram(histogram) => histogram.serialize(serializer),
-            Self::Summary(summary) => summary.serialize(serializer),
-        }
-    }
-}
-
 impl Serialize for Histogram<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let buckets = Map(|| self.buckets().map(|(bound, count)| (name(bound), count)));
@@ -103,17 +91,6 @@ impl Serialize for Summary<'_> {
         fields.serialize_field("count", &self.known_count())?;
         fields.serialize_field("sum", &self.sum())?;
         fields.serialize_field("quantiles", &quantiles)?;
-        fields.end()
-    }
-}
-
-/// Serializes count and sum only, because the exported quantiles are known to the summary and not
-/// to this value.
-impl Serialize for Quantiles {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Quantiles", 2)?;
-        fields.serialize_field("count", &self.count())?;
-        fields.serialize_field("sum", &self.sum())?;
         fields.end()
     }
 }

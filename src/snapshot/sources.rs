@@ -7,30 +7,27 @@ use super::Source;
 /// The sources of one page or push.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    all: Vec<Arc<dyn Source>>,
-    /// Whether `all` still holds only the default, which the first `add` replaces.
-    uses_default: bool,
+    default: Arc<dyn Source>,
+    added: Vec<Arc<dyn Source>>,
 }
 
 impl Sources {
     /// Creates a list of a default source, which the first [`add`](Self::add) replaces.
     pub(crate) fn new(default: Arc<dyn Source>) -> Self {
-        Self {
-            all: vec![default],
-            uses_default: true,
-        }
+        let added = Vec::new();
+        Self { default, added }
     }
 
     /// Adds a registry, or another source.
     pub(crate) fn add<S: Source + Clone + 'static>(&mut self, source: &S) {
-        if std::mem::take(&mut self.uses_default) {
-            self.all.clear();
-        }
-        self.all.push(Arc::new(source.clone()));
+        self.added.push(Arc::new(source.clone()));
     }
 
     /// Returns the sources, in the order in which they were added.
     pub(crate) fn all(&self) -> &[Arc<dyn Source>] {
-        &self.all
+        match &*self.added {
+            [] => std::slice::from_ref(&self.default),
+            added => added,
+        }
     }
 }

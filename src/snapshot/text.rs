@@ -17,14 +17,6 @@ pub(crate) enum Text {
 impl Text {
     pub(crate) const EMPTY: Self = Self::Static("");
 
-    pub(crate) fn owned(text: &str) -> Self {
-        if text.is_empty() {
-            Self::EMPTY
-        } else {
-            Self::Owned(text.into())
-        }
-    }
-
     /// Replaces the text. A `const fn` cannot drop the old text, so it is forgotten. The old text
     /// belongs to a `static`, so there is nothing to drop.
     pub(crate) const fn set(&mut self, text: &'static str) {
@@ -64,18 +56,6 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
-impl PartialOrd for Text {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Text {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (**self).cmp(other)
-    }
-}
-
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (**self).hash(state);
@@ -94,14 +74,11 @@ impl fmt::Display for Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        Self::owned(text)
-    }
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self::owned(&text)
+impl<S: AsRef<str>> From<S> for Text {
+    fn from(text: S) -> Self {
+        match text.as_ref() {
+            "" => Self::EMPTY,
+            text => Self::Owned(text.into()),
+        }
     }
 }

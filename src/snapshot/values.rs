@@ -1,6 +1,7 @@
 //! The values of a family's series, laid out by metric kind, and access to the value of one series.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 
@@ -14,25 +15,31 @@ pub(crate) enum Values {
     Counter(Numbers),
     /// Gauges, infos and state sets.
     Gauge(Vec<f64>),
-    Histogram {
-        bounds: Arc<[f64]>,
-        /// For each series, one count per bound and one for `+Inf`; not cumulative.
-        counts: Vec<u64>,
-        sums: Vec<f64>,
-        /// One native histogram per series, if the family has exponential buckets.
-        natives: Option<Natives>,
-    },
-    Summary {
-        /// The objectives, whose quantiles are exported.
-        targets: sketch::Targets,
-        /// The length of the window that quantiles cover; `None` if they cover all observations.
-        max_age: Option<std::time::Duration>,
-        /// Whether the values are differences between two snapshots, which have no quantiles.
-        interval: bool,
-        values: Vec<Quantiles>,
-    },
+    Histogram(Histograms),
+    Summary(Objectives, Vec<Quantiles>),
     /// Summaries that were read from a page.
     PageSummary(Vec<PageSummary>),
+}
+
+/// The values of a histogram's series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Histograms {
+    pub(crate) bounds: Arc<[f64]>,
+    /// For each series, one count per bound and one for `+Inf`; not cumulative.
+    pub(crate) counts: Vec<u64>,
+    pub(crate) sums: Vec<f64>,
+    /// One native histogram per series, if the family has exponential buckets.
+    pub(crate) natives: Option<Natives>,
+}
+
+/// The quantiles that a summary exports, and the observations that they cover.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Objectives {
+    pub(crate) targets: sketch::Targets,
+    /// The length of the window that quantiles cover; `None` if they cover all observations.
+    pub(crate) max_age: Option<Duration>,
+    /// Whether the values are differences between two snapshots, which have no quantiles.
+    pub(crate) interval: bool,
 }
 
 /// One series of a summary as a page shows it: quantiles without the observations behind them.
@@ -57,9 +64,12 @@ pub(crate) struct PageSummary {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Quantiles {
     pub(crate) count: u64,
     pub(crate) sum: f64,
+    // The exported quantiles are known to the summary, and not to this value.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) sketch: sketch::Sketch,
 }
 
@@ -137,131 +147,88 @@ impl Values {
 
     /// Returns no values, of histograms with these buckets.
     pub(crate) fn histogram(bounds: Arc<[f64]>, has_natives: bool) -> Self {
-        Self::Histogram {
+        Self::Histogram(Histograms {
             bounds,
             counts: Vec::new(),
             sums: Vec::new(),
             natives: has_natives.then(Natives::default),
-        }
+        })
     }
 
-    /// The number of series.
+    /// Returns no values, of summaries with these objectives.
+    pub(crate) fn summary(targets: sketch::Targets, max_age: Option<Duration>) -> Self {
+        let objectives = Objectives {
+            targets,
+            max_age,
+            interval: false,
+        };
+        Self::Summary(objectives, Vec::new())
+    }
+
+    /// Returns the number of series.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Values::Counter(values) => values.len(),
-            Values::Gauge(values) => values.len(),
-            Values::Histogram { sums, .. } => sums.len(),
-            Values::Summary { values, .. } => values.len(),
-            Values::PageSummary(values) => values.len(),
+            Self::Counter(values) => values.len(),
+            Self::Gauge(values) => values.len(),
+            Self::Histogram(all) => all.sums.len(),
+            Self::Summary(_, values) => values.len(),
+            Self::PageSummary(values) => values.len(),
         }
     }
 
     /// Returns the value of series `i`.
     pub(crate) fn get(&self, i: usize) -> Value<'_> {
         match self {
-            Values::Counter(values) => Value::Counter(values.get(i)),
-            Values::Gauge(values) => Value::Gauge(values[i]),
-            Values::Histogram {
-                bounds,
-                counts,
-                sums,
-                natives,
-            } => {
-                let n = bounds.len() + 1;
-                Value::Histogram(Histogram {
-                    bounds,
-                    counts: &counts[i * n..][..n],
-                    sum: sums[i],
-                    native: natives.as_ref().map(|natives| natives.get(i)),
-                })
-            }
-            Values::Summary {
-                targets,
-                max_age,
-                interval,
-                values,
-            } => Value::Summary(Summary(SummaryData::Sketch {
-                values: &values[i],
-                targets,
-                max_age: *max_age,
-                interval: *interval,
-            })),
-            Values::PageSummary(values) => {
-                let PageSummary {
-                    count,
-                    sum,
-                    quantiles,
-                } = &values[i];
-                Value::Summary(Summary::new(*count, *sum, quantiles))
+            Self::Counter(values) => Value::Counter(values.get(i)),
+            Self::Gauge(values) => Value::Gauge(values[i]),
+            Self::Histogram(all) => Value::Histogram(all.get(i)),
+            Self::Summary(objectives, values) => Value::Summary(Summary {
+                count: Some(values[i].count),
+                sum: values[i].sum,
+                quantiles: QuantileSource::Sketch(&values[i], objectives),
+            }),
+            Self::PageSummary(values) => {
+                let value = &values[i];
+                Value::Summary(Summary::new(value.count, value.sum, &value.quantiles))
             }
         }
     }
 
-    /// Appends the value of a series of the same shape.
+    /// Appends a value of the same kind and shape.
     pub(crate) fn push(&mut self, value: Value<'_>) {
         match (self, value) {
-            (Values::Counter(values), Value::Counter(value)) => values.push(value),
-            (Values::Gauge(values), Value::Gauge(value)) => values.push(value),
-            (
-                Values::Histogram {
-                    counts,
-                    sums,
-                    natives,
-                    ..
-                },
-                Value::Histogram(value),
-            ) => {
-                counts.extend_from_slice(value.counts);
-                sums.push(value.sum);
-                if let (Some(natives), Some(native)) = (natives, value.native) {
-                    natives.push(native);
-                }
+            (Self::Counter(values), Value::Counter(value)) => values.push(value),
+            (Self::Gauge(values), Value::Gauge(value)) => values.push(value),
+            (Self::Histogram(all), Value::Histogram(value)) => {
+                all.push(value.counts, value.sum, value.native);
             }
-            (
-                Values::Summary { values: all, .. },
-                Value::Summary(Summary(SummaryData::Sketch { values, .. })),
-            ) => all.push(values.clone()),
-            (
-                Values::PageSummary(all),
-                Value::Summary(Summary(SummaryData::Page {
-                    count,
-                    sum,
-                    quantiles,
-                })),
-            ) => {
-                let quantiles = quantiles.to_vec();
-                all.push(PageSummary {
-                    count,
-                    sum,
-                    quantiles,
-                });
-            }
+            (Self::Summary(_, all), Value::Summary(value)) => all.extend(value.observed().cloned()),
+            (Self::PageSummary(all), Value::Summary(value)) => all.push(PageSummary {
+                count: value.count,
+                sum: value.sum,
+                quantiles: value.exported().collect(),
+            }),
             _ => debug_assert!(false, "families of different kinds"),
         }
     }
 
-    /// The memory that the values use, in bytes.
+    /// The memory of the values, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Values::Counter(values) => values.bytes(),
-            Values::Gauge(values) => 8 * values.capacity(),
-            Values::Histogram {
-                counts,
-                sums,
-                natives,
-                ..
-            } => {
-                let natives = natives.as_ref().map_or(0, Natives::bytes);
-                natives + 8 * (counts.capacity() + sums.capacity())
+            Self::Counter(values) => values.bytes(),
+            Self::Gauge(values) => 8 * values.capacity(),
+            Self::Histogram(all) => {
+                let natives = all.natives.as_ref().map_or(0, Natives::bytes);
+                natives + 8 * (all.counts.capacity() + all.sums.capacity())
             }
-            Values::Summary { values, .. } => values
-                .iter()
-                .map(|value| 48 + 16 * value.sketch.tuples().len())
-                .sum(),
-            Values::PageSummary(values) => values
-                .iter()
-                .map(|value| size_of::<PageSummary>() + 16 * value.quantiles.capacity())
-                .sum(),
+            Self::Summary(_, values) => {
+                let tuples = values.iter().map(|value| value.sketch.tuples().len());
+                tuples.map(|tuples| 48 + 16 * tuples).sum()
+            }
+            Self::PageSummary(values) => {
+                let quantiles = values.iter().map(|value| value.quantiles.capacity());
+                quantiles.map(|n| size_of::<PageSummary>() + 16 * n).sum()
+            }
         }
     }
 
@@ -271,20 +238,8 @@ impl Values {
             Self::Counter(_) => Self::of(Kind::Counter),
             Self::Gauge(_) => Self::of(Kind::Gauge),
             Self::PageSummary(_) => Self::of(Kind::Summary),
-            Self::Histogram {
-                bounds, natives, ..
-            } => Self::histogram(Arc::clone(bounds), natives.is_some()),
-            Self::Summary {
-                targets,
-                max_age,
-                interval,
-                ..
-            } => Self::Summary {
-                targets: *targets,
-                max_age: *max_age,
-                interval: *interval,
-                values: Vec::new(),
-            },
+            Self::Histogram(all) => Self::histogram(Arc::clone(&all.bounds), all.natives.is_some()),
+            Self::Summary(objectives, _) => Self::Summary(*objectives, Vec::new()),
         }
     }
 
@@ -298,18 +253,37 @@ impl Values {
         match self {
             Self::Counter(Numbers::Int(values)) => restart(values, series),
             Self::Counter(Numbers::Float(values)) | Self::Gauge(values) => restart(values, series),
-            Self::Histogram {
-                bounds,
-                counts,
-                sums,
-                natives,
-            } => {
-                restart(counts, series * (bounds.len() + 1));
-                restart(sums, series);
-                natives.iter_mut().for_each(Natives::clear);
+            Self::Histogram(all) => {
+                restart(&mut all.counts, series * (all.bounds.len() + 1));
+                restart(&mut all.sums, series);
+                all.natives.iter_mut().for_each(Natives::clear);
             }
-            Self::Summary { values, .. } => restart(values, series),
+            Self::Summary(_, values) => restart(values, series),
             Self::PageSummary(values) => restart(values, series),
+        }
+    }
+}
+
+impl Histograms {
+    /// Returns the value of series `i`.
+    pub(crate) fn get(&self, i: usize) -> Histogram<'_> {
+        let n = self.bounds.len() + 1;
+        Histogram {
+            bounds: &self.bounds,
+            counts: &self.counts[i * n..][..n],
+            sum: self.sums[i],
+            native: self.natives.as_ref().map(|natives| natives.get(i)),
+        }
+    }
+
+    /// Appends a series.
+    #[inline]
+    pub(crate) fn push(&mut self, counts: &[u64], sum: f64, native: Option<&Native>) {
+        debug_assert_eq!(counts.len(), self.bounds.len() + 1);
+        self.counts.extend_from_slice(counts);
+        self.sums.push(sum);
+        if let (Some(natives), Some(native)) = (&mut self.natives, native) {
+            natives.push(native);
         }
     }
 }
@@ -327,6 +301,7 @@ impl Values {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 #[non_exhaustive]
 pub enum Value<'a> {
     /// The value of a counter.
@@ -358,22 +333,19 @@ pub enum Value<'a> {
 /// # Ok::<(), tallies::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary<'a>(SummaryData<'a>);
+pub struct Summary<'a> {
+    count: Option<u64>,
+    sum: f64,
+    quantiles: QuantileSource<'a>,
+}
 
-/// The data behind a summary: the sketch of a registry, or a page that was read.
+/// The source of a summary's quantiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum SummaryData<'a> {
-    Sketch {
-        values: &'a Quantiles,
-        targets: &'a sketch::Targets,
-        max_age: Option<std::time::Duration>,
-        interval: bool,
-    },
-    Page {
-        count: Option<u64>,
-        sum: f64,
-        quantiles: &'a [(f64, f64)],
-    },
+enum QuantileSource<'a> {
+    /// The sketch of a registry.
+    Sketch(&'a Quantiles, &'a Objectives),
+    /// A page that was read.
+    Page(&'a [(f64, f64)]),
 }
 
 impl Value<'_> {
@@ -385,18 +357,10 @@ impl Value<'_> {
             Self::Histogram(value) => {
                 Values::histogram(value.bounds.into(), value.native.is_some())
             }
-            Self::Summary(Summary(SummaryData::Sketch {
-                targets,
-                max_age,
-                interval,
-                ..
-            })) => Values::Summary {
-                targets: *targets,
-                max_age,
-                interval,
-                values: Vec::new(),
+            Self::Summary(value) => match value.quantiles {
+                QuantileSource::Sketch(_, objectives) => Values::Summary(*objectives, Vec::new()),
+                QuantileSource::Page(_) => Values::of(Kind::Summary),
             },
-            Self::Summary(Summary(SummaryData::Page { .. })) => Values::of(Kind::Summary),
         }
     }
 }
@@ -415,65 +379,62 @@ impl<'a> Summary<'a> {
     /// ```
     #[must_use]
     pub fn new(count: Option<u64>, sum: f64, quantiles: &'a [(f64, f64)]) -> Self {
-        Self(SummaryData::Page {
+        Self {
             count,
             sum,
-            quantiles,
-        })
+            quantiles: QuantileSource::Page(quantiles),
+        }
     }
 
     /// Returns the number of observations, or 0 if a page that was read does not contain it.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.known_count().unwrap_or(0)
+        self.count.unwrap_or(0)
     }
 
     /// Returns the number of observations, if it is known.
     pub(crate) fn known_count(&self) -> Option<u64> {
-        match self.0 {
-            SummaryData::Sketch { values, .. } => Some(values.count),
-            SummaryData::Page { count, .. } => count,
+        self.count
+    }
+
+    /// Returns the observations, unless the summary was read from a page.
+    pub(super) fn observed(&self) -> Option<&'a Quantiles> {
+        match self.quantiles {
+            QuantileSource::Sketch(values, _) => Some(values),
+            QuantileSource::Page(_) => None,
         }
     }
 
     /// Returns the sum of the observations, or NaN if a page that was read does not contain it.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        match self.0 {
-            SummaryData::Sketch { values, .. } => values.sum,
-            SummaryData::Page { sum, .. } => sum,
-        }
+        self.sum
     }
 
     /// Returns the number of observations from which quantiles are computed. If the summary has a
     /// window, these are the observations in the window.
     #[must_use]
     pub fn sketched(&self) -> u64 {
-        match self.0 {
-            SummaryData::Sketch { values, .. } => values.sketched(),
-            SummaryData::Page { .. } => self.count(),
-        }
+        self.observed().map_or(self.count(), Quantiles::sketched)
     }
 
     /// Iterates over the exported quantiles and their values, in ascending order.
     ///
     /// A value is NaN before the first observation. An interval has no quantiles.
     pub fn exported(&self) -> impl Iterator<Item = (f64, f64)> + 'a {
-        let source = self.0;
+        let source = self.quantiles;
         let (mut last, mut index) = (f64::NEG_INFINITY, 0);
         // Searches for the next larger objective in each step: there are few, and sorting them
         // would need memory.
         std::iter::from_fn(move || match source {
-            SummaryData::Sketch { interval: true, .. } => None,
-            SummaryData::Sketch {
-                values, targets, ..
-            } => {
-                let phis = targets.as_slice().iter().map(|(phi, _)| *phi);
+            QuantileSource::Sketch(_, objectives) if objectives.interval => None,
+            QuantileSource::Sketch(values, objectives) => {
+                let phis = objectives.targets.as_slice().iter().map(|(phi, _)| *phi);
                 last = phis.filter(|phi| *phi > last).min_by(f64::total_cmp)?;
                 let value = values.quantile(last).map_or(f64::NAN, |(value, _)| value);
                 Some((last, value))
             }
-            SummaryData::Page { quantiles, .. } => {
+            QuantileSource::Page(quantiles) => {
                 index += 1;
                 quantiles.get(index - 1).copied()
             }
@@ -492,13 +453,15 @@ impl<'a> Summary<'a> {
     /// error for a summary that was read from a page, which has no sketch and only the quantiles
     /// that [`exported`](Self::exported) returns.
     pub fn quantile(&self, phi: f64) -> Result<Option<(f64, f64)>, Error> {
-        match self.0 {
-            SummaryData::Sketch { interval: true, .. } => Err(Error::other(format_args!(
+        match self.quantiles {
+            QuantileSource::Sketch(values, objectives) if !objectives.interval => {
+                Ok(values.quantile(phi))
+            }
+            QuantileSource::Sketch(..) => Err(Error::other(format_args!(
                 "the difference of two snapshots has no quantiles; use those of one snapshot, or \
                  give the summary a window (`max_age`)"
             ))),
-            SummaryData::Sketch { values, .. } => Ok(values.quantile(phi)),
-            SummaryData::Page { .. } => Err(Error::other(format_args!(
+            QuantileSource::Page(_) => Err(Error::other(format_args!(
                 "a summary that was read from a page has only the quantiles of that page; \
                  `exported` returns them"
             ))),
@@ -509,10 +472,7 @@ impl<'a> Summary<'a> {
     /// [`quantile`](Self::quantile) has none.
     pub(crate) fn estimate(&self, phi: f64) -> Option<Estimate> {
         let (value, _) = self.quantile(phi).ok()??;
-        let SummaryData::Sketch { values, .. } = self.0 else {
-            return None;
-        };
-        let (lower, upper) = values.sketch.bounds(phi)?;
+        let (lower, upper) = self.observed()?.sketch.bounds(phi)?;
         Some(Estimate {
             value,
             lower,
@@ -524,10 +484,7 @@ impl<'a> Summary<'a> {
     /// [`Quantiles::is_degraded`].
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        match self.0 {
-            SummaryData::Sketch { values, .. } => values.is_degraded(),
-            SummaryData::Page { .. } => false,
-        }
+        self.observed().is_some_and(Quantiles::is_degraded)
     }
 }
 
@@ -554,7 +511,7 @@ impl<'a> Summary<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Histogram<'a> {
     bounds: &'a [f64],
-    counts: &'a [u64],
+    pub(crate) counts: &'a [u64],
     sum: f64,
     native: Option<&'a Native>,
 }
@@ -614,15 +571,11 @@ impl<'a> Histogram<'a> {
         }
         let mut lower = f64::NEG_INFINITY;
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        let steps = bounds.zip(self.counts).map(|(upper, &count)| {
-            let step = Step {
-                lower,
-                upper,
-                count,
-                geometric: false,
-            };
-            lower = upper;
-            step
+        let steps = bounds.zip(self.counts).map(|(upper, &count)| Step {
+            lower: std::mem::replace(&mut lower, upper),
+            upper,
+            count,
+            geometric: false,
         });
         let found = estimate(phi, self.count(), steps)?;
         if found.lower.is_finite() || found.upper <= 0.0 || !found.upper.is_finite() {
@@ -655,14 +608,10 @@ impl<'a> Histogram<'a> {
     /// number of observations that are at most the bound.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + 'a {
         let mut total = 0_u64;
-        self.bounds
-            .iter()
-            .copied()
-            .chain([f64::INFINITY])
-            .zip(self.counts)
-            .map(move |(bound, count)| {
-                total = total.saturating_add(*count);
-                (bound, total)
-            })
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.counts).map(move |(bound, count)| {
+            total = total.saturating_add(*count);
+            (bound, total)
+        })
     }
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A mutex under which memory is allocated. See the module's documentation.
-#[derive(Debug)]
 pub(crate) struct AllocatingMutex<T> {
     /// The mark of the thread that holds the mutex, or 0. Written by that thread. Relaxed: a thread
     /// finds its own mark only if it stored it, and all others are equal to it.
@@ -18,7 +17,6 @@ pub(crate) struct AllocatingMutex<T> {
 }
 
 /// The mutex, held by the calling thread.
-#[derive(Debug)]
 pub(crate) struct AllocatingGuard<'a, T> {
     holder: &'a AtomicUsize,
     // Unlocked after `drop` has cleared the mark.

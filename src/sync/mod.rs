@@ -102,7 +102,6 @@ pub(crate) use atomic_float::AtomicF64;
 
 /// The methods of `atomic_float::AtomicF64` that this crate uses, over loom's atomics.
 #[cfg(loom)]
-#[derive(Debug)]
 #[allow(unreachable_pub, reason = "std's twin is public")]
 pub struct AtomicF64(AtomicU64);
 
@@ -134,14 +133,9 @@ impl AtomicF64 {
     }
 
     fn update(&self, order: std::sync::atomic::Ordering, new: impl Fn(f64) -> f64) -> f64 {
-        let mut old = self.0.load(Relaxed);
-        loop {
-            let next = new(f64::from_bits(old)).to_bits();
-            match self.0.compare_exchange(old, next, order, Relaxed) {
-                Ok(old) => return f64::from_bits(old),
-                Err(now) => old = now,
-            }
-        }
+        let new = |bits| Some(new(f64::from_bits(bits)).to_bits());
+        let (Ok(old) | Err(old)) = self.0.fetch_update(order, Relaxed, new);
+        f64::from_bits(old)
     }
 }
 

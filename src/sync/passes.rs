@@ -13,25 +13,25 @@
 //! will do.
 
 #[cfg(loom)]
-use loom::sync::{Condvar, Mutex, MutexGuard};
+use loom::sync::Condvar;
 #[cfg(not(loom))]
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::Condvar;
 
 use std::sync::PoisonError;
 
+use super::{Mutex, MutexGuard, lock};
+
 /// Runs passes one at a time, and gives the result of a pass to every caller that arrived before
 /// the pass began.
-#[derive(Debug)]
 pub(crate) struct CoalescedPasses<T> {
     /// Read and written by every caller.
-    state: Mutex<State<T>>,
+    state: Mutex<PassState<T>>,
     /// Notified by the thread that ran a pass, when the pass ends. Callers of
     /// [`CoalescedPasses::run`] wait on it.
     pass_ended: Condvar,
 }
 
-#[derive(Debug)]
-struct State<T> {
+struct PassState<T> {
     /// The number of passes that began, which is the number of the last one.
     started: u64,
     /// Whether a pass is running.
@@ -45,13 +45,13 @@ struct State<T> {
 }
 
 #[cfg_attr(
-    not(feature = "tower"),
+    not(feature = "page"),
     allow(dead_code, reason = "who serves shares passes")
 )]
 impl<T: Clone> CoalescedPasses<T> {
     pub(crate) fn new() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(PassState {
                 started: 0,
                 running: false,
                 #[cfg(not(loom))]
@@ -62,8 +62,8 @@ impl<T: Clone> CoalescedPasses<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, PassState<T>> {
+        lock(&self.state)
     }
 
     /// Returns the arrival of a caller, which is the number of the last pass that began. What

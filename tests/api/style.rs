@@ -1,5 +1,7 @@
-//! The style of comments: they end at column 100, and begin with a noun or a verb.
+//! The style of sources: comments end at column 100 and begin with a noun or a verb, a type has a
+//! name of its own in its crate, and programs in documents have no hidden lines.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const FOLDERS: [&str; 8] = [
@@ -15,6 +17,26 @@ const FOLDERS: [&str; 8] = [
 
 /// Sources whose comments are help texts.
 const HELP: [&str; 2] = ["tests/ui/", "tests/declare/macros.rs"];
+
+/// Types of one name that may stay: a metric, and the value that a snapshot has of it.
+const TWINS: [&str; 2] = ["Histogram", "Summary"];
+
+/// The folder of a crate, and names that several of its types have today. A name comes off this
+/// list with the last type that shares it; none comes to it.
+const SHARED_NAMES: [(&str, &[&str]); 1] = [(
+    "src/",
+    &[
+        "Bound",
+        "Collector",
+        "Fallible",
+        "Family",
+        "Live",
+        "Number",
+        "Outcome",
+        "Record",
+        "Scratch",
+    ],
+)];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -84,5 +106,91 @@ fn documentation_begins_with_a_noun_or_a_verb() {
         }
         before = text.to_owned();
     });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Returns the name of a type that a line defines outside of functions and modules in braces.
+fn type_defined_in(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.strip_prefix(' ')?,
+        None => line,
+    };
+    let line = line.strip_prefix("unsafe ").unwrap_or(line);
+    let (word, rest) = line.split_once(' ')?;
+    let end = rest.find(|c: char| !c.is_alphanumeric())?;
+    ["struct", "enum", "union", "trait", "type"]
+        .contains(&word)
+        .then_some(&rest[..end])
+}
+
+#[test]
+fn no_two_types_of_a_crate_have_one_name() {
+    let mut files: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut file_of_tests = String::new();
+    each_line(|path, _, line| {
+        let is_source = ["src/", "macros/src/", "crates/"]
+            .iter()
+            .any(|part| path.starts_with(part));
+        let is_test = ["/tests", "/models", "/laws.rs"]
+            .iter()
+            .any(|part| path.contains(part));
+        if line == "mod tests {" {
+            path.clone_into(&mut file_of_tests);
+        }
+        if !is_source || is_test || path == file_of_tests {
+            return;
+        }
+        let name = type_defined_in(line).filter(|name| !TWINS.contains(name));
+        let owner = path.find("src/").map(|at| &path[..at + 4]);
+        if let (Some(owner), Some(name)) = (owner, name) {
+            let files = files
+                .entry((owner.to_owned(), name.to_owned()))
+                .or_default();
+            // One type may have a definition for each of several features.
+            if !files.iter().any(|file| file == path) {
+                files.push(path.to_owned());
+            }
+        }
+    });
+    assert!(files.len() > 500, "{} types are found", files.len());
+    files.retain(|_, files| files.len() > 1);
+    for (owner, names) in SHARED_NAMES {
+        for name in names {
+            let shared = files.remove(&(owner.to_owned(), (*name).to_owned()));
+            let why = "has a name of its own now: take it off `SHARED_NAMES`";
+            assert!(shared.is_some(), "`{name}` in {owner} {why}");
+        }
+    }
+    assert!(files.is_empty(), "types of one name: {files:#?}");
+}
+
+/// A reader of a program outside of rustdoc sees its hidden lines.
+#[test]
+fn programs_in_documents_have_no_hidden_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut documents = vec![root.join("README.md")];
+    for folder in [root.join("docs"), root.join("crates")] {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        documents.extend(paths.map(|path| match path.is_dir() {
+            true => path.join("README.md"),
+            false => path,
+        }));
+    }
+    let mut wrong = Vec::new();
+    for path in documents.iter().filter(|path| path.is_file()) {
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let (text, mut is_program) = (std::fs::read_to_string(path).unwrap(), false);
+        for (i, line) in text.lines().enumerate() {
+            if line.starts_with("```") {
+                is_program = line.starts_with("```rust");
+            } else if is_program && (line.trim() == "#" || line.trim().starts_with("# ")) {
+                wrong.push(format!("{}:{}: {line}", path.display(), i + 1));
+            }
+        }
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tallies::{
-    Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Series, Summary, UpDownCounter,
+    Counter, Gauge, Histogram, Info, LabelValue, Labels, Registry, Series, StateSet, Summary,
+    UpDownCounter,
 };
 
 use crate::support::page;
@@ -38,6 +39,48 @@ fn a_bound_series_with_a_value_too_many_is_rejected() {
     let now = registry.snapshot();
     let overflow = [("method", "__overflow__"), ("status", "__overflow__")];
     assert_eq!(now.get("c_total", &overflow), Some(5.0));
+}
+
+/// The methods that all kinds share were those of another type, so that `Counter::get` was no path.
+#[test]
+fn every_method_is_a_function_of_its_type() {
+    let registry = Registry::new();
+    let counter = |name| registry.counter(name, "").unwrap();
+    let counters = ["a_total", "b_total"].map(counter);
+    counters.iter().for_each(Counter::inc);
+    assert_eq!(counters.iter().map(Counter::get).sum::<u64>(), 2);
+    let labelled = Counter::builder("c_total", "").labels(["x"]);
+    let labelled = labelled.register(&registry).unwrap();
+    labelled.with(["1"]).inc();
+    [&labelled].into_iter().for_each(Counter::clear);
+    assert!([&labelled].into_iter().all(Counter::is_empty));
+    let gauge = registry.gauge("g", "").unwrap();
+    gauge.set(2);
+    assert_eq!([gauge].iter().map(Gauge::get).sum::<f64>(), 2.0);
+    let info = registry.info("app_info", "", &[]).unwrap();
+    assert_eq!(Some(&info).and_then(Info::get), Some(Vec::new()));
+    let summary = registry.summary("s", "").unwrap();
+    assert_eq!([&summary].map(Summary::name), ["s"]);
+}
+
+/// A state set as a field needed a bound in each struct around it.
+#[test]
+fn a_state_set_needs_no_bound_until_it_is_used() {
+    struct Machine<T> {
+        state: StateSet<T>,
+    }
+
+    impl<T: LabelValue> Machine<T> {
+        fn switch(&self, state: T) -> &'static str {
+            self.state.set(state);
+            self.state.get()
+        }
+    }
+
+    let registry = Registry::new();
+    let state = StateSet::<bool>::builder("state", "");
+    let state = state.register(&registry).unwrap();
+    assert_eq!(Machine { state }.switch(true), "true");
 }
 
 #[test]

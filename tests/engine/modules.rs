@@ -9,7 +9,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("mapped", &["sync"]),
     ("error", &[]),
-    ("file", &[]),
+    ("setters", &[]),
     ("clock", &["sync"]),
     ("snapshot", &["sync", "error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
@@ -25,12 +25,14 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "registry",
-        &["sync", "error", "clock", "snapshot", "observe", "family"],
+        &[
+            "sync", "error", "setters", "clock", "snapshot", "observe", "family",
+        ],
     ),
     (
         "declare",
         &[
-            "error", "clock", "snapshot", "lockfree", "observe", "family", "registry",
+            "error", "setters", "clock", "snapshot", "lockfree", "observe", "family", "registry",
         ],
     ),
     (
@@ -38,10 +40,7 @@ const RULES: &[(&str, &[&str])] = &[
         &["error", "observe", "family", "registry", "declare"],
     ),
     ("encode", &["error", "snapshot"]),
-    (
-        "serve",
-        &["sync", "error", "file", "clock", "snapshot", "encode"],
-    ),
+    ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
     (
         "instrument",
         &[

@@ -56,8 +56,8 @@ impl Directory {
 /// Returns what each process has counted, gauges included.
 pub fn processes(directory: &Path) -> Vec<Snapshot> {
     let directory = Dir::open(directory).unwrap();
-    assert_eq!(directory.skipped().unwrap(), []);
-    let processes = directory.processes().unwrap();
+    assert_eq!(directory.overview().unwrap().skipped, []);
+    let processes = directory.overview().unwrap().processes;
     processes
         .iter()
         .map(|process| process.snapshot.clone())

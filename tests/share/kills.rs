@@ -80,7 +80,7 @@ fn a_thousand_short_lived_processes_are_killed_at_random_points() {
         "{least} <= {total} <= {most}"
     );
     assert!(least > 1000.0, "they were killed before they counted");
-    assert!(reader.dir.skipped().unwrap().is_empty());
+    assert!(reader.dir.overview().unwrap().skipped.is_empty());
     assert!(directory.files(".pm").is_empty());
 }
 
@@ -188,7 +188,7 @@ fn a_stopped_process_is_read_and_not_folded() {
         assert_eq!(reader.dir.fold().unwrap(), 0);
         assert_eq!(reader.get("in_flight", &[]), 3.0);
     }
-    assert!(reader.dir.processes().unwrap()[0].is_alive);
+    assert!(reader.dir.overview().unwrap().processes[0].is_alive);
     role.signal(libc::SIGCONT);
     role.run("count jobs_total 500");
     assert_eq!(reader.total(), 1000.0);

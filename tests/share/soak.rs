@@ -93,7 +93,7 @@ fn totals_stay_exact_while_processes_come_and_go() {
             "{name} {count} of {jobs}"
         );
     }
-    assert!(readers[1].dir.skipped().unwrap().is_empty());
+    assert!(readers[1].dir.overview().unwrap().skipped.is_empty());
     assert!(directory.files(".pm").is_empty());
     println!("{jobs} jobs of {kills} killed processes, none lost");
 }

@@ -81,7 +81,7 @@ fn the_own_file_may_have_holes() {
     assert_eq!(punched, 0);
     assert_eq!(role.run("total jobs_total"), "5");
     // Others do not read it: that might take memory without end.
-    assert_eq!(reader.dir.skipped().unwrap().len(), 1);
+    assert_eq!(reader.dir.overview().unwrap().skipped.len(), 1);
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn a_million_series_are_shared() {
     check();
     reader.dir.fold().unwrap();
     check();
-    assert!(reader.dir.skipped().unwrap().is_empty());
+    assert!(reader.dir.overview().unwrap().skipped.is_empty());
 }
 
 /// No process can run the code of another one, so what code computes at scrape time is not shared.
@@ -363,7 +363,7 @@ fn a_full_disk_costs_sharing_and_nothing_else() {
     let shared = page.family("many_total").map_or(0, |family| family.len());
     assert!(shared < 50_000, "the limit had no effect");
     assert!(reader.get("tallies_share_words_not_shared", &[]) > 0.0);
-    assert_eq!(reader.dir.skipped().unwrap().len(), 0);
+    assert_eq!(reader.dir.overview().unwrap().skipped.len(), 0);
     // The disk has room again.
     role.run(&format!("file-limit {}", 64 * size));
     let mut families = 0..;
@@ -436,7 +436,7 @@ fn a_full_tmpfs_costs_sharing_and_nothing_else() {
     }
     let reader = directory.reader();
     assert_eq!(reader.get("jobs_total", &[]), 2005.0);
-    assert!(reader.dir.skipped().unwrap().is_empty());
+    assert!(reader.dir.overview().unwrap().skipped.is_empty());
     drop((reader, roles));
     assert!(mount("umount", &["-l"]));
 }

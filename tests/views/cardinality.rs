@@ -140,12 +140,13 @@ fn a_server_has_the_report_behind_its_authentication() {
 #[tokio::test]
 async fn a_service_in_a_framework_has_the_report_where_it_is_routed() {
     use http_body_util::BodyExt;
+    use tallies_http::PageService;
     use tower::ServiceExt;
 
     let service = tallies::serve::MetricsService::of([&registry()]);
     let app: axum::Router = axum::Router::new()
-        .route_service("/metrics", service.clone())
-        .route_service("/admin/-/cardinality", service);
+        .route_service("/metrics", PageService(service.clone()))
+        .route_service("/admin/-/cardinality", PageService(service));
     let request = |target: &str| {
         http::Request::get(target)
             .body(axum::body::Body::empty())

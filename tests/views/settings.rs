@@ -1,6 +1,7 @@
 //! Views that rename, reshape, limit and switch off.
 
 use std::thread;
+use std::time::Duration;
 
 use tallies::snapshot::GaugeMode;
 use tallies::{
@@ -265,6 +266,61 @@ fn families_that_are_off_count_without_series_and_without_samples() {
             .is_already_registered()
     );
     assert!(registry.names().contains(&"pump".to_owned()));
+}
+
+#[test]
+fn without_labels_no_method_updates_a_family_that_is_off() {
+    // Without an id, `observe_traced` would store no exemplar. Nothing else here uses it.
+    tallies::instrument::trace_ids(|| Some("1f".to_owned())).unwrap();
+    let registry = Registry::new();
+    registry.add_view(View::new("*").off()).unwrap();
+    let histogram = registry.histogram("histogram", "Help.").unwrap();
+    let native = Histogram::builder("native", "Help.")
+        .native(3)
+        .register(&registry)
+        .unwrap();
+    let summary = registry.summary("summary", "Help.").unwrap();
+    let gauge = registry.gauge("gauge", "Help.").unwrap();
+    let counter = registry.counter("counter_total", "Help.").unwrap();
+    let labels = &[("trace_id", "2e")][..];
+    // The first update is not like the others.
+    for _ in 0..3 {
+        for histogram in [&histogram, &native] {
+            histogram.observe(1.0);
+            histogram.observe_many(1.0, 2);
+            histogram.observe_duration(Duration::from_secs(1));
+            histogram.observe_exemplar(1.0, labels);
+            histogram.observe_traced(1.0);
+            histogram.try_observe(1.0).unwrap();
+            histogram.try_observe(f64::INFINITY).unwrap();
+            histogram.try_observe_exemplar(1.0, labels).unwrap();
+            histogram
+                .try_observe_exemplar(f64::INFINITY, labels)
+                .unwrap();
+            assert!(histogram.try_observe(f64::NEG_INFINITY).is_err());
+            assert!(histogram.try_observe(f64::NAN).is_err());
+            assert!(histogram.try_observe_exemplar(f64::NAN, labels).is_err());
+            histogram.time(|| ());
+        }
+        summary.observe(1.0);
+        summary.observe_duration(Duration::from_secs(1));
+        summary.try_observe(1.0).unwrap();
+        summary.try_observe(f64::INFINITY).unwrap();
+        assert!(summary.try_observe(f64::NEG_INFINITY).is_err());
+        summary.time(|| ());
+        gauge.set(1.0);
+        gauge.add(1.0);
+        gauge.raise(1.0);
+        drop(gauge.track());
+        counter.add_exemplar(1, labels);
+        counter.try_add_exemplar(1, labels).unwrap();
+        counter.inc_traced();
+    }
+    assert!(lines(&registry).is_empty());
+    let (fixed, native) = (histogram.get(), native.get());
+    assert_eq!((fixed.count(), fixed.sum), (0, 0.0));
+    assert_eq!((native.count(), native.sum), (0, 0.0));
+    assert_eq!((summary.get().count(), gauge.get()), (0, 0.0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit::Visit;
 use syn::visit_mut::VisitMut;
@@ -98,10 +98,8 @@ fn measure(folder: &Path) -> Result<Size> {
         let mut file =
             syn::parse_file(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         Strip.visit_file_mut(&mut file);
-        let mut lines = BTreeSet::new();
-        occupied(file.to_token_stream(), &mut lines);
         size.files += 1;
-        size.lines += lines.len();
+        size.lines += lines(&file);
         Cfgs(&mut size).visit_file(&file);
         Functions(&mut size).visit_file(&file);
     }
@@ -125,7 +123,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Removes documentation and what is for tests only.
+/// Removes what is for tests only, and documentation outside of macros.
 struct Strip;
 
 impl VisitMut for Strip {
@@ -167,9 +165,22 @@ fn is_test(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// Adds the lines on which a token begins or ends.
+/// Returns the number of lines with at least one token.
+fn lines(part: &impl ToTokens) -> usize {
+    let mut lines = BTreeSet::new();
+    occupied(part.to_token_stream(), &mut lines);
+    lines.len()
+}
+
+/// Adds the lines on which a token begins or ends. Leaves out documentation in macros, where it is
+/// tokens like any others.
 fn occupied(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
-    for token in tokens {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let is_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        if is_hash && tokens.next_if(is_documentation).is_some() {
+            continue;
+        }
         let spans: &[Span] = match &token {
             TokenTree::Group(group) => {
                 occupied(group.stream(), lines);
@@ -181,6 +192,16 @@ fn occupied(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
             lines.extend(span.start().line..=span.end().line);
         }
     }
+}
+
+/// Returns whether a token is the part of an attribute after its `#`, and the attribute is `doc`.
+fn is_documentation(token: &TokenTree) -> bool {
+    let TokenTree::Group(group) = token else {
+        return false;
+    };
+    let first = group.stream().into_iter().next();
+    let is_doc = matches!(first, Some(TokenTree::Ident(name)) if name == "doc");
+    group.delimiter() == Delimiter::Bracket && is_doc
 }
 
 struct Cfgs<'a>(&'a mut Size);
@@ -210,10 +231,9 @@ struct Functions<'a>(&'a mut Size);
 
 impl Functions<'_> {
     fn add(&mut self, name: &syn::Ident, block: &syn::Block) {
-        let mut lines = BTreeSet::new();
-        occupied(block.to_token_stream(), &mut lines);
-        if lines.len() > self.0.longest.0 {
-            self.0.longest = (lines.len(), name.to_string());
+        let lines = lines(block);
+        if lines > self.0.longest.0 {
+            self.0.longest = (lines, name.to_string());
         }
     }
 }
@@ -227,5 +247,44 @@ impl<'ast> Visit<'ast> for Functions<'_> {
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
         self.add(&function.sig.ident, &function.block);
         syn::visit::visit_impl_item_fn(self, function);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documentation_does_not_count_in_macros_either() {
+        let text = r#"
+            //! A module.
+
+            /// A macro.
+            macro_rules! counted {
+                ($(#[$doc:meta])* $name:ident) => {
+                    /// A function.
+                    ///
+                    #[doc = concat!("About `", stringify!($name), "`.")]
+                    #[must_use]
+                    pub fn $name() {
+                        let [doc, _] = [1, 2];
+                        forward! {
+                            /// An item.
+                            fn other();
+                        }
+                    }
+                };
+            }
+
+            /// Documentation.
+            #[doc(hidden)]
+            counted!(one);
+
+            #[cfg(test)]
+            mod tests {}
+        "#;
+        let mut file = syn::parse_file(text).unwrap();
+        Strip.visit_file_mut(&mut file);
+        assert_eq!(lines(&file), 12);
     }
 }

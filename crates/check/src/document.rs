@@ -1,5 +1,6 @@
 //! The check that a document is the catalogue.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tallies::Error;
@@ -40,61 +41,46 @@ impl Check {
     }
 
     fn check_or_update(&self, path: &Path, updates: bool) -> Result<(), Error> {
-        let stale = |why: &str| stale(path, why);
-        let current = match std::fs::read_to_string(path) {
-            Ok(text) => text.replace("\r\n", "\n"),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if !updates {
-                    return Err(stale("there is no such file"));
-                }
-                String::new()
-            }
-            Err(error) => return Err(stale(&error.to_string())),
+        let stale = |why: &str| {
+            Error::new(format!(
+                "`{}` is not the catalogue: {why}; with {UPDATE}=1 in the environment, this check \
+                 writes it",
+                path.display()
+            ))
         };
-        let wanted = self.wanted(&current);
-        if wanted == current {
-            return Ok(());
+        let current = std::fs::read_to_string(path).map(|text| text.replace("\r\n", "\n"));
+        let wanted = self.wanted(current.as_deref().unwrap_or_default());
+        match current {
+            Ok(current) if current == wanted => Ok(()),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(stale(&error.to_string())),
+            _ if updates => std::fs::write(path, wanted).map_err(|error| stale(&error.to_string())),
+            Ok(current) => Err(stale(&first_difference(&current, &wanted))),
+            Err(_) => Err(stale("there is no such file")),
         }
-        if updates {
-            return std::fs::write(path, wanted).map_err(|error| stale(&error.to_string()));
-        }
-        Err(stale(&first_difference(&current, &wanted)))
     }
 
     /// Returns what a document should be that now is `current`.
     fn wanted(&self, current: &str) -> String {
         let markdown = to_markdown(&self.catalogue);
-        let Some((before, rest)) = current.split_once(BEGIN) else {
-            return markdown;
-        };
-        match rest.split_once(END) {
-            Some((_, after)) => format!("{before}{BEGIN}\n{markdown}{END}{after}"),
-            None => markdown,
+        if let Some((before, rest)) = current.split_once(BEGIN)
+            && let Some((_, after)) = rest.split_once(END)
+        {
+            return format!("{before}{BEGIN}\n{markdown}{END}{after}");
         }
+        markdown
     }
-}
-
-fn stale(path: &Path, why: &str) -> Error {
-    Error::new(format!(
-        "`{}` is not the catalogue: {why}; with {UPDATE}=1 in the environment, this check writes it",
-        path.display()
-    ))
 }
 
 fn first_difference(current: &str, wanted: &str) -> String {
-    let (mut ours, mut theirs) = (wanted.lines(), current.lines());
-    for line in 1.. {
-        match (theirs.next(), ours.next()) {
-            (None, None) => break,
-            (a, b) if a == b => {}
-            (Some(is), Some(should)) => {
-                return format!("line {line} is `{is}`, and should be `{should}`");
-            }
-            (Some(is), None) => return format!("line {line} is `{is}`, and should not be there"),
-            (None, Some(should)) => return format!("line {line} should be `{should}`"),
-        }
+    let both = current.lines().zip(wanted.lines());
+    let same = both.take_while(|(is, should)| is == should).count();
+    let line = same + 1;
+    match (current.lines().nth(same), wanted.lines().nth(same)) {
+        (Some(is), Some(should)) => format!("line {line} is `{is}`, and should be `{should}`"),
+        (Some(is), None) => format!("line {line} is `{is}`, and should not be there"),
+        (None, Some(should)) => format!("line {line} should be `{should}`"),
+        (None, None) => "its line ends differ".to_owned(),
     }
-    "its line ends differ".to_owned()
 }
 
 #[cfg(test)]

@@ -1,59 +1,27 @@
 //! The metric names in a PromQL query. Not a parser of the whole language: it finds selectors, and
 //! skips what cannot be one.
 
+use Token::{Sign, Text, Word};
+
 /// A vector selector: a metric name, and matchers of labels.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Selector {
     pub(crate) name: String,
-    /// Label, operator and value.
-    pub(crate) matchers: Vec<(String, String, String)>,
+    pub(crate) matchers: Vec<Matcher>,
 }
 
-/// Words that are no metrics wherever they stand without an opening parenthesis.
-const WORDS: &[&str] = &[
-    "and",
-    "or",
-    "unless",
-    "atan2",
-    "bool",
-    "offset",
-    "by",
-    "without",
-    "on",
-    "ignoring",
-    "group_left",
-    "group_right",
-    "inf",
-    "nan",
-    "sum",
-    "min",
-    "max",
-    "avg",
-    "group",
-    "stddev",
-    "stdvar",
-    "count",
-    "count_values",
-    "bottomk",
-    "topk",
-    "quantile",
-    "limitk",
-    "limit_ratio",
-    "fill",
-    "fill_left",
-    "fill_right",
-    "smoothed",
-    "anchored",
-];
+/// Label, operator and value.
+type Matcher = (String, String, String);
 
-/// Words before a list of labels in parentheses.
-const LABEL_LISTS: &[&str] = &[
-    "by",
-    "without",
-    "on",
-    "ignoring",
-    "group_left",
-    "group_right",
+/// Words before the labels of an aggregation, in parentheses.
+const GROUPING: &[&str] = &["by", "without"];
+
+/// Words before the labels by which two operands match, in parentheses.
+const MATCHING: &[&str] = &["on", "ignoring", "group_left", "group_right"];
+
+/// Other words that are no metrics, although no parenthesis follows them.
+const KEYWORDS: &[&str] = &[
+    "and", "or", "unless", "atan2", "bool", "offset", "inf", "nan", "smoothed", "anchored",
 ];
 
 /// Functions of dashboards whose arguments are labels or patterns.
@@ -63,232 +31,199 @@ const NOT_QUERIES: &[&str] = &["label_names", "metrics"];
 /// `$job`, are left out, because their text is unknown.
 pub(crate) fn selectors(query: &str) -> Vec<Selector> {
     let mut found = Vec::new();
-    let mut scan = Scan { rest: query };
-    scan.expression(&mut found);
+    find(&tokens(query), &mut found);
     found
 }
 
-struct Scan<'a> {
-    rest: &'a str,
+#[derive(Debug, PartialEq)]
+enum Token<'a> {
+    /// A name, a keyword or a number, maybe with variables of a dashboard in it.
+    Word(&'a str),
+    /// A text in quotes, without them.
+    Text(String),
+    /// An operator of a matcher, or any other character.
+    Sign(&'a str),
 }
 
-impl<'a> Scan<'a> {
-    fn expression(&mut self, found: &mut Vec<Selector>) {
-        loop {
-            self.skip_space();
-            let Some(c) = self.rest.chars().next() else {
-                return;
-            };
-            match c {
-                '"' | '\'' | '`' => _ = self.string(),
-                '[' if self.rest.starts_with("[[") => self.word_with_variable(),
-                '[' => self.skip_to(']'),
-                '$' => self.word_with_variable(),
-                '{' => {
-                    let (name, matchers) = self.matchers();
-                    found.extend(name.map(|name| Selector { name, matchers }));
-                }
-                c if is_start(c) => self.word(found),
-                // Numbers and durations.
-                c if c.is_ascii_digit() => {
-                    _ = self.take(|c| is_start(c) || is_digit(c) || c == '.')
-                }
-                c => self.advance(c.len_utf8()),
+fn tokens(mut rest: &str) -> Vec<Token<'_>> {
+    let mut all = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        let Some(c) = rest.chars().next() else {
+            return all;
+        };
+        let (token, length) = match (c, word_length(rest)) {
+            ('#', _) => (None, rest.find('\n').unwrap_or(rest.len())),
+            ('"' | '\'' | '`', _) => {
+                let (text, length) = string(rest, c);
+                (Some(Text(text)), length)
             }
+            (_, 0) => {
+                let operator = rest.len() - rest.trim_start_matches(['=', '!', '~']).len();
+                let length = operator.max(c.len_utf8());
+                (Some(Sign(&rest[..length])), length)
+            }
+            (_, length) => (Some(Word(&rest[..length])), length),
+        };
+        all.extend(token);
+        rest = &rest[length..];
+    }
+}
+
+/// Returns the length of the word that a text begins with, with the variables that are part of it:
+/// `$name`, `${name}` and `[[name]]`.
+fn word_length(text: &str) -> usize {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let after = |rest: &str, end: &str| rest.find(end).map_or(rest.len(), |at| at + end.len());
+    let mut length = 0;
+    loop {
+        let rest = &text[length..];
+        length += match rest {
+            _ if rest.starts_with("${") => after(rest, "}"),
+            _ if rest.starts_with("[[") => after(rest, "]]"),
+            _ if rest.starts_with('$') => 1,
+            _ => match rest.find(|c| !is_part(c)).unwrap_or(rest.len()) {
+                0 => return length,
+                part => part,
+            },
+        };
+    }
+}
+
+/// Reads a text in quotes. Returns it, and its length with the quotes.
+fn string(text: &str, quote: char) -> (String, usize) {
+    let mut read = String::new();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            c if c == quote => return (read, at + 1),
+            '\\' if quote != '`' => match chars.next() {
+                Some((_, 'n')) => read.push('\n'),
+                Some((_, 't')) => read.push('\t'),
+                other => read.extend(other.map(|(_, c)| c)),
+            },
+            c => read.push(c),
         }
     }
+    (read, text.len())
+}
 
-    /// Reads a word, which is a keyword, a function or a metric name.
-    fn word(&mut self, found: &mut Vec<Selector>) {
-        let word = self.take(|c| is_start(c) || is_digit(c));
-        if self.rest.starts_with('$') || self.rest.starts_with("[[") {
-            return self.word_with_variable();
-        }
-        self.skip_space();
-        let lower = word.to_ascii_lowercase();
-        if self.rest.starts_with('(') {
-            if LABEL_LISTS.contains(&&*lower) || NOT_QUERIES.contains(&word) {
-                _ = self.parentheses();
-            } else if word == "label_values" {
+/// Appends the selectors in these tokens.
+fn find(mut tokens: &[Token<'_>], found: &mut Vec<Selector>) {
+    loop {
+        tokens = match tokens {
+            [] => return,
+            // The length of a range.
+            [Sign("["), rest @ ..] => {
+                let end = rest.iter().position(|token| *token == Sign("]"));
+                &rest[end.unwrap_or(rest.len())..]
+            }
+            [Sign("{"), ..] => {
+                let (name, matchers, rest) = matchers(tokens);
+                found.extend(name.map(|name| Selector { name, matchers }));
+                rest
+            }
+            [Word("label_values"), Sign("("), ..] => {
+                let (last_comma, after) = parentheses(&tokens[1..]);
                 // The last argument is a label; before it there may be a query.
-                let arguments = self.parentheses();
-                if let Some((query, _)) = split_last(arguments) {
-                    found.extend(selectors(query));
-                }
+                find(&tokens[1..][..last_comma.unwrap_or(0)], found);
+                after
+            }
+            [Word(word), Sign("("), ..] if has_labels(word) || NOT_QUERIES.contains(word) => {
+                parentheses(&tokens[1..]).1
             }
             // The arguments of any other function are expressions.
-            return;
-        }
-        if WORDS.contains(&&*lower) {
-            return;
-        }
-        let matchers = if self.rest.starts_with('{') {
-            self.matchers().1
-        } else {
-            Vec::new()
+            [Word(_), Sign("("), ..] => &tokens[1..],
+            // An aggregation.
+            [Word(_), Word(by), ..] if is_one(by, GROUPING) => &tokens[1..],
+            [Word(word), rest @ ..] => {
+                let (_, matchers, rest) = matchers(rest);
+                let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+                let is_keyword = is_one(word, KEYWORDS) || has_labels(word);
+                if is_known(word) && !is_number && !is_keyword {
+                    let name = (*word).to_owned();
+                    found.push(Selector { name, matchers });
+                }
+                rest
+            }
+            [_, rest @ ..] => rest,
         };
-        let name = word.to_owned();
-        found.push(Selector { name, matchers });
     }
+}
 
-    /// Skips a word that a variable is part of, with the matchers behind it.
-    fn word_with_variable(&mut self) {
-        loop {
-            if self.rest.starts_with("${") {
-                self.skip_to('}');
-            } else if self.rest.starts_with("[[") {
-                self.skip_to(']');
-                self.advance(usize::from(self.rest.starts_with(']')));
-            } else if self.rest.starts_with('$') {
-                self.advance(1);
-            } else if self.take(|c| is_start(c) || is_digit(c)).is_empty() {
-                break;
-            }
-        }
-        if self.rest.starts_with('{') {
-            _ = self.matchers();
-        }
+/// Returns whether a list of labels may follow a word.
+fn has_labels(word: &str) -> bool {
+    is_one(word, GROUPING) || is_one(word, MATCHING)
+}
+
+fn is_one(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Returns whether a name has no variable of a dashboard in it.
+fn is_known(name: &str) -> bool {
+    !name.contains('$') && !name.contains("[[")
+}
+
+/// Reads matchers in braces, if there are any. Returns the metric name among them, the others, and
+/// what follows.
+fn matchers<'t, 'a>(
+    mut tokens: &'t [Token<'a>],
+) -> (Option<String>, Vec<Matcher>, &'t [Token<'a>]) {
+    let (mut name, mut matchers) = (None, Vec::new());
+    if tokens.first() != Some(&Sign("{")) {
+        return (name, matchers, tokens);
     }
-
-    /// Reads matchers in braces. Returns the metric name among them, and the others.
-    fn matchers(&mut self) -> (Option<String>, Vec<(String, String, String)>) {
-        self.advance(1);
-        let (mut name, mut matchers) = (None, Vec::new());
-        loop {
-            self.skip_space();
-            let Some(c) = self.rest.chars().next() else {
-                break;
-            };
-            if c == '}' {
-                self.advance(1);
-                break;
+    loop {
+        tokens = match tokens {
+            [] | [Sign("}"), ..] => {
+                let name = name.filter(|name: &String| is_known(name));
+                return (name, matchers, tokens.get(1..).unwrap_or_default());
             }
-            let label = match c {
-                '"' | '\'' | '`' => self.string(),
-                c if is_start(c) => self.take(|c| is_start(c) || is_digit(c)).to_owned(),
-                // A comma, or the variable of a dashboard.
-                c => {
-                    self.advance(c.len_utf8());
-                    continue;
-                }
-            };
-            self.skip_space();
-            let operator = self.take(|c| matches!(c, '=' | '!' | '~')).to_owned();
-            self.skip_space();
-            let is_quoted = self.rest.starts_with(['"', '\'', '`']);
-            if operator.is_empty() {
-                // `{"a.metric"}`.
-                name = Some(label);
-            } else if is_quoted {
-                let value = self.string();
+            [
+                label @ (Word(_) | Text(_)),
+                Sign(operator @ ("=" | "!=" | "=~" | "!~")),
+                Text(value),
+                rest @ ..,
+            ] => {
+                let label = match label {
+                    Text(label) => label.clone(),
+                    Word(label) | Sign(label) => (*label).to_owned(),
+                };
                 if label == "__name__" {
-                    name = (operator == "=").then_some(value);
+                    name = (*operator == "=").then(|| value.clone());
                 } else {
-                    matchers.push((label, operator, value));
+                    matchers.push((label, (*operator).to_owned(), value.clone()));
                 }
+                rest
             }
-        }
-        let is_known = |name: &String| !name.contains('$') && !name.contains("[[");
-        (name.filter(is_known), matchers)
-    }
-
-    /// Reads a string with its quotes, and returns its text.
-    fn string(&mut self) -> String {
-        let mut text = String::new();
-        let mut chars = self.rest.char_indices();
-        let quote = chars.next().map(|(_, quote)| quote);
-        while let Some((at, c)) = chars.next() {
-            if Some(c) == quote {
-                self.advance(at + 1);
-                return text;
+            // `{"a.metric"}`.
+            [Text(text), rest @ ..] if matches!(rest, [] | [Sign("," | "}"), ..]) => {
+                name = Some(text.clone());
+                rest
             }
-            match c {
-                '\\' if quote != Some('`') => match chars.next() {
-                    Some((_, 'n')) => text.push('\n'),
-                    Some((_, 't')) => text.push('\t'),
-                    Some((_, c)) => text.push(c),
-                    None => {}
-                },
-                c => text.push(c),
-            }
-        }
-        self.rest = "";
-        text
-    }
-
-    /// Reads parentheses, and returns what is in them.
-    fn parentheses(&mut self) -> &'a str {
-        let start = &self.rest[1..];
-        self.advance(1);
-        let mut depth = 1;
-        while let Some(c) = self.rest.chars().next() {
-            match c {
-                '"' | '\'' | '`' => {
-                    _ = self.string();
-                    continue;
-                }
-                '(' | '{' => depth += 1,
-                ')' | '}' => depth -= 1,
-                _ => {}
-            }
-            let inside = &start[..start.len() - self.rest.len()];
-            self.advance(c.len_utf8());
-            if depth == 0 {
-                return inside;
-            }
-        }
-        start
-    }
-
-    fn skip_space(&mut self) {
-        loop {
-            self.rest = self.rest.trim_start();
-            if !self.rest.starts_with('#') {
-                return;
-            }
-            self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest);
-        }
-    }
-
-    fn skip_to(&mut self, end: char) {
-        self.rest = self.rest.split_once(end).map_or("", |(_, rest)| rest);
-    }
-
-    fn take(&mut self, is_part: impl Fn(char) -> bool) -> &'a str {
-        let end = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
-        let (taken, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        taken
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        self.rest = &self.rest[bytes..];
+            // The opening brace, a comma, or the variable of a dashboard.
+            [_, rest @ ..] => rest,
+        };
     }
 }
 
-fn is_start(c: char) -> bool {
-    c.is_ascii_alphabetic() || c == '_' || c == ':'
-}
-
-fn is_digit(c: char) -> bool {
-    c.is_ascii_digit()
-}
-
-/// Splits arguments at the last comma that is not in parentheses, braces or quotes.
-fn split_last(arguments: &str) -> Option<(&str, &str)> {
-    let (mut depth, mut quote, mut comma) = (0, None, None);
-    for (at, c) in arguments.char_indices() {
-        match (quote, c) {
-            (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'' | '`') => quote = Some(c),
-            (None, '(' | '{' | '[') => depth += 1,
-            (None, ')' | '}' | ']') => depth -= 1,
-            (None, ',') if depth == 0 => comma = Some(at),
+/// Reads parentheses, beginning with the opening one. Returns where the comma before their last
+/// part is, and what follows.
+fn parentheses<'t, 'a>(tokens: &'t [Token<'a>]) -> (Option<usize>, &'t [Token<'a>]) {
+    let (mut depth, mut comma) = (0, None);
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Sign("(" | "{" | "[") => depth += 1,
+            Sign(")" | "}" | "]") => depth -= 1,
+            Sign(",") if depth == 1 => comma = Some(at),
             _ => {}
         }
+        if depth == 0 {
+            return (comma, &tokens[at + 1..]);
+        }
     }
-    comma.map(|at| (&arguments[..at], &arguments[at + 1..]))
+    (comma, &[])
 }
 
 #[cfg(test)]
@@ -341,6 +276,12 @@ mod tests {
             ("a{b=\"un}closed", &["a"]),
             ("sum(a", &["a"]),
             ("ä + \"b\" + `c`", &[]),
+            (
+                "{__name__=\"a\", $filter} + b{$filter, c=\"d\"}",
+                &["a", "b"],
+            ),
+            ("{\"__name__\"=\"a\"} + {\"b\"=$value}", &["a"]),
+            ("sum(a) by (b) == bool min without (c) (d)", &["a", "d"]),
         ] {
             assert_eq!(names(query), expected, "{query}");
         }

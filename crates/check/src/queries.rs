@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 use tallies::Error;
+use tallies_names::capture;
 
 use crate::Check;
 use crate::promql::{Selector, selectors};
@@ -90,16 +91,12 @@ impl Check {
             let why = "the text has no queries; a dashboard or rules have fields `expr`";
             return Err(Error::new(why));
         }
-        let records: Vec<_> = queries
-            .iter()
-            .filter_map(|query| query.record.as_deref())
-            .collect();
+        let records = queries.iter().filter_map(|query| query.record.as_deref());
+        let records: Vec<_> = records.collect();
         let mut all: Vec<Missing> = Vec::new();
         for query in &queries {
-            for selector in selectors(&query.text) {
-                if records.contains(&&*selector.name) {
-                    continue;
-                }
+            let selectors = selectors(&query.text).into_iter();
+            for selector in selectors.filter(|asked| !records.contains(&&*asked.name)) {
                 for why in self.why_missing(&selector) {
                     let missing = Missing {
                         place: query.place.clone(),
@@ -121,7 +118,7 @@ impl Check {
         let Some(family) = self.catalogue.with_sample(name) else {
             let others = self.others.iter().map(|other| &**other);
             let mut others = others.chain(OWN.iter().copied());
-            if others.any(|other| matches(other, name)) {
+            if others.any(|other| capture(other, name).is_some()) {
                 return Vec::new();
             }
             let similar = self.catalogue.similar(name);
@@ -155,32 +152,22 @@ fn parse(text: &str) -> Result<Value, Error> {
 fn collect(value: &Value, place: &str, found: &mut Vec<Query>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| collect(item, place, found)),
-        Value::Object(fields) => {
-            if !is_prometheus(value) {
-                return;
-            }
-            let own = place_of(value);
-            let place = own.as_deref().unwrap_or(place);
-            let mut push = |text: &str, place: &str| {
-                found.push(Query {
-                    place: place.to_owned(),
+        Value::Object(fields) if is_prometheus(value) => {
+            let place = place_of(value).unwrap_or_else(|| place.to_owned());
+            let variable = format!("variable `{}`", text_of(value, "name"));
+            let is_variable = text_of(value, "type") == "query" && value["name"].is_string();
+            let query = &value["query"];
+            let of_variable = query["query"].as_str().or(query.as_str());
+            let of_variable = of_variable.filter(|_| is_variable);
+            for (place, text) in [(&place, value["expr"].as_str()), (&variable, of_variable)] {
+                found.extend(text.map(|text| Query {
+                    place: place.clone(),
                     text: text.to_owned(),
                     record: value["record"].as_str().map(str::to_owned),
-                });
-            };
-            if let Some(query) = value["expr"].as_str() {
-                push(query, place);
+                }));
             }
-            // A variable of a dashboard.
-            if let ("query", Some(name)) = (text_of(value, "type"), value["name"].as_str()) {
-                let query = &value["query"];
-                if let Some(query) = query["query"].as_str().or(query.as_str()) {
-                    push(query, &format!("variable `{name}`"));
-                }
-            }
-            fields
-                .values()
-                .for_each(|value| collect(value, place, found));
+            let inner = fields.values();
+            inner.for_each(|value| collect(value, &place, found));
         }
         _ => {}
     }
@@ -208,14 +195,6 @@ fn place_of(value: &Value) -> Option<String> {
 fn is_prometheus(value: &Value) -> bool {
     let kind = text_of(&value["datasource"], "type");
     kind.is_empty() || kind.contains("prometheus") || kind == "datasource" || kind.contains('$')
-}
-
-/// Returns whether a name matches a pattern that may end in `*`.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => pattern == name,
-    }
 }
 
 #[cfg(test)]

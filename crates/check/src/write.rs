@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
-use tallies::snapshot::catalogue::Catalogue;
-use tallies::snapshot::catalogue::{Declared, Label};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use tallies::snapshot::catalogue::{Catalogue, Declared, Label};
 
 /// Returns the catalogue as a Markdown document, with a section for each family.
 ///
@@ -38,7 +38,7 @@ pub fn to_markdown(catalogue: &Catalogue) -> String {
 /// ```
 #[must_use]
 pub fn to_json(catalogue: &Catalogue) -> String {
-    let objects: Vec<_> = catalogue.families().iter().map(Object::of).collect();
+    let objects: Vec<_> = catalogue.families().iter().map(Object).collect();
     // Texts and finite numbers: this cannot fail.
     serde_json::to_string(&objects).unwrap_or_default() + "\n"
 }
@@ -65,11 +65,8 @@ pub fn to_html(catalogue: &Catalogue) -> String {
             escaped(&details(family).join("; ")),
             escaped(&place(family)),
         ];
-        let _ = write!(out, "<tr id=\"{}\">", escaped(&family.name));
-        cells
-            .iter()
-            .for_each(|cell| _ = write!(out, "<td>{cell}</td>"));
-        out.push_str("</tr>\n");
+        let cells = cells.map(|cell| format!("<td>{cell}</td>")).concat();
+        let _ = writeln!(out, "<tr id=\"{}\">{cells}</tr>", escaped(&family.name));
     }
     out.push_str("</table>\n</body></html>\n");
     out
@@ -93,145 +90,94 @@ fn section(out: &mut String, family: &Declared) {
     let _ = writeln!(out, "- Declared in {}", place(family));
 }
 
+/// Returns texts of items, separated by commas.
+fn joined<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    items.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns the labels with their values, in code quotes.
 fn labels(family: &Declared) -> String {
-    let label = |label: &Label| {
-        let values: Vec<_> = label.values.iter().map(|value| code(value)).collect();
-        let values = match &values[..] {
-            [] => String::new(),
-            values => format!(" ({})", values.join(", ")),
-        };
-        format!("{}{values}", code(&label.name))
-    };
-    family
-        .labels
-        .iter()
-        .map(label)
-        .collect::<Vec<_>>()
-        .join(", ")
+    joined(&family.labels, |label| match &label.values[..] {
+        [] => code(&label.name),
+        values => {
+            let values = joined(values, |value| code(value));
+            format!("{} ({values})", code(&label.name))
+        }
+    })
 }
 
 /// Returns what only some families have, as phrases.
 fn details(family: &Declared) -> Vec<String> {
-    let mut all = Vec::new();
-    if !family.unit.is_empty() {
-        all.push(format!("Unit: {}", family.unit));
-    }
-    if !family.constant.is_empty() {
-        let pair = |(name, value): &(String, String)| code(&format!("{name}=\"{value}\""));
-        let pairs: Vec<_> = family.constant.iter().map(pair).collect();
-        all.push(format!("Constant labels: {}", pairs.join(", ")));
-    }
-    if !family.bounds.is_empty() {
-        let bounds: Vec<_> = family.bounds.iter().map(|bound| number(*bound)).collect();
-        all.push(format!("Buckets: {}", bounds.join(", ")));
-    }
-    if let Some(schema) = family.schema {
-        all.push(format!("Exponential buckets: schema {schema}"));
-    }
-    if !family.objectives.is_empty() {
-        let one = |(phi, error): &(f64, f64)| format!("{} ± {}", number(*phi), number(*error));
-        let objectives: Vec<_> = family.objectives.iter().map(one).collect();
-        all.push(format!("Objectives: {}", objectives.join(", ")));
-    }
-    if let Some(window) = family.window {
-        all.push(format!("Window: {} seconds", number(window.as_secs_f64())));
-    }
-    if let Some(limit) = family.limit {
-        all.push(format!("At most {limit} series"));
-    }
-    if !family.dropped.is_empty() {
-        let dropped: Vec<_> = family.dropped.iter().map(|name| code(name)).collect();
-        all.push(format!("Labels dropped by a view: {}", dropped.join(", ")));
-    }
-    if family.off {
-        all.push("Switched off by a view".to_owned());
-    }
-    all
+    let constant = |(name, value): &(String, String)| code(&format!("{name}=\"{value}\""));
+    let objective = |(phi, error): &(f64, f64)| format!("{} ± {}", number(*phi), number(*error));
+    let bounds = joined(&family.bounds, |bound| number(*bound));
+    let dropped = joined(&family.dropped, |name| code(name));
+    let schema = family.schema.map(|schema| schema.to_string());
+    let seconds = family.window.map(|window| number(window.as_secs_f64()));
+    let window = seconds.map(|seconds| format!("{seconds} seconds"));
+    let limit = family.limit.map(|limit| format!("{limit} series"));
+    let phrases = [
+        ("Unit:", family.unit.clone()),
+        ("Constant labels:", joined(&family.constant, constant)),
+        ("Buckets:", bounds),
+        ("Exponential buckets: schema", schema.unwrap_or_default()),
+        ("Objectives:", joined(&family.objectives, objective)),
+        ("Window:", window.unwrap_or_default()),
+        ("At most", limit.unwrap_or_default()),
+        ("Labels dropped by a view:", dropped),
+    ];
+    let known = phrases.iter().filter(|(_, text)| !text.is_empty());
+    let known = known.map(|(what, text)| format!("{what} {text}"));
+    let off = family.off.then(|| "Switched off by a view".to_owned());
+    known.chain(off).collect()
 }
 
 /// Returns where the family is declared, without the line.
 fn place(family: &Declared) -> String {
     let mut place = format!("`{}`", family.file);
-    if let Some(krate) = &family.krate {
-        let _ = write!(place, ", crate `{krate}`");
-    }
-    if let Some(collector) = &family.collector {
-        let _ = write!(place, ", collector `{collector}`");
+    for (what, name) in [("crate", &family.krate), ("collector", &family.collector)] {
+        place.extend(name.iter().map(|name| format!(", {what} `{name}`")));
     }
     place
 }
 
 /// A family as [`to_json`] writes it.
-#[derive(Serialize)]
-struct Object<'a> {
-    name: &'a str,
-    kind: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    help: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    unit: &'a str,
-    labels: Vec<ObjectLabel<'a>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    any_labels: bool,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    constant: &'a [(String, String)],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    dropped: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    bounds: &'a [f64],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schema: Option<i8>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    objectives: &'a [(f64, f64)],
-    /// Seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<usize>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    off: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    collector: Option<&'a str>,
-    #[serde(rename = "crate", skip_serializing_if = "Option::is_none")]
-    krate: Option<&'a str>,
-    file: &'a str,
-    line: u32,
-}
+struct Object<'a>(&'a Declared);
 
-#[derive(Serialize)]
-struct ObjectLabel<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    values: &'a [String],
-}
-
-impl<'a> Object<'a> {
-    fn of(family: &'a Declared) -> Self {
-        let label = |label: &'a Label| ObjectLabel {
-            name: &label.name,
-            values: &label.values,
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let family = self.0;
+        let label = |Label { name, values, .. }: &Label| match values.is_empty() {
+            true => json!({ "name": name }),
+            false => json!({ "name": name, "values": values }),
         };
-        Self {
-            name: &family.name,
-            kind: family.kind.to_string(),
-            help: &family.help,
-            unit: &family.unit,
-            labels: family.labels.iter().map(label).collect(),
-            any_labels: family.any_labels,
-            constant: &family.constant,
-            dropped: &family.dropped,
-            bounds: &family.bounds,
-            schema: family.schema,
-            objectives: &family.objectives,
-            window: family.window.map(|window| window.as_secs_f64()),
-            limit: family.limit,
-            off: family.off,
-            collector: family.collector.as_deref(),
-            krate: family.krate.as_deref(),
-            file: &family.file,
-            line: family.line,
-        }
+        let labels: Vec<Value> = family.labels.iter().map(label).collect();
+        let seconds = family.window.map(|window| window.as_secs_f64());
+        let fields = [
+            ("name", json!(family.name)),
+            ("kind", json!(family.kind.to_string())),
+            ("help", json!(family.help)),
+            ("unit", json!(family.unit)),
+            ("labels", json!(labels)),
+            ("any_labels", json!(family.any_labels)),
+            ("constant", json!(family.constant)),
+            ("dropped", json!(family.dropped)),
+            ("bounds", json!(family.bounds)),
+            ("schema", json!(family.schema)),
+            ("objectives", json!(family.objectives)),
+            ("window", json!(seconds)),
+            ("limit", json!(family.limit)),
+            ("off", json!(family.off)),
+            ("collector", json!(family.collector)),
+            ("crate", json!(family.krate)),
+            ("file", json!(family.file)),
+            ("line", json!(family.line)),
+        ];
+        let empty = [Value::Null, json!(false), json!(""), json!([])];
+        let is_written = |(name, value): &(&str, Value)| {
+            ["labels", "file"].contains(name) || !empty.contains(value)
+        };
+        serializer.collect_map(fields.into_iter().filter(is_written))
     }
 }
 
@@ -243,12 +189,10 @@ fn number(x: f64) -> String {
 
 /// Escapes a help text for Markdown, as one line.
 fn markdown(text: &str) -> String {
+    let text = text.replace("\r\n", " ").replace(['\n', '\r'], " ");
     let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
+    for c in text.chars() {
         match c {
-            '\r' if rest.as_str().starts_with('\n') => {}
-            '\n' | '\r' => out.push(' '),
             '\\' | '*' | '_' | '[' | ']' | '`' => out.extend(['\\', c]),
             '<' => out.push_str("&lt;"),
             '&' => out.push_str("&amp;"),

@@ -1,26 +1,16 @@
 //! Texts from outside, for the terminal.
 
-use std::fmt::{self, Write};
+use tallies::snapshot::SeriesLabels;
+use tallies_names::{Printable, is_printable};
 
-/// A text in one line that a terminal shows and does not obey: control characters, separators of
-/// lines, marks of direction and characters without width are written as `\n` or `\u{1b}`.
-pub struct Printable<'a>(pub &'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut chars = self.0.chars();
-        chars.try_for_each(|c| match is_printable(c) {
-            true => f.write_char(c),
-            false => write!(f, "{}", c.escape_debug()),
-        })
-    }
+/// Returns the labels as the text format writes them, with invisible characters escaped.
+pub fn label_text(labels: SeriesLabels<'_>) -> String {
+    let pair = |(name, value)| format!("{}={value:?}", Printable(name));
+    let pairs: Vec<String> = labels.iter().map(pair).collect();
+    pairs.join(",")
 }
 
-fn is_printable(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
-}
-
-/// Escapes the strings of a JSON text in the same way.
+/// Escapes the strings of a JSON text as `Printable` escapes others.
 pub fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -13,18 +13,24 @@
 //!
 //! The tool does not count itself, and needs neither the processes nor, in Redis, `KEYS` or `SCAN`.
 
+use std::num::ParseFloatError;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tallies::Error;
-use tallies::snapshot::{Family, Value};
+#[cfg(target_os = "linux")]
+use tallies::share::Dir;
+use tallies::snapshot::{Family, Snapshot, Value};
+use tallies_names::{Printable, capture};
+use tallies_redis::Redis;
 
-use crate::printable::Printable;
+use crate::printable::label_text;
 
 /// Shows what the processes that share a store have counted.
 #[derive(Args)]
-pub struct Options {
+pub struct SharedOptions {
     /// Directory of mapped files.
     #[arg(long, required_unless_present = "redis")]
     dir: Option<PathBuf>,
@@ -55,213 +61,187 @@ enum Task {
     /// Folds what processes that have ended have counted.
     Fold {
         /// The time for which writers of Redis have to have been silent, in seconds.
-        #[arg(long, default_value_t = 600.0)]
-        silent: f64,
+        #[arg(long, default_value = "600", value_parser = silence)]
+        silent: Duration,
     },
     /// Reads everything, and says what does not fit.
     Check,
 }
 
-/// Does the task in the store.
-pub fn run(options: &Options) -> ExitCode {
-    match try_run(options) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("tallies shared: {}", Printable(&error.to_string()));
-            ExitCode::FAILURE
-        }
+/// Parses the time of a silence in seconds. A negative one is none.
+fn silence(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|e: ParseFloatError| e.to_string())?;
+    match seconds {
+        ..=1e9 => Ok(Duration::from_secs_f64(seconds.max(0.0))),
+        _ => Err("it has to be 1e9 at most".to_owned()),
     }
 }
 
-fn try_run(options: &Options) -> Result<ExitCode, Error> {
+/// Does the task in the store. Exits with 1 if something is wrong with it, as far as the task
+/// looks.
+pub fn run(options: &SharedOptions) -> Result<ExitCode, Error> {
+    let store = open(options)?;
+    let mut is_right = true;
+    match &options.task {
+        Task::List { pattern } => store.list(pattern)?,
+        Task::Fold { silent } => println!("{} folded", store.fold(*silent)?),
+        Task::Check => is_right = store.check()?,
+    }
+    Ok(ExitCode::from(u8::from(!is_right)))
+}
+
+fn open(options: &SharedOptions) -> Result<Box<dyn Store>, Error> {
     if let Some(url) = &options.redis {
-        return in_redis::run(options, url);
+        let mut store = Redis::builder(url)?
+            .namespace(&options.namespace)
+            .shards(options.shards);
+        if options.cluster {
+            store = store.cluster(&[])?;
+        }
+        return Ok(Box::new(store.observe().start()?));
     }
     #[cfg(target_os = "linux")]
     if let Some(dir) = &options.dir {
-        return in_files::run(options, dir);
+        return Ok(Box::new(Dir::open(dir)?));
     }
-    eprintln!("tallies shared: mapped files need Linux");
-    Ok(ExitCode::FAILURE)
+    Err(Error::new("mapped files need Linux"))
+}
+
+/// The tasks, by kind of store.
+trait Store {
+    /// Prints every process and the merged totals: the families that match a pattern.
+    fn list(&self, pattern: &str) -> Result<(), Error>;
+    /// Folds processes that have ended, and returns their number.
+    fn fold(&self, silent: Duration) -> Result<usize, Error>;
+    /// Prints what there is, and what of it is wrong. Returns whether nothing is.
+    fn check(&self) -> Result<bool, Error>;
 }
 
 /// Mapped files.
 #[cfg(target_os = "linux")]
-mod in_files {
-    use std::path::Path;
-
-    use tallies::share::Dir;
-
-    use super::{Error, ExitCode, Options, Printable, Task, print, status};
-
-    pub(super) fn run(options: &Options, path: &Path) -> Result<ExitCode, Error> {
-        let shared = Dir::open(path)?;
-        match &options.task {
-            Task::List { pattern } => list(&shared, pattern),
-            Task::Fold { .. } => {
-                println!("{} folded", shared.fold()?);
-                Ok(ExitCode::SUCCESS)
-            }
-            Task::Check => check(&shared),
-        }
-    }
-
-    fn list(shared: &Dir, pattern: &str) -> Result<ExitCode, Error> {
-        for process in shared.processes()? {
-            let state = if process.is_alive {
-                "alive"
-            } else {
-                "dead, not folded yet"
+impl Store for Dir {
+    fn list(&self, pattern: &str) -> Result<(), Error> {
+        let all = self.overview()?;
+        for process in &all.processes {
+            let state = match process.is_alive {
+                true => "alive",
+                false => "dead, not folded yet",
             };
             let age = process.started.elapsed().unwrap_or_default().as_secs();
-            println!(
-                "process {}, {state}, started {age} s ago, {}",
-                process.id,
-                Printable(&process.file)
-            );
-            print(&process.snapshot, pattern);
+            let (pid, file) = (process.pid, Printable(&process.name));
+            let title = format!("process {pid}, {state}, started {age} s ago, {file}");
+            print(&title, &process.snapshot, pattern);
         }
-        println!("ended and folded:");
-        print(&shared.folded()?, pattern);
-        println!("all:");
-        print(&shared.snapshot()?, pattern);
-        Ok(ExitCode::SUCCESS)
+        print("ended and folded:", &all.folded, pattern);
+        print("all:", &self.snapshot()?, pattern);
+        Ok(())
     }
 
-    fn check(shared: &Dir) -> Result<ExitCode, Error> {
-        let processes = shared.processes()?;
-        let live = processes.iter().filter(|process| process.is_alive).count();
-        let merged = shared.snapshot()?;
-        let skipped = shared.skipped()?;
-        let conflicts = merged.get("tallies_share_conflicts", &[]).unwrap_or(0.0);
-        println!(
-            "{live} live processes, {} dead ones, {} families, {conflicts} conflicts, {} files skipped",
-            processes.len() - live,
-            merged.families().count(),
-            skipped.len(),
-        );
-        for (file, reason) in &skipped {
+    fn fold(&self, _: Duration) -> Result<usize, Error> {
+        self.fold()
+    }
+
+    fn check(&self) -> Result<bool, Error> {
+        let all = self.overview()?;
+        let live = all.processes.iter();
+        let live = live.filter(|process| process.is_alive).count();
+        let dead = all.processes.len() - live;
+        let (merged, is_consistent) = merged(&self.snapshot()?);
+        let skipped = all.skipped.len();
+        println!("{live} live processes, {dead} dead ones, {merged}, {skipped} files skipped");
+        for (file, reason) in &all.skipped {
             println!("{} is skipped: {}", Printable(file), Printable(reason));
         }
-        Ok(status(conflicts == 0.0 && skipped.is_empty()))
+        Ok(is_consistent && skipped == 0)
     }
 }
 
-/// Redis.
-mod in_redis {
-    use std::time::Duration;
-
-    use tallies_redis::Redis;
-
-    use super::{Error, ExitCode, Options, Task, print, status};
-
-    pub(super) fn run(options: &Options, url: &str) -> Result<ExitCode, Error> {
-        let store = Redis::builder(url)?
-            .namespace(&options.namespace)
-            .shards(options.shards)
-            .observe();
-        let store = if options.cluster {
-            store.cluster(&[])?.start()?
-        } else {
-            store.start()?
-        };
-        match &options.task {
-            Task::List { pattern } => list(&store, pattern),
-            Task::Fold { silent } => {
-                let folded = store.fold_blocking(Duration::from_secs_f64(silent.max(0.0)))?;
-                println!("{folded} folded");
-                Ok(ExitCode::SUCCESS)
-            }
-            Task::Check => check(&store),
-        }
-    }
-
-    fn list(store: &Redis, pattern: &str) -> Result<ExitCode, Error> {
-        let all = store.overview_blocking()?;
+impl Store for Redis {
+    fn list(&self, pattern: &str) -> Result<(), Error> {
+        let all = self.overview_blocking()?;
         for process in &all.processes {
-            println!("{process}");
-            print(&process.families, pattern);
+            print(&process.to_string(), &process.families, pattern);
         }
-        println!("ended: {} folds are remembered", all.folds);
-        print(&all.folded, pattern);
-        let merged = store.snapshot_blocking()?;
-        println!("all:");
-        print(&merged, pattern);
-        Ok(ExitCode::SUCCESS)
+        let title = format!("ended: {} folds are remembered", all.folds);
+        print(&title, &all.folded, pattern);
+        print("all:", &self.snapshot_blocking()?, pattern);
+        Ok(())
     }
 
-    fn check(store: &Redis) -> Result<ExitCode, Error> {
-        let all = store.overview_blocking()?;
+    fn fold(&self, silent: Duration) -> Result<usize, Error> {
+        self.fold_blocking(silent)
+    }
+
+    fn check(&self) -> Result<bool, Error> {
+        let all = self.overview_blocking()?;
         // What does not fit together is logged on standard error.
-        let merged = store.snapshot_blocking()?;
-        let number = |name: &str| merged.get(name, &[]).unwrap_or(0.0);
-        let conflicts = number("tallies_share_conflicts");
-        println!(
-            "{} writers, {} families, {conflicts} conflicts, {} malformed fields",
-            all.processes.len(),
-            merged.families().count(),
-            all.skipped,
-        );
-        Ok(status(conflicts == 0.0 && all.skipped == 0))
+        let (merged, is_consistent) = merged(&self.snapshot_blocking()?);
+        let (writers, skipped) = (all.processes.len(), all.skipped);
+        println!("{writers} writers, {merged}, {skipped} malformed fields");
+        Ok(is_consistent && skipped == 0)
     }
 }
 
-fn status(is_right: bool) -> ExitCode {
-    if is_right {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+/// Returns the number of families, in words, and whether those of all processes fit together.
+fn merged(all: &Snapshot) -> (String, bool) {
+    let families = all.families().count();
+    let conflicts = all.get("tallies_share_conflicts", &[]).unwrap_or(0.0);
+    let text = format!("{families} families, {conflicts} conflicts");
+    (text, conflicts == 0.0)
 }
 
-/// Prints the series of the families that match.
-fn print<'a>(families: impl IntoIterator<Item = &'a Family>, pattern: &str) {
-    for family in families {
-        if !matches(pattern, family.name()) {
-            continue;
-        }
+/// Prints a title, and the series of the families that match a pattern.
+fn print<'a>(title: &str, families: impl IntoIterator<Item = &'a Family>, pattern: &str) {
+    println!("{title}");
+    let matches = |family: &&Family| capture(pattern, family.name()).is_some();
+    for family in families.into_iter().filter(matches) {
         for (labels, value) in family.series() {
-            let labels: Vec<_> = labels
-                .iter()
-                .map(|(name, value)| format!("{}={value:?}", name.escape_debug()))
-                .collect();
-            let labels = if labels.is_empty() {
-                String::new()
-            } else {
-                format!("{{{}}}", labels.join(","))
+            let labels = match label_text(labels).as_str() {
+                "" => String::new(),
+                labels => format!("{{{labels}}}"),
             };
-            print!("  {}{labels} ", family.name().escape_debug());
-            match value {
-                Value::Counter(number) => println!("{}", number.as_f64()),
-                Value::Gauge(value) => println!("{value}"),
-                Value::Histogram(all) => println!("count {} sum {}", all.count(), all.sum()),
+            let text = match value {
+                Value::Counter(number) => number.as_f64().to_string(),
+                Value::Gauge(value) => value.to_string(),
+                Value::Histogram(all) => format!("count {} sum {}", all.count(), all.sum()),
                 Value::Summary(all) => {
-                    print!("count {} sum {}", all.count(), all.sum());
-                    all.exported()
-                        .for_each(|(phi, value)| print!(" p{} {value}", phi * 100.0));
-                    println!();
+                    let quantile = |(phi, value): (f64, f64)| format!(" p{} {value}", phi * 100.0);
+                    let quantiles: String = all.exported().map(quantile).collect();
+                    format!("count {} sum {}{quantiles}", all.count(), all.sum())
                 }
-                other => println!("{other:?}"),
-            }
+                other => format!("{other:?}"),
+            };
+            println!("  {}{labels} {text}", family.name().escape_debug());
         }
     }
 }
 
-/// Returns whether a name matches a pattern, in which `*` stands for anything.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((first, parts)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    // The first place of each part leaves the most for the parts after it.
-    let (middle, last) = parts.rsplit_once('*').unwrap_or(("", parts));
-    for part in middle.split('*') {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Tool {
+        #[command(flatten)]
+        options: SharedOptions,
+    }
+
+    fn silent(text: &str) -> Result<Duration, String> {
+        let arguments = ["tool", "--redis", "x", "fold", "--silent", text];
+        let tool = <Tool as clap::Parser>::try_parse_from(arguments);
+        match tool.map_err(|error| error.to_string())?.options.task {
+            Task::Fold { silent } => Ok(silent),
+            _ => unreachable!(),
         }
     }
-    rest.ends_with(last)
+
+    /// It panicked once the store was open.
+    #[test]
+    fn a_silence_that_no_duration_holds_is_an_error() {
+        for text in ["inf", "1e300", "nan"] {
+            let error = silent(text).unwrap_err();
+            assert!(error.contains("has to be 1e9 at most"), "{error}");
+        }
+        assert_eq!(silent("0.5"), Ok(Duration::from_millis(500)));
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use tallies::{Error, View};
 
-use super::file::Origin;
+use super::create::Part;
+use super::document::Place;
 
 /// Metrics and views as data: what a configuration file says.
 ///
@@ -66,6 +68,7 @@ pub struct Config {
 ///
 /// The default bounds are .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5 and 10. They
 /// contain [`buckets::DEFAULT`](tallies::buckets::DEFAULT).
+#[must_use = "a metric is created by `create_metrics`"]
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricConfig {
     /// The name of the metric.
@@ -78,8 +81,8 @@ pub struct MetricConfig {
     pub labels: Vec<String>,
     /// The settings of this kind, by key.
     pub config: BTreeMap<String, Setting>,
-    /// Where a file has this metric. `None` for a metric from code.
-    pub(super) origin: Option<Box<Origin>>,
+    /// Where a file has the parts of this metric. Empty for a metric from code.
+    pub(super) places: BTreeMap<Part, Place>,
 }
 
 impl MetricConfig {
@@ -92,7 +95,6 @@ impl MetricConfig {
     /// let config = MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter);
     /// assert_eq!(config.kind, MetricKind::Counter);
     /// ```
-    #[must_use]
     pub fn new(name: &str, description: &str, kind: MetricKind) -> Self {
         Self {
             name: name.to_owned(),
@@ -100,7 +102,7 @@ impl MetricConfig {
             kind,
             labels: Vec::new(),
             config: BTreeMap::new(),
-            origin: None,
+            places: BTreeMap::new(),
         }
     }
 
@@ -112,7 +114,6 @@ impl MetricConfig {
     /// let config = MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter);
     /// assert_eq!(config.labels(["queue"]).labels, ["queue"]);
     /// ```
-    #[must_use]
     pub fn labels(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.labels.extend(names.into_iter().map(Into::into));
         self
@@ -126,7 +127,6 @@ impl MetricConfig {
     /// let config = MetricConfig::new("pump", "The pump.", MetricKind::Enum).set("states", ["off", "on"]);
     /// assert_eq!(config.config["states"], Setting::from(["off", "on"]));
     /// ```
-    #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Setting>) -> Self {
         self.config.insert(key.to_owned(), value.into());
         self
@@ -162,20 +162,33 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    /// The names of all kinds.
-    pub(super) const NAMES: &str = "counter, enum, gauge, histogram, info, summary";
+    /// All kinds, in the order of their names.
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Counter, "counter"),
+        (Self::Enum, "enum"),
+        (Self::Gauge, "gauge"),
+        (Self::Histogram, "histogram"),
+        (Self::Info, "info"),
+        (Self::Summary, "summary"),
+    ];
+
+    /// Returns the kind of this name.
+    ///
+    /// # Errors
+    ///
+    /// The error text: `what`, and the names of all kinds.
+    pub(super) fn named(name: &str, what: impl fmt::Display) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|(_, known)| *known == name);
+        named.map(|(kind, _)| kind).ok_or_else(|| {
+            let names = Self::ALL.map(|(_, name)| name).join(", ");
+            format!("Invalid type {what}: must be one of {names}")
+        })
+    }
 
     /// Returns the name of the kind in files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Enum => "enum",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Info => "info",
-            Self::Summary => "summary",
-        }
+        Self::ALL[self as usize].1
     }
 }
 
@@ -183,20 +196,8 @@ impl FromStr for MetricKind {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Ok(match name {
-            "counter" => Self::Counter,
-            "enum" => Self::Enum,
-            "gauge" => Self::Gauge,
-            "histogram" => Self::Histogram,
-            "info" => Self::Info,
-            "summary" => Self::Summary,
-            _ => {
-                let (name, kinds) = (name.escape_debug(), Self::NAMES);
-                return Err(Error::new(format!(
-                    "Invalid type `{name}`: must be one of {kinds}"
-                )));
-            }
-        })
+        let what = format!("`{}`", name.escape_debug());
+        Self::named(name, what).map_err(Error::new)
     }
 }
 
@@ -225,6 +226,47 @@ pub enum Setting {
     Text(String),
     /// A list.
     List(Vec<Setting>),
+}
+
+impl Setting {
+    /// Returns the list that this is.
+    pub(super) fn list(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// Returns the text that this is.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns the number that this is.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Returns the whole number in this range that this is.
+    pub(super) fn whole(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let number = self.number()?;
+        (number.fract() == 0.0 && range.contains(&number)).then_some(number)
+    }
+
+    /// Returns the number that this is, or infinity for the text that Prometheus writes as the
+    /// bound of the last bucket.
+    pub(super) fn bound(&self) -> Option<f64> {
+        match self {
+            Self::Text(text) if text == "+Inf" || text == "inf" => Some(f64::INFINITY),
+            other => other.number(),
+        }
+    }
 }
 
 impl From<bool> for Setting {
@@ -265,7 +307,7 @@ impl<T: Into<Self>> From<Vec<T>> for Setting {
 
 impl<T: Into<Self>, const N: usize> From<[T; N]> for Setting {
     fn from(list: [T; N]) -> Self {
-        Self::List(list.into_iter().map(Into::into).collect())
+        Vec::from(list).into()
     }
 }
 
@@ -282,11 +324,8 @@ impl std::fmt::Display for Setting {
             Self::Number(number) => write!(f, "{number}"),
             Self::Text(text) => write!(f, "`{}`", text.escape_debug()),
             Self::List(list) => {
-                f.write_str("[")?;
-                for (i, value) in list.iter().enumerate() {
-                    write!(f, "{}{value}", if i == 0 { "" } else { ", " })?;
-                }
-                f.write_str("]")
+                let values: Vec<_> = list.iter().map(Self::to_string).collect();
+                write!(f, "[{}]", values.join(", "))
             }
         }
     }

@@ -1,11 +1,12 @@
 //! Creating metrics from data: if one of them is an error, those before it are removed again.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tallies::label::AnyLabels;
-use tallies::{Counter, Error, Gauge, Histogram, Info, Registry, StateSet, Summary};
+use tallies::{
+    Builder, Counter, Error, Gauge, Histogram, Info, Metric, Registry, StateSet, Summary,
+};
 
 use super::config::{Config, MetricConfig, MetricKind, Setting};
 use super::metric::{AnyMetric, Inner, MetricMap};
@@ -15,18 +16,15 @@ const BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// The settings of all kinds but `enum` and `info`.
-const COMMON: [&str; 3] = ["unit", "limit", "expire_after"];
-
 /// The part of a configuration that an error is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Name,
     Kind,
     /// The label of this index.
     Label(usize),
     /// The setting of this key.
-    Setting(&'static str),
+    Setting(String),
 }
 
 type Checked<T> = Result<T, (Part, Error)>;
@@ -148,8 +146,7 @@ impl Configure for Registry {
     }
 
     fn get_metric(&self, name: &str) -> Result<AnyMetric, Error> {
-        let metrics = self.get_metrics();
-        metrics.get(name).cloned()
+        self.get_metrics().get(name).cloned()
     }
 
     fn get_metrics(&self) -> MetricMap {
@@ -179,330 +176,245 @@ fn create_checked(registry: &Registry, configs: &[MetricConfig]) -> Result<Metri
 }
 
 impl MetricConfig {
-    /// Adds the place of this part to an error, if the metric is from a file.
+    /// Adds the place of a part to an error, or that of the name if the file does not have the
+    /// part. A metric from code has no places.
     fn placed(&self, part: &Part, error: Error) -> Error {
-        match &self.origin {
-            Some(origin) => origin.placed(part, error),
+        let place = self.places.get(part);
+        match place.or_else(|| self.places.get(&Part::Name)) {
+            Some(place) => error.at(place),
             None => error,
         }
     }
 
-    fn sorted_labels(&self) -> Vec<&str> {
-        let mut labels: Vec<_> = self.labels.iter().map(String::as_str).collect();
-        labels.sort_unstable();
-        labels
-    }
-
-    fn wrong(&self, key: &'static str, value: &Setting, rule: &str) -> (Part, Error) {
-        let name = self.name.escape_debug();
-        let what = format!("`{key}` of metric `{name}` {rule}, got {value}");
-        (Part::Setting(key), Error::new(what))
-    }
-
-    fn numbers(&self, key: &'static str) -> Checked<Option<Vec<f64>>> {
-        let Some(value) = self.config.get(key) else {
-            return Ok(None);
-        };
-        let wrong = || self.wrong(key, value, "has to be a list of numbers");
-        let Setting::List(list) = value else {
-            return Err(wrong());
-        };
-        let number = |value: &Setting| match value {
-            Setting::Number(number) => Ok(*number),
-            // As Prometheus writes the last bucket.
-            Setting::Text(text) if text == "+Inf" || text == "inf" => Ok(f64::INFINITY),
-            _ => Err(wrong()),
-        };
-        list.iter().map(number).collect::<Result<_, _>>().map(Some)
-    }
-
-    /// Returns a number that obeys this rule.
-    fn number(
+    /// Returns the setting of this key, as `read` reads it. `None` if the metric does not have it.
+    ///
+    /// # Errors
+    ///
+    /// A value that `read` rejects. `rule` says what would be right.
+    fn read<T>(
         &self,
         key: &'static str,
-        is_right: fn(f64) -> bool,
-        rule: &'static str,
-    ) -> Checked<Option<f64>> {
-        match self.config.get(key) {
-            None => Ok(None),
-            Some(Setting::Number(number)) if is_right(*number) => Ok(Some(*number)),
-            Some(value) => Err(self.wrong(key, value, rule)),
-        }
+        rule: &str,
+        read: impl FnOnce(&Setting) -> Option<T>,
+    ) -> Checked<Option<T>> {
+        let wrong = |value| {
+            let name = self.name.escape_debug();
+            let what = format!("`{key}` of metric `{name}` {rule}, got {value}");
+            (Part::Setting(key.to_owned()), Error::new(what))
+        };
+        let read = |value| read(value).ok_or_else(|| wrong(value));
+        self.config.get(key).map(read).transpose()
     }
 
     fn seconds(&self, key: &'static str) -> Checked<Option<Duration>> {
-        let rule = "has to be a number of seconds above 0";
-        let seconds = self.number(key, |seconds| seconds > 0.0, rule)?;
-        match seconds.map(Duration::try_from_secs_f64) {
-            None => Ok(None),
-            Some(Ok(duration)) => Ok(Some(duration)),
-            Some(Err(_)) => Err(self.wrong(key, &self.config[key], rule)),
-        }
+        self.read(key, "has to be a number of seconds above 0", |value| {
+            let seconds = value.number().filter(|seconds| *seconds > 0.0)?;
+            Duration::try_from_secs_f64(seconds).ok()
+        })
     }
 
     fn states(&self) -> Checked<Vec<String>> {
-        let name = self.name.escape_debug();
-        let none = || Error::new(format!("No states provided for Enum metric: {name}"));
-        let value = self
-            .config
-            .get("states")
-            .ok_or_else(|| (Part::Kind, none()))?;
         let rule = "has to be a list of different texts";
-        let wrong = || self.wrong("states", value, rule);
-        let Setting::List(list) = value else {
-            return Err(wrong());
+        let states = self.read("states", rule, different_texts)?;
+        let part = match states {
+            Some(_) => Part::Setting("states".to_owned()),
+            None => Part::Kind,
         };
-        let mut states: Vec<String> = Vec::new();
-        for state in list {
-            let text = match state {
-                Setting::Text(text) => text.clone(),
-                // Files write states such as `1` and `true` without quotes.
-                Setting::Number(number) => number.to_string(),
-                Setting::Flag(flag) => flag.to_string(),
-                Setting::List(_) => return Err(wrong()),
-            };
-            if states.contains(&text) {
-                return Err(wrong());
-            }
-            states.push(text);
-        }
-        if states.is_empty() {
-            return Err((Part::Setting("states"), none()));
-        }
-        Ok(states)
+        states.filter(|states| !states.is_empty()).ok_or_else(|| {
+            let name = self.name.escape_debug();
+            let what = format!("No states provided for Enum metric: {name}");
+            (part, Error::new(what))
+        })
     }
 
-    /// Returns the pairs of `objectives`.
-    fn objectives(&self) -> Checked<Option<Vec<(f64, f64)>>> {
-        let Some(value) = self.config.get("objectives") else {
-            return Ok(None);
-        };
-        let rule = "has to be a list of pairs of a quantile and its rank error";
-        let pair = |pair: &Setting| match pair {
-            Setting::List(pair) => match pair[..] {
-                [Setting::Number(phi), Setting::Number(error)] => Some((phi, error)),
-                _ => None,
-            },
-            _ => None,
-        };
-        let pairs = match value {
-            Setting::List(list) => list.iter().map(pair).collect::<Option<Vec<_>>>(),
-            _ => None,
-        };
-        pairs
-            .map(Some)
-            .ok_or_else(|| self.wrong("objectives", value, rule))
-    }
-
-    /// Logs once the keys that mean nothing for this kind.
-    fn warn_of_unknown(&self, known: &[&[&str]]) {
-        for key in self.config.keys() {
-            if !known.iter().any(|keys| keys.contains(&&**key)) {
-                let ignored = format!(
-                    "setting `{}` of metric `{}` is ignored: a {} has no such setting",
-                    key.escape_debug(),
-                    self.name.escape_debug(),
-                    self.kind,
-                );
-                Error::new(ignored).log_once();
-            }
+    /// Sets what all kinds but `enum` and `info` have, and registers the family. An error of the
+    /// registry is about this part.
+    fn register<M: Metric>(
+        &self,
+        mut builder: Builder<M>,
+        registry: &Registry,
+        part: Part,
+    ) -> Checked<M> {
+        if let Some(unit) = self.read("unit", "has to be a text", Setting::text)? {
+            builder = builder.unit(&unit);
         }
+        let rule = "has to be a whole number from 1 on";
+        if let Some(limit) = self.read("limit", rule, |value| value.whole(1.0..=f64::MAX))? {
+            builder = builder.limit(limit as usize);
+        }
+        if let Some(idle) = self.seconds("expire_after")? {
+            builder = builder.expire_after(idle);
+        }
+        builder.register(registry).map_err(|error| (part, error))
     }
+}
+
+fn bounds(value: &Setting) -> Option<Vec<f64>> {
+    value.list()?.iter().map(Setting::bound).collect()
+}
+
+fn objectives(value: &Setting) -> Option<Vec<(f64, f64)>> {
+    let pair = |pair: &Setting| match pair.list()? {
+        [phi, error] => Some((phi.number()?, error.number()?)),
+        _ => None,
+    };
+    value.list()?.iter().map(pair).collect()
+}
+
+fn different_texts(value: &Setting) -> Option<Vec<String>> {
+    let text = |setting: &Setting| match setting {
+        Setting::Text(text) => Some(text.clone()),
+        // Files write states such as `1` and `true` without quotes.
+        Setting::Number(_) | Setting::Flag(_) => Some(setting.to_string()),
+        Setting::List(_) => None,
+    };
+    let texts: Vec<_> = value.list()?.iter().map(text).collect::<Option<_>>()?;
+    let is_new = |i: usize| !texts[..i].contains(&texts[i]);
+    (0..texts.len()).all(is_new).then_some(texts)
 }
 
 /// Checks configurations before the first metric is registered.
 fn check_all(configs: &[MetricConfig]) -> Result<(), Error> {
     let mut names = BTreeSet::new();
     for config in configs {
-        let unique = if names.insert(&config.name) {
-            Ok(())
-        } else {
-            let name = config.name.escape_debug();
-            let what = format!("metric `{name}` is given twice; remove or rename one of them");
-            Err((Part::Name, Error::new(what)))
-        };
-        unique
-            .and_then(|()| check(config))
-            .map_err(|(part, error)| config.placed(&part, error))?;
+        let is_new = names.insert(&config.name);
+        check(config, is_new).map_err(|(part, error)| config.placed(&part, error))?;
     }
     Ok(())
 }
 
-/// Checks what no registry checks, and warns of what is ignored.
-fn check(config: &MetricConfig) -> Checked<()> {
+/// Checks what no registry checks, and logs once the settings that mean nothing for this kind.
+fn check(config: &MetricConfig, is_new: bool) -> Checked<()> {
+    let name = config.name.escape_debug();
+    if !is_new {
+        let what = format!("metric `{name}` is given twice; remove or rename one of them");
+        return Err((Part::Name, Error::new(what)));
+    }
     if config.name.is_empty() {
         // The name of the family has an ending.
         return Err((Part::Name, Error::new("a metric needs a name")));
     }
-    match config.kind {
-        MetricKind::Enum => {
-            config.states()?;
-            config.warn_of_unknown(&[&["states"]]);
-        }
-        MetricKind::Info => config.warn_of_unknown(&[]),
-        MetricKind::Histogram => config.warn_of_unknown(&[&COMMON, &["buckets", "native"]]),
-        MetricKind::Summary => config.warn_of_unknown(&[&COMMON, &["objectives", "max_age"]]),
-        MetricKind::Counter | MetricKind::Gauge => config.warn_of_unknown(&[&COMMON]),
+    let known: &[&str] = match config.kind {
+        MetricKind::Counter | MetricKind::Gauge => &["unit", "limit", "expire_after"],
+        MetricKind::Histogram => &["unit", "limit", "expire_after", "buckets", "native"],
+        MetricKind::Summary => &["unit", "limit", "expire_after", "objectives", "max_age"],
+        MetricKind::Enum => &["states"],
+        MetricKind::Info => &[],
+    };
+    if config.kind == MetricKind::Enum {
+        config.states()?;
+    }
+    let is_unknown = |key: &&String| !known.contains(&key.as_str());
+    for key in config.config.keys().filter(is_unknown) {
+        let (key, kind) = (key.escape_debug(), config.kind);
+        let what = format!("setting `{key}` of metric `{name}` is ignored");
+        Error::new(format!("{what}: a {kind} has no such setting")).log_once();
     }
     Ok(())
 }
 
-/// Sets what all these kinds have, and evaluates to the builder.
-macro_rules! common {
-    ($builder:expr, $config:expr) => {{
-        let (mut builder, config) = ($builder, $config);
-        match config.config.get("unit") {
-            None => {}
-            Some(Setting::Text(unit)) => builder = builder.unit(unit),
-            Some(other) => return Err(config.wrong("unit", other, "has to be a text")),
-        }
-        let rule = "has to be a whole number from 1 on";
-        let is_right = |limit: f64| limit >= 1.0 && limit.fract() == 0.0;
-        if let Some(limit) = config.number("limit", is_right, rule)? {
-            builder = builder.limit(limit as usize);
-        }
-        if let Some(idle) = config.seconds("expire_after")? {
-            builder = builder.expire_after(idle);
-        }
-        builder
-    }};
-}
-
 #[track_caller]
 fn create(config: &MetricConfig, registry: &Registry) -> Checked<AnyMetric> {
+    match register(config, registry) {
+        Ok(inner) => Ok(AnyMetric::new(config, inner)),
+        Err((_, error)) if error.is_invalid_name() => Err((wrong_name(config), error)),
+        Err((_, error)) if error.is_already_registered() => Err((Part::Name, error)),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// Registers the metric. The part of an error is right unless it is a name or a label.
+#[track_caller]
+fn register(config: &MetricConfig, registry: &Registry) -> Checked<Inner> {
     let help = &*config.description;
-    let kind = config.kind;
-    let name = &*family_name(config, kind);
-    let labels = config.sorted_labels();
-    // The part that an error is about, unless it is the name or a label.
+    let name = &*family_name(config);
+    let mut labels = config.labels.clone();
+    labels.sort_unstable();
     let mut part = Part::Name;
-    let inner = match kind {
+    Ok(match config.kind {
         MetricKind::Counter if labels.is_empty() => {
-            let counter = Counter::builder(name, help)
-                .label_set::<AnyLabels>()
-                .float();
-            common!(counter, config).register(registry).map(|counter| {
-                // Exported at zero, as others without labels are.
-                counter.with(&[]).add(0.0);
-                Inner::Total(counter, <_>::default())
-            })
+            let counter = Counter::builder(name, help).label_set::<AnyLabels>();
+            let counter = config.register(counter.float(), registry, part)?;
+            // Exported at zero, as others without labels are.
+            counter.with(&[]).add(0.0);
+            Inner::Total(counter, <_>::default())
         }
         MetricKind::Counter => {
             let counter = Counter::builder(name, help).labels(&labels[..]).float();
-            let counter = common!(counter, config).register(registry);
-            counter.map(|counter| Inner::Counter(counter, <_>::default()))
+            Inner::Counter(config.register(counter, registry, part)?, <_>::default())
         }
         MetricKind::Gauge => {
             let gauge = Gauge::builder(name, help).labels(&labels[..]);
-            common!(gauge, config).register(registry).map(Inner::Gauge)
+            Inner::Gauge(config.register(gauge, registry, part)?)
         }
         MetricKind::Histogram => {
-            let mut histogram = common!(Histogram::builder(name, help).labels(&labels[..]), config);
-            let native = config.number(
-                "native",
-                |schema| schema.fract() == 0.0 && (-4.0..=8.0).contains(&schema),
-                "has to be a whole number from -4 to 8",
-            )?;
+            let mut histogram = Histogram::builder(name, help).labels(&labels[..]);
+            let rule = "has to be a whole number from -4 to 8";
+            let native = config.read("native", rule, |value| value.whole(-4.0..=8.0))?;
             if let Some(schema) = native {
                 histogram = histogram.native(schema as i8);
             }
-            histogram = match config.numbers("buckets")? {
+            histogram = match config.read("buckets", "has to be a list of numbers", bounds)? {
                 Some(bounds) => {
-                    part = Part::Setting("buckets");
+                    part = Part::Setting("buckets".to_owned());
                     histogram.buckets(&bounds)
                 }
                 None if native.is_some() => histogram,
                 None => histogram.buckets(&BUCKETS),
             };
-            histogram.register(registry).map(Inner::Histogram)
+            Inner::Histogram(config.register(histogram, registry, part)?)
         }
         MetricKind::Summary => {
-            let mut summary = common!(Summary::builder(name, help).labels(&labels[..]), config);
-            if let Some(objectives) = config.objectives()? {
-                let wrong = |error| (Part::Setting("objectives"), error);
+            let mut summary = Summary::builder(name, help).labels(&labels[..]);
+            let rule = "has to be a list of pairs of a quantile and its rank error";
+            if let Some(objectives) = config.read("objectives", rule, objectives)? {
+                let wrong = |error| (Part::Setting("objectives".to_owned()), error);
                 summary = summary.objectives(&objectives).map_err(wrong)?;
             }
             if let Some(max_age) = config.seconds("max_age")? {
-                part = Part::Setting("max_age");
+                part = Part::Setting("max_age".to_owned());
                 summary = summary.max_age(max_age);
             }
-            summary.register(registry).map(Inner::Summary)
+            Inner::Summary(config.register(summary, registry, part)?)
         }
         MetricKind::Enum => {
-            let states = config.states()?;
-            let states = StateSet::<String>::builder(name, help).states(&states);
-            let states = states.labels(&labels[..]);
-            states.register(registry).map(Inner::Enum)
+            let states = StateSet::<String>::builder(name, help).states(&config.states()?);
+            let states = states.labels(&labels[..]).register(registry);
+            Inner::Enum(states.map_err(|error| (part, error))?)
         }
         MetricKind::Info => {
             // A family with any labels does not check these.
             let labelled = Info::builder(name, help).labels(&labels[..]).lint(false);
-            labelled
-                .register(&Registry::new())
-                .and_then(|_| {
-                    let info = Info::builder(name, help).label_set::<AnyLabels>();
-                    info.register(registry)
-                })
-                .map(|info| Inner::Info(info, <_>::default()))
+            let checked = labelled.register(&Registry::new());
+            let info = Info::builder(name, help).label_set::<AnyLabels>();
+            let info = checked.and_then(|_| info.register(registry));
+            Inner::Info(info.map_err(|error| (part, error))?, <_>::default())
         }
-    };
-    match inner {
-        Ok(inner) => Ok(AnyMetric::new(config, inner)),
-        Err(error) if error.is_invalid_name() => Err((wrong_name(config, kind), error)),
-        Err(error) if error.is_already_registered() => Err((Part::Name, error)),
-        Err(error) => Err((part, error)),
-    }
+    })
 }
 
 /// Returns which name is invalid: the first label with which a registry rejects the metric, or else
 /// the name of the metric.
-fn wrong_name(config: &MetricConfig, kind: MetricKind) -> Part {
-    let name = &*family_name(config, kind);
-    let registry = Registry::new();
-    registry.set_lint(false);
-    let is_wrong = |labels: &[String]| {
-        let registered = match kind {
-            MetricKind::Histogram => {
-                let histogram = Histogram::builder(name, "").labels(labels);
-                histogram.register(&registry).map(drop)
-            }
-            MetricKind::Summary => {
-                let summary = Summary::builder(name, "").labels(labels);
-                summary.register(&registry).map(drop)
-            }
-            MetricKind::Enum => {
-                let states = StateSet::<String>::builder(name, "").states(&["a"]);
-                states.labels(labels).register(&registry).map(drop)
-            }
-            MetricKind::Info => {
-                let info = Info::builder(name, "").labels(labels);
-                info.register(&registry).map(drop)
-            }
-            MetricKind::Counter | MetricKind::Gauge => {
-                let gauge = Gauge::builder(name, "").labels(labels);
-                gauge.register(&registry).map(drop)
-            }
-        };
-        registry.clear();
-        registered.is_err_and(|error| error.is_invalid_name())
+fn wrong_name(config: &MetricConfig) -> Part {
+    let is_wrong = |count: &usize| {
+        let mut some = config.clone();
+        some.labels.truncate(*count);
+        let registry = Registry::new();
+        registry.set_lint(false);
+        let registered = register(&some, &registry);
+        registered.is_err_and(|(_, error)| error.is_invalid_name())
     };
-    let labels = &config.labels;
-    match (0..=labels.len()).find(|count| is_wrong(&labels[..*count])) {
-        Some(count @ 1..) => Part::Label(count - 1),
-        Some(0) | None => Part::Name,
-    }
+    let count = (0..=config.labels.len()).find(is_wrong).unwrap_or(0);
+    count.checked_sub(1).map_or(Part::Name, Part::Label)
 }
 
 /// Returns the name of the family, with the ending that its kind has.
-fn family_name(config: &MetricConfig, kind: MetricKind) -> Cow<'_, str> {
-    let ending = match kind {
+fn family_name(config: &MetricConfig) -> String {
+    let ending = match config.kind {
         MetricKind::Counter => "_total",
         MetricKind::Info => "_info",
         _ => "",
     };
-    if config.name.ends_with(ending) {
-        Cow::Borrowed(&config.name)
-    } else {
-        Cow::Owned(format!("{}{ending}", config.name))
-    }
+    let stem = config.name.strip_suffix(ending).unwrap_or(&config.name);
+    format!("{stem}{ending}")
 }

@@ -6,32 +6,8 @@ use tallies::Error;
 
 use super::config::{Config, MetricConfig, MetricKind, Setting};
 use super::create::Part;
-use super::document::{self, Key, Language, Node, Place, Value};
+use super::document::{self, Key, Language, Node, Value};
 use super::views;
-
-/// Where a file has a metric and its parts.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Origin {
-    name: Place,
-    kind: Place,
-    labels: Vec<Place>,
-    settings: Vec<(String, Place)>,
-}
-
-impl Origin {
-    /// Adds the place of a part of the metric to an error.
-    pub(super) fn placed(&self, part: &Part, error: Error) -> Error {
-        error.at(match part {
-            Part::Name => &self.name,
-            Part::Kind => &self.kind,
-            Part::Label(i) => self.labels.get(*i).unwrap_or(&self.name),
-            Part::Setting(key) => {
-                let known = self.settings.iter().find(|(other, _)| other == key);
-                known.map_or(&self.name, |(_, place)| place)
-            }
-        })
-    }
-}
 
 impl Config {
     /// Reads metrics and views from YAML text.
@@ -215,12 +191,10 @@ fn config(tree: &Node, has_views: bool) -> Result<Config, Error> {
 }
 
 fn metrics(node: &Node) -> Result<Vec<MetricConfig>, Error> {
+    let named = |(name, node): &(Key, Node)| metric(node, Some(name));
     match &node.value {
         Value::List(list) => list.iter().map(|node| metric(node, None)).collect(),
-        Value::Map(map) => map
-            .iter()
-            .map(|(name, node)| metric(node, Some(name)))
-            .collect(),
+        Value::Map(map) => map.iter().map(named).collect(),
         _ => Err(node.wrong("metrics", "a list of metrics")),
     }
 }
@@ -230,37 +204,34 @@ fn metric(node: &Node, key: Option<&Key>) -> Result<MetricConfig, Error> {
     // The kind of most metrics, until it is read.
     let mut config = MetricConfig::new("", "", MetricKind::Gauge);
     let mut kind = None;
-    let mut origin = Origin {
-        name: key.map_or(&node.place, |key| &key.place).clone(),
-        kind: node.place.clone(),
-        labels: Vec::new(),
-        settings: Vec::new(),
-    };
+    let mut name = &node.place;
     if let Some(key) = key {
-        config.name = key.text.clone();
+        (config.name, name) = (key.text.clone(), &key.place);
     }
+    let places = [(Part::Name, name.clone()), (Part::Kind, node.place.clone())];
+    config.places.extend(places);
     for (key, value) in node.map("a metric")? {
         match &*key.text {
             "name" if config.name.is_empty() => {
                 config.name = value.text("name")?.to_owned();
-                origin.name = value.place.clone();
+                config.places.insert(Part::Name, value.place.clone());
             }
             "description" | "help" => config.description = value.text(&key.text)?.to_owned(),
             "type" | "kind" => {
                 kind = Some((value, value.text(&key.text)?));
-                origin.kind = value.place.clone();
+                config.places.insert(Part::Kind, value.place.clone());
             }
             "labels" => {
-                for label in value.list("labels")? {
+                for (i, label) in value.list("labels")?.iter().enumerate() {
                     config.labels.push(label.text("labels")?.to_owned());
-                    origin.labels.push(label.place.clone());
+                    config.places.insert(Part::Label(i), label.place.clone());
                 }
             }
             "config" => {
                 for (key, value) in value.map("config")? {
                     config.config.insert(key.text.clone(), setting(value)?);
-                    let place = value.place.clone();
-                    origin.settings.push((key.text.clone(), place));
+                    let part = Part::Setting(key.text.clone());
+                    config.places.insert(part, value.place.clone());
                 }
             }
             _ => return Err(key.unknown(&["name", "description", "type", "labels", "config"])),
@@ -270,15 +241,12 @@ fn metric(node: &Node, key: Option<&Key>) -> Result<MetricConfig, Error> {
         return Err(node.error("a metric needs `name`"));
     }
     let (value, kind) = kind.ok_or_else(|| node.error("a metric needs `type`"))?;
-    config.kind = kind.parse().map_err(|_| {
-        let (name, kinds) = (config.name.escape_debug(), MetricKind::NAMES);
-        value.error(format!("Invalid type for {name}: must be one of {kinds}"))
-    })?;
-    config.origin = Some(Box::new(origin));
+    let what = format!("for {}", config.name.escape_debug());
+    config.kind = MetricKind::named(kind, what).map_err(|why| value.error(why))?;
     Ok(config)
 }
 
-fn setting(node: &Node) -> Result<Setting, Error> {
+pub(super) fn setting(node: &Node) -> Result<Setting, Error> {
     Ok(match &node.value {
         Value::Flag(flag) => Setting::Flag(*flag),
         Value::Number(number) => Setting::Number(*number),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tallies::label::{AnyLabels, DEFAULT_LIMIT, DynLabels};
+use tallies::label::{AnyLabels, DEFAULT_LIMIT, DynLabels, values_in_order};
 use tallies::{Counter, Error, Gauge, Histogram, Info, Series, StateSet, Summary};
 
 use super::config::{MetricConfig, MetricKind};
@@ -29,11 +29,8 @@ pub struct AnyMetric(Arc<Named>);
 
 #[derive(Debug)]
 struct Named {
-    /// The name in the configuration.
-    name: String,
-    help: String,
-    /// The label names, sorted.
-    labels: Vec<String>,
+    /// The description, with sorted labels.
+    config: MetricConfig,
     inner: Inner,
 }
 
@@ -63,20 +60,15 @@ pub(super) type Totals = HashMap<Vec<String>, f64>;
 
 impl AnyMetric {
     pub(super) fn new(config: &MetricConfig, inner: Inner) -> Self {
-        let mut labels = config.labels.clone();
-        labels.sort_unstable();
-        Self(Arc::new(Named {
-            name: config.name.clone(),
-            help: config.description.clone(),
-            labels,
-            inner,
-        }))
+        let mut config = config.clone();
+        config.labels.sort_unstable();
+        Self(Arc::new(Named { config, inner }))
     }
 
     /// Returns the name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.0.config.name
     }
 
     /// Returns the name of the family, without the registry's prefix. It differs from
@@ -98,60 +90,25 @@ impl AnyMetric {
     /// Returns the help text.
     #[must_use]
     pub fn description(&self) -> &str {
-        &self.0.help
+        &self.0.config.description
     }
 
     /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> MetricKind {
-        match &self.0.inner {
-            Inner::Counter(..) | Inner::Total(..) => MetricKind::Counter,
-            Inner::Gauge(_) => MetricKind::Gauge,
-            Inner::Histogram(_) => MetricKind::Histogram,
-            Inner::Summary(_) => MetricKind::Summary,
-            Inner::Enum(_) => MetricKind::Enum,
-            Inner::Info(..) => MetricKind::Info,
-        }
+        self.0.config.kind
     }
 
     /// Returns the label names of the configuration, sorted. A [view](tallies::View) does not
     /// change them.
     #[must_use]
     pub fn labels(&self) -> &[String] {
-        &self.0.labels
+        &self.0.config.labels
     }
 
     /// Returns the values of these labels in the order of the names.
     fn in_order<'a>(&self, labels: &[(&str, &'a str)]) -> Result<Vec<&'a str>, Error> {
-        let (family, names) = (self.family_name(), self.labels());
-        let quoted = || {
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            names.join(", ")
-        };
-        let is_unknown = |given: &str| !names.is_empty() && names.iter().all(|name| name != given);
-        if let Some((unknown, _)) = labels.iter().find(|(given, _)| is_unknown(given)) {
-            let (unknown, has) = (unknown.escape_debug(), quoted());
-            let what = format!("family `{family}` has no label `{unknown}`; it has {has}");
-            return Err(Error::new(what));
-        }
-        if labels.len() != names.len() {
-            let (count, got) = (names.len(), labels.len());
-            let plural = if count == 1 { "" } else { "s" };
-            let has = match names {
-                [] => String::new(),
-                _ => format!(" ({})", quoted()),
-            };
-            let what = format!("family `{family}` takes {count} label{plural}{has}, got {got}");
-            return Err(Error::new(what));
-        }
-        let value = |name: &String| {
-            let pair = labels.iter().find(|(given, _)| given == name);
-            pair.map(|(_, value)| *value).ok_or_else(|| {
-                let what = format!("the label `{name}` of family `{family}` is missing");
-                Error::new(what)
-            })
-        };
-        names.iter().map(value).collect()
+        values_in_order(self.family_name(), &texts(self.labels()), labels)
     }
 
     /// Returns the series of these labels, in any order. An update through it makes the series if
@@ -262,8 +219,7 @@ impl AnyMetric {
             Inner::Counter(metric, totals) => {
                 let shares = |values: &[&str]| metric.shares(values);
                 let count = metric.retain(|pairs| keeps(pairs, &shares));
-                lock(totals)
-                    .retain(|own, _| keep(&own.iter().map(String::as_str).collect::<Vec<_>>()));
+                lock(totals).retain(|own, _| keep(&texts(own)));
                 count
             }
             Inner::Total(metric, _) => metric.retain(|pairs| keeps(pairs, &|_| false)),
@@ -282,10 +238,10 @@ impl AnyMetric {
             Inner::Info(metric, sets) => {
                 let mut count = 0;
                 lock(sets).retain(|own, pairs| {
-                    let values: Vec<_> = own.iter().map(String::as_str).collect();
-                    let stays = metric.shares(&self.info_labels(own, pairs)) || keep(&values);
+                    let labels = self.info_labels(own, pairs);
+                    let stays = metric.shares(&labels) || keep(&texts(own));
                     if !stays {
-                        count += usize::from(metric.remove(&self.info_labels(own, pairs)));
+                        count += usize::from(metric.remove(&labels));
                     }
                     stays
                 });
@@ -331,10 +287,6 @@ pub struct AnySeries<'a> {
 }
 
 impl AnySeries<'_> {
-    fn texts(&self) -> Vec<&str> {
-        self.values.iter().map(String::as_str).collect()
-    }
-
     /// Returns the error of an update that the kind of the metric does not have.
     fn other(&self, update: &'static str) -> Error {
         let (name, kind) = (self.metric.name(), self.metric.kind());
@@ -371,10 +323,10 @@ impl AnySeries<'_> {
 
     fn add_as(&self, amount: f64, update: &'static str) -> Result<(), Error> {
         match &self.metric.0.inner {
-            Inner::Counter(metric, _) => metric.with(&self.texts()).try_add(amount),
+            Inner::Counter(metric, _) => metric.with(&texts(&self.values)).try_add(amount),
             Inner::Total(metric, _) => metric.with(&[]).try_add(amount),
             Inner::Gauge(metric) => {
-                metric.with(&self.texts()).add(amount);
+                metric.with(&texts(&self.values)).add(amount);
                 Ok(())
             }
             _ => Err(self.other(update)),
@@ -415,12 +367,12 @@ impl AnySeries<'_> {
     pub fn set(&self, value: f64) -> Result<(), Error> {
         match &self.metric.0.inner {
             Inner::Gauge(metric) => {
-                metric.with(&self.texts()).set(value);
+                metric.with(&texts(&self.values)).set(value);
                 Ok(())
             }
             Inner::Counter(metric, totals) => {
                 let mut totals = lock(totals);
-                let texts = self.texts();
+                let texts = texts(&self.values);
                 if metric.is_off() {
                     return Ok(());
                 }
@@ -460,8 +412,8 @@ impl AnySeries<'_> {
     /// A metric that is neither, and NaN.
     pub fn observe(&self, value: f64) -> Result<(), Error> {
         match &self.metric.0.inner {
-            Inner::Histogram(metric) => metric.with(&self.texts()).try_observe(value),
-            Inner::Summary(metric) => metric.with(&self.texts()).try_observe(value),
+            Inner::Histogram(metric) => metric.with(&texts(&self.values)).try_observe(value),
+            Inner::Summary(metric) => metric.with(&texts(&self.values)).try_observe(value),
             _ => Err(self.other("observe")),
         }
     }
@@ -472,21 +424,19 @@ impl AnySeries<'_> {
     ///
     /// A metric that is no enum, a state that it does not have, and a series beyond the limit.
     pub fn state(&self, state: &str) -> Result<(), Error> {
-        match &self.metric.0.inner {
-            Inner::Enum(metric) => {
-                let texts = self.texts();
-                let is_new = metric.find(&texts).is_none();
-                if is_new && metric.is_full() {
-                    return Err(self.limit_reached(metric.len()));
-                }
-                let set = metric.with(&texts).try_set(state.to_owned());
-                if set.is_err() && is_new {
-                    metric.remove(&texts);
-                }
-                set
-            }
-            _ => Err(self.other("state")),
+        let Inner::Enum(metric) = &self.metric.0.inner else {
+            return Err(self.other("state"));
+        };
+        let texts = texts(&self.values);
+        let is_new = metric.find(&texts).is_none();
+        if is_new && metric.is_full() {
+            return Err(self.limit_reached(metric.len()));
         }
+        let set = metric.with(&texts).try_set(state.to_owned());
+        if set.is_err() && is_new {
+            metric.remove(&texts);
+        }
+        set
     }
 
     /// Sets the pairs of an info, which are further labels, and removes those of before.
@@ -508,30 +458,29 @@ impl AnySeries<'_> {
     /// A metric that is no info; a name that is invalid, given twice or a label of the metric; a
     /// series beyond the limit.
     pub fn info(&self, pairs: &[(&str, &str)]) -> Result<(), Error> {
-        match &self.metric.0.inner {
-            Inner::Info(metric, sets) => {
-                let owned =
-                    |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-                let pairs: Vec<_> = pairs.iter().map(owned).collect();
-                let labels = self.metric.info_labels(&self.values, &pairs);
-                metric.check(&labels)?;
-                let mut sets = lock(sets);
-                let is_new = !sets.contains_key(&self.values) && metric.find(&labels).is_none();
-                if is_new && metric.is_full() {
-                    return Err(self.limit_reached(metric.len()));
-                }
-                match sets.insert(self.values.clone(), pairs.clone()) {
-                    Some(old) if old != pairs => {
-                        self.metric.remove_info(metric, &sets, &self.values, &old);
-                    }
-                    _ => {}
-                }
-                metric.with(&labels);
-                Ok(())
-            }
-            _ => Err(self.other("info")),
+        let Inner::Info(metric, sets) = &self.metric.0.inner else {
+            return Err(self.other("info"));
+        };
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let pairs: Vec<_> = pairs.iter().map(owned).collect();
+        let labels = self.metric.info_labels(&self.values, &pairs);
+        metric.check(&labels)?;
+        let mut sets = lock(sets);
+        let is_new = !sets.contains_key(&self.values) && metric.find(&labels).is_none();
+        if is_new && metric.is_full() {
+            return Err(self.limit_reached(metric.len()));
         }
+        let old = sets.insert(self.values.clone(), pairs.clone());
+        if let Some(old) = old.filter(|old| *old != pairs) {
+            self.metric.remove_info(metric, &sets, &self.values, &old);
+        }
+        metric.with(&labels);
+        Ok(())
     }
+}
+
+fn texts(values: &[String]) -> Vec<&str> {
+    values.iter().map(String::as_str).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -588,9 +537,8 @@ impl MetricMap {
     pub fn get(&self, name: &str) -> Result<&AnyMetric, Error> {
         self.0.get(name).ok_or_else(|| {
             let name = name.escape_debug();
-            Error::new(format!(
-                "no metric `{name}` was created from a configuration"
-            ))
+            let what = format!("no metric `{name}` was created from a configuration");
+            Error::new(what)
         })
     }
 

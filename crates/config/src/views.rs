@@ -3,7 +3,8 @@
 use tallies::snapshot::GaugeMode;
 use tallies::{Error, Registry, View};
 
-use super::document::{Key, Node, Value};
+use super::document::{Key, Node, Place, Value};
+use super::file::setting;
 
 const KEYS: [&str; 9] = [
     "family",
@@ -37,18 +38,21 @@ fn view(node: &Node) -> Result<View, Error> {
         });
     };
     let pattern = family.text("family")?;
-    let mut view = View::new(pattern).declared_at(&family.place.to_string());
-    check(&view)?;
-    // Each part is also checked in a view of its own, whose errors have the place of the part.
-    let part = |node: &Node| View::new(pattern).declared_at(&node.place.to_string());
+    let at = |place: &Place| View::new(pattern).declared_at(&place.to_string());
+    // Each part is also checked in a view of its own, whose errors have the place of the part. The
+    // registry is one of its own, too: it checks what does not depend on a family.
+    let checked = |view: View, place: &Place, set: &dyn Fn(View) -> View| -> Result<View, Error> {
+        Registry::new().add_view(set(at(place)))?;
+        Ok(set(view))
+    };
+    let mut view = checked(at(&family.place), &family.place, &|view| view)?;
     for (key, value) in map {
         view = match &*key.text {
             "family" => view,
             "drop" => {
                 for label in value.list("drop")? {
                     let name = label.text("drop")?;
-                    check(&part(label).drop_label(name))?;
-                    view = view.drop_label(name);
+                    view = checked(view, &label.place, &|view| view.drop_label(name))?;
                 }
                 view
             }
@@ -58,21 +62,17 @@ fn view(node: &Node) -> Result<View, Error> {
                 };
                 for (Key { place, text }, number) in map {
                     let values = whole(number, text, 0.0, MOST)? as usize;
-                    let own = View::new(pattern).declared_at(&place.to_string());
-                    check(&own.cap(text, values))?;
-                    view = view.cap(text, values);
+                    view = checked(view, place, &|view| view.cap(text, values))?;
                 }
                 view
             }
             "rename" => {
                 let name = value.text("rename")?;
-                check(&part(value).rename(name))?;
-                view.rename(name)
+                checked(view, &value.place, &|view| view.rename(name))?
             }
             "buckets" => {
                 let bounds = bounds(value)?;
-                check(&part(value).buckets(&bounds))?;
-                view.buckets(&bounds)
+                checked(view, &value.place, &|view| view.buckets(&bounds))?
             }
             "native" => view.native(whole(value, "native", -4.0, 8.0)? as i8),
             "limit" => view.limit(whole(value, "limit", 1.0, MOST)? as usize),
@@ -88,20 +88,13 @@ fn view(node: &Node) -> Result<View, Error> {
     Ok(view)
 }
 
-/// Checks what does not depend on a family, in a registry of its own.
-fn check(view: &View) -> Result<(), Error> {
-    Registry::new().add_view(view.clone())
-}
-
 /// The largest number of series or values that a file may have.
 const MOST: f64 = u32::MAX as f64;
 
 fn bounds(node: &Node) -> Result<Vec<f64>, Error> {
-    let bound = |node: &Node| match &node.value {
-        Value::Number(number) => Ok(*number),
-        // As Prometheus writes the last bucket.
-        Value::Text(text) if text == "+Inf" || text == "inf" => Ok(f64::INFINITY),
-        _ => Err(node.wrong("buckets", "a list of numbers")),
+    let bound = |node: &Node| {
+        let bound = setting(node).ok().and_then(|setting| setting.bound());
+        bound.ok_or_else(|| node.wrong("buckets", "a list of numbers"))
     };
     node.list("buckets")?.iter().map(bound).collect()
 }

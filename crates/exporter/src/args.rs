@@ -23,24 +23,18 @@ pub(super) struct Common {
     /// Addresses to listen on instead, such as `:9100` or `[::1]:9100`
     #[arg(
         long = "web.listen-address",
-        id = "web_listen_address",
         value_name = "ADDRESS",
         value_parser = address,
         num_args = 1..
     )]
-    pub(super) listen: Vec<String>,
+    pub(super) web_listen_address: Vec<String>,
     /// Hosts that requests may name, beside those of sockets that only this machine reaches; * for
     /// all
-    #[arg(
-        long = "web.allowed-host",
-        id = "web_allowed_host",
-        value_name = "HOST",
-        num_args = 1..
-    )]
-    pub(super) allowed_hosts: Vec<String>,
+    #[arg(long = "web.allowed-host", value_name = "HOST", num_args = 1..)]
+    pub(super) web_allowed_host: Vec<String>,
     /// Serve no OpenMetrics, so that Prometheus stores names as they are, without `_total`
-    #[arg(long = "web.disable-openmetrics", id = "web_disable_openmetrics")]
-    pub(super) without_open_metrics: bool,
+    #[arg(long = "web.disable-openmetrics")]
+    pub(super) web_disable_openmetrics: bool,
     /// Path of the metrics page
     #[arg(long, alias = "web.telemetry-path", value_name = "PATH")]
     pub(super) metrics_path: String,
@@ -66,15 +60,12 @@ pub(super) struct Common {
     #[arg(long)]
     pub(super) process_stats: bool,
     /// Serve `/live`, a page where the metrics move
-    #[cfg(feature = "live")]
-    #[arg(long = "web.enable-live", id = "web_enable_live")]
-    pub(super) live: bool,
+    #[cfg_attr(feature = "live", arg(long = "web.enable-live"))]
+    #[cfg_attr(not(feature = "live"), arg(skip))]
+    pub(super) web_enable_live: bool,
     /// Do not export metrics about updates and the web configuration
-    #[arg(
-        long = "web.disable-exporter-metrics",
-        id = "web_disable_exporter_metrics"
-    )]
-    pub(super) without_own_metrics: bool,
+    #[arg(long = "web.disable-exporter-metrics")]
+    pub(super) web_disable_exporter_metrics: bool,
     /// File with the private key, for HTTPS
     #[arg(long, value_name = "FILE", value_parser = existing, value_hint = ValueHint::FilePath)]
     pub(super) ssl_private_key: Option<PathBuf>,
@@ -87,15 +78,14 @@ pub(super) struct Common {
     /// File with TLS, passwords and headers, in the format of Prometheus' exporter toolkit
     #[arg(
         long = "web.config.file",
-        id = "web_config_file",
         value_name = "FILE",
         value_parser = existing,
         value_hint = ValueHint::FilePath
     )]
-    pub(super) web_config: Option<PathBuf>,
+    pub(super) web_config_file: Option<PathBuf>,
     /// Listen on the sockets that systemd passes, instead of hosts and port
-    #[arg(long = "web.systemd-socket", id = "web_systemd_socket")]
-    pub(super) systemd_socket: bool,
+    #[arg(long = "web.systemd-socket")]
+    pub(super) web_systemd_socket: bool,
     /// Check the configuration, without serving
     #[arg(long)]
     pub(super) config_check: bool,
@@ -127,10 +117,9 @@ fn address(text: &str) -> Result<String, String> {
     if has_port && (!host.contains(':') || host.starts_with('[') && host.ends_with(']')) {
         return Ok(text.to_owned());
     }
-    Err(
-        "an address has a host and a port, such as `127.0.0.1:9100`, `[::1]:9100` or `:9100`"
-            .to_owned(),
-    )
+    let what =
+        "an address has a host and a port, such as `127.0.0.1:9100`, `[::1]:9100` or `:9100`";
+    Err(what.to_owned())
 }
 
 /// Takes the path of a file that exists.
@@ -145,46 +134,26 @@ fn existing(path: &str) -> Result<PathBuf, String> {
 
 /// Returns the command line of an exporter with the options `A`.
 pub(super) fn command<A: Args>(about: &About) -> Command {
+    let version = Arg::new("version")
+        .long("version")
+        .short('V')
+        .action(ArgAction::Version)
+        .help("Print the version");
     let command = Command::new(about.name.clone())
         .bin_name(about.name.clone())
         .disable_version_flag(true)
-        .arg(
-            Arg::new("version")
-                .long("version")
-                .short('V')
-                .action(ArgAction::Version)
-                .help("Print the version"),
-        );
+        .arg(version);
     let command = A::augment_args(command).next_help_heading("Service");
+    let hosts = about.allowed_hosts.clone();
     let command = Common::augment_args(command)
-        .mut_arg("port", |arg| {
-            arg.required(false).default_value(about.port.to_string())
-        })
-        .mut_arg("metrics_path", |arg| {
-            arg.required(false).default_value(about.path.clone())
+        .mut_arg("port", |arg| with_default(arg, about.port.to_string()))
+        .mut_arg("metrics_path", |arg| with_default(arg, about.path.clone()))
+        .mut_arg("web_allowed_host", |arg| arg.default_values(hosts))
+        .mut_arg("web_disable_openmetrics", |arg| {
+            preset(arg, !about.open_metrics)
         });
-    let command = command.mut_arg("web_allowed_host", |arg| {
-        if about.allowed_hosts.is_empty() {
-            arg
-        } else {
-            arg.default_values(about.allowed_hosts.clone())
-        }
-    });
-    let command = command.mut_arg("web_disable_openmetrics", |arg| {
-        if about.open_metrics {
-            arg
-        } else {
-            arg.default_value("true")
-        }
-    });
     #[cfg(feature = "live")]
-    let command = command.mut_arg("web_enable_live", |arg| {
-        if about.live {
-            arg.default_value("true")
-        } else {
-            arg
-        }
-    });
+    let command = command.mut_arg("web_enable_live", |arg| preset(arg, about.live));
     // After the options, whose types have texts of their own.
     let command = command
         .version(about.version.clone())
@@ -196,4 +165,13 @@ pub(super) fn command<A: Args>(about: &About) -> Command {
          environment, and the environment over the file.",
         about.prefix
     ))
+}
+
+fn with_default(arg: Arg, value: String) -> Arg {
+    arg.required(false).default_value(value)
+}
+
+/// Presets a flag.
+fn preset(flag: Arg, yes: bool) -> Arg {
+    flag.default_values(yes.then_some("true"))
 }

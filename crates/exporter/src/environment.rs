@@ -11,10 +11,9 @@ use clap::{Arg, ArgAction, Command};
 const MAX_MIB: u64 = 1;
 
 /// The values of options that variables set.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Applied(Vec<Variable>);
 
-#[derive(Debug)]
 struct Variable {
     /// The option as errors begin with it: `--port`.
     option: String,
@@ -33,10 +32,8 @@ impl Variables {
     /// Reads the dotenv file: the one that `<prefix>_DOTENV` names, or `.env` if there is one.
     fn read(prefix: &str) -> Result<Self, String> {
         let named = std::env::var_os(format!("{prefix}_DOTENV"));
-        let path = named
-            .as_ref()
-            .map_or(Path::new(".env"), Path::new)
-            .to_owned();
+        let path = named.as_ref().map_or(Path::new(".env"), Path::new);
+        let path = path.to_owned();
         if named.is_none() && !path.exists() {
             let dotenv = HashMap::new();
             return Ok(Self { dotenv, path });
@@ -62,12 +59,9 @@ impl Variables {
     /// value of `EXP_TOKEN`, as container systems pass secrets.
     fn in_file(&self, name: &str) -> Option<Result<(String, String), String>> {
         let (path, source) = self.get(&format!("{name}_FILE"))?;
-        Some(
-            match tallies_config::document::read_text(Path::new(&path), MAX_MIB) {
-                Ok(text) => Ok((text.trim_end().to_owned(), source)),
-                Err(error) => Err(format!("{source}: cannot read `{path}`: {error}")),
-            },
-        )
+        let text = tallies_config::document::read_text(Path::new(&path), MAX_MIB);
+        let text = text.map_err(|error| format!("{source}: cannot read `{path}`: {error}"));
+        Some(text.map(|text| (text.trim_end().to_owned(), source)))
     }
 }
 
@@ -107,13 +101,12 @@ pub(super) fn apply(mut command: Command, prefix: &str) -> Result<(Command, Appl
         let name = format!("{prefix}_{}", id.to_uppercase().replace(['-', '.'], "_"));
         let file_id = format!("{id}_file");
         let is_option = options.iter().any(|other| *other.get_id() == *file_id);
-        let (value, source) = match variables.get(&name) {
-            Some(found) => found,
-            None if is_option => continue,
-            None => match variables.in_file(&name) {
-                Some(found) => found?,
-                None => continue,
-            },
+        let found = match variables.get(&name) {
+            None if !is_option => variables.in_file(&name).transpose()?,
+            found => found,
+        };
+        let Some((value, source)) = found else {
+            continue;
         };
         let values: Vec<String> = match option.get_action() {
             ArgAction::SetTrue | ArgAction::SetFalse => vec![flag(&value, &source)?.to_owned()],
@@ -124,15 +117,11 @@ pub(super) fn apply(mut command: Command, prefix: &str) -> Result<(Command, Appl
             continue;
         }
         let own = values.clone();
-        // A default is part of the help, where a secret must not be.
         let takes_values = option.get_action().takes_values();
         command = command.mut_arg(option.get_id(), |option| {
             let option = option.required(false).default_values(own);
-            if takes_values {
-                option.hide_default_value(true)
-            } else {
-                option
-            }
+            // A default is part of the help, where a secret must not be.
+            option.hide_default_value(takes_values)
         });
         applied.0.push(Variable {
             option: format!("--{}", option.get_long().unwrap_or(id)),

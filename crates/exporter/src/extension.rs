@@ -21,54 +21,30 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct ExporterPages {
-    about: About,
-    server_name: HeaderValue,
-    updates: Vec<Arc<Updater>>,
-    probes: Vec<(String, ProbeHandler)>,
+    pub(super) about: About,
+    pub(super) updates: Vec<Arc<Updater>>,
+    pub(super) probes: Vec<(String, ProbeHandler)>,
     /// Where handlers run.
-    runtime: Handle,
-    web: Option<Arc<Web>>,
+    pub(super) runtime: Handle,
+    pub(super) web: Option<Arc<Web>>,
     /// Whether there is a live page.
-    has_live: bool,
-}
-
-impl ExporterPages {
-    pub(super) fn new(
-        about: About,
-        updates: Vec<Arc<Updater>>,
-        probes: Vec<(String, ProbeHandler)>,
-        runtime: &Handle,
-        web: Option<Arc<Web>>,
-        has_live: bool,
-    ) -> Self {
-        let name = format!("{}/{}", about.name, about.version);
-        let unnamed = HeaderValue::from_static("exporter");
-        Self {
-            server_name: HeaderValue::from_str(&name).unwrap_or(unnamed),
-            about,
-            updates,
-            probes,
-            runtime: runtime.clone(),
-            web,
-            has_live,
-        }
-    }
+    pub(super) has_live: bool,
 }
 
 /// Returns the time for updates and probes: it leaves the rest for making and sending the page.
 fn limit(time: PageTime) -> Duration {
     // The limit is nine tenths of the client's timeout.
     let part = time.limit * 8 / 9;
-    if time.by_client {
-        part
-    } else {
-        part.min(DEFAULT_LIMIT)
+    match time.by_client {
+        true => part,
+        false => part.min(DEFAULT_LIMIT),
     }
 }
 
 impl Extension for ExporterPages {
     fn server_name(&self) -> HeaderValue {
-        self.server_name.clone()
+        let name = format!("{}/{}", self.about.name, self.about.version);
+        HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("exporter"))
     }
 
     fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
@@ -76,18 +52,11 @@ impl Extension for ExporterPages {
     }
 
     fn home(&self, metrics: &str) -> Option<String> {
-        let About {
-            name,
-            version,
-            description,
-            ..
-        } = &self.about;
-        let (name, version) = (escaped(name), escaped(version));
-        let description = escaped(description);
-        let live = if self.has_live {
-            "<p><a href='live'>Live</a></p>\n"
-        } else {
-            ""
+        let (name, version) = (escaped(&self.about.name), escaped(&self.about.version));
+        let description = escaped(&self.about.description);
+        let live = match self.has_live {
+            true => "<p><a href='live'>Live</a></p>\n",
+            false => "",
         };
         Some(format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{name}</title>\
@@ -110,23 +79,15 @@ impl Extension for ExporterPages {
     fn before_page(&self, time: PageTime) -> Later<'_, ()> {
         let limit = limit(time);
         Box::pin(async move {
-            let mut running = JoinSet::new();
-            for update in &self.updates {
-                let update = Arc::clone(update);
-                running.spawn(async move { update.update(limit).await });
-            }
-            while running.join_next().await.is_some() {}
+            let updates = self.updates.iter().cloned();
+            finish(updates.map(|update| update.update(limit))).await;
         })
     }
 
     fn before_moment(&self) -> Option<Later<'_, ()>> {
         Some(Box::pin(async move {
-            let mut running = JoinSet::new();
-            for update in &self.updates {
-                let update = Arc::clone(update);
-                running.spawn(async move { update.refresh(DEFAULT_LIMIT, PATIENCE).await });
-            }
-            while running.join_next().await.is_some() {}
+            let updates = self.updates.iter().cloned();
+            finish(updates.map(|update| update.refresh(DEFAULT_LIMIT, PATIENCE))).await;
         }))
     }
 
@@ -150,6 +111,12 @@ impl Extension for ExporterPages {
             "request"
         );
     }
+}
+
+/// Runs updates at the same time, to their end.
+async fn finish(updates: impl Iterator<Item: Future<Output = ()> + Send + 'static>) {
+    let mut running: JoinSet<()> = updates.collect();
+    while running.join_next().await.is_some() {}
 }
 
 /// Escapes text for HTML.

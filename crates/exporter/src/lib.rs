@@ -65,6 +65,7 @@ type Configure<A> = Box<dyn FnOnce(&mut Setup, A) -> Result + Send>;
 /// example.
 ///
 /// `A` has the program's own options, beside those that all exporters have.
+#[must_use = "an exporter serves when it is run"]
 pub struct Exporter<A = NoArgs> {
     about: About,
     registry: Registry,
@@ -100,7 +101,6 @@ impl Exporter {
     ///
     /// The exporter serves the default registry, so it exports statics, too. It turns off the
     /// registry's metrics about itself, before [`configure`](Self::configure).
-    #[must_use]
     pub fn new(name: &str, version: &str, description: &str) -> Self {
         let registry = tallies::registry().clone();
         Self {
@@ -146,7 +146,6 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// ```
     ///
     /// If it returns an error, the program logs it and ends with exit code 1.
-    #[must_use]
     pub fn configure<B: clap::Args>(
         self,
         configure: impl FnOnce(&mut Setup, B) -> Result + Send + 'static,
@@ -159,14 +158,12 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     }
 
     /// Sets the default of `--port`, instead of 9090.
-    #[must_use]
     pub fn default_port(mut self, port: u16) -> Self {
         self.about.port = port;
         self
     }
 
     /// Sets the default of `--metrics-path`, instead of `/metrics`.
-    #[must_use]
     pub fn default_metrics_path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.about.path);
         self
@@ -174,7 +171,6 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
 
     /// Sets the prefix of environment variables, instead of `EXP`. With `REDIS_EXPORTER`, the
     /// variable of `--port` is `REDIS_EXPORTER_PORT`.
-    #[must_use]
     pub fn env_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.about.prefix);
         self
@@ -192,7 +188,6 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// `127.0.0.1`, `[::1]` and the hosts that it was told to listen on, and no others: a browser
     /// on this machine may be led to it by a web site that points a name of its own at 127.0.0.1.
     /// An exporter with other sockets admits all hosts unless some are named. `*` admits all.
-    #[must_use]
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.about.allowed_hosts = hosts.into_iter().map(Into::into).collect();
         self
@@ -201,7 +196,6 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     /// Sets whether clients that prefer OpenMetrics get it, as
     /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same as
     /// the option `--web.disable-openmetrics`.
-    #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
         self.about.open_metrics = yes;
         self
@@ -227,14 +221,12 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     ///
     /// [`Server::live`]: tallies::serve::Server::live
     #[cfg(feature = "live")]
-    #[must_use]
     pub fn live(mut self) -> Self {
         self.about.live = true;
         self
     }
 
     /// Serves this registry instead of the default one.
-    #[must_use]
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = registry.clone();
         self
@@ -271,7 +263,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
         let prepared = {
             // `configure` may spawn tasks, and may also block.
             let _runtime = runtime.enter();
-            program::prepare(self.about, &self.registry, runtime.handle(), self.configure)
+            program::prepare(self, runtime.handle())
         };
         let code = match prepared {
             Ok(prepared) => control.block_on(program::run(prepared)),
@@ -297,7 +289,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     #[must_use = "the exit code is what `main` returns"]
     pub async fn run_async(self) -> ExitCode {
         let runtime = tokio::runtime::Handle::current();
-        match program::prepare(self.about, &self.registry, &runtime, self.configure) {
+        match program::prepare(self, &runtime) {
             Ok(prepared) => program::run(prepared).await,
             Err(code) => code,
         }

@@ -10,7 +10,7 @@ use super::args::Common;
 
 /// Binds the addresses. If one cannot be bound, none is.
 pub(super) fn bind(server: Server, args: &Common) -> Result<BoundServer, BoxError> {
-    let server = if args.systemd_socket {
+    let server = if args.web_systemd_socket {
         from_systemd(server)?
     } else {
         let addresses = addresses(args).into_iter();
@@ -24,28 +24,26 @@ pub(super) fn check(args: &Common) -> Result<(), Error> {
     for address in addresses(args) {
         // Without a host, all addresses of this machine are meant.
         if !address.starts_with(':') {
+            let what = format!("cannot listen on `{address}`");
             let resolved = address.to_socket_addrs();
-            resolved.map_err(|error| {
-                Error::with_cause(format!("cannot listen on `{address}`"), error)
-            })?;
+            resolved.map_err(|error| Error::with_cause(what, error))?;
         }
     }
     Ok(())
 }
 
 fn addresses(args: &Common) -> Vec<String> {
-    if args.listen.is_empty() {
-        let with_port = |host: &String| with_port(host, args.port);
-        args.host.iter().map(with_port).collect()
-    } else {
-        args.listen.clone()
+    if !args.web_listen_address.is_empty() {
+        return args.web_listen_address.clone();
     }
+    let with_port = |host: &String| with_port(host, args.port);
+    args.host.iter().map(with_port).collect()
 }
 
 /// Names the hosts that the server admits. If only this machine reaches it, these are its names, so
 /// that a web site which points its own name here cannot have a browser read the page.
 fn with_hosts(server: BoundServer, args: &Common) -> BoundServer {
-    let mut hosts = args.allowed_hosts.clone();
+    let mut hosts = args.web_allowed_host.clone();
     if hosts.iter().any(|host| host == "*") {
         return server;
     }

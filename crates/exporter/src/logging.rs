@@ -6,23 +6,9 @@ use std::time::SystemTime;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::Map;
+use tallies_names::Printable;
 
 use super::args::{Format, Level};
-
-/// Makes a text printable: what a terminal would obey, such as control characters and marks of
-/// direction, is written as `\n` or `\u{1b}`.
-fn printable(text: &str) -> String {
-    let is_shown = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_shown(c) {
-            shown.push(c);
-        } else {
-            shown.extend(c.escape_debug());
-        }
-    }
-    shown
-}
 
 /// Crates whose notes are about their own work.
 const QUIET: [&str; 6] = ["h2", "hyper", "mio", "rustls", "tokio", "want"];
@@ -97,12 +83,10 @@ struct Fields(Map<String, serde_json::Value>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let value = if let Some(n) = value.to_u64() {
-            n.into()
-        } else if let Some(n) = value.to_f64() {
-            n.into()
-        } else {
-            value.to_string().into()
+        let value = match (value.to_u64(), value.to_f64()) {
+            (Some(n), _) => n.into(),
+            (None, Some(n)) => n.into(),
+            (None, None) => value.to_string().into(),
         };
         self.0.insert(key.as_str().to_owned(), value);
         Ok(())
@@ -127,16 +111,16 @@ fn json(record: &Record<'_>, time: &str) -> String {
 
 fn plain(record: &Record<'_>, time: &str) -> String {
     let event = record.args().to_string();
-    let mut line = format!("{time} {:<7} {}", level(record), printable(&event));
+    let mut line = format!("{time} {:<7} {}", level(record), Printable(&event));
     for (name, value) in fields(record, Map::new()).0 {
         let value = match value {
             serde_json::Value::String(text) => {
                 let is_word = !text.is_empty() && !text.contains([' ', '"', '=', '\\']);
                 if is_word {
-                    printable(&text)
+                    Printable(&text).to_string()
                 } else {
                     let escaped = text.replace('\\', r"\\").replace('"', "\\\"");
-                    format!("\"{}\"", printable(&escaped))
+                    format!("\"{}\"", Printable(&escaped))
                 }
             }
             other => other.to_string(),

@@ -76,25 +76,21 @@ impl Probe {
 pub(super) type ProbeHandler =
     Arc<dyn Fn(Probe) -> Pin<Box<dyn Future<Output = super::Result> + Send>> + Send + Sync>;
 
-/// A status and a text.
-type NoPage = (StatusCode, String);
-
-/// Runs a probe and returns its registry, with `probe_success` and `probe_duration_seconds`.
+/// Runs a probe and returns its registry, with `probe_success` and `probe_duration_seconds`, or a
+/// status and a text.
 pub(super) async fn run(
     handler: &ProbeHandler,
     runtime: &Handle,
     path: &str,
     query: &str,
     limit: Duration,
-) -> Result<Registry, NoPage> {
+) -> Result<Registry, (StatusCode, String)> {
     let start = Instant::now();
     let registry = Registry::new();
     registry.set_lint(false);
     let pairs = form_urlencoded::parse(query.as_bytes());
     let probe = Probe {
-        query: pairs
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect(),
+        query: pairs.into_owned().collect(),
         registry: registry.clone(),
         deadline: start + limit,
     };
@@ -119,20 +115,15 @@ pub(super) async fn run(
         // Not the query, which may have secrets.
         log::warn!(error = error.as_str(), path; "probe failed");
     }
-    let success = f64::from(u8::from(failed.is_none()));
-    let outcome = [
-        ("probe_success", "Whether the probe succeeded.", success),
-        (
-            "probe_duration_seconds",
-            "Time of the probe.",
-            start.elapsed().as_secs_f64(),
-        ),
-    ];
-    for (name, help, value) in outcome {
+    let set = |name, help, value: f64| {
         // A handler that registers this name itself knows better.
         if let Ok(gauge) = registry.gauge(name, help) {
             gauge.set(value);
         }
-    }
+    };
+    let took = start.elapsed().as_secs_f64();
+    let success = f64::from(u8::from(failed.is_none()));
+    set("probe_success", "Whether the probe succeeded.", success);
+    set("probe_duration_seconds", "Time of the probe.", took);
     Ok(registry)
 }

@@ -9,38 +9,36 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{Args, Command, FromArgMatches};
 use tallies::serve::BoundServer;
-use tallies::{Error, Registry, serve::Server};
+use tallies::{Error, serve::Server};
 use tokio::runtime::Handle;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::{Common, command};
 use super::environment::{self, Applied};
 use super::extension::ExporterPages;
 use super::logging::NOTICE;
-use super::setup::{Hook, Setup};
+use super::setup::{self, Setup};
 use super::update::{UpdateMetrics, Updater};
-use super::web::Web;
-use super::{About, BoxError, Configure, listen, logging};
+use super::web::{self, Web};
+use super::{About, BoxError, Exporter, listen, logging};
 
-/// The longest time of all shutdown hooks together.
+/// The time that all shutdown hooks have together.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// An exporter whose sockets are bound.
 pub(super) struct Prepared {
     server: BoundServer,
-    /// Where hooks run.
-    runtime: Handle,
-    startup: Vec<Hook>,
-    shutdown: Vec<Hook>,
+    /// The hooks, and where they run.
+    setup: Setup,
     periodic: Vec<(Arc<Updater>, Duration)>,
     web: Option<Arc<Web>>,
     /// The path of the metrics page.
     path: String,
-    /// Whether the service uses TLS.
-    secure: bool,
 }
 
 /// Logs why the program cannot start, and returns its exit code.
-pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
+fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
     log::error!("cannot start: {error}");
     ExitCode::from(1)
 }
@@ -51,12 +49,11 @@ pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
 ///
 /// Fails with the exit code if the program ends here; it is 0 after help or a check.
 pub(super) fn prepare<A: Args>(
-    about: About,
-    registry: &Registry,
+    exporter: Exporter<A>,
     runtime: &Handle,
-    configure: Configure<A>,
 ) -> Result<Prepared, ExitCode> {
-    let (common, own) = parse::<A>(&about)?;
+    let about = &exporter.about;
+    let (common, own) = parse::<A>(about)?;
     logging::install(common.log_level, common.log_format);
     log::info!(version = about.version.as_str(); "startup");
     // The program's own options may have secrets, so they are not logged.
@@ -66,15 +63,14 @@ pub(super) fn prepare<A: Args>(
         metrics_path = common.metrics_path.as_str(),
         log_level = format!("{:?}", common.log_level).to_lowercase().as_str(),
         process_stats = common.process_stats.to_string().as_str(),
-        web_config = common.web_config.as_deref().unwrap_or(Path::new("")).display().to_string().as_str(),
+        web_config = common.web_config_file.as_deref().unwrap_or(Path::new("")).display().to_string().as_str(),
         tls = common.ssl_public_key.is_some().to_string().as_str();
         "configuration"
     );
     // What the engine says of itself is not what an exporter is for. `configure` may turn it on.
-    registry.set_self_metrics(false);
-    let is_check = common.config_check;
-    match bind(about, registry, runtime, &common, configure, own) {
-        Ok(_) if is_check => {
+    exporter.registry.set_self_metrics(false);
+    match bind(exporter, runtime, &common, own) {
+        Ok(_) if common.config_check => {
             print(b"the configuration is fine\n");
             Err(ExitCode::SUCCESS)
         }
@@ -96,12 +92,10 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
         Ok(applied) => applied,
         Err(why) => {
             // Help and version need no variables.
-            return match plain.clone().try_get_matches() {
-                Err(error) if !error.use_stderr() => {
-                    Err(report(&error, &Applied::default(), about))
-                }
-                _ => Err(usage(plain, &why)),
-            };
+            return Err(match plain.clone().try_get_matches() {
+                Err(error) if !error.use_stderr() => report(&error, &Applied::default(), about),
+                _ => usage(plain, &why),
+            });
         }
     };
     let report = |error: clap::Error| report(&error, &applied, about);
@@ -110,12 +104,12 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
         .map_err(report)?;
     let mut common = Common::from_arg_matches(&matches).map_err(report)?;
     let is_argument = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    // The command line wins over addresses of a variable.
+    // A host or port on the command line wins over listen addresses from a variable.
     if (is_argument("host") || is_argument("port")) && !is_argument("web_listen_address") {
-        common.listen.clear();
+        common.web_listen_address.clear();
     }
-    // Before the program's own options are read: `--completions` is exclusive, so required ones may
-    // be missing.
+    // Before the program's own options are read: beside `--completions`, which is exclusive, even
+    // those that are required are missing.
     if let Some(shell) = common.completions {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, &about.name, &mut script);
@@ -123,7 +117,7 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
         return Err(ExitCode::SUCCESS);
     }
     let own = A::from_arg_matches(&matches).map_err(report)?;
-    if common.host.is_empty() && common.listen.is_empty() {
+    if common.host.is_empty() && common.web_listen_address.is_empty() {
         return Err(usage(command, "a host is missing"));
     }
     check_options(&common).map_err(|why| usage(command, &why))?;
@@ -165,45 +159,35 @@ fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
 
 /// Configures the exporter and binds its sockets. A check binds a port that is thrown away.
 fn bind<A>(
-    about: About,
-    registry: &Registry,
+    exporter: Exporter<A>,
     runtime: &Handle,
     common: &Common,
-    configure: Configure<A>,
     own: A,
 ) -> Result<Prepared, BoxError> {
+    let registry = &exporter.registry;
     let mut server = server(common)
         .registry(registry)
-        .open_metrics(!common.without_open_metrics);
-    let own_metrics = !common.without_own_metrics;
-    let web = match &common.web_config {
-        None => None,
-        Some(path) => Some(Arc::new(Web::load(path)?)),
-    };
-    let has_files = [
-        &common.ssl_private_key,
-        &common.ssl_public_key,
-        &common.ssl_ca,
-    ];
-    let has_files = has_files.iter().any(|file| file.is_some());
+        .open_metrics(!common.web_disable_openmetrics);
+    let own_metrics = !common.web_disable_exporter_metrics;
+    let web = common.web_config_file.as_deref().map(Web::load);
+    let web = web.transpose()?.map(Arc::new);
     if let (Some(certificate), Some(key)) = (&common.ssl_public_key, &common.ssl_private_key) {
         server = server.certificate(certificate).private_key(key);
     }
     if let Some(ca) = &common.ssl_ca {
         server = server.client_ca(ca);
     }
-    let tls = web.as_ref().and_then(|web| web.tls());
-    let secure = has_files || tls.is_some();
-    if let Some(tls) = tls {
-        if has_files {
+    if let Some(tls) = web.as_ref().and_then(|web| web.tls()) {
+        // Enough to look at: `check_options` admits no key and no client CA without it.
+        if common.ssl_public_key.is_some() {
             return Err("TLS is in --web.config.file; leave out the --ssl options".into());
         }
         server = server.tls_source(tls);
     }
-    let mut setup = Setup::new(registry);
-    // Before the first metric of the framework: the views that `configure` adds have to hold for
-    // it, and for statics, which that registration may register as well.
-    configure(&mut setup, own)?;
+    let mut setup = Setup::new(registry, runtime);
+    // Before the metrics below: the views that `configure` adds have to hold for them, and for
+    // statics, which a collector such as that of `process` registers in the default registry.
+    (exporter.configure)(&mut setup, own)?;
     check_probes(&setup, common)?;
     if common.process_stats {
         tallies::process::register(registry)?;
@@ -211,36 +195,29 @@ fn bind<A>(
     if let (Some(web), true) = (&web, own_metrics) {
         web.register(registry)?;
     }
-    let metrics = if own_metrics && !setup.updates.is_empty() {
-        Some(UpdateMetrics::register(registry)?)
-    } else {
-        None
-    };
-    let (mut scraped, mut periodic) = (Vec::new(), Vec::new());
-    for declared in setup.updates {
-        let updater = Updater::new(
-            &declared.name,
-            declared.handler,
-            registry,
-            runtime,
-            declared.min_interval,
-            metrics.clone(),
-        );
-        match declared.every {
-            None => scraped.push(updater),
-            Some(every) => periodic.push((updater, every)),
+    let has_metrics = own_metrics && !setup.updates.is_empty();
+    let metrics = has_metrics.then(|| UpdateMetrics::register(registry));
+    let metrics = metrics.transpose()?;
+    let (mut updates, mut periodic) = (Vec::new(), Vec::new());
+    for mut updater in std::mem::take(&mut setup.updates) {
+        if let Some(metrics) = &metrics {
+            metrics.begin(&updater.name);
+        }
+        updater.metrics.clone_from(&metrics);
+        match updater.every {
+            None => updates.push(Arc::new(updater)),
+            Some(every) => periodic.push((Arc::new(updater), every)),
         }
     }
-    let pages = ExporterPages::new(
-        about,
-        scraped,
-        setup.probes,
-        runtime,
-        web.clone(),
-        has_live(common),
-    );
-    let server = server.extension(pages);
-    // A check does not need the port, which the running exporter has.
+    let server = server.extension(ExporterPages {
+        about: exporter.about,
+        updates,
+        probes: std::mem::take(&mut setup.probes),
+        runtime: runtime.clone(),
+        web: web.clone(),
+        has_live: common.web_enable_live,
+    });
+    // The exporter that runs may have the port, so a check only resolves the addresses.
     let server = if common.config_check {
         listen::check(common)?;
         server.address("127.0.0.1:0").bind()?
@@ -249,13 +226,10 @@ fn bind<A>(
     };
     Ok(Prepared {
         server,
-        runtime: runtime.clone(),
-        startup: setup.startup,
-        shutdown: setup.shutdown,
+        setup,
         periodic,
         web,
         path: common.metrics_path.clone(),
-        secure,
     })
 }
 
@@ -263,19 +237,12 @@ fn bind<A>(
 fn server(common: &Common) -> Server {
     let server = Server::new().path(&common.metrics_path);
     #[cfg(feature = "live")]
-    let server = if common.live { server.live() } else { server };
+    let server = if common.web_enable_live {
+        server.live()
+    } else {
+        server
+    };
     server
-}
-
-/// Returns whether there is a live page.
-fn has_live(common: &Common) -> bool {
-    #[cfg(feature = "live")]
-    return common.live;
-    #[cfg(not(feature = "live"))]
-    {
-        let _ = common;
-        false
-    }
 }
 
 /// Checks that probes have paths of their own.
@@ -283,7 +250,7 @@ fn check_probes(setup: &Setup, common: &Common) -> Result<(), Error> {
     for (path, _) in &setup.probes {
         let is_taken = path == "/" || *path == common.metrics_path || path.starts_with("/-/");
         let is_live = path == "/live" || path.starts_with("/live/");
-        let is_taken = is_taken || has_live(common) && is_live;
+        let is_taken = is_taken || common.web_enable_live && is_live;
         if !path.starts_with('/') || is_taken {
             let path = path.escape_debug();
             return Err(Error::new(format!(
@@ -295,115 +262,100 @@ fn check_probes(setup: &Setup, common: &Common) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs the startup hooks, serves until a signal, and runs the shutdown hooks. They do not run if
-/// the start fails or a signal ends it.
+/// Runs the startup hooks, serves until a signal, and runs the shutdown hooks. The latter do not
+/// run if the start fails, or if a signal comes before the start is over.
 pub(super) async fn run(prepared: Prepared) -> ExitCode {
-    let Prepared {
-        server,
-        runtime,
-        startup,
-        shutdown,
-        periodic,
-        web,
-        path,
-        secure,
-    } = prepared;
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => return cannot_start(&error),
-    };
+    match serve(prepared).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cannot_start(&error),
+    }
+}
+
+async fn serve(prepared: Prepared) -> Result<(), BoxError> {
+    let (setup, web) = (prepared.setup, prepared.web);
+    let mut signals = Signals::new()?;
     let started = async {
-        for hook in startup {
-            hook.run(&runtime).await?;
+        for hook in setup.startup {
+            setup::run(hook, &setup.runtime).await?;
         }
         Ok::<(), BoxError>(())
     };
     // A signal also ends a start that hangs.
     tokio::select! {
-        started = started => {
-            if let Err(error) = started {
-                return cannot_start(&error);
-            }
-        }
+        started = started => started?,
         () = signals.end(web.as_ref()) => {
             log::info!("shutdown");
-            return ExitCode::SUCCESS;
+            return Ok(());
         }
     }
     let mut tasks = tokio::task::JoinSet::new();
-    for (updater, every) in periodic {
-        tasks.spawn(async move {
-            let mut interval = tokio::time::interval(every);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                interval.tick().await;
-                updater.update(every).await;
-            }
-        });
+    for (updater, interval) in prepared.periodic {
+        let update = move || Arc::clone(&updater).update(interval);
+        tasks.spawn(repeat(interval, update));
     }
-    if let Some(web) = &web {
-        let web = Arc::clone(web);
-        tasks.spawn(async move { web.watch().await });
+    if let Some(web) = web.clone() {
+        tasks.spawn(repeat(web::CHECK, move || Arc::clone(&web).watch()));
     }
-    let scheme = if secure { "https" } else { "http" };
-    for address in server.addresses() {
-        log::info!(target: NOTICE, url = format!("{scheme}://{address}/").as_str(), path = path.as_str(); "listening");
+    let (server, path) = (prepared.server, prepared.path.as_str());
+    let is_secure = server.metrics_url().starts_with("https");
+    let scheme = if is_secure { "https" } else { "http" };
+    let url = |address| format!("{scheme}://{address}/");
+    let mut urls: Vec<_> = server.addresses().iter().map(url).collect();
+    // A server without addresses listens on Unix sockets only.
+    if urls.is_empty() {
+        urls.push("unix".to_owned());
     }
-    // Without an address it listens on a Unix socket.
-    if server.addresses().is_empty() {
-        log::info!(target: NOTICE, url = "unix", path = path.as_str(); "listening");
+    for url in urls {
+        log::info!(target: NOTICE, url = url.as_str(), path; "listening");
     }
-    let serving = match server.start() {
-        Ok(serving) => serving,
-        Err(error) => return cannot_start(&error),
-    };
-    notify(&[State::Ready]);
-    if let Some(timeout) = watchdog() {
-        tasks.spawn(async move {
-            let mut interval = tokio::time::interval(timeout / 2);
-            loop {
-                interval.tick().await;
-                notify(&[State::Watchdog]);
-            }
-        });
+    let serving = server.start()?;
+    notify("READY=1");
+    #[cfg(unix)]
+    if let Some(timeout) = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero()) {
+        tasks.spawn(repeat(timeout / 2, || async { notify("WATCHDOG=1") }));
     }
     signals.end(web.as_ref()).await;
-    notify(&[State::Stopping]);
+    notify("STOPPING=1");
     let stopped = tokio::task::spawn_blocking(move || serving.stop());
     // A panic of the service's thread is no reason to leave out the hooks.
     let _ = stopped.await;
     tasks.shutdown().await;
     let hooks = async {
-        for hook in shutdown {
-            if let Err(error) = hook.run(&runtime).await {
+        for hook in setup.shutdown {
+            if let Err(error) = setup::run(hook, &setup.runtime).await {
                 log::error!("shutdown: {error}");
             }
         }
     };
     if tokio::time::timeout(SHUTDOWN, hooks).await.is_err() {
-        log::error!(
-            "shutdown: the hooks took more than {} s",
-            SHUTDOWN.as_secs()
-        );
+        let seconds = SHUTDOWN.as_secs();
+        log::error!("shutdown: the hooks took more than {seconds} s");
     }
     log::info!("shutdown");
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+/// Does something at once, and then again at each interval. Ends when it is dropped.
+async fn repeat<F: Future<Output = ()>>(interval: Duration, work: impl Fn() -> F) {
+    let mut interval = tokio::time::interval(interval);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        work().await;
+    }
 }
 
 /// The signals that end the program, or that ask for the web configuration to be read again.
+#[cfg(unix)]
 struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    hangup: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
-    #[cfg(unix)]
     fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -411,13 +363,7 @@ impl Signals {
         })
     }
 
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
     /// Waits for a signal that ends the program. A hangup reads the web configuration again.
-    #[cfg(unix)]
     async fn end(&mut self, web: Option<&Arc<Web>>) {
         loop {
             tokio::select! {
@@ -427,47 +373,34 @@ impl Signals {
                     if let Some(web) = web {
                         // A task of its own: reading may hang, and other signals must be seen.
                         let web = Arc::clone(web);
-                        tokio::spawn(async move { web.reload().await });
+                        tokio::spawn(async move { web.check(true).await });
                     }
                 }
             }
         }
     }
+}
 
-    #[cfg(not(unix))]
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
     async fn end(&mut self, _: Option<&Arc<Web>>) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }
 
-#[cfg(unix)]
-use sd_notify::NotifyState as State;
-
-/// Tells systemd, if it has started this program.
-#[cfg(unix)]
-fn notify(states: &[State<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+/// Tells systemd the state of this program, if systemd has started it.
+fn notify(state: &str) {
+    #[cfg(unix)]
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Custom(state)]) {
         log::warn!("cannot notify systemd: {error}");
     }
-}
-
-/// Returns the time within which systemd wants a sign of life.
-#[cfg(unix)]
-fn watchdog() -> Option<Duration> {
-    sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
-}
-
-#[cfg(not(unix))]
-enum State {
-    Ready,
-    Stopping,
-    Watchdog,
-}
-
-#[cfg(not(unix))]
-fn notify(_: &[State]) {}
-
-#[cfg(not(unix))]
-fn watchdog() -> Option<Duration> {
-    None
+    #[cfg(not(unix))]
+    let _ = state;
 }

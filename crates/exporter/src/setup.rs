@@ -2,63 +2,60 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tallies::{Error, Registry};
 use tallies_config::{Config, Configure, MetricConfig, MetricMap};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::probe::{Probe, ProbeHandler};
-use super::update::{Handler, Update};
+use super::update::{Handler, Update, Updater};
 
 /// Declares what an exporter does. [`Exporter::configure`](super::Exporter::configure) passes it to
 /// its hook.
 pub struct Setup {
-    pub(super) registry: Registry,
+    registry: Registry,
+    /// Where handlers run.
+    pub(super) runtime: Handle,
     pub(super) startup: Vec<Hook>,
     pub(super) shutdown: Vec<Hook>,
-    pub(super) updates: Vec<DeclaredUpdate>,
+    pub(super) updates: Vec<Updater>,
     pub(super) probes: Vec<(String, ProbeHandler)>,
 }
 
-/// An update as it was declared.
-pub(super) struct DeclaredUpdate {
-    pub(super) name: String,
-    pub(super) handler: Handler,
-    pub(super) min_interval: Duration,
-    /// The time between runs, if scrapes do not start them.
-    pub(super) every: Option<Duration>,
+/// A hook that runs once: it begins in a task of its own, so that one that panics or blocks its
+/// thread holds up neither other hooks nor signals.
+pub(super) type Hook = Box<dyn FnOnce(&mut JoinSet<super::Result>, &Handle) + Send>;
+
+fn in_task<R>(hook: impl FnOnce() -> R + Send + 'static) -> Hook
+where
+    R: Future<Output = super::Result> + Send + 'static,
+{
+    Box::new(|tasks, runtime| _ = tasks.spawn_on(async move { hook().await }, runtime))
 }
 
-/// A hook that runs once.
-pub(super) enum Hook {
-    Async(Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = super::Result> + Send>> + Send>),
-    Blocking(Box<dyn FnOnce() -> super::Result + Send>),
+fn on_thread(hook: impl FnOnce() -> super::Result + Send + 'static) -> Hook {
+    Box::new(|tasks, runtime| _ = tasks.spawn_blocking_on(hook, runtime))
 }
 
-impl Hook {
-    /// Runs the hook in a task of its own, so that one that panics or blocks its thread holds up
-    /// neither other hooks nor signals.
-    pub(super) async fn run(self, runtime: &Handle) -> super::Result {
-        // Dropping the set cancels the hook.
-        let mut task = tokio::task::JoinSet::new();
-        match self {
-            Self::Async(hook) => _ = task.spawn_on(async move { hook().await }, runtime),
-            Self::Blocking(hook) => _ = task.spawn_blocking_on(hook, runtime),
-        }
-        match task.join_next().await {
-            Some(Ok(ended)) => ended,
-            _ => Err("the hook panicked".into()),
-        }
+/// Runs a hook to its end.
+pub(super) async fn run(hook: Hook, runtime: &Handle) -> super::Result {
+    // Dropping the set cancels the hook.
+    let mut tasks = JoinSet::new();
+    hook(&mut tasks, runtime);
+    match tasks.join_next().await {
+        Some(Ok(ended)) => ended,
+        _ => Err("the hook panicked".into()),
     }
 }
 
 impl Setup {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, runtime: &Handle) -> Self {
         Self {
             registry: registry.clone(),
+            runtime: runtime.clone(),
             startup: Vec::new(),
             shutdown: Vec::new(),
             updates: Vec::new(),
@@ -180,31 +177,29 @@ impl Setup {
         F: FnOnce() -> R + Send + 'static,
         R: Future<Output = super::Result> + Send + 'static,
     {
-        self.startup
-            .push(Hook::Async(Box::new(|| Box::pin(hook()))));
+        self.startup.push(in_task(hook));
     }
 
     /// Adds a function that runs once before the exporter answers requests. It may block. If it
     /// returns an error, the program ends with exit code 1.
     pub fn on_startup_blocking(&mut self, hook: impl FnOnce() -> super::Result + Send + 'static) {
-        self.startup.push(Hook::Blocking(Box::new(hook)));
+        self.startup.push(on_thread(hook));
     }
 
-    /// Adds an async function that runs once after the last answer, for at most 10 s. An error is
-    /// logged.
+    /// Adds an async function that runs once after the last answer. An error is logged. All
+    /// shutdown hooks together have 10 s.
     pub fn on_shutdown<F, R>(&mut self, hook: F)
     where
         F: FnOnce() -> R + Send + 'static,
         R: Future<Output = super::Result> + Send + 'static,
     {
-        self.shutdown
-            .push(Hook::Async(Box::new(|| Box::pin(hook()))));
+        self.shutdown.push(in_task(hook));
     }
 
-    /// Adds a function that runs once after the last answer, for at most 10 s. It may block. An
-    /// error is logged.
+    /// Adds a function that runs once after the last answer. It may block. An error is logged. All
+    /// shutdown hooks together have 10 s.
     pub fn on_shutdown_blocking(&mut self, hook: impl FnOnce() -> super::Result + Send + 'static) {
-        self.shutdown.push(Hook::Blocking(Box::new(hook)));
+        self.shutdown.push(on_thread(hook));
     }
 }
 
@@ -253,27 +248,43 @@ impl UpdateBuilder<'_> {
         F: Fn(Update) -> R + Send + Sync + 'static,
         R: Future<Output = super::Result> + Send + 'static,
     {
-        self.add(Handler::Async(Box::new(move |update| {
-            Box::pin(handler(update))
-        })));
+        let handler = Arc::new(handler);
+        self.add(Box::new(move |update, runtime| {
+            let handler = Arc::clone(&handler);
+            // The call may panic or block, too.
+            runtime.spawn(async move { with_text(handler(update).await) })
+        }));
     }
 
     /// Adds the update, with a function that may block. A run that is late cannot be cancelled, and
     /// the next run begins after its end.
     pub fn run_blocking(self, handler: impl Fn(Update) -> super::Result + Send + Sync + 'static) {
-        self.add(Handler::Blocking(Arc::new(handler)));
+        let handler = Arc::new(handler);
+        self.add(Box::new(move |update, runtime| {
+            let handler = Arc::clone(&handler);
+            runtime.spawn_blocking(move || with_text(handler(update)))
+        }));
     }
 
     fn add(self, handler: Handler) {
         let updates = &mut self.setup.updates;
         updates.retain(|update| update.name != self.name);
-        updates.push(DeclaredUpdate {
+        updates.push(Updater {
             name: self.name,
             handler,
             min_interval: self.min_interval,
             every: self.every,
+            registry: self.setup.registry.clone(),
+            runtime: self.setup.runtime.clone(),
+            metrics: None,
+            last: Mutex::default(),
         });
     }
+}
+
+/// Makes the text of an error, in the task of the handler, because it is code of the user, too.
+fn with_text(ended: super::Result) -> Result<(), String> {
+    ended.map_err(|error| error.to_string())
 }
 
 impl std::fmt::Debug for Setup {

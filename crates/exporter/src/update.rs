@@ -4,16 +4,15 @@
 //! until its own deadline and then exports the values of before. The live page does the same with
 //! little patience, and begins fewer runs.
 
-use std::future::Future;
 use std::ops::Deref;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tallies::{Counter, Error, Gauge, Registry};
 use tallies_config::{Configure, MetricMap};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// The time after which an update is cancelled, unless its limit is longer.
 pub(super) const MAX_RUN: Duration = Duration::from_secs(60);
@@ -58,42 +57,41 @@ impl Deref for Update {
     }
 }
 
-type Running = Pin<Box<dyn Future<Output = super::Result> + Send>>;
+/// Begins a run of an update, in a task or on a thread for work that blocks. Its error is a text.
+pub(super) type Handler =
+    Box<dyn Fn(Update, &Handle) -> JoinHandle<Result<(), String>> + Send + Sync>;
 
-/// The code of an update.
-pub(super) enum Handler {
-    Async(Box<dyn Fn(Update) -> Running + Send + Sync>),
-    Blocking(Arc<dyn Fn(Update) -> super::Result + Send + Sync>),
-}
-
-/// An update by name, and its current run.
+/// An update, and its current run.
 pub(super) struct Updater {
-    name: String,
-    handler: Handler,
-    registry: Registry,
+    pub(super) name: String,
+    pub(super) handler: Handler,
+    /// A new run begins no sooner than this after the end of the last one.
+    pub(super) min_interval: Duration,
+    /// The time between runs, if scrapes do not start them.
+    pub(super) every: Option<Duration>,
+    pub(super) registry: Registry,
     /// Where handlers run. Not in the service's runtime, so that one that blocks its thread holds
     /// no page.
-    runtime: Handle,
-    /// A new run begins no sooner than this after the end of the last one.
-    min_interval: Duration,
-    metrics: Option<UpdateMetrics>,
+    pub(super) runtime: Handle,
+    pub(super) metrics: Option<UpdateMetrics>,
     /// Locked by scrapes that begin or join a run, and by the run when it ends.
-    state: Mutex<State>,
+    pub(super) last: Mutex<LastRun>,
 }
 
+/// The run of an update that began last.
 #[derive(Default)]
-struct State {
-    running: Option<Run>,
-    last: Option<Ended>,
+pub(super) enum LastRun {
+    #[default]
+    None,
+    Running(Run),
+    Ended {
+        at: Instant,
+        took: Duration,
+    },
 }
 
-/// The last run.
-struct Ended {
-    at: Instant,
-    took: Duration,
-}
-
-struct Run {
+/// A run that goes on.
+pub(super) struct Run {
     started: Instant,
     /// Turns `true` when the run ends.
     ended: watch::Receiver<bool>,
@@ -115,10 +113,11 @@ pub(super) struct UpdateMetrics {
 impl UpdateMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
         let gauge = |name, help| {
-            Gauge::builder(name, help)
-                .labels(["update"])
-                .register(registry)
+            let gauge = Gauge::builder(name, help).labels(["update"]);
+            gauge.register(registry)
         };
+        let help = "Updates that failed, by reason: error, panic or timeout.";
+        let errors = Counter::builder("exporter_update_errors_total", help);
         Ok(Self {
             success: gauge(
                 "exporter_update_success",
@@ -132,79 +131,47 @@ impl UpdateMetrics {
                 "exporter_update_last_success_timestamp_seconds",
                 "Time of the last update that succeeded.",
             )?,
-            errors: Counter::builder(
-                "exporter_update_errors_total",
-                "Updates that failed, by reason: error, panic or timeout.",
-            )
-            .labels(["update", "reason"])
-            .register(registry)?,
+            errors: errors.labels(["update", "reason"]).register(registry)?,
         })
     }
 
-    fn failed(&self, update: &str, reason: &str, duration: Duration) {
-        self.success.with([update]).set(0.0);
-        self.duration.with([update]).set(duration.as_secs_f64());
-        self.errors.with([update, reason]).inc();
-    }
-
-    fn succeeded(&self, update: &str, duration: Duration) {
-        self.success.with([update]).set(1.0);
-        self.duration.with([update]).set(duration.as_secs_f64());
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.last_success.with([update]).set(now.as_secs_f64());
+    /// Begins to count the failures of this update.
+    pub(super) fn begin(&self, update: &str) {
+        for reason in ["error", "panic", "timeout"] {
+            self.errors.with([update, reason]).add(0);
+        }
     }
 }
 
 impl Updater {
-    pub(super) fn new(
-        name: &str,
-        handler: Handler,
-        registry: &Registry,
-        runtime: &Handle,
-        min_interval: Duration,
-        metrics: Option<UpdateMetrics>,
-    ) -> Arc<Self> {
-        if let Some(metrics) = &metrics {
-            for reason in ["error", "panic", "timeout"] {
-                metrics.errors.with([name, reason]).add(0);
-            }
-        }
-        Arc::new(Self {
-            name: name.to_owned(),
-            handler,
-            registry: registry.clone(),
-            runtime: runtime.clone(),
-            min_interval,
-            metrics,
-            state: Mutex::default(),
-        })
+    fn last(&self) -> MutexGuard<'_, LastRun> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Records how a run went. A failed one has a reason.
+    fn record(&self, failed: Option<&str>, duration: Duration) {
+        let Some(metrics) = &self.metrics else {
+            return;
+        };
+        let name = self.name.as_str();
+        metrics.success.with([name]).set(u8::from(failed.is_none()));
+        metrics.duration.with([name]).set(duration.as_secs_f64());
+        match failed {
+            Some(reason) => metrics.errors.with([name, reason]).inc(),
+            None => metrics.last_success.with([name]).set_to_current_time(),
+        }
     }
 
     /// Runs the update, or waits for its current run, at most for this time.
-    pub(super) async fn update(self: &Arc<Self>, limit: Duration) {
-        let Some((started, mut ended)) = self.join(limit) else {
+    pub(super) async fn update(self: Arc<Self>, limit: Duration) {
+        let Some(started) = self.wait(limit, limit).await else {
             return;
         };
-        let in_time = tokio::time::timeout(limit, ended.wait_for(|ended| *ended)).await;
-        if in_time.is_ok() {
-            return;
+        match &mut *self.last() {
+            LastRun::Running(run) if run.started == started && !run.late => run.late = true,
+            _ => return,
         }
-        {
-            let mut state = self.state();
-            match &mut state.running {
-                Some(run) if run.started == started && !run.late => run.late = true,
-                _ => return,
-            }
-        }
-        if let Some(metrics) = &self.metrics {
-            metrics.failed(&self.name, "timeout", started.elapsed());
-        }
+        self.record(Some("timeout"), started.elapsed());
         log::warn!(
             update = self.name.as_str(),
             seconds = started.elapsed().as_secs_f64();
@@ -214,52 +181,47 @@ impl Updater {
 
     /// Runs the update for the live page, or waits for its current run, at most for `patience`.
     /// Begins no run too soon after the last one, so that updates take at most a tenth of the time.
-    pub(super) async fn refresh(self: &Arc<Self>, limit: Duration, patience: Duration) {
-        {
-            let state = self.state();
-            let rests = |last: &Ended| last.at.elapsed() < (last.took * PAUSE).max(FRESH);
-            let skips = match &state.running {
-                Some(run) => run.ignored,
-                None => state.last.as_ref().is_some_and(rests),
-            };
-            if skips {
-                return;
-            }
-        }
-        let Some((started, mut ended)) = self.join(limit) else {
-            return;
+    pub(super) async fn refresh(self: Arc<Self>, limit: Duration, patience: Duration) {
+        let skips = match &*self.last() {
+            LastRun::None => false,
+            LastRun::Running(run) => run.ignored,
+            LastRun::Ended { at, took } => at.elapsed() < (*took * PAUSE).max(FRESH),
         };
-        let in_time = tokio::time::timeout(patience, ended.wait_for(|ended| *ended)).await;
-        if in_time.is_err()
-            && let Some(run) = &mut self.state().running
-        {
+        if skips {
+            return;
+        }
+        let late = self.wait(limit, patience).await;
+        if let (Some(started), LastRun::Running(run)) = (late, &mut *self.last()) {
             run.ignored |= run.started == started;
         }
+    }
+
+    /// Runs the update, or waits for its current run, at most for `patience`. Returns the start of
+    /// a run that takes longer.
+    async fn wait(self: &Arc<Self>, limit: Duration, patience: Duration) -> Option<Instant> {
+        let (started, mut ended) = self.join(limit)?;
+        let in_time = tokio::time::timeout(patience, ended.wait_for(|ended| *ended)).await;
+        in_time.is_err().then_some(started)
     }
 
     /// Returns the current run, and begins one if there is none. Returns `None` if the last one
     /// ended too recently.
     fn join(self: &Arc<Self>, limit: Duration) -> Option<(Instant, watch::Receiver<bool>)> {
-        let mut state = self.state();
-        if let Some(run) = &state.running {
-            return Some((run.started, run.ended.clone()));
-        }
-        if state
-            .last
-            .as_ref()
-            .is_some_and(|last| last.at.elapsed() < self.min_interval)
-        {
-            return None;
+        let mut last = self.last();
+        match &*last {
+            LastRun::Running(run) => return Some((run.started, run.ended.clone())),
+            LastRun::Ended { at, .. } if at.elapsed() < self.min_interval => return None,
+            _ => {}
         }
         let started = Instant::now();
         let (sender, ended) = watch::channel(false);
-        state.running = Some(Run {
+        *last = LastRun::Running(Run {
             started,
             ended: ended.clone(),
             late: false,
             ignored: false,
         });
-        drop(state);
+        drop(last);
         let updater = Arc::clone(self);
         let update = Update {
             metrics: self.registry.get_metrics(),
@@ -267,38 +229,18 @@ impl Updater {
         };
         tokio::spawn(async move {
             updater.run(started, update, limit).await;
-            let mut state = updater.state();
-            state.running = None;
-            state.last = Some(Ended {
+            *updater.last() = LastRun::Ended {
                 at: Instant::now(),
                 took: started.elapsed(),
-            });
-            drop(state);
+            };
             let _ = sender.send(true);
         });
         Some((started, ended))
     }
 
     /// Runs the handler to its end, and records how it went.
-    async fn run(self: &Arc<Self>, started: Instant, update: Update, limit: Duration) {
-        // The text of an error is made in the task, too, because it is code of the user.
-        let text = |ended: super::Result| ended.map_err(|error| error.to_string());
-        let mut task = match &self.handler {
-            Handler::Async(_) => {
-                let updater = Arc::clone(self);
-                self.runtime.spawn(async move {
-                    text(match &updater.handler {
-                        // The call may panic or block, too.
-                        Handler::Async(handler) => handler(update).await,
-                        Handler::Blocking(handler) => handler(update),
-                    })
-                })
-            }
-            Handler::Blocking(handler) => {
-                let handler = Arc::clone(handler);
-                self.runtime.spawn_blocking(move || text(handler(update)))
-            }
-        };
+    async fn run(&self, started: Instant, update: Update, limit: Duration) {
+        let mut task = (self.handler)(update, &self.runtime);
         let ended = match tokio::time::timeout(MAX_RUN.max(limit), &mut task).await {
             Ok(ended) => ended,
             Err(_) => {
@@ -309,29 +251,23 @@ impl Updater {
         };
         let took = started.elapsed();
         let (reason, error) = match ended {
-            Ok(Ok(())) => {
-                if let Some(metrics) = &self.metrics {
-                    metrics.succeeded(&self.name, took);
-                }
-                return;
-            }
+            Ok(Ok(())) => return self.record(None, took),
             Ok(Err(error)) => ("error", error),
             Err(error) if error.is_cancelled() => {
                 log::warn!(update = self.name.as_str(); "update was cancelled");
-                let was_late = self.state().running.as_mut().is_none_or(|run| {
-                    // A scrape that wakes up at the same time does not count it again.
-                    std::mem::replace(&mut run.late, true)
-                });
-                if let (Some(metrics), false) = (&self.metrics, was_late) {
-                    metrics.failed(&self.name, "timeout", took);
+                // A scrape that wakes up at the same time does not count it again.
+                let was_late = match &mut *self.last() {
+                    LastRun::Running(run) => std::mem::replace(&mut run.late, true),
+                    _ => true,
+                };
+                if !was_late {
+                    self.record(Some("timeout"), took);
                 }
                 return;
             }
             Err(_) => ("panic", "the handler panicked".to_owned()),
         };
-        if let Some(metrics) = &self.metrics {
-            metrics.failed(&self.name, reason, took);
-        }
+        self.record(Some(reason), took);
         log::warn!(update = self.name.as_str(), error = error.as_str(); "update failed");
     }
 }

@@ -13,8 +13,9 @@ use actix_web::web::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
+use super::body::Measured;
 use super::counting::BytesRead;
-use super::exchange::{BodyEvent, Exchange, fail_on_panic};
+use super::exchange::{Exchange, FailureKind, fail_on_panic};
 use super::server::{ServerLayer, ServerState};
 
 /// The route is actix-web's `match_pattern`, which allocates a `String` for every request. A
@@ -41,7 +42,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,
 {
-    type Response = ServiceResponse<ActixBody<B>>;
+    type Response = ServiceResponse<Measured<B>>;
     type Error = actix_web::Error;
     type Transform = ActixService<S>;
     type InitError = ();
@@ -67,7 +68,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,
 {
-    type Response = ServiceResponse<ActixBody<B>>;
+    type Response = ServiceResponse<Measured<B>>;
     type Error = actix_web::Error;
     type Future = ActixFuture<S::Future>;
 
@@ -79,9 +80,8 @@ where
         let pattern = request.match_pattern();
         let received = matches!(request.parts().1, Payload::None).then_some(0);
         let method = request.method().as_str();
-        let mut exchange = self
-            .server
-            .begin(method, request.path(), pattern.as_deref(), received);
+        let (path, pattern) = (request.path(), pattern.as_deref());
+        let mut exchange = self.server.begin(method, path, pattern, received);
         if let Some(read) = exchange.as_mut().and_then(Exchange::count_request_body) {
             let inner = request.take_payload();
             let payload = Box::pin(CountingPayload { inner, read });
@@ -107,53 +107,38 @@ where
     F: Future<Output = Result<ServiceResponse<B>, actix_web::Error>>,
     B: MessageBody,
 {
-    type Output = Result<ServiceResponse<ActixBody<B>>, actix_web::Error>;
+    type Output = Result<ServiceResponse<Measured<B>>, actix_web::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
         let exchange = this.exchange.take();
-        Poll::Ready(match result {
-            Ok(response) => Ok(measured(response, exchange)),
+        let response = match result {
+            Ok(response) => response,
             Err(error) => {
                 if let Some(exchange) = exchange {
                     exchange.answer(error.as_response_error().status_code().as_u16());
                 }
-                Err(error)
+                return Poll::Ready(Err(error));
             }
-        })
+        };
+        let exchange = exchange.and_then(|exchange| {
+            exchange.head(
+                response.status().as_u16(),
+                || match response.response().body().size() {
+                    BodySize::None => Some(0),
+                    BodySize::Sized(length) => Some(length),
+                    BodySize::Stream => None,
+                },
+                || response.headers().get(CONTENT_TYPE).map(|ty| ty.as_bytes()),
+            )
+        });
+        let response = response.map_body(|_, inner| Measured::new(inner, exchange, None));
+        Poll::Ready(Ok(response))
     }
 }
 
-fn measured<B: MessageBody>(
-    response: ServiceResponse<B>,
-    exchange: Option<Exchange>,
-) -> ServiceResponse<ActixBody<B>> {
-    let exchange = exchange.and_then(|exchange| {
-        exchange.head(
-            response.status().as_u16(),
-            || match response.response().body().size() {
-                BodySize::None => Some(0),
-                BodySize::Sized(length) => Some(length),
-                BodySize::Stream => None,
-            },
-            || response.headers().get(CONTENT_TYPE).map(|ty| ty.as_bytes()),
-        )
-    });
-    response.map_body(|_, inner| ActixBody { inner, exchange })
-}
-
-pin_project! {
-    /// An actix-web body that is measured until its end.
-    #[derive(Debug)]
-    pub struct ActixBody<B> {
-        #[pin]
-        inner: B,
-        exchange: Option<Exchange>,
-    }
-}
-
-impl<B: MessageBody> MessageBody for ActixBody<B> {
+impl<B: MessageBody> MessageBody for Measured<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
@@ -166,12 +151,11 @@ impl<B: MessageBody> MessageBody for ActixBody<B> {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
         let chunk = ready!(fail_on_panic(this.exchange, || this.inner.poll_next(cx)));
-        let event = match &chunk {
-            Some(Ok(bytes)) => BodyEvent::Data(bytes.len() as u64),
-            Some(Err(_)) => BodyEvent::Failure,
-            None => BodyEvent::End,
-        };
-        Exchange::on_body_event(this.exchange, event);
+        match &chunk {
+            Some(Ok(bytes)) => Exchange::on_data(this.exchange, bytes.len() as u64),
+            Some(Err(_)) => Exchange::end(this.exchange, Some(FailureKind::Body)),
+            None => Exchange::end(this.exchange, None),
+        }
         Poll::Ready(chunk)
     }
 }

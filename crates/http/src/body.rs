@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::counting::BytesRead;
-use super::exchange::{BodyEvent, Exchange, fail_on_panic};
+use super::exchange::{Exchange, FailureKind, fail_on_panic};
 
 pin_project! {
     /// A body that is measured: that of a response until its end, or that of a request as the
@@ -28,27 +28,31 @@ pin_project! {
     /// }
     /// ```
     ///
+    /// Responses of actix-web have such a body, too. One that `Default` makes is not measured.
+    ///
     /// [`ServerLayer::count_request_bodies`]: super::ServerLayer::count_request_bodies
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub struct Measured<B> {
         #[pin]
-        inner: B,
+        pub(super) inner: B,
         // Set for a response until its end.
-        exchange: Option<Exchange>,
+        pub(super) exchange: Option<Exchange>,
         // Set for a request.
-        read: Option<BytesRead>,
+        pub(super) read: Option<BytesRead>,
+    }
+}
+
+impl<B> Measured<B> {
+    pub(super) fn new(inner: B, exchange: Option<Exchange>, read: Option<BytesRead>) -> Self {
+        Self {
+            inner,
+            exchange,
+            read,
+        }
     }
 }
 
 impl<B: Body> Measured<B> {
-    pub(super) fn request(inner: B, read: Option<BytesRead>) -> Self {
-        Self {
-            inner,
-            exchange: None,
-            read,
-        }
-    }
-
     pub(super) fn response(response: Response<B>, exchange: Option<Exchange>) -> Response<Self> {
         let (body, headers) = (response.body(), response.headers());
         let exchange = exchange.and_then(|exchange| {
@@ -58,11 +62,7 @@ impl<B: Body> Measured<B> {
                 || headers.get(CONTENT_TYPE).map(|ty| ty.as_bytes()),
             )
         });
-        response.map(|inner| Self {
-            inner,
-            exchange,
-            read: None,
-        })
+        response.map(|inner| Self::new(inner, exchange, None))
     }
 }
 
@@ -75,27 +75,22 @@ impl<B: Body> Body for Measured<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let frame = ready!(fail_on_panic(this.exchange, || this
-            .inner
-            .as_mut()
-            .poll_frame(cx)));
+        let poll = || this.inner.as_mut().poll_frame(cx);
+        let frame = ready!(fail_on_panic(this.exchange, poll));
+        let size = |part: &Frame<B::Data>| part.data_ref().map_or(0, Buf::remaining);
         if let (Some(read), Some(Ok(part))) = (this.read, &frame) {
-            read.add(part.data_ref().map_or(0, Buf::remaining));
+            read.add(size(part));
         }
         if this.exchange.is_some() {
-            let event = match &frame {
-                Some(Ok(part)) => match part.data_ref() {
-                    Some(data) => BodyEvent::Data(data.remaining() as u64),
-                    // The server does not poll again after trailers.
-                    None if part.is_trailers() => BodyEvent::End,
-                    None => BodyEvent::Data(0),
-                },
-                Some(Err(_)) => BodyEvent::Failure,
-                None => BodyEvent::End,
-            };
-            Exchange::on_body_event(this.exchange, event);
+            match &frame {
+                // The server does not poll again after trailers.
+                Some(Ok(part)) if part.is_trailers() => Exchange::end(this.exchange, None),
+                Some(Ok(part)) => Exchange::on_data(this.exchange, size(part) as u64),
+                Some(Err(_)) => Exchange::end(this.exchange, Some(FailureKind::Body)),
+                None => Exchange::end(this.exchange, None),
+            }
             if this.exchange.is_some() && this.inner.is_end_stream() {
-                Exchange::on_body_event(this.exchange, BodyEvent::End);
+                Exchange::end(this.exchange, None);
             }
         }
         Poll::Ready(frame)
@@ -107,17 +102,6 @@ impl<B: Body> Body for Measured<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-impl<B: Default> Default for Measured<B> {
-    /// Returns an empty body that is not measured.
-    fn default() -> Self {
-        Self {
-            inner: B::default(),
-            exchange: None,
-            read: None,
-        }
     }
 }
 

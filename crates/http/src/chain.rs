@@ -4,10 +4,8 @@ use std::sync::OnceLock;
 
 /// Values in the order of insertion. Meant to be short: a few status codes, or the few routes in
 /// one hash bucket.
-#[derive(Debug)]
 pub(super) struct Chain<V>(OnceLock<Box<Node<V>>>);
 
-#[derive(Debug)]
 struct Node<V> {
     value: V,
     next: Chain<V>,

@@ -21,8 +21,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::Measured;
-use super::exchange::{Exchange, PanicGuard};
-use super::server::{ServerFuture, ServerLayer, ServerState};
+use super::exchange::{Exchange, fail_on_panic};
+use super::server::{ServerFuture, ServerLayer, ServerService};
 
 /// The counter of the bytes that a service has read from one request body.
 #[derive(Clone, Debug)]
@@ -103,9 +103,7 @@ impl ServerLayer {
     /// It allocates nothing once warm. A router that boxes bodies of other types, such as tonic's,
     /// allocates once more for each request.
     pub fn count_request_bodies(self) -> CountingLayer {
-        CountingLayer {
-            server: self.server,
-        }
+        CountingLayer(self)
     }
 }
 
@@ -138,28 +136,20 @@ impl ServerLayer {
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct CountingLayer {
-    server: &'static ServerState,
-}
+pub struct CountingLayer(ServerLayer);
 
 impl<S> Layer<S> for CountingLayer {
     type Service = CountingService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CountingService {
-            inner,
-            server: self.server,
-        }
+        CountingService(self.0.layer(inner))
     }
 }
 
 /// A service that measures its requests and counts what it reads from their bodies: see
 /// [`ServerLayer::count_request_bodies`].
 #[derive(Clone, Debug)]
-pub struct CountingService<S> {
-    inner: S,
-    server: &'static ServerState,
-}
+pub struct CountingService<S>(ServerService<S>);
 
 impl<S, B, R> Service<Request<B>> for CountingService<S>
 where
@@ -172,17 +162,15 @@ where
     type Future = ServerFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+        self.0.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut exchange = self.server.begin_http(&request);
+        let ServerService { inner, server } = &mut self.0;
+        let mut exchange = server.begin_http(&request);
         let read = exchange.as_mut().and_then(Exchange::count_request_body);
-        let guard = PanicGuard(&mut exchange);
-        let inner = self
-            .inner
-            .call(request.map(|body| Measured::request(body, read)));
-        guard.disarm();
+        let request = request.map(|body| Measured::new(body, None, read));
+        let inner = fail_on_panic(&mut exchange, || inner.call(request));
         ServerFuture { inner, exchange }
     }
 }
@@ -193,12 +181,11 @@ where
 #[inline]
 pub(super) fn count_axum_body<B: 'static>(exchange: &mut Option<Exchange>, body: &mut B) {
     let body: &mut dyn std::any::Any = body;
-    let Some(body) = body.downcast_mut::<axum::body::Body>() else {
-        return;
-    };
-    if let Some(read) = exchange.as_mut().and_then(Exchange::count_request_body) {
+    if let Some(body) = body.downcast_mut::<axum::body::Body>()
+        && let Some(read) = exchange.as_mut().and_then(Exchange::count_request_body)
+    {
         let inner = std::mem::take(body);
-        *body = axum::body::Body::new(Measured::request(inner, Some(read)));
+        *body = axum::body::Body::new(Measured::new(inner, None, Some(read)));
     }
 }
 

@@ -6,12 +6,13 @@
 //! - Every request is in flight until `finish`, which runs exactly once: at the end of the body, at
 //!   a failure, or in `Drop`.
 
-use std::mem::{ManuallyDrop, replace};
+use std::mem::{ManuallyDrop, forget, replace};
 
 use tallies::instrument::Start;
 
 use super::counting::BytesRead;
 use super::families::{End, EndSeries, Endpoint, MethodKind};
+use super::scheme::NoAnswer;
 
 /// The reason why a request or a call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +62,6 @@ enum Timing {
     Stream,
     /// The connection continues with another protocol.
     Upgrade,
-}
-
-/// The result of polling a response body.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum BodyEvent {
-    /// A chunk of this many bytes; 0 for a frame without data.
-    Data(u64),
-    /// The body has ended, or only trailers were left.
-    End,
-    Failure,
 }
 
 /// The length of a response body whose length is unknown.
@@ -133,7 +124,7 @@ impl Exchange {
     #[inline]
     pub(super) fn count_request_body(&mut self) -> Option<BytesRead> {
         let empty = matches!(self.received, RequestSize::Announced(0));
-        if empty || !self.endpoint.families.has_request_sizes() {
+        if empty || self.endpoint.families.request_bytes.is_none() {
             return None;
         }
         let read = BytesRead::zero();
@@ -150,12 +141,10 @@ impl Exchange {
         length: impl FnOnce() -> Option<u64>,
         content_type: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Option<Self> {
-        let series = self.endpoint.for_status(status).series(End {
-            status,
-            failure: None,
-        });
+        let failure = None;
+        let series = self.endpoint.series(End { status, failure });
         series.answer();
-        let seconds = series.headers(|| self.seconds());
+        let seconds = series.headers(|| self.start.map(Start::seconds));
         self.answered = Some(series);
         let (timing, length) = match (status, self.endpoint.method_kind) {
             // RFC 9110, RFC 8441.
@@ -181,34 +170,29 @@ impl Exchange {
         self.head(status, || Some(0), || None);
     }
 
-    /// Records the result of polling the body. Sets `exchange` to `None` at the end of the body.
+    /// Counts a part of the response body. The last part ends the exchange, because the server may
+    /// not poll the body again.
     #[inline]
-    pub(super) fn on_body_event(exchange: &mut Option<Self>, event: BodyEvent) {
+    pub(super) fn on_data(exchange: &mut Option<Self>, bytes: u64) {
         let Some(current) = exchange else { return };
-        let failure = match event {
-            BodyEvent::Data(bytes) => {
-                current.sent += bytes;
-                if current.sent < current.length {
-                    return;
-                }
-                None
-            }
-            BodyEvent::End => None,
-            BodyEvent::Failure => Some(FailureKind::Body),
-        };
-        current.finish(failure, None);
-        std::mem::forget(exchange.take());
+        current.sent += bytes;
+        if current.sent >= current.length {
+            Self::end(exchange, None);
+        }
+    }
+
+    /// Ends the exchange, if it has not ended, with the response body.
+    #[inline]
+    pub(super) fn end(exchange: &mut Option<Self>, failure: Option<FailureKind>) {
+        if let Some(current) = exchange {
+            current.finish(failure, None);
+            forget(exchange.take());
+        }
     }
 
     /// Ends the exchange with a failure.
     pub(super) fn fail(self, failure: FailureKind) {
         ManuallyDrop::new(self).finish(Some(failure), None);
-    }
-
-    /// Returns the time since the start, if any family needs it.
-    #[inline]
-    fn seconds(&self) -> Option<f64> {
-        self.start.map(Start::seconds)
     }
 
     /// Ends the exchange. Reads the clock unless the caller passes `seconds`.
@@ -219,23 +203,23 @@ impl Exchange {
             (Some(series), None) => series,
             (answered, _) => {
                 let status = answered.map_or(0, |series| series.end.status);
-                self.endpoint
-                    .for_status(status)
-                    .series(End { status, failure })
+                self.endpoint.series(End { status, failure })
             }
         };
-        let seconds = seconds.or_else(|| self.seconds());
+        let seconds = seconds.or_else(|| self.start.map(Start::seconds));
         if self.answered.is_none() {
             series.answer();
-            if families.times_failures() {
+            // A call without a response observes the time to its failure.
+            if families.scheme.no_answer == NoAnswer::Kind {
                 series.headers(|| seconds);
             }
         }
-        if failure.is_some_and(|f| f != FailureKind::Cancelled || families.leaving_fails) {
+        if failure.is_some_and(|f| f != FailureKind::Cancelled || families.scheme.leaving_fails) {
             series.fail();
         }
         if let Some(seconds) = seconds {
-            if self.timing == Timing::Ordinary || families.durations_count {
+            // Without a counter of requests, the duration histogram counts them: every one.
+            if self.timing == Timing::Ordinary || families.scheme.answered.is_none() {
                 series.duration(seconds);
             }
             if self.timing == Timing::Stream {
@@ -269,30 +253,18 @@ fn is_stream(content_type: Option<&[u8]>) -> bool {
         b"application/x-ndjson",
         b"multipart/x-mixed-replace",
     ];
-    let Some(ty) = content_type.and_then(|ty| ty.split(|byte| *byte == b';').next()) else {
-        return false;
-    };
-    let ty = ty.trim_ascii();
+    let ty = content_type.and_then(|ty| ty.split(|byte| *byte == b';').next());
+    let ty = ty.unwrap_or_default().trim_ascii();
     STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(ty))
 }
 
-/// A guard around calls into the service: if it is dropped before `disarm`, the request has
-/// panicked.
-#[derive(Debug)]
+/// A guard around calls into the service, which is forgotten after them: if it is dropped, the
+/// request has panicked.
 pub(super) struct PanicGuard<'a>(pub(super) &'a mut Option<Exchange>);
-
-impl PanicGuard<'_> {
-    #[inline]
-    pub(super) fn disarm(self) {
-        std::mem::forget(self);
-    }
-}
 
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
-        if let Some(exchange) = self.0.take() {
-            exchange.fail(FailureKind::Panic);
-        }
+        Exchange::end(self.0, Some(FailureKind::Panic));
     }
 }
 
@@ -301,6 +273,6 @@ impl Drop for PanicGuard<'_> {
 pub(super) fn fail_on_panic<R>(exchange: &mut Option<Exchange>, f: impl FnOnce() -> R) -> R {
     let guard = PanicGuard(exchange);
     let result = f();
-    guard.disarm();
+    forget(guard);
     result
 }

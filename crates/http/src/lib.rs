@@ -40,6 +40,8 @@ mod client;
 mod counting;
 mod exchange;
 mod families;
+#[cfg(feature = "page")]
+mod page;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod routes;
@@ -48,7 +50,7 @@ mod server;
 mod templates;
 
 #[cfg(feature = "actix")]
-pub use actix::{ActixBody, ActixFuture, ActixService};
+pub use actix::{ActixFuture, ActixService};
 pub use body::Measured;
 pub use client::{
     CallRequest, CallResponse, ClientFuture, ClientLayer, ClientMetrics, ClientService, Clients,
@@ -56,4 +58,6 @@ pub use client::{
 };
 pub use counting::{CountingLayer, CountingService};
 pub use exchange::FailureKind;
+#[cfg(feature = "page")]
+pub use page::PageService;
 pub use server::{ServerFuture, ServerLayer, ServerMetrics, ServerService};

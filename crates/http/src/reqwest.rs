@@ -24,17 +24,14 @@ impl CallResponse for Response {
 
 /// Returns the kind of failure that `reqwest` reports for `error`.
 pub(super) fn kind(error: &Error) -> Option<FailureKind> {
-    if error.is_timeout() {
-        Some(FailureKind::Timeout)
-    } else if error.is_connect() {
-        Some(FailureKind::Connect)
-    } else if error.is_redirect() {
-        Some(FailureKind::Redirect)
-    } else if error.is_body() || error.is_decode() {
-        Some(FailureKind::Body)
-    } else {
-        None
-    }
+    let kinds = [
+        (error.is_timeout(), FailureKind::Timeout),
+        (error.is_connect(), FailureKind::Connect),
+        (error.is_redirect(), FailureKind::Redirect),
+        (error.is_body() || error.is_decode(), FailureKind::Body),
+    ];
+    let (_, kind) = kinds.into_iter().find(|(is_it, _)| *is_it)?;
+    Some(kind)
 }
 
 impl ClientLayer {

@@ -14,7 +14,7 @@ use super::families::{Endpoint, Families};
 
 /// The name of the route of requests that match no route.
 const UNMATCHED: &str = "unmatched";
-/// The name of the route of requests whose own route is beyond [`Routes::limit`].
+/// The name of the route of requests whose own route is beyond [`Families::limit`].
 const OVERFLOW: &str = "__overflow__";
 
 /// The methods of RFC 9110, then PATCH (RFC 5789). The last entry stands for every other method.
@@ -51,9 +51,8 @@ pub(super) struct Route {
 }
 
 /// The routes that requests have used so far. Grows up to a limit, and never shrinks.
-#[derive(Debug)]
 pub(super) struct Routes {
-    families: &'static Families,
+    pub(super) families: &'static Families,
     /// The value of the label `client_name`; empty for a server.
     pub(super) client: Box<str>,
     /// Paths and route names that are not measured.
@@ -67,7 +66,15 @@ pub(super) struct Routes {
     /// The number of routes that count towards the limit. Written by threads that add
     /// a route; read before adding one.
     seen: AtomicUsize,
-    limit: usize,
+}
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routes")
+            .field("client", &self.client)
+            .field("exclude", &self.exclude)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Routes {
@@ -77,7 +84,6 @@ impl Routes {
         families: &'static Families,
         client: &str,
         exclude: Box<[Box<str>]>,
-        limit: usize,
     ) -> &'static Self {
         Box::leak(Box::new(Self {
             families,
@@ -87,7 +93,6 @@ impl Routes {
             unmatched: Route::new(UNMATCHED, is_in(&exclude, UNMATCHED)),
             overflow: Route::new(OVERFLOW, is_in(&exclude, OVERFLOW)),
             seen: AtomicUsize::new(0),
-            limit,
             exclude,
         }))
     }
@@ -109,7 +114,7 @@ impl Routes {
         // as many as the user named.
         let excluded = self.excludes(name);
         // Relaxed: the limit is approximate. Each racing thread may exceed it by one.
-        if !excluded && self.seen.load(Relaxed) >= self.limit {
+        if !excluded && self.seen.load(Relaxed) >= self.families.limit {
             return &self.overflow;
         }
         let make = || {
@@ -145,15 +150,10 @@ impl Routes {
     fn bind(&'static self, index: usize, route: &'static Route) -> &'static Endpoint {
         route.methods[index].get_or_init(|| {
             let method = match index {
-                OTHER => self.families.other,
+                OTHER => self.families.scheme.other,
                 _ => METHODS[index],
             };
-            Box::new(Endpoint::new(
-                self.families,
-                &self.client,
-                method,
-                &route.name,
-            ))
+            Box::new(Endpoint::new(self, route, method))
         })
     }
 }

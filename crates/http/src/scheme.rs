@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use tallies::buckets::DEFAULT;
+use tallies::buckets::{DEFAULT, exponential_array};
+
+use LabelSource::{Client, ErrorType, Failure, Method, Route, Status};
 
 /// The source of a label value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +20,15 @@ pub(super) enum LabelSource {
     ErrorType,
 }
 
-/// One family: its name without the prefix, its help text, and its label names with their sources.
+/// Label names, with the sources of their values.
+pub(super) type Labels = &'static [(&'static str, LabelSource)];
+
+/// One family: its name without the prefix, its help text, and its labels.
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     pub(super) name: Cow<'static, str>,
     pub(super) help: &'static str,
-    pub(super) labels: &'static [(&'static str, LabelSource)],
+    pub(super) labels: Labels,
 }
 
 /// The value of the status label for a request without a response.
@@ -90,133 +95,67 @@ const NOTHING: Scheme = Scheme {
     status_class: false,
 };
 
-const fn spec(
-    name: &'static str,
-    help: &'static str,
-    labels: &'static [(&'static str, LabelSource)],
-) -> Option<Spec> {
-    Some(Spec {
-        name: Cow::Borrowed(name),
-        help,
-        labels,
-    })
+const fn spec(name: &'static str, help: &'static str, labels: Labels) -> Option<Spec> {
+    let name = Cow::Borrowed(name);
+    Some(Spec { name, help, labels })
 }
 
 /// Bucket bounds for body sizes: powers of 4 from 64 bytes to 16 MiB.
-pub(super) const BYTES: &[f64] = &[
-    64.0,
-    256.0,
-    1024.0,
-    4096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-];
+pub(super) const BYTES: &[f64] = &exponential_array::<10>(64.0, 4.0);
 
 /// Bucket bounds for stream durations, in seconds, up to one day.
 pub(super) const STREAMS: &[f64] = &[
     0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 14_400.0, 86_400.0,
 ];
 
-const ENDPOINT: &[(&str, LabelSource)] = &[
-    ("method", LabelSource::Method),
-    ("route", LabelSource::Route),
-];
-const ANSWER: &[(&str, LabelSource)] = &[
-    ("method", LabelSource::Method),
-    ("route", LabelSource::Route),
-    ("status", LabelSource::Status),
-];
+const IN_FLIGHT: &str = "Requests being answered.";
+const HEAD: &str = "Time to the head of the response.";
+const BODY: &str = "Time to the end of the response's body.";
+const STREAM: &str = "Time to the end of responses that are streams of events.";
+const READ: &str = "Size of request bodies, as read; as announced if reads are not counted.";
+const SENT: &str = "Size of response bodies, as sent.";
+const FAILED: &str = "Requests that failed, by kind: panic, error, body (failed while it was sent), cancelled (the client left).";
+const AIO_STATUS: &str = "Requests answered, by status.";
+const AIO_FAILED: &str = "Requests that ended in an error or a panic.";
+const CALLS: &str = "Calls to other services, each attempt; those without an answer by kind.";
+const LATENCY: &str = "Time to the head of the response, or to the failure.";
+const WAITING: &str = "Calls that wait for an answer.";
+
+const ENDPOINT: Labels = &[("method", Method), ("route", Route)];
+const ANSWER: Labels = &[("method", Method), ("route", Route), ("status", Status)];
+const FAILURE: Labels = &[("method", Method), ("route", Route), ("kind", Failure)];
 
 /// The names that most Prometheus libraries use.
 pub(super) const PROMETHEUS: Scheme = Scheme {
     answered: spec("http_requests_total", "Requests answered.", ANSWER),
-    failed: spec(
-        "http_requests_failed_total",
-        "Requests that failed, by kind: panic, error, body (failed while it was sent), cancelled (the client left).",
-        &[
-            ("method", LabelSource::Method),
-            ("route", LabelSource::Route),
-            ("kind", LabelSource::Failure),
-        ],
-    ),
-    in_flight: spec(
-        "http_requests_in_flight",
-        "Requests being answered.",
-        ENDPOINT,
-    ),
-    headers: spec(
-        "http_response_start_seconds",
-        "Time to the head of the response.",
-        ENDPOINT,
-    ),
-    duration: spec(
-        "http_request_duration_seconds",
-        "Time to the end of the response's body.",
-        ANSWER,
-    ),
-    streams: spec(
-        "http_stream_duration_seconds",
-        "Time to the end of responses that are streams of events.",
-        ENDPOINT,
-    ),
-    request_bytes: spec(
-        "http_request_size_bytes",
-        "Size of request bodies, as read; as announced if reads are not counted.",
-        ENDPOINT,
-    ),
-    response_bytes: spec(
-        "http_response_size_bytes",
-        "Size of response bodies, as sent.",
-        ENDPOINT,
-    ),
+    failed: spec("http_requests_failed_total", FAILED, FAILURE),
+    in_flight: spec("http_requests_in_flight", IN_FLIGHT, ENDPOINT),
+    headers: spec("http_response_start_seconds", HEAD, ENDPOINT),
+    duration: spec("http_request_duration_seconds", BODY, ANSWER),
+    streams: spec("http_stream_duration_seconds", STREAM, ENDPOINT),
+    request_bytes: spec("http_request_size_bytes", READ, ENDPOINT),
+    response_bytes: spec("http_response_size_bytes", SENT, ENDPOINT),
     ..NOTHING
 };
 
-const OTEL_ANSWER: &[(&str, LabelSource)] = &[
-    ("http_request_method", LabelSource::Method),
-    ("http_route", LabelSource::Route),
-    ("http_response_status_code", LabelSource::Status),
-    ("error_type", LabelSource::ErrorType),
+const OTEL_METHOD: Labels = &[("http_request_method", Method)];
+const OTEL: Labels = &[
+    ("http_request_method", Method),
+    ("http_route", Route),
+    ("http_response_status_code", Status),
+    ("error_type", ErrorType),
 ];
 
 /// The names of OpenTelemetry's semantic conventions 1.x for HTTP metrics, as OpenTelemetry's
 /// Prometheus exporter writes them. The conventions have no family for the time to the head, and
 /// none for streams.
 pub(super) const OPENTELEMETRY: Scheme = Scheme {
-    in_flight: spec(
-        "http_server_active_requests",
-        "Requests being answered.",
-        &[("http_request_method", LabelSource::Method)],
-    ),
-    headers: spec(
-        "http_server_response_start_seconds",
-        "Time to the head of the response.",
-        OTEL_ANSWER,
-    ),
-    duration: spec(
-        "http_server_request_duration_seconds",
-        "Time to the end of the response's body.",
-        OTEL_ANSWER,
-    ),
-    streams: spec(
-        "http_server_stream_duration_seconds",
-        "Time to the end of responses that are streams of events.",
-        OTEL_ANSWER,
-    ),
-    request_bytes: spec(
-        "http_server_request_body_size_bytes",
-        "Size of request bodies, as read; as announced if reads are not counted.",
-        OTEL_ANSWER,
-    ),
-    response_bytes: spec(
-        "http_server_response_body_size_bytes",
-        "Size of response bodies, as sent.",
-        OTEL_ANSWER,
-    ),
+    in_flight: spec("http_server_active_requests", IN_FLIGHT, OTEL_METHOD),
+    headers: spec("http_server_response_start_seconds", HEAD, OTEL),
+    duration: spec("http_server_request_duration_seconds", BODY, OTEL),
+    streams: spec("http_server_stream_duration_seconds", STREAM, OTEL),
+    request_bytes: spec("http_server_request_body_size_bytes", READ, OTEL),
+    response_bytes: spec("http_server_response_body_size_bytes", SENT, OTEL),
     buckets: Cow::Borrowed(&[
         0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
     ]),
@@ -225,30 +164,16 @@ pub(super) const OPENTELEMETRY: Scheme = Scheme {
     ..NOTHING
 };
 
-const AIO: &[(&str, LabelSource)] = &[
-    ("method", LabelSource::Method),
-    ("path", LabelSource::Route),
-];
+const AIO: Labels = &[("method", Method), ("path", Route)];
+const AIO_ANSWER: Labels = &[("method", Method), ("path", Route), ("status_code", Status)];
 
 /// The four counters of aioprometheus' middleware.
 pub(super) const AIOPROMETHEUS: Scheme = Scheme {
     started: spec("requests_total_counter", "Requests received.", AIO),
     responses: spec("responses_total_counter", "Requests answered.", AIO),
-    failed: spec(
-        "exceptions_total_counter",
-        "Requests that ended in an error or a panic.",
-        AIO,
-    ),
+    failed: spec("exceptions_total_counter", AIO_FAILED, AIO),
     leaving_fails: false,
-    answered: spec(
-        "status_codes_counter",
-        "Requests answered, by status.",
-        &[
-            ("method", LabelSource::Method),
-            ("path", LabelSource::Route),
-            ("status_code", LabelSource::Status),
-        ],
-    ),
+    answered: spec("status_codes_counter", AIO_STATUS, AIO_ANSWER),
     ..NOTHING
 };
 
@@ -263,34 +188,19 @@ pub(super) const AIOPROMETHEUS_EXCLUDES: [&str; 7] = [
     "/favicon.ico",
 ];
 
-const CALL: &[(&str, LabelSource)] = &[
-    ("client_name", LabelSource::Client),
-    ("method", LabelSource::Method),
-    ("path", LabelSource::Route),
-    ("status_code", LabelSource::Status),
+const CALL_IN_FLIGHT: Labels = &[("client_name", Client), ("method", Method), ("path", Route)];
+const CALL: Labels = &[
+    ("client_name", Client),
+    ("method", Method),
+    ("path", Route),
+    ("status_code", Status),
 ];
 
 /// The names that the clients of aioli and blacksmith use, without their prefix.
 pub(super) const CLIENT: Scheme = Scheme {
-    answered: spec(
-        "http_requests_total",
-        "Calls to other services, each attempt; those without an answer by kind.",
-        CALL,
-    ),
-    headers: spec(
-        "request_latency_seconds",
-        "Time to the head of the response, or to the failure.",
-        CALL,
-    ),
-    in_flight: spec(
-        "http_requests_in_flight",
-        "Calls that wait for an answer.",
-        &[
-            ("client_name", LabelSource::Client),
-            ("method", LabelSource::Method),
-            ("path", LabelSource::Route),
-        ],
-    ),
+    answered: spec("http_requests_total", CALLS, CALL),
+    headers: spec("request_latency_seconds", LATENCY, CALL),
+    in_flight: spec("http_requests_in_flight", WAITING, CALL_IN_FLIGHT),
     buckets: Cow::Borrowed(&[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6]),
     no_answer: NoAnswer::Kind,
     ..NOTHING

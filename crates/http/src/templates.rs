@@ -7,14 +7,9 @@ use super::routes::Route;
 
 /// Templates and their routes, in order of precedence.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Templates(Vec<(PathTemplate, &'static Route)>);
+pub(super) struct Templates(pub(super) Vec<(PathTemplate, &'static Route)>);
 
 impl Templates {
-    /// Appends a template.
-    pub(super) fn add(&mut self, template: PathTemplate, route: &'static Route) {
-        self.0.push((template, route));
-    }
-
     /// Returns the route of the first template that `path` matches.
     #[inline]
     pub(super) fn find(&self, path: &str) -> Option<&'static Route> {
@@ -56,10 +51,9 @@ impl PathTemplate {
         let mut pieces = Vec::new();
         let mut left = template;
         while let Some((text, behind)) = left.split_once('{') {
-            let (name, behind) = behind
-                .split_once('}')
-                .filter(|(name, _)| !name.contains(['/', '{']))
-                .ok_or("has a `{` without a `}` in the same segment")?;
+            let closed = behind.split_once('}');
+            let closed = closed.filter(|(name, _)| !name.contains(['/', '{']));
+            let (name, behind) = closed.ok_or("has a `{` without a `}` in the same segment")?;
             if !text.is_empty() {
                 pieces.push(Piece::Text(text.into()));
             }

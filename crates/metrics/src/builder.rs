@@ -51,9 +51,9 @@ pub struct Builder {
     pub(super) limit: usize,
     pub(super) names: usize,
     pub(super) expire_after: Option<Duration>,
-    buckets: Option<Vec<f64>>,
-    buckets_for: Vec<(Matcher, Vec<f64>)>,
-    native_for: Vec<(Matcher, i8)>,
+    pub(super) buckets: Option<Vec<f64>>,
+    pub(super) buckets_for: Vec<(Matcher, Vec<f64>)>,
+    pub(super) native_for: Vec<(Matcher, i8)>,
 }
 
 /// The default of [`Builder::limit_names`].
@@ -305,35 +305,31 @@ impl Builder {
     pub fn build(self) -> Result<Recorder, Error> {
         let trial = Registry::new();
         trial.set_lint(false);
-        let special = self.buckets_for.iter();
-        let special =
-            special.map(|(matcher, bounds)| (format!("histogram_{}", matcher.text()), bounds));
-        let all = self
-            .buckets
-            .iter()
-            .map(|bounds| ("histogram".to_owned(), bounds));
-        for (name, bounds) in all.chain(special) {
-            let histogram = Histogram::builder(&name, "");
+        if let Some(bounds) = &self.buckets {
+            let histogram = Histogram::builder("histogram", "");
             histogram.buckets(bounds).register(&trial)?;
+        }
+        let histogram = |matcher: &Matcher| {
             trial.clear();
+            Histogram::builder(&format!("histogram_{}", matcher.text()), "")
+        };
+        for (matcher, bounds) in &self.buckets_for {
+            histogram(matcher).buckets(bounds).register(&trial)?;
         }
         for (matcher, schema) in &self.native_for {
-            let histogram = Histogram::builder(&format!("histogram_{}", matcher.text()), "");
-            histogram.native(*schema).register(&trial)?;
-            trial.clear();
+            histogram(matcher).native(*schema).register(&trial)?;
         }
+        trial.clear();
         Summary::builder("summary", "")
             .objectives(&self.objectives)?
             .max_age(self.window.0)
             .ages(self.window.1)
             .register(&trial)?;
-        self.labels
-            .iter()
-            .fold(
-                Gauge::builder("gauge", "").label_set::<AnyLabels>(),
-                |gauge, (name, value)| gauge.constant(name, value),
-            )
-            .register(&trial)?;
+        let mut gauge = Gauge::builder("gauge", "").label_set::<AnyLabels>();
+        for (name, value) in &self.labels {
+            gauge = gauge.constant(name, value);
+        }
+        gauge.register(&trial)?;
         Ok(Recorder::of(self))
     }
 
@@ -354,24 +350,9 @@ impl Builder {
     /// Returns the same errors as [`build`](Self::build), and an error if the program already has a
     /// recorder. That recorder stays installed.
     pub fn install(self) -> Result<(), Error> {
-        metrics::set_global_recorder(self.build()?).map_err(|_| {
-            Error::new(
-                "another recorder for the `metrics` crate is installed already; a program can have \
-                 only one",
-            )
-        })
-    }
-
-    /// Returns the bucket bounds for a name, if it has any.
-    pub(super) fn buckets_of(&self, name: &str) -> Option<&[f64]> {
-        first_match(&self.buckets_for, name)
-            .or(self.buckets.as_ref())
-            .map(Vec::as_slice)
-    }
-
-    /// Returns the schema for a name, if it has exponential buckets.
-    pub(super) fn native_of(&self, name: &str) -> Option<i8> {
-        first_match(&self.native_for, name).copied()
+        let taken = "another recorder for the `metrics` crate is installed already; a program can \
+                     have only one";
+        metrics::set_global_recorder(self.build()?).map_err(|_| Error::new(taken))
     }
 }
 
@@ -383,7 +364,7 @@ fn set<T>(settings: &mut Vec<(Matcher, T)>, matcher: Matcher, value: T) {
 }
 
 /// Returns the first setting whose matcher selects `name`.
-fn first_match<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
+pub(super) fn first_match<'a, T>(settings: &'a [(Matcher, T)], name: &str) -> Option<&'a T> {
     let (_, value) = settings.iter().find(|(matcher, _)| matcher.matches(name))?;
     Some(value)
 }

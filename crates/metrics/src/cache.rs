@@ -29,33 +29,27 @@ thread_local! {
 
 /// A kind of handle that threads cache.
 pub(super) trait Cached: Clone + 'static {
-    /// Returns the thread-local table for this kind.
-    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>>;
+    /// The thread-local table for this kind.
+    const TABLE: &'static LocalKey<RefCell<HandleCache<Self>>>;
 }
 
 impl Cached for Counter {
-    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
-        &COUNTERS
-    }
+    const TABLE: &'static LocalKey<RefCell<HandleCache<Self>>> = &COUNTERS;
 }
 
 impl Cached for Gauge {
-    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
-        &GAUGES
-    }
+    const TABLE: &'static LocalKey<RefCell<HandleCache<Self>>> = &GAUGES;
 }
 
 impl Cached for Histogram {
-    fn cache() -> &'static LocalKey<RefCell<HandleCache<Self>>> {
-        &HISTOGRAMS
-    }
+    const TABLE: &'static LocalKey<RefCell<HandleCache<Self>>> = &HISTOGRAMS;
 }
 
 /// Returns the cached handle of `key` for the recorder with this `seed`. On a miss, calls `make`,
 /// and caches the handle if `make` returns `true` with it.
 #[inline]
 pub(super) fn find_or<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
-    let found = H::cache().try_with(|cache| cache.try_borrow().ok()?.find(seed, key));
+    let found = H::TABLE.try_with(|cache| cache.try_borrow().ok()?.find(seed, key));
     match found {
         Ok(Some(handle)) => handle,
         // A miss; a table that this thread is using further up the stack; or a thread that is
@@ -69,12 +63,11 @@ pub(super) fn find_or<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H
 fn make_and_cache<H: Cached>(seed: u64, key: &Key, make: impl FnOnce() -> (H, bool)) -> H {
     let (handle, cacheable) = make();
     if cacheable {
-        let _ = H::cache().try_with(|cache| {
+        let _ = H::TABLE.try_with(|cache| {
             // Drop replaced entries after the borrow ends: their destructors may use this table
             // again.
-            let evicted = cache
-                .try_borrow_mut()
-                .map(|mut cache| cache.insert(seed, key, handle.clone()));
+            let cache = cache.try_borrow_mut();
+            let evicted = cache.map(|mut cache| cache.insert(seed, key, handle.clone()));
             drop(evicted);
         });
     }
@@ -120,10 +113,8 @@ impl<H: Clone> HandleCache<H> {
         let hash = mix(seed, key);
         let mask = self.entries.len().wrapping_sub(1);
         for i in 0..PROBES {
-            let entry = self
-                .entries
-                .get((hash as usize).wrapping_add(i) & mask)?
-                .as_ref()?;
+            let slot = (hash as usize).wrapping_add(i) & mask;
+            let entry = self.entries.get(slot)?.as_ref()?;
             if entry.hash == hash && entry.seed == seed && same(&entry.key, key) {
                 return Some(entry.handle.clone());
             }
@@ -164,9 +155,8 @@ impl<H: Clone> HandleCache<H> {
     fn put(&mut self, entry: Entry<H>) -> Option<Entry<H>> {
         let mask = self.entries.len() - 1;
         let home = entry.hash as usize & mask;
-        let free = (0..PROBES)
-            .map(|i| (home + i) & mask)
-            .find(|slot| self.entries[*slot].is_none());
+        let mut slots = (0..PROBES).map(|i| (home + i) & mask);
+        let free = slots.find(|slot| self.entries[*slot].is_none());
         self.len += usize::from(free.is_some());
         self.entries[free.unwrap_or(home)].replace(entry)
     }

@@ -2,15 +2,15 @@
 //! fixes its kind; a description may come before or after that.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use metrics::{Key, Unit};
 use tallies::label::AnyLabels;
-use tallies::{Counter, Description, Error, Gauge, Histogram, Summary, snapshot};
+use tallies::snapshot::Kind;
+use tallies::{Bound, Counter, Description, Error, Gauge, Histogram, Metric, Summary};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, first_match};
 use crate::handles::{CounterHandle, GaugeHandle, HistogramHandle, SummaryHandle};
 use crate::names;
 
@@ -52,56 +52,31 @@ enum FamilyHandle {
     Gauge(Gauge<AnyLabels>),
     Histogram(Histogram<AnyLabels>),
     Summary(Summary<AnyLabels>),
-    Refused,
-}
-
-/// The kind of metric that a macro uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl Kind {
-    /// Returns the kind of a family, for error messages.
-    fn of_family(self) -> snapshot::Kind {
-        match self {
-            Self::Counter => snapshot::Kind::Counter,
-            Self::Gauge => snapshot::Kind::Gauge,
-            Self::Histogram => snapshot::Kind::Histogram,
-        }
-    }
 }
 
 impl FamilyHandle {
-    /// Returns whether the family has this kind.
+    /// Returns whether the family is for macros of this kind. Those of histograms make summaries,
+    /// too.
     fn is(&self, kind: Kind) -> bool {
+        self.kind() == kind || matches!((self, kind), (Self::Summary(_), Kind::Histogram))
+    }
+
+    fn kind(&self) -> Kind {
         match self {
-            Self::Counter(_) => kind == Kind::Counter,
-            Self::Gauge(_) => kind == Kind::Gauge,
-            Self::Histogram(_) | Self::Summary(_) => kind == Kind::Histogram,
-            Self::Refused => false,
+            Self::Counter(_) => Kind::Counter,
+            Self::Gauge(_) => Kind::Gauge,
+            Self::Histogram(_) => Kind::Histogram,
+            Self::Summary(_) => Kind::Summary,
         }
     }
 
-    /// Returns the kind of the family, for error messages.
-    fn kind(&self) -> snapshot::Kind {
+    /// Returns the exposed name.
+    fn name(&self) -> &str {
         match self {
-            Self::Counter(_) => snapshot::Kind::Counter,
-            Self::Gauge(_) => snapshot::Kind::Gauge,
-            Self::Histogram(_) => snapshot::Kind::Histogram,
-            Self::Summary(_) => snapshot::Kind::Summary,
-            Self::Refused => snapshot::Kind::Unknown,
-        }
-    }
-
-    /// Returns the label name that expositions of this kind use themselves.
-    fn reserved(&self) -> Option<&'static str> {
-        match self {
-            Self::Histogram(_) => Some("le"),
-            Self::Summary(_) => Some("quantile"),
-            _ => None,
+            Self::Counter(family) => family.name(),
+            Self::Gauge(family) => family.name(),
+            Self::Histogram(family) => family.name(),
+            Self::Summary(family) => family.name(),
         }
     }
 }
@@ -125,61 +100,63 @@ impl FamilyTable {
     /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
     /// cached.
     pub(super) fn counter(self: &Arc<Self>, key: &Key) -> (metrics::Counter, bool) {
-        match self.family(key, Kind::Counter) {
-            FamilyHandle::Counter(family) => {
-                let series = with_labels(key, None, |labels| family.bind(labels));
-                let own = !series.is_overflow();
-                // All keys beyond the limit share the overflow series, and also one total for
-                // `absolute`, so that made-up labels take no memory.
-                let series_key = if own {
-                    key.to_retained()
-                } else {
-                    Key::from_name(key.name().to_owned())
-                };
-                let handle = CounterHandle::new(series, series_key, own, self);
-                let handle = metrics::Counter::from_arc(Arc::new(handle));
-                (handle, own && is_bounded(key))
-            }
-            _ => (metrics::Counter::noop(), self.knows(key)),
-        }
+        let Some(FamilyHandle::Counter(family)) = self.family(key, Kind::Counter) else {
+            return (metrics::Counter::noop(), self.knows(key));
+        };
+        let (series, is_cacheable) = bind(key, None, |labels| family.bind(labels));
+        let own = !series.is_overflow();
+        // All keys beyond the limit share the overflow series, and also one total for `absolute`,
+        // so that made-up labels take no memory.
+        let key = match own {
+            true => key.to_retained(),
+            false => Key::from_name(key.name().to_owned()),
+        };
+        let handle = CounterHandle {
+            series,
+            key,
+            own,
+            families: Arc::clone(self),
+            largest: OnceLock::new(),
+        };
+        (metrics::Counter::from_arc(Arc::new(handle)), is_cacheable)
     }
 
-    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
-    /// cached.
+    /// The same for a gauge.
     pub(super) fn gauge(&self, key: &Key) -> (metrics::Gauge, bool) {
-        match self.family(key, Kind::Gauge) {
-            FamilyHandle::Gauge(family) => {
-                let series = with_labels(key, None, |labels| family.bind(labels));
-                let own = !series.is_overflow();
-                let handle = metrics::Gauge::from_arc(Arc::new(GaugeHandle(series)));
-                (handle, own && is_bounded(key))
-            }
-            _ => (metrics::Gauge::noop(), self.knows(key)),
-        }
+        let Some(FamilyHandle::Gauge(family)) = self.family(key, Kind::Gauge) else {
+            return (metrics::Gauge::noop(), self.knows(key));
+        };
+        let (series, is_cacheable) = bind(key, None, |labels| family.bind(labels));
+        let handle = Arc::new(GaugeHandle(series));
+        (metrics::Gauge::from_arc(handle), is_cacheable)
     }
 
-    /// Returns a handle, and whether threads may cache it. A handle of the overflow series is not
-    /// cached.
+    /// The same for a histogram or a summary.
     pub(super) fn histogram(&self, key: &Key) -> (metrics::Histogram, bool) {
-        let family = self.family(key, Kind::Histogram);
-        let reserved = family.reserved();
-        match &family {
-            FamilyHandle::Histogram(family) => {
-                let series = with_labels(key, reserved, |labels| family.bind(labels));
-                let own = !series.is_overflow();
-                let handle = HistogramHandle(series);
-                let handle = metrics::Histogram::from_arc(Arc::new(handle));
-                (handle, own && is_bounded(key))
+        match self.family(key, Kind::Histogram) {
+            Some(FamilyHandle::Histogram(family)) => {
+                let (series, is_cacheable) = bind(key, Some("le"), |labels| family.bind(labels));
+                let handle = Arc::new(HistogramHandle(series));
+                (metrics::Histogram::from_arc(handle), is_cacheable)
             }
-            FamilyHandle::Summary(family) => {
-                let series = with_labels(key, reserved, |labels| family.bind(labels));
-                let own = !series.is_overflow();
-                let handle = SummaryHandle(series);
-                let handle = metrics::Histogram::from_arc(Arc::new(handle));
-                (handle, own && is_bounded(key))
+            Some(FamilyHandle::Summary(family)) => {
+                let reserved = Some("quantile");
+                let (series, is_cacheable) = bind(key, reserved, |labels| family.bind(labels));
+                let handle = Arc::new(SummaryHandle(series));
+                (metrics::Histogram::from_arc(handle), is_cacheable)
             }
             _ => (metrics::Histogram::noop(), self.knows(key)),
         }
+    }
+
+    /// Returns the state of a name, or `None` if it is beyond the limit of names.
+    fn state<'a>(
+        &self,
+        names: &'a mut HashMap<String, NameState>,
+        name: &str,
+    ) -> Option<&'a mut NameState> {
+        let is_beyond = names.len() >= self.settings.names && !names.contains_key(name);
+        (!is_beyond).then(|| names.entry(name.to_owned()).or_default())
     }
 
     /// Sets the help text and the unit of a name. The first description of a name stays.
@@ -189,16 +166,10 @@ impl FamilyTable {
         }
         let name = names::metric_name(name);
         let mut names = lock(&self.names);
-        if names.len() >= self.settings.names && !names.contains_key(&name) {
+        let is_new = |known: &&mut NameState| known.help.is_empty() && known.unit.is_none();
+        let Some(known) = self.state(&mut names, &name).filter(is_new) else {
             return;
-        }
-        let known = match names.entry(name.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(NameState::default()),
         };
-        if !known.help.is_empty() || known.unit.is_some() {
-            return;
-        }
         known.help = help.to_owned();
         known.unit = unit;
         let Some((family, exposed)) = &mut known.family else {
@@ -206,15 +177,18 @@ impl FamilyTable {
         };
         let now = self.exposed(&name, unit, family.is(Kind::Counter));
         let unit = names::unit_of(&now, unit);
-        let name = &now;
         let description = Description {
-            name,
+            name: &now,
             help,
             unit: &unit,
         };
         match self.settings.registry.describe(exposed, description) {
             Ok(now) => *exposed = now,
-            Err(error) => error.log_once(),
+            Err(error) => {
+                // The logger may count its lines through this recorder.
+                drop(names);
+                error.log_once();
+            }
         }
     }
 
@@ -235,121 +209,105 @@ impl FamilyTable {
         }
     }
 
-    /// Returns the family of a name, creating it on first use. Returns [`FamilyHandle::Refused`] if
-    /// the name has another kind, cannot be registered, or is beyond the limit of names.
-    fn family(&self, key: &Key, kind: Kind) -> FamilyHandle {
+    /// Returns the family of a name, creating it on first use. Returns `None` if the name has
+    /// another kind, cannot be registered, or is beyond the limit of names.
+    fn family(&self, key: &Key, kind: Kind) -> Option<FamilyHandle> {
         let name = names::metric_name(key.name());
+        let is_made = |known: &NameState| known.family.is_some();
+        if !lock(&self.names).get(&name).is_some_and(is_made) {
+            // Registers the statics of the program, which may log, before the lock is held.
+            let _ = self.settings.registry.contains(&name);
+        }
         let mut names = lock(&self.names);
-        if names.len() >= self.settings.names && !names.contains_key(&name) {
+        let Some(known) = self.state(&mut names, &name) else {
+            // The logger may count its lines through this recorder.
+            drop(names);
             if !self.full.swap(true, Relaxed) {
-                too_many_names(self.settings.names).log_once();
+                let limit = self.settings.names;
+                Error::new(format!(
+                    "the recorder has reached its limit of {limit} names; updates of further \
+                     names are dropped; move what varies into labels, or raise the limit with \
+                     `.limit_names(..)`"
+                ))
+                .log_once();
             }
             self.settings.registry.count_rejected();
-            return FamilyHandle::Refused;
-        }
-        let known = match names.entry(name.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(NameState::default()),
+            return None;
         };
-        if let Some((family, exposed)) = &known.family {
-            if family.is(kind) {
-                return family.clone();
+        let refusal = match &known.family {
+            Some((family, _)) if family.is(kind) => return Some(family.clone()),
+            _ if known.warned => return None,
+            Some((family, exposed)) => {
+                let used = format!("family `{exposed}` was first used as a {}", family.kind());
+                Error::new(format!("{used}; a {kind} needs another name"))
             }
-            if !known.warned {
-                known.warned = true;
-                self.settings.registry.count_rejected();
-                used(exposed, family.kind(), kind.of_family()).log_once();
-            }
-            return FamilyHandle::Refused;
-        }
-        let exposed = self.exposed(&name, known.unit, kind == Kind::Counter);
-        let unit = names::unit_of(&exposed, known.unit);
-        let family = self
-            .make(&name, &exposed, &known.help, &unit, kind)
-            .unwrap_or_else(|error| {
-                known.warned = true;
-                self.settings.registry.count_rejected();
-                error.log_once();
-                FamilyHandle::Refused
-            });
-        let exposed = match &family {
-            FamilyHandle::Counter(family) => family.name(),
-            FamilyHandle::Gauge(family) => family.name(),
-            FamilyHandle::Histogram(family) => family.name(),
-            FamilyHandle::Summary(family) => family.name(),
-            FamilyHandle::Refused => "",
+            None => match self.make(&name, known, kind) {
+                Ok(family) => {
+                    known.family = Some((family.clone(), family.name().to_owned()));
+                    return Some(family);
+                }
+                Err(error) => error,
+            },
         };
-        known.family = Some((family.clone(), exposed.to_owned()));
-        family
+        known.warned = true;
+        // As above.
+        drop(names);
+        self.settings.registry.count_rejected();
+        refusal.log_once();
+        None
     }
 
-    fn make(
-        &self,
-        name: &str,
-        exposed: &str,
-        help: &str,
-        unit: &str,
-        kind: Kind,
-    ) -> Result<FamilyHandle, Error> {
-        /// Applies the settings that all kinds share, and registers the family.
-        macro_rules! register {
-            ($builder:expr) => {{
-                // Other crates chose these names.
-                let mut builder = $builder.unit(unit).limit(self.settings.limit).lint(false);
-                for (name, value) in &self.settings.labels {
-                    builder = builder.constant(name, value);
-                }
-                if let Some(idle) = self.settings.expire_after {
-                    builder = builder.expire_after(idle);
-                }
-                // Another recorder may already have registered the family.
-                builder.get_or_register(&self.settings.registry)
-            }};
-        }
-        let (bounds, native) = (
-            self.settings.buckets_of(name),
-            self.settings.native_of(name),
-        );
+    /// Registers the family of a name.
+    fn make(&self, name: &str, known: &NameState, kind: Kind) -> Result<FamilyHandle, Error> {
+        let settings = &self.settings;
+        let exposed = &*self.exposed(name, known.unit, kind == Kind::Counter);
+        let unit = &*names::unit_of(exposed, known.unit);
+        let help = &*known.help;
+        let bounds = first_match(&settings.buckets_for, name).or(settings.buckets.as_ref());
+        let native = first_match(&settings.native_for, name);
         Ok(match kind {
-            Kind::Counter => FamilyHandle::Counter(register!(
-                Counter::builder(exposed, help).label_set::<AnyLabels>()
-            )?),
-            Kind::Gauge => FamilyHandle::Gauge(register!(
-                Gauge::builder(exposed, help).label_set::<AnyLabels>()
-            )?),
+            Kind::Counter => {
+                let builder = Counter::builder(exposed, help).label_set::<AnyLabels>();
+                FamilyHandle::Counter(self.register(builder, unit)?)
+            }
+            Kind::Gauge => {
+                let builder = Gauge::builder(exposed, help).label_set::<AnyLabels>();
+                FamilyHandle::Gauge(self.register(builder, unit)?)
+            }
             Kind::Histogram if bounds.is_some() || native.is_some() => {
                 let mut builder = Histogram::builder(exposed, help).label_set::<AnyLabels>();
                 if let Some(bounds) = bounds {
                     builder = builder.buckets(bounds);
                 }
                 if let Some(schema) = native {
-                    builder = builder.native(schema);
+                    builder = builder.native(*schema);
                 }
-                FamilyHandle::Histogram(register!(builder)?)
+                FamilyHandle::Histogram(self.register(builder, unit)?)
             }
-            Kind::Histogram => {
+            _ => {
                 let builder = Summary::builder(exposed, help)
                     .label_set::<AnyLabels>()
-                    .objectives(&self.settings.objectives)?
-                    .max_age(self.settings.window.0)
-                    .ages(self.settings.window.1);
-                FamilyHandle::Summary(register!(builder)?)
+                    .objectives(&settings.objectives)?
+                    .max_age(settings.window.0)
+                    .ages(settings.window.1);
+                FamilyHandle::Summary(self.register(builder, unit)?)
             }
         })
     }
-}
 
-fn too_many_names(limit: usize) -> Error {
-    Error::new(format!(
-        "the recorder has reached its limit of {limit} names; updates of further names are dropped; \
-         move what varies into labels, or raise the limit with `.limit_names(..)`"
-    ))
-}
-
-fn used(name: &str, first: snapshot::Kind, new: snapshot::Kind) -> Error {
-    Error::new(format!(
-        "family `{name}` was first used as a {first}; a {new} needs another name"
-    ))
+    /// Applies the settings that all kinds share, and registers a family.
+    fn register<M: Metric>(&self, builder: tallies::Builder<M>, unit: &str) -> Result<M, Error> {
+        // Other crates chose these names.
+        let mut builder = builder.unit(unit).limit(self.settings.limit).lint(false);
+        for (name, value) in &self.settings.labels {
+            builder = builder.constant(name, value);
+        }
+        if let Some(idle) = self.settings.expire_after {
+            builder = builder.expire_after(idle);
+        }
+        // Another recorder may already have registered the family.
+        builder.get_or_register(&self.settings.registry)
+    }
 }
 
 /// Returns the sanitized labels of a key, sorted by name. If a name occurs twice, the last value
@@ -382,14 +340,19 @@ fn is_bounded(key: &Key) -> bool {
     key.labels().all(|label| label.value().len() <= VALUE)
 }
 
-/// Calls `f` with the sanitized labels of a key.
-fn with_labels<R>(key: &Key, reserved: Option<&str>, f: impl FnOnce(&[(&str, &str)]) -> R) -> R {
+/// Returns the series of a key, which `in_family` binds, and whether threads may cache its handle.
+/// A handle of the overflow series is not cached. `reserved` is the label name that expositions of
+/// this kind use themselves.
+fn bind<M: Metric>(
+    key: &Key,
+    reserved: Option<&str>,
+    in_family: impl FnOnce(&[(&str, &str)]) -> Bound<M>,
+) -> (Bound<M>, bool) {
     let labels = sanitized_labels(key, reserved);
-    let borrowed: Vec<(&str, &str)> = labels
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
-    f(&borrowed)
+    let labels = labels.iter().map(|(name, value)| (&**name, &**value));
+    let series = in_family(&labels.collect::<Vec<_>>());
+    let is_cacheable = !series.is_overflow() && is_bounded(key);
+    (series, is_cacheable)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

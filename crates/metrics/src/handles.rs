@@ -13,32 +13,15 @@ use crate::families::FamilyTable;
 /// `absolute` passes a total that the program keeps elsewhere. All handles of a series share the
 /// largest total so far, and count its growth.
 pub(super) struct CounterHandle {
-    series: Bound<Counter>,
+    pub(super) series: Bound<Counter>,
     /// The key of the series. Without labels if the series is not the key's own.
-    key: Key,
+    pub(super) key: Key,
     /// Whether the series belongs to this key alone. Otherwise it is the overflow series.
-    own: bool,
-    families: Arc<FamilyTable>,
+    pub(super) own: bool,
+    pub(super) families: Arc<FamilyTable>,
     /// The largest total that `absolute` has received, shared by all handles of the series. Set by
     /// the first call of `absolute`; written by every later one.
-    largest: OnceLock<Arc<AtomicU64>>,
-}
-
-impl CounterHandle {
-    pub(super) fn new(
-        series: Bound<Counter>,
-        key: Key,
-        own: bool,
-        families: &Arc<FamilyTable>,
-    ) -> Self {
-        Self {
-            series,
-            key,
-            own,
-            families: Arc::clone(families),
-            largest: OnceLock::new(),
-        }
-    }
+    pub(super) largest: OnceLock<Arc<AtomicU64>>,
 }
 
 impl CounterFn for CounterHandle {

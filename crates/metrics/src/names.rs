@@ -81,28 +81,18 @@ impl Matcher {
 
 /// Replaces each character that a metric name cannot contain with `_`, including a leading digit.
 pub(super) fn metric_name(name: &str) -> String {
-    name.chars()
-        .enumerate()
-        .map(|(i, c)| match c {
-            'a'..='z' | 'A'..='Z' | '_' | ':' => c,
-            '0'..='9' if i > 0 => c,
-            _ => '_',
-        })
-        .collect()
+    let valid = |(i, c)| match c {
+        'a'..='z' | 'A'..='Z' | '_' | ':' => c,
+        '0'..='9' if i > 0 => c,
+        _ => '_',
+    };
+    name.chars().enumerate().map(valid).collect()
 }
 
 /// Replaces characters like [`metric_name`], and colons as well. Adds the prefix `exported_` to
 /// reserved names, as Prometheus does for labels that it sets itself.
 pub(super) fn label_name(name: &str, reserved: Option<&str>) -> String {
-    let name: String = name
-        .chars()
-        .enumerate()
-        .map(|(i, c)| match c {
-            'a'..='z' | 'A'..='Z' | '_' => c,
-            '0'..='9' if i > 0 => c,
-            _ => '_',
-        })
-        .collect();
+    let name = metric_name(name).replace(':', "_");
     if name.is_empty() {
         "_".to_owned()
     } else if name.starts_with("__") || reserved == Some(&*name) {
@@ -145,13 +135,10 @@ pub(super) fn recommended(name: &str, unit: Option<Unit>, counter: bool) -> Stri
 /// only if the name ends with it.
 pub(super) fn unit_of(name: &str, unit: Option<Unit>) -> Cow<'static, str> {
     let base = name.strip_suffix("_total").unwrap_or(name);
-    unit.and_then(unit_in_names)
-        .filter(|unit| {
-            base.strip_suffix(unit)
-                .is_some_and(|rest| rest.ends_with('_'))
-        })
-        .unwrap_or_default()
-        .into()
+    let before = |unit: &&str| base.strip_suffix(*unit);
+    let is_end = |unit: &&str| before(unit).is_some_and(|rest| rest.ends_with('_'));
+    let unit = unit.and_then(unit_in_names).filter(is_end);
+    unit.unwrap_or_default().into()
 }
 
 #[cfg(test)]

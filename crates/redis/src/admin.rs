@@ -1,15 +1,15 @@
 //! The state of a namespace, for people: its processes, and whether all of it can be read.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use redis::RedisResult;
-
 use tallies::snapshot::Family;
 
 use super::worker::Worker;
 
 /// A namespace at one time, as [`Redis::overview`](super::Redis::overview) returns it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Overview {
     /// The processes that are not folded, the newest first.
@@ -29,64 +29,64 @@ pub struct Overview {
 pub struct Process {
     /// Its random name.
     pub name: String,
-    /// Its number among the live writers: the value of the label `gauge_index`.
+    /// The process ID that it had, if it is known.
+    pub pid: Option<u32>,
+    /// Its host, if it is known.
+    pub host: Option<String>,
+    /// Its number among the live processes: the value of the label `gauge_index`.
     pub index: Option<u32>,
-    /// When it began, in milliseconds since 1970 by its clock, its process id and its host.
-    pub info: String,
-    /// The milliseconds since its last flush, by the clock of Redis.
-    pub silent_millis: u64,
+    /// The time at which it began to take part, by its own clock.
+    pub started: SystemTime,
+    /// The time since its last flush, by the clock of Redis.
+    pub silence: Duration,
     /// Its totals, and then its live gauges.
     pub families: Vec<Family>,
 }
 
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let index = self.index.map_or("-".to_owned(), |index| index.to_string());
-        let seconds = self.silent_millis as f64 / 1000.0;
-        let mut info = self.info.split(' ');
-        let (_, pid, host) = (info.next(), info.next(), info.next());
+        let number = |n: Option<u32>| n.map_or("-".to_owned(), |n| n.to_string());
         write!(
             f,
-            "writer {} index {index} pid {} host {} last flush {seconds:.1} s ago",
+            "process {} index {} pid {} host {} last flush {:.1} s ago",
             self.name.escape_debug(),
-            pid.unwrap_or("-").escape_debug(),
-            host.unwrap_or("-").escape_debug(),
+            number(self.index),
+            number(self.pid),
+            self.host.as_deref().unwrap_or("-").escape_debug(),
+            self.silence.as_secs_f64(),
         )
     }
 }
 
 /// Reads all shards.
 pub(super) async fn overview(worker: &mut Worker) -> RedisResult<Overview> {
-    let mut all = Overview {
-        processes: Vec::new(),
-        folded: Vec::new(),
-        folds: 0,
-        skipped: 0,
-    };
-    let count = worker.shards.len() as u32;
-    for (at, shard) in worker.shards.iter_mut().enumerate() {
+    let mut all = Overview::default();
+    for shard in &mut worker.shards {
         shard.refresh(&mut worker.connection, None).await?;
+    }
+    for (at, shard) in worker.shards.iter().enumerate() {
         for (name, known) in &shard.writers {
-            let totals = known.totals.families.iter();
+            let started = Duration::from_millis(known.started());
+            let mut info = known.info().skip(1);
+            let families = known.hashes.iter().flat_map(|hash| &hash.families);
             all.processes.push(Process {
                 name: name.clone(),
-                index: known.slot.map(|slot| slot * count + at as u32),
-                info: known.totals.word("#info").unwrap_or_default().to_owned(),
-                silent_millis: shard.now.saturating_sub(known.heard),
-                families: totals.chain(&known.gauges.families).cloned().collect(),
+                pid: info.next().and_then(|pid| pid.parse().ok()),
+                host: info.next().map(str::to_owned),
+                index: worker.index(known.slot, at),
+                started: (SystemTime::UNIX_EPOCH.checked_add(started))
+                    .unwrap_or(SystemTime::UNIX_EPOCH),
+                silence: Duration::from_millis(shard.now.saturating_sub(known.heard)),
+                families: families.cloned().collect(),
             });
-            all.skipped += known.totals.malformed + known.gauges.malformed;
+            all.skipped += known.malformed();
         }
         all.folded.extend(shard.acc.families.iter().cloned());
         all.folds += shard.acc.folds.len();
         all.skipped += shard.acc.malformed;
     }
-    let started = |process: &Process| -> u64 {
-        let first = process.info.split(' ').next().unwrap_or_default();
-        first.parse().unwrap_or(0)
-    };
     all.processes
-        .sort_by_key(|process| std::cmp::Reverse(started(process)));
+        .sort_by_key(|process| std::cmp::Reverse(process.started));
     Ok(all)
 }
 
@@ -98,14 +98,16 @@ mod tests {
     fn a_process_that_lies_about_itself_writes_one_line() {
         let process = Process {
             name: "w\u{1b}[2J".to_owned(),
+            pid: None,
+            host: Some("host\r\nwriter\u{9b}\u{202e}\u{2028}".to_owned()),
             index: None,
-            info: "1 2\u{7} host\r\nwriter\u{9b}\u{202e}\u{2028}".to_owned(),
-            silent_millis: 1500,
+            started: SystemTime::UNIX_EPOCH,
+            silence: Duration::from_millis(1500),
             families: Vec::new(),
         };
         assert_eq!(
             process.to_string(),
-            "writer w\\u{1b}[2J index - pid 2\\u{7} host \
+            "process w\\u{1b}[2J index - pid - host \
              host\\r\\nwriter\\u{9b}\\u{202e}\\u{2028} last flush 1.5 s ago"
         );
     }

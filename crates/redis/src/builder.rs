@@ -4,25 +4,29 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redis::cluster::ClusterClient;
-use redis::{Client, IntoConnectionInfo};
+use redis::{Client, IntoConnectionInfo, RedisResult};
 use tallies::snapshot::{Family, Source};
 use tallies::{Error, Registry};
 use tokio::sync::mpsc;
 
 use super::connection::{Connection, RedisServer};
-use super::reader::ShardView;
 use super::scripts::Keys;
 use super::store::{Inner, Redis};
-use super::worker::{Health, LastView, Worker};
-use super::writer::{OwnWriter, random_name};
-use super::{KEEP, WAITING, failed, one_line, url};
+use super::worker::{LastView, Worker};
+use super::{KEEP, WAITING, failed, millis, one_line, url};
 
-/// The durations of a store.
-#[derive(Clone, Debug)]
+/// The settings that the handles, the thread and the writer of a store share.
 pub(super) struct StoreSettings {
+    /// The address in messages, without user and password.
+    pub(super) store: String,
+    pub(super) source: Arc<dyn Source>,
+    /// The source, if it is a registry.
+    pub(super) registry: Option<Registry>,
+    /// Whether the process only reads.
+    pub(super) observes: bool,
     pub(super) flush: Duration,
     pub(super) refresh: Duration,
     pub(super) ttl: Duration,
@@ -42,15 +46,14 @@ impl StoreSettings {
     /// Returns the longest time to live of a gauge, in milliseconds.
     pub(super) fn longest_ttl(&self, families: &[Family]) -> u64 {
         let longest = self.ttls(families).max().unwrap_or(self.ttl);
-        (longest.as_millis() as u64).clamp(1, KEEP.as_millis() as u64)
+        millis(longest).clamp(1, millis(KEEP))
     }
 
     /// Returns the longest time between two flushes: no gauge expires in between.
     pub(super) fn refresh_of(&self, families: &[Family]) -> Duration {
         let shortest = self.ttls(families).min().unwrap_or(self.ttl);
-        self.refresh
-            .min(shortest / 2)
-            .max(Duration::from_millis(10))
+        let longest = self.refresh.min(shortest / 2);
+        longest.max(Duration::from_millis(10))
     }
 }
 
@@ -67,39 +70,30 @@ impl StoreSettings {
 /// ```
 #[must_use = "a store starts with `start`"]
 pub struct RedisBuilder {
-    source: Arc<dyn Source>,
-    /// The source, if it is a registry.
-    registry: Option<Registry>,
     urls: Vec<String>,
     is_cluster: bool,
     namespace: String,
     shards: usize,
-    settings: StoreSettings,
-    observes: bool,
+    pub(super) settings: StoreSettings,
+    /// Set if the program has certificates of its own.
     #[cfg(feature = "tls")]
-    tls: Certificates,
-}
-
-/// Certificates in PEM format.
-#[cfg(feature = "tls")]
-#[derive(Default)]
-struct Certificates {
-    roots: Option<Vec<u8>>,
-    client: Option<(Vec<u8>, Vec<u8>)>,
+    certificates: Option<redis::TlsCertificates>,
 }
 
 impl RedisBuilder {
     /// Returns the builder of a store at `url`, with the defaults.
     pub(super) fn at(url: &str) -> Result<Self, Error> {
-        check_url(url)?;
+        let store = address(url)?;
         Ok(Self {
-            source: Arc::new(tallies::registry().clone()),
-            registry: Some(tallies::registry().clone()),
             urls: vec![url.to_owned()],
             is_cluster: false,
             namespace: "default".to_owned(),
             shards: 1,
             settings: StoreSettings {
+                store,
+                source: Arc::new(tallies::registry().clone()),
+                registry: Some(tallies::registry().clone()),
+                observes: false,
                 flush: Duration::from_secs(1),
                 refresh: Duration::from_secs(30),
                 ttl: Duration::from_secs(60),
@@ -108,9 +102,8 @@ impl RedisBuilder {
                 timeout: Duration::from_secs(2),
                 close: Duration::from_secs(2),
             },
-            observes: false,
             #[cfg(feature = "tls")]
-            tls: Certificates::default(),
+            certificates: None,
         })
     }
 
@@ -122,8 +115,8 @@ impl RedisBuilder {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        self.source = Arc::new(registry.clone());
-        self.registry = (registry as &dyn Any).downcast_ref().cloned();
+        self.settings.source = Arc::new(registry.clone());
+        self.settings.registry = (registry as &dyn Any).downcast_ref().cloned();
         self
     }
 
@@ -137,7 +130,7 @@ impl RedisBuilder {
     /// This process shares nothing and is no writer. Like all processes it folds those that have
     /// ended. For tools, and for a process whose only task is to be scraped.
     pub fn observe(mut self) -> Self {
-        self.observes = true;
+        self.settings.observes = true;
         self
     }
 
@@ -159,7 +152,7 @@ impl RedisBuilder {
     pub fn cluster(mut self, more_nodes: &[&str]) -> Result<Self, Error> {
         self.is_cluster = true;
         for url in more_nodes {
-            check_url(url)?;
+            address(url)?;
             self.urls.push((*url).to_owned());
         }
         Ok(self)
@@ -223,15 +216,26 @@ impl RedisBuilder {
     /// Trusts only the certificates in this PEM text. Default: Mozilla's root certificates.
     #[cfg(feature = "tls")]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.tls.roots = Some(pem.to_owned());
+        self.own_certificates().root_cert = Some(pem.to_owned());
         self
     }
 
     /// Identifies this process by a certificate and its key, in PEM format.
     #[cfg(feature = "tls")]
     pub fn client_certificate(mut self, certificate: &[u8], key: &[u8]) -> Self {
-        self.tls.client = Some((certificate.to_owned(), key.to_owned()));
+        self.own_certificates().client_tls = Some(redis::ClientTlsConfig {
+            client_cert: certificate.to_owned(),
+            client_key: key.to_owned(),
+        });
         self
+    }
+
+    #[cfg(feature = "tls")]
+    fn own_certificates(&mut self) -> &mut redis::TlsCertificates {
+        self.certificates.get_or_insert(redis::TlsCertificates {
+            client_tls: None,
+            root_cert: None,
+        })
     }
 
     /// Starts the thread of the store. Does not wait for Redis.
@@ -244,53 +248,35 @@ impl RedisBuilder {
     /// cannot be reached is not an error: the store tries again.
     pub fn start(self) -> Result<Redis, Error> {
         self.check()?;
-        if let Some(registry) = self.registry.as_ref().filter(|_| !self.observes) {
+        let server = self.server().map_err(|error| {
+            let cause = io::Error::other(one_line(&error));
+            failed("cannot use", &self.settings.store, cause)
+        })?;
+        let settings = Arc::new(self.settings);
+        if let Some(registry) = settings.registry.as_ref().filter(|_| !settings.observes) {
             registry.start_over_after_fork();
         }
-        let store: Arc<str> = self.store_name().into();
-        let server = self
-            .server()
-            .map_err(|error| failed("cannot use", &store, one_line(&error)))?;
         let last_view = LastView::default();
         let (sender, receiver) = mpsc::channel(WAITING);
         let handle = Redis {
             inner: Arc::new(Inner {
-                store: Arc::clone(&store),
                 commands: sender,
                 last_view: Arc::clone(&last_view),
-                stale: self.settings.stale,
-                wait: self.settings.timeout.saturating_mul(12),
-                close: self.settings.close,
                 process: std::process::id(),
-                observes: self.observes,
-                registry: self.registry,
+                settings: Arc::clone(&settings),
             }),
         };
-        let no_thread =
-            |error: io::Error| failed("cannot start the thread of", &handle.inner.store, error);
+        let store = &handle.inner.settings.store;
+        let no_thread = |error: io::Error| failed("cannot start the thread of", store, error);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(no_thread)?;
         let run = move || {
+            let connection = Connection::new(server, settings.timeout);
             let keys = |index| Keys::new(&self.namespace, index, self.shards);
-            let shard = usize::from_str_radix(&random_name()[..8], 16).unwrap_or(0);
-            let shard = shard % self.shards;
-            let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            let started = started.map_or(0, |since| since.as_millis() as u64);
-            let worker = Worker {
-                store,
-                connection: Connection::new(server, self.settings.timeout),
-                observes: self.observes,
-                writer: OwnWriter::new(self.source, keys(shard), started),
-                shard,
-                shards: (0..self.shards)
-                    .map(|index| ShardView::new(keys(index)))
-                    .collect(),
-                settings: self.settings,
-                last_view,
-                health: Health::default(),
-            };
+            let keys = (0..self.shards).map(keys).collect();
+            let worker = Worker::new(settings, connection, keys, last_view);
             runtime.block_on(worker.run(receiver));
         };
         std::thread::Builder::new()
@@ -300,21 +286,15 @@ impl RedisBuilder {
         Ok(handle)
     }
 
+    /// Checks the settings. An error has the name of the setting, its value and the rule.
     fn check(&self) -> Result<(), Error> {
-        let namespace = &self.namespace;
-        if namespace.is_empty() || namespace.contains(['{', '}']) {
-            let rule = "must not be empty, or contain braces";
-            return Err(setting("namespace", namespace, rule));
-        }
-        if !(1..=1024).contains(&self.shards) {
-            let shards = self.shards.to_string();
-            return Err(setting(
-                "number of shards",
-                &shards,
-                "has to be from 1 to 1024",
-            ));
-        }
-        let settings = &self.settings;
+        let (namespace, settings) = (&self.namespace, &self.settings);
+        let is_name = !namespace.is_empty() && !namespace.contains(['{', '}']);
+        let rule = "must not be empty, or contain braces";
+        setting("namespace", namespace.escape_debug(), is_name, rule)?;
+        let is_number = (1..=1024).contains(&self.shards);
+        let rule = "has to be from 1 to 1024";
+        setting("number of shards", self.shards, is_number, rule)?;
         for (what, duration) in [
             ("flush interval", settings.flush),
             ("refresh interval", settings.refresh),
@@ -323,105 +303,74 @@ impl RedisBuilder {
             ("timeout", settings.timeout),
             ("timeout of closing", settings.close),
         ] {
-            if duration < Duration::from_millis(1) || duration > KEEP {
-                let value = format!("{duration:?}");
-                return Err(setting(what, &value, "has to be from 1 ms to 7 days"));
-            }
+            let is_right = (Duration::from_millis(1)..=KEEP).contains(&duration);
+            let value = format!("{duration:?}");
+            setting(what, value, is_right, "has to be from 1 ms to 7 days")?;
         }
-        let value = format!("{:?}", settings.refresh);
-        if settings.refresh > settings.ttl / 2 {
-            let rule = "has to be at most half the time to live of gauges";
-            return Err(setting("refresh interval", &value, rule));
-        }
-        if settings.refresh > settings.fold_after / 2 {
-            let rule = "has to be at most half the time to fold";
-            return Err(setting("refresh interval", &value, rule));
+        for (what, duration) in [
+            ("time to live of gauges", settings.ttl),
+            ("time to fold", settings.fold_after),
+        ] {
+            let is_right = settings.refresh <= duration / 2;
+            let value = format!("{:?}", settings.refresh);
+            let rule = format!("has to be at most half the {what}");
+            setting("refresh interval", value, is_right, &rule)?;
         }
         Ok(())
     }
 
-    /// Returns the address, without user and password.
-    fn store_name(&self) -> String {
-        let url = self.urls.first().map(String::as_str).unwrap_or_default();
-        let address = url.into_connection_info();
-        address.map_or_else(|_| "Redis".to_owned(), |info| info.addr().to_string())
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn server(&self) -> redis::RedisResult<RedisServer> {
-        if self.is_cluster {
-            let client = ClusterClient::builder(self.urls.iter().map(String::as_str));
-            return Ok(RedisServer::Cluster(self.timeouts(client).build()?));
-        }
-        Ok(RedisServer::Single(Client::open(self.urls[0].as_str())?))
-    }
-
-    #[cfg(feature = "tls")]
-    fn server(&self) -> redis::RedisResult<RedisServer> {
-        use redis::{ClientTlsConfig, TlsCertificates};
+    fn server(&self) -> RedisResult<RedisServer> {
+        #[cfg(feature = "tls")]
         if self.urls.iter().any(|url| url.starts_with("rediss")) {
             // The client uses the provider of the process. One that the program has installed
             // stays.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let certificates =
-            || TlsCertificates {
-                client_tls: self.tls.client.clone().map(|(client_cert, client_key)| {
-                    ClientTlsConfig {
-                        client_cert,
-                        client_key,
-                    }
-                }),
-                root_cert: self.tls.roots.clone(),
-            };
-        let has_certificates = self.tls.roots.is_some() || self.tls.client.is_some();
         if self.is_cluster {
-            let mut client = ClusterClient::builder(self.urls.iter().map(String::as_str));
-            if has_certificates {
-                client = client.certs(certificates());
-            }
-            return Ok(RedisServer::Cluster(self.timeouts(client).build()?));
+            let client = ClusterClient::builder(self.urls.clone())
+                .connection_timeout(self.settings.timeout)
+                .response_timeout(self.settings.timeout.saturating_mul(10))
+                .retries(3);
+            #[cfg(feature = "tls")]
+            let client = match self.certificates.clone() {
+                Some(certificates) => client.certs(certificates),
+                None => client,
+            };
+            return Ok(RedisServer::Cluster(client.build()?));
         }
         let url = self.urls[0].as_str();
-        Ok(RedisServer::Single(if has_certificates {
-            Client::build_with_tls(url, certificates())?
-        } else {
-            Client::open(url)?
-        }))
-    }
-
-    fn timeouts(
-        &self,
-        client: redis::cluster::ClusterClientBuilder,
-    ) -> redis::cluster::ClusterClientBuilder {
-        client
-            .connection_timeout(self.settings.timeout)
-            .response_timeout(self.settings.timeout.saturating_mul(10))
-            .retries(3)
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = self.certificates.clone() {
+            let client = Client::build_with_tls(url, certificates)?;
+            return Ok(RedisServer::Single(client));
+        }
+        Ok(RedisServer::Single(Client::open(url)?))
     }
 }
 
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBuilder")
-            .field("store", &self.store_name())
+            .field("store", &self.settings.store)
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }
 }
 
-/// Returns the error of a setting with a value that breaks a rule.
-fn setting(what: &str, value: &str, rule: &str) -> Error {
-    Error::new(format!("{what} `{}` {rule}", value.escape_debug()))
+/// Returns an error if a setting is not right.
+fn setting(what: &str, value: impl fmt::Display, is_right: bool, rule: &str) -> Result<(), Error> {
+    match is_right {
+        true => Ok(()),
+        false => Err(Error::new(format!("{what} `{value}` {rule}"))),
+    }
 }
 
-fn check_url(url: &str) -> Result<(), Error> {
-    match url.into_connection_info() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(failed(
-            "cannot use the URL of",
-            "a Redis store",
-            url::problem(url),
-        )),
-    }
+/// Checks a URL, and returns the address in it, without user and password.
+fn address(url: &str) -> Result<String, Error> {
+    // The client's error may show the URL.
+    let info = url.into_connection_info().map_err(|_| {
+        let cause = io::Error::other(url::problem(url));
+        failed("cannot use the URL of", "a Redis store", cause)
+    })?;
+    Ok(info.addr().to_string())
 }

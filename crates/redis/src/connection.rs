@@ -14,14 +14,12 @@ use redis::{
 };
 
 /// The way to the server.
-#[derive(Clone)]
 pub(super) enum RedisServer {
     Single(Client),
     Cluster(ClusterClient),
 }
 
 /// An open connection.
-#[derive(Clone)]
 enum Open {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
@@ -46,7 +44,7 @@ macro_rules! send {
                 Open::Cluster($connection) => limited(timeout, $call).await,
             };
             let result = $self.checked(result);
-            if !(was_open && is_dropped(&result)) {
+            if !(was_open && result.as_ref().is_err_and(is_dropped)) {
                 return result;
             }
         }
@@ -89,26 +87,27 @@ impl Connection {
     }
 
     async fn open(&mut self) -> RedisResult<&mut Open> {
-        if self.open.is_none() {
-            let open = match &self.server {
-                RedisServer::Single(client) => {
-                    // The limits are ours: a command may take a multiple of the timeout.
-                    let config = AsyncConnectionConfig::new()
-                        .set_connection_timeout(Some(self.timeout))
-                        .set_response_timeout(None);
-                    let opening = client.get_multiplexed_async_connection_with_config(&config);
-                    Open::Single(limited(self.timeout, opening).await?)
-                }
-                RedisServer::Cluster(client) => {
-                    let opening = client.get_async_connection();
-                    Open::Cluster(limited(self.timeout * 2, opening).await?)
-                }
-            };
-            self.open = Some(open);
-        }
-        self.open
-            .as_mut()
-            .ok_or_else(|| RedisError::from((ErrorKind::Client, "no connection")))
+        let open = match (self.open.take(), &self.server) {
+            (Some(open), _) => open,
+            (None, RedisServer::Single(client)) => {
+                // The limits are ours: a command may take a multiple of the timeout.
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(self.timeout))
+                    .set_response_timeout(None);
+                let opening = client.get_multiplexed_async_connection_with_config(&config);
+                Open::Single(limited(self.timeout, opening).await?)
+            }
+            (None, RedisServer::Cluster(client)) => {
+                let opening = client.get_async_connection();
+                Open::Cluster(limited(self.timeout * 2, opening).await?)
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Drops the connection, whose server does not answer as it should.
+    pub(super) fn forget(&mut self) {
+        self.open = None;
     }
 
     /// Drops the connection after a failure that is not an answer of the server.
@@ -118,7 +117,7 @@ impl Connection {
             // A server that has become a replica stays one on this connection; after a failover,
             // the same address may lead to another server.
             if !answered || matches!(error.code(), Some("READONLY" | "LOADING" | "MASTERDOWN")) {
-                self.open = None;
+                self.forget();
             }
         }
         result
@@ -128,21 +127,19 @@ impl Connection {
 /// Returns whether the server, or something on the way, has closed the connection. A connection
 /// that was open for a while may have been closed because it was idle, so a new one is worth a try
 /// at once: nothing is applied twice.
-fn is_dropped<T>(result: &RedisResult<T>) -> bool {
-    result
-        .as_ref()
-        .is_err_and(|error| error.is_connection_dropped() && !error.is_timeout())
+fn is_dropped(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_timeout()
 }
 
 async fn limited<T>(
     timeout: Duration,
     future: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
-    match tokio::time::timeout(timeout, future).await {
-        Ok(result) => result,
-        Err(_) => Err(RedisError::from(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("no answer within {timeout:?}"),
-        ))),
-    }
+    let result = tokio::time::timeout(timeout, future).await;
+    result.unwrap_or_else(|_| Err(late(format!("no answer within {timeout:?}"))))
+}
+
+/// Returns the error of a wait that has reached its limit.
+pub(super) fn late(why: String) -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, why).into()
 }

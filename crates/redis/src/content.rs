@@ -1,10 +1,12 @@
 //! The content of one hash of a writer, or of the folded totals.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use redis::Value as Reply;
+use redis::{FromRedisValue, ParsingError, Value as Reply};
 use tallies::share::store;
 use tallies::snapshot::Family;
+
+use super::tracked::FamilyId;
 
 /// The content of a `w:`, `g:`, `x:` or `acc` hash.
 #[derive(Debug, Default)]
@@ -21,38 +23,36 @@ pub(super) struct Content {
 }
 
 /// The number that stands for a description: 64-bit FNV-1a.
-pub(super) fn family_id(description: &[u8]) -> [u8; 8] {
-    let hash = description
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+pub(super) fn family_id(description: &[u8]) -> FamilyId {
+    let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = description.iter().fold(0xcbf2_9ce4_8422_2325, add);
     hash.to_be_bytes()
 }
 
 /// Returns the field of a family's description.
-pub(super) fn description_field(id: [u8; 8]) -> Vec<u8> {
+pub(super) fn description_field(id: FamilyId) -> Vec<u8> {
     [b"d", &id[..]].concat()
 }
 
 /// Returns the field of a series.
-pub(super) fn series_field(id: [u8; 8], text: &str) -> Vec<u8> {
+pub(super) fn series_field(id: FamilyId, text: &str) -> Vec<u8> {
     [b"s", &id[..], text.as_bytes()].concat()
 }
 
 /// Splits the field of a series into the number of its family and its label text.
-fn split_field(field: &[u8]) -> Option<([u8; 8], &str)> {
+fn split_field(field: &[u8]) -> Option<(FamilyId, &str)> {
     let (id, text) = field.get(1..)?.split_first_chunk::<8>()?;
     Some((*id, std::str::from_utf8(text).ok()?))
 }
 
-impl Content {
+impl FromRedisValue for Content {
     /// Reads the answer to HGETALL.
-    pub(super) fn read(reply: &Reply) -> Self {
+    fn from_redis_value(reply: Reply) -> Result<Self, ParsingError> {
+        let fields: Vec<(Vec<u8>, Vec<u8>)> = FromRedisValue::from_redis_value(reply)?;
         let mut content = Self::default();
-        let mut families: HashMap<[u8; 8], Family> = HashMap::new();
-        let mut series: Vec<([u8; 8], &str, &[u8])> = Vec::new();
-        for (field, value) in pairs(reply) {
+        let mut families: BTreeMap<FamilyId, Family> = BTreeMap::new();
+        let mut series: Vec<(FamilyId, &str, &[u8])> = Vec::new();
+        for (field, value) in &fields {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             match field.first() {
                 Some(b'#') => _ = content.words.insert(text(field), text(value)),
@@ -74,52 +74,24 @@ impl Content {
         // Redis has no order. A page has the same order each time.
         series.sort_unstable();
         for (id, text, value) in series {
-            let Some(family) = families.get_mut(&id) else {
-                content.malformed += 1;
-                continue;
-            };
-            if store::read_series(family, text, value).is_err() {
-                content.malformed += 1;
-            }
+            let read = |family| store::read_series(family, text, value).is_ok();
+            let is_read = families.get_mut(&id).is_some_and(read);
+            content.malformed += usize::from(!is_read);
         }
         // A description without series is left of a family that was removed. One that took its name
         // since may have another kind.
-        let families = families.into_iter();
-        let mut families: Vec<_> = families.filter(|(_, family)| !family.is_empty()).collect();
-        families.sort_by(|(id, one), (other_id, other)| {
-            (one.name(), id).cmp(&(other.name(), other_id))
-        });
-        content.families = families.into_iter().map(|(_, family)| family).collect();
-        content
+        let families = families.into_values();
+        let mut families: Vec<_> = families.filter(|family| !family.is_empty()).collect();
+        // Those of one name stay in the order of their numbers.
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        content.families = families;
+        Ok(content)
     }
+}
 
+impl Content {
     /// Returns the field `#name`.
     pub(super) fn word(&self, name: &str) -> Option<&str> {
         self.words.get(name).map(String::as_str)
-    }
-}
-
-/// Iterates over the fields and values of a hash, in RESP2 or RESP3.
-pub(super) fn pairs(reply: &Reply) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let map = match reply {
-        Reply::Map(map) => &map[..],
-        _ => &[],
-    };
-    let array = match reply {
-        Reply::Array(array) => &array[..],
-        _ => &[],
-    };
-    let array = array.chunks_exact(2).map(|pair| (&pair[0], &pair[1]));
-    map.iter()
-        .map(|(field, value)| (field, value))
-        .chain(array)
-        .filter_map(|(field, value)| Some((bytes(field)?, bytes(value)?)))
-}
-
-pub(super) fn bytes(reply: &Reply) -> Option<&[u8]> {
-    match reply {
-        Reply::BulkString(bytes) => Some(bytes),
-        Reply::SimpleString(text) => Some(text.as_bytes()),
-        _ => None,
     }
 }

@@ -26,7 +26,6 @@ mod admin;
 mod builder;
 mod connection;
 mod content;
-mod flush;
 mod fold;
 mod pause;
 mod reader;
@@ -60,29 +59,19 @@ const MOST_WRITERS: usize = 1 << 16;
 /// The most requests of handles that wait. Further ones fail.
 const WAITING: usize = 1024;
 
-/// Returns an error of an operation on a store.
-fn failed(
-    action: &str,
-    store: &str,
-    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    // So that `io_kind` says that the outside failed.
-    let cause = match cause.into().downcast::<io::Error>() {
-        Ok(cause) => *cause,
-        Err(cause) => io::Error::other(cause),
-    };
+/// Returns a time as scripts and keys have it.
+const fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
+
+/// Returns an error of an operation on a store. Its `io_kind` says that the outside failed.
+fn failed(action: &str, store: &str, cause: io::Error) -> Error {
     Error::with_cause(format!("{action} {store}"), cause)
 }
 
-/// Returns an error on one line: its words may be those of a hostile server.
+/// Returns an error on one line, because its words may be those of a hostile server. What a
+/// terminal would obey is escaped by [`Error`].
 fn one_line(error: &RedisError) -> String {
-    let mut line = String::new();
-    for c in error.to_string().chars().take(500) {
-        if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() {
-            line.push(c);
-        } else {
-            line.extend(c.escape_unicode());
-        }
-    }
-    line
+    let line = error.to_string().replace(['\r', '\n'], " ");
+    line.chars().take(500).collect()
 }

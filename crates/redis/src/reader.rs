@@ -7,13 +7,13 @@
 
 use std::collections::HashMap;
 
-use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, Value as Reply};
+use redis::{ErrorKind, RedisResult, Value as Reply};
 use tallies::snapshot::Family;
 
 use super::connection::Connection;
 use super::content::Content;
 use super::scripts::{Keys, list_writers};
-use super::{MOST_WRITERS, REMEMBER_FOLD};
+use super::{MOST_WRITERS, REMEMBER_FOLD, millis};
 
 /// The number of tries to read between two folds before the reader asks for all at once.
 const TRIES: usize = 4;
@@ -23,8 +23,6 @@ pub(super) struct ShardView {
     pub(super) keys: Keys,
     /// The time of the last visit by the clock of Redis, in milliseconds.
     pub(super) now: u64,
-    version: String,
-    born: String,
     pub(super) acc: Content,
     pub(super) writers: HashMap<String, KnownWriter>,
 }
@@ -35,42 +33,18 @@ pub(super) struct KnownWriter {
     /// The time of the last flush by the clock of Redis, in milliseconds.
     pub(super) heard: u64,
     pub(super) slot: Option<u32>,
-    pub(super) totals: Content,
-    pub(super) gauges: Content,
+    /// Its totals, and its live gauges.
+    pub(super) hashes: [Content; 2],
 }
 
-/// The last changes that a writer tells of.
-struct Head<'a> {
-    name: &'a String,
-    slot: Option<u32>,
-    /// Whether the reader has other totals or gauges.
-    totals_differ: bool,
-    gauges_differ: bool,
-}
-
-/// The fields that were loaded of a writer.
-struct Loaded<'a> {
-    head: Head<'a>,
-    totals: Option<Content>,
-    gauges: Option<Content>,
-}
-
-/// The result of one visit.
-enum Visit {
-    Done,
-    /// A writer was folded while the reader loaded.
-    Folded,
-    /// The writer of this process is not there.
-    OwnIsGone,
-}
+/// The fields `#v` and `#slot` of a hash.
+type Head = (Option<String>, Option<String>);
 
 impl ShardView {
     pub(super) fn new(keys: Keys) -> Self {
         Self {
             keys,
             now: 0,
-            version: String::new(),
-            born: String::new(),
             acc: Content::default(),
             writers: HashMap::new(),
         }
@@ -86,188 +60,140 @@ impl ShardView {
     ) -> RedisResult<bool> {
         for attempt in 0..2 * TRIES {
             let at_once = attempt >= TRIES;
-            match self.try_refresh(connection, own, at_once).await? {
-                Visit::Done => return Ok(true),
-                Visit::OwnIsGone => return Ok(false),
-                Visit::Folded => {}
+            if let Some(has_own) = self.try_refresh(connection, own, at_once).await? {
+                return Ok(has_own);
             }
         }
-        Err(RedisError::from((
-            ErrorKind::Client,
-            "writers are folded all the time",
-        )))
+        Err((ErrorKind::Client, "writers are folded all the time").into())
     }
 
+    /// Returns `None` if a writer was folded while the reader loaded.
     async fn try_refresh(
         &mut self,
         connection: &mut Connection,
         own: Option<&str>,
         at_once: bool,
-    ) -> RedisResult<Visit> {
+    ) -> RedisResult<Option<bool>> {
         let list = list_writers(connection, &self.keys).await?;
         if list.count > list.writers.len() {
             // A page without some of them would go back.
+            let what = "the namespace has too many writers";
             let count = list.count;
-            return Err(RedisError::from((
-                ErrorKind::Client,
-                "the namespace has too many writers",
-                format!("{count} in one shard, of at most {MOST_WRITERS}; silent ones are folded"),
-            )));
+            let why =
+                format!("{count} in one shard, of at most {MOST_WRITERS}; silent ones are folded");
+            return Err((ErrorKind::Client, what, why).into());
         }
         let heard: HashMap<_, _> = list.writers.into_iter().collect();
         if own.is_some_and(|own| !heard.contains_key(own)) {
-            return Ok(Visit::OwnIsGone);
+            return Ok(Some(false));
         }
-        let others = heard.keys().filter(|name| Some(&***name) != own).collect();
-        let heads = self.heads(connection, others).await?;
-        let acc_differs = self.version != list.version || self.born != list.born || at_once;
+        let others: Vec<_> = heard.keys().filter(|name| Some(&***name) != own).collect();
+        let heads = self.heads(connection, &others).await?;
 
         let mut pipeline = redis::pipe();
         if at_once {
             pipeline.atomic();
         }
-        for head in &heads {
-            if head.totals_differ || at_once {
-                pipeline.cmd("HGETALL").arg(self.keys.totals(head.name));
-            }
-            if head.gauges_differ || at_once {
-                pipeline.cmd("HGETALL").arg(self.keys.gauges(head.name));
+        // The hashes that the reader loads: those that it has differ.
+        let mut loaded = Vec::new();
+        for (name, heads) in others.iter().zip(heads.chunks_exact(2)) {
+            let known = self.writers.get(*name);
+            for (i, key) in self.keys.hashes(name).into_iter().enumerate() {
+                let number = known.and_then(|known| known.hashes[i].word("#v"));
+                if at_once || number != heads[i].0.as_deref() {
+                    pipeline.cmd("HGETALL").arg(key);
+                    loaded.push((*name, i));
+                }
             }
         }
-        if acc_differs {
+        let acc = (self.acc.word("#ver"), self.acc.word("#born"));
+        if at_once || acc != (list.version.as_deref(), list.born.as_deref()) {
             pipeline.cmd("HGETALL").arg(self.keys.acc());
         }
-        pipeline
-            .cmd("HMGET")
-            .arg(self.keys.acc())
-            .arg("#ver")
-            .arg("#born");
-        let replies: Vec<Reply> = connection.pipeline(&pipeline, 10).await?;
-        let mut replies = replies.iter();
+        let last = pipeline.cmd("HMGET").arg(self.keys.acc());
+        last.arg("#ver").arg("#born");
+        let mut replies: Vec<Reply> = connection.pipeline(&pipeline, 10).await?;
+        let last = replies.pop().unwrap_or(Reply::Nil);
+        if redis::from_redis_value::<Head>(last)? != (list.version, list.born) {
+            return Ok(None);
+        }
+        let contents = replies.into_iter().map(redis::from_redis_value);
+        let contents: Vec<Content> = contents.collect::<Result<_, _>>()?;
         // In the order of the commands.
-        let mut load = |wanted: bool| {
-            let reply = wanted.then(|| replies.next()).flatten();
-            reply.map(Content::read)
-        };
-        let mut loaded = Vec::with_capacity(heads.len());
-        for head in heads {
-            let totals = load(head.totals_differ || at_once);
-            let gauges = load(head.gauges_differ || at_once);
-            loaded.push(Loaded {
-                head,
-                totals,
-                gauges,
-            });
-        }
-        let acc = load(acc_differs);
-        let (version, born): (Option<String>, Option<String>) = match replies.next() {
-            Some(reply) => FromRedisValue::from_redis_value(reply.clone())?,
-            None => (None, None),
-        };
-        let is_same = version.as_deref().unwrap_or("0") == list.version
-            && born.as_deref().unwrap_or_default() == list.born;
-        if !is_same {
-            return Ok(Visit::Folded);
-        }
+        let mut contents = contents.into_iter();
         // Nothing is replaced or removed before all of it is known to belong together: after a
         // failure, the pages go on showing what was read before.
         self.now = list.now;
         self.writers.retain(|name, _| heard.contains_key(name));
-        for Loaded {
-            head,
-            totals,
-            gauges,
-        } in loaded
-        {
-            let known = self.writers.entry(head.name.clone()).or_default();
-            if let Some(totals) = totals {
-                known.totals = totals;
-            }
-            if let Some(gauges) = gauges {
-                known.gauges = gauges;
-            }
-            known.heard = heard[head.name];
-            known.slot = head.slot;
+        for (name, heads) in others.into_iter().zip(heads.chunks_exact(2)) {
+            let known = self.writers.entry(name.clone()).or_default();
+            known.heard = heard[name];
+            known.slot = heads[0].1.as_ref().and_then(|slot| slot.parse().ok());
         }
-        if let Some(acc) = acc {
+        for (name, i) in loaded {
+            let known = self.writers.entry(name.clone()).or_default();
+            known.hashes[i] = contents.next().unwrap_or_default();
+        }
+        if let Some(acc) = contents.next() {
             self.forget_old_folds(connection, &acc).await;
             self.acc = acc;
         }
-        (self.version, self.born) = (list.version, list.born);
-        Ok(Visit::Done)
+        Ok(Some(true))
     }
 
-    /// Asks each of these writers for the numbers of its last changes.
-    async fn heads<'a>(
+    /// Asks each of these writers for the numbers of its last changes, and for its slot. Returns
+    /// two heads for each.
+    async fn heads(
         &self,
         connection: &mut Connection,
-        writers: Vec<&'a String>,
-    ) -> RedisResult<Vec<Head<'a>>> {
+        writers: &[&String],
+    ) -> RedisResult<Vec<Head>> {
         if writers.is_empty() {
             return Ok(Vec::new());
         }
         let mut pipeline = redis::pipe();
-        for name in &writers {
-            pipeline
-                .cmd("HMGET")
-                .arg(self.keys.totals(name))
-                .arg("#v")
-                .arg("#slot");
-            pipeline.cmd("HGET").arg(self.keys.gauges(name)).arg("#v");
+        for key in writers.iter().flat_map(|name| self.keys.hashes(name)) {
+            pipeline.cmd("HMGET").arg(key).arg("#v").arg("#slot");
         }
-        let replies: Vec<Reply> = connection.pipeline(&pipeline, 2).await?;
-        let heads = writers.into_iter().zip(replies.chunks_exact(2));
-        let heads = heads.map(|(name, replies)| {
-            let (totals, slot): (Option<String>, Option<String>) =
-                FromRedisValue::from_redis_value(replies[0].clone())?;
-            let gauges: Option<String> = FromRedisValue::from_redis_value(replies[1].clone())?;
-            let known = self.writers.get(name);
-            Ok(Head {
-                name,
-                slot: slot.and_then(|slot| slot.parse().ok()),
-                totals_differ: known
-                    .is_none_or(|known| known.totals.word("#v") != totals.as_deref()),
-                gauges_differ: known
-                    .is_none_or(|known| known.gauges.word("#v") != gauges.as_deref()),
-            })
-        });
-        heads.collect()
+        connection.pipeline(&pipeline, 2).await
     }
 
     /// Removes what is remembered of folds for longer than a writer can be away. It is not needed,
     /// so errors are ignored.
     async fn forget_old_folds(&self, connection: &mut Connection, acc: &Content) {
-        let remembered = REMEMBER_FOLD.as_millis() as u64;
-        let old = |time: &u64| time.saturating_add(remembered) < self.now;
+        let old = |time: &u64| time.saturating_add(millis(REMEMBER_FOLD)) < self.now;
         let folds = acc.folds.iter().filter(|(_, time)| old(time)).take(1000);
-        let mut command = redis::cmd("HDEL");
-        command.arg(self.keys.acc());
-        let mut count = 0;
-        for (name, _) in folds {
-            command.arg(format!("t{name}"));
-            count += 1;
-        }
-        if count > 0 {
+        let fields: Vec<_> = folds.map(|(name, _)| format!("t{name}")).collect();
+        if !fields.is_empty() {
+            let mut command = redis::cmd("HDEL");
+            command.arg(self.keys.acc()).arg(fields);
             let _: RedisResult<u64> = connection.command(&command, 1).await;
         }
     }
 }
 
 impl KnownWriter {
-    /// Returns the time at which the process began to write, from `#info`.
+    /// Returns what the process says of itself, in `#info`: when it began to write, in milliseconds
+    /// since 1970 by its clock, its process id and its host.
+    pub(super) fn info(&self) -> impl Iterator<Item = &str> {
+        self.hashes[0].word("#info").unwrap_or_default().split(' ')
+    }
+
+    /// Returns the time at which the process began to write, in milliseconds.
     pub(super) fn started(&self) -> u64 {
-        let info = self.totals.word("#info").unwrap_or_default();
-        let first = info.split(' ').next().unwrap_or_default();
+        let first = self.info().next().unwrap_or_default();
         first.parse().unwrap_or(0)
+    }
+
+    /// Returns the number of fields that could not be read.
+    pub(super) fn malformed(&self) -> usize {
+        self.hashes.iter().map(|hash| hash.malformed).sum()
     }
 
     /// Returns the gauges that have not expired at `now`.
     pub(super) fn live_gauges(&self, now: u64, default_ttl: u64) -> Vec<&Family> {
         let age = now.saturating_sub(self.heard);
-        let is_live = |family: &&Family| {
-            let ttl = family.shared_ttl().map(|ttl| ttl.as_millis() as u64);
-            age <= ttl.unwrap_or(default_ttl)
-        };
-        self.gauges.families.iter().filter(is_live).collect()
+        let is_live = |family: &&Family| age <= family.shared_ttl().map_or(default_ttl, millis);
+        self.hashes[1].families.iter().filter(is_live).collect()
     }
 }

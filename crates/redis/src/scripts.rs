@@ -12,11 +12,12 @@
 //! | `w:<writer>` | hash | totals of a writer; `#seq`, `#v`, `#slot`, `#info` |
 //! | `g:<writer>` | hash, expires | live gauges of a writer; `#v` |
 //! | `x:<writer>` | hash, expires | `w:` of a folded writer, for the writer if it comes back |
-//! | `f:<random>` | hash, expires | a fold that is being uploaded in parts |
+//! | `f:<random>` | hash, expires | what a fold sets in `acc`, uploaded in parts |
 //!
 //! In `acc`, `w:` and `g:`, the field `d<id>` is the description of a family, and `s<id><label
 //! text>` the bytes of a series, both as in [`store`](tallies::share::store).
 
+use std::fmt::Display;
 use std::sync::LazyLock;
 
 use redis::{RedisResult, Script};
@@ -41,33 +42,41 @@ impl Keys {
         Self { prefix }
     }
 
+    fn key(&self, name: impl Display) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     pub(super) fn acc(&self) -> String {
-        format!("{}acc", self.prefix)
+        self.key("acc")
     }
 
     pub(super) fn writers(&self) -> String {
-        format!("{}writers", self.prefix)
-    }
-
-    pub(super) fn slots(&self) -> String {
-        format!("{}slots", self.prefix)
+        self.key("writers")
     }
 
     pub(super) fn totals(&self, writer: &str) -> String {
-        format!("{}w:{writer}", self.prefix)
+        self.key(format_args!("w:{writer}"))
     }
 
-    pub(super) fn gauges(&self, writer: &str) -> String {
-        format!("{}g:{writer}", self.prefix)
+    /// Returns the keys of the two hashes of a writer: totals, and live gauges.
+    pub(super) fn hashes(&self, writer: &str) -> [String; 2] {
+        [self.totals(writer), self.key(format_args!("g:{writer}"))]
     }
 
     pub(super) fn folded(&self, writer: &str) -> String {
-        format!("{}x:{writer}", self.prefix)
+        self.key(format_args!("x:{writer}"))
     }
 
     /// `token` tells several processes apart that fold one writer at the same time.
     pub(super) fn staged(&self, token: &str) -> String {
-        format!("{}f:{token}", self.prefix)
+        self.key(format_args!("f:{token}"))
+    }
+
+    /// Returns the keys with which all scripts about a writer begin: acc, writers, slots, w, g.
+    pub(super) fn of(&self, writer: &str) -> Vec<String> {
+        let mut keys = vec![self.acc(), self.writers(), self.key("slots")];
+        keys.extend(self.hashes(writer));
+        keys
     }
 }
 
@@ -108,13 +117,13 @@ if born == '' then
 end
 local at = 14
 local function apply(command, key, n)
-  local stop = at + n
-  while at < stop do
-    local to = math.min(at + 3999, stop - 1)
-    redis.call(command, key, unpack(ARGV, at, to))
-    at = to + 1
+  for from = at, at + n - 1, 4000 do
+    redis.call(command, key, unpack(ARGV, from, math.min(from + 3999, at + n - 1)))
   end
+  at = at + n
 end
+local lost = 0
+if ARGV[8] == '1' and redis.call('EXISTS', g) == 0 then lost = 1 end
 local nw, dw, ng, dg = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 apply('HSET', w, nw)
 apply('HDEL', w, dw)
@@ -122,9 +131,7 @@ apply('HSET', g, ng)
 apply('HDEL', g, dg)
 if have < 0 then redis.call('HSET', w, '#info', ARGV[9]) end
 if nw + dw > 0 or have < 0 then redis.call('HSET', w, '#v', seq) end
-if ng > 0 then redis.call('HSET', g, '#v', seq) elseif dg > 0 then
-  if redis.call('EXISTS', g) == 1 then redis.call('HSET', g, '#v', seq) end
-end
+if ng > 0 or dg > 0 and redis.call('EXISTS', g) == 1 then redis.call('HSET', g, '#v', seq) end
 redis.call('HSET', w, '#seq', seq)
 local slot = tonumber(ARGV[4])
 if slot == -2 then
@@ -145,8 +152,7 @@ elseif slot < 0 or redis.call('HGET', slots, slot) ~= wid then
   end
 end
 redis.call('ZADD', writers, now, wid)
-local lost = 0
-if redis.call('PEXPIRE', g, ARGV[5]) == 0 and ARGV[8] == '1' then lost = 1 end
+redis.call('PEXPIRE', g, ARGV[5])
 for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
 return {'OK', seq, born, slot, now, lost}
 ",
@@ -155,12 +161,12 @@ return {'OK', seq, born, slot, now, lost}
 
 /// Removes the gauges of a writer that closes, and lets everybody fold it.
 ///
-/// - Keys: writers, slots, w, g.
+/// - Keys: acc, writers, slots, w, g.
 /// - Arguments: writer.
 pub(super) static LEAVE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local writers, slots, w, g = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local writers, slots, w, g = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local wid = ARGV[1]
 redis.call('DEL', g)
 local slot = redis.call('HGET', w, '#slot')
@@ -172,13 +178,12 @@ return 'OK'
 });
 
 /// The writers of a shard.
-#[derive(Debug)]
 pub(super) struct WriterList {
     /// The time of the list, by the clock of Redis, in milliseconds.
     pub(super) now: u64,
     /// `#ver` and `#born` of the folded totals.
-    pub(super) version: String,
-    pub(super) born: String,
+    pub(super) version: Option<String>,
+    pub(super) born: Option<String>,
     /// The number of writers, of which the list may have fewer.
     pub(super) count: usize,
     /// Each writer and the time of its last flush, those that are silent for the longest time
@@ -193,7 +198,7 @@ pub(super) async fn list_writers(
 ) -> RedisResult<WriterList> {
     let mut script = LIST.key(keys.acc());
     script.key(keys.writers()).arg(MOST_WRITERS);
-    let (now, version, born, count, writers): (_, _, _, _, Vec<(String, f64)>) =
+    let (now, (version, born), count, writers): (_, _, _, Vec<(String, f64)>) =
         connection.script(&script, 1).await?;
     let writers = writers.into_iter();
     Ok(WriterList {
@@ -209,8 +214,8 @@ pub(super) async fn list_writers(
 ///
 /// - Keys: acc, writers.
 /// - Arguments: the most writers to list.
-/// - Returns: time in ms, `#ver`, `#born`, number of writers, then each writer and the time of its
-///   last flush.
+/// - Returns: time in ms, `#ver` and `#born`, number of writers, then each writer and the time of
+///   its last flush.
 static LIST: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -218,7 +223,7 @@ local t = redis.call('TIME')
 local head = redis.call('HMGET', KEYS[1], '#ver', '#born')
 local count = redis.call('ZCARD', KEYS[2])
 local all = redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1, 'WITHSCORES')
-return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', count, all}
+return {t[1] * 1000 + math.floor(t[2] / 1000), head, count, all}
 ",
     )
 });
@@ -228,8 +233,7 @@ return {t[1] * 1000 + math.floor(t[2] / 1000), head[1] or '0', head[2] or '', co
 /// - Keys: acc, writers, slots, w, g, x, f.
 /// - Arguments: writer, `#ver` and `#seq` that the fold is based on, time in ms since the last
 ///   flush that the writer has to exceed (-1: it folds itself), time to live of `x`, of everything
-///   else, a random name, the number of fields in `f` if the fold is there (0: it is not); then
-///   fields and values for `acc`.
+///   else, a random name, the number of fields in `f`.
 /// - Returns: status.
 ///
 /// `#ver` grows by a random step. After a failover that loses folds, other folds follow, and with
@@ -241,6 +245,8 @@ local acc, writers, slots, w, g, x, f = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS
 local wid = ARGV[1]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local staged = redis.call('HGETALL', f)
+redis.call('DEL', f)
 if redis.call('HEXISTS', acc, 't' .. wid) == 1 then return 'ALREADY' end
 local head = redis.call('HMGET', acc, '#ver', '#born')
 if (head[1] or '0') ~= ARGV[2] then return 'CHANGED' end
@@ -249,21 +255,9 @@ local heard = redis.call('ZSCORE', writers, wid)
 if tonumber(ARGV[4]) >= 0 and heard and tonumber(heard) + tonumber(ARGV[4]) >= now then
   return 'ALIVE'
 end
-local function set(from, list)
-  local at = from
-  while at <= #list do
-    local to = math.min(at + 3999, #list)
-    redis.call('HSET', acc, unpack(list, at, to))
-    at = to + 1
-  end
-end
-if ARGV[8] ~= '0' then
-  local staged = redis.call('HGETALL', f)
-  if #staged ~= 2 * tonumber(ARGV[8]) then return 'CHANGED' end
-  set(1, staged)
-  redis.call('DEL', f)
-else
-  set(9, ARGV)
+if #staged ~= 2 * tonumber(ARGV[8]) then return 'CHANGED' end
+for at = 1, #staged, 4000 do
+  redis.call('HSET', acc, unpack(staged, at, math.min(at + 3999, #staged)))
 end
 redis.call('HSET', acc, 't' .. wid, now)
 redis.call('HINCRBY', acc, '#ver', 1 + tonumber(string.sub(ARGV[7], 1, 6), 16))

@@ -1,17 +1,19 @@
 //! The handle of a store.
 
 use std::fmt;
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tallies::share::Totalled;
 use tallies::snapshot::{Source, Value};
-use tallies::{Error, Registry, snapshot::Snapshot};
-use tokio::sync::{mpsc, oneshot};
+use tallies::{Error, snapshot::Snapshot};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 
 use super::admin::Overview;
-use super::builder::RedisBuilder;
+use super::builder::{RedisBuilder, StoreSettings};
 use super::failed;
 #[cfg(unix)]
 use super::signals;
@@ -35,31 +37,24 @@ pub struct Redis {
 }
 
 pub(super) struct Inner {
-    pub(super) store: Arc<str>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) last_view: LastView,
-    pub(super) stale: Duration,
-    /// The longest wait for an answer of the thread.
-    pub(super) wait: Duration,
-    pub(super) close: Duration,
     /// The process that has the thread.
     pub(super) process: u32,
-    /// Whether the process only reads.
-    pub(super) observes: bool,
-    /// The source, if it is a registry.
-    pub(super) registry: Option<Registry>,
+    pub(super) settings: Arc<StoreSettings>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         let is_own = self.process == std::process::id();
-        if is_own && !self.observes && !self.commands.is_closed() {
-            let message = format!(
-                "the store at {} is closed because its last handle was dropped: what this process \
-                 counts from now on is not shared; keep the handle, and call `close` at the end",
-                self.store
-            );
-            Error::new(message).log();
+        if is_own && !self.settings.observes && !self.commands.is_closed() {
+            let store = &self.settings.store;
+            Error::new(format!(
+                "the store at {store} is closed because its last handle was dropped: what this \
+                 process counts from now on is not shared; keep the handle, and call `close` at \
+                 the end"
+            ))
+            .log();
         }
     }
 }
@@ -109,7 +104,7 @@ impl Redis {
     ///
     /// The errors of [`flush`](Self::flush).
     pub fn flush_blocking(&self) -> Result<(), Error> {
-        self.ask_blocking(Command::Flush, self.inner.wait)
+        self.ask_blocking(Command::Flush)
     }
 
     /// Returns what all processes have counted. This flushes first, so updates of this process that
@@ -130,7 +125,7 @@ impl Redis {
     ///
     /// The errors of [`snapshot`](Self::snapshot).
     pub fn snapshot_blocking(&self) -> Result<Snapshot, Error> {
-        Ok((*self.view_blocking()?).clone())
+        Ok((*self.ask_blocking(Command::Scrape)?).clone())
     }
 
     /// Returns the total of a metric over all processes, ended ones included; with labels, that of
@@ -152,7 +147,7 @@ impl Redis {
     /// store.
     pub async fn total(&self, metric: &impl Totalled) -> Result<f64, Error> {
         // Before the flush: a static that was not used yet is registered now, and its total is 0.
-        let name = self.name_of(metric);
+        let name = metric.name_in(self.inner.settings.registry.as_ref());
         let view = self.ask(Command::Scrape).await?;
         self.sum(&view, &name)
     }
@@ -163,14 +158,9 @@ impl Redis {
     ///
     /// The errors of [`total`](Self::total).
     pub fn total_blocking(&self, metric: &impl Totalled) -> Result<f64, Error> {
-        let name = self.name_of(metric);
-        let view = self.view_blocking()?;
+        let name = metric.name_in(self.inner.settings.registry.as_ref());
+        let view = self.ask_blocking(Command::Scrape)?;
         self.sum(&view, &name)
-    }
-
-    /// Returns the name of a metric on pages.
-    fn name_of(&self, metric: &impl Totalled) -> String {
-        metric.name_in(self.inner.registry.as_ref())
     }
 
     /// Adds up all series of a family.
@@ -180,7 +170,7 @@ impl Redis {
                 "no process shares `{name}`; the metric is not in the registry of the store, or a \
                  view switched it off"
             );
-            return Err(failed("there is no total in", &self.inner.store, cause));
+            return Err(self.failed("there is no total in", &cause));
         };
         let values = family.series().map(|(_, value)| match value {
             Value::Counter(n) => n.as_f64(),
@@ -214,11 +204,7 @@ impl Redis {
     ///
     /// The errors of [`snapshot`](Self::snapshot).
     pub fn get_blocking(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
-        Ok(self.view_blocking()?.get(name, labels))
-    }
-
-    fn view_blocking(&self) -> Result<Arc<Snapshot>, Error> {
-        self.ask_blocking(Command::Scrape, self.inner.wait)
+        Ok(self.ask_blocking(Command::Scrape)?.get(name, labels))
     }
 
     /// Returns the processes of the namespace, with what each of them has counted.
@@ -236,7 +222,7 @@ impl Redis {
     ///
     /// The errors of [`overview`](Self::overview).
     pub fn overview_blocking(&self) -> Result<Overview, Error> {
-        self.ask_blocking(Command::Overview, self.inner.wait)
+        self.ask_blocking(Command::Overview)
     }
 
     /// Folds the processes that have been silent for this long, and returns their number. The store
@@ -255,8 +241,7 @@ impl Redis {
     ///
     /// The errors of [`fold`](Self::fold).
     pub fn fold_blocking(&self, silence: Duration) -> Result<usize, Error> {
-        let command = |reply| Command::Fold(silence, reply);
-        self.ask_blocking(command, self.inner.wait)
+        self.ask_blocking(|reply| Command::Fold(silence, reply))
     }
 
     /// Ends the sharing: sends the last changes, removes the gauges of this process, and folds its
@@ -283,7 +268,8 @@ impl Redis {
         let spawned = std::thread::Builder::new()
             .name("tallies-close".to_owned())
             .spawn(close);
-        spawned.map_err(|error| failed("cannot close", &self.inner.store, error))?;
+        let store = &self.inner.settings.store;
+        spawned.map_err(|error| failed("cannot close", store, error))?;
         receiver.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -297,8 +283,9 @@ impl Redis {
             return Ok(());
         }
         // The thread keeps the limit itself, and can say more about the reason.
-        let wait = self.inner.close.saturating_add(Duration::from_millis(200));
-        self.ask_blocking(Command::Close, wait)
+        let limit = self.inner.settings.close;
+        let wait = limit.saturating_add(Duration::from_millis(200));
+        self.ask_within(wait, Command::Close)
     }
 
     /// Closes the store when the program gets SIGINT or SIGTERM, and then ends the program as the
@@ -313,11 +300,24 @@ impl Redis {
         }
     }
 
+    /// Returns the longest wait for an answer of the thread.
+    fn wait(&self) -> Duration {
+        self.inner.settings.timeout.saturating_mul(12)
+    }
+
     /// Asks the thread, and blocks until it answers.
     fn ask_blocking<T: Send + 'static>(
         &self,
         command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Error> {
+        self.ask_within(self.wait(), command)
+    }
+
+    /// Asks the thread, and blocks until it answers, at most for `wait`.
+    fn ask_within<T: Send + 'static>(
+        &self,
         wait: Duration,
+        command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<T, Error> {
         let (sender, receiver) = sync_channel(1);
         self.send(command(Box::new(move |result| {
@@ -326,8 +326,11 @@ impl Redis {
         })))?;
         receiver.recv_timeout(wait).unwrap_or_else(|error| {
             Err(match error {
-                RecvTimeoutError::Timeout => self.late(wait),
                 RecvTimeoutError::Disconnected => self.closed(),
+                RecvTimeoutError::Timeout => {
+                    let why = format!("no answer within {wait:?}; a collector may be hanging");
+                    self.unusable(&why)
+                }
             })
         })
     }
@@ -344,25 +347,27 @@ impl Redis {
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {
-        let cause = if self.inner.process == std::process::id() {
-            match self.inner.commands.try_send(command) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(_)) => "too many requests wait for it",
-                Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.closed()),
-            }
-        } else {
-            "it was started before a fork; start one in each process"
-        };
-        Err(failed("cannot use", &self.inner.store, cause))
+        if self.inner.process != std::process::id() {
+            let why = "it was started before a fork; start one in each process";
+            return Err(self.unusable(why));
+        }
+        let sent = self.inner.commands.try_send(command);
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => self.unusable("too many requests wait for it"),
+            TrySendError::Closed(_) => self.closed(),
+        })
     }
 
     fn closed(&self) -> Error {
-        failed("cannot use", &self.inner.store, "it is closed")
+        self.unusable("it is closed")
     }
 
-    fn late(&self, wait: Duration) -> Error {
-        let cause = format!("no answer within {wait:?}; a collector may be hanging");
-        failed("cannot use", &self.inner.store, cause)
+    fn unusable(&self, why: &str) -> Error {
+        self.failed("cannot use", why)
+    }
+
+    fn failed(&self, action: &str, why: &str) -> Error {
+        failed(action, &self.inner.settings.store, io::Error::other(why))
     }
 }
 
@@ -376,26 +381,21 @@ impl Source for Redis {
 
     fn try_snapshot_into(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
         // A server that is scraped has seconds. The thread may be busy, or wait for a collector.
-        let wait = self.inner.wait / 4;
-        match self.ask_blocking(Command::Scrape, wait) {
-            Ok(view) => snapshot.clone_from(&view),
-            // The last view of the parent says nothing of a child, and its lock may be held for
-            // ever.
-            Err(error) if self.inner.process != std::process::id() => return Err(error),
-            Err(error) => {
-                // The thread is late. What it has read before is still good for a while.
-                let last = self.inner.last_view.lock();
-                let last = last.unwrap_or_else(PoisonError::into_inner).clone();
-                let is_closed = self.inner.commands.is_closed();
-                match last.filter(|(_, read)| !is_closed && read.elapsed() <= self.inner.stale) {
-                    Some((view, _)) => {
-                        snapshot.clone_from(&view);
-                        worker::insert_up(snapshot, false);
-                    }
-                    None => return Err(error),
-                }
-            }
+        let asked = self.ask_within(self.wait() / 4, Command::Scrape);
+        let Err(error) = asked.map(|view| snapshot.clone_from(&view)) else {
+            return Ok(());
+        };
+        // The last view of the parent says nothing of a child, and its lock may be held for ever.
+        if self.inner.process != std::process::id() || self.inner.commands.is_closed() {
+            return Err(error);
         }
+        // The thread is late. What it has read before is still good for a while.
+        let last = self.inner.last_view.lock();
+        let last = last.unwrap_or_else(PoisonError::into_inner).clone();
+        let last = last.filter(|(_, read)| read.elapsed() <= self.inner.settings.stale);
+        let (view, _) = last.ok_or(error)?;
+        snapshot.clone_from(&view);
+        worker::insert_up(snapshot, false);
         Ok(())
     }
 }
@@ -403,7 +403,7 @@ impl Source for Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
-            .field("store", &self.inner.store)
+            .field("store", &self.inner.settings.store)
             .finish_non_exhaustive()
     }
 }

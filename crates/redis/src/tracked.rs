@@ -9,52 +9,55 @@ use tallies::snapshot::Family;
 /// The most series in one batch, except where series move to the overflow series.
 const BATCH: usize = 1000;
 
+/// The number that stands for a description.
+pub(super) type FamilyId = [u8; 8];
+
 /// The state of a family in Redis, as far as it is known.
 #[derive(Default)]
 pub(super) struct TrackedFamily {
     pub(super) description: Vec<u8>,
     /// Whether the series are live gauges, which are in the hash that expires.
     pub(super) live: bool,
+    /// Whether Redis has the description.
     pub(super) described: bool,
-    /// The entry of each series of the last pass.
-    pub(super) order: Vec<u32>,
-    /// The index of each series in `entries`, by label text.
-    pub(super) index: HashMap<Box<str>, u32>,
-    pub(super) entries: Vec<TrackedSeries>,
-    /// Entries that are not in use.
-    pub(super) free: Vec<u32>,
+    /// The series of the last pass in their order, then others that Redis may have.
+    pub(super) series: Vec<TrackedSeries>,
     /// The last pass in which the family was there.
     pub(super) seen: u64,
 }
 
 /// The state of a series in Redis, as far as it is known.
+#[derive(Default)]
 pub(super) struct TrackedSeries {
     pub(super) text: Box<str>,
-    /// The record that was acknowledged last, under the writer's present name.
+    /// The record that was acknowledged last, under the writer's present name. `None` also after
+    /// the removal of the series was acknowledged.
     pub(super) acked: Option<Box<[u8]>>,
-    /// Whether Redis has that record. It may have another one while a batch is not answered.
+    /// Whether Redis has just that. It may have another record while a batch is not answered.
     pub(super) is_known: bool,
     /// The time since when the series counts as that record has it, if it is known.
     pub(super) created: Option<SystemTime>,
-    /// The last pass in which the series was there.
-    pub(super) seen: u64,
 }
 
 /// One change of a batch.
 pub(super) struct Change {
-    pub(super) family: [u8; 8],
-    pub(super) entry: u32,
+    pub(super) family: FamilyId,
+    /// The index of the series in its family.
+    pub(super) series: usize,
     /// The new record; `None` for a series that is no longer there.
     pub(super) record: Option<Box<[u8]>>,
     /// The time since when the series counts, if it is known.
     pub(super) created: Option<SystemTime>,
 }
 
-#[derive(Default)]
-pub(super) struct Batch {
-    /// Families whose description has to be there first.
-    pub(super) families: Vec<[u8; 8]>,
-    pub(super) changes: Vec<Change>,
+/// Changes that Redis applies together. Those of a family follow each other.
+pub(super) type Batch = Vec<Change>;
+
+impl TrackedSeries {
+    /// Returns whether Redis has nothing of the series.
+    fn is_removed(&self) -> bool {
+        self.is_known && self.acked.is_none()
+    }
 }
 
 impl TrackedFamily {
@@ -66,140 +69,124 @@ impl TrackedFamily {
         }
     }
 
+    /// Returns whether Redis may have a series of the family.
+    pub(super) fn has_series(&self) -> bool {
+        !self.series.iter().all(TrackedSeries::is_removed)
+    }
+
     /// Finds the series of `family` that differ from what was acknowledged.
-    pub(super) fn compare(&mut self, id: [u8; 8], family: &Family, pass: u64, out: &mut Batches) {
-        self.seen = pass;
-        let describe = (!self.described).then_some(id);
-        let mut order = Vec::with_capacity(family.len());
-        let (mut changes, mut record) = (Vec::new(), Vec::new());
-        let mut overflowed = Vec::new();
+    pub(super) fn compare(&mut self, id: FamilyId, family: &Family, batches: &mut Vec<Batch>) {
+        let before = std::mem::take(&mut self.series).into_iter();
+        let mut before = before.filter(|series| !series.is_removed()).peekable();
+        // Other series of the last pass, by their label texts.
+        let mut others: HashMap<Box<str>, TrackedSeries> = HashMap::new();
+        let keyed = |mut series: TrackedSeries| (std::mem::take(&mut series.text), series);
+        let named = |(text, series)| TrackedSeries { text, ..series };
+        let (mut changes, mut overflowed, mut record) = (Vec::new(), Vec::new(), Vec::new());
         for (i, (labels, _)) in family.series().enumerate() {
             let text = family.label_text(i);
-            // Most series have the same index in each pass.
-            let at = match self.order.get(i) {
-                Some(at) if self.is(*at, text) => *at,
-                _ => self.entry(text),
-            };
-            order.push(at);
-            let entry = &mut self.entries[at as usize];
-            entry.seen = pass;
+            let is_it = |series: &TrackedSeries| *series.text == *text;
+            // Most series follow the same one in each pass, or one that is no longer there.
+            let known = before.next_if(is_it).or_else(|| {
+                let other = others.remove_entry(text).map(named);
+                other.or_else(|| {
+                    others.extend(before.next().map(keyed));
+                    before.next_if(is_it)
+                })
+            });
+            let mut series = known.unwrap_or_else(|| {
+                others.extend(before.by_ref().map(keyed));
+                let other = others.remove_entry(text).map(named);
+                other.unwrap_or_else(|| TrackedSeries {
+                    text: text.into(),
+                    ..TrackedSeries::default()
+                })
+            });
             record.clear();
             store::write_series(family, i, &mut record);
-            if entry.is_known && entry.acked.as_deref() == Some(&record[..]) {
-                continue;
+            if !series.is_known || series.acked.as_deref() != Some(&record[..]) {
+                let change = Change {
+                    family: id,
+                    series: i,
+                    record: Some(record.as_slice().into()),
+                    created: family.created(i),
+                };
+                let began_again = series.created.is_some() && series.created != change.created;
+                if began_again || labels.is_overflow() {
+                    overflowed.push(change);
+                } else {
+                    changes.push(change);
+                }
+                // What is sent may or may not arrive.
+                series.is_known = false;
             }
-            let change = Change {
-                family: id,
-                entry: at,
-                record: Some(record.as_slice().into()),
-                created: family.created(i),
-            };
-            let began_again = entry.created.is_some() && entry.created != change.created;
-            if began_again || labels.is_overflow() {
-                overflowed.push(change);
-            } else {
-                changes.push(change);
-            }
+            self.series.push(series);
         }
-        self.order = order;
-        if self.index.len() > family.len() {
-            let gone = self.index.values().copied();
-            let gone = gone.filter(|at| self.entries[*at as usize].seen != pass);
-            overflowed.extend(gone.map(|entry| Change {
-                family: id,
-                entry,
-                record: None,
-                created: None,
-            }));
-        }
+        self.series
+            .extend(before.chain(others.into_iter().map(named)));
+        overflowed.extend(self.removals(id, family.len()));
         // The counts of series that were retired are in the overflow series, also if they have
         // begun again: all in one batch.
-        if !overflowed.is_empty() {
-            out.add(overflowed, describe);
-        }
+        add_to(batches, overflowed);
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
-            out.add(changes.by_ref().take(BATCH).collect(), describe);
+            add_to(batches, changes.by_ref().take(BATCH).collect());
         }
     }
 
-    /// Returns whether an entry is that of a label text.
-    pub(super) fn is(&self, at: u32, text: &str) -> bool {
-        self.entries
-            .get(at as usize)
-            .is_some_and(|entry| *entry.text == *text)
+    /// Returns the changes that remove the series from index `first` on.
+    pub(super) fn removals(&mut self, id: FamilyId, first: usize) -> impl Iterator<Item = Change> {
+        let gone = self.series.iter_mut().enumerate().skip(first);
+        let gone = gone.filter(|(_, series)| !series.is_removed());
+        gone.map(move |(i, series)| {
+            series.is_known = false;
+            Change {
+                family: id,
+                series: i,
+                record: None,
+                created: None,
+            }
+        })
     }
 
-    /// Returns the entry of a label text.
-    pub(super) fn entry(&mut self, text: &str) -> u32 {
-        if let Some(at) = self.index.get(text) {
-            return *at;
+    /// Has the next pass remove the series of `family` that it does not find. They are in Redis,
+    /// and may have been removed before.
+    pub(super) fn find_old(&mut self, family: &Family) {
+        let old = (0..family.len()).map(|i| (family.label_text(i), family.created(i)));
+        let mut old: HashMap<_, _> = old.collect();
+        for series in &mut self.series {
+            if let Some(created) = old.remove(&*series.text) {
+                series.created = created;
+            }
         }
-        let entry = TrackedSeries {
-            text: text.into(),
-            acked: None,
-            is_known: false,
-            created: None,
-            seen: 0,
-        };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.entries[at as usize] = entry;
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
-        };
-        self.index.insert(text.into(), at);
-        at
+        self.series
+            .extend(old.into_iter().map(|(text, created)| TrackedSeries {
+                text: text.into(),
+                created,
+                ..TrackedSeries::default()
+            }));
     }
 
-    pub(super) fn remove(&mut self, at: u32) {
-        let entry = &mut self.entries[at as usize];
-        self.index.remove(&entry.text);
-        (entry.text, entry.acked, entry.is_known) = (Box::default(), None, false);
-        self.free.push(at);
-    }
-
-    pub(super) fn forget_acks(&mut self) {
+    pub(super) fn mark_unknown(&mut self) {
         self.described = false;
-        self.entries
+        self.series
             .iter_mut()
-            .for_each(|entry| entry.is_known = false);
+            .for_each(|series| series.is_known = false);
     }
 
-    pub(super) fn forget_totals(&mut self) {
-        self.forget_acks();
-        self.entries.iter_mut().for_each(|entry| entry.acked = None);
+    pub(super) fn forget_acked(&mut self) {
+        self.mark_unknown();
+        self.series
+            .iter_mut()
+            .for_each(|series| series.acked = None);
     }
 }
 
-/// Batches that are being filled.
-#[derive(Default)]
-pub(super) struct Batches {
-    pub(super) all: Vec<Batch>,
-}
-
-impl Batches {
-    /// Adds changes that belong into one batch.
-    pub(super) fn add(&mut self, changes: Vec<Change>, describe: Option<[u8; 8]>) {
-        if changes.is_empty() {
-            return;
-        }
-        let last = self.all.last_mut();
-        let fits = |batch: &&mut Batch| batch.changes.len() + changes.len() <= BATCH;
-        match last.filter(fits) {
-            Some(batch) => {
-                let new = describe.filter(|id| !batch.families.contains(id));
-                batch.families.extend(new);
-                batch.changes.extend(changes);
-            }
-            None => self.all.push(Batch {
-                families: describe.into_iter().collect(),
-                changes,
-            }),
-        }
+/// Adds changes that belong into one batch.
+pub(super) fn add_to(batches: &mut Vec<Batch>, mut changes: Batch) {
+    match batches.last_mut() {
+        Some(batch) if batch.len() + changes.len() <= BATCH => batch.append(&mut changes),
+        _ if changes.is_empty() => {}
+        _ => batches.push(changes),
     }
 }

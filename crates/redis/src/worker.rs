@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,12 @@ use tokio::sync::mpsc::Receiver;
 
 use super::admin::{self, Overview};
 use super::builder::StoreSettings;
-use super::connection::Connection;
-use super::fold::{Folded, fold};
-use super::reader::{KnownWriter, ShardView};
+use super::connection::{Connection, late};
+use super::fold::fold;
+use super::reader::ShardView;
 use super::scripts::{Keys, LEAVE, list_writers};
-use super::writer::OwnWriter;
-use super::{failed, one_line, pause};
+use super::writer::{OwnWriter, Sent, random_name};
+use super::{WAITING, failed, millis, one_line, pause};
 
 /// How a handle gets its answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -41,89 +42,106 @@ pub(super) type LastView = Arc<Mutex<Option<(Arc<Snapshot>, Instant)>>>;
 const FOLDING: Duration = Duration::from_millis(100);
 
 pub(super) struct Worker {
-    /// The name of the store in messages.
-    pub(super) store: Arc<str>,
-    pub(super) settings: StoreSettings,
+    settings: Arc<StoreSettings>,
     pub(super) connection: Connection,
-    pub(super) writer: OwnWriter,
-    /// Whether this process only reads. Its writer then counts nothing.
-    pub(super) observes: bool,
+    /// The writer of this process. It counts nothing if the process only reads.
+    writer: OwnWriter,
     /// The index of the writer's shard.
-    pub(super) shard: usize,
+    shard: usize,
     pub(super) shards: Vec<ShardView>,
-    pub(super) last_view: LastView,
-    pub(super) health: Health,
-}
-
-/// The state of the worker's connection to Redis.
-#[derive(Default)]
-pub(super) struct Health {
-    /// Failures in a row.
-    failures: u32,
-    /// Failures since the start.
+    last_view: LastView,
+    /// The failures since the last success.
+    failures: Option<Failures>,
+    /// The number of failures since the start.
     all_failures: u64,
-    /// The last failure.
-    error: Option<RedisError>,
-    /// No try before this time, after a failure.
-    not_before: Option<Instant>,
     /// The last time that all shards were read.
     read: Option<Instant>,
     /// The [`OwnWriter::epoch`] at that time.
     epoch: u64,
-    /// The last acknowledgement.
-    flushed: Option<Instant>,
+}
+
+/// Failures in a row.
+struct Failures {
+    count: u32,
+    last: RedisError,
+    /// The next try comes no sooner.
+    not_before: Instant,
 }
 
 impl Worker {
+    /// Returns the worker of shards with these keys. On the thread of the store, because random
+    /// numbers are a thread's own.
+    pub(super) fn new(
+        settings: Arc<StoreSettings>,
+        connection: Connection,
+        keys: Vec<Keys>,
+        last_view: LastView,
+    ) -> Self {
+        let shard = usize::from_str_radix(&random_name()[..8], 16).unwrap_or(0) % keys.len();
+        Self {
+            writer: OwnWriter::new(keys[shard].clone(), Arc::clone(&settings)),
+            settings,
+            connection,
+            shard,
+            shards: keys.into_iter().map(ShardView::new).collect(),
+            last_view,
+            failures: None,
+            all_failures: 0,
+            read: None,
+            epoch: 0,
+        }
+    }
+
     /// Runs until the store is closed or all handles are dropped.
     pub(super) async fn run(mut self, mut commands: Receiver<Command>) {
         let mut next_flush = Instant::now();
         let mut next_fold = Instant::now() + self.fold_interval();
         loop {
+            let mut all = Vec::new();
+            let next = self.next_beat().unwrap_or(next_flush).min(next_flush);
             tokio::select! {
-                command = commands.recv() => {
-                    let Some(command) = command else {
-                        // Nobody can ask for a result.
-                        let _ = self.close_in_time().await;
-                        return;
-                    };
-                    // Requests that came in the meantime share one pass.
-                    let mut all = vec![command];
-                    while let Ok(command) = commands.try_recv() {
-                        all.push(command);
-                    }
-                    let mut all = Requests::sort(all);
+                // Requests that came in the meantime share one pass.
+                count = commands.recv_many(&mut all, WAITING) => {
                     // Before it closes: afterwards, a flush would begin a new writer.
-                    self.serve(&mut all).await;
-                    if !all.closes.is_empty() {
+                    let closes = self.serve(all).await;
+                    // Without handles, nobody can ask for a result.
+                    if count == 0 || !closes.is_empty() {
                         let result = self.close_in_time().await;
                         // Before the replies: a handle that is dropped after one has nothing to
                         // warn of.
                         commands.close();
-                        for reply in all.closes {
-                            reply(result.as_ref().copied().map_err(|e| self.error("cannot close", e.clone())));
+                        for reply in closes {
+                            reply(result.clone().map_err(|e| self.error("cannot close", e)));
                         }
                         while let Ok(command) = commands.try_recv() {
-                            Requests::sort(vec![command]).refuse(&self);
+                            // A reply that is dropped says that the store is closed.
+                            if let Command::Close(reply) = command {
+                                reply(Ok(()));
+                            }
                         }
                         return;
                     }
                 }
-                () = tokio::time::sleep_until(self.next_beat(next_flush).into()) => {
+                () = tokio::time::sleep_until(next.into()) => {
                     if Instant::now() < next_flush {
                         self.beat().await;
                         continue;
                     }
                     let before = Instant::now();
-                    // A failure is recorded in `health`, where scrapes find it.
-                    let _ = self.flush(false).await;
+                    if !self.is_early() {
+                        // A failure is recorded where scrapes find it.
+                        let _ = self.flush(false).await;
+                    }
                     // A pass over very many series leaves most of the processor to the program.
                     let pause = self.settings.flush.max(before.elapsed() * 4);
-                    next_flush = self.health.not_before.unwrap_or(Instant::now() + pause);
+                    // A process that only reads tries again when it is asked.
+                    let failed = self.failures.as_ref().filter(|_| !self.settings.observes);
+                    let next = Instant::now() + pause;
+                    next_flush = failed.map_or(next, |failed| failed.not_before);
                 }
                 () = tokio::time::sleep_until(next_fold.into()) => {
                     let mut pause = self.fold_interval();
-                    if self.health.failures == 0 {
+                    if self.failures.is_none() {
                         let silence = self.settings.fold_after;
                         match self.fold_silent(silence, FOLDING).await {
                             Ok((_, true)) => {}
@@ -138,51 +156,53 @@ impl Worker {
         }
     }
 
-    /// Answers all requests but those to close.
-    async fn serve(&mut self, all: &mut Requests) {
-        if !all.scrapes.is_empty() {
-            let result = self.scrape().await;
-            let flushed = self.health.failures == 0;
-            for reply in all.scrapes.drain(..) {
-                reply(match &result {
-                    Ok(view) => Ok(Arc::clone(view)),
-                    Err(age) => Err(self.stale(*age)),
-                });
+    /// Answers all requests but those to close, which it returns.
+    async fn serve(&mut self, mut all: Vec<Command>) -> Vec<Reply<()>> {
+        // A scrape flushes.
+        all.sort_by_key(|command| !matches!(command, Command::Scrape(_)));
+        let (mut view, mut flushed, mut closes) = (None, None, Vec::new());
+        for command in all {
+            match command {
+                Command::Scrape(reply) => {
+                    if view.is_none() {
+                        view = Some(self.scrape().await);
+                        flushed = self.failures.is_none().then_some(Ok(()));
+                    }
+                    let view = view.clone().unwrap_or(Err(None));
+                    reply(view.map_err(|age| self.stale(age)));
+                }
+                Command::Flush(reply) => {
+                    if flushed.is_none() {
+                        flushed = Some(self.flush(true).await);
+                    }
+                    let flushed = flushed.clone().unwrap_or(Ok(()));
+                    reply(flushed.map_err(|e| self.error("cannot flush to", e)));
+                }
+                Command::Overview(reply) => {
+                    let result = admin::overview(self).await;
+                    reply(result.map_err(|e| self.error("cannot read from", e)));
+                }
+                Command::Fold(silence, reply) => {
+                    let result = self.fold_silent(silence, Duration::MAX).await;
+                    let count = result.map(|(count, _)| count);
+                    reply(count.map_err(|e| self.error("cannot fold in", e)));
+                }
+                Command::Close(reply) => closes.push(reply),
             }
-            if flushed {
-                all.flushes.drain(..).for_each(|reply| reply(Ok(())));
-            }
         }
-        if !all.flushes.is_empty() {
-            let result = self.flush(true).await;
-            for reply in all.flushes.drain(..) {
-                let result = result.as_ref().copied();
-                reply(result.map_err(|e| self.error("cannot flush to", e.clone())));
-            }
-        }
-        for reply in all.overviews.drain(..) {
-            let result = admin::overview(self).await;
-            reply(result.map_err(|e| self.error("cannot read from", e)));
-        }
-        for (silence, reply) in all.folds.drain(..) {
-            let result = self.fold_silent(silence, Duration::MAX).await;
-            reply(
-                result
-                    .map(|(count, _)| count)
-                    .map_err(|e| self.error("cannot fold in", e)),
-            );
-        }
+        closes
     }
 
     pub(super) fn error(&self, action: &str, cause: RedisError) -> Error {
-        failed(action, &self.store, one_line(&cause))
+        let cause = io::Error::other(one_line(&cause));
+        failed(action, &self.settings.store, cause)
     }
 
     /// Returns the error that the last view is too old, or that there is none.
     fn stale(&self, age: Option<Duration>) -> Error {
-        let cause = self.health.error.as_ref().map(one_line);
+        let cause = self.failures.as_ref().map(|failed| one_line(&failed.last));
         let cause = cause.unwrap_or_else(|| "it was not tried yet".to_owned());
-        let (store, limit) = (&self.store, self.settings.stale.as_secs());
+        let (store, limit) = (&self.settings.store, self.settings.stale.as_secs());
         Error::new(match age.map(|age| age.as_secs()) {
             None => format!("the store at {store} was never read: {cause}"),
             Some(age) => format!(
@@ -199,136 +219,104 @@ impl Worker {
         pause::vary(interval)
     }
 
-    /// Sends what has changed. Unless `now`, only if no failure is so recent that it would fail
-    /// again.
-    async fn flush(&mut self, now: bool) -> RedisResult<()> {
-        if let (false, Some(error)) = (now, self.recent_failure()) {
-            return Err(error);
-        }
-        if self.observes {
+    /// Sends what has changed, or, with `beat`, at least a sign of life.
+    async fn flush(&mut self, beat: bool) -> RedisResult<()> {
+        if self.settings.observes {
             return Ok(());
         }
-        let beat = now || self.is_due();
-        match self.send(beat).await {
-            Ok(()) => {
-                self.succeeded();
-                Ok(())
-            }
-            Err(error) => {
-                self.failed(error.clone());
-                Err(error)
-            }
+        let beat = beat || self.is_due();
+        let sent = self.writer.flush(&mut self.connection, beat).await;
+        match &sent {
+            Ok(()) => self.succeeded(),
+            Err(error) => self.failed(error.clone()),
         }
+        sent
+    }
+
+    /// Returns when the next sign of life is due. `None`: now. After a failure, it tells whether
+    /// Redis is there again.
+    fn next_beat(&self) -> Option<Instant> {
+        let heard = self.writer.heard_at.filter(|_| self.failures.is_none())?;
+        Some(heard + self.settings.refresh_of(&self.writer.current))
     }
 
     /// Returns whether a sign of life is due.
     fn is_due(&self) -> bool {
-        // After a failure, it tells whether Redis is there again.
-        let idle = self.health.flushed.map(|flushed| flushed.elapsed());
-        let refresh = self.settings.refresh_of(&self.writer.current);
-        self.health.failures > 0 || idle.is_none_or(|idle| idle >= refresh)
-    }
-
-    /// Returns the time of the next sign of life if that is before the next flush.
-    fn next_beat(&self, next_flush: Instant) -> Instant {
-        let beat = match self.health.flushed {
-            Some(flushed) if self.health.failures == 0 => {
-                flushed + self.settings.refresh_of(&self.writer.current)
-            }
-            _ => next_flush,
-        };
-        beat.min(next_flush)
+        self.next_beat().is_none_or(|beat| beat <= Instant::now())
     }
 
     /// Sends a sign of life between two flushes, so that no gauge expires in between. Takes no
     /// snapshot: collectors run at flushes and scrapes only.
     async fn beat(&mut self) {
-        match self.writer.beat(&mut self.connection, &self.settings).await {
-            Ok(true) => self.health.flushed = Some(Instant::now()),
+        match self.writer.beat(&mut self.connection).await {
+            Ok(Sent::Done) => {}
             // A flush finds out what else there is to do.
-            Ok(false) => _ = self.flush(true).await,
+            Ok(Sent::Again) => _ = self.flush(true).await,
             Err(error) => self.failed(error),
         }
     }
 
-    /// Sends what has changed, or at least a sign of life if `beat`.
-    async fn send(&mut self, beat: bool) -> RedisResult<()> {
-        if self.observes {
-            return Ok(());
-        }
-        let flushing = self
-            .writer
-            .flush(&mut self.connection, &self.settings, beat);
-        if flushing.await? {
-            self.health.flushed = Some(Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Returns the last failure if it is too recent to try again.
-    fn recent_failure(&self) -> Option<RedisError> {
-        let is_recent = self
-            .health
-            .not_before
-            .is_some_and(|time| Instant::now() < time);
-        self.health.error.clone().filter(|_| is_recent)
+    /// Returns whether a failure is so recent that another try would fail again.
+    fn is_early(&self) -> bool {
+        let failed = self.failures.as_ref();
+        failed.is_some_and(|failed| Instant::now() < failed.not_before)
     }
 
     fn succeeded(&mut self) {
-        if self.health.failures > 0 {
-            let (store, failures) = (&self.store, self.health.failures);
-            Error::new(format!(
-                "the store at {store} is reached again; {failures} tries failed"
-            ))
-            .log();
+        if let Some(Failures { count, .. }) = self.failures.take() {
+            let store = &self.settings.store;
+            let message = format!("the store at {store} is reached again; {count} tries failed");
+            Error::new(message).log();
         }
-        (
-            self.health.failures,
-            self.health.error,
-            self.health.not_before,
-        ) = (0, None, None);
     }
 
     fn failed(&mut self, error: RedisError) {
-        if self.health.failures == 0 {
-            let message = format!(
-                "the store at {} cannot be reached: {}; nothing is lost while this process runs, \
-                 and further failures are not logged until it is reached",
-                self.store,
-                one_line(&error)
-            );
-            Error::new(message).log();
+        let before = self.failures.as_ref().map_or(0, |failed| failed.count);
+        if before == 0 {
+            let (store, error) = (&self.settings.store, one_line(&error));
+            Error::new(format!(
+                "the store at {store} cannot be reached: {error}; nothing is lost while this \
+                 process runs, and further failures are not logged until it is reached"
+            ))
+            .log();
         }
-        self.health.failures = self.health.failures.saturating_add(1);
-        self.health.all_failures += 1;
-        self.health.error = Some(error);
-        self.health.not_before = Some(Instant::now() + pause::after(self.health.failures));
+        let count = before.saturating_add(1);
+        self.all_failures += 1;
+        self.failures = Some(Failures {
+            count,
+            last: error,
+            not_before: Instant::now() + pause::after(count),
+        });
     }
 
     /// Flushes and reads. Serves the last view, with what this process counts now, if Redis cannot
     /// be reached. Fails with the age of the last view if that is too old.
     async fn scrape(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
-        if self.recent_failure().is_some() {
-            if !self.observes {
+        if self.is_early() {
+            if !self.settings.observes {
                 self.writer.take();
             }
         } else {
             match self.flush_and_read().await {
                 Ok(()) => {
-                    self.health.read = Some(Instant::now());
-                    self.health.epoch = self.writer.epoch;
+                    (self.read, self.epoch) = (Some(Instant::now()), self.writer.epoch);
                     self.succeeded();
                 }
                 Err(error) => self.failed(error),
             }
         }
-        let age = self.health.read.map(|read| read.elapsed());
-        if age.is_none_or(|age| age > self.settings.stale) {
+        self.view()
+    }
+
+    /// Returns the view after a try to read. Only a try that failed makes it too old.
+    fn view(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
+        let age = self.read.map(|read| read.elapsed());
+        if self.failures.is_some() && age.is_none_or(|age| age > self.settings.stale) {
             return Err(age);
         }
         let last_view = Arc::clone(&self.last_view);
         let mut last = last_view.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some((view, _)), true) = (&*last, self.health.epoch != self.writer.epoch) {
+        if let (Some((view, _)), true) = (&*last, self.epoch != self.writer.epoch) {
             // This process knows that its counts were folded, or that folded ones are gone, and has
             // not read the result yet. What it knew before belongs together.
             let mut view = (**view).clone();
@@ -336,7 +324,7 @@ impl Worker {
             return Ok(Arc::new(view));
         }
         let view = Arc::new(self.merged());
-        *last = self.health.read.map(|read| (Arc::clone(&view), read));
+        *last = self.read.map(|read| (Arc::clone(&view), read));
         Ok(view)
     }
 
@@ -344,23 +332,22 @@ impl Worker {
     async fn flush_and_read(&mut self) -> RedisResult<()> {
         let mut beat = self.is_due();
         for _ in 0..20 {
-            self.send(beat).await?;
-            if self.read().await? {
+            if !self.settings.observes {
+                self.writer.flush(&mut self.connection, beat).await?;
+            }
+            if self.read_all().await? {
                 return Ok(());
             }
             // This process was folded after it had flushed. Another flush finds out.
             beat = true;
         }
-        Err(RedisError::from((
-            ErrorKind::Client,
-            "this process is folded all the time",
-        )))
+        Err((ErrorKind::Client, "this process is folded all the time").into())
     }
 
     /// Reads all shards. Returns `false` if this process has been folded.
-    async fn read(&mut self) -> RedisResult<bool> {
+    async fn read_all(&mut self) -> RedisResult<bool> {
         for (at, shard) in self.shards.iter_mut().enumerate() {
-            let is_own = at == self.shard && !self.observes;
+            let is_own = at == self.shard && !self.settings.observes;
             let own = is_own.then_some(&*self.writer.name);
             if !shard.refresh(&mut self.connection, own).await? {
                 return Ok(false);
@@ -371,63 +358,56 @@ impl Worker {
 
     /// Merges what is known of all writers.
     fn merged(&mut self) -> Snapshot {
-        let ttl = self.settings.ttl.as_millis() as u64;
-        let count = self.shards.len() as u32;
-        let index = |slot: Option<u32>, shard: usize| {
-            slot.map(|slot| slot.saturating_mul(count).saturating_add(shard as u32))
-        };
-        let own_index = index(self.writer.slot, self.shard).unwrap_or(0);
-        let mut others = Vec::new();
+        let ttl = millis(self.settings.ttl);
+        let (mut writers, mut malformed) = (Vec::new(), 0);
+        if !self.settings.observes {
+            writers.push(Shown {
+                began: (self.writer.started, &self.writer.name),
+                // Its number is its own.
+                heard: u64::MAX,
+                index: self.index(self.writer.slot, self.shard),
+                totals: &[],
+                live: self.writer.current.iter().collect(),
+            });
+        }
         for (at, shard) in self.shards.iter().enumerate() {
-            for (name, known) in &shard.writers {
-                let is_own = at == self.shard && *name == self.writer.name;
-                if !is_own {
-                    others.push(OtherWriter {
-                        began: (known.started(), name),
-                        index: index(known.slot, at),
-                        known,
-                        gauges: known.live_gauges(shard.now, ttl),
-                    });
-                }
+            let is_own = |name: &String| at == self.shard && *name == self.writer.name;
+            for (name, known) in shard.writers.iter().filter(|(name, _)| !is_own(name)) {
+                malformed += known.malformed();
+                writers.push(Shown {
+                    began: (known.started(), name),
+                    heard: known.heard,
+                    index: self.index(known.slot, at),
+                    totals: &known.hashes[0].families,
+                    live: known.live_gauges(shard.now, ttl),
+                });
             }
         }
         // If Redis has lost `slots`, one number can have been given twice. The writer that was
         // heard last has it, until the other one flushes and gets a new number: no page has a
         // series twice.
-        others.sort_by_key(|other| (other.gauges.is_empty(), Reverse(other.known.heard)));
-        let claimed: HashSet<u32> = others.iter().filter_map(|other| other.index).collect();
-        let mut free = (0..).filter(|number| !claimed.contains(number) && *number != own_index);
-        let mut used = HashSet::from([own_index]);
-        if self.observes {
-            used.clear();
-        }
-        for other in &mut others {
-            let is_its_own = other.index.is_some_and(|index| used.insert(index));
-            if !other.gauges.is_empty() && !is_its_own {
-                other.index = free.next();
+        writers.sort_by_key(|writer| (writer.live.is_empty(), Reverse(writer.heard)));
+        let claimed: HashSet<u32> = writers.iter().filter_map(|writer| writer.index).collect();
+        let mut free = (0..).filter(|number| !claimed.contains(number));
+        let mut used = HashSet::new();
+        for writer in &mut writers {
+            let is_its_own = writer.index.is_some_and(|index| used.insert(index));
+            if !writer.live.is_empty() && !is_its_own {
+                writer.index = free.next();
             }
         }
         // The newest first: its buckets are shown during a rolling deployment.
-        others.sort_by_key(|other| Reverse(other.began));
+        writers.sort_by_key(|writer| Reverse(writer.began));
         let mut merger = Merger::new();
-        let (mut malformed, mut own_is_in) = (0, self.observes);
-        for other in &others {
-            if !own_is_in && other.began < (self.writer.started, &self.writer.name) {
-                own_is_in = true;
-                merger.live(own_index, &self.writer.current);
-            }
-            merger.ended(&other.known.totals.families);
-            merger.live(other.index.unwrap_or(0), other.gauges.iter().copied());
-            malformed += other.known.totals.malformed + other.known.gauges.malformed;
-        }
-        if !own_is_in {
-            merger.live(own_index, &self.writer.current);
+        for writer in &writers {
+            merger.ended(writer.totals);
+            merger.live(writer.index.unwrap_or(0), writer.live.iter().copied());
         }
         for shard in &self.shards {
             merger.ended(&shard.acc.families);
             malformed += shard.acc.malformed;
         }
-        let writers = others.len() + usize::from(!self.observes);
+        let writers = writers.len();
         let mut conflicts = HashSet::new();
         let mut merged = merger.page(|error| {
             let message = format!("{error}; the page shows one of the two");
@@ -441,6 +421,12 @@ impl Worker {
         merged
     }
 
+    /// Returns the value of the label `gauge_index` for a slot of a shard.
+    pub(super) fn index(&self, slot: Option<u32>, shard: usize) -> Option<u32> {
+        let count = self.shards.len() as u32;
+        slot.map(|slot| slot.saturating_mul(count).saturating_add(shard as u32))
+    }
+
     fn insert_self_metrics(
         &self,
         merged: &mut Snapshot,
@@ -448,7 +434,7 @@ impl Worker {
         conflicts: usize,
         malformed: usize,
     ) {
-        insert_up(merged, self.health.failures == 0);
+        insert_up(merged, self.failures.is_none());
         merged.insert_gauge(
             "tallies_share_writers",
             "Writers of the store whose totals are not folded yet.",
@@ -467,7 +453,7 @@ impl Worker {
         merged.insert_counter(
             "tallies_share_failures_total",
             "Flushes and reads of this process that failed.",
-            self.health.all_failures,
+            self.all_failures,
         );
         merged.insert_counter(
             "tallies_share_uncertain_total",
@@ -484,39 +470,37 @@ impl Worker {
         limit: Duration,
     ) -> RedisResult<(usize, bool)> {
         let begin = Instant::now();
-        let silence = silence.as_millis() as u64;
+        let silence = millis(silence);
         let mut count = 0;
         for shard in 0..self.shards.len() {
             let keys = self.shards[shard].keys.clone();
-            for name in silent(&mut self.connection, &keys, silence).await? {
+            let list = list_writers(&mut self.connection, &keys).await?;
+            for (name, heard) in list.writers {
                 let is_own = shard == self.shard && name == self.writer.name;
-                if !is_own {
-                    if begin.elapsed() > limit {
-                        return Ok((count, false));
-                    }
-                    let folded = fold(&mut self.connection, &keys, &name, Some(silence)).await?;
-                    count += usize::from(folded == Folded::Yes);
+                if is_own || heard.saturating_add(silence) >= list.now {
+                    continue;
                 }
+                if begin.elapsed() > limit {
+                    return Ok((count, false));
+                }
+                let folded = fold(&mut self.connection, &keys, &name, Some(silence)).await?;
+                count += usize::from(folded);
             }
         }
         Ok((count, true))
     }
 
     async fn close_in_time(&mut self) -> RedisResult<()> {
-        if self.observes {
+        if self.settings.observes {
             return Ok(());
         }
         let limit = self.settings.close;
         let begin = Instant::now();
-        match tokio::time::timeout(limit, self.leave()).await {
-            Ok(result) => result?,
-            Err(_) => {
-                return Err(RedisError::from(std::io::Error::new(
-                    std::io::ErrorKind::TimedOut,
-                    format!("not done within {limit:?}; another process folds this one later"),
-                )));
-            }
-        }
+        let left = tokio::time::timeout(limit, self.leave()).await;
+        left.unwrap_or_else(|_| {
+            let why = "another process folds this one later";
+            Err(late(format!("not done within {limit:?}; {why}")))
+        })?;
         // If many processes end at once, they get in each other's way. Nothing depends on who folds
         // this one: another process, or the next that starts.
         let rest = limit.saturating_sub(begin.elapsed());
@@ -529,82 +513,23 @@ impl Worker {
     /// Sends the last changes, removes the gauges of this process, and lets everybody fold it.
     async fn leave(&mut self) -> RedisResult<()> {
         self.flush(true).await?;
-        let keys = &self.writer.keys;
-        let mut script = LEAVE.key(keys.writers());
-        script
-            .key(keys.slots())
-            .key(keys.totals(&self.writer.name))
-            .key(keys.gauges(&self.writer.name))
-            .arg(&self.writer.name);
+        let mut script = LEAVE.key(self.writer.keys.of(&self.writer.name));
+        script.arg(&self.writer.name);
         self.connection.script::<()>(&script, 1).await
     }
 }
 
-/// Returns the writers that have been silent for longer than `silence`, in milliseconds.
-async fn silent(
-    connection: &mut Connection,
-    keys: &Keys,
-    silence: u64,
-) -> RedisResult<Vec<String>> {
-    let list = list_writers(connection, keys).await?;
-    let writers = list.writers.into_iter();
-    let silent = writers.filter(|(_, heard)| heard.saturating_add(silence) < list.now);
-    Ok(silent.map(|(name, _)| name).collect())
-}
-
-/// A writer that is not this process.
-struct OtherWriter<'a> {
+/// A writer on a page.
+struct Shown<'a> {
     /// When it began, and its name: two writers may begin at the same time.
     began: (u64, &'a String),
+    /// The time of its last flush by the clock of Redis, in milliseconds.
+    heard: u64,
     /// Its number on the page.
     index: Option<u32>,
-    known: &'a KnownWriter,
-    /// Its gauges that have not expired.
-    gauges: Vec<&'a Family>,
-}
-
-/// Requests by kind.
-#[derive(Default)]
-struct Requests {
-    flushes: Vec<Reply<()>>,
-    scrapes: Vec<Reply<Arc<Snapshot>>>,
-    overviews: Vec<Reply<Overview>>,
-    folds: Vec<(Duration, Reply<usize>)>,
-    closes: Vec<Reply<()>>,
-}
-
-impl Requests {
-    fn sort(commands: Vec<Command>) -> Self {
-        let mut all = Self::default();
-        for command in commands {
-            match command {
-                Command::Flush(reply) => all.flushes.push(reply),
-                Command::Scrape(reply) => all.scrapes.push(reply),
-                Command::Overview(reply) => all.overviews.push(reply),
-                Command::Fold(silence, reply) => all.folds.push((silence, reply)),
-                Command::Close(reply) => all.closes.push(reply),
-            }
-        }
-        all
-    }
-
-    /// Answers requests that came when the store was closed.
-    fn refuse(self, worker: &Worker) {
-        let closed = || failed("cannot use", &worker.store, "it is closed");
-        self.flushes
-            .into_iter()
-            .for_each(|reply| reply(Err(closed())));
-        self.scrapes
-            .into_iter()
-            .for_each(|reply| reply(Err(closed())));
-        self.overviews
-            .into_iter()
-            .for_each(|reply| reply(Err(closed())));
-        self.folds
-            .into_iter()
-            .for_each(|(_, reply)| reply(Err(closed())));
-        self.closes.into_iter().for_each(|reply| reply(Ok(())));
-    }
+    totals: &'a [Family],
+    /// Its gauges that have not expired; of this process, all families.
+    live: Vec<&'a Family>,
 }
 
 /// Says in a view whether the store was reached.
@@ -614,4 +539,30 @@ pub(super) fn insert_up(view: &mut Snapshot, is_up: bool) {
         "Whether the store was reached at the last try.",
         if is_up { 1.0 } else { 0.0 },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Client;
+
+    use super::super::builder::RedisBuilder;
+    use super::super::connection::RedisServer;
+    use super::*;
+
+    /// With a limit of zero, the view of a moment ago was too old: every scrape failed.
+    #[test]
+    fn a_view_that_was_read_now_is_not_stale() {
+        let url = "redis://localhost/";
+        let builder = RedisBuilder::at(url).unwrap();
+        let builder = builder.registry(&tallies::Registry::new());
+        let settings = Arc::new(builder.serve_stale_for(Duration::ZERO).settings);
+        let server = RedisServer::Single(Client::open(url).unwrap());
+        let connection = Connection::new(server, settings.timeout);
+        let keys = vec![Keys::new("test", 0, 1)];
+        let mut worker = Worker::new(settings, connection, keys, LastView::default());
+        worker.read = Some(Instant::now() - Duration::from_millis(1));
+        assert!(worker.view().is_ok());
+        worker.failed((ErrorKind::Client, "a test").into());
+        assert!(worker.view().unwrap_err().is_some());
+    }
 }

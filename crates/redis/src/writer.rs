@@ -21,7 +21,7 @@
 //! | `FENCED`, and nobody knows what was folded | new | plus what was acknowledged | | 0 | none | nothing |
 //! | `STALE`: it has this batch or a later one | | | | | | unknown |
 //! | `LOST` or `GONE`, `#born` is another one | | none | unknown | 0 | none | nothing |
-//! | `GONE` after `fold_after`; `LOST` or `GONE` after [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
+//! | `GONE` after a silence of `fold_after`; `LOST` or `GONE` after one of [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
 //! | `LOST` or `GONE` otherwise: a failover | | | | 0 | none | unknown |
 //! | nothing, or nothing that can be read | | | | | | unknown for this batch |
 //!
@@ -29,27 +29,35 @@
 //! everything is sent. In all lines but the first and the last, the writer sends again at once.
 //! Where the baseline grows by what was acknowledged, a batch may count twice:
 //! `tallies_share_uncertain_total` counts it.
+//!
+//! `send_batch` branches on the answer. The steps of the table are `take_new_name` (with what was
+//! folded, or without), `clear_baseline`, `start_over` (Redis has nothing) and `mark_unknown` (it
+//! is unknown what Redis has). After `STALE`, or `LOST` with a batch of this writer in Redis,
+//! `find_old_series` comes first. After `STALE`, the next batch gets a number above that of Redis.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use redis::{ErrorKind, RedisError, RedisResult, Value as Reply};
+use redis::{ErrorKind, RedisResult};
 use tallies::share::store;
-use tallies::snapshot::{Family, Source};
+use tallies::snapshot::Family;
 use tallies::{Error, snapshot::Snapshot};
 
 use super::builder::StoreSettings;
 use super::connection::Connection;
 use super::content::{Content, description_field, family_id, series_field};
-use super::flush::{FlushAnswer, Lists, Status, malformed};
 use super::scripts::{FLUSH, Keys};
-use super::tracked::{Batch, Batches, Change, TrackedFamily};
+use super::tracked::{Batch, Change, FamilyId, TrackedFamily, add_to};
+use super::{KEEP, REMEMBER_FOLD, millis};
 
-/// The longest silence after which this writer believes that it would be told of a fold, in
-/// milliseconds: a day less than that is remembered, because clocks differ.
-const REMEMBERED: u64 = super::REMEMBER_FOLD.as_millis() as u64 - 24 * 3600 * 1000;
+/// The longest silence, in milliseconds, after which Redis still tells a writer that it was folded:
+/// a day less than [`REMEMBER_FOLD`], because clocks differ.
+const REMEMBERED: u64 = millis(REMEMBER_FOLD) - 24 * 3600 * 1000;
+
+/// The time after a search for a slot that found none before the next one.
+const SEARCH_PAUSE: Duration = Duration::from_secs(5);
 
 /// The writer of this process.
 pub(super) struct OwnWriter {
@@ -60,7 +68,7 @@ pub(super) struct OwnWriter {
     pub(super) started: u64,
     /// `started`, the id of the process and its host, for people.
     info: String,
-    source: Arc<dyn Source>,
+    settings: Arc<StoreSettings>,
     /// The memory of the next snapshot.
     snapshot: Snapshot,
     /// The counts of earlier names of this writer that were folded, and are therefore not sent any
@@ -68,22 +76,22 @@ pub(super) struct OwnWriter {
     baseline: Vec<Family>,
     /// This writer's counts beyond the baseline, as of the last flush.
     pub(super) current: Vec<Family>,
-    families: HashMap<[u8; 8], TrackedFamily>,
+    families: HashMap<FamilyId, TrackedFamily>,
     /// The number of the last batch, answered or not.
     seq: u64,
     /// The number of the last batch that was acknowledged.
     acked: u64,
     /// The slot of this writer, once it is known: its number among the live ones.
     pub(super) slot: Option<u32>,
-    /// When the last search for a slot found none.
+    /// The time of the last search that found no free slot.
     searched: Option<Instant>,
     /// The `#born` of the namespace, once it is known.
     born: Option<String>,
     /// The time of the last acknowledgement by the clock of Redis, in milliseconds.
     heard: u64,
     /// The time of the last acknowledgement by the clock of this process, which does not jump.
-    heard_at: Option<Instant>,
-    /// Whether the hash of live gauges should exist.
+    pub(super) heard_at: Option<Instant>,
+    /// Whether live gauges were sent, so that their hash should exist.
     has_gauges: bool,
     /// The number of times that this writer came back and could not know exactly what was folded.
     pub(super) uncertain: u64,
@@ -93,22 +101,33 @@ pub(super) struct OwnWriter {
     pass: u64,
 }
 
+/// The changes of a batch to one hash.
+#[derive(Default)]
+struct HashChanges {
+    /// The fields that are set, each with its value behind it.
+    set: Vec<Vec<u8>>,
+    /// The fields that are deleted.
+    delete: Vec<Vec<u8>>,
+}
+
 /// The result of sending a batch.
-enum Sent {
-    /// All is acknowledged. Whether anything was sent.
-    Done(bool),
+pub(super) enum Sent {
+    /// All is acknowledged.
+    Done,
     /// Something has to be sent again.
     Again,
 }
 
 impl OwnWriter {
-    pub(super) fn new(source: Arc<dyn Source>, keys: Keys, started: u64) -> Self {
+    pub(super) fn new(keys: Keys, settings: Arc<StoreSettings>) -> Self {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let started = started.map_or(0, millis);
         Self {
             name: random_name(),
             keys,
             started,
             info: format!("{started} {} {}", std::process::id(), host()),
-            source,
+            settings,
             snapshot: Snapshot::default(),
             baseline: Vec::new(),
             current: Vec::new(),
@@ -129,247 +148,196 @@ impl OwnWriter {
 
     /// Takes a snapshot of the source: what this process has counted beyond its baseline.
     pub(super) fn take(&mut self) {
-        let mut snapshot = std::mem::take(&mut self.snapshot);
-        self.source.snapshot_into(&mut snapshot);
-        self.current = self.beyond_baseline(&snapshot);
-        self.snapshot = snapshot;
+        self.settings.source.snapshot_into(&mut self.snapshot);
+        self.subtract_baseline();
     }
 
-    /// Returns the part of `snapshot` beyond the baseline. Moves the baseline along: the part of a
-    /// series that was retired goes to the overflow series, that of a removed one is dropped.
-    fn beyond_baseline(&mut self, snapshot: &Snapshot) -> Vec<Family> {
-        let mut rest = store::normalized(snapshot);
+    /// Finds out what the snapshot has beyond the baseline. [`Family::beyond`] also changes the
+    /// baseline: the total of a series that was retired since moves to the overflow series, and
+    /// that of a removed one is dropped.
+    fn subtract_baseline(&mut self) {
+        self.current = store::normalized(&self.snapshot);
         for baseline in &mut self.baseline {
-            let ours = rest
-                .iter_mut()
-                .find(|family| family.name() == baseline.name());
-            if let Some(ours) = ours {
+            let mut families = self.current.iter_mut();
+            if let Some(ours) = families.find(|family| family.name() == baseline.name()) {
                 *ours = ours.beyond(baseline);
             }
         }
-        rest
     }
 
     /// Takes a snapshot and sends what has changed, or, with `beat`, at least a sign of life.
-    /// Returns when all of it is acknowledged, and whether anything was sent.
+    /// Returns when all of it is acknowledged.
     pub(super) async fn flush(
         &mut self,
         connection: &mut Connection,
-        settings: &StoreSettings,
         beat: bool,
-    ) -> RedisResult<bool> {
+    ) -> RedisResult<()> {
         self.take();
-        // Each of these tells something new: that the writer was folded, that Redis was wiped, that
+        // Each `Again` tells something new: that the writer was folded, that Redis was wiped, that
         // gauges have expired. More than a few in one flush means that something else is wrong.
         for _ in 0..6 {
-            match self.send(connection, settings, beat).await? {
-                Sent::Done(sent) => return Ok(sent),
-                Sent::Again => {
-                    let snapshot = std::mem::take(&mut self.snapshot);
-                    self.current = self.beyond_baseline(&snapshot);
-                    self.snapshot = snapshot;
-                }
+            match self.send(connection, beat).await? {
+                Sent::Done => return Ok(()),
+                Sent::Again => self.subtract_baseline(),
             }
         }
-        Err(RedisError::from((
-            ErrorKind::Client,
-            "the namespace keeps changing while it is written",
-        )))
+        let why = "the namespace keeps changing while it is written";
+        Err((ErrorKind::Client, why).into())
     }
 
-    /// Sends a sign of life. Returns `false` if a flush has to send something again.
-    pub(super) async fn beat(
-        &mut self,
-        connection: &mut Connection,
-        settings: &StoreSettings,
-    ) -> RedisResult<bool> {
-        let sent = self.send_batch(Batch::default(), connection, settings);
-        Ok(matches!(sent.await?, Sent::Done(_)))
+    /// Sends a sign of life.
+    pub(super) async fn beat(&mut self, connection: &mut Connection) -> RedisResult<Sent> {
+        self.send_batch(Batch::default(), connection).await
     }
 
-    async fn send(
-        &mut self,
-        connection: &mut Connection,
-        settings: &StoreSettings,
-        beat: bool,
-    ) -> RedisResult<Sent> {
+    async fn send(&mut self, connection: &mut Connection, beat: bool) -> RedisResult<Sent> {
         let mut batches = self.changes();
-        if batches.is_empty() {
-            if !beat {
-                return Ok(Sent::Done(false));
-            }
+        if batches.is_empty() && beat {
             batches.push(Batch::default());
         }
         for batch in batches {
-            if let Sent::Again = self.send_batch(batch, connection, settings).await? {
+            if let Sent::Again = self.send_batch(batch, connection).await? {
                 return Ok(Sent::Again);
             }
         }
-        Ok(Sent::Done(true))
+        Ok(Sent::Done)
     }
 
     /// Sends one batch, and does what the table of the module says for the answer.
-    async fn send_batch(
-        &mut self,
-        batch: Batch,
-        connection: &mut Connection,
-        settings: &StoreSettings,
-    ) -> RedisResult<Sent> {
+    async fn send_batch(&mut self, batch: Batch, connection: &mut Connection) -> RedisResult<Sent> {
         self.seq += 1;
-        let ttl = settings.longest_ttl(&self.current);
-        let lists = self.lists(&batch);
-        let mut script = FLUSH.key(self.keys.acc());
-        script
-            .key(self.keys.writers())
-            .key(self.keys.slots())
-            .key(self.keys.totals(&self.name))
-            .key(self.keys.gauges(&self.name))
-            .arg(&self.name)
-            .arg(self.seq)
-            .arg(self.acked)
-            .arg(match self.slot {
-                Some(slot) => i64::from(slot),
-                None if self.is_search_early() => -2,
-                None => -1,
-            })
-            .arg(ttl)
-            .arg(super::KEEP.as_millis() as u64)
-            .arg(random_name())
-            .arg(u8::from(self.has_gauges))
-            .arg(&self.info);
-        let sets_gauges = !lists.set_gauges.is_empty();
-        lists.add_to(&mut script);
-        let answer: Reply = connection.script(&script, 1).await?;
-        let Some(answer) = FlushAnswer::read(&answer) else {
-            return Err(malformed());
+        let ttl = self.settings.longest_ttl(&self.current);
+        // Redis looks at thousands of numbers: not again a short time after all were taken.
+        let is_early = self.searched.is_some_and(|at| at.elapsed() < SEARCH_PAUSE);
+        let hashes = self.hash_changes(&batch);
+        let slot = match self.slot {
+            Some(slot) => i64::from(slot),
+            None if is_early => -2,
+            None => -1,
         };
-        match answer.status {
-            Status::Applied => {}
-            Status::Fenced => return self.come_back(connection).await,
+        let mut script = FLUSH.key(self.keys.of(&self.name));
+        script.arg((&self.name, self.seq, self.acked, slot));
+        script.arg((ttl, millis(KEEP), random_name()));
+        script.arg((u8::from(self.has_gauges), &self.info));
+        for changes in &hashes {
+            script.arg(changes.set.len()).arg(changes.delete.len());
+        }
+        for changes in &hashes {
+            script.arg(&changes.set).arg(&changes.delete);
+        }
+        let (status, have, born, slot, now, lost_gauges): (String, i64, String, i64, u64, bool) =
+            connection.script(&script, 1).await?;
+        match &*status {
+            "OK" => {}
+            "FENCED" => return self.come_back(connection).await,
             // Nobody else writes with this name. So this batch was applied and its answer was lost,
             // or a failover brought another number.
-            Status::Stale => {
+            "STALE" => {
                 self.find_old_series(connection).await?;
-                self.forget_acks();
-                self.seq = self.seq.max(answer.have);
+                self.mark_unknown();
+                self.seq = self.seq.max(u64::try_from(have).unwrap_or(0));
                 return Ok(Sent::Again);
             }
-            Status::Lost => {
-                if answer.have > 0 {
+            "LOST" => {
+                if have > 0 {
                     self.find_old_series(connection).await?;
                 }
-                return Ok(self.find_loss(&answer, false));
+                return Ok(self.after_loss(&born, now, false));
             }
-            // Only a fold removes a writer from the list. Others wait for `fold_after` before they
-            // fold it, unless a clock jumps; a failover loses only what was written just before.
-            Status::Gone => {
+            // A writer leaves the list only when it is folded: after a silence of `fold_after`,
+            // unless a clock jumps. A failover loses only what was written just before it, so it
+            // does not explain that a writer is gone which was silent for that long.
+            "GONE" => {
                 let silence = self.heard_at.map(|heard| heard.elapsed());
-                let was_folded = silence.is_some_and(|silence| silence >= settings.fold_after);
-                return Ok(self.find_loss(&answer, was_folded));
+                let was_folded = silence.is_some_and(|silence| silence >= self.settings.fold_after);
+                return Ok(self.after_loss(&born, now, was_folded));
+            }
+            // The batch may or may not have been applied, as after a lost reply.
+            _ => {
+                connection.forget();
+                let what = "the answer to a flush is malformed";
+                return Err((ErrorKind::Parse, what).into());
             }
         }
         self.acked = self.seq;
-        (self.heard, self.heard_at) = (answer.now, Some(Instant::now()));
-        self.slot = u32::try_from(answer.slot).ok();
-        if self.slot.is_none() && !self.is_search_early() {
+        (self.heard, self.heard_at) = (now, Some(Instant::now()));
+        self.slot = u32::try_from(slot).ok();
+        if self.slot.is_none() && !is_early {
             self.searched = Some(Instant::now());
         }
-        self.has_gauges |= sets_gauges;
+        self.has_gauges |= !hashes[1].set.is_empty();
         self.acknowledge(batch);
-        if answer.lost_gauges {
+        if lost_gauges {
             // They expired while this process could not refresh them.
             self.has_gauges = false;
             for tracked in self.families.values_mut().filter(|tracked| tracked.live) {
-                tracked.forget_acks();
+                tracked.mark_unknown();
             }
             return Ok(Sent::Again);
         }
-        let same = self.born.as_ref().is_none_or(|born| *born == answer.born);
-        self.born = Some(answer.born);
+        let same = self.born.as_ref().is_none_or(|known| *known == born);
+        self.born = Some(born);
         if !same {
             // The folded totals are gone, and with them what was folded of this writer.
-            self.set_baseline(None);
+            self.clear_baseline();
             return Ok(Sent::Again);
         }
-        Ok(Sent::Done(true))
+        Ok(Sent::Done)
     }
 
-    /// Returns the fields that a batch changes.
-    fn lists<'a>(&'a self, batch: &'a Batch) -> Lists<'a> {
-        let mut lists = Lists::default();
-        for id in &batch.families {
-            if let Some(tracked) = self.families.get(id) {
-                let (set, _) = lists.of(tracked.live);
-                set.push((description_field(*id), &tracked.description));
+    /// Returns the changes of a batch to the hash of totals, and to that of live gauges.
+    fn hash_changes(&self, batch: &[Change]) -> [HashChanges; 2] {
+        let mut hashes = [HashChanges::default(), HashChanges::default()];
+        let mut described = HashSet::new();
+        for change in batch {
+            let tracked = &self.families[&change.family];
+            let hash = &mut hashes[usize::from(tracked.live)];
+            let field = series_field(change.family, &tracked.series[change.series].text);
+            let Some(record) = &change.record else {
+                hash.delete.push(field);
+                continue;
+            };
+            if !tracked.described && described.insert(change.family) {
+                let field = description_field(change.family);
+                hash.set.extend([field, tracked.description.clone()]);
             }
+            hash.set.extend([field, record.to_vec()]);
         }
-        for change in &batch.changes {
-            if let Some(tracked) = self.families.get(&change.family) {
-                let text = &tracked.entries[change.entry as usize].text;
-                let field = series_field(change.family, text);
-                let (set, delete) = lists.of(tracked.live);
-                match &change.record {
-                    Some(record) => set.push((field, record)),
-                    None => delete.push(field),
-                }
-            }
-        }
-        lists
-    }
-
-    /// Returns whether all numbers were taken a short time ago: Redis looks at thousands of them.
-    fn is_search_early(&self) -> bool {
-        let pause = std::time::Duration::from_secs(5);
-        self.searched.is_some_and(|at| at.elapsed() < pause)
+        hashes
     }
 
     /// Records that a batch was acknowledged.
     fn acknowledge(&mut self, batch: Batch) {
-        for id in &batch.families {
-            if let Some(tracked) = self.families.get_mut(id) {
-                tracked.described = true;
-            }
-        }
-        for change in batch.changes {
-            let Some(tracked) = self.families.get_mut(&change.family) else {
-                continue;
-            };
-            match change.record {
-                Some(record) => {
-                    let entry = &mut tracked.entries[change.entry as usize];
-                    (entry.acked, entry.is_known) = (Some(record), true);
-                    entry.created = change.created;
-                }
-                None => tracked.remove(change.entry),
+        for change in batch {
+            if let Some(tracked) = self.families.get_mut(&change.family) {
+                tracked.described |= change.record.is_some();
+                let series = &mut tracked.series[change.series];
+                (series.acked, series.is_known) = (change.record, true);
+                series.created = change.created;
             }
         }
         let pass = self.pass;
         self.families
-            .retain(|_, tracked| tracked.seen == pass || !tracked.index.is_empty());
+            .retain(|_, tracked| tracked.seen == pass || tracked.has_series());
     }
 
     /// Records that Redis does not have what it has acknowledged. `was_folded`: a fold is the only
     /// explanation, and Redis has forgotten it.
-    fn find_loss(&mut self, answer: &FlushAnswer, was_folded: bool) -> Sent {
-        let same_life = self.born.as_ref().is_some_and(|born| *born == answer.born);
-        let is_recent = answer.now.saturating_sub(self.heard) < REMEMBERED;
+    fn after_loss(&mut self, born: &str, now: u64, was_folded: bool) -> Sent {
+        let same_life = self.born.as_deref() == Some(born);
+        let is_recent = now.saturating_sub(self.heard) < REMEMBERED;
         if !same_life {
             // Redis was wiped or restarted without its data: the folded totals are gone, too.
-            self.set_baseline(None);
+            self.clear_baseline();
             self.born = None;
-            self.forget_totals();
+            self.start_over();
         } else if was_folded || !is_recent {
-            // Nobody remembers what was folded of this writer.
-            self.uncertain += 1;
-            let acked = self.acknowledged();
-            self.set_baseline(Some(acked));
-            self.name = random_name();
-            self.forget_totals();
+            self.take_new_name(None);
+        } else {
+            // Only the hash of this writer was lost, or a failover lost the last writes.
+            self.mark_unknown();
+            (self.acked, self.slot) = (0, None);
         }
-        // Otherwise only the hash of this writer was lost, or a failover lost the last writes.
-        self.forget_acks();
-        self.acked = 0;
-        self.slot = None;
         Sent::Again
     }
 
@@ -377,70 +345,39 @@ impl OwnWriter {
     /// has removed since. They become known, so that the next pass removes them: the counts of a
     /// retired one are in the overflow series, too.
     async fn find_old_series(&mut self, connection: &mut Connection) -> RedisResult<()> {
-        for key in [self.keys.totals(&self.name), self.keys.gauges(&self.name)] {
-            let mut command = redis::cmd("HGETALL");
-            command.arg(key);
-            let reply: Reply = connection.command(&command, 5).await?;
-            let content = Content::read(&reply);
+        for key in self.keys.hashes(&self.name) {
+            let content: Content = connection
+                .command(redis::cmd("HGETALL").arg(key), 5)
+                .await?;
             for family in &content.families {
                 let mut description = Vec::new();
                 store::write_description(family, &mut description);
-                let id = family_id(&description);
-                let tracked = self.families.entry(id);
+                let tracked = self.families.entry(family_id(&description));
                 let tracked = tracked.or_insert_with(|| TrackedFamily::new(description, family));
-                for i in 0..family.len() {
-                    let at = tracked.entry(family.label_text(i));
-                    tracked.entries[at as usize].created = family.created(i);
-                }
+                tracked.find_old(family);
             }
         }
         Ok(())
     }
 
-    /// This writer was folded while it was away. What was folded becomes its baseline, and it goes
-    /// on with another name.
+    /// This writer was folded while it was away. It goes on with another name.
     async fn come_back(&mut self, connection: &mut Connection) -> RedisResult<Sent> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys.folded(&self.name));
-        let reply: Reply = connection.command(&command, 5).await?;
-        let folded = Content::read(&reply);
-        if folded.word("#seq").is_some() {
-            self.set_baseline(Some(folded.families));
-        } else {
-            // Too long ago: the last acknowledged totals are close to what was folded.
-            self.uncertain += 1;
-            let acked = self.acknowledged();
-            self.set_baseline(Some(acked));
-        }
-        self.name = random_name();
-        self.forget_totals();
-        (self.acked, self.slot, self.has_gauges) = (0, None, false);
+        let folded: Content = connection.command(&command, 5).await?;
+        let is_remembered = folded.word("#seq").is_some();
+        self.take_new_name(is_remembered.then_some(folded.families));
         Ok(Sent::Again)
     }
 
-    /// Returns the totals that Redis has acknowledged, as far as they are known. Live gauges, which
-    /// are never folded, are not among them.
-    fn acknowledged(&self) -> Vec<Family> {
-        let families = self.families.values().filter(|tracked| !tracked.live);
-        let families = families.filter_map(|tracked| {
-            let mut family = store::read_description(&tracked.description).ok()?;
-            for entry in &tracked.entries {
-                if let Some(record) = &entry.acked {
-                    let _ = store::read_series(&mut family, &entry.text, record);
-                }
-            }
-            Some(family)
+    /// Takes a new name after a fold. What was folded becomes the baseline: without `folded` nobody
+    /// remembers that, and what was acknowledged last is close to it.
+    fn take_new_name(&mut self, folded: Option<Vec<Family>>) {
+        let folded = folded.unwrap_or_else(|| {
+            self.uncertain += 1;
+            self.acknowledged()
         });
-        families.collect()
-    }
-
-    /// Adds to the baseline what was folded, or clears it if what was folded is gone.
-    fn set_baseline(&mut self, folded: Option<Vec<Family>>) {
         self.epoch += 1;
-        let Some(folded) = folded else {
-            self.baseline.clear();
-            return;
-        };
         // A family has one baseline after any number of folds, unless its shape has changed.
         for family in folded {
             let mut all = self.baseline.iter_mut();
@@ -450,26 +387,51 @@ impl OwnWriter {
                 self.baseline.push(family);
             }
         }
+        self.name = random_name();
+        self.start_over();
+    }
+
+    /// Returns the totals that Redis has acknowledged, as far as they are known. Live gauges, which
+    /// are never folded, are not among them.
+    fn acknowledged(&self) -> Vec<Family> {
+        let families = self.families.values().filter(|tracked| !tracked.live);
+        let families = families.filter_map(|tracked| {
+            let mut family = store::read_description(&tracked.description).ok()?;
+            for entry in &tracked.series {
+                if let Some(record) = &entry.acked {
+                    let _ = store::read_series(&mut family, &entry.text, record);
+                }
+            }
+            Some(family)
+        });
+        families.collect()
+    }
+
+    /// Forgets what was folded, which is gone.
+    fn clear_baseline(&mut self) {
+        self.epoch += 1;
+        self.baseline.clear();
     }
 
     /// From now on, it is unknown what Redis has of this writer.
-    fn forget_acks(&mut self) {
+    fn mark_unknown(&mut self) {
         self.families
             .values_mut()
-            .for_each(TrackedFamily::forget_acks);
+            .for_each(TrackedFamily::mark_unknown);
     }
 
     /// From now on, Redis has nothing of this writer.
-    fn forget_totals(&mut self) {
+    fn start_over(&mut self) {
         self.families
             .values_mut()
-            .for_each(TrackedFamily::forget_totals);
+            .for_each(TrackedFamily::forget_acked);
+        (self.acked, self.slot, self.has_gauges) = (0, None, false);
     }
 
     /// Compares the current totals with what was acknowledged.
     fn changes(&mut self) -> Vec<Batch> {
         self.pass += 1;
-        let mut batches = Batches::default();
+        let mut batches = Vec::new();
         let mut description = Vec::new();
         for family in &self.current {
             description.clear();
@@ -486,29 +448,15 @@ impl OwnWriter {
                 .log_once();
                 continue;
             }
-            tracked.compare(id, family, self.pass, &mut batches);
+            tracked.seen = self.pass;
+            tracked.compare(id, family, &mut batches);
         }
         for (id, tracked) in &mut self.families {
             if tracked.seen != self.pass {
-                let gone = tracked.index.values().copied();
-                let gone = gone.map(|entry| Change {
-                    family: *id,
-                    entry,
-                    record: None,
-                    created: None,
-                });
-                batches.add(gone.collect(), None);
+                add_to(&mut batches, tracked.removals(*id, 0).collect());
             }
         }
-        // What is sent may or may not arrive.
-        for batch in &batches.all {
-            for change in &batch.changes {
-                if let Some(tracked) = self.families.get_mut(&change.family) {
-                    tracked.entries[change.entry as usize].is_known = false;
-                }
-            }
-        }
-        batches.all
+        batches
     }
 }
 
@@ -516,11 +464,8 @@ impl OwnWriter {
 /// its random state is its own even after a fork.
 pub(super) fn random_name() -> String {
     let word = || RandomState::new().build_hasher().finish();
-    format!(
-        "{:016x}{:016x}",
-        word() ^ u64::from(std::process::id()),
-        word()
-    )
+    let (one, other) = (word() ^ u64::from(std::process::id()), word());
+    format!("{one:016x}{other:016x}")
 }
 
 fn host() -> String {
@@ -537,6 +482,7 @@ fn host() -> String {
 mod tests {
     use tallies::{Counter, Registry};
 
+    use super::super::builder::RedisBuilder;
     use super::*;
 
     /// Returns the number of the batch that has a series of the family.
@@ -544,11 +490,9 @@ mod tests {
         let text = format!("queue=\"{queue}\"");
         let is_it = |change: &Change| {
             let tracked = &writer.families[&change.family];
-            *tracked.entries[change.entry as usize].text == *text
+            *tracked.series[change.series].text == *text
         };
-        batches
-            .iter()
-            .position(|batch| batch.changes.iter().any(is_it))
+        batches.iter().position(|batch| batch.iter().any(is_it))
     }
 
     /// If the connection broke between two batches, the counts of a series would be in Redis twice,
@@ -558,8 +502,9 @@ mod tests {
         let registry = Registry::new();
         let jobs = Counter::builder("jobs_total", "").labels(["queue"]);
         let jobs = jobs.limit(5000).register(&registry).unwrap();
-        let source = Arc::new(registry.clone());
-        let mut writer = OwnWriter::new(source, Keys::new("test", 0, 1), 0);
+        let builder = RedisBuilder::at("redis://localhost/").unwrap();
+        let settings = Arc::new(builder.registry(&registry).settings);
+        let mut writer = OwnWriter::new(Keys::new("test", 0, 1), settings);
         let count_all = || (0..2500).for_each(|i| jobs.with([&*i.to_string()]).inc());
         count_all();
         writer.take();

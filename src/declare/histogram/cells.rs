@@ -1,11 +1,11 @@
 //! The cells of a histogram: the bucket of a value, cold observations, and the series in a
 //! snapshot.
 
-use crate::declare::buckets;
+use crate::declare::{buckets, column};
 use crate::family::desc::Desc;
 use crate::family::{CellKind, MetricCells, SeriesRef};
-use crate::observe::{self, Buckets, Cells, ObservedTotal, Outcome, Shape, is_finite};
-use crate::snapshot::{Kind, Natives, Values, sum_since};
+use crate::observe::{self, Buckets, Cells, Observation, ObservedTotal, Outcome, Shape, is_finite};
+use crate::snapshot::{Histograms, Kind, Values, sum_since};
 
 /// Returns the bounds of a family's buckets.
 #[inline(always)]
@@ -17,27 +17,39 @@ fn bounds(desc: &Desc) -> &'static [f64] {
     }
 }
 
-/// The hot path of a histogram with fixed buckets only. Returns `false` if the caller has to take
-/// the cold path.
+/// The hot path, by the kinds of buckets in `desc`. Returns `false` if the caller has to take the
+/// cold path. `shape` returns the shape of the family if it was made.
 #[inline(always)]
-pub(super) fn observe_fixed(shape: Option<&Shape>, last: u64, value: f64, times: u64) -> bool {
-    is_finite(value)
-        && shape
-            .and_then(|shape| shape.index.find(value))
-            .is_some_and(|bucket| {
-                observe::thread(|thread| Buckets::observe(thread, last, bucket, value, times))
-            })
+pub(super) fn observe_hot<'a>(
+    desc: &Desc,
+    shape: impl FnOnce() -> Option<&'a Shape>,
+    last: u64,
+    value: f64,
+    times: u64,
+) -> bool {
+    if desc.native.is_none() {
+        is_finite(value)
+            && shape()
+                .and_then(|shape| shape.index.find(value))
+                .is_some_and(|bucket| {
+                    observe::thread(|thread| Buckets::observe(thread, last, bucket, value, times))
+                })
+    } else if desc.bounds.is_empty() {
+        observe_native(last, value, times)
+    } else {
+        observe_both(shape(), last, value, times)
+    }
 }
 
-/// The same for a native histogram without fixed buckets.
+/// The hot path of a native histogram without fixed buckets.
 #[inline]
-pub(super) fn observe_native(last: u64, value: f64, times: u64) -> bool {
+fn observe_native(last: u64, value: f64, times: u64) -> bool {
     observe::thread(|thread| Buckets::observe_native(thread, last, 0, value, times))
 }
 
 /// The same for a native histogram with fixed buckets. Not inlined, since it is both of the others.
 #[inline(never)]
-pub(super) fn observe_both(shape: Option<&Shape>, last: u64, value: f64, times: u64) -> bool {
+fn observe_both(shape: Option<&Shape>, last: u64, value: f64, times: u64) -> bool {
     let Some(shape) = shape else { return false };
     let bucket = shape.index.bucket(value);
     observe::thread(|thread| Buckets::observe_native(thread, last, bucket, value, times))
@@ -68,7 +80,7 @@ pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, time
             bucket
         }
     };
-    let observation = (bucket, value, times);
+    let observation = Observation::new(bucket, value, times);
     series.update(|cells, generation, hot| {
         let outcome = observe::thread(|thread| {
             cells.observe_cold(observe::engine(), thread, generation, observation, hot)
@@ -83,7 +95,6 @@ pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, time
 
 impl MetricCells for Buckets {
     const KIND: Kind = Kind::Histogram;
-    const FOLDS: bool = true;
 
     #[inline(always)]
     fn cells(desc: &Desc) -> usize {
@@ -99,12 +110,7 @@ impl MetricCells for Buckets {
     }
 
     fn values(desc: &Desc, shape: &Shape) -> Values {
-        Values::Histogram {
-            bounds: shape.index.bounds().into(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            natives: desc.native.map(|_| Natives::default()),
-        }
+        Values::histogram(shape.index.bounds().into(), desc.native.is_some())
     }
 
     fn format(shape: &Shape) -> CellKind {
@@ -114,20 +120,10 @@ impl MetricCells for Buckets {
         }
     }
 
-    fn write(total: &ObservedTotal, values: &mut Values) {
-        if let Values::Histogram {
-            counts,
-            sums,
-            natives,
-            ..
-        } = values
-        {
-            counts.extend_from_slice(&total.counts);
-            sums.push(total.sum.value());
-            if let (Some(natives), Some(native)) = (natives, &total.native) {
-                natives.push(native);
-            }
-        }
+    column!(Histograms, Values::Histogram(all) => all);
+
+    fn write(total: &ObservedTotal, column: &mut Histograms) {
+        column.push(&total.counts, total.sum.value(), total.native.as_ref());
     }
 
     fn fingerprint(total: &ObservedTotal) -> u64 {

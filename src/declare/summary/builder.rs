@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::declare::Builder;
 use crate::error::Error;
 use crate::family::label::LabelSet;
+use crate::setters::setters;
 use crate::snapshot::sketch::Targets;
 
 use super::Summary;
@@ -54,17 +55,14 @@ impl<L: LabelSet> Builder<Summary<L>> {
         Ok(self)
     }
 
-    /// Limits the quantiles to the observations of the last `max_age`. See [`Summary::max_age`].
-    /// [`register`](Self::register) rejects less than 0.1 seconds.
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.desc.max_age = Some(max_age);
-        self
-    }
+    setters! {
+        /// Limits the quantiles to the observations of the last `max_age`. See
+        /// [`Summary::max_age`]. [`register`](Self::register) rejects less than 0.1 seconds.
+        fn max_age(self, max_age: Duration) = self.desc.max_age = Some(max_age);
 
-    /// Sets the number of ages of the window. See [`Summary::ages`]. [`register`](Self::register)
-    /// rejects less than 2 or more than 60 ages, and ages without a window.
-    pub fn ages(mut self, ages: u32) -> Self {
-        self.desc.ages = Some(ages);
-        self
+        /// Sets the number of ages of the window. See [`Summary::ages`].
+        /// [`register`](Self::register) rejects less than 2 or more than 60 ages, and ages without
+        /// a window.
+        fn ages(self, ages: u32) = self.desc.ages = Some(ages);
     }
 }

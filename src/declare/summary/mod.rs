@@ -4,7 +4,6 @@ mod builder;
 #[cfg(test)]
 mod tests;
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,10 @@ use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window, is_
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
-use super::declaration::Declaration;
-use super::{Bound, Series, forward_to_series, labelled, labelled_setters, metric, with_builder};
+use super::{
+    Bound, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
+    observe_methods, with_builder,
+};
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
@@ -85,122 +86,57 @@ use crate::family::{CellKind, Family, MetricCells};
 /// [`snapshot::sketch`](crate::snapshot::sketch). Every thread has a small sketch of its own, and
 /// the rank error holds for the observations of all threads together, however they are spread over
 /// the threads.
-pub struct Summary<L = ()> {
-    pub(crate) inner: Declaration<Distribution>,
-    pub(crate) labels: PhantomData<fn(L)>,
-}
-
-macro_rules! summary_methods {
-    ($($L:ident)?) => {
-        /// Observes `value` once.
-        #[inline]
-        pub fn observe(&self, value: f64)
-        $(where $L: Unlabelled,)?
-        {
-            let hot = is_finite(value)
-                && observe::thread(|thread| Distribution::observe(thread, self.last(), value));
-            if !hot {
-                self.observe_cold(value);
-            }
-        }
-
-        /// Observes `value`, or returns why it cannot.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let wait = registry.summary("wait_seconds", "Time waited.")?;
-        /// wait.try_observe(0.25)?;
-        /// assert!(wait.try_observe(f64::NAN).is_err());
-        /// assert_eq!(wait.get().count(), 1);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        ///
-        /// # Errors
-        ///
-        /// Returns an error for NaN, and for an infinity if one of the other sign was observed
-        /// before ([`Error::is_rejected_update`]). Nothing is observed then.
-        pub fn try_observe(&self, value: f64) -> Result<(), Error>
-        $(where $L: Unlabelled,)?
-        {
-            if !value.is_finite() {
-                self.check_observed(value)?;
-            }
-            self.observe(value);
-            Ok(())
-        }
-
-        /// Observes a duration, in seconds.
-        #[inline]
-        pub fn observe_duration(&self, duration: std::time::Duration)
-        $(where $L: Unlabelled,)?
-        {
-            self.observe(duration.as_secs_f64());
-        }
-    };
-}
+pub struct Summary<L = ()>(MetricFamily<Distribution, Summary, L>);
 
 impl<L: LabelSet> Summary<L> {
-    summary_methods!(L);
-}
-
-impl<L: LabelSet> Summary<L> {
-    /// Returns what all threads have observed so far. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> Quantiles
+    /// Observes `value` once.
+    #[inline]
+    pub fn observe(&self, value: f64)
     where
         L: Unlabelled,
     {
-        quantiles(&self.inner.total())
-    }
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.inner.family().check_observed(value)
-    }
-
-    #[inline]
-    fn last(&self) -> u64 {
-        self.inner.slot_word.last(Generation::FIRST)
+        let last = self.0.declaration.slot_word.last(Generation::FIRST);
+        if !observe_hot(last, value) {
+            self.observe_cold(value);
+        }
     }
 
     #[cold]
     fn observe_cold(&self, value: f64) {
-        match self.inner.made() {
+        let declaration = &self.0.declaration;
+        match declaration.made() {
             Some(family) => self.observe_in(family, value),
-            None if self.inner.is_off() => {}
-            None => self.observe_in(self.inner.family(), value),
+            None if declaration.is_off() => {}
+            None => self.observe_in(declaration.family(), value),
         }
     }
 
     /// Not inlined, so that an observation of a family that is off returns at once.
     #[inline(never)]
     fn observe_in(&self, family: &Family<Distribution>, value: f64) {
-        let series = Series::<Summary> {
-            lazy_ref: family.only().into(),
-        };
-        series.observe_cold(value);
+        observe_in_series(family.only(), value);
         if !family.desc.is_off() {
-            self.inner.copy_slot_word();
+            self.0.declaration.copy_slot_word();
         }
+    }
+
+    observe_methods!(summary);
+
+    forward_to_only! {
+        /// Returns what all threads have observed so far. Waits for a scrape that is running.
+        #[must_use]
+        fn get() -> Quantiles;
     }
 }
 
 impl Series<'_, Summary> {
-    summary_methods!();
-
-    fn check_observed(&self, value: f64) -> Result<(), Error> {
-        self.lazy_ref
-            .resolve(|series| series.family.check_observed(value))
-    }
-
+    /// Observes `value` once.
     #[inline]
-    fn last(&self) -> u64 {
-        self.lazy_ref.last()
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64) {
-        self.lazy_ref
-            .resolve(move |series| observe_in_series(series, value));
+    pub fn observe(&self, value: f64) {
+        if !observe_hot(self.lazy_ref.last(), value) {
+            self.lazy_ref
+                .resolve(move |series| observe_in_series(series, value));
+        }
     }
 }
 
@@ -209,20 +145,18 @@ impl Bound<Summary> {
         /// Observes `value` once.
         fn observe(value: f64);
         /// Observes a duration, in seconds.
-        fn observe_duration(duration: std::time::Duration);
+        fn observe_duration(duration: Duration);
         /// Observes `value`, or returns why it cannot. See [`Summary::try_observe`].
         fn try_observe(value: f64) -> Result<(), Error>;
     }
 }
 
-labelled!(
-    Summary, "Summary", Summary, [L: LabelSet], [L], L, Summary<[&'static str; LABELS]>, [], Quantiles,
-    |_, total: SummaryTotal| quantiles(&total)
+metric!(
+    Summary,
+    example: "Summary",
+    cells: Distribution,
+    value: Quantiles = |_, total: SummaryTotal| quantiles(&total)
 );
-
-metric!(Summary, [L: LabelSet], [L], Summary<X>, Distribution, Kind::Summary);
-
-labelled_setters!(Summary, [L: LabelSet], [L], [], [], Distribution);
 
 impl<L: LabelSet> Summary<L> {
     /// Adds an objective: the quantile `phi`, within `error` of the ranks. The first call replaces
@@ -237,7 +171,7 @@ impl<L: LabelSet> Summary<L> {
     /// In a `static` these are compile errors.
     #[must_use]
     pub const fn objective(mut self, phi: f64, error: f64) -> Self {
-        if let Err(error) = self.inner.desc.add_target(phi, error) {
+        if let Err(error) = self.0.declaration.desc.add_target(phi, error) {
             panic!("{}", error.rule());
         }
         self
@@ -264,7 +198,7 @@ impl<L: LabelSet> Summary<L> {
     /// If `max_age` is less than 0.1 seconds: a compile error in a `static`.
     #[must_use]
     pub const fn max_age(mut self, max_age: Duration) -> Self {
-        self.inner.desc.max_age = Some(max_age);
+        self.0.declaration.desc.max_age = Some(max_age);
         self.windowed()
     }
 
@@ -277,12 +211,15 @@ impl<L: LabelSet> Summary<L> {
     /// error in a `static`.
     #[must_use]
     pub const fn ages(mut self, ages: u32) -> Self {
-        self.inner.desc.ages = Some(ages);
+        self.0.declaration.desc.ages = Some(ages);
         self.windowed()
     }
 
     const fn windowed(self) -> Self {
-        if let Err(rule) = check_window(self.inner.desc.max_age, self.inner.desc.ages) {
+        if let Err(rule) = check_window(
+            self.0.declaration.desc.max_age,
+            self.0.declaration.desc.ages,
+        ) {
             panic!("{}", rule.text());
         }
         self
@@ -300,13 +237,13 @@ impl<L: LabelSet> Summary<L> {
     /// ```
     #[must_use]
     pub const fn no_objectives(mut self) -> Self {
-        self.inner.desc.targets = Targets::new(&[]);
-        self.inner.desc.own_targets = true;
+        self.0.declaration.desc.targets = Targets::new(&[]);
+        self.0.declaration.desc.own_targets = true;
         self
     }
 }
 
-with_builder!(Summary, Kind::Summary);
+with_builder!(Summary);
 
 fn quantiles(total: &SummaryTotal) -> Quantiles {
     Quantiles {
@@ -314,6 +251,12 @@ fn quantiles(total: &SummaryTotal) -> Quantiles {
         sum: total.sum.value(),
         sketch: Distribution::merged(total),
     }
+}
+
+/// The hot path. Returns `false` if the caller has to take the cold path.
+#[inline(always)]
+fn observe_hot(last: u64, value: f64) -> bool {
+    is_finite(value) && observe::thread(|thread| Distribution::observe(thread, last, value))
 }
 
 fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
@@ -330,7 +273,6 @@ fn observe_in_series(series: SeriesRef<'_, Distribution>, value: f64) {
 
 impl MetricCells for Distribution {
     const KIND: Kind = Kind::Summary;
-    const FOLDS: bool = true;
 
     fn cells(_: &Desc) -> usize {
         1
@@ -345,12 +287,7 @@ impl MetricCells for Distribution {
     }
 
     fn values(desc: &Desc, promise: &Arc<SummaryShape>) -> Values {
-        Values::Summary {
-            targets: promise.objectives,
-            max_age: desc.max_age,
-            interval: false,
-            values: Vec::new(),
-        }
+        Values::summary(promise.objectives, desc.max_age)
     }
 
     fn format(_: &Arc<SummaryShape>) -> CellKind {
@@ -361,10 +298,10 @@ impl MetricCells for Distribution {
         shape.window_in_file()
     }
 
-    fn write(total: &SummaryTotal, values: &mut Values) {
-        if let Values::Summary { values, .. } = values {
-            values.push(quantiles(total));
-        }
+    column!(Vec<Quantiles>, Values::Summary(_, values) => values);
+
+    fn write(total: &SummaryTotal, column: &mut Vec<Quantiles>) {
+        column.push(quantiles(total));
     }
 
     fn fingerprint(total: &SummaryTotal) -> u64 {

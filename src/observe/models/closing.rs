@@ -118,7 +118,7 @@ fn a_slot_that_is_cleared_in_part_is_opened_again() {
                 cleared < 2 && tally.fold(&(), block)
             });
             assert!(!done);
-            held.release();
+            drop(held);
         }
         pass.reopen(tally.slot_word(), closing);
         let now = total(&mut pass, &*tally);

@@ -107,10 +107,8 @@ fn a_move_that_was_cut_is_done() {
 fn a_word_without_a_slot_comes_after_the_move() {
     let close: fn(&SlotWord) = |word| assert!(word.close().is_some());
     let retire: fn(&SlotWord) = |word| assert!(word.retire(false).is_some());
-    let ways: [(fn(&SlotWord), fn(&SlotWord)); 2] = [
-        (close, SlotWord::end_closing),
-        (retire, SlotWord::end_retirement),
-    ];
+    let ways: [(fn(&SlotWord), fn(&SlotWord)); 2] =
+        [(close, SlotWord::make_cold), (retire, SlotWord::make_cold)];
     for (begin, end) in ways {
         let seen = reached(0, move || {
             let word = Arc::new(SlotWord::new());

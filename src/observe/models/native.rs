@@ -8,6 +8,7 @@ use loom::thread;
 use crate::snapshot::Resolution;
 use crate::sync::AtomicU64;
 
+use super::super::buckets::Observation;
 use super::super::memory::Block;
 use super::super::native::{self, Table};
 use super::super::slot::UNRECLAIMED_LIMIT;
@@ -33,7 +34,7 @@ impl Native {
     }
 
     fn observe(&self, thread: &Thread, value: f64) {
-        let observation = (0, value, 1);
+        let observation = Observation::new(0, value, 1);
         // SAFETY: one cell, and one writer in each model (T5 of `native`).
         unsafe { native::write(thread, Block::of(&self.0), &Self::RESOLUTION, observation) };
     }
@@ -111,7 +112,7 @@ fn an_owner_copies_its_table_on_request() {
         let observe = {
             let histogram = Arc::clone(&histogram);
             move |engine: &Engine, thread: &Thread, value| {
-                let observation = (0, value, 1);
+                let observation = Observation::new(0, value, 1);
                 let last = histogram.slot_word().last(Generation::FIRST);
                 if !Buckets::observe_native(thread, last, 0, value, 1) {
                     histogram.observe_cold(engine, thread, Generation::FIRST, observation, false);
@@ -184,7 +185,7 @@ fn a_slot_with_a_table_is_used_again() {
                     (Arc::clone(&old), Arc::clone(&new), Arc::clone(&overflow));
                 spawn(&engine, move |engine, thread| {
                     let observe = |series: &Buckets, value| {
-                        let observation = (0, value, 1);
+                        let observation = Observation::new(0, value, 1);
                         let last = series.slot_word().last(Generation::FIRST);
                         if Buckets::observe_native(thread, last, 0, value, 1) {
                             return Outcome::Done;
@@ -206,7 +207,7 @@ fn a_slot_with_a_table_is_used_again() {
             if reused {
                 assert!(
                     new.slot_word()
-                        .promote(Generation::FIRST, retired.slot().unwrap())
+                        .promote(Generation::FIRST, retired.slot.unwrap())
                 );
                 assert!(total(&mut pass, &*new).count() <= 1, "another's table");
             }
@@ -215,7 +216,7 @@ fn a_slot_with_a_table_is_used_again() {
             let mut pass = engine.pass();
             let mut olds = total(&mut pass, &*overflow);
             if !reused {
-                old.read(&mut pass, retired.slot(), &mut olds);
+                old.read(&mut pass, retired.slot, &mut olds);
             }
             let news = total(&mut pass, &*new);
             let counts = |seen: &ObservedTotal| (seen.counts.clone(), seen.sum.value());
@@ -239,7 +240,13 @@ fn a_native_histogram_starts_over_beside_a_writer() {
             let histogram = Arc::new(Buckets::new(&shape));
             let observe = |engine: &Engine, thread: &Thread, histogram: &Buckets, value| {
                 let generation = Generation::FIRST;
-                histogram.observe_cold(engine, thread, generation, (0, value, 1), false)
+                histogram.observe_cold(
+                    engine,
+                    thread,
+                    generation,
+                    Observation::new(0, value, 1),
+                    false,
+                )
             };
             let outcome = observe(&engine, &Thread::new(), &histogram, 1.0);
             assert_eq!(outcome, Outcome::Done);

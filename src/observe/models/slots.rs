@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::{inc, reached, set, shards, spawn, total};
 use crate::lockfree::epoch::with_epochs;
+use crate::sync::Relaxed;
 
 /// Returns the shards that a pass reads, each with the capacity of its slab.
 fn shards_of(pass: &Pass<'_>) -> Vec<(u64, ShardRef)> {
@@ -60,7 +61,7 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         };
         let mut pass = engine.pass();
         let retired = pass.retire(old.slot_word(), false);
-        assert_eq!(retired.slot(), Some(slot));
+        assert_eq!(retired.slot, Some(slot));
         drop(pass);
         // The next pass sends the request. The pass after that sees the acknowledgement, if the
         // owner has run an update.
@@ -83,11 +84,11 @@ fn reuse(grows: bool) -> BTreeSet<(bool, u64, bool)> {
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
         if !reused {
-            old.read(&mut pass, retired.slot(), &mut olds);
+            old.read(&mut pass, retired.slot, &mut olds);
         }
         let news = total(&mut pass, &*new);
         assert_eq!((olds, news), (2, 1), "reused: {reused}");
-        (reused, shard.slab().capacity(), shard.has_acknowledged(1))
+        (reused, shard.slab().capacity(), shard.acknowledged() >= 1)
     })
 }
 
@@ -134,20 +135,79 @@ fn a_slot_is_used_again_under_two_requests() {
         if reused {
             assert!(
                 new.slot_word()
-                    .promote(Generation::FIRST, retired.slot().unwrap())
+                    .promote(Generation::FIRST, retired.slot.unwrap())
             );
         }
         let thread = owner.join().unwrap();
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
         if !reused {
-            old.read(&mut pass, retired.slot(), &mut olds);
+            old.read(&mut pass, retired.slot, &mut olds);
         }
         assert_eq!((olds, total(&mut pass, &*new)), (3, 0), "reused: {reused}");
         drop((pass, thread));
         reused
     });
     assert_eq!(seen, set(&[false, true]));
+}
+
+/// An owner that has to move blocks to the file puts the first request off. It must not miss a
+/// second one that comes at this moment.
+#[test]
+fn a_request_that_is_put_off_hides_no_other() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        let [other, old] = std::array::from_fn(|_| Arc::new(Tally::<u64>::new(&())));
+        promote(&engine, other.slot_word(), Generation::FIRST, 1);
+        promote(&engine, old.slot_word(), Generation::FIRST, 1);
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
+        let thread = Thread::new();
+        inc(&engine, &thread, &old, Generation::FIRST);
+        let shard = shards(&engine)[0];
+        shard.file.begin_moves();
+        let owner = {
+            let (engine, old) = (Arc::clone(&engine), Arc::clone(&old));
+            thread::spawn(move || {
+                // As a thread that claims a shard does.
+                let slab = thread.slab.get();
+                shard.restore(slab);
+                let has_moved = !shard.file.must_move();
+                assert!(has_moved || shard.acknowledged() == 0, "before the move");
+                let is_put_off = slab.len().load(Relaxed) == 0;
+                inc(&engine, &thread, &old, Generation::FIRST);
+                (thread, is_put_off)
+            })
+        };
+        engine.pass().retire(other.slot_word(), false);
+        // These passes send the first and the second request.
+        engine.pass().retire(old.slot_word(), false);
+        drop(engine.pass());
+        let (thread, is_put_off) = owner.join().unwrap();
+        assert!(!shard.has_lost_request(), "request lost");
+        drop(thread);
+        (is_put_off, shard.acknowledged())
+    });
+    assert!(seen.contains(&(true, 2)), "{seen:?}");
+    assert!(seen.contains(&(true, 1)), "{seen:?}");
+    assert!(seen.contains(&(false, 2)), "{seen:?}");
+}
+
+/// A slot behind the end of the slab may have been reused since the list was made.
+#[test]
+fn a_shard_moves_its_blocks_before_it_grows() {
+    let seen = reached(1, || {
+        let engine = Engine::new();
+        while engine.slots.allocate(1).unwrap() < 4 {}
+        let far = SlotWord::new();
+        far.promote(Generation::FIRST, 5);
+        let thread = Thread::new();
+        thread.resolve(&engine, &SlotWord::new(), Generation::FIRST);
+        let shard = shards(&engine)[0];
+        shard.file.begin_moves();
+        thread.resolve(&engine, &far, Generation::FIRST);
+        (shard.file.must_move(), shard.slab().capacity() > 5)
+    });
+    assert_eq!(seen, set(&[(false, true)]));
 }
 
 #[test]
@@ -185,7 +245,7 @@ fn a_cleared_slot_is_read_where_it_was_cleared() {
         if reused {
             assert!(
                 new.slot_word()
-                    .promote(Generation::FIRST, retired.slot().unwrap())
+                    .promote(Generation::FIRST, retired.slot.unwrap())
             );
             assert_eq!(total(&mut pass, &*new), 1, "an old count");
         }
@@ -226,19 +286,19 @@ fn a_shard_that_ends_below_a_slot_need_not_acknowledge() {
             let retired = engine.pass().retire(old.slot_word(), false);
             let mut pass = engine.pass();
             let reused = reclaim(&mut pass, &(), &*old, retired, Some(&*overflow));
-            let acknowledged = shards_of(&pass)[0].1.has_acknowledged(1);
+            let acknowledged = shards_of(&pass)[0].1.acknowledged() >= 1;
             drop(pass);
             if reused {
                 assert!(
                     new.slot_word()
-                        .promote(Generation::FIRST, retired.slot().unwrap())
+                        .promote(Generation::FIRST, retired.slot.unwrap())
                 );
             }
             let thread = owner.join().unwrap();
             let mut pass = engine.pass();
             let mut olds = total(&mut pass, &*overflow);
             if !reused {
-                old.read(&mut pass, retired.slot(), &mut olds);
+                old.read(&mut pass, retired.slot, &mut olds);
             }
             assert_eq!((olds, total(&mut pass, &*new)), (1, 0), "reused: {reused}");
             drop((pass, thread));
@@ -391,14 +451,14 @@ fn a_slot_of_a_free_shard_is_used_again() {
         if reused {
             assert!(
                 new.slot_word()
-                    .promote(Generation::FIRST, retired.slot().unwrap())
+                    .promote(Generation::FIRST, retired.slot.unwrap())
             );
         }
         next.join().unwrap();
         let mut pass = engine.pass();
         let mut olds = total(&mut pass, &*overflow);
         if !reused {
-            old.read(&mut pass, retired.slot(), &mut olds);
+            old.read(&mut pass, retired.slot, &mut olds);
         }
         assert_eq!((olds, total(&mut pass, &*new)), (2, 0), "reused: {reused}");
         drop(pass);
@@ -440,7 +500,7 @@ fn a_copied_slot_word_carries_the_zeroes() {
         if reused {
             assert!(
                 new.slot_word()
-                    .promote(Generation::FIRST, retired.slot().unwrap())
+                    .promote(Generation::FIRST, retired.slot.unwrap())
             );
         }
         copier.join().unwrap();
@@ -521,7 +581,7 @@ fn gauge_is_used_again(slots: bool) -> BTreeSet<(bool, bool)> {
             if reused {
                 assert_eq!(gauge.value(), 9.0, "another's update");
             }
-            (reused, retired.slot().is_some())
+            (reused, retired.slot.is_some())
         })
     });
     seen

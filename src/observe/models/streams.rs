@@ -8,7 +8,7 @@ use loom::thread;
 use crate::mapped::Place;
 use crate::snapshot::sketch::{Bound, Targets, value_of};
 
-use super::super::stream::{Budget, Flush, Stream, SummaryTotal};
+use super::super::stream::{Flush, Stream, StreamBudget, SummaryTotal};
 use super::super::window::Ages;
 use super::{reached, set};
 
@@ -50,7 +50,7 @@ fn a_stream_read_is_a_prefix_while_it_grows() {
 
 fn stream_reads_are_prefixes(memory: u64) {
     let seen = reached(2, move || {
-        let budget = Budget::new();
+        let budget = StreamBudget::new();
         budget.set(memory);
         let stream = Arc::new(Stream::new(&budget, Ages::ALL, 1, Place::Heap));
         let owner = {
@@ -81,7 +81,7 @@ fn a_window_read_has_every_value_once() {
     let seen = reached(2, move || {
         let (first, last) = (1, 3);
         // Buffers of one value: the buffer is full or closed at every push but the first.
-        let budget = Budget::new();
+        let budget = StreamBudget::new();
         budget.set(0);
         let stream = Arc::new(Stream::new(
             &budget,

@@ -11,14 +11,14 @@ use crate::snapshot::sketch::Targets;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
 use super::super::{
-    Budget, Cells, Distribution, Engine, Generation, Outcome, SummaryShape, SummaryTotal,
+    Cells, Distribution, Engine, Generation, Outcome, StreamBudget, SummaryShape, SummaryTotal,
     fold_idle, promote, reclaim, start_over,
 };
 use super::{reached, set, spawn, total};
 use crate::lockfree::epoch::with_epochs;
 
 fn summary() -> (Arc<SummaryShape>, Arc<Distribution>) {
-    let shape = SummaryShape::new(Targets::new(&[]), None, &Budget::new());
+    let shape = SummaryShape::new(Targets::new(&[]), None, &StreamBudget::new());
     let series = Arc::new(Distribution::new(&shape));
     (shape, series)
 }
@@ -149,7 +149,7 @@ fn a_slot_with_a_stream_is_used_again() {
             if reused {
                 assert!(
                     new.slot_word()
-                        .promote(Generation::FIRST, retired.slot().unwrap())
+                        .promote(Generation::FIRST, retired.slot.unwrap())
                 );
                 assert!(total(&mut pass, &*new).count <= 1, "another's stream");
             }
@@ -158,7 +158,7 @@ fn a_slot_with_a_stream_is_used_again() {
             let mut pass = engine.pass();
             let mut olds = total(&mut pass, &*overflow);
             if !reused {
-                old.read(&mut pass, retired.slot(), &mut olds);
+                old.read(&mut pass, retired.slot, &mut olds);
             }
             let news = total(&mut pass, &*new);
             assert_eq!((seen(&olds), seen(&news)), ((2, 2.0), (1, 2.0)), "{reused}");

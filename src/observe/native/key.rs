@@ -8,11 +8,11 @@ use crate::snapshot::native::index::{self, FINEST, Places, coarser};
 /// The code is the [place](Places) of the bucket, which is never 0. Buckets of numbers that are not
 /// common may have no place, and get a code above all places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(pub(super) u64);
+pub(crate) struct Key(pub(crate) u64);
 
 impl Key {
     /// The code of the zero bucket.
-    pub(super) const ZERO: u32 = 1 << 31;
+    pub(crate) const ZERO: u32 = 1 << 31;
     /// The bit of a bucket without a place.
     const RARE: u32 = 1 << 30;
     /// The bit of negative numbers in a bucket without a place.
@@ -64,22 +64,22 @@ impl Key {
     }
 
     /// Returns the fixed bucket.
-    pub(super) fn bucket(self) -> usize {
+    pub(crate) fn bucket(self) -> usize {
         (self.0 >> 32) as usize
     }
 
     /// Returns the code of the exponential bucket.
-    pub(super) fn code(self) -> u32 {
+    pub(crate) fn code(self) -> u32 {
         self.0 as u32
     }
 
-    pub(super) fn is_zero(self) -> bool {
+    pub(crate) fn is_zero(self) -> bool {
         self.code() == Self::ZERO
     }
 
     /// Returns the index of the exponential bucket, and whether its numbers are negative. `places`
     /// are those of the table.
-    pub(super) fn index(self, places: Places) -> (i32, bool) {
+    pub(crate) fn index(self, places: Places) -> (i32, bool) {
         let code = self.code();
         if code & Self::RARE == 0 {
             let place = code & !places.sign();

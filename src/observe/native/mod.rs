@@ -42,28 +42,15 @@ mod key;
 
 use crate::mapped::{Move, Own, Place, Words, region};
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
-use crate::snapshot::{Native, Resolution, sum_up};
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, owner_load};
+use crate::snapshot::{Native, Resolution};
+use crate::sync::{Acquire, AtomicU64, Relaxed, owner_load};
 
-use super::buckets::{BUCKET, ObservedTotal, observe, sum_cell, try_read};
+use super::address::{publish, take_soon, value_at};
+use super::buckets::{BUCKET, Observation, ObservedTotal, add_total, observe, try_read};
 use super::memory::Block;
-use super::pass::View;
-use super::retired::take_soon;
-use super::shard::CopyBlock;
+use super::pass::ReadBlock;
 use super::thread::Thread;
-use key::Key;
-
-impl View for &Table {
-    const COPY: CopyBlock = Table::copy;
-
-    fn block(&self) -> Block {
-        Table::block(self)
-    }
-
-    fn cells(&self) -> usize {
-        Table::cells(self)
-    }
-}
+pub(crate) use key::Key;
 
 /// The number of entries of a thread's first table.
 #[cfg(not(loom))]
@@ -123,6 +110,15 @@ impl Table {
         FINEST - self.halvings() as i8
     }
 
+    /// Returns the resolution that the table has now.
+    fn resolution(&self) -> Resolution {
+        Resolution {
+            schema: self.schema(),
+            limit: self.limit,
+            zero_threshold: self.zero_threshold,
+        }
+    }
+
     fn halvings(&self) -> u32 {
         self.places.halvings()
     }
@@ -135,6 +131,16 @@ impl Table {
     /// Returns the number of cells.
     pub(crate) fn cells(&self) -> usize {
         BUCKET + self.capacity()
+    }
+
+    /// Returns the cells of the table, for a reader.
+    pub(super) fn to_read(&self) -> ReadBlock<&Self> {
+        ReadBlock {
+            block: self.block,
+            cells: self.cells(),
+            copy: Self::copy,
+            of: self,
+        }
     }
 
     /// Returns the word of an entry's key.
@@ -152,10 +158,9 @@ impl Table {
     /// The block is the one cell of a native histogram, and the caller is its owner.
     #[inline(always)]
     pub(crate) unsafe fn own<'a>(block: Block) -> Option<&'a Self> {
-        // SAFETY: the caller's contract.
-        let address = owner_load(unsafe { block.cell(0) }) as usize;
-        // SAFETY: 0, or a table that only its owner, the caller, replaces (T3, T5).
-        unsafe { std::ptr::with_exposed_provenance::<Self>(address).as_ref() }
+        // SAFETY: the caller's contract. 0, or a table that only its owner, the caller, replaces
+        // (T3, T5).
+        unsafe { value_at(owner_load(block.cell(0))) }
     }
 
     /// Returns the table that a block points to now.
@@ -165,11 +170,10 @@ impl Table {
     /// The block is the one cell of a native histogram, and the epoch is pinned for as long as the
     /// table is used (T3).
     pub(crate) unsafe fn published<'a>(block: Block) -> Option<&'a Self> {
-        // SAFETY: the caller's contract.
+        // SAFETY: the caller's contract. 0, or a table that is freed an epoch after its replacement
+        // (T3).
         // Acquire: pairs with the Release in `publish`. The reader sees the table complete (T2).
-        let address = unsafe { block.cell(0) }.load(Acquire) as usize;
-        // SAFETY: 0, or a table that is freed an epoch after its replacement (T3).
-        unsafe { std::ptr::with_exposed_provenance::<Self>(address).as_ref() }
+        unsafe { value_at(block.cell(0).load(Acquire)) }
     }
 
     /// Copies the table that a block points to now, for a reader that requested a copy of the table
@@ -190,30 +194,22 @@ impl Table {
         }
     }
 
-    /// Returns the entry of a key, if the table has it. Called by the owner.
+    /// Returns the entry of a key. If the table does not have the key, returns as an error the free
+    /// entry where it belongs. Called by the owner.
     #[inline(always)]
-    fn find(&self, key: Key) -> Option<usize> {
+    fn entry(&self, key: Key) -> Result<usize, usize> {
         let mut entry = key.hash() & self.mask;
         loop {
             let stored = owner_load(self.key(entry));
             if stored == key.0 {
-                return Some(entry);
+                return Ok(entry);
             }
             if stored == 0 {
-                return None;
+                return Err(entry);
             }
             // Ends at a free entry: at least a quarter of them are free.
             entry = (entry + 1) & self.mask;
         }
-    }
-
-    /// Returns a free entry for a key that the table does not have.
-    fn free_entry(&self, key: Key) -> usize {
-        let mut entry = key.hash() & self.mask;
-        while owner_load(self.key(entry)) != 0 {
-            entry = (entry + 1) & self.mask;
-        }
-        entry
     }
 
     /// Iterates over the keys of the table.
@@ -237,15 +233,15 @@ impl Table {
         codes.contains(&key.code()) || distinct(&mut codes) < self.limit as usize
     }
 
-    /// Returns the key of a value at the table's resolution.
-    fn key_of(&self, value: f64, bucket: usize) -> Key {
+    /// Returns the key of an observation at the table's resolution.
+    fn key_of(&self, Observation { bucket, value, .. }: Observation) -> Key {
         Key::new(value, self.places, self.zero_threshold, bucket)
     }
 
     /// Observes a value if the table has its key. Called by the owner.
     #[inline(always)]
     fn observe(&self, key: Key, added: f64, times: u64) -> bool {
-        let Some(entry) = self.find(key) else {
+        let Ok(entry) = self.entry(key) else {
             return false;
         };
         // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
@@ -326,14 +322,15 @@ pub(super) unsafe fn write(
     thread: &Thread,
     block: Block,
     resolution: &Resolution,
-    observation: (usize, f64, u64),
+    observation: Observation,
 ) -> Option<()> {
     // SAFETY: the caller's contract.
     unsafe {
         // The hot path does not have a key for every value; `key_of` has.
-        let (bucket, value, times) = observation;
-        let known =
-            |table: &Table| table.observe(table.key_of(value, bucket), value * times as f64, times);
+        let known = |table: &Table| {
+            let key = table.key_of(observation);
+            table.observe(key, observation.sum(), observation.times)
+        };
         if !Table::own(block).is_some_and(known) {
             thread.without_reentry(|| observe_new(block, resolution, observation))?;
         }
@@ -346,27 +343,24 @@ pub(super) unsafe fn write(
 /// # Safety
 ///
 /// As for [`write()`], and this thread is not inside another replacement (T5).
-unsafe fn observe_new(block: Block, resolution: &Resolution, observation: (usize, f64, u64)) {
-    let (bucket, value, times) = observation;
-    let key = |table: &Table| table.key_of(value, bucket);
+unsafe fn observe_new(block: Block, resolution: &Resolution, observation: Observation) {
     // SAFETY: the caller's contract.
     let old = unsafe { Table::own(block) };
-    if !old.is_some_and(|old| old.has_space_for(key(old))) {
+    if !old.is_some_and(|old| old.has_space_for(old.key_of(observation))) {
         // SAFETY: the caller's contract.
         unsafe { replace(block, old, resolution, observation) };
     }
     // SAFETY: the caller's contract.
     let table = unsafe { Table::own(block) }.expect("it was made");
     // At a lower resolution the table may have the bucket already.
-    let key = key(table);
-    let added = value * times as f64;
-    if !table.observe(key, added, times) {
-        let entry = table.free_entry(key);
+    let key = table.key_of(observation);
+    let entry = table.entry(key).unwrap_or_else(|free| {
         // Relaxed: the Release store of the count in `observe` carries the key (T1).
-        table.key(entry).store(key.0, Relaxed);
-        // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
-        unsafe { observe(table.block(), entry, added, times) };
-    }
+        table.key(free).store(key.0, Relaxed);
+        free
+    });
+    // SAFETY: T6; `entry` is below `capacity`, and the caller owns the table.
+    unsafe { observe(table.block(), entry, observation.sum(), observation.times) };
 }
 
 /// Replaces a table that cannot take another key by a larger one, or by one of lower resolution.
@@ -378,7 +372,7 @@ unsafe fn replace(
     block: Block,
     old: Option<&Table>,
     resolution: &Resolution,
-    (bucket, value, _): (usize, f64, u64),
+    observation: Observation,
 ) {
     let capacity = old.map_or(FIRST_CAPACITY, |old| {
         let crowded = (old.keys().count() + 1) * 2 > old.capacity();
@@ -388,46 +382,26 @@ unsafe fn replace(
             old.capacity()
         }
     });
-    let mut fresh = Table::new(resolution, capacity, block.place());
-    let mut entries = Vec::with_capacity(old.map_or(0, |old| old.capacity()));
-    let mut codes = Vec::with_capacity(entries.capacity() + 1);
+    let resolution = old.map_or(*resolution, Table::resolution);
+    let mut fresh = Table::new(&resolution, capacity, block.place_of_content());
+    let mut codes = Vec::with_capacity(capacity + 1);
     // Nothing is allocated from here to `publish` (T4).
     if let Some(old) = old {
-        old.copy_entries(&mut entries);
-        fresh.set_halvings(old.halvings());
         loop {
             codes.clear();
-            let new = fresh.key_of(value, bucket);
-            let keys = entries
-                .iter()
-                .map(|(key, _): &(Key, u64)| key.coarser(old.places, fresh.places));
-            codes.extend(keys.chain([new]).map(Key::code));
+            let keys = old.keys().map(|key| key.coarser(old.places, fresh.places));
+            codes.extend(keys.chain([fresh.key_of(observation)]).map(Key::code));
             if distinct(&mut codes) <= fresh.limit as usize || fresh.schema() == COARSEST {
                 break;
             }
             let halvings = fresh.halvings() + 1;
             fresh.set_halvings(halvings);
         }
-        fresh.copy_from(old, &entries);
+        fresh.add(old);
     }
-    // SAFETY: the caller's contract.
-    unsafe { publish(block, fresh) };
-}
-
-/// Publishes a complete table, and retires the one that it replaces.
-///
-/// # Safety
-///
-/// The block is the one cell of a native histogram, and the caller owns it.
-pub(super) unsafe fn publish(block: Block, fresh: Own<Table>) {
-    // SAFETY: the caller's contract.
-    let cell = unsafe { block.cell(0) };
-    let old = owner_load(cell);
-    let fresh = fresh.into_raw().expose_provenance() as u64;
-    // Release: pairs with the Acquire in `published` (T2).
-    cell.store(fresh, Release);
-    // SAFETY: a reader that pins from now on cannot reach the old table (T3).
-    unsafe { retire(old) };
+    // SAFETY: the caller's contract. A reader that pins from now on cannot reach the old table
+    // (T3).
+    unsafe { publish(block.cell(0), fresh) };
 }
 
 /// Moves what a block counts to the table of another one. Returns `false`, and moves nothing, if
@@ -445,20 +419,29 @@ pub(super) unsafe fn fold(block: Block, other: Block, resolution: &Resolution) -
         };
         (Table::own(block), theirs, block.cell(0), other.cell(0))
     };
+    let tables = ours.into_iter().chain([theirs]);
+    let used: usize = tables.clone().map(|table| table.keys().count()).sum();
+    let capacity = (2 * used).next_power_of_two().max(FIRST_CAPACITY);
     let place = block.place();
-    let merged = Table::merged(ours, theirs, resolution, place);
+    let mut merged = Table::new(resolution, capacity, place);
+    let halvings = tables.clone().map(Table::halvings).max();
+    merged.set_halvings(halvings.expect("there is a table"));
+    tables.for_each(|table| merged.add(table));
     if merged.place() != place || Place::of(merged.words) != place {
         return false;
     }
-    let (old, folded) = (owner_load(to), from.load(Relaxed));
+    let replaced = [owner_load(to), from.load(Relaxed)];
     let mut moved = Move::new();
     moved.set(to, merged.into_raw().expose_provenance() as u64);
     moved.set(from, 0);
     moved.commit();
-    // SAFETY: a reader that pins from now on cannot reach the two tables (T3).
-    unsafe {
-        retire(old);
-        retire(folded);
+    for table in replaced {
+        // SAFETY: a reader that pins from now on cannot reach the two tables (T3).
+        unsafe {
+            take_soon(std::ptr::with_exposed_provenance_mut::<Table>(
+                table as usize,
+            ))
+        };
     }
     true
 }
@@ -477,18 +460,12 @@ pub(super) unsafe fn move_block(block: Block) {
     if region::contains(std::ptr::from_ref(old).cast()) {
         return;
     }
-    let resolution = Resolution {
-        schema: old.schema(),
-        limit: old.limit,
-        zero_threshold: old.zero_threshold,
-    };
-    let mut entries = Vec::with_capacity(old.capacity());
-    let mut fresh = Table::new(&resolution, old.capacity(), Place::Region);
+    let fresh = Table::new(&old.resolution(), old.capacity(), Place::Region);
     // Nothing is allocated from here to `publish` (T4).
-    old.copy_entries(&mut entries);
-    fresh.copy_from(old, &entries);
-    // SAFETY: the caller's contract.
-    unsafe { publish(block, fresh) };
+    fresh.add(old);
+    // SAFETY: the caller's contract. A reader that pins from now on cannot reach the old table
+    // (T3).
+    unsafe { publish(block.cell(0), fresh) };
 }
 
 /// Removes the table from a block that no thread writes any more, and retires it.
@@ -501,11 +478,11 @@ pub(super) unsafe fn release(block: Block) {
     // SAFETY: the caller's contract.
     let cell = unsafe { block.cell(0) };
     // Relaxed: the owner's acknowledgement, or the pool's lock, carries its stores.
-    let old = cell.load(Relaxed);
+    let old = cell.load(Relaxed) as usize;
     // Relaxed: the calling pass has pinned the epoch, so the table outlives the pass.
     cell.store(0, Relaxed);
     // SAFETY: a reader that pins after this pass cannot reach the table (T3).
-    unsafe { retire(old) };
+    unsafe { take_soon(std::ptr::with_exposed_provenance_mut::<Table>(old)) };
 }
 
 /// Returns the number of different exponential buckets, without the zero bucket.
@@ -516,95 +493,32 @@ fn distinct(codes: &mut Vec<u32>) -> usize {
 }
 
 impl Table {
-    /// Appends all keys and counts to `entries`. Called by the owner, or when there is none.
-    fn copy_entries(&self, entries: &mut Vec<(Key, u64)>) {
-        let block = self.block();
-        for entry in 0..self.capacity() {
-            let key = Key(owner_load(self.key(entry)));
-            if key.0 != 0 {
-                // SAFETY: T6; `entry` is below `capacity`.
-                entries.push((key, owner_load(unsafe { block.cell(BUCKET + entry) })));
-            }
-        }
-    }
-
-    /// Copies the observations of the old table to this new one.
+    /// Adds the observations of a table that is as fine or finer, and that no other thread writes.
+    /// This one is not published yet.
     ///
-    /// All stores are Relaxed: the Release in `publish` carries them.
-    fn copy_from(&mut self, old: &Self, entries: &[(Key, u64)]) {
-        for i in 0..BUCKET {
-            // SAFETY: T6; every table has these cells.
-            let (from, to) = unsafe { (old.block().cell(i), self.block().cell(i)) };
-            to.store(owner_load(from), Relaxed);
-        }
-        self.add_entries(entries, old.places);
-    }
-
-    /// Adds entries of a table that is as fine or finer. This one is not published yet.
-    fn add_entries(&self, entries: &[(Key, u64)], places: Places) {
-        for &(key, count) in entries {
-            let key = key.coarser(places, self.places);
-            let entry = self.find(key).unwrap_or_else(|| self.free_entry(key));
-            self.key(entry).store(key.0, Relaxed);
-            // SAFETY: T6; `entry` is below `capacity`.
-            let cell = unsafe { self.block().cell(BUCKET + entry) };
-            cell.store(owner_load(cell).wrapping_add(count), Relaxed);
-        }
-    }
-
-    /// Merges two tables, for a fold. No thread writes either of them, and the calling pass is the
-    /// only reader.
-    pub(super) fn merged(
-        ours: Option<&Self>,
-        theirs: &Self,
-        resolution: &Resolution,
-        place: Place,
-    ) -> Own<Self> {
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        ours.inspect(|ours| ours.copy_entries(&mut a));
-        theirs.copy_entries(&mut b);
-        let capacity = (2 * (a.len() + b.len())).next_power_of_two();
-        let mut merged = Self::new(resolution, capacity.max(FIRST_CAPACITY), place);
-        let places = ours.map_or(theirs.places, |ours| ours.places);
-        merged.set_halvings(places.halvings().max(theirs.halvings()));
-        merged.add_entries(&a, places);
-        merged.add_entries(&b, theirs.places);
-        let total = |table: &Self| {
-            let block = table.block();
-            // SAFETY: T6; every table has a `state` and two sums.
-            unsafe {
-                let state = owner_load(block.cell(0));
-                let sum = owner_load(sum_cell(block, state & 1));
-                (state >> 1, f64::from_bits(sum))
+    /// All stores are Relaxed: the Release in `publish` carries them, or that of the lock under
+    /// which a pass folds.
+    fn add(&self, other: &Self) {
+        // SAFETY: T6; every table has a `state` and two sums.
+        unsafe { add_total(self.block, other.block) };
+        for from in 0..other.capacity() {
+            let key = Key(owner_load(other.key(from)));
+            if key.0 == 0 {
+                continue;
             }
-        };
-        let (mine, other) = (ours.map_or((0, 0.0), total), total(theirs));
-        let block = merged.block();
-        // SAFETY: as above.
-        // Relaxed: the Release in `publish` carries these stores.
-        unsafe {
-            block
-                .cell(0)
-                .store(mine.0.wrapping_add(other.0) << 1, Relaxed);
-            let sum = sum_up(mine.1, other.1);
-            sum_cell(block, 0).store(sum.to_bits(), Relaxed);
+            let key = key.coarser(other.places, self.places);
+            let to = self.entry(key).unwrap_or_else(|free| free);
+            self.key(to).store(key.0, Relaxed);
+            // SAFETY: T6; both entries are below the capacity of their table.
+            let [from, to] = unsafe {
+                [
+                    other.block.cell(BUCKET + from),
+                    self.block.cell(BUCKET + to),
+                ]
+            };
+            to.store(owner_load(to).wrapping_add(owner_load(from)), Relaxed);
         }
-        merged
     }
-}
-
-/// Frees a table once every pin of now is released.
-///
-/// # Safety
-///
-/// `address` is 0, or that of a table that a thread which pins from now on cannot reach.
-unsafe fn retire(address: u64) {
-    if address == 0 {
-        return;
-    }
-    let table = std::ptr::with_exposed_provenance_mut::<Table>(address as usize);
-    // SAFETY: the caller's contract (T3); the address comes from `Own::into_raw` in `publish`.
-    unsafe { take_soon(table) };
 }
 
 impl Drop for Table {

@@ -20,10 +20,14 @@ fn shape(schema: i8, limit: u32, buckets: usize) -> Shape {
     }
 }
 
-fn observe(engine: &Engine, thread: &Thread, series: &Buckets, observation: (usize, f64, u64)) {
+fn observe(engine: &Engine, thread: &Thread, series: &Buckets, observation: Observation) {
     let generation = series.slot_word().generation();
     let last = series.slot_word().last(generation);
-    let (bucket, value, times) = observation;
+    let Observation {
+        bucket,
+        value,
+        times,
+    } = observation;
     if !Buckets::observe_native(thread, last, bucket, value, times) {
         let outcome = series.observe_cold(engine, thread, generation, observation, false);
         assert_eq!(outcome, Outcome::Done);
@@ -73,7 +77,7 @@ proptest! {
             if i == hot_after {
                 super::super::promote(&engine, series.slot_word(), Generation::FIRST, 1);
             }
-            observe(&engine, &thread, &series, (usize::from(value > 1.0), value, 1));
+            observe(&engine, &thread, &series, Observation::new(usize::from(value > 1.0), value, 1));
         }
         let seen = total(&engine, &series);
         let above = values.iter().filter(|value| **value > 1.0).count() as u64;
@@ -118,7 +122,7 @@ fn reads_are_whole_while_threads_grow_and_leave() {
                     for i in 0..ROUNDS {
                         // More buckets in each life, so that tables grow.
                         let bucket = ((i + t) % (10 << life)) as usize;
-                        let observation = (bucket, value(bucket), 1 + i % 2);
+                        let observation = Observation::new(bucket, value(bucket), 1 + i % 2);
                         observe(engine, &thread, series, observation);
                     }
                     thread.leave(engine);
@@ -138,7 +142,12 @@ fn reads_are_whole_while_threads_grow_and_leave() {
     assert!(seen.native.unwrap().schema() < 0, "40 octaves, 8 buckets");
     let overflow = Buckets::new(&shape);
     let thread = Thread::new();
-    observe(&engine, &thread, &overflow, (0, value(0), 1));
+    observe(
+        &engine,
+        &thread,
+        &overflow,
+        Observation::new(0, value(0), 1),
+    );
     thread.leave(&engine);
     let retired = engine.pass().retire(series.slot_word(), false);
     let mut passes = 0;
@@ -170,7 +179,7 @@ fn the_largest_limit_is_reached_and_not_passed() {
         for i in from..to {
             // The limit is for positive and negative buckets together.
             let value = index::upper(i as i32 / 2, 8) * [1.0, -1.0][i % 2];
-            observe(&engine, &thread, &series, (0, value, 1));
+            observe(&engine, &thread, &series, Observation::new(0, value, 1));
         }
         let native = total(&engine, &series).native.unwrap();
         let buckets = native.positive().len() + native.negative().len();
@@ -187,11 +196,17 @@ fn an_observation_inside_a_replacement_is_refused_where_it_would_need_another() 
     let engine = Engine::new();
     let series = Buckets::new(&shape(3, 160, 1));
     let thread = Thread::new();
-    observe(&engine, &thread, &series, (0, 1.0, 1));
+    observe(&engine, &thread, &series, Observation::new(0, 1.0, 1));
     thread.without_reentry(|| {
-        observe(&engine, &thread, &series, (0, 1.0, 1));
+        observe(&engine, &thread, &series, Observation::new(0, 1.0, 1));
         let generation = series.slot_word().generation();
-        let outcome = series.observe_cold(&engine, &thread, generation, (0, 2.0, 1), false);
+        let outcome = series.observe_cold(
+            &engine,
+            &thread,
+            generation,
+            Observation::new(0, 2.0, 1),
+            false,
+        );
         assert_eq!(outcome, Outcome::Rejected);
     });
     assert_eq!(total(&engine, &series).count(), 2);

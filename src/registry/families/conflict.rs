@@ -2,87 +2,69 @@
 
 use std::panic::Location;
 
-use crate::error::{self, Error};
+use crate::error::{Error, ErrorKind};
 use crate::family::desc::Desc;
-use crate::snapshot::clash_index::SHARED_SAMPLES;
-use crate::snapshot::{Difference, Kind};
+use crate::snapshot::{Difference, Kind, SHARED_SAMPLES};
 
-/// Where a family was declared or registered.
-type Site = &'static Location<'static>;
+use super::super::collectors::Collector;
 
-/// A family that has a name.
-pub(crate) struct Owner<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) kind: Kind,
-    pub(crate) location: Site,
+/// The family `owner` has the name of the family `new`. Without a difference, the two are the same
+/// family.
+pub(super) fn registered(owner: &Desc, new: &Desc, difference: Option<&Difference>) -> Error {
+    let (name, rest) = (&owner.name, against(owner, new, difference));
+    ErrorKind::Taken.error(format_args!("family `{name}`{rest}"))
 }
 
-impl<'a> Owner<'a> {
-    pub(super) fn of(desc: &'a Desc) -> Self {
-        Self {
-            name: &desc.name,
-            kind: desc.kind,
-            location: desc.location,
-        }
-    }
-
-    /// Another family has the name. Without a difference, the two are the same family.
-    pub(crate) fn registered(&self, new: Kind, difference: Option<&Difference>) -> Error {
-        let (name, rest) = (self.name, self.against(new, difference));
-        error::Kind::Taken.error(format_args!("family `{name}`{rest}"))
-    }
-
-    /// A static, declared at `declared`, is not exported because its name is taken.
-    pub(super) fn not_exported(
-        &self,
-        declared: Site,
-        new: Kind,
-        difference: Option<&Difference>,
-    ) -> Error {
-        let (name, rest) = (self.name, self.against(new, difference));
-        error::Kind::Taken.error(format_args!(
-            "family `{name}`, declared at {declared}, is not exported: it{rest}"
-        ))
-    }
-
-    fn against(&self, new: Kind, difference: Option<&Difference>) -> String {
-        let end = match difference {
-            _ if self.kind != new => format!("; {} needs another name", new.with_article()),
-            None => "; `get_or_register` on its builder returns the registered one".to_owned(),
-            Some(difference) => format!(
-                ", but with {}{}; make both equal, rename one, or give one a prefix (`.prefix(..)`)",
-                difference.property,
-                difference.values("there", "here")
-            ),
-        };
-        let (kind, location) = (self.kind.with_article(), self.location);
-        format!(" is already registered as {kind} at {location}{end}")
-    }
-
-    /// A collector or, if `new` is some, a function that computes a metric of this kind, has the
-    /// name of this family.
-    pub(crate) fn taken(&self, new: Option<Kind>) -> Error {
-        let (name, kind, location) = (self.name, self.kind.with_article(), self.location);
-        let new = new.map_or("a collector", function);
-        error::Kind::Taken.error(format_args!(
-            "family `{name}` is already registered as {kind} at {location}; {new} needs another name"
-        ))
-    }
-
-    /// A family would expose samples of this one.
-    pub(super) fn shared_samples(&self, new: &str) -> Error {
-        let (other, location) = (self.name, self.location);
-        error::Kind::Taken.error(format_args!(
-            "family `{new}` would expose the same samples as `{other}`, registered at {location}, \
-             {SHARED_SAMPLES}; rename one of them"
-        ))
-    }
+/// The static `new` is not exported, because the family `owner` has its name.
+pub(super) fn not_exported(owner: &Desc, new: &Desc, difference: &Difference) -> Error {
+    let (name, rest) = (&owner.name, against(owner, new, Some(difference)));
+    let declared = new.location;
+    ErrorKind::Taken.error(format_args!(
+        "family `{name}`, declared at {declared}, is not exported: it{rest}"
+    ))
 }
 
-/// A collector has the name or, if `kind` is some, a function that computes a metric of this kind.
-pub(crate) fn has_collector(name: &str, kind: Option<Kind>, location: Site) -> Error {
-    let owner = kind.map_or("a collector", function);
-    error::Kind::Taken.error(format_args!(
+fn against(owner: &Desc, new: &Desc, difference: Option<&Difference>) -> String {
+    let end = match difference {
+        _ if owner.kind != new.kind => format!("; {} needs another name", new.kind.with_article()),
+        None => "; `get_or_register` on its builder returns the registered one".to_owned(),
+        Some(difference) => format!(
+            ", but with {}{}; make both equal, rename one, or give one a prefix (`.prefix(..)`)",
+            difference.property,
+            difference.values("there", "here")
+        ),
+    };
+    let (kind, location) = (owner.kind.with_article(), owner.location);
+    format!(" is already registered as {kind} at {location}{end}")
+}
+
+/// A collector or, if `new` is some, a function that computes a metric of this kind, has the name
+/// of the family `owner`.
+pub(super) fn taken(owner: &Desc, new: Option<Kind>) -> Error {
+    let (name, kind, location) = (&owner.name, owner.kind.with_article(), owner.location);
+    let new = new.map_or("a collector", function);
+    ErrorKind::Taken.error(format_args!(
+        "family `{name}` is already registered as {kind} at {location}; {new} needs another name"
+    ))
+}
+
+/// The family `new` would expose samples of another one, which was registered at `location`.
+pub(super) fn shared_samples(
+    other: &str,
+    location: &'static Location<'static>,
+    new: &str,
+) -> Error {
+    ErrorKind::Taken.error(format_args!(
+        "family `{new}` would expose the same samples as `{other}`, registered at {location}, \
+         {SHARED_SAMPLES}; rename one of them"
+    ))
+}
+
+/// A collector, or a function that computes a metric, has the name.
+pub(super) fn has_collector(owner: &Collector) -> Error {
+    let (name, location) = (&owner.name, owner.location);
+    let owner = owner.kind.map_or("a collector", function);
+    ErrorKind::Taken.error(format_args!(
         "the name `{name}` is already registered for {owner} at {location}; use another name, or \
          remove that one first"
     ))

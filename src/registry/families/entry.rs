@@ -9,20 +9,20 @@ use crate::snapshot::catalogue::{Declared, Label, short_path};
 use crate::snapshot::{self, Difference, GaugeMode, Kind, Meta, Text, Values, labels};
 
 /// A family. Equal declarations of it share its entry.
-#[derive(Debug)]
-pub(super) struct Entry {
+#[derive(Clone)]
+pub(in crate::registry) struct FamilyEntry {
     /// The changed description, if the family was described after it was declared.
     pub(super) changed: Option<Box<Desc>>,
     /// The families of the equal declarations, at least one. A scrape adds them up.
-    pub(super) duplicates: Vec<Arc<dyn AnyFamily>>,
+    pub(in crate::registry) duplicates: Vec<Arc<dyn AnyFamily>>,
     /// The family of a snapshot, without series. Made by the first scrape, because constant labels
     /// cannot change any more.
     pub(super) empty: OnceLock<snapshot::Family>,
 }
 
-impl Entry {
+impl FamilyEntry {
     /// Returns the description that scrapes use.
-    pub(super) fn desc(&self) -> &Desc {
+    pub(in crate::registry) fn desc(&self) -> &Desc {
         match &self.changed {
             Some(desc) => desc,
             None => self.duplicates[0].desc(),
@@ -48,8 +48,17 @@ impl Entry {
         helps.contains(&&*desc.help) || self.desc().help.is_empty()
     }
 
+    /// Hides the families from other processes.
+    pub(in crate::registry) fn unpublish(&self) {
+        self.duplicates.iter().for_each(|family| family.unpublish());
+    }
+
     /// Returns the family as the catalogue lists it.
-    pub(super) fn declared(&self, prefix: &str, constant: &[(Text, Text)]) -> Declared {
+    pub(in crate::registry) fn declared(
+        &self,
+        prefix: &str,
+        constant: &[(Text, Text)],
+    ) -> Declared {
         let desc = self.desc();
         let family = &self.duplicates[0];
         let declared = desc.declared_labels().fixed();
@@ -75,16 +84,13 @@ impl Entry {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let constants = constant.iter().map(|(name, value)| pair(name, value));
         let is_gone = |name: &&&str| labels.iter().all(|label| label.name != ***name);
-        let dropped: Vec<String> = declared
-            .iter()
-            .filter(is_gone)
-            .map(|name| (*name).to_owned())
-            .collect();
+        let dropped = declared.iter().filter(is_gone);
         let bounds = match family.values() {
-            Values::Histogram { bounds, .. } => bounds.to_vec(),
+            Values::Histogram(all) => all.bounds.to_vec(),
             _ => Vec::new(),
         };
         let is_summary = desc.kind == Kind::Summary;
+        let targets = is_summary.then(|| desc.targets.as_slice());
         let (file, line) = (desc.location.file(), desc.location.line());
         Declared {
             help: desc.help.to_string(),
@@ -94,14 +100,10 @@ impl Entry {
             constant: constants
                 .chain(desc.constant.iter().map(|(name, value)| pair(name, value)))
                 .collect(),
-            dropped,
+            dropped: dropped.map(|name| (*name).to_owned()).collect(),
             bounds,
             schema: desc.native.map(|native| native.schema),
-            objectives: if is_summary {
-                desc.targets.as_slice().to_vec()
-            } else {
-                Vec::new()
-            },
+            objectives: targets.unwrap_or_default().to_vec(),
             window: desc.max_age.filter(|_| is_summary),
             limit: family.limit(),
             off: desc.is_off(),
@@ -131,21 +133,24 @@ impl Entry {
     }
 }
 
+/// Returns the name of a family with the prefix of a registry.
+pub(super) fn exposed(desc: &Desc, prefix: &str) -> Text {
+    if prefix.is_empty() {
+        desc.name.clone()
+    } else {
+        format!("{prefix}{}", desc.name).into()
+    }
+}
+
 /// Builds the description of a family as a snapshot has it.
 pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta {
+    let constant = constant.iter().map(|(name, value)| (&**name, &**value));
     let mut text = String::new();
-    for (name, value) in constant {
-        labels::push(&mut text, name, value);
-    }
-    for (name, value) in desc.constant.iter() {
+    for (name, value) in constant.chain(desc.constant.iter()) {
         labels::push(&mut text, name, value);
     }
     Meta {
-        name: if prefix.is_empty() {
-            desc.name.clone()
-        } else {
-            format!("{prefix}{}", desc.name).into()
-        },
+        name: exposed(desc, prefix),
         help: desc.help.clone(),
         unit: desc.unit.clone(),
         kind: desc.kind,

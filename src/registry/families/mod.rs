@@ -1,40 +1,61 @@
-//! The families of a registry: registration, the prefix, the constant labels, and scrapes.
+//! The families of a registry: registration, the prefix, the constant labels, views, and scrapes.
 
-pub(crate) mod conflict;
+mod conflict;
 mod entry;
 mod names;
 
-use std::panic::Location;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, NameRule, Subject, is_first, warn};
 use crate::observe::Pass;
-use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, Cardinality, Catalogue, Kind, LabelCount, Snapshot, Text, labels};
+use crate::snapshot::{self, FamilyCardinality, Kind, LabelCount, Snapshot, Text, labels};
+use crate::sync::lock;
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
+use tallies_names::capture;
 
-use conflict::Owner;
-use entry::Entry;
+pub(super) use entry::FamilyEntry;
 pub(crate) use entry::meta;
-pub(super) use names::Inner;
-use names::Reserved;
+pub(super) use names::RegistryNames;
 
-use super::Description;
-use super::view::{View, Views};
+use super::Registry;
+use super::view::View;
 
-/// The families of one registry, by name.
-#[derive(Debug, Default)]
-pub(crate) struct Families {
-    inner: Mutex<Inner>,
-    /// Whether registration logs no notes about names. Written by the program, read by
-    /// registrations.
-    without_notes: AtomicBool,
+/// The name, help text and unit of a family. See [`Registry::describe`].
+///
+/// ```
+/// let description = tallies::Description { name: "wait_seconds", help: "Waits.", unit: "seconds" };
+/// assert!(description.name.ends_with(description.unit));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description<'a> {
+    /// The name of the family. It ends with the unit.
+    pub name: &'a str,
+    /// The help text.
+    pub help: &'a str,
+    /// The unit, such as `seconds`; empty for none.
+    pub unit: &'a str,
+}
+
+/// The views that [`Registry::views`] added.
+#[derive(Debug)]
+pub struct AddedViews {
+    registry: Registry,
+    views: Vec<Arc<View>>,
+}
+
+impl AddedViews {
+    /// Takes the views back, so that they change no family that is registered from now on. Families
+    /// that they have changed stay so.
+    pub fn remove(self) {
+        let mut names = self.registry.lock();
+        let stays = |view: &&Arc<View>| !self.views.iter().any(|own| Arc::ptr_eq(view, own));
+        names.views = names.views.iter().filter(stays).cloned().collect();
+    }
 }
 
 /// The number of families that were rejected because the name of a static was taken.
@@ -56,13 +77,9 @@ pub(crate) enum Note {
     Names(Arc<dyn AnyFamily>),
 }
 
-impl Families {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Registry {
     /// Adds a family.
-    pub(crate) fn add(&self, family: Arc<dyn AnyFamily>) -> Result<(), Error> {
+    pub(crate) fn add_family(&self, family: Arc<dyn AnyFamily>) -> Result<(), Error> {
         self.lock().add(Arc::clone(&family), false)?;
         self.log_notes(family.desc());
         Ok(())
@@ -77,12 +94,24 @@ impl Families {
 
     /// Returns whether registration logs notes about names.
     pub(super) fn lints(&self) -> bool {
-        !self.without_notes.load(Relaxed)
+        !self.0.without_notes.load(Relaxed)
     }
 
-    /// Sets whether registration logs notes about names.
-    pub(super) fn set_lint(&self, on: bool) {
-        self.without_notes.store(!on, Relaxed);
+    /// Sets whether registration logs a note about names that Prometheus users would not expect,
+    /// such as a counter without `_total`, and about families without help text. The default is on.
+    /// The notes are debug messages of the `log` crate, with the target `tallies`. About statics
+    /// with `#[tallies::metric]` the compiler makes them.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.set_lint(false);
+    /// registry.counter("jobs", "")?; // logs nothing
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// The rules are those of the crate `tallies-check`.
+    pub fn set_lint(&self, on: bool) {
+        self.0.without_notes.store(!on, Relaxed);
     }
 
     /// Returns the family of a static: the one that the same place declared before, or a new one.
@@ -114,7 +143,7 @@ impl Families {
     }
 
     /// Logs what [`add_static`](Self::add_static) returned. The caller holds no lock.
-    pub(crate) fn log(&self, note: Note) {
+    pub(crate) fn log_note(&self, note: Note) {
         match note {
             Note::Warning(error) => warn(&error),
             Note::Names(family) => self.log_notes(family.desc()),
@@ -123,270 +152,271 @@ impl Families {
 
     /// Returns the family that has this description. If its name is free, makes the family and
     /// adds it.
-    pub(crate) fn get_or_add(
+    pub(crate) fn get_or_add<F: AnyFamily + 'static>(
         &self,
         desc: Desc,
-        make: impl FnOnce(Desc) -> Arc<dyn AnyFamily>,
-    ) -> Result<Arc<dyn AnyFamily>, Error> {
+        make: impl FnOnce(Desc) -> Arc<F>,
+    ) -> Result<Arc<F>, Error> {
         let before = self.lock().same_as(&desc)?;
         if let Some(family) = before {
             return Ok(family);
         }
         let family = make(desc);
-        let mut inner = self.lock();
+        let mut names = self.lock();
         // Another thread may have added one meanwhile.
-        if let Some(other) = inner.same_as(family.desc())? {
+        if let Some(other) = names.same_as(family.desc())? {
             return Ok(other);
         }
-        inner.add(Arc::clone(&family), false)?;
-        drop(inner);
+        names.add(Arc::<F>::clone(&family), false)?;
+        drop(names);
         self.log_notes(family.desc());
         Ok(family)
     }
 
-    /// Adds views, before the families that they change. If one of them is an error, none is added.
-    pub(crate) fn add_views(&self, views: Vec<View>) -> Result<Vec<Arc<View>>, Error> {
-        views.iter().try_for_each(View::check)?;
-        let mut inner = self.lock();
-        for view in &views {
-            let mut entries = inner.entries.values().map(|entry| entry.desc());
-            if let Some(desc) = entries.find(|desc| view.matches(desc.declared_name())) {
+    /// Adds a view: a rule that changes families by their names. See [`View`].
+    ///
+    /// ```
+    /// use tallies::{Histogram, Registry, View};
+    ///
+    /// let registry = Registry::new();
+    /// registry.add_view(View::new("*_seconds").buckets(&[0.1, 1.0]))?;
+    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+    /// wait.observe(0.25);
+    /// assert_eq!(wait.get().counts, [0, 1, 0]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Add views at start-up, before the first use of the metrics that they change. Of several
+    /// views of one family, all hold, in the order in which they were added: of each setting the
+    /// last one, and all dropped labels. The patterns match the names of the declarations.
+    ///
+    /// Views change the families of collectors, too, at every scrape: [`rename`](View::rename),
+    /// [`drop_label`](View::drop_label) and [`off`](View::off) do. They do not change
+    /// [self-metrics](Self::set_self_metrics).
+    ///
+    /// On metrics with views, look-ups and removals act on the series in which a label set counts.
+    /// Other label sets may count in it as well. The labels that `retain` and `get_all` show are
+    /// those of the series.
+    ///
+    /// Without views no update is slower. The cost of each setting is in its documentation.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error in these cases:
+    ///
+    /// - A family that matches the pattern was registered before. A static is registered by its
+    ///   first use, or by the first scrape. Statics with `#[tallies::metric]` are also registered
+    ///   before the first metric, collector, prefix or constant label of the default registry.
+    /// - A name, label name, bound or schema is invalid, or several families would get one name.
+    pub fn add_view(&self, view: View) -> Result<(), Error> {
+        self.views([view]).map(drop)
+    }
+
+    /// Adds several views, or none if one of them is wrong. The result takes them back.
+    ///
+    /// ```
+    /// use tallies::{Registry, View};
+    ///
+    /// let registry = Registry::new();
+    /// let views = registry.views([View::new("debug_*").off(), View::new("*").limit(100)])?;
+    /// if registry.counter("jobs-total", "Jobs done.").is_err() {
+    ///     views.remove();
+    /// }
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`add_view`](Self::add_view).
+    pub fn views(&self, views: impl IntoIterator<Item = View>) -> Result<AddedViews, Error> {
+        let added: Vec<_> = views.into_iter().map(Arc::new).collect();
+        added.iter().try_for_each(|view| view.check())?;
+        let mut names = self.lock();
+        for view in &added {
+            let mut entries = names.entries.values().map(|entry| entry.desc());
+            let is_seen = |desc: &&Desc| capture(&view.family, desc.declared_name()).is_some();
+            if let Some(desc) = entries.find(is_seen) {
                 let late = Error::other(format_args!(
                     "view `{}` is set too late: family `{}` was registered before, at {}; add \
                      views at start-up, before the metrics that they change",
-                    view.pattern().escape_debug(),
+                    view.family.escape_debug(),
                     desc.declared_name(),
                     desc.location
                 ));
                 return Err(view.placed(late));
             }
         }
-        let added: Vec<_> = views.into_iter().map(Arc::new).collect();
-        inner.views = inner.views.iter().chain(&added).cloned().collect();
-        Ok(added)
-    }
-
-    /// Removes views again, before families that they would change.
-    pub(crate) fn remove_views(&self, views: &[Arc<View>]) {
-        let mut inner = self.lock();
-        let stays = |view: &&Arc<View>| !views.iter().any(|other| Arc::ptr_eq(view, other));
-        inner.views = inner.views.iter().filter(stays).cloned().collect();
-    }
-
-    /// Returns the views, in the order in which they were added.
-    pub(super) fn views(&self) -> Arc<[Arc<View>]> {
-        Arc::clone(&self.lock().views)
+        names.views = names.views.iter().chain(&added).cloned().collect();
+        drop(names);
+        Ok(AddedViews {
+            registry: self.clone(),
+            views: added,
+        })
     }
 
     /// Changes a description by the views of its family. `shares`: label sets that become equal can
     /// share the cells of a series.
     pub(crate) fn viewed(&self, mut desc: Desc, shares: bool) -> Desc {
-        let views = self.views();
-        if !views.is_empty() {
-            let name = desc.name.clone();
-            if let Some(views) = Views::of(&views, &name) {
-                views.apply(&mut desc, shares);
-            }
+        let views = Arc::clone(&self.lock().views);
+        let name = desc.name.clone();
+        if let Some(views) = View::of(&views, &name) {
+            views.apply(&mut desc, shares);
         }
         desc
     }
 
-    /// Gives a family another help text and unit, and another name if that is free. Returns its
-    /// name afterwards.
-    pub(super) fn describe(&self, name: &str, new: &Description<'_>) -> Result<Text, Error> {
-        let mut inner = self.lock();
-        let declared = |entry: &&Arc<Entry>| **entry.desc().declared_name() == *name;
-        let entry = inner.entries.values().find(declared);
-        let name = entry.map_or(name, |entry| &entry.desc().name).to_owned();
-        let Some(entry) = inner.take(&name) else {
-            return Err(absent(&name));
-        };
+    /// Describes a family again, for adapters of libraries that describe a metric after its first
+    /// update. Returns the name of the family afterwards, which a [`View`] may have chosen.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such family, or if the new name is taken. Then the family
+    /// keeps its name and unit, and has the new help text.
+    ///
+    /// ```
+    /// use tallies::Description;
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.histogram("wait", "")?;
+    /// let description = Description {
+    ///     name: "wait_seconds",
+    ///     help: "Time in the queue.",
+    ///     unit: "seconds",
+    /// };
+    /// assert_eq!(registry.describe("wait", description)?, "wait_seconds");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn describe(&self, name: &str, description: Description<'_>) -> Result<String, Error> {
+        let mut names = self.lock();
+        let declared = |entry: &&Arc<FamilyEntry>| **entry.desc().declared_name() == *name;
+        let entry = names.entries.values().find(declared);
+        let own_name = entry.map_or(name, |entry| &entry.desc().name).to_owned();
+        let entry = names.take(&own_name).ok_or_else(|| absent(&own_name))?;
         let mut desc = entry.desc().clone();
-        desc.help = Text::owned(new.help);
+        desc.help = Text::from(description.help);
         let is_renamed = desc.name != *desc.declared_name();
         let renamed = Desc {
-            name: Text::owned(if is_renamed { &name } else { new.name }),
-            unit: Text::owned(new.unit),
+            name: Text::from(if is_renamed {
+                own_name.as_str()
+            } else {
+                description.name
+            }),
+            unit: Text::from(description.unit),
             ..desc.clone()
         };
-        let taken = inner.check_free(&renamed).err();
-        let desc = if taken.is_none() { renamed } else { desc };
-        let duplicates = entry.duplicates.clone();
-        let empty = OnceLock::new();
-        let name = desc.name.clone();
-        let changed = Some(Box::new(desc));
-        inner.put(Entry {
-            changed,
-            duplicates,
-            empty,
+        let free = names.check_free(&renamed);
+        let desc = if free.is_ok() { renamed } else { desc };
+        let new = desc.name.to_string();
+        names.put(FamilyEntry {
+            changed: Some(Box::new(desc)),
+            duplicates: entry.duplicates.clone(),
+            empty: OnceLock::new(),
         });
-        taken.map_or(Ok(name), Err)
-    }
-
-    /// Removes a family. Its handles keep counting, but no scrape exports it.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
-        let removed = self.lock().take(name);
-        removed.map(drop).ok_or_else(|| absent(name))
-    }
-
-    /// Removes all families and all reserved names.
-    pub(crate) fn clear(&self) {
-        let mut inner = self.lock();
-        inner.reserved.clear();
-        inner.reserved_index = ClashIndex::default();
-        inner.index = ClashIndex::default();
-        inner.in_order = None;
-        let removed = std::mem::take(&mut inner.entries);
-        drop(inner);
-        let families = removed.values().flat_map(|entry| &entry.duplicates);
-        families.for_each(|family| family.unpublish());
-        drop(removed);
-    }
-
-    /// Reserves a name for a family that a collector writes. Rejects a name whose samples would
-    /// have the names of another family's.
-    pub(crate) fn reserve(
-        &self,
-        name: &str,
-        kind: Kind,
-        location: &'static Location<'static>,
-    ) -> Result<(), Error> {
-        let mut inner = self.lock();
-        let prefixed = format!("{}{name}", inner.prefix);
-        if let Some(family) = inner.family_clash((&prefixed, kind, false)) {
-            return Err(if *family.name == *name {
-                Owner::of(family).taken(Some(kind))
-            } else {
-                Owner::of(family).shared_samples(name)
-            });
+        drop(names);
+        free?;
+        let mut attached = lock(&self.0.attached);
+        if let Some(value) = attached.remove(name) {
+            attached.insert(new.clone(), value);
         }
-        let exposed = (name, kind, false);
-        if let Some((other, reserved)) = inner.reserved_clash(exposed) {
-            return Err(reserved.owner(other).shared_samples(name));
-        }
-        let key = Text::owned(name);
-        inner.reserved_index.insert(exposed, &key);
-        inner.reserved.insert(key, Reserved { kind, location });
-        Ok(())
-    }
-
-    /// Releases the name of a collector that was removed.
-    pub(crate) fn release(&self, name: &str) {
-        let mut inner = self.lock();
-        if let Some((key, reserved)) = inner.reserved.remove_entry(name) {
-            inner
-                .reserved_index
-                .remove((&key, reserved.kind, false), &key);
-        }
-    }
-
-    /// Returns the names, with the prefix.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let inner = self.lock();
-        inner
-            .entries
-            .keys()
-            .map(|name| format!("{}{name}", inner.prefix))
-            .collect()
-    }
-
-    /// Returns the kind of the family of this name, and where it was registered.
-    pub(crate) fn registered(&self, name: &str) -> Option<(Kind, &'static Location<'static>)> {
-        let inner = self.lock();
-        let desc = inner.entries.get(name)?.desc();
-        Some((desc.kind, desc.location))
+        Ok(new)
     }
 
     /// Returns the rejected and overflowed updates of the families that have any, in the order of
     /// their names.
     pub(super) fn unusual_updates(&self) -> Vec<UnusualUpdates> {
-        let (entries, prefix) = {
-            let mut inner = self.lock();
-            (inner.in_order(), inner.prefix.clone())
-        };
-        entries
-            .iter()
-            .map(|entry| {
-                let counts = entry
-                    .duplicates
-                    .iter()
-                    .map(|family| family.unusual_updates());
-                let (rejected, overflowed) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-                (entry, rejected, overflowed)
-            })
-            .filter(|(_, rejected, overflowed)| rejected + overflowed > 0)
-            .map(|(entry, rejected, overflowed)| UnusualUpdates {
+        let (entries, prefix) = self.lock().in_order();
+        let unusual = entries.iter().filter_map(|entry| {
+            let families = entry.duplicates.iter();
+            let counts = families.map(|family| family.unusual_updates());
+            let (rejected, overflowed) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            (rejected + overflowed > 0).then(|| UnusualUpdates {
                 name: format!("{prefix}{}", entry.desc().name),
                 rejected,
                 overflowed,
             })
-            .collect()
+        });
+        unusual.collect()
     }
 
-    /// Returns whether there is a family of this name.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.lock().entries.contains_key(name)
-    }
-
-    /// Sets every series of every family to zero, in a process that has only one thread.
-    pub(crate) fn start_over(&self, pass: &Pass<'_>) {
-        let families: Vec<_> = self
-            .lock()
-            .entries
-            .values()
-            .flat_map(|entry| entry.duplicates.iter().cloned())
-            .collect();
-        families.iter().for_each(|family| family.start_over(pass));
-    }
-
-    /// Sets the prefix of all names, before the first scrape.
-    pub(crate) fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
+    /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit
+    /// gets an underscore, so `app` means `app_`. This includes callbacks and collectors. The names
+    /// that other tools expect stay: `process_*`, `tokio_*` and `tallies_*`.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.set_prefix("app")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("app_jobs_total", &[]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the prefix is invalid, if it has a colon and there are state sets, if
+    /// two families would expose the same samples with it, or if the registry was scraped before.
+    pub fn set_prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.enlist();
         if !prefix.is_empty() {
             check_name(prefix.as_bytes()).map_err(|rule| rule.error(Subject::Prefix, prefix))?;
         }
         let prefix = &*prefixed(prefix, "");
-        let mut inner = self.lock();
-        if inner.scraped {
+        let mut names = self.lock();
+        if names.scraped {
             return Err(too_late(Subject::Prefix, prefix));
         }
-        for entry in inner.entries.values() {
+        for entry in names.entries.values() {
             entry.desc().check_prefixed(prefix)?;
-            for (name, _) in &inner.constant {
+            for (name, _) in &names.constant {
                 entry.check_constant(prefix, name)?;
             }
         }
-        inner.prefix = Text::owned(prefix);
-        inner.index_all();
-        inner.publish_all();
+        let has_utf8 = names.index.knows(("", Kind::Gauge, true));
+        let (index, free) = names.index_with(prefix, has_utf8);
+        free?;
+        (names.index, names.prefix) = (index, Text::from(prefix));
+        names.publish_all();
         Ok(())
     }
 
-    /// Gives every family a constant label, before the first scrape.
-    pub(crate) fn set_constant(&self, name: &str, value: &str) -> Result<(), Error> {
+    /// Gives every series a constant label, for a value that is known only at start-up, such as the
+    /// name of the host. This includes callbacks, collectors and process metrics. A collector that
+    /// writes a label of this name keeps its own value.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.add_constant("host", "alpha")?;
+    /// registry.counter("jobs_total", "Jobs done.")?.inc();
+    /// assert_eq!(registry.snapshot().get("jobs_total", &[("host", "alpha")]), Some(1.0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the label name is invalid, reserved, or a label of one of the families,
+    /// or if the registry was scraped before.
+    pub fn add_constant(&self, name: &str, value: &str) -> Result<(), Error> {
         check_label(name.as_bytes(), Kind::Histogram)
             .map_err(|rule| rule.error(Subject::Constant, name))?;
-        let mut inner = self.lock();
-        if inner.scraped {
+        let mut names = self.lock();
+        if names.scraped {
             return Err(too_late(Subject::Constant, name));
         }
-        if inner.constant.iter().any(|(other, _)| **other == *name) {
+        if names.constant.iter().any(|(other, _)| **other == *name) {
             return Err(NameRule::Twice.error(Subject::Constant, name));
         }
-        for entry in inner.entries.values() {
-            entry.check_constant(&inner.prefix, name)?;
+        for entry in names.entries.values() {
+            entry.check_constant(&names.prefix, name)?;
         }
-        inner.constant.push((Text::owned(name), Text::owned(value)));
-        inner.publish_all();
+        names.constant.push((Text::from(name), Text::from(value)));
+        names.publish_all();
         Ok(())
     }
 
-    /// Adds the series of every family to a report.
-    pub(super) fn count_series(&self, report: &mut Cardinality) {
-        let (entries, prefix) = {
-            let mut inner = self.lock();
-            (inner.in_order(), inner.prefix.clone())
-        };
-        for entry in entries.iter().filter(|entry| !entry.desc().is_off()) {
+    /// Counts the series of every family for a report.
+    pub(super) fn count_series(&self) -> Vec<FamilyCardinality> {
+        let (entries, prefix) = self.lock().in_order();
+        let exported = entries.iter().filter(|entry| !entry.desc().is_off());
+        let counted = exported.map(|entry| {
             let (mut count, mut refused) = (LabelCount::default(), 0);
             for family in &entry.duplicates {
                 family.label_texts(&mut |text| count.add(text));
@@ -395,45 +425,31 @@ impl Families {
             }
             let limit = entry.duplicates[0].limit();
             let name = format!("{prefix}{}", entry.desc().name);
-            report.add(&name, count, limit, refused);
-        }
-    }
-
-    /// Lists every family.
-    pub(super) fn catalogue(&self) -> Catalogue {
-        let (entries, prefix, constant) = {
-            let mut inner = self.lock();
-            let constant = inner.constant.clone();
-            (inner.in_order(), inner.prefix.clone(), constant)
-        };
-        let declared = |entry: &Arc<Entry>| entry.declared(&prefix, &constant);
-        Catalogue::new(entries.iter().map(declared).collect())
+            FamilyCardinality::new(name, count, limit, refused)
+        });
+        counted.collect()
     }
 
     /// Returns the prefix of all names.
+    #[cfg(feature = "store")]
     pub(crate) fn prefix(&self) -> Text {
         self.lock().prefix.clone()
     }
 
     /// Returns the label text of the constant labels of all families.
-    pub(crate) fn constant_text(&self) -> String {
-        let inner = self.lock();
-        let constant = inner.constant.iter();
+    pub(super) fn constant_text(&self) -> String {
+        let names = self.lock();
+        let constant = names.constant.iter();
         let constant: Vec<_> = constant.map(|(name, value)| (&**name, &**value)).collect();
         labels::text(&constant)
     }
 
     /// Writes every family into `out`, whose families reuse their memory.
-    pub(crate) fn write(&self, pass: &mut Pass<'_>, out: &mut Snapshot) {
-        let (entries, prefix, constant) = {
-            let mut inner = self.lock();
-            inner.scraped = true;
-            (
-                inner.in_order(),
-                inner.prefix.clone(),
-                inner.constant.clone(),
-            )
-        };
+    pub(super) fn write(&self, pass: &mut Pass<'_>, out: &mut Snapshot) {
+        let mut names = self.lock();
+        names.scraped = true;
+        let ((entries, prefix), constant) = (names.in_order(), names.constant.clone());
+        drop(names);
         out.families
             .reserve_exact(entries.len().saturating_sub(out.families.len()));
         let mut count = 0;
@@ -470,7 +486,7 @@ impl Families {
     }
 }
 
-fn absent(name: &str) -> Error {
+pub(super) fn absent(name: &str) -> Error {
     let name = name.escape_debug();
     Error::other(format_args!(
         "no family or collector `{name}` is registered"

@@ -1,38 +1,40 @@
-//! The names of a registry: the families and reserved names under its lock, and their conflicts.
+//! The names of a registry: the families and collectors under its lock, and their conflicts.
 
 use std::collections::{HashMap, HashSet};
-use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 use crate::family::AnyFamily;
 use crate::family::desc::Desc;
-use crate::snapshot::clash_index::ClashIndex;
-use crate::snapshot::{self, Difference, ExposedName, Kind, Text};
+use crate::snapshot::{ClashIndex, Difference, ExposedName, Text};
 use crate::sync::RandomState;
 
+use super::super::collectors::Collector;
 use super::super::view::View;
-use super::conflict::{Owner, has_collector};
-use super::entry::{Entry, meta};
+use super::conflict::{has_collector, not_exported, registered, shared_samples, taken};
+use super::entry::{FamilyEntry, exposed, meta};
 
-#[derive(Debug, Default)]
-/// Everything that the lock of a registry's families guards.
-pub(in crate::registry) struct Inner {
+type Entries = HashMap<Text, Arc<FamilyEntry>, RandomState>;
+type Collectors = HashMap<Text, Collector, RandomState>;
+
+/// Everything that the lock of a registry's names guards.
+#[derive(Default)]
+pub(in crate::registry) struct RegistryNames {
     /// The families by name, without the prefix.
-    pub(super) entries: HashMap<Text, Arc<Entry>, RandomState>,
+    pub(in crate::registry) entries: Entries,
     /// The families in the order of their names, for scrapes; `None` after a change.
-    pub(super) in_order: Option<Arc<[Arc<Entry>]>>,
+    pub(super) in_order: Option<Arc<[Arc<FamilyEntry>]>>,
     /// The families by the names of their samples, with the prefix. Finds conflicts.
     pub(super) index: ClashIndex<Text>,
     /// The constant labels of all families.
-    pub(super) constant: Vec<(Text, Text)>,
-    /// The names that are reserved for collectors.
-    pub(super) reserved: HashMap<Text, Reserved>,
-    /// The reserved names by the names of their samples.
-    pub(super) reserved_index: ClashIndex<Text>,
-    pub(super) prefix: Text,
+    pub(in crate::registry) constant: Vec<(Text, Text)>,
+    /// The collectors by name.
+    pub(in crate::registry) collectors: Collectors,
+    /// The collectors that write one family, under their own name, by the names of its samples.
+    pub(super) collected: ClashIndex<Text>,
+    pub(in crate::registry) prefix: Text,
     /// In the order in which they were added.
-    pub(super) views: Arc<[Arc<View>]>,
+    pub(in crate::registry) views: Arc<[Arc<View>]>,
     /// Whether other processes read the families, if the process shares its metrics.
     pub(in crate::registry) is_published: bool,
     /// The families that the program was told to declare in a `static`.
@@ -41,24 +43,7 @@ pub(in crate::registry) struct Inner {
     pub(super) scraped: bool,
 }
 
-/// A family that a collector writes, under a name that is reserved for it.
-#[derive(Debug)]
-pub(super) struct Reserved {
-    pub(super) kind: Kind,
-    pub(super) location: &'static Location<'static>,
-}
-
-impl Reserved {
-    pub(super) fn owner<'a>(&self, name: &'a str) -> Owner<'a> {
-        Owner {
-            name,
-            kind: self.kind,
-            location: self.location,
-        }
-    }
-}
-
-impl Inner {
+impl RegistryNames {
     /// Adds a family, or makes it share the entry of an equal static.
     pub(super) fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
         let desc = family.desc();
@@ -66,42 +51,31 @@ impl Inner {
         desc.check_prefixed(&self.prefix)?;
         if let Some(entry) = self.entries.get_mut(&*desc.name) {
             self.in_order = None;
-            let registered = entry.desc();
+            let owner = entry.desc();
             if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
-                let duplicates = entry
-                    .duplicates
-                    .iter()
-                    .cloned()
-                    .chain([family.clone()])
-                    .collect();
-                let mut changed = Entry {
-                    changed: entry.changed.clone(),
-                    duplicates,
-                    empty: entry.empty.clone(),
-                };
-                if registered.help.is_empty() {
-                    let mut desc_with_help = registered.clone();
+                let mut shared = FamilyEntry::clone(entry);
+                shared.duplicates.push(Arc::clone(&family));
+                if owner.help.is_empty() {
+                    let mut desc_with_help = owner.clone();
                     desc_with_help.help = desc.help.clone();
-                    changed.changed = Some(Box::new(desc_with_help));
-                    changed.empty = OnceLock::new();
+                    shared.changed = Some(Box::new(desc_with_help));
+                    shared.empty = OnceLock::new();
                 }
-                *entry = Arc::new(changed);
+                *entry = Arc::new(shared);
                 let entry = Arc::clone(entry);
                 self.publish(&entry);
                 return Ok(());
             }
             let difference = entry.difference(desc);
             return Err(if is_static {
-                let help = || Difference::help(&registered.help, &desc.help);
-                let difference = difference.unwrap_or_else(help);
-                let owner = Owner::of(registered);
-                owner.not_exported(desc.location, desc.kind, Some(&difference))
+                let help = || Difference::help(&owner.help, &desc.help);
+                not_exported(owner, desc, &difference.unwrap_or_else(help))
             } else {
-                Owner::of(registered).registered(desc.kind, difference.as_ref())
+                registered(owner, desc, difference.as_ref())
             });
         }
         self.check_free(desc)?;
-        let entry = Entry {
+        let entry = FamilyEntry {
             changed: None,
             duplicates: vec![family],
             empty: OnceLock::new(),
@@ -114,24 +88,24 @@ impl Inner {
     }
 
     /// Returns the family that has this description, or `None` if the name is free.
-    pub(super) fn same_as(&self, desc: &Desc) -> Result<Option<Arc<dyn AnyFamily>>, Error> {
+    pub(super) fn same_as<F: AnyFamily + 'static>(
+        &self,
+        desc: &Desc,
+    ) -> Result<Option<Arc<F>>, Error> {
         let Some(entry) = self.entries.get(&*desc.name) else {
             return Ok(None);
         };
         let is_same = entry.is_same_family(desc);
         let mut duplicates = entry.duplicates.iter();
         let found = duplicates.find(|family| is_same && family.desc().has_same_combinations(desc));
-        if found.is_some() {
-            return Ok(found.cloned());
-        }
-        let owner = Owner {
-            name: &desc.name,
-            kind: entry.desc().kind,
-            location: entry.duplicates[0].desc().location,
+        let difference = match found.map(|family| Arc::clone(family).as_any().downcast()) {
+            Some(Ok(family)) => return Ok(Some(family)),
+            Some(Err(_)) => Difference::in_property("another Rust type"),
+            None => entry
+                .difference(desc)
+                .unwrap_or_else(|| Difference::in_property("other values of an enum label")),
         };
-        let values = || Difference::in_property("other values of an enum label");
-        let difference = entry.difference(desc).unwrap_or_else(values);
-        Err(owner.registered(desc.kind, Some(&difference)))
+        Err(registered(entry.desc(), desc, Some(&difference)))
     }
 
     /// Returns the family that the same place declared before, and whether to log, now and only
@@ -159,78 +133,55 @@ impl Inner {
 
     /// Checks that no sample of this family has the name of another family's sample.
     pub(super) fn check_free(&mut self, desc: &Desc) -> Result<(), Error> {
-        let exposed = self.exposed(desc);
-        if let Some(other) = self.family_clash((&exposed, desc.kind, desc.utf8)) {
+        let name = exposed(desc, &self.prefix);
+        if let Some(other) = self.family_clash((&name, desc.kind, desc.utf8)) {
             return Err(if other.name == desc.name {
-                let difference = other.difference(desc);
-                Owner::of(other).registered(desc.kind, difference.as_ref())
+                registered(other, desc, other.difference(desc).as_ref())
             } else {
-                Owner::of(other).shared_samples(&desc.name)
+                shared_samples(&other.name, other.location, &desc.name)
             });
         }
-        self.check_reserved(desc)
-    }
-
-    /// Returns the name of a family with the prefix.
-    fn exposed(&self, desc: &Desc) -> Text {
-        if self.prefix.is_empty() {
-            desc.name.clone()
-        } else {
-            Text::from(format!("{}{}", self.prefix, desc.name))
-        }
+        self.check_collected(desc)
     }
 
     /// Returns the family that exposes a sample of the same name as a family `exposed`.
     pub(super) fn family_clash(&mut self, exposed: ExposedName<'_>) -> Option<&Desc> {
         if !self.index.knows(exposed) {
-            self.index = ClashIndex::new(true);
-            self.index_all();
+            self.index = self.index_with(&self.prefix, true).0;
         }
-        let desc = |key: &Text| self.entries[&key[self.prefix.len()..]].desc();
-        let clash = self.index.clash(exposed, |key| {
-            let desc = desc(key);
-            (key, desc.kind, desc.utf8)
-        });
-        clash.map(desc)
+        let name = self.index.clashing(exposed, |_| true)?;
+        Some(self.desc_of(name))
     }
 
-    /// Returns the reserved name whose family exposes a sample of the same name as `exposed`.
-    pub(super) fn reserved_clash(&self, exposed: ExposedName<'_>) -> Option<(&Text, &Reserved)> {
-        let clash = |key| (key as &str, self.reserved[key].kind, false);
-        let key = if self.reserved_index.knows(exposed) {
-            self.reserved_index.clash(exposed, clash)
-        } else {
-            // Rare: the name has several escaped forms.
-            let mut all = self.reserved.keys();
-            all.find(|key| snapshot::clash(exposed, clash(key)))
-        };
-        key.map(|key| (key, &self.reserved[key]))
+    /// Returns the name of an exported family that exposes a sample of the same name as a family
+    /// `exposed`, with the prefix.
+    pub(in crate::registry) fn exported_clash(&mut self, exposed: ExposedName<'_>) -> Option<Text> {
+        self.family_clash(exposed)?;
+        let is_on = |name: &Text| !self.desc_of(name).is_off();
+        self.index.clashing(exposed, is_on).cloned()
     }
 
-    /// Inserts an entry, whose name is free.
-    pub(super) fn put(&mut self, entry: Entry) {
+    /// Returns the description of the family with this name, which has the prefix.
+    fn desc_of(&self, name: &Text) -> &Desc {
+        self.entries[&name[self.prefix.len()..]].desc()
+    }
+
+    /// Inserts an entry, whose name [is free](Self::check_free).
+    pub(super) fn put(&mut self, entry: FamilyEntry) {
         self.in_order = None;
-        let (name, key) = (entry.desc().name.clone(), self.exposed(entry.desc()));
-        let exposed = (&*key, entry.desc().kind, entry.desc().utf8);
         self.publish(&entry);
-        if self.index.knows(exposed) {
-            self.index.insert(exposed, &key);
-            self.entries.insert(name, Arc::new(entry));
-        } else {
-            self.entries.insert(name, Arc::new(entry));
-            self.index = ClashIndex::new(true);
-            self.index_all();
-        }
+        let desc = entry.desc();
+        let key = exposed(desc, &self.prefix);
+        self.index.insert((&key, desc.kind, desc.utf8), &key);
+        self.entries.insert(desc.name.clone(), Arc::new(entry));
     }
 
     /// Lets other processes read the families of an entry, if the registry is one that they read.
-    fn publish(&self, entry: &Entry) {
+    fn publish(&self, entry: &FamilyEntry) {
         if self.is_published && !entry.desc().is_off() {
             let meta = meta(entry.desc(), &self.prefix, &self.constant);
-            entry
-                .duplicates
-                .iter()
-                .for_each(|family| family.publish(&meta));
+            let families = entry.duplicates.iter();
+            families.for_each(|family| family.publish(&meta));
         }
     }
 
@@ -240,53 +191,122 @@ impl Inner {
     }
 
     /// Removes an entry.
-    pub(super) fn take(&mut self, name: &str) -> Option<Arc<Entry>> {
+    pub(in crate::registry) fn take(&mut self, name: &str) -> Option<Arc<FamilyEntry>> {
         self.in_order = None;
         let entry = self.entries.remove(name)?;
-        entry
-            .duplicates
-            .iter()
-            .for_each(|family| family.unpublish());
-        let key = self.exposed(entry.desc());
+        entry.unpublish();
+        let key = exposed(entry.desc(), &self.prefix);
         self.index
-            .remove((&key, entry.desc().kind, entry.desc().utf8), &key);
+            .remove((&key, entry.desc().kind, entry.desc().utf8));
         Some(entry)
     }
 
-    /// Returns the families in the order of their names.
-    pub(super) fn in_order(&mut self) -> Arc<[Arc<Entry>]> {
+    /// Returns all families, those of equal declarations, too.
+    pub(in crate::registry) fn families(&self) -> impl Iterator<Item = &Arc<dyn AnyFamily>> {
+        self.entries.values().flat_map(|entry| &entry.duplicates)
+    }
+
+    /// Removes everything but the settings. The caller drops it without the lock.
+    pub(in crate::registry) fn clear(&mut self) -> (Entries, Collectors) {
+        self.index = ClashIndex::default();
+        self.collected = ClashIndex::default();
+        self.in_order = None;
+        let entries = std::mem::take(&mut self.entries);
+        (entries, std::mem::take(&mut self.collectors))
+    }
+
+    /// Returns the families in the order of their names, and the prefix of these.
+    pub(in crate::registry) fn in_order(&mut self) -> (Arc<[Arc<FamilyEntry>]>, Text) {
         let in_order = self.in_order.get_or_insert_with(|| {
             let mut all: Vec<_> = self.entries.values().cloned().collect();
             all.sort_unstable_by(|a, b| a.desc().name.cmp(&b.desc().name));
             all.into()
         });
-        Arc::clone(in_order)
+        (Arc::clone(in_order), self.prefix.clone())
     }
 
-    /// Builds the index of the families again, for example after a change of the prefix.
-    pub(super) fn index_all(&mut self) {
-        let mut index = ClashIndex::new(self.index.knows(("", Kind::Gauge, true)));
+    /// Returns an index of the families with a prefix, and an error if two would expose the same
+    /// samples. `utf8` says whether names can have several escaped forms.
+    pub(super) fn index_with(
+        &self,
+        prefix: &str,
+        utf8: bool,
+    ) -> (ClashIndex<Text>, Result<(), Error>) {
+        let (mut index, mut free) = (ClashIndex::<Text>::new(utf8), Ok(()));
         for entry in self.entries.values() {
-            let key = self.exposed(entry.desc());
-            index.insert((&key, entry.desc().kind, entry.desc().utf8), &key);
+            let desc = entry.desc();
+            let key = exposed(desc, prefix);
+            let name = (&*key, desc.kind, desc.utf8);
+            if let Some(other) = index.clashing(name, |_| true) {
+                let other = self.entries[&other[prefix.len()..]].desc();
+                free = Err(shared_samples(&other.name, other.location, &desc.name));
+            }
+            index.insert(name, &key);
         }
-        self.index = index;
+        (index, free)
     }
 }
 
-impl Inner {
+/// The collectors.
+impl RegistryNames {
+    /// Returns the order of a collector that is added now.
+    pub(in crate::registry) fn next_order(&self) -> u64 {
+        let orders = self.collectors.values().map(|collector| collector.order);
+        orders.max().map_or(0, |last| last + 1)
+    }
+
+    /// Adds a collector, whose name no family and no other collector has. Rejects one that would
+    /// write samples of another family.
+    pub(in crate::registry) fn add_collector(&mut self, new: &Collector) -> Result<(), Error> {
+        let name = &new.name;
+        if let Some(other) = self.collectors.get(name) {
+            return Err(has_collector(other));
+        }
+        if let Some(entry) = self.entries.get(name) {
+            return Err(taken(entry.desc(), new.kind));
+        }
+        if let Some(kind) = new.kind {
+            let exposed = format!("{}{name}", self.prefix);
+            if let Some(family) = self.family_clash((&exposed, kind, false)) {
+                return Err(shared_samples(&family.name, family.location, name));
+            }
+            if let Some(other) = self.collected_clash(new.exposed()) {
+                return Err(shared_samples(&other.name, other.location, name));
+            }
+            if self.collected.is_empty() {
+                self.collected = ClashIndex::new(true);
+            }
+            self.collected.insert(new.exposed(), name);
+        }
+        self.collectors.insert(name.clone(), new.clone());
+        Ok(())
+    }
+
+    /// Removes a collector. The caller drops it without the lock, because its destructor may call
+    /// the registry.
+    pub(in crate::registry) fn take_collector(&mut self, name: &str) -> Option<Collector> {
+        let collector = self.collectors.remove(name)?;
+        if collector.kind.is_some() {
+            self.collected.remove(collector.exposed());
+        }
+        Some(collector)
+    }
+
+    /// Returns the collector that exposes a sample of the same name as a family `exposed`.
+    fn collected_clash(&self, exposed: ExposedName<'_>) -> Option<&Collector> {
+        let name = self.collected.clashing(exposed, |_| true)?;
+        Some(&self.collectors[name])
+    }
+
     /// Checks that a family exposes no sample that a collector exposes. Both get the same prefix,
     /// so names without it are compared.
-    fn check_reserved(&self, desc: &Desc) -> Result<(), Error> {
-        if self.reserved.is_empty() {
-            return Ok(());
+    fn check_collected(&self, desc: &Desc) -> Result<(), Error> {
+        let same = self.collectors.get(&desc.name);
+        if let Some(other) = same.filter(|other| other.kind.is_some()) {
+            return Err(has_collector(other));
         }
-        if let Some(reserved) = self.reserved.get(&*desc.name) {
-            let (kind, location) = (reserved.kind, reserved.location);
-            return Err(has_collector(&desc.name, Some(kind), location));
-        }
-        match self.reserved_clash((&desc.name, desc.kind, desc.utf8)) {
-            Some((other, reserved)) => Err(reserved.owner(other).shared_samples(&desc.name)),
+        match self.collected_clash((&desc.name, desc.kind, desc.utf8)) {
+            Some(other) => Err(shared_samples(&other.name, other.location, &desc.name)),
             None => Ok(()),
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Choice {
 
 /// The series of a family that a search finds.
 #[derive(Clone, Debug)]
-pub(super) enum Found {
+pub(super) enum FoundSeries {
     /// So many, which are all.
     All(usize),
     /// Those with these indices.
@@ -123,14 +123,14 @@ pub(super) struct Search<'a> {
 impl Search<'_> {
     /// Returns the series that have all words, each in the name or the help of their family or in
     /// their labels. Returns `None` if there are none.
-    pub(super) fn find(&mut self, family: &Family) -> Option<Found> {
+    pub(super) fn find(&mut self, family: &Family) -> Option<FoundSeries> {
         let (name, help) = (family.name(), family.help());
         let elsewhere = |word: &&String| {
             !(has(name, word) || has(help, word) || has(&family.meta.constant, word))
         };
         let words: Vec<_> = self.words.iter().filter(elsewhere).collect();
         if words.is_empty() {
-            return Some(Found::All(family.len()));
+            return Some(FoundSeries::All(family.len()));
         }
         let mut found = Vec::new();
         for (i, text) in family.texts.iter().enumerate() {
@@ -145,7 +145,7 @@ impl Search<'_> {
                 found.push(i);
             }
         }
-        (!found.is_empty()).then_some(Found::Some(found))
+        (!found.is_empty()).then_some(FoundSeries::Some(found))
     }
 
     /// Returns whether the search ended early, so that it perhaps found too little.
@@ -154,7 +154,7 @@ impl Search<'_> {
     }
 }
 
-impl Found {
+impl FoundSeries {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::All(len) => *len,
@@ -175,15 +175,10 @@ impl Found {
 /// are compared in both cases.
 fn has(text: &str, word: &str) -> bool {
     let (text, word) = (text.as_bytes(), word.as_bytes());
-    let Some(first) = word.first() else {
-        return true;
-    };
-    let starts = text.iter().enumerate();
-    let mut starts = starts.filter(|(_, byte)| byte.to_ascii_lowercase() == *first);
-    starts.any(|(at, _)| {
-        let part = text.get(at..at + word.len());
-        part.is_some_and(|part| part.eq_ignore_ascii_case(word))
-    })
+    // The first byte rules out most parts.
+    let is_word =
+        |part: &[u8]| part[0].to_ascii_lowercase() == word[0] && part.eq_ignore_ascii_case(word);
+    word.is_empty() || text.windows(word.len()).any(is_word)
 }
 
 #[cfg(all(test, not(loom)))]

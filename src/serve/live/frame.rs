@@ -44,10 +44,10 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
+use crate::snapshot::json::Json;
 use crate::snapshot::{Estimate, Family, GaugeMode, Histogram, Kind, Number, Summary, Value};
 
-use super::choice::{Choice, Found};
-use super::json::Json;
+use super::choice::{Choice, FoundSeries};
 use super::moment::Moment;
 
 /// The most families of one frame.
@@ -68,7 +68,7 @@ struct Shown<'a> {
     now: &'a Family,
     change: Option<&'a Family>,
     /// `None` if the search does not find the family.
-    found: Option<Found>,
+    found: Option<FoundSeries>,
 }
 
 /// Returns what `choice` shows of `moment`, and a hash of the list of names. The list is left out
@@ -94,34 +94,22 @@ pub(super) fn frame(moment: &Moment, choice: &Choice, names: Option<u64>) -> (St
     let closed = closed_rows(&shown, choice);
     let mut json = Json::default();
     json.object(|json| {
-        json.key("number");
-        json.integer(moment.number);
+        json.field("number", moment.number);
         times(json, moment);
-        for (key, n) in [
-            ("families", families),
-            ("matched", matched),
-            ("series", series),
-        ] {
-            json.key(key);
-            json.integer(n as u64);
-        }
+        json.field("families", families);
+        json.field("matched", matched);
+        json.field("series", series);
         if search.is_partial() {
-            json.key("partial");
-            json.bool(true);
+            json.field("partial", true);
         }
         if names != Some(hash) {
-            json.key("names");
-            json.array(|json| shown.iter().for_each(|family| family.name(json)));
+            json.list("names", &shown, |json, family| family.name(json));
         }
-        json.key("all");
-        json.array(|json| {
-            for family in &shown {
-                json.array(|json| family.overview(json, &family.all()));
-            }
+        json.list("all", &shown, |json, family| {
+            family.overview(json, &family.all());
         });
         if choice.is_search() {
-            json.key("found");
-            json.array(|json| shown.iter().for_each(|family| family.found(json)));
+            json.list("found", &shown, |json, family| family.found(json));
         }
         json.key("seen");
         json.object(|json| {
@@ -152,7 +140,7 @@ pub(super) fn past(moment: &Moment) -> String {
 
 fn shown<'a>(
     moment: &'a Moment,
-    mut find: impl FnMut(&Family) -> Option<Found>,
+    mut find: impl FnMut(&Family) -> Option<FoundSeries>,
 ) -> impl Iterator<Item = Shown<'a>> {
     let families = moment.view.families().enumerate();
     families.map(move |(at, now)| Shown {
@@ -182,13 +170,9 @@ fn closed_rows(shown: &[Shown<'_>], choice: &Choice) -> usize {
 }
 
 fn times(json: &mut Json, moment: &Moment) {
-    json.key("time");
-    json.integer(moment.millis());
-    json.key("seconds");
-    match &moment.interval {
-        Some((seconds, _)) => json.float(*seconds),
-        None => json.null(),
-    }
+    json.field("time", moment.millis());
+    let interval = moment.interval.as_ref();
+    json.field("seconds", interval.map(|(seconds, _)| *seconds));
 }
 
 fn hash(shown: &[Shown<'_>]) -> u64 {
@@ -203,39 +187,38 @@ fn hash(shown: &[Shown<'_>]) -> u64 {
 
 impl Shown<'_> {
     fn name(&self, json: &mut Json) {
+        let kind = self.now.kind().to_string();
         json.array(|json| {
-            json.text(self.now.name());
-            json.text(&self.now.kind().to_string());
-            json.text(self.now.unit());
-            json.text(self.now.help());
-            json.array(|json| {
-                for (name, value) in crate::snapshot::labels::pairs(&self.now.meta.constant) {
-                    pair(json, name, &value);
-                }
-            });
+            for text in [self.now.name(), &kind, self.now.unit(), self.now.help()] {
+                json.value(text);
+            }
+            pairs(json, &self.now.meta.constant);
         });
     }
 
     /// Writes the number of these series, their value, and their increase.
-    fn overview(&self, json: &mut Json, of: &Found) {
-        json.integer(of.len() as u64);
-        held(json, self.now, of);
-        match self.change.and_then(|change| sum(change, of)) {
-            Some(increase) if self.grows() => number(json, increase),
-            _ => json.null(),
-        }
+    fn overview(&self, json: &mut Json, of: &FoundSeries) {
+        json.array(|json| {
+            json.value(of.len());
+            held(json, self.now, of);
+            json.value(self.increase(of).filter(|_| self.grows()));
+        });
     }
 
-    fn all(&self) -> Found {
-        Found::All(self.now.len())
+    fn all(&self) -> FoundSeries {
+        FoundSeries::All(self.now.len())
     }
 
     fn found(&self, json: &mut Json) {
         match &self.found {
-            None => json.null(),
-            Some(Found::All(_)) => json.bool(true),
-            Some(found) => json.array(|json| self.overview(json, found)),
+            Some(found @ FoundSeries::Some(_)) => self.overview(json, found),
+            found => json.value(found.as_ref().map(|_| true)),
         }
+    }
+
+    /// Returns the increase of these series together.
+    fn increase(&self, of: &FoundSeries) -> Option<Number> {
+        self.change.and_then(|change| sum(change, of))
     }
 
     /// Returns whether the values of this family are totals.
@@ -245,209 +228,153 @@ impl Shown<'_> {
     }
 
     fn past(&self, json: &mut Json) {
-        if self.now.is_empty() || matches!(self.now.kind(), Kind::Info | Kind::StateSet) {
-            return;
+        if !self.now.is_empty() && !matches!(self.now.kind(), Kind::Info | Kind::StateSet) {
+            json.key(self.now.name());
+            json.object(|json| self.total(json, &self.all()));
         }
-        json.key(self.now.name());
-        self.total(json, &self.all());
     }
 
     fn detail(&self, json: &mut Json, rows: usize, closed: usize, choice: &Choice) {
         let all = self.all();
         let found = self.found.as_ref().unwrap_or(&all);
-        let part = Some(found).filter(|found| matches!(found, Found::Some(_)));
+        let part = Some(found).filter(|found| matches!(found, FoundSeries::Some(_)));
         json.object(|json| {
             for (key, of) in [("total", Some(&all)), ("found", part)] {
                 if let Some(of) = of.filter(|of| of.len() > 0) {
                     json.key(key);
-                    self.total(json, of);
+                    json.object(|json| self.total(json, of));
                 }
             }
-            json.key("rows");
-            json.array(|json| {
-                let mut largest = largest(self.now, found, rows);
-                let others = match part {
-                    Some(_) => self::largest(self.now, &all, closed),
-                    None => Vec::new(),
-                };
-                let selected = choice.selected(self.now.name());
-                let selected = selected.and_then(|text| {
-                    let mut all = all.iter();
-                    all.find(|i| self.now.texts.get(*i) == text)
-                });
-                for i in others.into_iter().chain(selected) {
-                    if !largest.contains(&i) {
-                        largest.push(i);
-                    }
+            let mut shown = largest(self.now, found, rows);
+            let others = part.map(|_| largest(self.now, &all, closed));
+            let selected = choice.selected(self.now.name());
+            let selected =
+                selected.and_then(|text| all.iter().find(|i| self.now.texts.get(*i) == text));
+            for i in others.into_iter().flatten().chain(selected) {
+                if !shown.contains(&i) {
+                    shown.push(i);
                 }
-                largest.into_iter().for_each(|i| self.row(json, i));
-            });
+            }
+            json.list("rows", shown, |json, i| self.row(json, i));
             if let Some(label) = choice.by(self.now.name()) {
-                json.key("groups");
-                json.array(|json| self.groups(json, found, label, rows));
+                let groups = self.groups(found, label, rows);
+                json.list("groups", groups, |json, (value, series)| {
+                    json.object(|json| {
+                        labels(json, &crate::snapshot::labels::text(&[(label, &value)]));
+                        self.total(json, &FoundSeries::Some(series));
+                    });
+                });
             }
         });
     }
 
-    fn total(&self, json: &mut Json, of: &Found) {
+    /// Writes the fields of these series together.
+    fn total(&self, json: &mut Json, of: &FoundSeries) {
         let now = self.now.total(of.iter());
+        let is_summary = matches!(now.value(0), Value::Summary(_));
         // The sum of the sketches of an interval would not be used.
-        let change = match now.value(0) {
-            Value::Summary(_) => None,
-            _ => self.change.map(|change| change.total(of.iter())),
-        };
+        let change = self.change.filter(|_| !is_summary);
+        let change = change.map(|change| change.total(of.iter()));
         let change = change.as_ref().map(|change| change.value(0));
-        json.object(|json| self.total_fields(json, of, now.value(0), change));
-    }
-
-    fn total_fields(&self, json: &mut Json, of: &Found, now: Value<'_>, change: Option<Value<'_>>) {
         json.key("value");
         held(json, self.now, of);
-        fields(json, now, change, true);
-        if let Value::Summary(_) = now {
-            json.key("increase");
-            match self.change.and_then(|change| sum(change, of)) {
-                Some(increase) => number(json, increase),
-                None => json.null(),
-            }
+        fields(json, now.value(0), change, true);
+        if is_summary {
+            json.field("increase", self.increase(of));
         }
     }
 
     fn row(&self, json: &mut Json, i: usize) {
         json.object(|json| {
-            let text = self.now.texts.get(i);
-            labels(json, text);
+            labels(json, self.now.texts.get(i));
+            let now = self.now.value(i);
             let change = self.change.map(|change| change.value(i));
             json.key("value");
-            held(json, self.now, &Found::Some(vec![i]));
-            fields(json, self.now.value(i), change, false);
-            if let (Value::Summary(_), Some(Value::Summary(change))) = (self.now.value(i), change) {
-                json.key("increase");
-                json.integer(change.count());
+            held(json, self.now, &FoundSeries::Some(vec![i]));
+            fields(json, now, change, false);
+            if let (Value::Summary(_), Some(Value::Summary(change))) = (now, change) {
+                json.field("increase", change.count());
             }
         });
     }
 
-    /// Writes the `limit` largest groups of series that share the value of `label`.
-    fn groups(&self, json: &mut Json, found: &Found, label: &str, limit: usize) {
+    /// Returns the `limit` largest groups of series that share the value of `label`.
+    fn groups(&self, found: &FoundSeries, label: &str, limit: usize) -> Vec<(String, Vec<usize>)> {
         let mut groups = BTreeMap::<_, Vec<usize>>::new();
         for i in found.iter() {
             let mut pairs = crate::snapshot::labels::pairs(self.now.texts.get(i));
             let value = pairs.find(|(name, _)| *name == label);
-            let value = value.map(|(_, value)| value).unwrap_or_default();
-            groups.entry(value).or_default().push(i);
+            let value = value.map(|(_, value)| value.into_owned());
+            groups.entry(value.unwrap_or_default()).or_default().push(i);
         }
         let size = |series: &[usize]| series.iter().map(|i| size(self.now, *i)).sum::<f64>();
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by(|(_, one), (_, other)| size(other).total_cmp(&size(one)));
-        for (value, series) in groups.into_iter().take(limit) {
-            let now = self.now.total(series.iter().copied());
-            let change = self
-                .change
-                .map(|change| change.total(series.iter().copied()));
-            let change = change.as_ref().map(|change| change.value(0));
-            json.object(|json| {
-                labels(json, &crate::snapshot::labels::text(&[(label, &value)]));
-                self.total_fields(json, &Found::Some(series), now.value(0), change);
-            });
-        }
+        groups.truncate(limit);
+        groups
     }
 }
 
 /// Writes the label text of a series, and its labels.
 fn labels(json: &mut Json, text: &str) {
-    json.key("id");
-    json.text(text);
+    json.field("id", text);
     json.key("labels");
+    pairs(json, text);
+}
+
+fn pairs(json: &mut Json, text: &str) {
     json.array(|json| {
         for (name, value) in crate::snapshot::labels::pairs(text) {
-            pair(json, name, &value);
+            json.value([name, &*value]);
         }
     });
-}
-
-fn pair(json: &mut Json, name: &str, value: &str) {
-    json.array(|json| {
-        json.text(name);
-        json.text(value);
-    });
-}
-
-fn number(json: &mut Json, number: Number) {
-    match number {
-        Number::Int(n) => json.integer(n),
-        Number::Float(x) => json.float(x),
-    }
 }
 
 /// Writes the total, the number of observations, or what a gauge holds, of these series together:
 /// the least and the largest value of a gauge whose values do not add up.
-fn held(json: &mut Json, family: &Family, of: &Found) {
+fn held(json: &mut Json, family: &Family, of: &FoundSeries) {
     let adds_up = matches!(family.meta.mode, GaugeMode::LiveSum | GaugeMode::Sum);
-    let gauge = |i: usize| match family.value(i) {
+    let first = of.iter().next().map(|first| family.value(first));
+    if adds_up || of.len() < 2 || !matches!(first, Some(Value::Gauge(_))) {
+        return json.value(sum(family, of));
+    }
+    let all = of.iter().map(|i| match family.value(i) {
         Value::Gauge(x) => x,
         _ => f64::NAN,
-    };
-    match of.iter().next().map(|first| family.value(first)) {
-        None => json.null(),
-        Some(Value::Gauge(_)) if of.len() > 1 && !adds_up => {
-            let all = of.iter().map(gauge);
-            // Infinities would leave the others no scale.
-            let only_finite = all.clone().any(f64::is_finite);
-            let all = all.filter(|x| !only_finite || x.is_finite());
-            json.array(|json| {
-                json.float(all.clone().fold(f64::NAN, f64::min));
-                json.float(all.fold(f64::NAN, f64::max));
-            });
-        }
-        Some(_) => match sum(family, of) {
-            Some(value) => number(json, value),
-            None => json.null(),
-        },
-    }
+    });
+    // Infinities would leave the others no scale.
+    let only_finite = all.clone().any(f64::is_finite);
+    let all = all.filter(|x| !only_finite || x.is_finite());
+    let least = all.clone().fold(f64::NAN, f64::min);
+    json.value([least, all.fold(f64::NAN, f64::max)]);
 }
 
 /// Writes the fields of one value that changed by `change`, after `value`. Those of a summary have
 /// no increase.
 fn fields(json: &mut Json, now: Value<'_>, change: Option<Value<'_>>, total: bool) {
     match (now, change) {
-        (Value::Counter(_), Some(Value::Counter(increase))) => {
-            json.key("increase");
-            number(json, increase);
-        }
+        (Value::Counter(_), Some(Value::Counter(increase))) => json.field("increase", increase),
         (Value::Histogram(now), Some(Value::Histogram(change))) => {
-            json.key("increase");
-            json.integer(change.count());
-            json.key("sum");
-            json.float(now.sum());
+            json.field("increase", change.count());
+            json.field("sum", now.sum());
             let cells = cells(&change);
             if total || change.native().is_none() {
-                json.key("heat");
-                json.array(|json| {
-                    for (from, to, count) in &cells {
-                        json.float(*from);
-                        json.float(*to);
-                        json.integer(*count);
-                    }
+                json.list("heat", cells, |json, (from, to, count)| {
+                    json.value(from);
+                    json.value(to);
+                    json.value(count);
                 });
             } else if cells.len() > 1 {
-                json.key("quantiles");
-                json.array(|json| {
-                    for phi in QUANTILES {
-                        if let Some(found) = change.quantile(phi) {
-                            quantile(json, phi, &found, None);
-                        }
+                json.list("quantiles", QUANTILES, |json, phi| {
+                    if let Some(found) = change.quantile(phi) {
+                        quantile(json, phi, &found, None);
                     }
                 });
             }
         }
-        (Value::Histogram(now), _) => {
-            json.key("sum");
-            json.float(now.sum());
-        }
+        (Value::Histogram(now), _) => json.field("sum", now.sum()),
         (Value::Summary(now), _) => {
-            json.key("sum");
-            json.float(now.sum());
+            json.field("sum", now.sum());
             quantiles(json, &now);
         }
         _ => {}
@@ -456,34 +383,20 @@ fn fields(json: &mut Json, now: Value<'_>, change: Option<Value<'_>>, total: boo
 
 /// Writes the quantiles of a summary, with their certified errors.
 fn quantiles(json: &mut Json, summary: &Summary<'_>) {
-    json.key("quantiles");
-    json.array(|json| {
-        for (phi, value) in summary.exported() {
-            let error = summary.quantile(phi).ok().flatten();
-            match (summary.estimate(phi), error) {
-                (Some(found), Some((_, error))) => quantile(json, phi, &found, Some(error)),
-                _ if value.is_nan() => {}
-                _ => json.array(|json| {
-                    json.float(phi);
-                    json.float(value);
-                }),
-            }
+    json.list("quantiles", summary.exported(), |json, (phi, value)| {
+        let error = summary.quantile(phi).ok().flatten();
+        match (summary.estimate(phi), error) {
+            (Some(found), Some((_, error))) => quantile(json, phi, &found, Some(error)),
+            _ if value.is_nan() => {}
+            _ => json.value([phi, value]),
         }
     });
-    json.key("degraded");
-    json.bool(summary.is_degraded());
+    json.field("degraded", summary.is_degraded());
 }
 
 fn quantile(json: &mut Json, phi: f64, found: &Estimate, error: Option<f64>) {
-    json.array(|json| {
-        json.float(phi);
-        json.float(found.value);
-        json.float(found.lower);
-        json.float(found.upper);
-        if let Some(error) = error {
-            json.float(error);
-        }
-    });
+    let known = [phi, found.value, found.lower, found.upper];
+    json.array(|json| known.into_iter().chain(error).for_each(|x| json.value(x)));
 }
 
 /// Returns the buckets that are not empty, each as its limits and its count. The exponential
@@ -510,35 +423,27 @@ fn cells(histogram: &Histogram<'_>) -> Vec<(f64, f64, u64)> {
     let zero = native.zero_threshold();
     bucket(-zero, zero, native.zero_count());
     for &(index, count) in native.positive() {
-        bucket(
-            native.upper_bound(index - 1),
-            native.upper_bound(index),
-            count,
-        );
+        let (near, far) = (native.upper_bound(index - 1), native.upper_bound(index));
+        bucket(near, far, count);
     }
     cells
 }
 
 /// Returns the total, the number of observations, or what a gauge holds, of these series together.
-fn sum(family: &Family, found: &Found) -> Option<Number> {
-    let mut all = found.iter().map(|i| family.value(i));
-    match family.value(found.iter().next()?) {
+fn sum(family: &Family, found: &FoundSeries) -> Option<Number> {
+    Some(match family.value(found.iter().next()?) {
         Value::Gauge(_) => match family.total(found.iter()).value(0) {
-            Value::Gauge(x) => Some(Number::Float(x)),
-            _ => None,
+            Value::Gauge(x) => Number::Float(x),
+            _ => return None,
         },
         Value::Counter(Number::Float(_)) => {
-            let float = |value| match value {
-                Value::Counter(n) => n.as_f64(),
-                _ => 0.0,
-            };
-            Some(Number::Float(all.map(float).sum()))
+            Number::Float(found.iter().map(|i| size(family, i)).sum())
         }
-        _ => Some(Number::Int(
-            all.by_ref()
-                .fold(0, |sum, value| sum.wrapping_add(count(value))),
-        )),
-    }
+        _ => {
+            let counts = found.iter().map(|i| count(family.value(i)));
+            Number::Int(counts.fold(0, u64::wrapping_add))
+        }
+    })
 }
 
 /// Returns the total of an integer counter, or the number of observations.
@@ -553,7 +458,7 @@ fn count(value: Value<'_>) -> u64 {
 
 /// Returns the `limit` largest series, or the first ones of gauges, whose order would not be
 /// steady.
-fn largest(family: &Family, found: &Found, limit: usize) -> Vec<usize> {
+fn largest(family: &Family, found: &FoundSeries, limit: usize) -> Vec<usize> {
     let mut all: Vec<_> = found.iter().map(|i| (size(family, i), i)).collect();
     let order = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     if limit < all.len() {

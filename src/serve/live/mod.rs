@@ -1,7 +1,7 @@
 //! The live page: a page in the browser where the metrics move, and the stream of events behind it.
 //!
 //! - `moment` takes a snapshot each second, while a page is open. All pages share it.
-//! - `choice` is what one page wants to see, and `frame` is that of one moment, as JSON (`json`).
+//! - `choice` is what one page wants to see, and `frame` is that of one moment, as JSON.
 //! - `stream` sends a frame each second.
 //! - `ring` has the last minutes, for pages that begin.
 //! - `page.html`, `style.css` and the scripts are the page. It asks for nothing else, and its
@@ -9,7 +9,6 @@
 
 mod choice;
 mod frame;
-mod json;
 mod moment;
 mod ring;
 mod stream;
@@ -19,21 +18,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderName, Request, StatusCode};
 use tokio::runtime::Handle;
 
-use crate::snapshot::Source;
-
-use super::answer::{Answer, content, head, plain};
+use super::Extension;
+use super::answer::{Answer, check_method, content, plain, set};
 use super::body::Body;
 use super::peer::Peer;
-use super::places::{Place, Places};
-use super::scrape::Memory;
+use super::places::{ClientPlace, ClientPlaces};
+use super::scrape::Scraper;
 
 use choice::Choice;
-pub(super) use moment::Before;
 use moment::Hub;
-pub(super) use stream::Stream;
+pub(super) use stream::FrameStream;
 
 /// The path of the page. Its files and its stream are below it.
 pub(super) const PATH: &str = "/live";
@@ -55,44 +52,19 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// The files of the page: their path below [`PATH`], their type and their content.
 const FILES: [(&str, &str, &str); 9] = [
     ("", "text/html; charset=utf-8", include_str!("page.html")),
-    (
-        "/style.css",
-        "text/css; charset=utf-8",
-        include_str!("style.css"),
-    ),
-    (
-        "/page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("page.js"),
-    ),
-    (
-        "/draw.js",
-        "text/javascript; charset=utf-8",
-        include_str!("draw.js"),
-    ),
-    (
-        "/data.js",
-        "text/javascript; charset=utf-8",
-        include_str!("data.js"),
-    ),
-    (
-        "/text.js",
-        "text/javascript; charset=utf-8",
-        include_str!("text.js"),
-    ),
-    (
-        "/card.js",
-        "text/javascript; charset=utf-8",
-        include_str!("card.js"),
-    ),
-    (
-        "/state.js",
-        "text/javascript; charset=utf-8",
-        include_str!("state.js"),
-    ),
+    ("/style.css", CSS, include_str!("style.css")),
+    ("/page.js", JAVASCRIPT, include_str!("page.js")),
+    ("/draw.js", JAVASCRIPT, include_str!("draw.js")),
+    ("/data.js", JAVASCRIPT, include_str!("data.js")),
+    ("/text.js", JAVASCRIPT, include_str!("text.js")),
+    ("/card.js", JAVASCRIPT, include_str!("card.js")),
+    ("/state.js", JAVASCRIPT, include_str!("state.js")),
     ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
@@ -101,22 +73,23 @@ const FILES: [(&str, &str, &str); 9] = [
 pub(super) struct Live {
     hub: Arc<Hub>,
     /// One place for each stream that may be open.
-    streams: Arc<Places>,
+    streams: Arc<ClientPlaces>,
     /// The maximum age of a stream.
     age: Duration,
 }
 
 impl Live {
-    /// `before` runs before each snapshot, and `memory` counts the bytes of snapshots and frames.
+    /// The page has the sources of `scraper`, whose memory counts the bytes of snapshots and
+    /// frames. `extension` does its work before each snapshot.
     pub(super) fn new(
-        sources: Vec<Arc<dyn Source>>,
-        before: Option<Before>,
+        scraper: &Scraper,
+        extension: Option<Arc<dyn Extension>>,
         age: Duration,
-        memory: Arc<Memory>,
     ) -> Self {
+        let (sources, memory) = (scraper.sources.clone(), Arc::clone(&scraper.memory));
         Self {
-            hub: Arc::new(Hub::new(sources, before, memory)),
-            streams: Places::new(STREAMS, SHARE),
+            hub: Arc::new(Hub::new(sources, extension, memory)),
+            streams: ClientPlaces::new(STREAMS, SHARE),
             age,
         }
     }
@@ -139,7 +112,7 @@ impl Live {
         if !stream && file.is_none() {
             return None;
         }
-        if let Err(answer) = head(request.method()) {
+        if let Err(answer) = check_method(request.method()) {
             return Some(answer);
         }
         let mut answer = match file {
@@ -149,21 +122,12 @@ impl Live {
             }
             None => self.stream(request, peer),
         };
-        for (name, value) in [
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (CACHE_CONTROL, if stream { "no-store" } else { "no-cache" }),
-            (REFERRER_POLICY, "no-referrer"),
-            (
-                HeaderName::from_static("cross-origin-resource-policy"),
-                "same-origin",
-            ),
-            (
-                HeaderName::from_static("cross-origin-opener-policy"),
-                "same-origin",
-            ),
-        ] {
-            let value = HeaderValue::from_static(value);
-            answer.headers_mut().insert(name, value);
+        set(&mut answer, CONTENT_SECURITY_POLICY, POLICY);
+        let caching = if stream { "no-store" } else { "no-cache" };
+        set(&mut answer, CACHE_CONTROL, caching);
+        set(&mut answer, REFERRER_POLICY, "no-referrer");
+        for name in ["cross-origin-resource-policy", "cross-origin-opener-policy"] {
+            set(&mut answer, HeaderName::from_static(name), "same-origin");
         }
         Some(answer)
     }
@@ -181,12 +145,11 @@ impl Live {
         }
         let Some(place) = self.streams.take(peer) else {
             let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open\n");
-            let soon = HeaderValue::from_static("5");
-            answer.headers_mut().insert(RETRY_AFTER, soon);
+            set(&mut answer, RETRY_AFTER, "5");
             return answer;
         };
         let choice = Choice::read(request.uri().query().unwrap_or_default());
-        let stream = Stream::new(Arc::clone(&self.hub), choice, self.age, place);
+        let stream = FrameStream::new(Arc::clone(&self.hub), choice, self.age, place);
         content(StatusCode::OK, "text/event-stream", Body::stream(stream))
     }
 }

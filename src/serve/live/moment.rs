@@ -6,7 +6,7 @@
 //! the number of the moment that they sent last. Their [`Audience`] holds the last moment, and is
 //! dropped with the last stream.
 //!
-//! At most one thread works for the live page: a permit moves into the work of a stream, which
+//! At most one thread works for the live page: a turn moves into the work of a stream, which
 //! takes the moment if it is due, and makes the stream's frame of it. The work of a stream that has
 //! gone is skipped.
 
@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
-use crate::serve::scrape::{HeldMoment, Memory, lock};
-use crate::serve::turns::Common;
+use crate::serve::Extension;
+use crate::serve::scrape::{HeldBytes, PageMemory};
+use crate::serve::turns::{Common, Turns, blocking};
 use crate::snapshot::{Family, MergedView, Source, millis};
+use crate::sync::lock;
 
 use super::ring::Ring;
 
@@ -30,21 +30,18 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// live page takes at most a tenth of the time of one processor.
 const PAUSE: u32 = 10;
 
-/// Begins the work before a moment is taken. The moment waits for its end.
-pub(in crate::serve) type Before = Arc<dyn Fn() -> JoinHandle<()> + Send + Sync>;
-
 /// Takes the moments of some sources. All streams share one hub.
 pub(super) struct Hub {
     pub(super) sources: Vec<Arc<dyn Source>>,
-    /// Runs before each moment, while no other one can be taken.
-    pub(super) before: Option<Before>,
+    /// Does its work before each moment, while no other one can be taken. `None` if it has none.
+    pub(super) extension: Option<Arc<dyn Extension>>,
     /// The last minutes, for pages that begin.
     pub(super) ring: Ring,
     /// Counts the bytes of moments and frames.
-    pub(super) memory: Arc<Memory>,
-    /// The permit of the thread that works for a stream. If collectors hang, they occupy one
+    pub(super) memory: Arc<PageMemory>,
+    /// One turn: that of the thread that works for a stream. If collectors hang, they occupy one
     /// thread.
-    pub(super) work: Arc<Semaphore>,
+    pub(super) work: Turns,
     /// The streams that are open.
     audience: Common<Audience>,
 }
@@ -70,14 +67,14 @@ pub(super) struct Moment {
     /// listened then.
     pub(super) interval: Option<(f64, Vec<Family>)>,
     /// The bytes of both.
-    _held: HeldMoment,
+    _held: HeldBytes,
 }
 
 impl Moment {
     pub(super) fn take(
         sources: &[Arc<dyn Source>],
         before: Option<&Self>,
-        memory: &Arc<Memory>,
+        memory: &Arc<PageMemory>,
     ) -> Self {
         let at = Instant::now();
         let mut view = MergedView::default();
@@ -148,14 +145,14 @@ impl Audience {
 impl Hub {
     pub(super) fn new(
         sources: Vec<Arc<dyn Source>>,
-        before: Option<Before>,
-        memory: Arc<Memory>,
+        extension: Option<Arc<dyn Extension>>,
+        memory: Arc<PageMemory>,
     ) -> Self {
         Self {
             sources,
-            before,
+            extension,
             memory,
-            work: Arc::new(Semaphore::new(1)),
+            work: Turns::new(1),
             audience: Common::default(),
             ring: Ring::default(),
         }
@@ -175,28 +172,32 @@ impl Hub {
         seen: Option<u64>,
         frame: impl FnOnce(&Arc<Moment>) -> T + Send + 'static,
     ) -> Option<(u64, T)> {
-        let runtime = Handle::try_current().ok()?;
+        Handle::try_current().ok()?;
         if let Some(seen) = seen {
             audience.due(seen).await;
         }
-        let permit = Arc::clone(&self.work).acquire_owned().await.ok()?;
+        let turn = self.work.take().await?;
         let last = audience.last();
         let mut moment = last.clone();
         moment = moment.filter(|last| match seen {
             Some(seen) => seen < last.number,
             None => Instant::now() < last.next(),
         });
-        if let (None, Some(work)) = (&moment, &self.before) {
+        if let (None, Some(extension)) = (&moment, &self.extension) {
+            let extension = Arc::clone(extension);
+            let work = tokio::spawn(async move {
+                if let Some(work) = extension.before_moment() {
+                    work.await;
+                }
+            });
             // Work that panics is no reason to show nothing.
-            let _ = work().await;
+            let _ = work.await;
         }
-        // The permit moves into the blocking work. This future drops `waiting` when the client
-        // disconnects.
-        let waiting = Arc::new(());
-        let waiter = Arc::downgrade(&waiting);
-        let work = move || {
-            let _permit = permit;
-            waiter.upgrade()?;
+        let made = blocking(move |is_wanted| {
+            let _turn = turn;
+            if !is_wanted() {
+                return None;
+            }
             let moment = moment.unwrap_or_else(|| {
                 // The first interval of the first stream begins where the ring ends.
                 let before = last.clone().or_else(|| self.ring.last());
@@ -210,10 +211,8 @@ impl Hub {
             let frame = frame(&moment);
             *lock(&moment.cost) += begun.elapsed();
             Some((moment.number, frame))
-        };
-        let made = runtime.spawn_blocking(work).await.ok()?;
-        drop(waiting);
-        made
+        });
+        made.await.ok()?
     }
 }
 
@@ -329,10 +328,14 @@ mod tests {
             }
             let held: Vec<_> = moments.iter().filter_map(Weak::upgrade).collect();
             assert_eq!(held.iter().map(|m| m.number).collect::<Vec<_>>(), [3]);
-            assert_eq!(hub.memory.moments(), 2 * held[0].view.bytes());
+            assert_eq!(hub.memory.moments.load(Relaxed), 2 * held[0].view.bytes());
             drop((held, audience));
         });
-        assert_eq!(hub.memory.moments(), 0, "the last stream has gone");
+        assert_eq!(
+            hub.memory.moments.load(Relaxed),
+            0,
+            "the last stream has gone"
+        );
     }
 
     /// Frames of 64 streams were made at once, on the threads of the scrapes, and those of streams
@@ -340,7 +343,8 @@ mod tests {
     #[test]
     fn one_frame_at_a_time_and_none_for_streams_that_have_gone() {
         let (_registry, taken, hub) = hub();
-        let (at_once, made) = (Arc::new(Semaphore::new(1)), Arc::new(AtomicUsize::new(0)));
+        let at_once = Arc::new(tokio::sync::Semaphore::new(1));
+        let made = Arc::new(AtomicUsize::new(0));
         let mut threads = tokio::runtime::Builder::new_multi_thread();
         threads
             .worker_threads(2)
@@ -359,7 +363,7 @@ mod tests {
                     tokio::spawn(Arc::clone(&hub).next(Arc::clone(&audience), None, frame))
                 };
                 // No work begins before they have gone.
-                let permit = Arc::clone(&hub.work).acquire_owned().await.unwrap();
+                let permit = hub.work.take().await.unwrap();
                 let gone: Vec<_> = (0..100).map(|_| stream()).collect();
                 let stay: Vec<_> = (0..10).map(|_| stream()).collect();
                 for stream in gone {

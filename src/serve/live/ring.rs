@@ -6,10 +6,12 @@
 //! exporters do, has no ring.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+
+use crate::sync::lock;
 
 use super::frame::past;
 use super::moment::{Hub, Moment};
@@ -47,12 +49,12 @@ struct Frames {
 
 impl Ring {
     pub(super) fn last(&self) -> Option<Arc<Moment>> {
-        self.lock().last.clone()
+        lock(&self.frames).last.clone()
     }
 
     /// Returns the frames after `time`, as a JSON array.
     pub(super) fn since(&self, time: u64) -> String {
-        let frames = &self.lock().frames;
+        let frames = &lock(&self.frames).frames;
         let frames = frames.iter().filter(|(taken, _)| *taken > time);
         let frames: Vec<_> = frames.map(|(_, frame)| &**frame).collect();
         format!("[{}]", frames.join(","))
@@ -61,7 +63,7 @@ impl Ring {
     /// Adds the frame of a moment. The first one has no interval, and so no frame.
     fn push(&self, moment: Moment) {
         let frame = moment.interval.is_some().then(|| past(&moment));
-        let mut ring = self.lock();
+        let mut ring = lock(&self.frames);
         if let Some(frame) = frame {
             ring.bytes += frame.len();
             ring.frames.push_back((moment.millis(), frame));
@@ -71,16 +73,12 @@ impl Ring {
         }
         ring.last = Some(Arc::new(moment.without_interval()));
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Frames> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Hub {
     /// Begins the ring, if there is a runtime. The task ends with the hub.
     pub(in crate::serve) fn remember(self: &Arc<Self>) {
-        if self.before.is_some() {
+        if self.extension.is_some() {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
@@ -93,11 +91,11 @@ impl Hub {
 async fn fill(hub: Weak<Hub>) {
     loop {
         let Some(hub) = hub.upgrade() else { return };
-        let Ok(permit) = Arc::clone(&hub.work).acquire_owned().await else {
+        let Some(turn) = hub.work.take().await else {
             return;
         };
         let work = move || {
-            let _permit = permit;
+            let _turn = turn;
             let begun = Instant::now();
             let last = hub.ring.last();
             let moment = Moment::take(&hub.sources, last.as_deref(), &hub.memory);
@@ -116,6 +114,16 @@ async fn fill(hub: Weak<Hub>) {
 mod tests {
     use super::*;
     use crate::Registry;
+    use crate::serve::{Extension, Later};
+
+    /// An extension with work before each moment.
+    struct Work;
+
+    impl Extension for Work {
+        fn before_moment(&self) -> Option<Later<'_, ()>> {
+            Some(Box::pin(async {}))
+        }
+    }
 
     #[test]
     fn the_ring_is_bounded_in_frames_and_in_bytes() {
@@ -135,7 +143,7 @@ mod tests {
                 hub.ring.push(moment);
             }
         };
-        let frames = || hub.ring.lock().frames.len();
+        let frames = || lock(&hub.ring.frames).frames.len();
         fill(1);
         assert_eq!((frames(), &*hub.ring.since(0)), (0, "[]"));
         fill(1);
@@ -167,8 +175,7 @@ mod tests {
             while hub.ring.last().is_none() {
                 tokio::task::yield_now().await;
             }
-            let before: super::super::Before = Arc::new(|| tokio::spawn(async {}));
-            let exporter = Arc::new(Hub::new(sources(), Some(before), Arc::default()));
+            let exporter = Arc::new(Hub::new(sources(), Some(Arc::new(Work)), Arc::default()));
             exporter.remember();
             assert!(exporter.ring.begun.get().is_none());
             let left = Arc::downgrade(&hub);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Place;
+use super::ClientPlace;
 use super::choice::Choice;
 use super::frame::frame;
 use super::moment::{Audience, Hub, Moment};
 use bytes::Bytes;
 
 /// The events of one page. Dropping it ends the stream.
-pub(in crate::serve) struct Stream {
+pub(in crate::serve) struct FrameStream {
     hub: Arc<Hub>,
     choice: Arc<Choice>,
     /// The maximum age of the connection, and so of the stream, which the page is told.
@@ -24,11 +24,11 @@ pub(in crate::serve) struct Stream {
     /// The hash of the list of names that the page has.
     names: Option<u64>,
     /// One of the streams that may be open at once.
-    _place: Place,
+    _place: ClientPlace,
 }
 
-impl Stream {
-    pub(super) fn new(hub: Arc<Hub>, choice: Choice, age: Duration, place: Place) -> Self {
+impl FrameStream {
+    pub(super) fn new(hub: Arc<Hub>, choice: Choice, age: Duration, place: ClientPlace) -> Self {
         Self {
             audience: hub.join(),
             hub,
@@ -66,9 +66,7 @@ impl Stream {
                 event.push_str(&format!("event: past\ndata: {past}\n\n"));
             }
         }
-        event.push_str("data: ");
-        event.push_str(&frame);
-        event.push_str("\n\n");
+        event.extend(["data: ", &frame, "\n\n"]);
         self.seen = Some(number);
         self.names = Some(names);
         let event = self.hub.memory.share(event);
@@ -78,7 +76,7 @@ impl Stream {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::Places;
+    use super::super::ClientPlaces;
     use super::*;
     use crate::Registry;
 
@@ -91,10 +89,10 @@ mod tests {
                 None,
                 Arc::default(),
             ));
-            let streams = Places::new(2, 2);
+            let streams = ClientPlaces::new(2, 2);
             let begin = |age| {
                 let place = streams.take(None).unwrap();
-                Stream::new(Arc::clone(&hub), Choice::default(), age, place)
+                FrameStream::new(Arc::clone(&hub), Choice::default(), age, place)
             };
             let (old, _) = begin(Duration::ZERO).next().await.unwrap();
             let (young, _) = begin(Duration::from_secs(3600)).next().await.unwrap();

@@ -8,18 +8,17 @@ use http::uri::PathAndQuery;
 
 use crate::error::Error;
 use crate::serve::answer::Pages;
-use crate::serve::connection::Host;
-use crate::serve::listen::{Listener, tcp};
-#[cfg(feature = "live")]
-use crate::serve::live::Before;
-use crate::serve::places::Places;
+use crate::serve::live;
+use crate::serve::places::ClientPlaces;
 use crate::serve::report::CARDINALITY;
-use crate::serve::routes::{Checks, Routes};
-use crate::serve::seats::Seats;
-use crate::serve::serving::{BoundServer, Serving};
 use crate::serve::turns::Turns;
 
 use super::Server;
+use super::connection::Host;
+use super::listen::{Listener, cannot_listen, tcp};
+use super::routes::{Checks, Routes};
+use super::seats::Seats;
+use super::serving::{BoundServer, Serving};
 
 /// Paths that the service uses itself, so the metrics page cannot have them.
 const RESERVED_PATHS: [&str; 5] = ["/", "/robots.txt", "/-/healthy", "/-/ready", CARDINALITY];
@@ -46,8 +45,9 @@ impl Server {
     /// again.
     pub fn listen(&self, address: impl ToSocketAddrs + Debug) -> Result<Serving, Error> {
         let name = format!("{address:?}");
-        self.bind_all(Some(tcp(address, name.trim_matches('"'))))?
-            .start()
+        let name = name.trim_matches('"');
+        let first = tcp(address, name).map_err(|e| cannot_listen(name, e));
+        self.bind_all(Some(first))?.start()
     }
 
     /// Binds the added addresses and serves on a thread of its own, as [`listen`](Self::listen)
@@ -110,11 +110,7 @@ impl Server {
     }
 
     fn check_texts(&self) -> Result<(), Error> {
-        #[cfg(feature = "live")]
-        let live = self.live;
-        #[cfg(not(feature = "live"))]
-        let live = false;
-        check_path(&self.path, live)?;
+        check_path(&self.path, self.live)?;
         self.credentials.check()
     }
 
@@ -143,18 +139,17 @@ impl Server {
             let seats = Arc::clone(&seats);
             Box::new(move || seats.evict_slow_reader())
         };
-        let pages = Pages::new(
-            self.sources.all().to_vec(),
-            self.style,
-            (self.limits.scrapes, self.limits.pages),
-            Some(evict_reader),
-        );
+        let sources = self.sources.all().to_vec();
+        let limits = (self.limits.scrapes, self.limits.pages);
+        let pages = Pages::new(sources, limits, Some(evict_reader));
         #[cfg(feature = "live")]
         let live = self.live.then(|| {
-            let sources = self.sources.all().to_vec();
-            let memory = Arc::clone(&pages.scraper.memory);
-            crate::serve::live::Live::new(sources, self.before(), self.limits.age, memory)
+            let has_work = self.extension.before_moment().is_some();
+            let extension = has_work.then(|| Arc::clone(&self.extension));
+            live::Live::new(&pages.scraper, extension, self.limits.age)
         });
+        #[cfg(not(feature = "live"))]
+        let live = None;
         let host = Host {
             routes: Routes {
                 pages,
@@ -165,12 +160,11 @@ impl Server {
                 extension: Arc::clone(&self.extension),
                 probes: {
                     let places = PROBES.min(limit / 4).max(1);
-                    Places::new(places, places - places / 4)
+                    ClientPlaces::new(places, places - places / 4)
                 },
                 probe_turns: Turns::new(self.limits.scrapes),
                 checks: Checks::new(),
                 style: self.style,
-                #[cfg(feature = "live")]
                 live,
             },
             limits: self.limits,
@@ -184,18 +178,14 @@ impl Server {
 }
 
 /// Checks the path of a metrics page, beside a live page or not.
-fn check_path(path: &str, live: bool) -> Result<(), Error> {
-    #[cfg(feature = "live")]
-    let is_live = live && crate::serve::live::is_part(path);
-    #[cfg(not(feature = "live"))]
-    let is_live = live;
+fn check_path(path: &str, is_live: bool) -> Result<(), Error> {
     let why = if !path.starts_with('/') {
         "has to begin with `/`"
     } else if path.contains(['?', '#']) {
         "must not have a query"
     } else if RESERVED_PATHS.contains(&path) {
         "is the path of another page of the service"
-    } else if is_live {
+    } else if is_live && live::is_part(path) {
         "must not be `/live` or below it, where the live page is"
     } else if !path.is_ascii() || path.parse::<PathAndQuery>().is_err() {
         "has to be percent-encoded, as in a request"
@@ -203,23 +193,6 @@ fn check_path(path: &str, live: bool) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::setting("metrics path", path, why))
-}
-
-#[cfg(feature = "live")]
-impl Server {
-    /// Returns what runs before each snapshot of the live page, if anything does.
-    fn before(&self) -> Option<Before> {
-        let extension = Arc::clone(&self.extension);
-        drop(extension.before_moment()?);
-        Some(Arc::new(move || {
-            let extension = Arc::clone(&extension);
-            tokio::spawn(async move {
-                if let Some(work) = extension.before_moment() {
-                    work.await;
-                }
-            })
-        }))
-    }
 }
 
 /// Returns the number of file descriptors that this process may open. Connections with a seat take

@@ -1,6 +1,22 @@
-//! The builder of the service: registries, addresses, credentials and limits.
+//! The builder of a service that listens itself: registries, addresses, credentials and limits.
+//!
+//! `bind` checks them and builds the service. The other modules decide where to listen (`listen`),
+//! which clients to admit (`auth`, `tls`), what each path answers (`routes`), and which limits
+//! apply to a connection (`connection`, `seats`, `stream`, `timed_body`). A program may add pages
+//! and checks of its own (`extension`).
 
+mod auth;
 mod bind;
+mod connection;
+mod extension;
+mod listen;
+mod routes;
+mod seats;
+mod serving;
+mod stream;
+mod timed_body;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::fmt::Debug;
 use std::net::TcpListener;
@@ -17,12 +33,17 @@ use crate::encode::Options;
 use crate::snapshot::{Source, Sources};
 
 use super::answer::{PAGES, SCRAPES};
-use super::auth::Credentials;
-use super::connection::Limits;
-use super::extension::{Extension, NoExtension};
-use super::listen::Address;
 use super::page::Style;
-use super::routes::Hosts;
+use auth::Credentials;
+use connection::Limits;
+use extension::NoExtension;
+use listen::Address;
+use routes::Hosts;
+#[cfg(feature = "tls")]
+use tls::{ClientAuth, Pem};
+
+pub use extension::{Admission, Extension, Later, PageSource, PageTime, Record};
+pub use serving::{BoundServer, Serving};
 
 /// The longest duration that a setting may have. Longer ones are capped, because adding them to the
 /// current time could overflow the clock.
@@ -110,6 +131,7 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 ///   their content types.
 /// - When a client CA is removed, a client whose certificate it signed is disconnected after its
 ///   next request, or when its connection reaches the maximum age.
+#[must_use = "a server listens when it is started"]
 #[derive(Clone)]
 pub struct Server {
     sources: Sources,
@@ -122,10 +144,9 @@ pub struct Server {
     /// The permissions of Unix socket files.
     socket_mode: u32,
     /// Whether the service has the live page.
-    #[cfg(feature = "live")]
     live: bool,
     #[cfg(feature = "tls")]
-    tls: super::tls::Files,
+    tls: tls::Origin,
     extension: Arc<dyn Extension>,
 }
 
@@ -148,17 +169,15 @@ impl Server {
             },
             hosts: Hosts::default(),
             socket_mode: 0o600,
-            #[cfg(feature = "live")]
             live: false,
             #[cfg(feature = "tls")]
-            tls: super::tls::Files::default(),
+            tls: tls::Origin::default(),
             extension: Arc::new(NoExtension),
         }
     }
 
     /// Adds work before each page, further pages, or an authentication of the program's own. See
     /// [`Extension`]. A later one replaces it.
-    #[must_use]
     pub fn extension(mut self, extension: impl Extension + 'static) -> Self {
         self.extension = Arc::new(extension);
         self
@@ -174,19 +193,15 @@ impl Server {
     ///
     /// # fn f() -> Result<(), tallies::Error> {
     /// let mut settings = Settings::default();
-    /// settings.certificate = Pem::File("tls.crt".into());
-    /// settings.key = Pem::File("tls.key".into());
+    /// settings.certificate = Some(Pem::File("tls.crt".into()));
+    /// settings.key = Some(Pem::File("tls.key".into()));
     /// let config = settings.config()?;
     /// let serving = Server::new().tls_source(move || config.clone()).listen("[::]:9464")?;
     /// # Ok(())
     /// # }
     /// ```
     #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn tls_source(
-        mut self,
-        source: impl Fn() -> super::tls::Config + Send + Sync + 'static,
-    ) -> Self {
+    pub fn tls_source(mut self, source: impl Fn() -> tls::Config + Send + Sync + 'static) -> Self {
         self.tls.given = Some(Arc::new(source));
         self
     }
@@ -206,7 +221,6 @@ impl Server {
     /// Families with the same name are merged. A family is left out if it conflicts with those of
     /// earlier registries, because its kind differs or because it would write the same samples.
     /// Each such conflict is logged once.
-    #[must_use]
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
         self.sources.add(registry);
         self
@@ -222,7 +236,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.style.options = options;
         self
@@ -242,7 +255,6 @@ impl Server {
     /// it stores a counter `events` as `events_total`. Dashboards of a program that served the text
     /// format only, as many libraries do, ask for `events`. With `false`, the page has the names of
     /// the declarations in the text formats and in protobuf. Text has no exemplars.
-    #[must_use]
     pub fn open_metrics(mut self, yes: bool) -> Self {
         self.style.open_metrics = yes;
         self
@@ -261,9 +273,8 @@ impl Server {
     /// A higher level helps where the network is slow or has a price. `docs/benchmarks.md` has the
     /// cost and the effect of each level.
     #[cfg(feature = "gzip")]
-    #[must_use]
     pub fn gzip_level(mut self, level: u32) -> Self {
-        self.style.levels.set_gzip(level);
+        self.style.levels.gzip = level;
         self
     }
 
@@ -279,9 +290,8 @@ impl Server {
     ///
     /// High levels need more memory for each page that is being compressed, up to 80 MB.
     #[cfg(feature = "zstd")]
-    #[must_use]
     pub fn zstd_level(mut self, level: i32) -> Self {
-        self.style.levels.set_zstd(level);
+        self.style.levels.zstd = level;
         self
     }
 
@@ -294,7 +304,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.path = path.to_owned();
         self
@@ -314,7 +323,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn address(mut self, address: impl ToString) -> Self {
         self.addresses.push(Address::Tcp(address.to_string()));
         self
@@ -332,7 +340,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn every_address(mut self, name: &str) -> Self {
         self.addresses.push(Address::Every(name.to_owned()));
         self
@@ -381,7 +388,6 @@ impl Server {
     /// time of one processor on it. An exporter remembers nothing, because its updates run only if
     /// someone asks.
     #[cfg(feature = "live")]
-    #[must_use]
     pub fn live(mut self) -> Self {
         self.live = true;
         self
@@ -402,7 +408,6 @@ impl Server {
     /// A socket file that a previous program left behind is replaced. The socket has no TLS. Only
     /// the program's own user may open it, unless [`socket_mode`](Self::socket_mode) allows others.
     #[cfg(unix)]
-    #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.addresses.push(Address::Unix(path.into()));
         self
@@ -411,7 +416,6 @@ impl Server {
     /// Sets the permissions of the socket files of [`unix_socket`](Self::unix_socket). Default:
     /// 0600.
     #[cfg(unix)]
-    #[must_use]
     pub fn socket_mode(mut self, mode: u32) -> Self {
         self.socket_mode = mode;
         self
@@ -432,7 +436,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
     pub fn listener(mut self, listener: TcpListener) -> Self {
         self.addresses.push(Address::Given(Arc::new(listener)));
         self
@@ -452,7 +455,6 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(unix)]
-    #[must_use]
     pub fn unix_listener(mut self, listener: UnixListener) -> Self {
         self.addresses.push(Address::GivenUnix(Arc::new(listener)));
         self
@@ -471,7 +473,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.credentials.basic(user, password);
         self
@@ -487,7 +488,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn bearer_token(mut self, token: &str) -> Self {
         self.credentials.bearer(token);
         self
@@ -507,25 +507,23 @@ impl Server {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     #[cfg(feature = "tls")]
-    #[must_use]
     pub fn certificate(mut self, file: impl Into<PathBuf>) -> Self {
-        self.tls.certificate = Some(file.into());
+        self.tls.files.certificate = Some(Pem::File(file.into()));
         self
     }
 
     /// Sets the PEM file with the private key of the [`certificate`](Self::certificate).
     #[cfg(feature = "tls")]
-    #[must_use]
     pub fn private_key(mut self, file: impl Into<PathBuf>) -> Self {
-        self.tls.key = Some(file.into());
+        self.tls.files.key = Some(Pem::File(file.into()));
         self
     }
 
     /// Requires clients to present a certificate that is signed by a CA in this PEM file.
     #[cfg(feature = "tls")]
-    #[must_use]
     pub fn client_ca(mut self, file: impl Into<PathBuf>) -> Self {
-        self.tls.client_ca = Some(file.into());
+        self.tls.files.client_ca = Some(Pem::File(file.into()));
+        self.tls.files.auth = ClientAuth::Verify;
         self
     }
 
@@ -538,7 +536,6 @@ impl Server {
     /// than its own. If it can replace none, it waits; up to 1024 connections do, half of them of
     /// one host (another quarter of the file descriptors at most), and others are closed. While the
     /// limit is reached, connections close after each response.
-    #[must_use]
     pub fn connections(mut self, limit: usize) -> Self {
         self.limits.connections = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
@@ -549,7 +546,6 @@ impl Server {
     ///
     /// Each page of which a block is being rendered occupies a blocking thread, whether the service
     /// runs on its own thread or in a runtime.
-    #[must_use]
     pub fn concurrent_scrapes(mut self, limit: usize) -> Self {
         self.limits.scrapes = limit.clamp(1, Semaphore::MAX_PERMITS);
         self
@@ -558,7 +554,6 @@ impl Server {
     /// Limits the time for a TLS handshake, and the time until the head of the next request has
     /// arrived. Default: 10 s. A kept-alive connection closes if no request arrives within this
     /// time.
-    #[must_use]
     pub fn head_timeout(mut self, limit: Duration) -> Self {
         self.limits.head = limit.min(MAX_DURATION);
         self
@@ -566,7 +561,6 @@ impl Server {
 
     /// Limits the age of a connection. Default: 60 s. An older connection closes after the response
     /// that is in flight.
-    #[must_use]
     pub fn connection_age(mut self, limit: Duration) -> Self {
         self.limits.age = limit.min(MAX_DURATION);
         self
@@ -579,7 +573,6 @@ impl Server {
     /// until the last block of the page is made, and one block of about 100 KB. Pages of one block
     /// hold no scrape. Beyond the limit, the server disconnects the slowest readers. If no reader
     /// is slow, the request gets a 503.
-    #[must_use]
     pub fn page_memory(mut self, bytes: usize) -> Self {
         self.limits.pages = bytes;
         self
@@ -598,7 +591,6 @@ impl Server {
     /// # serving.stop();
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[must_use]
     pub fn hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hosts.0.extend(hosts.into_iter().map(Into::into));
         self
@@ -606,7 +598,6 @@ impl Server {
 
     /// Limits the time to render the first block of a page, and separately the time in which a
     /// client must read all of it, even if it reads steadily. Default: 30 s each.
-    #[must_use]
     pub fn answer_timeout(mut self, limit: Duration) -> Self {
         self.limits.answer = limit.min(MAX_DURATION);
         self

@@ -1,15 +1,17 @@
 //! The merged page of a directory: what `share::dir` returns.
 
+use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
+use crate::registry::samples::help;
 use crate::snapshot::{LAST_MILLIS, Snapshot, Source};
 
 use super::directory::{Directory, boot_hash, without_slash};
-use super::view::View;
+use super::reader::DirectoryReader;
 
 /// The time for which the file of a dead process stays, so that it can be looked at.
 const GRACE: Duration = Duration::from_secs(5);
@@ -42,68 +44,60 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A scrape reads the files of all processes, also of those that hang, are stopped or have ended.
 /// It never waits for one of them. Some processes fold the files of those that have ended into one,
 /// which takes longer, when they are scraped. A clone reads the same directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dir(Arc<DirState>);
 
-#[derive(Debug)]
+impl Debug for Dir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dir").field(&self.0.path).finish()
+    }
+}
+
 struct DirState {
     path: PathBuf,
     /// Whether this process takes part.
     takes_part: bool,
-    state: Mutex<State>,
+    state: Mutex<ReaderState>,
 }
 
-/// Held for reading by each thread that has a [`State`], so that a `fork` can wait for all of them.
+/// Held for reading by each thread that has a [`ReaderState`], so that a `fork` can wait for all of
+/// them.
 static READS: RwLock<()> = RwLock::new(());
 
-/// Keeps others from having a [`State`].
-pub(super) struct WholeReads(#[allow(dead_code, reason = "unlocks")] RwLockWriteGuard<'static, ()>);
-
-impl WholeReads {
-    pub(super) fn wait() -> Self {
-        Self(READS.write().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A state that the calling thread has locked.
-struct Locked<'a> {
-    state: MutexGuard<'a, State>,
-    // Unlocked last.
-    _read: RwLockReadGuard<'static, ()>,
-}
-
-impl std::ops::Deref for Locked<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.state
-    }
-}
-
-impl std::ops::DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
+/// Waits until no thread has a [`ReaderState`], and keeps others from having one.
+pub(super) fn lock_reads() -> RwLockWriteGuard<'static, ()> {
+    READS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Written and read by one scrape at a time.
-#[derive(Debug)]
-struct State {
-    view: View,
+struct ReaderState {
+    reader: DirectoryReader,
     /// The page that was merged last.
     last: Snapshot,
     /// When a fold failed for the last time, unless one succeeded since.
     failed_fold: Option<Instant>,
 }
 
-/// A process that takes part in a shared directory, or took part and has not been folded yet.
+/// A shared directory at one time, as [`Dir::overview`] returns it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Overview {
+    /// The processes that take part or have not been folded yet, those that started last first.
+    pub processes: Vec<Process>,
+    /// The totals of the processes that have ended and were folded.
+    pub folded: Snapshot,
+    /// The files that are skipped, each with the reason.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// A process that shares its metrics, or shared them and has not been folded yet.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-2", std::process::id()));
 /// let shared = tallies::share::dir(&path)?;
-/// let processes = shared.processes()?;
-/// assert_eq!(processes[0].id, std::process::id());
-/// assert!(processes[0].is_alive);
+/// let all = shared.overview()?;
+/// assert_eq!(all.processes[0].pid, std::process::id());
+/// assert!(all.processes[0].is_alive);
 /// # std::fs::remove_dir_all(&path).unwrap();
 /// # Ok::<(), tallies::Error>(())
 /// ```
@@ -111,10 +105,12 @@ struct State {
 #[non_exhaustive]
 pub struct Process {
     /// The name of its file in the directory.
-    pub file: String,
+    pub name: String,
     /// The process ID that it had. Another process may have it now, or it may be that of another
     /// container.
-    pub id: u32,
+    pub pid: u32,
+    /// Its number among the live processes: the value of the label `gauge_index`.
+    pub index: u32,
     /// The time at which it began to take part.
     pub started: SystemTime,
     /// The time at which it did maintenance last: folded counts of threads that have ended, expired
@@ -134,7 +130,7 @@ impl Dir {
     /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-3", std::process::id()));
     /// # let _shared = tallies::share::dir(&path)?;
     /// let outside = tallies::share::Dir::open(&path)?;
-    /// println!("{} processes", outside.processes()?.len());
+    /// println!("{} processes", outside.overview()?.processes.len());
     /// # std::fs::remove_dir_all(&path).unwrap();
     /// # Ok::<(), tallies::Error>(())
     /// ```
@@ -151,12 +147,12 @@ impl Dir {
     }
 
     pub(super) fn new(path: &Path, directory: Directory, takes_part: bool) -> io::Result<Self> {
-        let view = View::new(directory, path.to_owned(), boot_hash()?);
+        let reader = DirectoryReader::new(directory, path.to_owned(), boot_hash()?);
         Ok(Self(Arc::new(DirState {
             path: path.to_owned(),
             takes_part,
-            state: Mutex::new(State {
-                view,
+            state: Mutex::new(ReaderState {
+                reader,
                 last: Snapshot::default(),
                 failed_fold: None,
             }),
@@ -185,63 +181,42 @@ impl Dir {
     /// cannot be read, if the file of this process was removed from it or damaged, or if a newer
     /// version of this crate wrote the totals.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut state = self.state();
-        self.refresh(&mut state)?;
-        Ok(state.last.clone())
+        let mut snapshot = Snapshot::default();
+        self.try_snapshot_into(&mut snapshot)?;
+        Ok(snapshot)
     }
 
     /// Reads the files and merges them.
-    fn refresh(&self, state: &mut State) -> Result<(), Error> {
+    fn refresh(&self, state: &mut ReaderState) -> Result<(), Error> {
         let own = self.own_file()?;
         let own = own.as_deref();
-        state.view.read(own)?;
+        state.reader.read(own)?;
         let is_early = state.failed_fold.is_some_and(|at| at.elapsed() < RETRY);
-        if state.view.wants_fold(GRACE) && !is_early {
+        if state.reader.wants_fold(GRACE) && !is_early {
             // What goes wrong is logged, and the page is served from the files as they are.
-            let folded = state.view.fold(own, |_| ());
+            let folded = state.reader.fold(own, |_| ());
             state.failed_fold = folded.is_err().then(Instant::now);
             if let Err(error) = folded {
                 crate::error::warn_once(&error);
             }
-            state.view.read(own)?;
+            state.reader.read(own)?;
         }
         let mut conflicts = 0;
-        let mut merged = state.view.merged(|error| {
+        let mut merged = state.reader.merged(|error| {
             conflicts += 1;
             crate::error::warn_once(&format_args!("left out of the shared page: {error}"));
         });
-        let writers = state.view.writers.values();
-        let live = writers.filter(|open| open.dead_since.is_none()).count();
-        let mut gauge = |name, help, value: usize| {
-            merged.insert_gauge(name, help, value as f64);
-        };
-        gauge(
-            "tallies_share_writers",
-            "Live processes that share their metrics.",
-            live,
-        );
-        gauge(
-            "tallies_share_files_skipped",
-            "Files in the shared directory that could not be read.",
-            state.view.skipped.len(),
-        );
-        gauge(
-            "tallies_share_conflicts",
-            "Families of single processes that are left out because other processes have another \
-             kind or shape under the same name.",
-            conflicts,
-        );
-        let unpublished = state
-            .view
-            .writers
-            .values()
-            .map(|open| open.file.unpublished);
-        gauge(
-            "tallies_share_words_not_shared",
-            "Words that live processes keep in private memory, because the disk of the shared \
-             directory is full. What they count is missing here.",
-            unpublished.sum::<u64>() as usize,
-        );
+        let writers = state.reader.writers.values();
+        let unpublished = writers.clone().map(|writer| writer.unpublished);
+        let live = writers.filter(|writer| writer.dead_since.is_none()).count();
+        for (name, value) in [
+            ("share_writers", live),
+            ("share_files_skipped", state.reader.skipped.len()),
+            ("share_conflicts", conflicts),
+            ("share_words_not_shared", unpublished.sum::<u64>() as usize),
+        ] {
+            merged.insert_gauge(&format!("tallies_{name}"), help(name), value as f64);
+        }
         state.last = merged;
         Ok(())
     }
@@ -256,48 +231,33 @@ impl Dir {
         own.map_err(|cause| Error::of_file("cannot read the shared directory", self.path(), cause))
     }
 
-    /// Returns the processes that take part or have not been folded yet, those that started last
-    /// first.
+    /// Returns the processes of the directory, with what each of them has counted.
     ///
     /// # Errors
     ///
     /// As for [`snapshot`](Self::snapshot).
-    pub fn processes(&self) -> Result<Vec<Process>, Error> {
-        let state = self.read()?;
-        let mut all: Vec<_> = state.view.writers.iter().collect();
-        all.sort_by_key(|(_, open)| std::cmp::Reverse(open.file.head.created));
-        let all = all.into_iter().map(|(name, open)| Process {
-            file: name.clone(),
-            id: open.file.head.pid,
-            started: time(open.file.head.created),
-            heartbeat: time(open.file.heartbeat),
-            is_alive: open.dead_since.is_none(),
-            snapshot: open.file.snapshot.clone(),
+    pub fn overview(&self) -> Result<Overview, Error> {
+        let (_read, mut state) = self.lock();
+        state.reader.read(self.own_file()?.as_deref())?;
+        let reader = &state.reader;
+        let mut processes: Vec<_> = reader.writers.iter().collect();
+        processes.sort_by_key(|(_, writer)| std::cmp::Reverse(writer.head.created));
+        let processes = processes.into_iter().map(|(name, writer)| Process {
+            name: name.clone(),
+            pid: writer.head.pid,
+            index: writer.head.index,
+            started: time(writer.head.created),
+            heartbeat: time(writer.heartbeat),
+            is_alive: writer.dead_since.is_none(),
+            snapshot: writer.snapshot.clone(),
         });
-        Ok(all.collect())
-    }
-
-    /// Returns the totals of processes that have ended and were folded.
-    ///
-    /// # Errors
-    ///
-    /// As for [`snapshot`](Self::snapshot).
-    pub fn folded(&self) -> Result<Snapshot, Error> {
-        let state = self.read()?;
-        Ok(state.view.totals.snapshot.clone())
-    }
-
-    /// Returns the files that are skipped, each with the reason.
-    ///
-    /// # Errors
-    ///
-    /// As for [`snapshot`](Self::snapshot).
-    pub fn skipped(&self) -> Result<Vec<(String, String)>, Error> {
-        let state = self.read()?;
-        let skipped = state.view.skipped.iter();
-        Ok(skipped
-            .map(|(name, reason)| (name.clone(), reason.to_string()))
-            .collect())
+        let skipped = reader.skipped.iter();
+        let skipped = skipped.map(|(name, reason)| (name.clone(), reason.to_string()));
+        Ok(Overview {
+            processes: processes.collect(),
+            folded: reader.totals.snapshot.clone(),
+            skipped: skipped.collect(),
+        })
     }
 
     /// Folds the files of all processes that have ended into the totals, now. Returns how many
@@ -309,33 +269,25 @@ impl Dir {
     ///
     /// As for [`snapshot`](Self::snapshot), and totals that cannot be written.
     pub fn fold(&self) -> Result<usize, Error> {
-        let mut state = self.state();
-        let folded = state.view.fold(self.own_file()?.as_deref(), |error| {
+        let (_read, mut state) = self.lock();
+        let folded = state.reader.fold(self.own_file()?.as_deref(), |error| {
             crate::error::warn_once(&format_args!("left out of the totals: {error}"));
         })?;
         Ok(folded.unwrap_or(0))
     }
 
-    /// Reads all files.
-    fn read(&self) -> Result<Locked<'_>, Error> {
-        let mut state = self.state();
-        state.view.read(self.own_file()?.as_deref())?;
-        Ok(state)
-    }
-
-    fn state(&self) -> Locked<'_> {
+    /// Locks the state. The first guard, which a `fork` waits for, has to be dropped last.
+    fn lock(&self) -> (RwLockReadGuard<'static, ()>, MutexGuard<'_, ReaderState>) {
         let read = READS.read().unwrap_or_else(PoisonError::into_inner);
-        Locked {
-            state: self.0.state.lock().unwrap_or_else(PoisonError::into_inner),
-            _read: read,
-        }
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (read, state)
     }
 }
 
 impl Source for Dir {
     /// Takes a snapshot. If there is none, it is that of the last time.
     fn snapshot_into(&self, snapshot: &mut Snapshot) {
-        let mut state = self.state();
+        let (_read, mut state) = self.lock();
         if let Err(error) = self.refresh(&mut state) {
             crate::error::warn_once(&error);
         }
@@ -343,7 +295,7 @@ impl Source for Dir {
     }
 
     fn try_snapshot_into(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
-        let mut state = self.state();
+        let (_read, mut state) = self.lock();
         self.refresh(&mut state)?;
         snapshot.clone_from(&state.last);
         Ok(())

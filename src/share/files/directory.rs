@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat};
@@ -26,7 +26,6 @@ pub(super) const TEMPORARY: &str = ".tmp-";
 const TEMPORARY_TOTALS: &str = ".tmp-totals-";
 
 /// An open directory.
-#[derive(Debug)]
 pub(super) struct Directory(OwnedFd);
 
 /// The names in a directory at one time.
@@ -41,7 +40,6 @@ pub(super) struct Listing {
 }
 
 /// The lock that a process holds while it folds the files of dead writers.
-#[derive(Debug)]
 pub(super) struct Lock(OwnedFd);
 
 impl Drop for Lock {
@@ -72,10 +70,6 @@ impl Directory {
         Ok(Self(directory))
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
     /// Lists the directory.
     ///
     /// # Errors
@@ -90,11 +84,9 @@ impl Directory {
             writers: self.names()?.writers,
             ..listing
         };
-        if listing.writers.is_empty() && rustix::fs::fstat(self.fd())?.st_nlink == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the directory was deleted",
-            ));
+        if listing.writers.is_empty() && rustix::fs::fstat(&self.0)?.st_nlink == 0 {
+            let why = "the directory was deleted";
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
         Ok(listing)
     }
@@ -102,7 +94,7 @@ impl Directory {
     fn names(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         step();
-        for entry in rustix::fs::Dir::read_from(self.fd())? {
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else {
                 continue;
@@ -124,28 +116,33 @@ impl Directory {
     pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         step();
-        let file = rustix::fs::openat(self.fd(), name, flags, Mode::empty())?;
+        let file = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;
         Ok(file.into())
+    }
+
+    /// Creates a file.
+    pub(super) fn create(&self, name: &str) -> io::Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(file.into())
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
     }
 
     /// Returns the description of a file.
     pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
         step();
-        Ok(rustix::fs::statat(
-            self.fd(),
-            name,
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::statat(&self.0, name, flags)?)
     }
 
     /// Returns whether the file is that of a writer that has ended. A file that cannot be opened is
     /// not.
     pub(super) fn is_dead(&self, name: &str) -> bool {
         self.open_file(name).is_ok_and(|file| is_dead(&file))
-    }
-
-    pub(super) fn open_totals(&self, generation: u64) -> io::Result<File> {
-        self.open_file(&totals_name(generation))
     }
 
     /// Returns the space that the last totals take, in bytes.
@@ -160,7 +157,7 @@ impl Directory {
         // An open file of its own: the lock belongs to it, and ends with it.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         step();
-        let own = rustix::fs::openat(self.fd(), ".", flags, Mode::empty()).ok()?;
+        let own = rustix::fs::openat(&self.0, ".", flags, Mode::empty()).ok()?;
         rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Lock(own))
     }
@@ -188,18 +185,16 @@ impl Directory {
         region::check_space(&self.0, bytes.len() as u64)?;
         let temporary = format!("{TEMPORARY_TOTALS}{}-{generation}", std::process::id());
         step();
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(self.fd(), &temporary, flags, Mode::RUSR | Mode::WUSR) {
+        let file = match self.create(&temporary) {
             // Left by a process that had this number.
-            Err(Errno::EXIST) => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.remove(&temporary)?;
-                rustix::fs::openat(self.fd(), &temporary, flags, Mode::RUSR | Mode::WUSR)?
+                self.create(&temporary)?
             }
             file => file?,
         };
         step();
-        let written = self.write_and_link(file.into(), &temporary, generation, bytes);
+        let written = self.write_and_link(file, &temporary, generation, bytes);
         step();
         let removed = self.remove(&temporary);
         let is_new = written?;
@@ -221,7 +216,7 @@ impl Directory {
         step();
         // A link, not a rename: it fails if the name exists.
         let name = totals_name(generation);
-        match rustix::fs::linkat(self.fd(), temporary, self.fd(), &name, AtFlags::empty()) {
+        match rustix::fs::linkat(&self.0, temporary, &self.0, &name, AtFlags::empty()) {
             Err(Errno::EXIST) => Ok(false),
             linked => Ok(linked.map(|()| true)?),
         }
@@ -230,7 +225,7 @@ impl Directory {
     /// Removes a file. A file that does not exist is fine.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         step();
-        match rustix::fs::unlinkat(self.fd(), name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -289,7 +284,8 @@ pub(super) fn is_dead(file: &File) -> bool {
     dead
 }
 
-fn totals_name(generation: u64) -> String {
+/// Returns the name of the totals of a generation.
+pub(super) fn totals_name(generation: u64) -> String {
     format!("{TOTALS}{generation}")
 }
 

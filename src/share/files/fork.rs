@@ -19,13 +19,13 @@
 //! 4. The engine, in the order of the fields of [`ForkGuard`]: passes (scrapes, removal,
 //!    retirement), the first update of a thread, its end, promotion, dropped families, updates that
 //!    move or grow a slab.
-//! 5. The default registry: its collectors, its settings, its families: scrapes and registration.
+//! 5. The default registry: its settings, its names: scrapes and registration.
 //! 6. The list of all families: making a family.
 //! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss
 //!    the label cache, stale handles).
 //! 8. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
 //!    the lock of one family's records or of the spare records besides, which are therefore free.
-//! 9. `region::MEMORY`: allocation in the file, promotion.
+//! 9. `region::MEMORY`: allocation in the file, promotion, and under it the list of blocks to move.
 //!
 //! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are
 //! gone. `Family::scraped` is locked in passes only, and the baseline of an open label set in a
@@ -33,23 +33,23 @@
 //! the first exemplar of a family, and updates of an info (`Info::set`, infos from data).
 
 use std::cell::RefCell;
+use std::panic::catch_unwind;
 use std::sync::{MutexGuard, RwLockWriteGuard};
 
 use crate::family::{AnyFamily, published};
-use crate::mapped::fork::{Hooks, register};
-use crate::mapped::held::{Held, making};
-use crate::mapped::region;
+use crate::mapped::held::{LockedValue, making};
+use crate::mapped::region::{self, fork::register};
 use crate::observe::ForkGuard;
 use crate::registry::{published::LockedRegistry, registry};
 use crate::sync::AllocatingGuard;
 
-use super::dir::WholeReads;
-use super::writer::{Own, own, set_no_file, share_again};
+use super::dir::lock_reads;
+use super::writer::{OwnWriter, own, share_again};
 
 /// The locks around a fork, with their numbers in the order of locking, and the words of all
 /// series. Dropped, and so unlocked, from the last lock to the first.
 struct Forking {
-    series: region::Series,
+    series: region::SeriesCopy,
     /// 9.
     memory: region::Locked,
     /// 8.
@@ -61,13 +61,13 @@ struct Forking {
     /// 4.
     engine: ForkGuard,
     /// 3.
-    own: MutexGuard<'static, Option<Own>>,
+    own: MutexGuard<'static, OwnWriter>,
     /// 2.
-    _reads: WholeReads,
+    _reads: RwLockWriteGuard<'static, ()>,
     /// 1.
     _making: Option<AllocatingGuard<'static, ()>>,
     /// 7. Unlocked last, because this may drop a family, which takes other locks.
-    each: Vec<Held<dyn AnyFamily>>,
+    each: Vec<LockedValue<dyn AnyFamily>>,
 }
 
 thread_local! {
@@ -77,18 +77,25 @@ thread_local! {
 
 /// Has forks of this process run the hooks of this module.
 pub(super) fn register_hooks() {
-    register(Hooks {
-        before,
-        in_parent,
-        in_child,
-    });
+    // A panic must not leave a function that C calls.
+    extern "C" fn before() {
+        let _ = catch_unwind(lock_all);
+    }
+    extern "C" fn in_parent() {
+        let _ = catch_unwind(unlock_all);
+    }
+    extern "C" fn in_child() {
+        let _ = catch_unwind(start_over);
+    }
+    register(before, in_parent, in_child);
 }
 
-fn before() {
+/// Takes the locks, in the parent.
+fn lock_all() {
     // 1.
     let making = making();
     // 2. A child must not find a directory locked by a thread that it does not have.
-    let reads = WholeReads::wait();
+    let reads = lock_reads();
     // 3.
     let own = own();
     if !region::is_published() {
@@ -102,7 +109,7 @@ fn before() {
     let living = published::all_living();
     // 7.
     let each = living.all().into_iter();
-    let each = each.map(|family| Held::new(family, |family| family.lock()));
+    let each = each.map(|family| LockedValue::new(family, |family| family.lock()));
     let each = each.collect();
     // 8.
     let records = published::lock_all();
@@ -123,7 +130,8 @@ fn before() {
     let _ = FORKING.try_with(|slot| slot.replace(Some(forking)));
 }
 
-fn in_parent() {
+/// Releases the locks, in the parent.
+fn unlock_all() {
     let Ok(Some(forking)) = FORKING.try_with(RefCell::take) else {
         return;
     };
@@ -133,7 +141,8 @@ fn in_parent() {
     drop(forking);
 }
 
-fn in_child() {
+/// Leaves the file of the parent, and makes one, in the child.
+fn start_over() {
     let Ok(Some(mut forking)) = FORKING.try_with(RefCell::take) else {
         return;
     };
@@ -161,12 +170,8 @@ fn in_child() {
     published::forget_spare();
     families.iter().for_each(|family| family.after_fork());
     registry.note_process();
-    if let Some(own) = own {
-        match share_again(own) {
-            Ok(own) => *locked_own = Some(own),
-            Err(error) => set_no_file(&error),
-        }
-    }
+    let share = |own| share_again(own).map_err(|error| error.to_string());
+    *locked_own = own.map(|own| own.and_then(share));
     drop((records, living));
     registry.publish_all();
     drop((registry, engine, locked_own, reads, making));

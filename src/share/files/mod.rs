@@ -4,14 +4,14 @@ mod dir;
 mod directory;
 mod fork;
 mod read;
+mod reader;
 #[cfg(all(test, not(miri)))]
 mod tests;
 mod totals;
-mod view;
 mod writer;
 
 pub(crate) use crate::mapped::format;
-pub use dir::{Dir, Process};
+pub use dir::{Dir, Overview, Process};
 #[cfg(fuzzing)]
 pub use read::read_bytes;
 #[cfg(all(test, not(miri)))]

@@ -20,10 +20,14 @@
 //! and records.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
-use crate::share::bytes::{Bytes, utf8, write_sized};
+use crate::share::bytes::Bytes;
 use crate::share::record;
 use crate::snapshot::Snapshot;
+use crate::snapshot::description::write_sized;
 
 use super::format::checksum;
 use super::read::{Refused, WriterId};
@@ -31,7 +35,9 @@ use super::read::{Refused, WriterId};
 const MAGIC: &[u8; 8] = b"tallysum";
 const VERSION: u32 = 1;
 /// The bytes of the header.
-pub(super) const HEADER: usize = 48;
+const HEADER: usize = 48;
+/// The largest file that is read, in bytes.
+const LONGEST: u64 = 4 << 30;
 
 /// The totals of dead writers.
 #[derive(Debug, Default)]
@@ -42,7 +48,7 @@ pub(super) struct Totals {
     pub(super) generation: u64,
     /// The writers that the totals include although their files may still exist.
     pub(super) folded: BTreeSet<WriterId>,
-    /// The families, without constant labels.
+    /// The families, without constant labels, and with the labels of each series sorted by name.
     pub(super) snapshot: Snapshot,
 }
 
@@ -57,7 +63,7 @@ impl Totals {
             out.extend(word.to_le_bytes());
         }
         out.extend((self.folded.len() as u64).to_le_bytes());
-        self.folded.iter().for_each(|id| out.extend(id.to_bytes()));
+        self.folded.iter().for_each(|id| out.extend(id.0));
         out.extend((self.snapshot.families.len() as u64).to_le_bytes());
         let mut bytes = Vec::new();
         for family in &self.snapshot.families {
@@ -66,7 +72,7 @@ impl Totals {
             write_sized(&bytes, &mut out);
             out.extend((family.len() as u64).to_le_bytes());
             for i in 0..family.len() {
-                write_sized(record::label_text(family, i).as_bytes(), &mut out);
+                write_sized(family.label_text(i).as_bytes(), &mut out);
                 bytes.clear();
                 record::write_series(family, i, &mut bytes);
                 write_sized(&bytes, &mut out);
@@ -79,31 +85,55 @@ impl Totals {
         out
     }
 
-    /// Reads the content of a file.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
-        let split = bytes.split_first_chunk();
-        let (header, rest) = split.ok_or(damaged("the totals end early"))?;
-        let header = Header::read(header, rest.len() as u64)?;
-        if checksum(rest) != header.checksum {
-            return Err(damaged("the totals are damaged"));
+    /// Reads a file.
+    pub(super) fn read(file: &File) -> Result<Self, Refused> {
+        let size = file.metadata()?.len();
+        if size > LONGEST {
+            return Err(Refused::Damaged("it is too large"));
         }
-        let mut bytes = Bytes(rest);
+        let mut header = [0; HEADER];
+        file.read_exact_at(&mut header, 0)?;
+        let mut header = Bytes(&header);
+        if header.take(8)? != MAGIC {
+            return Err(Refused::Damaged("the totals have no magic number"));
+        }
+        let version = u32::from_le_bytes(header.array()?);
+        if version != VERSION {
+            return Err(Refused::OtherVersion(version));
+        }
+        header.take(4)?;
         let mut totals = Self {
-            boot: header.boot,
-            generation: header.generation,
+            boot: header.word()?,
+            generation: header.word()?,
             ..Self::default()
         };
+        let (len, sum) = (header.word()?, header.word()?);
+        if len != size.saturating_sub(HEADER as u64) {
+            return Err(Refused::Damaged("the totals are damaged"));
+        }
+        // Before the rest is read: a file of another program can be large, and one with holes as
+        // large as it likes.
+        let hole = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0));
+        if hole.map_err(io::Error::from)? < size {
+            return Err(Refused::Damaged("it has holes"));
+        }
+        let mut rest = vec![0; len as usize];
+        file.read_exact_at(&mut rest, HEADER as u64)?;
+        if checksum(&rest) != sum {
+            return Err(Refused::Damaged("the totals are damaged"));
+        }
+        let mut bytes = Bytes(&rest);
         for _ in 0..count(&mut bytes, 16)? {
-            totals.folded.insert(WriterId::from_bytes(bytes.array()?));
+            totals.folded.insert(WriterId(bytes.array()?));
         }
         for _ in 0..count(&mut bytes, 9)? {
             let mut family = record::read_description(bytes.sized()?)?;
             let last = totals.snapshot.families.last();
             if last.is_some_and(|last| last.name() >= family.name()) {
-                return Err(damaged("the families are not in order"));
+                return Err(Refused::Damaged("the families are not in order"));
             }
             for _ in 0..count(&mut bytes, 2)? {
-                let text = utf8(bytes.sized()?)?;
+                let text = bytes.text()?;
                 record::read_series(&mut family, text, bytes.sized()?)?;
             }
             totals.snapshot.families.push(family);
@@ -117,39 +147,4 @@ impl Totals {
 fn count(bytes: &mut Bytes<'_>, size: usize) -> Result<usize, Refused> {
     let n = bytes.word()?;
     Ok(bytes.checked_count(n, size)?)
-}
-
-/// The content of the header.
-pub(super) struct Header {
-    boot: u64,
-    generation: u64,
-    checksum: u64,
-}
-
-impl Header {
-    /// Reads a header, which `len` bytes follow.
-    pub(super) fn read(bytes: &[u8; HEADER], len: u64) -> Result<Self, Refused> {
-        let mut bytes = Bytes(bytes);
-        if bytes.take(8)? != MAGIC {
-            return Err(damaged("the totals have no magic number"));
-        }
-        let version = u32::from_le_bytes(bytes.array()?);
-        if version != VERSION {
-            return Err(Refused::OtherVersion(version));
-        }
-        bytes.take(4)?;
-        let (boot, generation) = (bytes.word()?, bytes.word()?);
-        if bytes.word()? != len {
-            return Err(damaged("the totals are damaged"));
-        }
-        Ok(Self {
-            boot,
-            generation,
-            checksum: bytes.word()?,
-        })
-    }
-}
-
-fn damaged(why: &'static str) -> Refused {
-    Refused::Damaged(why.into())
 }

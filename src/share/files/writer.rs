@@ -1,44 +1,38 @@
 //! The file of this process.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::FlockOperation;
 
 use crate::error::Error;
-use crate::mapped::region;
+use crate::mapped::{record::halves, region};
 
 use super::dir::Dir;
 use super::directory::{
     Directory, Lock, TEMPORARY, WRITER, boot_hash, is_dead, is_full, without_slash,
 };
 use super::format::{self, checksum, header};
-use super::view::View;
+use super::read::WriterId;
+use super::reader::DirectoryReader;
 
-/// The file of this process, once it has one.
-static OWN: Mutex<Option<Own>> = Mutex::new(None);
+/// The file of this process, once it has one; in a child of `fork` that could not make one, the
+/// reason.
+pub(super) type OwnWriter = Option<Result<OwnFile, String>>;
 
-#[derive(Debug)]
-pub(super) struct Own {
+static OWN: Mutex<OwnWriter> = Mutex::new(None);
+
+pub(super) struct OwnFile {
     directory: PathBuf,
     name: String,
 }
 
-/// The reason why this process, a child of `fork`, has no file. Set once.
-static NO_FILE: OnceLock<String> = OnceLock::new();
-
-/// Notes that this process, a child of `fork`, gets no file.
-pub(super) fn set_no_file(reason: &io::Error) {
-    let _ = NO_FILE.set(reason.to_string());
-}
-
-pub(super) fn own() -> MutexGuard<'static, Option<Own>> {
+pub(super) fn own() -> MutexGuard<'static, OwnWriter> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -48,13 +42,14 @@ pub(super) fn own() -> MutexGuard<'static, Option<Own>> {
 ///
 /// A child of `fork` that could not make a file: a page would not have what it counts.
 pub(super) fn own_file() -> io::Result<String> {
-    let own = own().as_ref().map(|own| own.name.clone());
-    own.ok_or_else(|| {
-        let reason = NO_FILE.get().map_or("", String::as_str);
-        io::Error::other(format!(
-            "this process was forked and could not make a file of its own: {reason}"
-        ))
-    })
+    let reason = match &*own() {
+        Some(Ok(own)) => return Ok(own.name.clone()),
+        Some(Err(reason)) => reason.clone(),
+        None => String::new(),
+    };
+    Err(io::Error::other(format!(
+        "this process was forked and could not make a file of its own: {reason}"
+    )))
 }
 
 /// Shares the metrics of this process with all processes that call this function with the same
@@ -102,61 +97,68 @@ fn start(path: &Path) -> io::Result<Dir> {
     // Before the lock of `own`: a fork takes it after what a first use of a static holds.
     crate::registry::registry().enlist();
     let mut own = own();
-    make_directory(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let directory = Directory::open(path)?;
     let full_path = path.canonicalize()?;
     match &*own {
-        Some(own) if own.directory == full_path => return Dir::new(path, directory, true),
-        Some(own) => {
+        Some(Ok(own)) if own.directory == full_path => return Dir::new(path, directory, true),
+        Some(Ok(own)) => {
             let other = own.directory.display();
             return Err(io::Error::other(format!(
                 "this process shares its metrics in `{other}` already"
             )));
         }
-        None => {}
+        Some(Err(_)) | None => {}
     }
     // Before there is a file: a fork of another thread then waits until all is done.
     super::fork::register_hooks();
     crate::registry::registry().start_over_after_fork();
-    let mut view = View::new(Directory::open(path)?, path.to_owned(), boot_hash()?);
+    let mut reader = DirectoryReader::new(Directory::open(path)?, path.to_owned(), boot_hash()?);
     let name = loop {
-        match share(path, &directory, false) {
+        match share(&directory, false) {
             // The files of processes that have ended may be what fills the disk.
-            Err(error) if is_full(&error) => match view.fold(None, |_| ()) {
+            Err(error) if is_full(&error) => match reader.fold(None, |_| ()) {
                 Ok(Some(1..)) => {}
                 _ => return Err(error),
             },
             shared => break shared?,
         }
     };
-    *own = Some(Own {
+    *own = Some(Ok(OwnFile {
         directory: full_path,
         name,
-    });
+    }));
     drop(own);
     Dir::new(path, directory, true)
 }
 
 /// Makes a file in which this process counts from now on. Returns its name. In the child of a
 /// `fork`, the caller has the locks of the registry.
-fn share(path: &Path, directory: &Directory, is_child: bool) -> io::Result<String> {
+fn share(directory: &Directory, is_child: bool) -> io::Result<String> {
     let boot = boot_hash()?;
     let id = random()?;
-    let name = format!("{}.{}{WRITER}", program(), hexadecimal(&id));
-    let fresh = Fresh::create(path, &id)?;
-    let file = fresh.file()?;
+    let name = format!("{}.{id}{WRITER}", program());
+    let fresh = Fresh {
+        directory,
+        name: format!("{TEMPORARY}{id}"),
+    };
+    let file = directory.create(&fresh.name)?;
+    // For the life of this process: the region keeps the file open.
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     // Processes choose their numbers one after the other.
     let lock = wait_for_lock(directory);
     let index = free_index(directory)?;
     let spare = directory.totals_len()?;
-    let publish = || {
-        let header = || fill(&id, index, boot);
-        region::publish(&mut region::lock(), file, spare, header, || {
-            fresh.rename(&name)
+    let publish = |list_blocks: &dyn Fn()| {
+        let mut memory = region::lock();
+        list_blocks();
+        let header = || fill(id, index, boot);
+        region::publish(&mut memory, file, spare, header, || {
+            directory.rename(&fresh.name, &name)
         })
     };
     match is_child {
-        true => publish()?,
+        true => publish(&|| ())?,
         false => crate::registry::registry().publish(publish)?,
     }
     drop(lock);
@@ -164,10 +166,10 @@ fn share(path: &Path, directory: &Directory, is_child: bool) -> io::Result<Strin
 }
 
 /// Makes a file for the child of a `fork`, in the directory of its parent's.
-pub(super) fn share_again(parent: Own) -> io::Result<Own> {
+pub(super) fn share_again(parent: OwnFile) -> io::Result<OwnFile> {
     let directory = parent.directory;
-    let name = share(&directory, &Directory::open(&directory)?, true)?;
-    Ok(Own { directory, name })
+    let name = share(&Directory::open(&directory)?, true)?;
+    Ok(OwnFile { directory, name })
 }
 
 /// Waits for the lock of the directory, but not long: a process that folds files has it for a
@@ -186,86 +188,34 @@ fn wait_for_lock(directory: &Directory) -> Option<Lock> {
 /// Returns the smallest number that no live process of the directory has.
 fn free_index(directory: &Directory) -> io::Result<u32> {
     let listing = directory.list()?;
-    let used: BTreeSet<u32> = listing
-        .writers
-        .iter()
-        .filter_map(|name| {
-            let file = directory.open_file(name).ok()?;
-            let mut index = [0; 4];
-            file.read_exact_at(&mut index, header::GAUGE_INDEX as u64)
-                .ok()?;
-            (!is_dead(&file)).then_some(u32::from_ne_bytes(index))
-        })
-        .collect();
-    let mut used = used.into_iter().peekable();
-    Ok((0..)
-        .find(|index| used.next_if_eq(index).is_none())
-        .unwrap_or(0))
+    let used = listing.writers.iter().filter_map(|name| {
+        let file = directory.open_file(name).ok()?;
+        let mut index = [0; 4];
+        let read = file.read_exact_at(&mut index, header::GAUGE_INDEX as u64);
+        (read.is_ok() && !is_dead(&file)).then_some(u32::from_ne_bytes(index))
+    });
+    let used: BTreeSet<u32> = used.collect();
+    let free = (0..).find(|index| !used.contains(index));
+    Ok(free.unwrap_or(0))
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
-/// A file that is not complete yet. Removed when this is dropped, unless it was renamed.
-struct Fresh {
-    directory: OwnedFd,
+/// The name of a file that is not complete yet. The file is removed when this is dropped, unless it
+/// was renamed.
+struct Fresh<'a> {
+    directory: &'a Directory,
     name: String,
-    file: OwnedFd,
 }
 
-impl Fresh {
-    /// Creates an empty file, and locks it for the life of this process.
-    fn create(path: &Path, id: &[u8; 16]) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())?;
-        let name = format!("{TEMPORARY}{}", hexadecimal(id));
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(&directory, &name, flags, mode)?;
-        let fresh = Self {
-            directory,
-            name,
-            file,
-        };
-        rustix::fs::flock(&fresh.file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(fresh)
-    }
-
-    /// Returns the open file. It has the lock as long as it is open.
-    fn file(&self) -> io::Result<File> {
-        Ok(self.file.try_clone()?.into())
-    }
-
-    fn rename(&self, name: &str) -> io::Result<()> {
-        let directory = self.directory.as_fd();
-        Ok(rustix::fs::renameat(
-            directory, &self.name, directory, name,
-        )?)
-    }
-}
-
-impl Drop for Fresh {
+impl Drop for Fresh<'_> {
     fn drop(&mut self) {
-        // It does not exist any more if it was renamed.
-        let _ = rustix::fs::unlinkat(&self.directory, &self.name, rustix::fs::AtFlags::empty());
+        let _ = self.directory.remove(&self.name);
     }
 }
 
 /// Stores the words of the header. Relaxed: the file is not published yet.
-fn fill(id: &[u8; 16], index: u32, boot: u64) {
-    let halves = |first: u32, second: u32| {
-        let [a, b, c, d] = first.to_ne_bytes();
-        let [e, f, g, h] = second.to_ne_bytes();
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-    };
+fn fill(WriterId(id): WriterId, index: u32, boot: u64) {
     let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
-    let address_bytes = size_of::<usize>() as u32;
+    let (version, address_bytes) = (env!("CARGO_PKG_VERSION"), size_of::<usize>() as u32);
     let words = [
         (header::MAGIC, word(&format::MAGIC)),
         (header::VERSION, halves(format::VERSION, format::BYTE_ORDER)),
@@ -274,10 +224,7 @@ fn fill(id: &[u8; 16], index: u32, boot: u64) {
         (header::PID, halves(std::process::id(), index)),
         (header::CREATED, crate::clock::millis()),
         (header::PROCESS_START, process_start()),
-        (
-            header::CRATE,
-            checksum(env!("CARGO_PKG_VERSION").as_bytes()),
-        ),
+        (header::CRATE, checksum(version.as_bytes())),
         (header::ID, word(&id[..8])),
         (header::ID + 8, word(&id[8..])),
         (header::HEARTBEAT, crate::clock::millis()),
@@ -298,31 +245,20 @@ fn process_start() -> u64 {
     start.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
-fn random() -> io::Result<[u8; 16]> {
+fn random() -> io::Result<WriterId> {
     let mut bytes = [0; 16];
     io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(WriterId(bytes))
 }
 
 /// Returns the name of the program, as far as a file name may have it.
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '-' {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = name.chars().take(64).map(plain).collect();
+    let mut name = name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
+    name.truncate(64);
     if name.is_empty() {
-        "program".into()
-    } else {
-        name
+        name.push_str("program");
     }
+    name
 }

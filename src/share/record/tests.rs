@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::encode::{Format, Options};
+use crate::share::store::inline;
 use crate::snapshot::{GaugeMode, Snapshot};
 use crate::{Counter, Gauge, Histogram, Registry, StateSet, Summary, collect::Collected};
 
@@ -62,12 +63,13 @@ fn families(numbers: &[f64]) -> Snapshot {
 
 /// Returns the description and, for each series, label text and record.
 fn written(family: &Family) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
+    let family = &inlined(family.clone());
     let mut description = Vec::new();
     write_description(family, &mut description);
     let series = (0..family.len()).map(|i| {
         let mut record = Vec::new();
         write_series(family, i, &mut record);
-        (label_text(family, i).into_owned(), record)
+        (family.label_text(i).to_owned(), record)
     });
     (description, series.collect())
 }
@@ -104,12 +106,7 @@ fn numbers() -> impl Strategy<Value = Vec<f64>> {
 
 /// The families of a registry with a constant label have it among the labels of each series.
 fn inlined(mut family: Family) -> Family {
-    let mut texts = family.to_empty().texts;
-    for i in 0..family.len() {
-        texts.push(&label_text(&family, i), family.texts.created(i));
-    }
-    family.texts = texts;
-    family.meta.constant.clear();
+    inline(&mut family);
     family
 }
 
@@ -286,12 +283,7 @@ fn a_description_of_more_buckets_than_can_be_declared_is_refused() {
             .unwrap()
             .meta
             .clone();
-        let values = Values::Histogram {
-            bounds: (1..buckets).map(f64::from).collect(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            natives: None,
-        };
+        let values = Values::histogram((1..buckets).map(f64::from).collect(), false);
         let mut description = Vec::new();
         write_description(&Family::new(meta, values), &mut description);
         read_description(&description).map(drop)
@@ -299,4 +291,11 @@ fn a_description_of_more_buckets_than_can_be_declared_is_refused() {
     assert_eq!(family(MOST_BUCKETS as u32), Ok(()));
     let too_many = Malformed("there are too many buckets");
     assert_eq!(family(MOST_BUCKETS as u32 + 1), Err(too_many));
+}
+
+#[test]
+fn kinds_and_modes_have_the_numbers_of_the_format() {
+    assert!(KINDS.iter().zip(0..).all(|(kind, n)| *kind as usize == n));
+    let mut modes = GaugeMode::NAMES.iter().zip(0..);
+    assert!(modes.all(|((mode, _), n)| *mode as usize == n));
 }

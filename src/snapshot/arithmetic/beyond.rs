@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use crate::snapshot::{Family, GaugeMode, Quantiles, Values};
+use crate::snapshot::{Family, GaugeMode, Values};
 
 impl Family {
     /// Returns what this family has beyond `baseline`, an earlier copy of it whose totals somebody
@@ -38,56 +38,30 @@ impl Family {
         baseline.follow(self);
         let mut rest = self.clone();
         rest.subtract_earlier(Some(baseline), SystemTime::UNIX_EPOCH);
-        rest.restore_sketches(self, baseline);
-        rest.subtract_sums(baseline);
+        match (&mut rest.values, &baseline.values) {
+            // One that was removed, and set again, is still in the baseline.
+            (Values::Gauge(rest), Values::Gauge(old)) if self.meta.mode == GaugeMode::Sum => {
+                let index: HashMap<_, usize> = baseline.texts.iter().zip(0..).collect();
+                for (value, text) in rest.iter_mut().zip(self.texts.iter()) {
+                    *value -= index.get(text).map_or(0.0, |at| old[*at]);
+                }
+            }
+            // Intervals have no quantiles. Here the sketch of what came later is known: a window
+            // has recent observations only, and folding has dropped those of the baseline.
+            (Values::Summary(objectives, rest), old) => {
+                objectives.interval = false;
+                if let (None, Values::Summary(_, old)) = (objectives.max_age, old) {
+                    let earlier = self.ended(baseline, 0).earlier;
+                    for (value, at) in rest.iter_mut().zip(earlier) {
+                        let old = at.map(|at| &old[at].sketch);
+                        if let Some(old) = old.filter(|old| old.n() <= value.sketch.n()) {
+                            value.sketch = value.sketch.beyond(old);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
         rest
-    }
-
-    /// Intervals have no quantiles. Here the sketch of what came later is known: a window has
-    /// recent observations only, and folding has dropped those of the baseline.
-    fn restore_sketches(&mut self, now: &Self, before: &Self) {
-        let Values::Summary {
-            values, interval, ..
-        } = &mut self.values
-        else {
-            return;
-        };
-        let Values::Summary {
-            values: all,
-            max_age,
-            ..
-        } = &now.values
-        else {
-            return;
-        };
-        *interval = false;
-        let Values::Summary { values: old, .. } = &before.values else {
-            return;
-        };
-        if max_age.is_some() {
-            return;
-        }
-        let index: HashMap<_, usize> = before.texts.iter().zip(0..).collect();
-        for ((value, all), text) in values.iter_mut().zip(all).zip(now.texts.iter()) {
-            let old: Option<&Quantiles> = index.get(text).map(|at| &old[*at]);
-            if let Some(old) = old.filter(|old| old.sketch.n() <= all.sketch.n()) {
-                value.sketch = all.sketch.beyond(&old.sketch);
-            }
-        }
-    }
-
-    fn subtract_sums(&mut self, before: &Self) {
-        if self.meta.mode != GaugeMode::Sum {
-            return;
-        }
-        let (Values::Gauge(values), Values::Gauge(old)) = (&mut self.values, &before.values) else {
-            return;
-        };
-        let index: HashMap<_, usize> = before.texts.iter().zip(0..).collect();
-        for (value, text) in values.iter_mut().zip(self.texts.iter()) {
-            if let Some(at) = index.get(text) {
-                *value -= old[*at];
-            }
-        }
     }
 }

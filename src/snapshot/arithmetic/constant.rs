@@ -25,14 +25,12 @@ impl Family {
         if !self.texts.iter().any(loses) {
             return;
         }
-        let mut all = std::mem::replace(self, self.to_empty());
-        all.texts = all.texts.relabelled(|own| {
+        let mode = std::mem::replace(&mut self.meta.mode, rule);
+        self.relabel(|own| {
             let left = labels::pairs(own).filter(|(name, _)| !drops(name));
             let left: Vec<_> = left.collect();
             labels::text_of(left.iter().map(|(name, value)| (*name, &**value)))
         });
-        let mode = std::mem::replace(&mut self.meta.mode, rule);
-        self.add(&all);
         self.meta.mode = mode;
     }
 
@@ -45,22 +43,24 @@ impl Family {
         if !self.texts.iter().any(wins) {
             return;
         }
-        let mut all = std::mem::replace(self, self.to_empty());
         self.meta.constant.clear();
-        let text = |own: &str| {
+        self.relabel(|own| {
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
-            let set: Vec<_> = set.iter().map(|(name, value)| (*name, &**value)).collect();
-            labels::text(&set)
-        };
-        all.texts = all.texts.relabelled(text);
+            labels::text_of(set.iter().map(|(name, value)| (*name, &**value)))
+        });
+    }
+
+    /// Replaces the label text of each series. Series that become equal are added up.
+    fn relabel(&mut self, text: impl Fn(&str) -> String) {
+        let mut all = std::mem::replace(self, self.to_empty());
+        all.texts = all.texts.relabelled(&text);
         all.removed.relabel(text);
-        all.meta.constant.clear();
         self.add(&all);
     }
 
     /// Moves the constant labels into the text of every series, so that families with different
     /// constant labels can be combined.
-    pub(super) fn inline_constant_labels(&mut self) {
+    pub(crate) fn inline_constant_labels(&mut self) {
         let constant = std::mem::take(&mut self.meta.constant);
         if constant.is_empty() {
             return;

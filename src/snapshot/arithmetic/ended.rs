@@ -4,12 +4,13 @@
 //! there. The total of one that was removed is nowhere. Both may have begun again since, under the
 //! same labels; the time of creation tells.
 
+use std::borrow::Cow;
 use std::cell::LazyCell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::snapshot::Family;
 use crate::snapshot::labels::{self, OVERFLOW};
+use crate::snapshot::{Family, Values};
 #[cfg(feature = "store")]
 use crate::snapshot::{GaugeMode, Kind};
 
@@ -21,34 +22,24 @@ const TICK: u64 = 10;
 pub(super) struct Ended {
     /// Their indices, in ascending order.
     series: Vec<usize>,
-    /// The overflow series that have the totals of some of them.
-    moved: Vec<Moved>,
+    /// The totals of some of them, by the index of the overflow series that has them now.
+    pub(super) moved: BTreeMap<usize, Moved>,
+    /// The earlier index of each series that is there now and has not begun since.
+    pub(super) earlier: Vec<Option<usize>>,
 }
 
 /// Earlier totals that are in one overflow series now.
 #[derive(Debug)]
-struct Moved {
-    /// The index of the overflow series.
-    to: usize,
+pub(super) struct Moved {
     /// The earlier indices of the series, and of the overflow series itself if it was there.
     #[cfg_attr(not(feature = "store"), allow(dead_code, reason = "for stores"))]
     from: Vec<usize>,
     /// The sum of these.
-    total: Family,
+    pub(super) total: Family,
 }
 
-impl Ended {
-    /// Returns whether earlier series `at` has ended.
-    pub(super) fn has(&self, at: usize) -> bool {
-        self.series.binary_search(&at).is_ok()
-    }
-
-    /// Returns the earlier total of overflow series `i`, if series have moved there.
-    pub(super) fn moved_to(&self, i: usize) -> Option<&Family> {
-        let moved = self.moved.iter().find(|moved| moved.to == i);
-        moved.map(|moved| &moved.total)
-    }
-}
+/// The labels of a series.
+type LabelMap<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
 impl Family {
     /// Finds the series of `before`, a snapshot of this family at the time `taken`, that have ended
@@ -68,17 +59,22 @@ impl Family {
             let now = created[i];
             now != then && now != 0 && then != 0 && now.saturating_add(TICK) >= taken
         };
-        let mut ended = Ended::default();
+        let mut ended = Ended {
+            earlier: vec![None; self.len()],
+            ..Ended::default()
+        };
         for (at, (text, then)) in before.texts.with_created().enumerate() {
             let i = match same.get(at) {
                 Some(true) => Some(at),
                 _ => indices.get(&*labels::ordered(text)).copied(),
             };
-            if i.is_none_or(|i| began(i, then)) {
-                ended.series.push(at);
+            match i.filter(|i| !began(*i, then)) {
+                Some(i) => ended.earlier[i] = Some(at),
+                None => ended.series.push(at),
             }
         }
-        if ended.series.is_empty() {
+        // Nothing moves the value of a gauge, and none is subtracted.
+        if ended.series.is_empty() || matches!(self.values, Values::Gauge(_)) {
             return ended;
         }
         let overflows = self.overflows();
@@ -89,7 +85,7 @@ impl Family {
             if overflows.is_empty() || removed.contains(&(labels::ordered(text), then)) {
                 continue;
             }
-            let set = set(text);
+            let set: LabelMap<'_> = labels::pairs(text).collect();
             let to = overflows.iter().find(|(_, overflow)| takes(overflow, &set));
             // An overflow series that began later was cleared since, with all that was in it.
             if let Some((to, _)) = to.filter(|(to, _)| then == 0 || created[*to] <= then) {
@@ -100,11 +96,11 @@ impl Family {
             let text = labels::ordered(self.texts.get(to));
             let mut texts = before.texts.iter();
             let own = texts.position(|before| labels::ordered(before) == text);
-            from.extend(own.filter(|own| !ended.has(*own)));
+            from.extend(own.filter(|own| ended.series.binary_search(own).is_err()));
             let total = before.total(from.iter().copied());
             let mut now = self.total(std::iter::once(to));
-            if now.subtract_series(0, &total, 0) {
-                ended.moved.push(Moved { to, from, total });
+            if now.values.subtract(0, total.value(0)).is_some() {
+                ended.moved.insert(to, Moved { from, total });
             }
         }
         ended
@@ -113,16 +109,16 @@ impl Family {
     /// Returns the indices and the labels of the overflow series, in the order in which they take
     /// the totals of other series. A family that was merged from families with different constant
     /// labels has one overflow series for each of them.
-    fn overflows(&self) -> Vec<(usize, BTreeMap<String, String>)> {
+    fn overflows(&self) -> Vec<(usize, LabelMap<'_>)> {
         let texts = (0..).zip(self.texts.iter());
         let mut overflows: Vec<_> = texts
             .filter(|(_, text)| text.contains(OVERFLOW))
-            .map(|(i, text)| (i, set(text)))
+            .map(|(i, text)| (i, labels::pairs(text).collect()))
             .collect();
         // Overflow series with the most `__overflow__` values come first, because most counts move
         // there. Among these, the series with the most labels comes first, because it is the most
         // specific.
-        let moved = |set: &BTreeMap<_, _>| set.values().filter(|value| *value == OVERFLOW).count();
+        let moved = |set: &LabelMap<'_>| set.values().filter(|value| *value == OVERFLOW).count();
         overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
         overflows
     }
@@ -144,34 +140,25 @@ impl Family {
         }
         let mut stays = vec![true; self.len()];
         let gone = ended.series.iter().filter(|_| !is_gauge);
-        let moved = ended.moved.iter().flat_map(|moved| &moved.from);
+        let moved = ended.moved.values().flat_map(|moved| &moved.from);
         gone.chain(moved).for_each(|at| stays[*at] = false);
         let mut rest = self.to_empty();
         let stays = (0..self.len()).filter(|at| stays[*at]);
         stays.for_each(|at| rest.push_from(self, at));
-        for moved in &ended.moved {
-            let texts = &now.texts;
-            rest.texts
-                .push(texts.get(moved.to), texts.created(moved.to));
+        for (to, moved) in &ended.moved {
+            rest.texts.push(now.texts.get(*to), now.texts.created(*to));
             rest.values.push(moved.total.value(0));
         }
         *self = rest;
     }
 }
 
-/// Returns the labels of a label text.
-fn set(text: &str) -> BTreeMap<String, String> {
-    let pairs = labels::pairs(text);
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.into_owned()))
-        .collect()
-}
-
 /// Returns whether an overflow series has the totals of retired series with these labels. If each
 /// series brings label names of its own, the overflow series has a label `overflow` instead.
-fn takes(overflow: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -> bool {
+fn takes(overflow: &LabelMap<'_>, set: &LabelMap<'_>) -> bool {
     overflow.iter().all(|(name, value)| {
-        set.get(name).map_or(name == "overflow", |own| own == value)
+        set.get(name)
+            .map_or(*name == "overflow", |own| own == value)
             || value == OVERFLOW && set.contains_key(name)
     })
 }

@@ -1,12 +1,11 @@
 //! Merging: adds the series of another snapshot or family.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 
 use crate::error::Error;
-#[cfg(doc)]
-use crate::snapshot::GaugeMode;
 use crate::snapshot::sketch::Sketch;
-use crate::snapshot::{Family, Kind, Snapshot, Values, labels};
+use crate::snapshot::{Family, GaugeMode, Kind, Snapshot, Value, Values, labels};
 
 use super::join_sums;
 
@@ -79,18 +78,12 @@ impl Family {
     /// The same. Calls `added` with the index of each series here and its index in `other`.
     pub(crate) fn add_each(&mut self, other: &Self, mut added: impl FnMut(usize, usize)) {
         self.exact.clear();
+        let mut other = Cow::Borrowed(other);
         if self.meta.constant != other.meta.constant {
             self.inline_constant_labels();
-            let mut theirs = other.clone();
-            theirs.inline_constant_labels();
-            // The same indices.
-            return self.add_alike(&theirs, &mut added);
+            // The indices stay.
+            other.to_mut().inline_constant_labels();
         }
-        self.add_alike(other, &mut added);
-    }
-
-    /// The same, for families with the same constant labels.
-    fn add_alike(&mut self, other: &Self, added: &mut impl FnMut(usize, usize)) {
         self.meta.utf8 |= other.meta.utf8;
         self.removed.add(&other.removed);
         if self.is_shapeless() {
@@ -103,6 +96,7 @@ impl Family {
                 kind => (kind, other.meta.mode),
             };
         }
+        let mode = self.meta.mode;
         // Most series have the same index in both families.
         let same = self.texts.same(&other.texts);
         let is_same = |i| same.get(i) == Some(&true);
@@ -117,7 +111,7 @@ impl Family {
         let mut indices = None;
         for i in 0..other.len() {
             if is_same(i) {
-                self.add_series(i, other, i);
+                self.values.add(i, other.value(i), mode);
                 added(i, i);
                 continue;
             }
@@ -126,56 +120,51 @@ impl Family {
                 Entry::Vacant(entry) => {
                     entry.insert(self.len());
                     added(self.len(), i);
-                    self.push_from(other, i);
+                    self.push_from(&other, i);
                 }
                 Entry::Occupied(entry) => {
                     let at = *entry.get();
                     let created = self.texts.created(at).min(other.texts.created(i));
                     self.texts.set_created(at, created);
-                    self.add_series(at, other, i);
+                    self.values.add(at, other.value(i), mode);
                     added(at, i);
                 }
             }
         }
     }
+}
 
-    /// Adds the value of series `i` of `other` to that of series `at`.
-    pub(super) fn add_series(&mut self, at: usize, other: &Self, i: usize) {
-        match (&mut self.values, &other.values) {
-            (Values::Counter(ours), Values::Counter(theirs)) => {
-                ours.set(at, ours.get(at).plus(theirs.get(i)));
-            }
-            (Values::Gauge(ours), Values::Gauge(theirs)) => {
-                ours[at] = self.meta.mode.combine(ours[at], theirs[i]);
-            }
-            (
-                Values::Histogram {
-                    bounds,
-                    counts: ours,
-                    sums: our_sums,
-                    natives: our_natives,
-                },
-                Values::Histogram {
-                    counts: theirs,
-                    sums: their_sums,
-                    natives: their_natives,
-                    ..
-                },
-            ) => {
-                let n = bounds.len() + 1;
-                for (ours, theirs) in ours[at * n..][..n].iter_mut().zip(&theirs[i * n..]) {
+impl Values {
+    /// Adds a value of the same shape to that of series `at`, gauges by `mode`.
+    pub(super) fn add(&mut self, at: usize, value: Value<'_>, mode: GaugeMode) {
+        match (self, value) {
+            (Self::Counter(all), Value::Counter(theirs)) => all.set(at, all.get(at).plus(theirs)),
+            (Self::Gauge(all), Value::Gauge(theirs)) => all[at] = mode.combine(all[at], theirs),
+            (Self::Histogram(all), Value::Histogram(theirs)) => {
+                let n = theirs.counts.len();
+                for (ours, theirs) in all.counts[at * n..].iter_mut().zip(theirs.counts) {
                     *ours = ours.saturating_add(*theirs);
                 }
-                our_sums[at] = join_sums(our_sums[at], their_sums[i]);
-                if let (Some(ours), Some(theirs)) = (our_natives, their_natives) {
-                    ours.get_mut(at).merge(theirs.get(i));
+                all.sums[at] = join_sums(all.sums[at], theirs.sum());
+                if let (Some(natives), Some(native)) = (&mut all.natives, theirs.native()) {
+                    natives.get_mut(at).merge(native);
                 }
             }
-            (Values::Summary { values: ours, .. }, Values::Summary { values: theirs, .. }) => {
-                let (ours, theirs) = (&mut ours[at], &theirs[i]);
-                ours.count = ours.count.saturating_add(theirs.count);
-                ours.sum = join_sums(ours.sum, theirs.sum);
-                ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
+            (Self::Summary(_, all), Value::Summary(theirs)) => {
+                let ours = &mut all[at];
+                ours.count = ours.count.saturating_add(theirs.count());
+                ours.sum = join_sums(ours.sum, theirs.sum());
+                if let Some(theirs) = theirs.observed() {
+                    ours.sketch = Sketch::merge(&[&ours.sketch, &theirs.sketch]);
+                }
+            }
+            // Pages do not have what it takes to add up quantiles.
+            (Self::PageSummary(all), Value::Summary(theirs)) => {
+                let ours = &mut all[at];
+                let counts = ours.count.zip(theirs.known_count());
+                ours.count = counts.map(|(ours, theirs)| ours.saturating_add(theirs));
+                ours.sum = join_sums(ours.sum, theirs.sum());
+                ours.quantiles.clear();
             }
             _ => debug_assert!(false, "the caller has compared the shapes"),
         }

@@ -10,23 +10,24 @@ mod laws;
 mod merge;
 mod shape;
 mod since;
-#[cfg(all(test, not(loom), not(miri)))]
+#[cfg(all(test, reader, not(loom), not(miri)))]
 mod tests;
 mod total;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Family, labels};
 
+#[cfg(feature = "live")]
+pub(super) use since::interval;
+
 impl Family {
     /// Returns the index of each series by its label text, sorted by label name, because two
     /// families may order their labels differently.
-    fn indices(&self) -> HashMap<String, usize> {
-        let texts = self.texts.iter();
-        texts
-            .zip(0..)
-            .map(|(text, i)| (labels::ordered(text).into_owned(), i))
-            .collect()
+    pub(crate) fn indices(&self) -> HashMap<String, usize> {
+        let texts = self.texts.iter().map(labels::ordered);
+        texts.map(Cow::into_owned).zip(0..).collect()
     }
 }
 

@@ -1,11 +1,10 @@
 //! Subtraction: what changed since an earlier snapshot.
 
-use std::cell::LazyCell;
+use std::borrow::Cow;
 use std::time::SystemTime;
 
-use crate::snapshot::{Family, Kind, Snapshot, Values, labels, millis};
+use crate::snapshot::{Family, Kind, Snapshot, Value, Values, millis};
 
-use super::ended::Ended;
 use super::sum_since;
 
 impl Snapshot {
@@ -30,55 +29,55 @@ impl Snapshot {
     /// Nothing is reset, so any number of readers can each keep an earlier snapshot of their own.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let mut interval = self.clone();
-        for family in &mut interval.families {
-            family.subtract_earlier(earlier.family(family.name()), earlier.taken);
+        Self {
+            families: interval(self.families(), earlier.families(), earlier.taken),
+            taken: self.taken,
         }
-        interval
     }
+}
+
+/// Returns what changed in each family since a snapshot that was taken at `taken`, with the
+/// families `before`. Both are in the order of their names.
+pub(in crate::snapshot) fn interval<'a>(
+    now: impl Iterator<Item = &'a Family>,
+    before: impl Iterator<Item = &'a Family>,
+    taken: SystemTime,
+) -> Vec<Family> {
+    let mut before = before.peekable();
+    let interval = now.map(|family| {
+        let is_lower = |before: &&Family| before.name() < family.name();
+        while before.next_if(is_lower).is_some() {}
+        let before = before.next_if(|before| before.name() == family.name());
+        let mut family = family.clone();
+        family.subtract_earlier(before, taken);
+        family
+    });
+    interval.collect()
 }
 
 impl Family {
     /// Subtracts the same family of a snapshot that was taken at `taken`. If there was none, or if
     /// it was another one of that name, everything counts from zero.
     pub(crate) fn subtract_earlier(&mut self, before: Option<&Self>, taken: SystemTime) {
-        if let Some(before) = before.filter(|before| before.is_subtractable_from(self)) {
-            self.subtract(before, millis(taken));
-        }
-    }
-
-    fn subtract(&mut self, before: &Self, taken: u64) {
+        let Some(before) = before.filter(|before| before.is_subtractable_from(self)) else {
+            return;
+        };
+        let taken = millis(taken);
         self.exact.clear();
         if self.meta.kind == Kind::GaugeHistogram {
             return;
         }
+        let mut before = Cow::Borrowed(before);
         if self.meta.constant != before.meta.constant {
             self.inline_constant_labels();
-            let mut before = before.clone();
-            before.inline_constant_labels();
-            return self.subtract(&before, taken);
+            before.to_mut().inline_constant_labels();
         }
-        let ended = match &self.values {
-            Values::Gauge(_) => Ended::default(),
-            _ => self.ended(before, taken),
-        };
-        // Most series have the same index in both snapshots.
-        let same = self.texts.same(&before.texts);
-        let is_same = |i| same.get(i) == Some(&true);
-        let indices = LazyCell::new(|| before.indices());
+        let ended = self.ended(&before, taken);
         let mut others = Vec::new();
-        for i in 0..self.len() {
-            let at = if is_same(i) {
-                Some(i)
-            } else {
-                let text = self.texts.get(i);
-                indices.get(&*labels::ordered(text)).copied()
-            };
-            let at = at.filter(|at| !ended.has(*at));
-            match (ended.moved_to(i), at) {
-                (Some(total), _) => _ = self.subtract_series(i, total, 0),
-                (None, Some(at)) => _ = self.subtract_series(i, before, at),
-                (None, None) => {}
+        for (i, at) in ended.earlier.iter().enumerate() {
+            let total = ended.moved.get(&i).map(|moved| moved.total.value(0));
+            if let Some(before) = total.or(at.map(|at| before.value(at))) {
+                _ = self.values.subtract(i, before);
             }
             if at.is_none() {
                 others.push((i, self.texts.created(i)));
@@ -89,94 +88,48 @@ impl Family {
             self.texts.set_created(i, created);
         }
     }
-
-    /// Subtracts series `at` of `before` from series `i`. Returns `false` for a series that went
-    /// down, which was restarted and keeps its whole value.
-    pub(super) fn subtract_series(&mut self, i: usize, before: &Self, at: usize) -> bool {
-        match (&mut self.values, &before.values) {
-            (Values::Counter(now), Values::Counter(before)) => {
-                let Some(increase) = now.get(i).since(before.get(at)) else {
-                    return false;
-                };
-                now.set(i, increase);
-            }
-            (
-                Values::Histogram {
-                    bounds,
-                    counts: now,
-                    sums,
-                    natives,
-                },
-                Values::Histogram {
-                    counts: before,
-                    sums: sums_before,
-                    natives: natives_before,
-                    ..
-                },
-            ) => {
-                let n = bounds.len() + 1;
-                let (now, before) = (&mut now[i * n..][..n], &before[at * n..][..n]);
-                let mut native = natives.as_mut().map(|natives| natives.get_mut(i));
-                let left = match (&native, natives_before) {
-                    (Some(now), Some(before)) => match now.without(before.get(at)) {
-                        None => return false,
-                        left => left,
-                    },
-                    _ => None,
-                };
-                if now.iter().zip(before).any(|(now, before)| now < before) {
-                    return false;
-                }
-                if let (Some(now), Some(left)) = (&mut native, left) {
-                    **now = left;
-                }
-                for (now, before) in now.iter_mut().zip(before) {
-                    *now -= before;
-                }
-                let count = now.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
-                sums[i] = sum_since(sums[i], sums_before[at], count);
-            }
-            (
-                Values::Summary {
-                    values: now,
-                    interval,
-                    ..
-                },
-                before,
-            ) => {
-                *interval = true;
-                let now = &mut now[i];
-                let before = before.observed(at);
-                let Some((count, sum)) = before.filter(|(count, _)| *count <= now.count) else {
-                    return false;
-                };
-                now.count -= count;
-                now.sum = sum_since(now.sum, sum, now.count);
-            }
-            (Values::PageSummary(now), before) => {
-                let now = &mut now[i];
-                now.quantiles.clear();
-                match (now.count, before.observed(at)) {
-                    (Some(n), Some((count, sum))) if n >= count => {
-                        now.count = Some(n - count);
-                        now.sum = sum_since(now.sum, sum, n - count);
-                    }
-                    _ => return false,
-                }
-            }
-            _ => {}
-        }
-        true
-    }
 }
 
 impl Values {
-    /// Returns the count and the sum of series `i` of a summary, if they are known.
-    fn observed(&self, i: usize) -> Option<(u64, f64)> {
-        match self {
-            Values::Summary { values, .. } => Some((values[i].count, values[i].sum)),
-            Values::PageSummary(values) => Some((values[i].count?, values[i].sum)),
-            _ => None,
+    /// Subtracts an earlier value from that of series `i`. Returns `None` for a series that went
+    /// down, which was restarted and keeps its whole value.
+    pub(super) fn subtract(&mut self, i: usize, before: Value<'_>) -> Option<()> {
+        match (self, before) {
+            (Self::Counter(all), Value::Counter(before)) => {
+                all.set(i, all.get(i).since(before)?);
+            }
+            (Self::Histogram(all), Value::Histogram(before)) => {
+                let n = before.counts.len();
+                let counts = &mut all.counts[i * n..][..n];
+                let mut pairs = counts.iter().zip(before.counts);
+                if pairs.any(|(now, before)| now < before) {
+                    return None;
+                }
+                if let (Some(natives), Some(before)) = (&mut all.natives, before.native()) {
+                    let native = natives.get_mut(i);
+                    *native = native.without(before)?;
+                }
+                for (now, before) in counts.iter_mut().zip(before.counts) {
+                    *now -= before;
+                }
+                let count = counts.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
+                all.sums[i] = sum_since(all.sums[i], before.sum(), count);
+            }
+            (Self::Summary(objectives, all), Value::Summary(before)) => {
+                objectives.interval = true;
+                let now = &mut all[i];
+                now.count = now.count.checked_sub(before.known_count()?)?;
+                now.sum = sum_since(now.sum, before.sum(), now.count);
+            }
+            (Self::PageSummary(all), Value::Summary(before)) => {
+                let now = &mut all[i];
+                now.quantiles.clear();
+                let left = now.count?.checked_sub(before.known_count()?)?;
+                now.count = Some(left);
+                now.sum = sum_since(now.sum, before.sum(), left);
+            }
+            _ => {}
         }
+        Some(())
     }
 }

@@ -128,14 +128,10 @@ fn native_buckets_merge_and_subtract() {
     h.with(["a"]).observe_many(4.0, 3);
     let now = registry.snapshot();
     let buckets = |snapshot: &Snapshot| {
-        let Values::Histogram {
-            natives: Some(natives),
-            ..
-        } = &snapshot.families[0].values
-        else {
-            panic!("it has natives")
+        let Values::Histogram(all) = &snapshot.families[0].values else {
+            panic!("it is a histogram")
         };
-        [0, 1].map(|i| natives.get(i).positive().to_vec())
+        [0, 1].map(|i| all.get(i).native().unwrap().positive().to_vec())
     };
     assert_eq!(buckets(&now.since(&before)), [vec![], vec![(2, 3)]]);
     let mut both = now.clone();

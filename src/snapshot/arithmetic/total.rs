@@ -1,7 +1,7 @@
 //! The total of some series of one family.
 
 use crate::snapshot::sketch::Sketch;
-use crate::snapshot::{Family, PageSummary, Quantiles, Values};
+use crate::snapshot::{Family, Quantiles, Values};
 
 use super::join_sums;
 
@@ -19,39 +19,22 @@ impl Family {
             return total;
         };
         total.texts.push("", 0);
-        match (&mut total.values, &self.values) {
-            (Values::Summary { values: total, .. }, Values::Summary { values, .. }) => {
-                let mut all = Quantiles::default();
-                for i in series.clone() {
-                    all.count = all.count.saturating_add(values[i].count);
-                    all.sum = join_sums(all.sum, values[i].sum);
-                }
-                let sketches: Vec<_> = series
-                    .take(SKETCHES + 1)
-                    .map(|i| &values[i].sketch)
-                    .collect();
-                if sketches.len() <= SKETCHES {
-                    all.sketch = Sketch::merge(&sketches);
-                }
-                total.push(all);
+        if let (Values::Summary(_, total), Values::Summary(_, values)) =
+            (&mut total.values, &self.values)
+        {
+            let (mut sum, mut sketches) = (Quantiles::default(), Vec::new());
+            for value in series.map(|i| &values[i]) {
+                sum.count = sum.count.saturating_add(value.count);
+                sum.sum = join_sums(sum.sum, value.sum);
+                sketches.push(&value.sketch);
             }
-            // Pages do not have what it takes to add up quantiles.
-            (Values::PageSummary(total), Values::PageSummary(values)) if rest.next().is_some() => {
-                let mut all = PageSummary {
-                    count: Some(0),
-                    sum: 0.0,
-                    quantiles: Vec::new(),
-                };
-                for value in series.map(|i| &values[i]) {
-                    all.count = all.count.zip(value.count).map(|(a, b)| a.saturating_add(b));
-                    all.sum = join_sums(all.sum, value.sum);
-                }
-                total.push(all);
+            if sketches.len() <= SKETCHES {
+                sum.sketch = Sketch::merge(&sketches);
             }
-            _ => {
-                total.values.push(self.value(first));
-                rest.for_each(|i| total.add_series(0, self, i));
-            }
+            total.push(sum);
+        } else {
+            total.values.push(self.value(first));
+            rest.for_each(|i| total.values.add(0, self.value(i), self.meta.mode));
         }
         total
     }

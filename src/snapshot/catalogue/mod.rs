@@ -137,12 +137,10 @@ impl Catalogue {
         collector: &str,
         location: Option<&'static Location<'static>>,
     ) {
-        let mut names: Vec<String> = Vec::new();
-        for text in family.texts.iter() {
-            for (name, _) in labels::parts(text) {
-                if !names.iter().any(|known| known == name) {
-                    names.push(name.to_owned());
-                }
+        let mut labels: Vec<Label> = Vec::new();
+        for (name, _) in family.texts.iter().flat_map(labels::parts) {
+            if !labels.iter().any(|label| label.name == name) {
+                labels.push(Label::new(name.to_owned(), Vec::new()));
             }
         }
         let constant = labels::pairs(&family.meta.constant);
@@ -151,17 +149,14 @@ impl Catalogue {
             kind: family.kind(),
             help: family.help().to_owned(),
             unit: family.unit().to_owned(),
-            labels: names
-                .into_iter()
-                .map(|name| Label::new(name, Vec::new()))
-                .collect(),
+            labels,
             any_labels: false,
             constant: constant
                 .map(|(name, value)| (name.to_owned(), value.into_owned()))
                 .collect(),
             dropped: Vec::new(),
             bounds: match &family.values {
-                Values::Histogram { bounds, .. } => bounds.to_vec(),
+                Values::Histogram(all) => all.bounds.to_vec(),
                 _ => Vec::new(),
             },
             schema: None,
@@ -174,14 +169,8 @@ impl Catalogue {
             file: location.map_or_else(String::new, |location| short_path(location.file())),
             line: location.map_or(0, Location::line),
         };
-        let at = self
-            .families
-            .partition_point(|family| family.name < declared.name);
-        if self
-            .families
-            .get(at)
-            .is_none_or(|other| other.name != declared.name)
-        {
+        let name = |family: &Declared| family.name.cmp(&declared.name);
+        if let Err(at) = self.families.binary_search_by(name) {
             self.families.insert(at, declared);
         }
     }

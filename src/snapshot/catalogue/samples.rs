@@ -20,7 +20,7 @@ impl Catalogue {
     #[must_use]
     #[inline]
     pub fn with_sample(&self, name: &str) -> Option<&Declared> {
-        let exports = |family: &&Declared| family.samples().any(|sample| sample == name);
+        let exports = |family: &&Declared| family.samples().iter().any(|sample| sample == name);
         self.families.iter().find(exports)
     }
 
@@ -75,10 +75,8 @@ impl Catalogue {
         if let Some(label) = names().find(|name| !given.iter().any(|(label, _)| label == name)) {
             return Err(format!("its label `{label}` is missing"));
         }
-        let mut never = given
-            .iter()
-            .filter_map(|(label, value)| family.why_never(label, value));
-        never.next().map_or(Ok(family), Err)
+        let why_never = |(label, value): &(&str, &str)| family.why_never(label, value);
+        given.iter().find_map(why_never).map_or(Ok(family), Err)
     }
 }
 
@@ -103,7 +101,7 @@ impl Declared {
 
     /// Iterates over the names of the samples, in any format.
     #[inline]
-    fn samples(&self) -> impl Iterator<Item = String> {
+    fn samples(&self) -> Vec<String> {
         let stem = self.kind.stem(&self.name);
         let name = |suffix: &&'static str| format!("{stem}{suffix}");
         let suffixes: &'static [&'static str] = match self.kind {
@@ -114,12 +112,7 @@ impl Declared {
             kind => kind.suffixes(),
         };
         let whole = matches!(self.kind, Kind::Counter | Kind::Info).then(|| self.name.clone());
-        suffixes
-            .iter()
-            .map(name)
-            .chain(whole)
-            .collect::<Vec<_>>()
-            .into_iter()
+        suffixes.iter().map(name).chain(whole).collect()
     }
 }
 

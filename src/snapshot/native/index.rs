@@ -213,12 +213,8 @@ pub(crate) fn upper(index: i32, schema: i8) -> f64 {
     if finest >= i64::from(BEYOND) - 1 {
         // The bucket that ends at 2^1024 holds the largest finite number; the next one holds
         // infinity.
-        let holds_largest = index == coarser(BEYOND - 1, (FINEST - schema) as u32);
-        return if holds_largest {
-            f64::MAX
-        } else {
-            f64::INFINITY
-        };
+        let is_last = index == coarser(BEYOND - 1, (FINEST - schema) as u32);
+        return if is_last { f64::MAX } else { f64::INFINITY };
     }
     let (octave, k) = (finest.div_euclid(256), finest.rem_euclid(256) as usize);
     if octave < -1075 {

@@ -4,7 +4,7 @@
 pub(crate) mod index;
 mod quantile;
 
-use crate::error::BucketRule;
+use crate::error::SettingRule;
 
 use index::{COARSEST, FINEST, coarser};
 
@@ -36,17 +36,17 @@ impl Resolution {
         }
     }
 
-    pub(crate) const fn check(self) -> Result<(), BucketRule> {
+    pub(crate) const fn check(self) -> Result<(), SettingRule> {
         if self.schema < COARSEST || self.schema > FINEST {
-            return Err(BucketRule::Schema(self.schema));
+            return Err(SettingRule::Schema(self.schema));
         }
         if self.limit < 8 || self.limit > 8192 {
-            return Err(BucketRule::NativeLimit(self.limit));
+            return Err(SettingRule::NativeLimit(self.limit));
         }
         if self.zero_threshold >= 0.0 && self.zero_threshold < 1e300 {
             Ok(())
         } else {
-            Err(BucketRule::ZeroThreshold(self.zero_threshold))
+            Err(SettingRule::ZeroThreshold(self.zero_threshold))
         }
     }
 }
@@ -173,12 +173,10 @@ impl Native {
     /// Adds `count` to a bucket of the current schema. The caller calls
     /// [`normalize`](Self::normalize) after the last one.
     pub(crate) fn add(&mut self, index: i32, negative: bool, count: u64) {
-        let buckets = if negative {
-            &mut self.negative
-        } else {
-            &mut self.positive
-        };
-        buckets.push((index, count));
+        match negative {
+            true => self.negative.push((index, count)),
+            false => self.positive.push((index, count)),
+        }
     }
 
     /// Sorts and joins the added buckets, and makes the histogram coarser until it has at most
@@ -212,26 +210,20 @@ impl Native {
         if threshold <= self.zero_threshold {
             return;
         }
-        let schema = self.schema;
-        let within = index::of(threshold, schema);
-        let whole = threshold >= index::upper(within, schema);
-        let cut = [&self.positive, &self.negative]
-            .iter()
-            .any(|buckets| buckets.iter().any(|(index, _)| *index == within));
+        let within = index::of(threshold, self.schema);
+        let mut is_cut = false;
         for buckets in [&mut self.positive, &mut self.negative] {
-            let zero_count = &mut self.zero_count;
             buckets.retain(|(index, count)| {
-                let inside = *index <= within;
-                if inside {
-                    *zero_count = zero_count.saturating_add(*count);
+                is_cut |= *index == within;
+                if *index <= within {
+                    self.zero_count = self.zero_count.saturating_add(*count);
                 }
-                !inside
+                *index > within
             });
         }
-        self.zero_threshold = if cut && !whole {
-            index::upper(within, schema)
-        } else {
-            threshold
+        self.zero_threshold = match is_cut {
+            true => threshold.max(index::upper(within, self.schema)),
+            false => threshold,
         };
     }
 
@@ -380,13 +372,6 @@ impl PartialEq for Natives {
     }
 }
 
-#[cfg(feature = "serde")]
-impl serde::Serialize for Natives {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.all[..self.len].serialize(to)
-    }
-}
-
 #[cfg(all(test, not(miri)))]
 mod tests {
     use proptest::prelude::*;
@@ -443,11 +428,11 @@ mod tests {
             resolution.check().err()
         };
         for (schema, valid) in [(-5, false), (-4, true), (8, true), (9, false)] {
-            let rule = (!valid).then_some(BucketRule::Schema(schema));
+            let rule = (!valid).then_some(SettingRule::Schema(schema));
             assert_eq!(broken(schema, 160, 1.0), rule);
         }
         for (limit, valid) in [(7, false), (8, true), (8192, true), (8193, false)] {
-            let rule = (!valid).then_some(BucketRule::NativeLimit(limit));
+            let rule = (!valid).then_some(SettingRule::NativeLimit(limit));
             assert_eq!(broken(0, limit, 1.0), rule);
         }
         for (zero, valid) in [
@@ -456,7 +441,7 @@ mod tests {
             (1e300_f64.next_down(), true),
             (1e300, false),
         ] {
-            let rule = (!valid).then_some(BucketRule::ZeroThreshold(zero));
+            let rule = (!valid).then_some(SettingRule::ZeroThreshold(zero));
             assert_eq!(broken(0, 160, zero), rule);
         }
         assert!(broken(0, 160, f64::NAN).is_some());

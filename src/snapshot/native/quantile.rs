@@ -45,13 +45,13 @@ impl Step {
     fn value_at(&self, part: f64) -> f64 {
         let Self { lower, upper, .. } = *self;
         let guess = match (lower.is_finite(), upper.is_finite()) {
-            (false, false) => lower,
             // Above the last bound, nothing else is known.
-            (true, false) => lower,
+            (_, false) => lower,
             (false, true) => upper,
-            (true, true) if self.geometric && lower > 0.0 => lower * (upper / lower).powf(part),
-            (true, true) if self.geometric && upper < 0.0 => lower * (upper / lower).powf(part),
-            (true, true) => lower + (upper - lower) * part,
+            _ if self.geometric && (lower > 0.0 || upper < 0.0) => {
+                lower * (upper / lower).powf(part)
+            }
+            _ => lower + (upper - lower) * part,
         };
         if guess.is_nan() {
             lower

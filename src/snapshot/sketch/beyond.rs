@@ -115,7 +115,7 @@ mod tests {
             all.sort_unstable();
             prop_assert_eq!(merged.n(), all.len() as u64);
             if let Some((value, error)) = merged.quantile(phi) {
-                let rank = super::super::nearest_rank(phi, merged.n());
+                let rank = super::super::nearest_rank(phi, merged.n()).unwrap();
                 let below = all.iter().filter(|x| f64::from(**x) < value).count() as u64;
                 let up_to = all.iter().filter(|x| f64::from(**x) <= value).count() as u64;
                 // The ranks of the value, if it is there, are from `below` + 1 to `up_to`.

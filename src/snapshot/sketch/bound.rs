@@ -47,10 +47,7 @@ impl Bound {
     /// Creates the bound for these objectives. Tries every combination of slopes, at most 3^7, so
     /// it is made for the declaration of a family.
     pub fn new(targets: &Targets) -> Self {
-        let least = targets
-            .inner()
-            .map(|(_, eps)| eps)
-            .fold(f64::INFINITY, f64::min);
+        let least = least_of(targets.inner().map(|(_, eps)| eps));
         // Without inner objectives, only the ends matter, and one tuple may span everything between
         // them.
         let cap = if least.is_finite() { CAP * least } else { 0.5 };
@@ -67,10 +64,7 @@ impl Bound {
 
     /// Returns `h` at `x`, a rank as a fraction of `n`.
     pub fn at(&self, x: f64) -> f64 {
-        self.lines()
-            .iter()
-            .map(|line| line.at(x))
-            .fold(f64::INFINITY, f64::min)
+        least_of(self.lines().iter().map(|line| line.at(x)))
     }
 
     /// Returns F, the maximum width of a tuple that covers the ranks `low..=high` of `n`. A tuple
@@ -79,10 +73,8 @@ impl Bound {
         let (low, high, n) = (low as f64, high as f64, n as f64);
         // Each line is lowest at one end of the interval.
         let rank = |line: &Line| if line.slope < 0.0 { high } else { low };
-        self.lines()
-            .iter()
-            .map(|line| 2.0 * (line.at_zero * n + line.slope * rank(line)))
-            .fold(f64::INFINITY, f64::min)
+        let widest = |line: &Line| 2.0 * (line.at_zero * n + line.slope * rank(line));
+        least_of(self.lines().iter().map(widest))
     }
 
     /// Returns the bound for `n` values, made `scale` times as wide.
@@ -103,11 +95,8 @@ impl Bound {
             *terms = if falls {
                 (flat, slope, 1.0 - slope)
             } else {
-                (
-                    flat / (1.0 + slope),
-                    slope / (1.0 + slope),
-                    1.0 / (1.0 + slope),
-                )
+                let rise = 1.0 + slope;
+                (flat / rise, slope / rise, 1.0 / rise)
             };
         }
         capacity
@@ -140,14 +129,11 @@ impl Bound {
     /// Returns the bound of the lines that are lowest somewhere in `0..=1`, from left to right, and
     /// the integral of its `1 / h`.
     fn envelope(lines: &[Line; MAX_TARGETS + 1]) -> (Self, f64) {
-        let lower_at_zero = |a: Line, b: &Line| {
-            if (b.at_zero, b.slope) < (a.at_zero, a.slope) {
-                *b
-            } else {
-                a
-            }
+        let lower = |a: Line, b: &Line| match (b.at_zero, b.slope) < (a.at_zero, a.slope) {
+            true => *b,
+            false => a,
         };
-        let mut line = lines.iter().fold(lines[0], lower_at_zero);
+        let mut line = lines.iter().fold(lines[0], lower);
         let mut bound = Self {
             lines: [line; MAX_TARGETS + 1],
             len: 0,
@@ -157,12 +143,8 @@ impl Bound {
             bound.lines[bound.len] = line;
             bound.len += 1;
             let steeper = lines.iter().filter(|other| other.slope < line.slope);
-            let crossings = steeper.map(|other| {
-                (
-                    (other.at_zero - line.at_zero) / (line.slope - other.slope),
-                    *other,
-                )
-            });
+            let at = |other: &Line| (other.at_zero - line.at_zero) / (line.slope - other.slope);
+            let crossings = steeper.map(|other| (at(other), *other));
             let next =
                 crossings.min_by(|(a, l), (b, m)| a.total_cmp(b).then(l.slope.total_cmp(&m.slope)));
             let end = next.map_or(1.0, |(crossing, _)| crossing.clamp(x, 1.0));
@@ -173,6 +155,11 @@ impl Bound {
             }
         }
     }
+}
+
+/// Returns the least of these numbers; infinity if there are none.
+fn least_of(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.fold(f64::INFINITY, f64::min)
 }
 
 impl Line {

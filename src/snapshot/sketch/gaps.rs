@@ -117,25 +117,14 @@ impl Scratch {
         }
         self.counts.push(rest.len() as u32);
     }
-}
 
-/// A batch that is grouped by gap on first use. The fields are those of [`Scratch`].
-pub(super) struct Layout<'a> {
-    pub(super) batch: &'a [u64],
-    pub(super) gaps: &'a [u16],
-    pub(super) counts: &'a [u32],
-    pub(super) positions: &'a mut Vec<u32>,
-    pub(super) keys: &'a mut Vec<u64>,
-}
-
-impl Layout<'_> {
-    /// Returns the keys at these positions of the batch grouped by gap. Within a gap, they are in
-    /// no order.
-    pub(super) fn keys(&mut self, range: Range<usize>) -> &mut [u64] {
+    /// Returns the keys at these positions of the batch grouped by gap, which happens on first use.
+    /// Within a gap, they are in no order.
+    pub(super) fn keys(&mut self, batch: &[u64], range: Range<usize>) -> &mut [u64] {
         if self.keys.is_empty() {
-            self.keys.extend_from_slice(self.batch);
+            self.keys.extend_from_slice(batch);
             if !self.gaps.is_empty() {
-                self.distribute();
+                self.distribute(batch);
             }
         }
         &mut self.keys[range]
@@ -143,7 +132,7 @@ impl Layout<'_> {
 
     /// Groups the keys by gap: a counting sort.
     #[cold]
-    fn distribute(&mut self) {
+    fn distribute(&mut self, batch: &[u64]) {
         self.positions.clear();
         let mut begin = 0;
         self.positions.extend(self.counts.iter().map(|count| {
@@ -151,7 +140,7 @@ impl Layout<'_> {
             begin - count
         }));
         let last = self.counts.len() - 1;
-        for (key, gap) in self.batch.iter().zip(self.gaps) {
+        for (key, gap) in batch.iter().zip(&self.gaps) {
             // The key of a NaN can seem to be above the last gap, as in `count_below`.
             let position = &mut self.positions[last.min(usize::from(*gap))];
             self.keys[*position as usize] = *key;

@@ -23,9 +23,8 @@ impl Sketch {
     /// steps per tuple.
     pub fn merge(parts: &[&Sketch]) -> Self {
         let mut merged = Self::new();
-        merged
-            .tuples
-            .reserve(parts.iter().map(|part| part.tuples.len()).sum());
+        let tuples = parts.iter().map(|part| part.tuples.len()).sum();
+        merged.tuples.reserve(tuples);
         let mut rests: Vec<&[Tuple]> = parts.iter().map(|part| part.tuples()).collect();
         // The number of values that may be hidden below the next tuple of each part. The ranks of
         // the other parts depend on these values.

@@ -197,10 +197,9 @@ impl Sketch {
 
     /// Creates a sketch from tuples that [`tuples`](Self::tuples) returned, in their order.
     pub fn from_parts(tuples: Vec<Tuple>, degraded: bool) -> Self {
-        let n = tuples.iter().map(|tuple| u64::from(tuple.g)).sum();
         Self {
+            n: tuples.iter().map(|tuple| u64::from(tuple.g)).sum(),
             tuples,
-            n,
             degraded,
         }
     }
@@ -248,10 +247,7 @@ impl Sketch {
     ///
     /// Returns `None` without values and for a `phi` outside `0..=1`.
     pub fn quantile(&self, phi: f64) -> Option<(f64, u64)> {
-        if !(0.0..=1.0).contains(&phi) {
-            return None;
-        }
-        let rank = nearest_rank(phi, self.n);
+        let rank = nearest_rank(phi, self.n)?;
         let mut best: Option<(u64, u64)> = None;
         let mut low = 0;
         for run in self.tuples.chunk_by(|a, b| a.key == b.key) {
@@ -275,10 +271,7 @@ impl Sketch {
     /// assert_eq!(sketch.bounds(0.5), Some((2.0, 2.0)));
     /// ```
     pub fn bounds(&self, phi: f64) -> Option<(f64, f64)> {
-        if !(0.0..=1.0).contains(&phi) {
-            return None;
-        }
-        let rank = nearest_rank(phi, self.n);
+        let rank = nearest_rank(phi, self.n)?;
         let (mut lower, mut low) = (None, 0);
         for run in self.tuples.chunk_by(|a, b| a.key == b.key) {
             if run[0].high(low + u64::from(run[0].g), self.n) <= rank {
@@ -334,10 +327,14 @@ impl Sketch {
 }
 
 /// Returns `ceil(phi * n)`, at least 1. A product that is whole except for rounding counts as
-/// whole: 0.07 of 100 is 7.
-fn nearest_rank(phi: f64, n: u64) -> u64 {
+/// whole: 0.07 of 100 is 7. Returns `None` for a `phi` outside `0..=1`.
+fn nearest_rank(phi: f64, n: u64) -> Option<u64> {
+    if !(0.0..=1.0).contains(&phi) {
+        return None;
+    }
     let product = phi * n as f64;
     let whole = product.round();
     let is_whole = (product - whole).abs() <= 4.0 * f64::EPSILON * whole;
-    (if is_whole { whole } else { product.ceil() } as u64).clamp(1, n.max(1))
+    let rank = if is_whole { whole } else { product.ceil() };
+    Some((rank as u64).clamp(1, n.max(1)))
 }

@@ -5,36 +5,23 @@
 use std::ops::Range;
 
 use super::bound::Capacity;
-use super::gaps::{Layout, Scratch};
+use super::gaps::Scratch;
 use super::{Sketch, Tuple};
 
 impl Sketch {
     /// Makes one pass (see [`insert`](super::insert)) with the keys of `batch`, which `scratch` has
     /// counted by gap. The caller has added their number to `n`.
     pub(super) fn pack(&mut self, capacity: &Capacity, batch: &[u64], scratch: &mut Scratch) {
-        let Scratch {
-            keys,
-            gaps,
-            counts,
-            positions,
-            packed,
-        } = scratch;
-        packed.clear();
-        packed.reserve(self.tuples.len() + batch.len());
+        scratch.packed.clear();
+        scratch.packed.reserve(self.tuples.len() + batch.len());
         // Only `split` uses these two, and rarely. Reserving here makes the first insertions
         // allocate, rather than an arbitrary later one.
-        keys.reserve(batch.len());
-        positions.reserve(counts.len());
+        scratch.keys.reserve(batch.len());
+        scratch.positions.reserve(scratch.counts.len());
         let mut packer = Packer {
             capacity,
-            packed,
-            layout: Layout {
-                batch,
-                gaps,
-                counts,
-                positions,
-                keys,
-            },
+            batch,
+            scratch,
             key: 0,
             g: 0,
             rank: self.n as f64,
@@ -43,27 +30,25 @@ impl Sketch {
         // In the batch grouped by gap, the keys of gap `i + 1` are at `begin..end`.
         let mut end = batch.len();
         for i in (0..self.tuples.len()).rev() {
-            let begin = end - packer.layout.counts[i + 1] as usize;
+            let begin = end - packer.scratch.counts[i + 1] as usize;
             packer.keys(begin..end, self.tuples.get(i + 1), Some(self.tuples[i].key));
             end = begin;
-            packer.tuple(
-                self.tuples[i],
-                i.checked_sub(1).map(|i| self.tuples[i].key),
-                i == 0 && end == 0,
-            );
+            let lower = i.checked_sub(1).map(|i| self.tuples[i].key);
+            packer.tuple(self.tuples[i], lower, i == 0 && end == 0);
         }
         packer.keys(0..end, self.tuples.first(), None);
         packer.finish();
         self.tuples.clear();
-        self.tuples.extend(packed.iter().rev());
+        self.tuples.extend(scratch.packed.iter().rev());
     }
 }
 
 /// The state of a pass: the new tuples from right to left, and the current one, which can grow.
 struct Packer<'a> {
     capacity: &'a Capacity,
-    packed: &'a mut Vec<Tuple>,
-    layout: Layout<'a>,
+    batch: &'a [u64],
+    /// Has the counts of the batch, and the new tuples in `packed`.
+    scratch: &'a mut Scratch,
     /// The key of the current tuple, the last one in `packed`.
     key: u64,
     /// The `g` of the current tuple, or 0 before the first one. It is copied to `packed` only by
@@ -78,7 +63,7 @@ struct Packer<'a> {
 impl Packer<'_> {
     /// Writes the `g` of the current tuple to `packed`.
     fn finish(&mut self) {
-        if let Some(last) = self.packed.last_mut() {
+        if let Some(last) = self.scratch.packed.last_mut() {
             last.g = self.g;
         }
     }
@@ -94,7 +79,7 @@ impl Packer<'_> {
     fn start(&mut self, tuple: Tuple) {
         self.finish();
         self.rank -= f64::from(self.g);
-        self.packed.push(tuple);
+        self.scratch.packed.push(tuple);
         (self.key, self.g) = (tuple.key, tuple.g);
         self.max_g = self.capacity.max_g(self.rank, tuple.delta);
     }
@@ -138,24 +123,20 @@ impl Packer<'_> {
     /// therefore have this `delta` (S1).
     #[cold]
     fn split(&mut self, range: Range<usize>, above: u32, lower: Option<u64>) {
-        self.layout.keys(range.clone()).sort_unstable();
+        let keys = self.scratch.keys(self.batch, range.clone());
+        keys.sort_unstable();
         // S2: The minimum is not absorbed.
         let minimum = usize::from(lower.is_none());
         let mut end = range.end;
         loop {
-            let rest = &self.layout.keys[range.start..end];
+            let rest = &self.scratch.keys[range.start..end];
             let absorbed = self.free().min(rest.len().saturating_sub(minimum));
             let is_run = self.g > 0 && rest.last() == Some(&self.key);
-            let absorbed = if is_run {
-                absorbed.max(mid_run(rest, lower, u32::MAX - self.g))
-            } else {
-                absorbed
-            };
-            let [.., key] = rest[..rest.len() - absorbed] else {
-                self.g += absorbed as u32;
-                return;
-            };
+            let of_run = is_run.then(|| mid_run(rest, lower, u32::MAX - self.g));
+            let absorbed = absorbed.max(of_run.unwrap_or(0));
+            let key = rest[..rest.len() - absorbed].last().copied();
             self.g += absorbed as u32;
+            let Some(key) = key else { return };
             end -= absorbed + 1;
             self.start(Tuple {
                 key,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::SettingRule;
+
 /// The maximum number of objectives of a summary.
 pub const MAX_TARGETS: usize = 7;
 
@@ -87,25 +89,25 @@ impl Targets {
     /// an error if the errors are so small that the sketch would exceed its limit on tuples.
     pub const fn try_with(mut self, phi: f64, eps: f64) -> Result<Self, TargetError> {
         if self.len == MAX_TARGETS {
-            return Err(TargetError(Kind::TooMany(phi)));
+            return Err(TargetError(SettingRule::TooManyTargets(phi)));
         }
         if phi.is_nan() || phi < 0.0 || phi > 1.0 {
-            return Err(TargetError(Kind::Quantile(phi)));
+            return Err(TargetError(SettingRule::Quantile(phi)));
         }
         if eps.is_nan() || eps < 0.0 || eps >= 1.0 || (eps == 0.0 && is_inner(phi)) {
-            return Err(TargetError(Kind::Error(phi, eps)));
+            return Err(TargetError(SettingRule::TargetError(phi, eps)));
         }
         let mut i = 0;
         while i < self.len {
             if self.pairs[i].0 == phi {
-                return Err(TargetError(Kind::Twice(phi)));
+                return Err(TargetError(SettingRule::Twice(phi)));
             }
             i += 1;
         }
         self.pairs[self.len] = (phi, eps);
         self.len += 1;
         if self.tuples() > PLANNED_TUPLES {
-            return Err(TargetError(Kind::TooFine(self.tuples())));
+            return Err(TargetError(SettingRule::TooFine(self.tuples())));
         }
         Ok(self)
     }
@@ -123,10 +125,8 @@ impl Targets {
 
     /// Iterates over the objectives that shape a sketch: all except the quantiles 0 and 1.
     pub(super) fn inner(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.as_slice()
-            .iter()
-            .copied()
-            .filter(|&(phi, _)| is_inner(phi))
+        let all = self.as_slice().iter().copied();
+        all.filter(|&(phi, _)| is_inner(phi))
     }
 
     /// Returns an upper bound of the number of tuples in a well packed sketch. It is half the
@@ -163,43 +163,19 @@ const fn is_inner(phi: f64) -> bool {
 /// assert_eq!(error.to_string(), "the quantile of an objective has to be from 0 to 1, got 1.5");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TargetError(Kind);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    TooMany(f64),
-    Quantile(f64),
-    Error(f64, f64),
-    Twice(f64),
-    TooFine(f64),
-}
+pub struct TargetError(SettingRule);
 
 impl TargetError {
     /// Returns the rule that was violated, without the value, because a const panic cannot print a
     /// float.
     pub(crate) const fn rule(&self) -> &'static str {
-        match self.0 {
-            Kind::TooMany(_) => "a summary has at most 7 objectives",
-            Kind::Quantile(_) => "the quantile of an objective has to be from 0 to 1",
-            Kind::Error(..) => "the error of an objective has to be above 0 and below 1",
-            Kind::Twice(_) => "a quantile has two objectives",
-            Kind::TooFine(_) => {
-                "the errors of the objectives are too small for a sketch of 2048 tuples"
-            }
-        }
+        self.0.text()
     }
 }
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = self.rule();
-        match self.0 {
-            Kind::TooMany(phi) => write!(f, "{rule}, and the quantile {phi:?} is one more"),
-            Kind::Quantile(phi) => write!(f, "{rule}, got {phi:?}"),
-            Kind::Twice(phi) => write!(f, "{rule}: {phi:?}"),
-            Kind::Error(phi, eps) => write!(f, "{rule}, got {eps:?} for the quantile {phi:?}"),
-            Kind::TooFine(tuples) => write!(f, "{rule}, which would need {tuples:.0}"),
-        }
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -231,7 +231,7 @@ fn closed_sets_that_differ_share_nothing() {
     let _c = <Counter<Outcome> as tallies::__private::Declare>::declare(
         "c_total",
         "",
-        tallies::__private::Options::default(),
+        tallies::__private::FieldOptions::default(),
         &derived,
     )
     .unwrap();

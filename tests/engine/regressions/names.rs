@@ -168,6 +168,22 @@ fn a_prefix_keeps_families_and_functions_apart() {
     page(&registry);
 }
 
+/// A prefix could give a counter the stem whose samples another family has.
+#[test]
+fn a_prefix_makes_no_two_families_share_samples() {
+    let registry = Registry::new();
+    registry.counter("total", "").unwrap();
+    registry.gauge("created", "").unwrap();
+    let error = registry.set_prefix("app").unwrap_err().to_string();
+    assert!(error.contains("would expose the same samples"), "{error}");
+    let names = registry.names();
+    assert_eq!(names, ["created", "total"], "the prefix is not used");
+    registry.set_prefix("app_x").unwrap_err();
+    registry.remove("created").unwrap();
+    registry.set_prefix("app").unwrap();
+    page(&registry);
+}
+
 /// `clear` removed collectors first and all names afterwards. Dropping a collector could register a
 /// function in between, and that function lost its name.
 #[test]

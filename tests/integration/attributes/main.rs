@@ -5,6 +5,7 @@ mod fields;
 mod labels;
 mod shapes;
 mod stacks;
+mod streams;
 mod wrappers;
 
 use tallies::{Counter, Histogram, Summary, UpDownCounter};

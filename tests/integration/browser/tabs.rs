@@ -5,6 +5,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::json;
 use tallies::{Counter, Registry, serve::MetricsService};
+use tallies_http::PageService;
 
 use super::*;
 
@@ -20,7 +21,7 @@ fn a_framework_has_the_page_and_its_report_is_a_tab() {
     let registry = Registry::new();
     registry.counter("jobs_total", "").unwrap().add(5);
     browse(async |browser| {
-        let service = MetricsService::of([&registry]).live();
+        let service = PageService(MetricsService::of([&registry]).live());
         let report = get(async || ([("content-type", "application/json")], REPORT).into_response());
         let app = Router::new()
             .route_service("/ops/live", service.clone())
@@ -90,7 +91,7 @@ fn the_report_of_a_server_is_a_tab() {
 fn without_a_report_there_is_no_tab() {
     let registry = Registry::new();
     browse(async |browser| {
-        let service = MetricsService::of([&registry]).live();
+        let service = PageService(MetricsService::of([&registry]).live());
         let app = Router::new()
             .route_service("/live", service.clone())
             .route_service("/live/{*part}", service);

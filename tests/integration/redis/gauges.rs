@@ -241,16 +241,23 @@ fn gauges_live_while_they_are_refreshed_and_expire_with_their_process() {
 fn gauges_that_expired_while_their_process_was_stopped_come_back() {
     let server = Server::start();
     let registry = Registry::new();
+    let changing = registry.gauge("changing", "").unwrap();
     registry.gauge("load", "").unwrap().set(1.0);
     let store = quiet(&server.url(), &registry);
     store.flush_blocking().unwrap();
-    for key in server.keys("*}:g:*") {
-        let () = server.run_command(&["DEL", &key]);
-    }
     let watcher = super::counting::observer(&server.url());
-    assert_eq!(load(&watcher), []);
-    store.flush_blocking().unwrap();
-    assert_eq!(load(&watcher), [("0".to_owned(), 1.0)]);
+    // The others come back also if one of them has changed since.
+    for value in [0.0, 2.0] {
+        for key in server.keys("*}:g:*") {
+            let () = server.run_command(&["DEL", &key]);
+        }
+        assert_eq!(load(&watcher), []);
+        changing.set(value);
+        store.flush_blocking().unwrap();
+        assert_eq!(load(&watcher), [("0".to_owned(), 1.0)]);
+        let changed = view(&watcher).get("changing", &[("gauge_index", "0")]);
+        assert_eq!(changed, Some(value));
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn the_tool_lists_folds_and_checks_without_being_a_writer() {
     assert_eq!(
         lines
             .iter()
-            .filter(|line| line.starts_with("writer "))
+            .filter(|line| line.starts_with("process "))
             .count(),
         2,
         "{text}"

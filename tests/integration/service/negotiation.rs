@@ -1,5 +1,5 @@
 //! Content negotiation: clients select a format, a coding, and families. Both through the service
-//! and through the `tower_service::Service` for web frameworks.
+//! and through that for web frameworks.
 
 use std::future::Future;
 use std::io::Read;
@@ -148,7 +148,6 @@ fn a_query_names_samples() {
 /// `tower_service::Service`.
 #[test]
 fn a_query_names_samples_under_every_escaping() {
-    use tower_service::Service;
     let registry = Registry::new();
     Gauge::builder("http.open", "")
         .utf8()
@@ -240,13 +239,13 @@ fn a_query_names_samples_under_every_escaping() {
         }
     }
     let serving = serving(&registry);
-    let mut service = MetricsService::of([&registry]);
+    let service = MetricsService::of([&registry]);
     for accept in &accepts {
-        let mut ask = |name: &str| {
+        let ask = |name: &str| {
             let path = format!("/metrics?name[]={name}");
             let page = get(&serving, &path, &[&format!("Accept: {accept}")]).body;
             let request = http::Request::get(path).header("accept", accept);
-            let answer = now(service.call(request.body(()).unwrap())).unwrap();
+            let answer = now(service.answer(&request.body(()).unwrap()));
             let body = now(http_body_util::BodyExt::collect(answer.into_body())).unwrap();
             assert_eq!(body.to_bytes(), page, "{name}, {accept}");
             page
@@ -318,10 +317,11 @@ fn now<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn a_tower_service_answers_as_the_service_does() {
+    use tallies_http::PageService;
     use tower_service::Service;
     let (one, two) = (registry(), Registry::new());
     two.gauge("pool_size", "Workers.").unwrap().set(4.0);
-    let mut service = MetricsService::of([&one, &two]);
+    let mut service = PageService(MetricsService::of([&one, &two]));
     let mut ask = |method: &str, uri: &str| {
         let request = http::Request::builder()
             .method(method)

@@ -2,15 +2,14 @@
 //! complete.
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use tallies::snapshot::{Family, Kind};
 
-use super::line::Line;
-use super::sample::{self, Labels, Sample};
+use super::line::{Label, Line};
+use super::sample::{self, Key, Sample};
 use super::series::{PartialSeries, Step};
-use super::{Dialect, Fault, kind, number, show};
+use super::{Dialect, Fault, number, show};
 
 /// The part of its series that a sample describes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +23,7 @@ pub(super) enum Part {
 }
 
 /// An incomplete family.
+#[derive(Default)]
 pub(super) struct PartialFamily<'a> {
     pub(super) name: Cow<'a, str>,
     /// The line in which the family began.
@@ -32,16 +32,14 @@ pub(super) struct PartialFamily<'a> {
     kind: Option<Kind>,
     help: Option<String>,
     unit: Option<&'a str>,
-    /// The sample suffixes that the family may have. Empty before its first sample.
-    parts: &'static [(&'static str, Part)],
     /// The series, in the order of the page.
     series: Vec<PartialSeries<'a>>,
     /// The index of each series in `series`, by its key.
-    indices: HashMap<Labels<'a>, usize>,
+    indices: HashMap<Key<'a>, usize>,
     /// The label sets of a state set that were read, without the label of the state.
-    state_sets: HashSet<Labels<'a>>,
+    state_sets: HashSet<Key<'a>>,
     /// The last of these label sets.
-    last_state_set: Option<Labels<'a>>,
+    last_state_set: Option<Key<'a>>,
 }
 
 impl<'a> PartialFamily<'a> {
@@ -50,14 +48,7 @@ impl<'a> PartialFamily<'a> {
             name,
             line,
             dialect,
-            kind: None,
-            help: None,
-            unit: None,
-            parts: &[],
-            series: Vec::new(),
-            indices: HashMap::new(),
-            state_sets: HashSet::new(),
-            last_state_set: None,
+            ..Self::default()
         }
     }
 
@@ -65,119 +56,80 @@ impl<'a> PartialFamily<'a> {
     pub(super) fn describe(&mut self, word: &str, mut line: Line<'a>) -> Result<(), Fault> {
         let offset = line.offset;
         let is_duplicate = match word {
-            "HELP" => self.help.is_some(),
-            "TYPE" => self.kind.is_some(),
-            _ => self.unit.is_some(),
+            "HELP" => self.help.replace(self.read_help(&mut line)?).is_some(),
+            "TYPE" => self.kind.replace(self.read_kind(&mut line)?).is_some(),
+            _ => self.unit.replace(self.read_unit(&mut line)?).is_some(),
         };
         if is_duplicate {
-            return line.fault(format!("{word} of {} is given twice", show(&self.name)));
+            let what = format!("{word} of {} is given twice", show(&self.name));
+            return Err(Fault::new(offset, what));
         }
-        match word {
-            "HELP" => {
-                let quotes = self.dialect == Dialect::OpenMetrics;
-                let text = line.rest();
-                let help = line.unescape(text.len(), quotes)?;
-                if let Some(quote) = bare_quote(text).filter(|_| quotes) {
-                    return Err(Fault::new(
-                        offset + quote,
-                        "a quote in HELP has to be escaped as `\\\"`",
-                    ));
-                }
-                self.help = Some(help.into_owned());
-            }
-            "TYPE" => {
-                let word = line.token();
-                let Some(kind) = kind(word, self.dialect) else {
-                    let kinds = match self.dialect {
-                        Dialect::Text => "counter, gauge, histogram, summary, untyped",
-                        Dialect::OpenMetrics => {
-                            "counter, gauge, histogram, gaugehistogram, summary, info, stateset, unknown"
-                        }
-                    };
-                    return Err(Fault::new(
-                        offset,
-                        format!("{} is not a type; the types are {kinds}", show(word)),
-                    ));
-                };
-                self.kind = Some(kind);
-                line.end()?;
-            }
-            _ => {
-                let unit = line.token();
-                line.end()?;
-                let ends = self.name.strip_suffix(unit);
-                if !unit.is_empty() && !ends.is_some_and(|before| before.ends_with('_')) {
-                    return Err(Fault::new(
-                        offset,
-                        format!(
-                            "unit {} has to be the end of the name {}, after a `_`",
-                            show(unit),
-                            show(&self.name)
-                        ),
-                    ));
-                }
-                self.unit = Some(unit);
-            }
-        }
-        Ok(())
+        line.end()
     }
 
+    fn read_help(&self, line: &mut Line<'a>) -> Result<String, Fault> {
+        let help = line.unescape(self.dialect == Dialect::OpenMetrics)?;
+        match line.rest() {
+            "" => Ok(help.into_owned()),
+            _ => line.fault("a quote in HELP has to be escaped as `\\\"`"),
+        }
+    }
+
+    fn read_kind(&self, line: &mut Line<'a>) -> Result<Kind, Fault> {
+        let (offset, word) = (line.offset, line.token());
+        let mut types = TYPES.to_vec();
+        types.retain(|(_, _, dialects)| dialects.contains(&self.dialect));
+        if let Some((_, kind, _)) = types.iter().find(|(name, ..)| *name == word) {
+            return Ok(*kind);
+        }
+        let names: Vec<_> = types.iter().map(|(name, ..)| *name).collect();
+        let (word, names) = (show(word), names.join(", "));
+        let what = format!("{word} is not a type; the types are {names}");
+        Err(Fault::new(offset, what))
+    }
+
+    fn read_unit(&self, line: &mut Line<'a>) -> Result<&'a str, Fault> {
+        let (offset, unit) = (line.offset, line.token());
+        let ends = self.name.strip_suffix(unit);
+        if unit.is_empty() || ends.is_some_and(|before| before.ends_with('_')) {
+            return Ok(unit);
+        }
+        let (unit, name) = (show(unit), show(&self.name));
+        let what = format!("unit {unit} has to be the end of the name {name}, after a `_`");
+        Err(Fault::new(offset, what))
+    }
+
+    /// Returns the kind: [`Kind::Unknown`] if there is no TYPE.
     fn kind(&self) -> Kind {
         self.kind.unwrap_or(Kind::Unknown)
     }
 
     /// Returns whether a sample was read, so that HELP, TYPE and UNIT can no longer follow.
-    pub(super) fn is_described(&self) -> bool {
-        !self.parts.is_empty()
+    pub(super) fn has_samples(&self) -> bool {
+        !self.series.is_empty()
     }
 
-    /// Ends the description of the family. A family without TYPE has the kind [`Kind::Unknown`].
-    pub(super) fn end_description(&mut self) -> Result<(), Fault> {
-        let kind = self.kind();
-        self.parts = parts(kind, self.dialect);
-        let has_unit = self.unit.is_some_and(|unit| !unit.is_empty());
-        if has_unit && matches!(kind, Kind::Info | Kind::StateSet) {
-            return Err(Fault::in_line(
-                self.line,
-                format!("{kind} {} cannot have a unit", show(&self.name)),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Returns the names of its samples, except for the name of the family itself.
-    pub(super) fn sample_names(&self) -> Vec<String> {
-        let suffixes = self.parts.iter().map(|(suffix, _)| *suffix);
-        suffixes
-            .filter(|suffix| !suffix.is_empty())
-            .map(|suffix| format!("{}{suffix}", self.name))
-            .collect()
+    /// Iterates over the names that its samples may have.
+    pub(super) fn sample_names(&self) -> impl Iterator<Item = String> {
+        let parts = parts(self.kind(), self.dialect).iter();
+        parts.map(|(suffix, _)| format!("{}{suffix}", self.name))
     }
 
     /// Returns the part that a sample with this name describes, or `None` if it is not in this
     /// family.
     pub(super) fn part(&self, name: &str) -> Option<Part> {
         let suffix = name.strip_prefix(&*self.name)?;
-        let parts = parts(self.kind(), self.dialect).iter();
-        parts
-            .copied()
-            .find(|(known, _)| *known == suffix)
-            .map(|(_, part)| part)
+        let mut parts = parts(self.kind(), self.dialect).iter();
+        let (_, part) = parts.find(|(known, _)| *known == suffix)?;
+        Some(*part)
     }
 
     /// Returns the error message for a sample with the name of the family, if samples of its kind
     /// need a suffix.
     pub(super) fn suffix_message(&self) -> String {
-        let parts = parts(self.kind(), self.dialect).iter();
-        let names: Vec<_> = parts
-            .map(|(suffix, _)| show(&format!("{}{suffix}", self.name)))
-            .collect();
-        format!(
-            "samples of {} {} are called {}",
-            self.kind(),
-            show(&self.name),
-            names.join(", ")
-        )
+        let names: Vec<_> = self.sample_names().map(|name| show(&name)).collect();
+        let (kind, name) = (self.kind(), show(&self.name));
+        format!("samples of {kind} {name} are called {}", names.join(", "))
     }
 
     /// Adds a sample from line `number`.
@@ -187,186 +139,153 @@ impl<'a> PartialFamily<'a> {
         mut sample: Sample<'a>,
         part: Part,
     ) -> Result<(), Fault> {
-        sample::check_unique(&sample.labels)?;
         let step = self.take_step(&mut sample, part)?;
+        let kind = self.kind();
         let i = self.series_index(number, &sample)?;
         let series = &mut self.series[i];
         if self.dialect == Dialect::OpenMetrics && series.time != sample.time {
-            return Err(Fault::new(
-                sample.value_offset,
-                format!(
-                    "line {} has another timestamp for this series; a snapshot holds one point \
-                     per series",
-                    series.line
-                ),
-            ));
+            let what = format!("line {} has another timestamp for this series", series.line);
+            let what = format!("{what}; a snapshot holds one point per series");
+            return Err(Fault::new(sample.value_offset, what));
         }
-        series.add(
-            sample,
-            part,
-            step,
-            self.kind.unwrap_or(Kind::Unknown),
-            self.dialect,
-        )
+        series.add(sample, part, step, kind, self.dialect)
     }
 
     /// Removes and parses the label that does not identify a series: the bound of a bucket, or a
-    /// quantile. Returns `None` if the sample has no such label and needs none. Also checks that a
-    /// state has the label that is named like its family.
+    /// quantile. Returns `None` if the sample has no such label and needs none.
     fn take_step(&self, sample: &mut Sample<'a>, part: Part) -> Result<Option<Step>, Fault> {
-        let reserved = match self.kind() {
-            Kind::Histogram | Kind::GaugeHistogram => "le",
-            Kind::Summary => "quantile",
-            Kind::StateSet if !sample.labels.iter().any(|label| label.name == self.name) => {
-                return Err(Fault::new(
-                    sample.offset,
-                    format!(
-                        "a state needs the label {}, named like its family",
-                        show(&self.name)
-                    ),
-                ));
-            }
+        let (reserved, what) = match self.kind() {
+            Kind::Histogram | Kind::GaugeHistogram => ("le", "bound"),
+            Kind::Summary => ("quantile", "quantile"),
             _ => return Ok(None),
         };
-        let position = sample
-            .labels
-            .iter()
-            .position(|label| label.name == reserved);
-        let wanted = matches!(part, Part::Bucket | Part::Quantile);
-        match position {
-            None if !wanted => Ok(None),
-            None => Err(Fault::new(
-                sample.offset,
-                format!("the label `{reserved}` is missing"),
-            )),
-            Some(position) => {
-                let label = sample.labels.remove(position);
-                if !wanted {
-                    return Err(Fault::new(
-                        label.offset,
-                        format!("the label `{reserved}` is not allowed here"),
-                    ));
-                }
-                let value = number::bound(&label.value).filter(|x| match part {
-                    Part::Quantile => (0.0..=1.0).contains(x),
-                    _ => !x.is_nan(),
-                });
-                let what = if part == Part::Bucket {
-                    "bound"
-                } else {
-                    "quantile"
+        let mut labels = sample.labels.iter();
+        let position = labels.position(|label| label.name == reserved);
+        match (part, position) {
+            (Part::Bucket | Part::Quantile, Some(position)) => {
+                let Label { value, offset, .. } = sample.labels.remove(position);
+                let valid = match part {
+                    Part::Quantile => 0.0..=1.0,
+                    _ => f64::NEG_INFINITY..=f64::INFINITY,
                 };
-                match value {
-                    Some(value) => Ok(Some(Step {
-                        value,
-                        offset: label.offset,
-                    })),
-                    None => Err(Fault::new(
-                        label.offset,
-                        number::describe_invalid(&label.value, what),
-                    )),
+                match number::bound(&value).filter(|step| valid.contains(step)) {
+                    Some(value) => Ok(Some(Step { value, offset })),
+                    None => Err(Fault::new(offset, number::describe_invalid(&value, what))),
                 }
             }
+            (Part::Bucket | Part::Quantile, None) => {
+                let what = format!("the label `{reserved}` is missing");
+                Err(Fault::new(sample.offset, what))
+            }
+            (_, Some(position)) => {
+                let what = format!("the label `{reserved}` is not allowed here");
+                Err(Fault::new(sample.labels[position].offset, what))
+            }
+            (_, None) => Ok(None),
         }
     }
 
-    /// Returns the index of the series of a sample, and adds the series if it is new.
+    /// Returns the index of the series of a sample, and adds the series if it is new. In
+    /// OpenMetrics, the lines of a series have to be adjacent, and so do those of a state set.
     fn series_index(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
-        let out_of_order = || {
-            Err(Fault::new(
-                sample.offset,
-                "the lines of this label set have to be adjacent, but another label set is \
-                 between them",
-            ))
-        };
-        let is_strict = self.dialect == Dialect::OpenMetrics;
+        let new = self.series.len();
+        let key = sample::key(&sample.labels, "");
+        let i = *self.indices.entry(key).or_insert(new);
+        if i == new {
+            self.series.push(PartialSeries::new(number, sample));
+        }
+        // A kind with one line per series gets a better error elsewhere: its second line is a
+        // duplicate, not just out of order.
+        let has_more = parts(self.kind(), self.dialect).len() > 1;
+        let is_strict = self.dialect == Dialect::OpenMetrics && has_more;
+        let mut is_adjacent = !is_strict || i + 1 == self.series.len();
         if self.kind() == Kind::StateSet {
+            if !sample.labels.iter().any(|label| label.name == self.name) {
+                let name = show(&self.name);
+                let what = format!("a state needs the label {name}, named like its family");
+                return Err(Fault::new(sample.offset, what));
+            }
             let state_set = sample::key(&sample.labels, &self.name);
-            if self.last_state_set.as_ref() != Some(&state_set) {
-                if !self.state_sets.insert(state_set.clone()) {
-                    return out_of_order();
-                }
-                self.last_state_set = Some(state_set);
-            }
+            is_adjacent = self.last_state_set.as_ref() == Some(&state_set)
+                || self.state_sets.insert(state_set.clone());
+            self.last_state_set = Some(state_set);
         }
-        match self.indices.entry(sample::key(&sample.labels, "")) {
-            Entry::Occupied(entry) => {
-                let i = *entry.get();
-                // A kind with one line per series gets a better error elsewhere: its second line is
-                // a duplicate, not just out of order.
-                let has_more = self.parts.len() > 1;
-                if is_strict && has_more && i + 1 != self.series.len() {
-                    return out_of_order();
-                }
-                Ok(i)
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(self.series.len());
-                self.series.push(PartialSeries::new(number, sample));
-                Ok(self.series.len() - 1)
-            }
+        if !is_adjacent {
+            let what = "the lines of this label set have to be adjacent";
+            let what = format!("{what}, but another label set is between them");
+            return Err(Fault::new(sample.offset, what));
         }
+        Ok(i)
     }
 
-    /// Completes the family, after its last sample.
+    /// Completes the family, after its last sample. Its name is that of its values.
     pub(super) fn into_family(self) -> Result<Family, Fault> {
         let kind = self.kind();
-        let suffix = match (kind, self.dialect) {
-            (Kind::Counter, Dialect::OpenMetrics) => "_total",
-            (Kind::Info, Dialect::OpenMetrics) => "_info",
-            _ => "",
-        };
-        let name = format!("{}{suffix}", self.name);
+        let mut parts = parts(kind, self.dialect).iter();
+        let suffix = parts.find(|(_, part)| *part == Part::Value);
+        let name = format!("{}{}", self.name, suffix.map_or("", |(suffix, _)| suffix));
         let (help, unit) = (self.help.unwrap_or_default(), self.unit.unwrap_or_default());
+        if !unit.is_empty() && matches!(kind, Kind::Info | Kind::StateSet) {
+            let what = format!("{kind} {} cannot have a unit", show(&self.name));
+            return Err(Fault::in_line(self.line, what));
+        }
         let family = Family::empty(&name, &help, unit, kind);
         let mut family = family.map_err(|error| Fault::in_line(self.line, error.to_string()))?;
-        let bounds = self
-            .series
-            .first()
-            .map_or(Vec::new(), PartialSeries::bounds);
+        let first = self.series.first();
+        let bounds = first.map_or(Vec::new(), PartialSeries::bounds);
         for series in self.series {
             let line = series.line;
-            series
-                .add_to(&mut family, &bounds, self.dialect)
-                .map_err(|what| Fault::in_line(line, what))?;
+            let added = series.add_to(&mut family, &bounds, self.dialect);
+            added.map_err(|what| Fault::in_line(line, what))?;
         }
         Ok(family)
     }
 }
 
-/// Returns the position of the first quote that is not escaped.
-fn bare_quote(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    text.bytes().position(|b| {
-        let bare = b == b'"' && !escaped;
-        escaped = b == b'\\' && !escaped;
-        bare
-    })
-}
+/// The name of a type in a TYPE line, its kind, and the formats that have it.
+type Type = (&'static str, Kind, &'static [Dialect]);
+
+const BOTH: &[Dialect] = &[Dialect::Text, Dialect::OpenMetrics];
+const OPEN_METRICS: &[Dialect] = &[Dialect::OpenMetrics];
+
+const TYPES: &[Type] = &[
+    ("counter", Kind::Counter, BOTH),
+    ("gauge", Kind::Gauge, BOTH),
+    ("histogram", Kind::Histogram, BOTH),
+    ("gaugehistogram", Kind::GaugeHistogram, OPEN_METRICS),
+    ("summary", Kind::Summary, BOTH),
+    ("info", Kind::Info, OPEN_METRICS),
+    ("stateset", Kind::StateSet, OPEN_METRICS),
+    ("unknown", Kind::Unknown, OPEN_METRICS),
+    ("untyped", Kind::Unknown, &[Dialect::Text]),
+];
 
 /// Returns the sample suffixes of a kind, each with the part that it describes.
 fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
     use Part::{Bucket, Count, Created, Quantile, Sum, Value};
-    match (kind, dialect) {
-        (Kind::Counter, Dialect::OpenMetrics) => &[("_total", Value), ("_created", Created)],
-        (Kind::Histogram, Dialect::Text) => {
-            &[("_bucket", Bucket), ("_sum", Sum), ("_count", Count)]
+    let all: &[(&str, Part)] = match kind {
+        Kind::Counter if dialect == Dialect::OpenMetrics => {
+            &[("_total", Value), ("_created", Created)]
         }
-        (Kind::Histogram, Dialect::OpenMetrics) => &[
+        Kind::Histogram => &[
             ("_bucket", Bucket),
             ("_sum", Sum),
             ("_count", Count),
             ("_created", Created),
         ],
-        (Kind::GaugeHistogram, _) => &[("_bucket", Bucket), ("_gsum", Sum), ("_gcount", Count)],
-        (Kind::Summary, Dialect::Text) => &[("", Quantile), ("_sum", Sum), ("_count", Count)],
-        (Kind::Summary, Dialect::OpenMetrics) => &[
+        Kind::GaugeHistogram => &[("_bucket", Bucket), ("_gsum", Sum), ("_gcount", Count)],
+        Kind::Summary => &[
             ("", Quantile),
             ("_sum", Sum),
             ("_count", Count),
             ("_created", Created),
         ],
-        (Kind::Info, Dialect::OpenMetrics) => &[("_info", Value)],
+        Kind::Info if dialect == Dialect::OpenMetrics => &[("_info", Value)],
         _ => &[("", Value)],
+    };
+    // Text has no creation times.
+    match all {
+        [known @ .., (_, Created)] if dialect == Dialect::Text => known,
+        _ => all,
     }
 }

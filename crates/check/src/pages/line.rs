@@ -1,6 +1,8 @@
 //! Tokens: reads one line of a page, token by token.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::time::SystemTime;
 
 use tallies::snapshot::Number;
 
@@ -15,7 +17,11 @@ pub(super) struct Line<'a> {
     pub(super) offset: usize,
 }
 
+/// A parser of a token.
+type Parse<T> = fn(&str, Dialect) -> Option<T>;
+
 /// A label.
+#[derive(Clone)]
 pub(super) struct Label<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) value: Cow<'a, str>,
@@ -94,11 +100,8 @@ impl<'a> Line<'a> {
     /// Reads the next token, up to a blank.
     pub(super) fn token(&mut self) -> &'a str {
         let rest = self.rest();
-        let blank = match self.dialect {
-            Dialect::Text => &[' ', '\t'][..],
-            Dialect::OpenMetrics => &[' '],
-        };
-        let token = &rest[..rest.find(blank).unwrap_or(rest.len())];
+        let is_blank = |c: char| c == ' ' || (c == '\t' && self.dialect == Dialect::Text);
+        let token = &rest[..rest.find(is_blank).unwrap_or(rest.len())];
         self.offset += token.len();
         token
     }
@@ -111,82 +114,62 @@ impl<'a> Line<'a> {
             let name = self.rest();
             let name = &name[..name.bytes().take_while(is_in).count()];
             if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-                let set = if colons {
-                    "a-z, A-Z, _, :"
-                } else {
-                    "a-z, A-Z, _"
-                };
-                return self.expected(&format!("{what} begins with one of {set}, or is in quotes"));
+                let colon = if colons { ", :" } else { "" };
+                let begin = format!("one of a-z, A-Z, _{colon}, or is in quotes");
+                return self.expected(&format!("{what} begins with {begin}"));
             }
             self.offset += name.len();
             return Ok(Cow::Borrowed(name));
         }
         let name = self.quoted()?;
         if name.is_empty() || name.contains(['"', '\\', '\n']) {
-            return Err(Fault::new(
-                from,
-                format!(
-                    "{what} {} must not be empty or contain a quote, a backslash or a line feed",
-                    show(&name)
-                ),
-            ));
+            let not = "must not be empty or contain a quote, a backslash or a line feed";
+            return Err(Fault::new(from, format!("{what} {} {not}", show(&name))));
         }
         Ok(name)
     }
 
     /// Reads a string in quotes and unescapes it.
     pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Fault> {
+        let from = self.offset;
         if !self.skip("\"") {
             return self.expected("a value in quotes is expected");
         }
-        let from = self.offset;
-        let mut escaped = false;
-        let end = self.rest().bytes().position(|b| {
-            let closes = b == b'"' && !escaped;
-            escaped = b == b'\\' && !escaped;
-            closes
-        });
-        let Some(end) = end else {
-            return Err(Fault::new(from - 1, "this quote is never closed"));
-        };
-        let plain = self.unescape(end, true)?;
-        self.offset += 1;
-        Ok(plain)
+        let plain = self.unescape(true)?;
+        let closed = self.skip("\"").then_some(plain);
+        closed.ok_or_else(|| Fault::new(from, "this quote is never closed"))
     }
 
-    /// Reads the next `len` bytes and unescapes them. `quotes` allows `\"`.
-    pub(super) fn unescape(&mut self, len: usize, quotes: bool) -> Result<Cow<'a, str>, Fault> {
-        let raw = &self.rest()[..len];
-        if !raw.contains('\\') {
-            self.offset += len;
-            return Ok(Cow::Borrowed(raw));
-        }
-        let mut plain = String::with_capacity(len);
-        let mut rest = raw;
-        while let Some(next) = rest.find('\\') {
-            plain.push_str(&rest[..next]);
-            plain.push(match rest[next + 1..].chars().next() {
+    /// Reads and unescapes characters up to the end of the line, or with `quotes` up to the first
+    /// quote that is not escaped.
+    pub(super) fn unescape(&mut self, quotes: bool) -> Result<Cow<'a, str>, Fault> {
+        let mut plain = Cow::Borrowed("");
+        loop {
+            let rest = self.rest();
+            let end = rest.find(|c| c == '\\' || (quotes && c == '"'));
+            let end = end.unwrap_or(rest.len());
+            plain += &rest[..end];
+            self.offset += end;
+            if !self.skip("\\") {
+                return Ok(plain);
+            }
+            plain.to_mut().push(match self.rest().chars().next() {
                 Some('\\') => '\\',
                 Some('n') => '\n',
                 Some('"') if quotes => '"',
                 _ => {
-                    self.offset += raw.len() - rest.len() + next;
-                    return self.fault(format!(
-                        "{} is not an escape sequence; the sequences are {}",
-                        show(rest[next..].get(..2).unwrap_or("\\")),
-                        if quotes {
-                            "`\\\\`, `\\n` and `\\\"`"
-                        } else {
-                            "`\\\\` and `\\n`"
-                        }
-                    ));
+                    self.offset -= 1;
+                    let found = show(self.rest().get(..2).unwrap_or("\\"));
+                    let sequences = match quotes {
+                        true => "`\\\\`, `\\n` and `\\\"`",
+                        false => "`\\\\` and `\\n`",
+                    };
+                    let what = "is not an escape sequence; the sequences are";
+                    return self.fault(format!("{found} {what} {sequences}"));
                 }
             });
-            rest = &rest[next + 2..];
+            self.offset += 1;
         }
-        plain.push_str(rest);
-        self.offset += len;
-        Ok(Cow::Owned(plain))
     }
 
     /// Reads labels up to and including the closing brace. The opening brace is already read. If
@@ -197,10 +180,11 @@ impl<'a> Line<'a> {
         mut name: Option<&mut Option<Cow<'a, str>>>,
     ) -> Result<Vec<Label<'a>>, Fault> {
         let mut labels = Vec::new();
+        let mut names = HashSet::new();
         let mut after_comma = false;
         loop {
             self.blanks();
-            // Empty braces, or a comma after the last label, which only text allows.
+            // Only text allows a comma after the last label.
             if (!after_comma || self.dialect == Dialect::Text) && self.skip("}") {
                 return Ok(labels);
             }
@@ -217,6 +201,10 @@ impl<'a> Line<'a> {
                         let what = "`__name__` is the name of the sample, not a label";
                         return Err(Fault::new(offset, what));
                     }
+                    if !names.insert(label.clone()) {
+                        let what = format!("label {} is given twice", show(&label));
+                        return Err(Fault::new(offset, what));
+                    }
                     if !self.skip("=") {
                         return self.expected("`=` is expected after a label name");
                     }
@@ -229,11 +217,8 @@ impl<'a> Line<'a> {
                 }
             }
             self.blanks();
-            if self.skip("}") {
-                return Ok(labels);
-            }
             after_comma = self.skip(",");
-            if !after_comma {
+            if !after_comma && !self.rest().starts_with('}') {
                 return self.expected("`,` or `}` is expected after a label");
             }
         }
@@ -241,9 +226,21 @@ impl<'a> Line<'a> {
 
     /// Reads the value of a sample.
     pub(super) fn value(&mut self) -> Result<Number, Fault> {
-        let from = self.offset;
-        let token = self.token();
-        number::value(token, self.dialect)
-            .ok_or_else(|| Fault::new(from, number::describe_invalid(token, "number")))
+        self.parsed("number", number::value)
+    }
+
+    /// Reads a timestamp.
+    pub(super) fn time(&mut self) -> Result<SystemTime, Fault> {
+        let what = match self.dialect {
+            Dialect::Text => "timestamp in milliseconds",
+            Dialect::OpenMetrics => "timestamp in seconds",
+        };
+        self.parsed(what, number::time)
+    }
+
+    fn parsed<T>(&mut self, what: &str, parse: Parse<T>) -> Result<T, Fault> {
+        let (from, token) = (self.offset, self.token());
+        let invalid = || Fault::new(from, number::describe_invalid(token, what));
+        parse(token, self.dialect).ok_or_else(invalid)
     }
 }

@@ -13,11 +13,11 @@ mod series;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::time::SystemTime;
 
 use tallies::Error;
-use tallies::snapshot::{Family, Kind, Snapshot};
+use tallies::snapshot::{Family, Snapshot};
+use tallies_names::Printable;
 
 use family::{Part, PartialFamily};
 use line::Line;
@@ -48,14 +48,10 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     let page = page.as_ref();
     let body = page.strip_suffix(b"\n").unwrap_or(page);
     let last = body.rsplit(|b| *b == b'\n').next();
-    read_as(
-        page,
-        if last == Some(b"# EOF") {
-            Dialect::OpenMetrics
-        } else {
-            Dialect::Text
-        },
-    )
+    match last {
+        Some(b"# EOF") => read_open_metrics(page),
+        _ => read_text(page),
+    }
 }
 
 /// Parses a page in the Prometheus text format 0.0.4, or 1.0.0 with names in quotes, into a
@@ -70,7 +66,7 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 ///
 /// The snapshot contains what the text contains:
 ///
-/// - Info and state sets are gauges. Samples without a type are [`Kind::Unknown`].
+/// - Info and state sets are gauges. Samples without a type are of an unknown [`Kind`].
 /// - [`Snapshot::taken`] is the latest timestamp of a sample, or the Unix epoch if no sample has
 ///   one.
 /// - A summary keeps the quantiles of the page. It cannot compute others, and it does not merge.
@@ -89,6 +85,8 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 /// other spelling than `+Inf` and `-Inf`.
 ///
 /// Source: the exposition formats page of the Prometheus documentation.
+///
+/// [`Kind`]: tallies::snapshot::Kind
 pub fn read_text(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page.as_ref(), Dialect::Text)
 }
@@ -120,9 +118,10 @@ pub fn read_open_metrics(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 }
 
 /// The format of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Dialect {
     /// The text formats 0.0.4 and 1.0.0.
+    #[default]
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
@@ -142,19 +141,13 @@ struct Fault {
 
 impl Fault {
     fn new(offset: usize, what: impl Into<String>) -> Self {
-        Self {
-            line: None,
-            offset,
-            what: what.into(),
-        }
+        let (line, what) = (None, what.into());
+        Self { line, offset, what }
     }
 
     fn in_line(line: usize, what: impl Into<String>) -> Self {
-        Self {
-            line: Some(line),
-            offset: 0,
-            what: what.into(),
-        }
+        let (line, offset, what) = (Some(line), 0, what.into());
+        Self { line, offset, what }
     }
 
     /// Converts to an [`Error`]. `number` and `line` are the current line.
@@ -170,28 +163,15 @@ impl Fault {
 /// Quotes input for an error message: at most its first 40 characters, with invisible ones escaped.
 fn show(text: &str) -> String {
     const SHOWN: usize = 40;
-    let mut shown = String::from("`");
-    let mut chars = text.chars();
-    for c in chars.by_ref().take(SHOWN) {
-        match c {
-            '"' | '\'' | '\\' => shown.push(c),
-            c => shown.extend(c.escape_debug()),
-        }
-    }
-    shown.push_str(if chars.next().is_some() { "…`" } else { "`" });
-    shown
+    let shown: String = text.chars().take(SHOWN).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("`{}{more}`", Printable(&shown))
 }
 
 fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
-    let (text, rest) = match std::str::from_utf8(page) {
-        Ok(text) => (text, None),
-        Err(e) => {
-            let (text, rest) = page.split_at(e.valid_up_to());
-            // The text before this offset is valid UTF-8.
-            (std::str::from_utf8(text).unwrap_or_default(), rest.first())
-        }
-    };
-    if let Some(byte) = rest {
+    let beginning = page.utf8_chunks().next();
+    let text = beginning.as_ref().map_or("", |chunk| chunk.valid());
+    if let Some(byte) = beginning.and_then(|chunk| chunk.invalid().first()) {
         let line = text.rsplit('\n').next().unwrap_or_default();
         let number = text.bytes().filter(|b| *b == b'\n').count() + 1;
         let what = format!("found the byte {byte:#04x}, which is not valid UTF-8 here");
@@ -199,25 +179,22 @@ fn read_as(page: &[u8], dialect: Dialect) -> Result<Snapshot, Error> {
     }
     let mut page = PageReader {
         dialect,
-        families: Vec::new(),
-        reserved_names: HashMap::new(),
-        current: None,
-        taken: None,
-        ended: false,
+        ..PageReader::default()
     };
     let (mut number, mut last) = (0, "");
     for line in text.split_inclusive('\n') {
         number += 1;
         last = line;
         let line = line.strip_suffix('\n').unwrap_or(line);
-        page.line(number, line)
-            .map_err(|fault| fault.error(number, line))?;
+        let read = page.line(number, line);
+        read.map_err(|fault| fault.error(number, line))?;
     }
-    page.finish(last)
-        .map_err(|fault| fault.error(number.max(1), last))
+    let read = page.finish(last);
+    read.map_err(|fault| fault.error(number.max(1), last))
 }
 
 /// The state of the reader within a page.
+#[derive(Default)]
 struct PageReader<'a> {
     dialect: Dialect,
     /// The complete families.
@@ -241,41 +218,32 @@ impl<'a> PageReader<'a> {
             return line.fault("nothing may follow `# EOF`");
         }
         line.blanks();
-        match self.dialect {
-            Dialect::Text if line.rest().is_empty() => return Ok(()),
-            Dialect::OpenMetrics if text.is_empty() => {
-                return line.fault("OpenMetrics allows no empty lines");
-            }
-            Dialect::OpenMetrics if text == "# EOF" => {
+        match (self.dialect, line.rest()) {
+            (Dialect::Text, "") => Ok(()),
+            (Dialect::OpenMetrics, "") => line.fault("OpenMetrics allows no empty lines"),
+            (Dialect::OpenMetrics, "# EOF") => {
                 self.ended = true;
-                return Ok(());
+                Ok(())
             }
-            _ => {}
+            _ if line.skip("#") => self.comment(number, line),
+            _ => self.sample(number, line),
         }
-        if line.skip("#") {
-            return self.comment(number, line);
-        }
+    }
+
+    /// Reads a line with a sample.
+    fn sample(&mut self, number: usize, mut line: Line<'a>) -> Result<(), Fault> {
         let sample = Sample::read(&mut line)?;
         self.taken = self.taken.max(sample.time);
-        let mut part = self
-            .current
-            .as_ref()
-            .and_then(|current| current.part(&sample.name));
-        if part.is_none() {
-            match &self.current {
-                Some(current) if current.name == sample.name => {
-                    return Err(Fault::new(sample.offset, current.suffix_message()));
-                }
-                _ => {}
+        let part = self.current.as_ref();
+        let part = part.and_then(|current| current.part(&sample.name));
+        let family = match &mut self.current {
+            Some(current) if part.is_some() => current,
+            Some(current) if current.name == sample.name => {
+                return Err(Fault::new(sample.offset, current.suffix_message()));
             }
-            self.begin(sample.name.clone(), number, sample.offset)?;
-            part = Some(Part::Value);
-        }
-        self.reserve_names()?;
-        match (&mut self.current, part) {
-            (Some(current), Some(part)) => current.sample(number, sample, part),
-            _ => Ok(()),
-        }
+            _ => self.begin(sample.name.clone(), number, sample.offset)?,
+        };
+        family.sample(number, sample, part.unwrap_or(Part::Value))
     }
 
     /// Reads the rest of a line that starts with `#`.
@@ -292,37 +260,22 @@ impl<'a> PageReader<'a> {
             "UNIT" if !is_text => {}
             _ if is_text => return Ok(()),
             _ => {
-                return Err(Fault::new(
-                    offset,
-                    format!(
-                        "found {}; OpenMetrics allows only HELP, TYPE, UNIT and EOF after `#`, \
-                         and no comments",
-                        show(word)
-                    ),
-                ));
+                let what =
+                    "OpenMetrics allows only HELP, TYPE, UNIT and EOF after `#`, and no comments";
+                return Err(Fault::new(offset, format!("found {}; {what}", show(word))));
             }
         }
         line.gap("the family's name")?;
         let offset = line.offset;
         let name = line.name("a family's name", true)?;
-        let same = self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.name == name);
-        if !same {
-            self.begin(name, number, offset)?;
-        }
-        let Some(current) = &mut self.current else {
-            return Ok(());
+        let family = match &mut self.current {
+            Some(current) if current.name == name => current,
+            _ => self.begin(name, number, offset)?,
         };
-        if current.is_described() {
-            return Err(Fault::new(
-                offset,
-                format!(
-                    "{word} of {} has to come before its samples",
-                    show(&current.name)
-                ),
-            ));
+        if family.has_samples() {
+            let name = show(&family.name);
+            let what = format!("{word} of {name} has to come before its samples");
+            return Err(Fault::new(offset, what));
         }
         match word {
             // In text, an empty help may be left out together with the blank. All blanks but the
@@ -332,65 +285,45 @@ impl<'a> PageReader<'a> {
             "TYPE" => line.gap("the type")?,
             _ => line.gap("the unit")?,
         }
-        current.describe(word, line)
+        family.describe(word, line)
     }
 
     /// Completes the current family and begins another.
-    fn begin(&mut self, name: Cow<'a, str>, number: usize, offset: usize) -> Result<(), Fault> {
+    fn begin(
+        &mut self,
+        name: Cow<'a, str>,
+        number: usize,
+        offset: usize,
+    ) -> Result<&mut PartialFamily<'a>, Fault> {
         self.close()?;
-        match self.reserved_names.entry(name.clone()) {
-            Entry::Occupied(first) => Err(Fault::new(
-                offset,
-                format!(
-                    "{} belongs to the family that began in line {}: the lines of a family have \
-                     to be adjacent, and no other family may use its sample names",
-                    show(&name),
-                    first.get()
-                ),
-            )),
-            Entry::Vacant(entry) => {
-                entry.insert(number);
-                self.current = Some(PartialFamily::new(name, number, self.dialect));
-                Ok(())
-            }
+        if let Some(first) = self.reserved_names.insert(name.clone(), number) {
+            let what = format!(
+                "{} belongs to the family that began in line {first}: the lines of a family have to \
+                 be adjacent, and no other family may use its sample names",
+                show(&name)
+            );
+            return Err(Fault::new(offset, what));
         }
+        let family = PartialFamily::new(name, number, self.dialect);
+        Ok(self.current.insert(family))
     }
 
-    /// Fixes the kind of the current family, at its first sample or its end, and reserves the names
-    /// of its samples. Does nothing if they are already reserved.
-    fn reserve_names(&mut self) -> Result<(), Fault> {
-        let Some(current) = &mut self.current else {
+    /// Completes the current family, and reserves the names of its samples.
+    fn close(&mut self) -> Result<(), Fault> {
+        let Some(current) = self.current.take() else {
             return Ok(());
         };
-        if current.is_described() {
-            return Ok(());
-        }
-        current.end_description()?;
-        for name in current.sample_names() {
-            match self.reserved_names.entry(name.into()) {
-                Entry::Occupied(first) => {
-                    return Err(Fault::in_line(
-                        current.line,
-                        format!(
-                            "family {} has samples {}, and so has the family that began in line {}",
-                            show(&current.name),
-                            show(first.key()),
-                            first.get()
-                        ),
-                    ));
-                }
-                Entry::Vacant(entry) => _ = entry.insert(current.line),
+        for name in current.sample_names().filter(|name| *name != current.name) {
+            if let Some(first) = self.reserved_names.get(&*name) {
+                let (family, name) = (show(&current.name), show(&name));
+                let what = format!(
+                    "family {family} has samples {name}, and so has the family that began in line {first}"
+                );
+                return Err(Fault::in_line(current.line, what));
             }
+            self.reserved_names.insert(name.into(), current.line);
         }
-        Ok(())
-    }
-
-    /// Completes the current family.
-    fn close(&mut self) -> Result<(), Fault> {
-        self.reserve_names()?;
-        if let Some(current) = self.current.take() {
-            self.families.push(current.into_family()?);
-        }
+        self.families.push(current.into_family()?);
         Ok(())
     }
 
@@ -398,17 +331,13 @@ impl<'a> PageReader<'a> {
     fn finish(mut self, last: &str) -> Result<Snapshot, Fault> {
         match self.dialect {
             Dialect::Text if !last.is_empty() && !last.ends_with('\n') => {
-                return Err(Fault::new(
-                    last.len(),
-                    "the last line has to end in a line feed",
-                ));
+                let what = "the last line has to end in a line feed";
+                return Err(Fault::new(last.len(), what));
             }
             Dialect::OpenMetrics if !self.ended => {
                 let end = last.trim_end_matches('\n').len();
-                return Err(Fault::new(
-                    end,
-                    "the page is cut off: its last line has to be `# EOF`",
-                ));
+                let what = "the page is cut off: its last line has to be `# EOF`";
+                return Err(Fault::new(end, what));
             }
             _ => {}
         }
@@ -416,19 +345,4 @@ impl<'a> PageReader<'a> {
         let taken = self.taken.unwrap_or(SystemTime::UNIX_EPOCH);
         Snapshot::new(self.families, taken).map_err(|error| Fault::in_line(1, error.to_string()))
     }
-}
-
-/// Returns the kind that a TYPE line names.
-fn kind(word: &str, dialect: Dialect) -> Option<Kind> {
-    Some(match (word, dialect) {
-        ("counter", _) => Kind::Counter,
-        ("gauge", _) => Kind::Gauge,
-        ("histogram", _) => Kind::Histogram,
-        ("summary", _) => Kind::Summary,
-        ("untyped", Dialect::Text) | ("unknown", Dialect::OpenMetrics) => Kind::Unknown,
-        ("info", Dialect::OpenMetrics) => Kind::Info,
-        ("stateset", Dialect::OpenMetrics) => Kind::StateSet,
-        ("gaugehistogram", Dialect::OpenMetrics) => Kind::GaugeHistogram,
-        _ => return None,
-    })
 }

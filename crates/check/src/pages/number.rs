@@ -6,43 +6,37 @@ use tallies::snapshot::Number;
 
 use super::{Dialect, show};
 
-/// Parses a value, as an integer where possible, so that counts above 2⁵³ stay exact.
+/// Parses a value, as an integer where possible, so that counts above 2⁵³ stay exact. OpenMetrics
+/// allows several spellings of infinity and NaN: those of Rust.
 pub(super) fn value(text: &str, dialect: Dialect) -> Option<Number> {
     // Below this limit every whole float is an integer, and expositions write it as one.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    let has_digits_only = text.bytes().all(|b| b.is_ascii_digit());
-    if let Some(n) = has_digits_only.then(|| text.parse().ok()).flatten() {
+    if let Ok(n) = text.parse() {
         return Some(Number::Int(n));
     }
-    let x = float(text, dialect)?;
+    let x = match dialect {
+        Dialect::Text => bound(text)?,
+        Dialect::OpenMetrics => text.parse().ok()?,
+    };
+    // Infinity is a word, and not a number that is too large. The word for NaN has no sign.
+    let is_word = text.ends_with(|c: char| c.is_ascii_alphabetic());
+    if (x.is_infinite() && !is_word) || (x.is_nan() && text.starts_with(['+', '-'])) {
+        return None;
+    }
     let is_whole = (0.0..EXACT).contains(&x) && x.fract() == 0.0 && x.is_sign_positive();
-    Some(if is_whole {
-        Number::Int(x as u64)
-    } else {
-        Number::Float(x)
+    Some(match is_whole {
+        true => Number::Int(x as u64),
+        false => Number::Float(x),
     })
 }
 
-/// Parses a value as a float. OpenMetrics allows several spellings of infinity and NaN.
-fn float(text: &str, dialect: Dialect) -> Option<f64> {
-    if let Some(x) = bound(text) {
-        return Some(x);
+/// Converts a value to an integer, if it is one below 2⁶⁴. From 2⁵³ on, every float is whole.
+pub(super) fn whole(value: Number) -> Option<u64> {
+    let is_whole = |x: &f64| x.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(x);
+    match value {
+        Number::Int(n) => Some(n),
+        Number::Float(x) => Some(x).filter(is_whole).map(|x| x as u64),
     }
-    if dialect == Dialect::Text {
-        return None;
-    }
-    if text.eq_ignore_ascii_case("nan") {
-        return Some(f64::NAN);
-    }
-    let word = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_infinite = ["inf", "infinity"]
-        .iter()
-        .any(|all| word.eq_ignore_ascii_case(all));
-    is_infinite.then_some(if text.starts_with('-') {
-        f64::NEG_INFINITY
-    } else {
-        f64::INFINITY
-    })
 }
 
 /// Parses a bound or a quantile. It identifies a series, so infinities have only one spelling.
@@ -55,31 +49,10 @@ pub(super) fn bound(text: &str) -> Option<f64> {
     }
 }
 
-/// Parses digits with optional sign, point and exponent. Returns `None` for anything else that
-/// Rust's parser accepts, and for numbers that overflow a float.
-pub(super) fn real(text: &str) -> Option<f64> {
-    let digits = |text: &mut &str| {
-        let n = text.bytes().take_while(u8::is_ascii_digit).count();
-        *text = &text[n..];
-        n
-    };
-    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let mut n = digits(&mut rest);
-    if let Some(fraction) = rest.strip_prefix('.') {
-        rest = fraction;
-        n += digits(&mut rest);
-    }
-    if n == 0 {
-        return None;
-    }
-    if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
-        rest = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-        if digits(&mut rest) == 0 {
-            return None;
-        }
-    }
-    let x: f64 = text.parse().ok()?;
-    (rest.is_empty() && x.is_finite()).then_some(x)
+/// Parses digits with optional sign, point and exponent. Returns `None` for the words that Rust's
+/// parser accepts, and for numbers that overflow a float.
+fn real(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|x: &f64| x.is_finite())
 }
 
 /// The first second that is not a valid time: the start of the year 10000. A later time is a

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tallies::snapshot::Number;
 
 use super::line::{Label, Line};
-use super::{Dialect, Fault, number};
+use super::{Dialect, Fault};
 
 /// The maximum number of characters in the labels of an exemplar, names and values together.
 const EXEMPLAR: usize = 128;
@@ -27,13 +27,13 @@ pub(super) struct Sample<'a> {
 
 /// An exemplar.
 pub(super) struct Exemplar<'a> {
-    pub(super) labels: Labels<'a>,
+    pub(super) labels: Vec<Label<'a>>,
     pub(super) value: f64,
     pub(super) time: Option<SystemTime>,
 }
 
-/// Names and values of labels.
-pub(super) type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+/// Names and values of labels, by which a series is found.
+pub(super) type Key<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 impl<'a> Sample<'a> {
     /// Reads a whole line.
@@ -42,17 +42,15 @@ impl<'a> Sample<'a> {
         let mut name = None;
         if !line.rest().starts_with('{') {
             if line.rest().starts_with('"') {
-                return line.fault(
-                    "a sample's name in quotes has to be inside the braces: `{\"name\"} 1`",
-                );
+                let place = "inside the braces: `{\"name\"} 1`";
+                return line.fault(format!("a sample's name in quotes has to be {place}"));
             }
             name = Some(line.name("a sample's name", true)?);
             line.blanks();
         }
-        let mut braces = false;
         let mut labels = Vec::new();
-        if line.skip("{") {
-            braces = true;
+        let braces = line.skip("{");
+        if braces {
             line.blanks();
             if name.is_none() {
                 offset = line.offset;
@@ -60,10 +58,8 @@ impl<'a> Sample<'a> {
             labels = line.labels(Some(&mut name))?;
         }
         let Some(name) = name else {
-            return Err(Fault::new(
-                offset,
-                "a sample needs a name; a name in quotes comes first in the braces",
-            ));
+            let what = "a sample needs a name; a name in quotes comes first in the braces";
+            return Err(Fault::new(offset, what));
         };
         // Text requires no blank between a brace and the value. Blanks after a name are already
         // read.
@@ -71,51 +67,33 @@ impl<'a> Sample<'a> {
             Dialect::Text if braces || line.offset > offset + name.len() => line.blanks(),
             _ => line.gap("the value")?,
         }
-        let value_offset = line.offset;
-        let value = line.value()?;
         let mut sample = Self {
             name,
             offset,
             labels,
-            value,
-            value_offset,
+            value_offset: line.offset,
+            value: line.value()?,
             time: None,
             exemplar: None,
         };
-        if line.dialect == Dialect::Text {
-            line.blanks();
-            if line.rest().starts_with('#') {
-                return line
-                    .fault("the text format allows no exemplars and no comments after a value");
-            }
-            if !line.rest().is_empty() {
-                sample.time = Some(time(line)?);
-            }
-            line.end()?;
-            return Ok(sample);
+        line.blanks();
+        let is_text = line.dialect == Dialect::Text;
+        if is_text && line.rest().starts_with('#') {
+            let what = "the text format allows no exemplars and no comments after a value";
+            return line.fault(what);
         }
         if !line.rest().is_empty() && !line.rest().starts_with(" #") {
-            line.gap("the timestamp")?;
-            sample.time = Some(time(line)?);
+            if !is_text {
+                line.gap("the timestamp")?;
+            }
+            sample.time = Some(line.time()?);
         }
-        if line.skip(" # ") {
+        if !is_text && line.skip(" # ") {
             sample.exemplar = Some((line.offset, exemplar(line)?));
         }
         line.end()?;
         Ok(sample)
     }
-}
-
-/// Reads a timestamp.
-fn time(line: &mut Line<'_>) -> Result<SystemTime, Fault> {
-    let offset = line.offset;
-    let token = line.token();
-    let what = match line.dialect {
-        Dialect::Text => "timestamp in milliseconds",
-        Dialect::OpenMetrics => "timestamp in seconds",
-    };
-    number::time(token, line.dialect)
-        .ok_or_else(|| Fault::new(offset, number::describe_invalid(token, what)))
 }
 
 /// Reads an exemplar, after its `#`.
@@ -124,70 +102,38 @@ fn exemplar<'a>(line: &mut Line<'a>) -> Result<Exemplar<'a>, Fault> {
     if !line.skip("{") {
         return line.fault("an exemplar begins with its labels in braces");
     }
-    let all = line.labels(None)?;
-    check_unique(&all)?;
-    let chars: usize = all
-        .iter()
-        .map(|label| label.name.chars().count() + label.value.chars().count())
-        .sum();
+    let labels = line.labels(None)?;
+    let texts = labels.iter().flat_map(|label| [&label.name, &label.value]);
+    let chars: usize = texts.map(|text| text.chars().count()).sum();
     if chars > EXEMPLAR {
-        return Err(Fault::new(
-            offset,
-            format!("an exemplar's labels have {EXEMPLAR} characters at most, got {chars}"),
-        ));
+        let what = format!("an exemplar's labels have {EXEMPLAR} characters at most, got {chars}");
+        return Err(Fault::new(offset, what));
     }
     line.gap("the exemplar's value")?;
-    let value = line.value()?.as_f64();
     let mut exemplar = Exemplar {
-        labels: pairs(all),
-        value,
+        labels,
+        value: line.value()?.as_f64(),
         time: None,
     };
     if !line.rest().is_empty() {
         line.gap("the exemplar's timestamp")?;
-        exemplar.time = Some(time(line)?);
+        exemplar.time = Some(line.time()?);
     }
     Ok(exemplar)
 }
 
-/// Returns the labels without their positions.
-pub(super) fn pairs(all: Vec<Label<'_>>) -> Labels<'_> {
-    all.into_iter()
-        .map(|label| (label.name, label.value))
-        .collect()
-}
-
 /// Returns the labels as snapshots take them.
-pub(super) fn borrowed<'a>(all: &'a Labels<'_>) -> Vec<(&'a str, &'a str)> {
-    all.iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect()
+pub(super) fn borrowed<'a>(all: &'a [Label<'_>]) -> Vec<(&'a str, &'a str)> {
+    let pairs = all.iter().map(|label| (&*label.name, &*label.value));
+    pairs.collect()
 }
 
 /// Returns the key of a series: its labels sorted by name. Skips the label `without`, and labels
 /// with an empty value, which are equal to no label.
-pub(super) fn key<'a>(all: &[Label<'a>], without: &str) -> Labels<'a> {
-    let mut sorted: Labels<'a> = all
-        .iter()
-        .filter(|label| !label.value.is_empty() && label.name != without)
-        .map(|label| (label.name.clone(), label.value.clone()))
-        .collect();
+pub(super) fn key<'a>(all: &[Label<'a>], without: &str) -> Key<'a> {
+    let is_in = |label: &&Label<'_>| !label.value.is_empty() && label.name != without;
+    let pair = |label: &Label<'a>| (label.name.clone(), label.value.clone());
+    let mut sorted: Key<'a> = all.iter().filter(is_in).map(pair).collect();
     sorted.sort_unstable();
     sorted
-}
-
-/// Returns an error if two labels have the same name.
-pub(super) fn check_unique(all: &[Label<'_>]) -> Result<(), Fault> {
-    let mut sorted: Vec<_> = all
-        .iter()
-        .map(|label| (&*label.name, label.offset))
-        .collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => Err(Fault::new(
-            pair[1].1,
-            format!("label {} is given twice", super::show(pair[1].0)),
-        )),
-        None => Ok(()),
-    }
 }

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use tallies::snapshot::{Family, Histogram, Kind, Number, Summary, Value};
 
 use super::family::Part;
-use super::sample::{self, Exemplar, Labels, Sample};
+use super::line::Label;
+use super::sample::{self, Exemplar, Sample};
 use super::{Dialect, Fault, number, show};
 
 /// The bound of a bucket, or a quantile.
@@ -17,37 +18,28 @@ pub(super) struct Step {
 }
 
 /// An incomplete series.
+#[derive(Default)]
 pub(super) struct PartialSeries<'a> {
     /// The line in which the series began.
     pub(super) line: usize,
-    labels: Labels<'a>,
+    labels: Vec<Label<'a>>,
     pub(super) time: Option<SystemTime>,
-    created: Option<SystemTime>,
     /// The exemplars, each with the index of its bucket.
     exemplars: Vec<(usize, Exemplar<'a>)>,
-    value: Option<Number>,
     /// The bounds or the quantiles, each with its value. The value of a bound is its cumulative
     /// count.
     steps: Vec<(f64, Number)>,
-    sum: Option<f64>,
-    count: Option<u64>,
+    /// The values of the parts that are no steps, by part.
+    values: [Option<Number>; Part::Created as usize + 1],
 }
 
 impl<'a> PartialSeries<'a> {
     pub(super) fn new(line: usize, sample: &Sample<'a>) -> Self {
-        let labels = sample.labels.iter();
         Self {
             line,
-            labels: labels
-                .map(|label| (label.name.clone(), label.value.clone()))
-                .collect(),
+            labels: sample.labels.clone(),
             time: sample.time,
-            created: None,
-            exemplars: Vec::new(),
-            value: None,
-            steps: Vec::new(),
-            sum: None,
-            count: None,
+            ..Self::default()
         }
     }
 
@@ -60,37 +52,16 @@ impl<'a> PartialSeries<'a> {
         kind: Kind,
         dialect: Dialect,
     ) -> Result<(), Fault> {
-        let is_duplicate = match part {
-            Part::Value => {
-                check_value(&sample, kind)?;
-                self.value.replace(sample.value).is_some()
-            }
-            Part::Sum => {
-                let x = sample.value.as_f64();
-                let is_gauge = kind == Kind::GaugeHistogram;
-                if dialect == Dialect::OpenMetrics && (x.is_nan() || (x < 0.0 && !is_gauge)) {
-                    return fault(&sample, "a sum in OpenMetrics has to be 0 or more");
-                }
-                self.sum.replace(x).is_some()
-            }
-            Part::Count => self.count.replace(observation_count(&sample)?).is_some(),
-            Part::Created => match number::created(sample.value.as_f64()) {
-                None => return fault(&sample, "a creation time is a number of seconds since 1970"),
-                created => std::mem::replace(&mut self.created, created).is_some(),
-            },
-            Part::Bucket | Part::Quantile => match step {
-                None => false,
-                Some(step) => self.add_step(&sample, step, part, dialect)?,
-            },
+        let value = check(part, kind, dialect, sample.value);
+        let value = value.map_err(|what| fault(&sample, what))?;
+        let is_duplicate = match step {
+            Some(step) => self.add_step(&sample, step, part, value)?,
+            None => self.values[part as usize].replace(value).is_some(),
         };
         if is_duplicate {
-            return Err(Fault::new(
-                sample.offset,
-                format!(
-                    "{} of this series is given twice; a snapshot holds one point per series",
-                    show(&sample.name)
-                ),
-            ));
+            let what = "of this series is given twice; a snapshot holds one point per series";
+            let what = format!("{} {what}", show(&sample.name));
+            return Err(Fault::new(sample.offset, what));
         }
         let Some((offset, exemplar)) = sample.exemplar else {
             return Ok(());
@@ -117,38 +88,35 @@ impl<'a> PartialSeries<'a> {
         sample: &Sample<'_>,
         step: Step,
         part: Part,
-        dialect: Dialect,
+        value: Number,
     ) -> Result<bool, Fault> {
-        let value = match part {
-            Part::Bucket => Number::Int(observation_count(sample)?),
-            _ if dialect == Dialect::OpenMetrics && sample.value.as_f64() < 0.0 => {
-                return fault(sample, "a quantile in OpenMetrics has to be 0 or more");
-            }
-            _ => sample.value,
-        };
         if let Some((last, below)) = self.steps.last() {
             if *last == step.value {
                 return Ok(true);
             }
             if *last > step.value {
-                let what = format!(
-                    "{} follows {last}; bounds and quantiles have to ascend",
-                    step.value
-                );
+                let now = step.value;
+                let what = format!("{now} follows {last}; bounds and quantiles have to ascend");
                 return Err(Fault::new(step.offset, what));
             }
-            match (below, value, part) {
-                (Number::Int(below), Number::Int(n), Part::Bucket) if *below > n => {
-                    let what = format!(
-                        "the bucket before has {below}, and the counts of buckets are cumulative"
-                    );
-                    return fault(sample, what);
-                }
-                _ => {}
+            let (below, count) = (number::whole(*below), number::whole(value));
+            if part == Part::Bucket && below > count {
+                let below = below.unwrap_or_default();
+                let what = "and the counts of buckets are cumulative";
+                let what = format!("the bucket before has {below}, {what}");
+                return Err(fault(sample, &what));
             }
         }
         self.steps.push((step.value, value));
         Ok(false)
+    }
+
+    fn get(&self, part: Part) -> Option<f64> {
+        self.values[part as usize].map(Number::as_f64)
+    }
+
+    fn count(&self) -> Option<u64> {
+        self.values[Part::Count as usize].and_then(number::whole)
     }
 
     /// Checks that all parts of a histogram are present and consistent. Returns the error message
@@ -157,42 +125,31 @@ impl<'a> PartialSeries<'a> {
         let Some((f64::INFINITY, Number::Int(last))) = self.steps.last() else {
             return Err("has no bucket `le=\"+Inf\"`".into());
         };
-        match self.count {
-            Some(count) if count != *last => {
+        let has_negative = self.steps[0].0 < 0.0;
+        let is_text = dialect == Dialect::Text;
+        let what = match (self.get(Part::Sum), self.count()) {
+            (_, Some(count)) if count != *last => {
                 return Err(format!("has a count of {count} and {last} in all buckets"));
             }
-            _ => {}
-        }
-        if dialect == Dialect::Text {
-            return match (self.sum, self.count) {
-                (None, _) => Err("has no sum".into()),
-                (_, None) => Err("has no count".into()),
-                _ => Ok(()),
-            };
-        }
-        let is_gauge = kind == Kind::GaugeHistogram;
-        let has_negative = self.steps[0].0 < 0.0;
-        match self.sum {
-            _ if self.sum.is_some() != self.count.is_some() => {
-                Err("has only one of sum and count; both are required".into())
+            (None, _) if is_text => "has no sum",
+            (_, None) if is_text => "has no count",
+            (Some(_), None) | (None, Some(_)) => "has only one of sum and count; both are required",
+            (Some(_), _) if !is_text && has_negative && kind != Kind::GaugeHistogram => {
+                "has a sum and a bucket below 0; OpenMetrics allows no sum there"
             }
-            Some(_) if has_negative && !is_gauge => {
-                Err("has a sum and a bucket below 0; OpenMetrics allows no sum there".into())
+            (Some(sum), _) if !is_text && sum < 0.0 && !has_negative => {
+                return Err(format!("has a sum of {sum} and no bucket below 0"));
             }
-            Some(sum) if sum < 0.0 && !has_negative => {
-                Err(format!("has a sum of {sum} and no bucket below 0"))
-            }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        Err(what.into())
     }
 
     /// Returns the finite bounds, or the quantiles without the last.
     pub(super) fn bounds(&self) -> Vec<f64> {
         let finite = self.steps.len().saturating_sub(1);
-        self.steps[..finite]
-            .iter()
-            .map(|(bound, _)| *bound)
-            .collect()
+        let finite = self.steps[..finite].iter();
+        finite.map(|(bound, _)| *bound).collect()
     }
 
     /// Adds the series, which must be complete, to its family. `bounds` are those of the first
@@ -204,26 +161,27 @@ impl<'a> PartialSeries<'a> {
         dialect: Dialect,
     ) -> Result<(), String> {
         let kind = family.kind();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let label = |Label { name, value, .. }: &Label<'_>| match name.chars().all(is_plain) {
+            true => format!("{name}={value:?}"),
+            false => format!("{name:?}={value:?}"),
+        };
         let fault = |what: &str| {
-            let labels = self.labels.iter().map(|(name, value)| label(name, value));
-            let labels = labels.collect::<Vec<_>>().join(",");
-            Err(format!(
-                "series {{{labels}}} of {kind} {} {what}",
-                show(family.name())
-            ))
+            let labels: Vec<_> = self.labels.iter().map(label).collect();
+            let (labels, name) = (labels.join(","), show(family.name()));
+            format!("series {{{labels}}} of {kind} {name} {what}")
         };
         let (mut counts, mut quantiles) = (Vec::new(), Vec::new());
-        let sum = self.sum.unwrap_or(f64::NAN);
-        let value = match (kind, self.value) {
+        let sum = self.get(Part::Sum).unwrap_or(f64::NAN);
+        let value = match (kind, self.values[Part::Value as usize]) {
             (Kind::Histogram | Kind::GaugeHistogram, _) => {
-                if let Err(what) = self.check_histogram(kind, dialect) {
-                    return fault(&what);
-                }
+                let complete = self.check_histogram(kind, dialect);
+                complete.map_err(|what| fault(&what))?;
                 if self.bounds() != bounds {
-                    return fault(
+                    return Err(fault(
                         "has other buckets than the first series; a snapshot holds one list of \
                          bounds per family",
-                    );
+                    ));
                 }
                 let mut below = 0;
                 counts.extend(self.steps.iter().map(|(_, count)| {
@@ -235,15 +193,15 @@ impl<'a> PartialSeries<'a> {
             }
             (Kind::Summary, _) => {
                 quantiles.extend(self.steps.iter().map(|(phi, x)| (*phi, x.as_f64())));
-                Value::Summary(Summary::new(self.count, sum, &quantiles))
+                Value::Summary(Summary::new(self.count(), sum, &quantiles))
             }
-            (_, None) => return fault("has no value"),
+            (_, None) => return Err(fault("has no value")),
             (Kind::Counter, Some(value)) => Value::Counter(value),
             (_, Some(value)) => Value::Gauge(value.as_f64()),
         };
         let mut add = || {
             family.push(&sample::borrowed(&self.labels), value)?;
-            if let Some(created) = self.created {
+            if let Some(created) = self.get(Part::Created).and_then(number::created) {
                 family.set_created(family.len() - 1, created);
             }
             self.exemplars.iter().try_for_each(|(bucket, exemplar)| {
@@ -255,49 +213,37 @@ impl<'a> PartialSeries<'a> {
     }
 }
 
-/// Returns a label as a page has it.
-fn label(name: &str, value: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let quote = if name.chars().all(is_plain) { "" } else { "\"" };
-    let value = value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n");
-    format!("{quote}{name}{quote}=\"{value}\"")
-}
-
-/// Checks that the value is valid for its kind.
-fn check_value(sample: &Sample<'_>, kind: Kind) -> Result<(), Fault> {
-    let x = sample.value.as_f64();
-    match kind {
-        Kind::Counter if x.is_nan() || x < 0.0 => fault(sample, "a counter has to be 0 or more"),
-        Kind::Info if x != 1.0 => fault(sample, "the value of an info has to be 1"),
-        Kind::StateSet if x != 0.0 && x != 1.0 => {
-            fault(sample, "the value of a state has to be 0 or 1")
+/// Checks that a value is valid for a part of a series, and returns it. Counts of observations are
+/// integers then. Returns the error message if it is not valid.
+fn check(part: Part, kind: Kind, dialect: Dialect, value: Number) -> Result<Number, &'static str> {
+    let x = value.as_f64();
+    let is_strict = dialect == Dialect::OpenMetrics;
+    let is_gauge = kind == Kind::GaugeHistogram;
+    Err(match (part, kind) {
+        (Part::Value, Kind::Counter) if x.is_nan() || x < 0.0 => "a counter has to be 0 or more",
+        (Part::Value, Kind::Info) if x != 1.0 => "the value of an info has to be 1",
+        (Part::Value, Kind::StateSet) if x != 0.0 && x != 1.0 => {
+            "the value of a state has to be 0 or 1"
         }
-        _ => Ok(()),
-    }
-}
-
-/// Returns the value as a number of observations.
-fn observation_count(sample: &Sample<'_>) -> Result<u64, Fault> {
-    match sample.value {
-        Number::Int(n) => Ok(n),
-        // Below 2⁶⁴. From 2⁵³ on, every float is whole.
-        Number::Float(x)
-            if x.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&x) =>
-        {
-            Ok(x as u64)
+        (Part::Sum, _) if is_strict && (x.is_nan() || (x < 0.0 && !is_gauge)) => {
+            "a sum in OpenMetrics has to be 0 or more"
         }
-        Number::Float(_) => fault(
-            sample,
-            "a number of observations has to be an integer below 2^64",
-        ),
-    }
+        (Part::Quantile, _) if is_strict && x < 0.0 => {
+            "a quantile in OpenMetrics has to be 0 or more"
+        }
+        (Part::Created, _) if number::created(x).is_none() => {
+            "a creation time is a number of seconds since 1970"
+        }
+        (Part::Count | Part::Bucket, _) => {
+            let count = number::whole(value).map(Number::Int);
+            return count.ok_or("a number of observations has to be an integer below 2^64");
+        }
+        _ => return Ok(value),
+    })
 }
 
 /// Returns an error at the value of a sample.
-fn fault<T>(sample: &Sample<'_>, what: impl Into<String>) -> Result<T, Fault> {
-    let what = format!("found {}; {}", sample.value.as_f64(), what.into());
-    Err(Fault::new(sample.value_offset, what))
+fn fault(sample: &Sample<'_>, what: &str) -> Fault {
+    let what = format!("found {}; {what}", sample.value.as_f64());
+    Fault::new(sample.value_offset, what)
 }

@@ -1,11 +1,13 @@
 //! Endpoints: each is asked on a thread of its own, so that one that hangs delays no other.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tallies::snapshot::Snapshot;
 
-use crate::fetch::{Client, Target};
+use super::history::{FamilyHistory, GONE_PAGES};
+use crate::fetch::Client;
 
 /// Formats in the order of preference. Names outside the legacy character set stay as they are.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,\
@@ -43,12 +45,8 @@ fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Re
         let report = page(client, &mut accept).map(|(snapshot, bytes)| {
             Report::Page(Box::new(snapshot), Instant::now(), asked.elapsed(), bytes)
         });
-        if sender
-            .send((i, report.unwrap_or_else(Report::Failed)))
-            .is_err()
-        {
-            return;
-        }
+        // If the receiver is gone, the next one fails, too.
+        let _ = sender.send((i, report.unwrap_or_else(Report::Failed)));
         // A late answer shifts the schedule instead of being followed by a burst.
         next = (next + interval).max(Instant::now());
         std::thread::sleep(next - Instant::now());
@@ -59,56 +57,82 @@ fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Re
 fn page(client: &Client, accept: &mut &'static str) -> Result<(Snapshot, usize), String> {
     loop {
         let page = client.get(accept)?;
-        let is_open_metrics = page.is_open_metrics();
-        let read = match is_open_metrics {
-            true => tallies_check::read_open_metrics(&page.body),
-            false => tallies_check::read_text(&page.body),
-        };
-        match read {
+        match page.read() {
             Ok(snapshot) => return Ok((snapshot, page.body.len())),
-            Err(_) if is_open_metrics && *accept != PLAIN => *accept = PLAIN,
+            Err(_) if page.is_open_metrics && *accept != PLAIN => *accept = PLAIN,
             Err(error) => return Err(format!("the page cannot be read: {error}")),
         }
     }
 }
 
-/// The state of an endpoint.
+/// The state of an endpoint, and what its pages said.
+#[derive(Default)]
 pub struct Endpoint {
     pub url: String,
+    /// The families by name.
+    pub families: BTreeMap<String, FamilyHistory>,
+    /// The last page in the history, and the time of its arrival if there was one.
+    page: Snapshot,
+    arrived: Option<Instant>,
     /// When it was asked, while there is no answer.
     pub asked: Option<Instant>,
-    /// When its last page arrived, and how long that took.
+    /// When its last page arrived, how long that took, and its length.
     pub last: Option<(Instant, Duration, usize)>,
     /// Why there is no page now, and since when.
     pub error: Option<(String, Instant)>,
 }
 
 impl Endpoint {
-    pub fn new(target: &Target) -> Self {
+    pub fn of(client: &Client) -> Self {
         Self {
-            url: target.url.clone(),
-            asked: None,
-            last: None,
-            error: None,
+            url: client.url.clone(),
+            ..Self::default()
         }
     }
 
-    /// Applies a report. Returns the page, if there is one.
-    pub fn apply(&mut self, report: Report) -> Option<(Box<Snapshot>, Instant)> {
+    /// Applies a report. Pages that arrive during a pause are dropped, but the state stays current.
+    pub fn apply(&mut self, report: Report, is_paused: bool) {
+        self.asked = None;
         match report {
             Report::Asking => self.asked = Some(Instant::now()),
             Report::Page(snapshot, at, took, bytes) => {
-                self.asked = None;
                 self.error = None;
                 self.last = Some((at, took, bytes));
-                return Some((snapshot, at));
+                if !is_paused {
+                    self.add(*snapshot, at);
+                }
             }
             Report::Failed(error) => {
-                self.asked = None;
                 let since = self.error.take().map(|(_, since)| since);
                 self.error = Some((error, since.unwrap_or_else(Instant::now)));
+                if !is_paused {
+                    let families = self.families.values_mut();
+                    families.for_each(|family| family.add_gap(0));
+                }
             }
         }
-        None
+    }
+
+    /// Adds a page to the history.
+    fn add(&mut self, snapshot: Snapshot, at: Instant) {
+        // One that has another kind now begins anew.
+        self.families.retain(|name, history| {
+            let family = snapshot.family(name);
+            if family.is_none() {
+                history.add_gap(1);
+            }
+            history.all.gone < GONE_PAGES
+                && family.is_none_or(|family| family.kind() == history.kind)
+        });
+        // The first page has no rates.
+        let since = |then: Instant| (at - then).as_secs_f64().max(1e-3);
+        let seconds = self.arrived.map_or(f64::NAN, since);
+        let interval = snapshot.since(&self.page);
+        for (family, new) in snapshot.families().zip(interval.families()) {
+            let history = self.families.entry(family.name().to_owned());
+            let history = history.or_insert_with(|| FamilyHistory::of(family));
+            history.add(family, new, seconds);
+        }
+        (self.page, self.arrived) = (snapshot, Some(at));
     }
 }

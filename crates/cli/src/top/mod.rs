@@ -14,7 +14,6 @@ mod number;
 mod view;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,18 +21,20 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use crossterm::event::{self, Event, KeyEventKind};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use app::App;
 use endpoint::{Endpoint, Report};
 
-use crate::fetch::{Client, Target};
-use crate::printable::Printable;
+use crate::fetch::{Access, Client, seconds};
+
+/// The screen is drawn again after so long, because it shows times.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Watches Prometheus endpoints in the terminal.
 #[derive(Args)]
-pub struct Options {
+pub struct TopOptions {
     /// URLs, http or https, with user:password@ if needed. HOST:PORT is short for
     /// http://HOST:PORT/metrics.
     #[arg(required = true, value_name = "URL")]
@@ -41,63 +42,37 @@ pub struct Options {
     /// Ask every so many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     interval: Duration,
-    /// Give up waiting for a page after so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-    timeout: Duration,
-    /// Trust the certificates in this PEM file instead of the public ones.
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Search for this at the start.
     #[arg(long, value_name = "WORDS", default_value = "")]
     search: String,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|e| format!("`{text}`: {e}"))?;
-    match seconds {
-        0.05..=3600.0 => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it has to be from 0.05 to 3600".to_owned()),
-    }
-}
-
 /// Shows the endpoints until the user ends it.
-pub fn run(options: Options) -> ExitCode {
-    let clients = match clients(&options) {
-        Ok(clients) => clients,
-        Err(error) => {
-            eprintln!("tallies top: {}", Printable(&error));
-            return ExitCode::from(2);
-        }
-    };
+pub fn run(options: TopOptions) -> Result<ExitCode, String> {
+    let client = |url: &String| options.access.client(url, Duration::from_secs(5));
+    let clients = options.urls.iter().map(client);
+    let clients: Vec<Client> = clients.collect::<Result<_, _>>()?;
     if !std::io::stdout().is_terminal() {
-        eprintln!("tallies top: standard output has to be a terminal");
-        return ExitCode::from(2);
+        return Err("standard output has to be a terminal".to_owned());
     }
-    let (endpoints, clients) = clients.into_iter().unzip();
+    let endpoints = clients.iter().map(Endpoint::of).collect();
     let reports = endpoint::start(clients, options.interval);
-    let mut app = App::new(endpoints, options.interval);
-    app.search = options.search;
-    match ratatui::try_init().and_then(|terminal| {
+    let mut app = App {
+        endpoints,
+        interval: options.interval,
+        search: options.search,
+        details: true,
+        ..App::default()
+    };
+    let ended = ratatui::try_init().and_then(|terminal| {
         let ended = show(terminal, &mut app, &reports);
         ratatui::try_restore()?;
         ended
-    }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tallies top: {error}");
-            ExitCode::from(1)
-        }
-    }
-}
-
-fn clients(options: &Options) -> Result<Vec<(Endpoint, Client)>, String> {
-    let client = |url: &String| {
-        let target = Target::parse(url)?;
-        let endpoint = Endpoint::new(&target);
-        let client = Client::new(target, options.timeout, options.ca.as_deref())?;
-        Ok((endpoint, client))
-    };
-    options.urls.iter().map(client).collect()
+    });
+    let code = ended.map(|()| ExitCode::SUCCESS);
+    Ok(code.unwrap_or_else(|error| crate::fail("top", 1, &error.to_string())))
 }
 
 /// Shows the reports until a key or a signal ends it.
@@ -115,7 +90,7 @@ fn show(
     let mut drawn = Instant::now();
     let mut changed = true;
     while !app.quit && !ended.load(Ordering::Relaxed) {
-        if changed || view::next_tick(drawn).is_zero() {
+        if changed || drawn.elapsed() >= TICK {
             terminal.draw(|frame| view::draw(app, color, frame))?;
             drawn = Instant::now();
         }
@@ -129,7 +104,7 @@ fn show(
             changed = true;
         }
         while let Ok((i, report)) = reports.try_recv() {
-            app.apply(i, report);
+            app.endpoints[i].apply(report, app.paused);
             changed = true;
         }
     }

@@ -1,35 +1,49 @@
 //! Numbers for people.
 
-/// Writes a number with about four digits. Whole numbers up to ten million are exact.
-pub fn plain(x: f64) -> String {
-    let size = x.abs();
-    if x.is_nan() {
-        return "–".to_owned();
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Units of numbers: from which size on each is used, its own size, and its sign.
+type Units = [(f64, f64, &'static str)];
+
+const PLAIN: &Units = &[
+    (1e15, 1e15, "P"),
+    (1e12, 1e12, "T"),
+    (1e9, 1e9, "G"),
+    (1e6, 1e6, "M"),
+    (1e4, 1e3, "k"),
+    (0.0, 1.0, ""),
+];
+
+const SECONDS: &Units = &[
+    (86_400.0, 86_400.0, " d"),
+    (600.0, 60.0, " min"),
+    (1.0, 1.0, " s"),
+    (1e-3, 1e-3, " ms"),
+    (1e-6, 1e-6, " µs"),
+    (0.0, 1e-9, " ns"),
+];
+
+/// Writes a number with about four digits, in the largest unit that it reaches.
+fn scaled(x: f64, units: &Units) -> String {
+    let unit = units.iter().find(|(from, ..)| x.abs() >= *from);
+    let (_, size, sign) = unit.unwrap_or(&(0.0, 1.0, ""));
+    let x = x / size;
+    match x.abs() {
+        100.0.. => format!("{x:.1}{sign}"),
+        1.0.. => format!("{x:.2}{sign}"),
+        _ => format!("{x:.4}{sign}"),
     }
-    if x.is_infinite() {
-        return if x > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    if size < 1e7 && x.fract() == 0.0 {
-        return format!("{x:.0}");
-    }
-    let (scaled, suffix) = match size {
-        _ if size >= 1e18 => return format!("{x:.3e}"),
-        _ if size >= 1e15 => (x / 1e15, "P"),
-        _ if size >= 1e12 => (x / 1e12, "T"),
-        _ if size >= 1e9 => (x / 1e9, "G"),
-        _ if size >= 1e6 => (x / 1e6, "M"),
-        _ if size >= 1e4 => (x / 1e3, "k"),
-        _ if size < 1e-3 => return format!("{x:.2e}"),
-        _ => (x, ""),
-    };
-    format!("{}{suffix}", digits(scaled))
 }
 
-fn digits(x: f64) -> String {
+/// Writes a number with about four digits. Whole numbers up to ten million are exact.
+pub fn plain(x: f64) -> String {
     match x.abs() {
-        size if size >= 100.0 => format!("{x:.1}"),
-        size if size >= 1.0 => format!("{x:.2}"),
-        _ => format!("{x:.4}"),
+        _ if x.is_nan() => "–".to_owned(),
+        f64::INFINITY => if x > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
+        ..1e7 if x.fract() == 0.0 => format!("{x:.0}"),
+        1e18.. => format!("{x:.3e}"),
+        ..1e-3 => format!("{x:.2e}"),
+        _ => scaled(x, PLAIN),
     }
 }
 
@@ -39,56 +53,29 @@ pub fn with_unit(x: f64, family: &str) -> String {
     if !x.is_finite() || x == 0.0 {
         return plain(x);
     }
-    let size = x.abs();
-    if is_time(stem) {
-        return if (1e8..1e11).contains(&x) {
-            date(x)
-        } else {
-            plain(x)
-        };
+    if stem.ends_with("_timestamp_seconds") || stem.ends_with("_time_seconds") {
+        // A point in time.
+        let is_date = (1e8..1e11).contains(&x);
+        return if is_date { date(x) } else { plain(x) };
     }
     if stem.ends_with("seconds") {
-        return match size {
-            _ if size < 1e-6 => format!("{} ns", digits(x * 1e9)),
-            _ if size < 1e-3 => format!("{} µs", digits(x * 1e6)),
-            _ if size < 1.0 => format!("{} ms", digits(x * 1e3)),
-            _ if size < 600.0 => format!("{} s", digits(x)),
-            _ if size < 86_400.0 => format!("{} min", digits(x / 60.0)),
-            _ => format!("{} d", digits(x / 86_400.0)),
-        };
+        return scaled(x, SECONDS);
     }
     if stem.ends_with("bytes") {
         let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-        let power = (size.log2() / 10.0).clamp(0.0, 4.0) as usize;
-        return format!(
-            "{} {}",
-            plain(x / 1024_f64.powi(power as i32)),
-            units[power]
-        );
+        let power = (x.abs().log2() / 10.0).clamp(0.0, 4.0) as usize;
+        let scaled = plain(x / 1024_f64.powi(power as i32));
+        return format!("{scaled} {}", units[power]);
     }
     plain(x)
 }
 
-/// Returns whether the values of this family are points in time.
-pub fn is_time(family: &str) -> bool {
-    family.ends_with("_timestamp_seconds") || family.ends_with("_time_seconds")
-}
-
 /// Writes seconds since 1970 as date and time, in UTC.
 fn date(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    let (days, time) = (seconds / 86_400, seconds % 86_400);
-    // Years of this count begin in March, so that a leap day is the last one. Eras have 400 years.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute) = (time / 3600, time / 60 % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}Z")
+    let time = UNIX_EPOCH + Duration::from_secs_f64(seconds);
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    // Without the `T` between them, and without seconds.
+    text[..16].replace('T', " ") + "Z"
 }
 
 #[cfg(test)]

@@ -1,31 +1,31 @@
 //! The screen: endpoints, the table, and the keys. `details` draws the lower part.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::Constraint::{Fill, Length};
+use ratatui::layout::{Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::widgets::{Block, Clear, Widget};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Block, Clear, Padding, Paragraph, Widget};
 use tallies::snapshot::Kind;
 
-use super::app::{App, Row, SELF};
+use super::app::{App, Row, SELF, Shown};
 use super::chart;
 use super::details;
-use super::endpoint::Endpoint;
-use super::history::{FamilyHistory, Quantile, Track, is_gauge};
+use super::history::is_gauge;
 use super::number::{plain, with_unit};
-
-/// The quantiles of histograms are those of so many last pages.
-pub const QUANTILE_PAGES: usize = 60;
+use tallies_names::Printable;
 
 pub const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 pub const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 pub const BAD: Style = Style::new().fg(Color::Red);
 const GOOD: Style = Style::new().fg(Color::Green);
+const NOTE: Style = Style::new().fg(Color::Yellow);
 
-/// The keys of the help, in pairs of key and effect.
-const KEYS: &[(&str, &str)] = &[
+/// The lines of the help: keys and what they do, then signs and what they mean.
+const HELP: &[(&str, &str)] = &[
     ("↑ ↓  j k", "select a row"),
     ("PgUp PgDn  g G", "a page up or down, first and last row"),
     ("Enter  → ←", "show or hide the series of a family"),
@@ -35,98 +35,56 @@ const KEYS: &[(&str, &str)] = &[
     ("e", "show one endpoint, the next one, all"),
     ("d", "hide or show the details"),
     ("q", "quit"),
+    ("~", "median"),
+    ("a–b", "least and most of several"),
+    ("NOW", "rate or change"),
 ];
-
-/// The columns of the table: where each begins and how wide it is.
-struct Columns {
-    name: (u16, u16),
-    kind: (u16, u16),
-    value: (u16, u16),
-    now: (u16, u16),
-    spark: (u16, u16),
-}
-
-impl Columns {
-    fn of(area: Rect) -> Self {
-        let width = area.width;
-        let kind = if width >= 90 { 10 } else { 0 };
-        // A date, or a range, has room on wide screens.
-        let value = if width >= 100 { 18 } else { 11.min(width / 4) };
-        let now = 12.min(width / 4);
-        let spark = if width >= 60 { width / 4 } else { 0 };
-        let name = width.saturating_sub(kind + value + now + spark + 2);
-        let mut x = area.x;
-        let mut column = |width| {
-            let begin = x;
-            x += width;
-            (begin, width)
-        };
-        Self {
-            name: column(name),
-            kind: column(kind),
-            value: column(value),
-            now: column(now + 1),
-            spark: (x + 1, spark),
-        }
-    }
-}
 
 /// Draws everything.
 pub fn draw(app: &mut App, color: bool, frame: &mut Frame<'_>) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     if area.width < 20 || area.height < 5 {
-        buffer.set_stringn(area.x, area.y, "too small", area.width as usize, DIM);
-        return;
+        return line([("too small", DIM)]).render(area, buffer);
     }
     let rows = app.rows();
-    let mut top = area.y;
-    title(app, rows.len(), line(area, top), buffer);
     // Half of the screen at most.
-    for i in 0..app.endpoints.len().min(area.height as usize / 2) {
-        top += 1;
-        endpoint(i, &app.endpoints[i], app, line(area, top), buffer);
+    let endpoints = app.endpoints.len().min(area.height as usize / 2) as u16;
+    let [head, above, body, foot] =
+        Layout::vertical([Length(1), Length(endpoints), Fill(1), Length(1)]).areas(area);
+    title(app, rows.len()).render(head, buffer);
+    for (i, area) in above.rows().enumerate() {
+        endpoint(i, app).render(area, buffer);
     }
-    top += 1;
-    let bottom = area.bottom() - 1;
-    footer(app, line(area, bottom), buffer);
-    let left = bottom.saturating_sub(top);
-    let details = if app.details && left >= 14 {
-        (left / 2).clamp(7, 18)
-    } else {
-        0
+    footer(app).render(foot, buffer);
+    let height = match app.details && body.height >= 14 {
+        true => (body.height / 2).clamp(7, 18),
+        false => 0,
     };
-    let table_area = Rect::new(area.x, top, area.width, left - details);
-    table(app, &rows, table_area, buffer);
-    if details > 0 && !rows.is_empty() {
-        let area = Rect::new(area.x, bottom - details, area.width, details);
-        details::draw(app, area, color, buffer);
+    let [body, below] = Layout::vertical([Fill(1), Length(height)]).areas(body);
+    table(app, &rows, body, buffer);
+    if height > 0 && !rows.is_empty() {
+        details::draw(app, below, color, buffer);
     }
     if app.help {
         help(area, buffer);
     }
 }
 
-pub fn line(area: Rect, y: u16) -> Rect {
-    Rect::new(area.x, y, area.width, 1)
+/// Returns a line of texts, which the terminal shows and does not obey.
+pub fn line<const N: usize>(parts: [(&str, Style); N]) -> Line<'static> {
+    let span = |(text, style)| Span::styled(Printable(text).to_string(), style);
+    Line::from_iter(parts.map(span))
 }
 
-/// Writes texts one after another, up to the edge.
-pub fn write(parts: &[(&str, Style)], area: Rect, buffer: &mut Buffer) {
-    let mut x = area.x;
-    for (text, style) in parts {
-        let left = area.right().saturating_sub(x) as usize;
-        (x, _) = buffer.set_stringn(x, area.y, text, left, *style);
-    }
+/// Writes a text that ends at the right edge of an area. The end of a longer one is left out.
+pub fn right(text: &str, style: Style, area: Rect, buffer: &mut Buffer) {
+    let text: String = text.chars().take(area.width.into()).collect();
+    let line = line([(&text, style)]).right_aligned();
+    line.render(area, buffer);
 }
 
-/// Writes a text that ends at the right edge of a column.
-pub fn right(text: &str, (x, width): (u16, u16), y: u16, style: Style, buffer: &mut Buffer) {
-    let length = text.chars().count().min(width as usize) as u16;
-    buffer.set_stringn(x + width - length, y, text, length as usize, style);
-}
-
-fn title(app: &App, rows: usize, area: Rect, buffer: &mut Buffer) {
+fn title(app: &App, rows: usize) -> Line<'static> {
     let order = if app.reversed { ", reversed" } else { "" };
     let sort = format!("  {rows} rows by {}{order}", app.sort.name());
     let search = match (app.typing, app.search.as_str()) {
@@ -134,23 +92,20 @@ fn title(app: &App, rows: usize, area: Rect, buffer: &mut Buffer) {
         (typing, search) => format!("  /{search}{}", if typing { "▏" } else { "" }),
     };
     let state = if app.paused { "  PAUSED" } else { "" };
-    let parts = [
+    line([
         ("tallies top", BOLD),
-        (state, Style::new().fg(Color::Yellow)),
+        (state, NOTE),
         (&sort, DIM),
         (&search, Style::new().fg(Color::Cyan)),
-    ];
-    write(&parts, area, buffer);
+    ])
 }
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs())
 }
 
-fn endpoint(i: usize, endpoint: &Endpoint, app: &App, area: Rect, buffer: &mut Buffer) {
-    let hidden = app.only.is_some_and(|only| only != i);
-    let number = format!(" {} ", i + 1);
-    let age = endpoint.last.map(|(at, ..)| at.elapsed());
+fn endpoint(i: usize, app: &App) -> Line<'static> {
+    let endpoint = &app.endpoints[i];
     let waiting = endpoint.asked.map(|asked| asked.elapsed());
     let (sign, style, text) = match (&endpoint.error, waiting, endpoint.last) {
         (Some((error, since)), ..) => {
@@ -158,178 +113,128 @@ fn endpoint(i: usize, endpoint: &Endpoint, app: &App, area: Rect, buffer: &mut B
             ("✗", BAD, text)
         }
         (None, Some(waiting), _) if waiting > Duration::from_secs(1) => {
-            let text = format!("no answer for {}", seconds(waiting));
-            ("…", Style::new().fg(Color::Yellow), text)
+            ("…", NOTE, format!("no answer for {}", seconds(waiting)))
         }
         (None, _, None) => ("…", DIM, "asked for the first time".to_owned()),
         (None, _, Some((_, took, bytes))) => {
-            let history = &app.histories[i];
-            let series: usize = history.families.values().map(|f| f.series.len()).sum();
+            let families = &endpoint.families;
+            let series: usize = families.values().map(|family| family.series.len()).sum();
             let text = format!(
                 "{} families  {series} series  {} in {} ms",
-                history.families.len(),
+                families.len(),
                 with_unit(bytes as f64, "bytes"),
                 took.as_millis(),
             );
             ("●", GOOD, text)
         }
     };
-    let last = match (style == GOOD, age) {
-        (false, Some(age)) => format!("  (last page {} ago)", seconds(age)),
-        _ => String::new(),
-    };
-    let url = if hidden { DIM } else { Style::new() };
-    let parts = [
+    let last = endpoint.last.filter(|_| style != GOOD);
+    let last = last.map(|(at, ..)| format!("  (last page {} ago)", seconds(at.elapsed())));
+    let is_hidden = app.only.is_some_and(|only| only != i);
+    line([
         (sign, style),
-        (number.as_str(), DIM),
-        (&endpoint.url, url),
+        (&format!(" {} ", i + 1), DIM),
+        (&endpoint.url, if is_hidden { DIM } else { Style::new() }),
         ("  ", DIM),
         (&text, if style == GOOD { DIM } else { style }),
-        (&last, DIM),
-    ];
-    write(&parts, area, buffer);
+        (&last.unwrap_or_default(), DIM),
+    ])
 }
 
-fn footer(app: &App, area: Rect, buffer: &mut Buffer) {
-    let keys = if app.typing {
-        "type to search   Enter keep   Esc end"
-    } else {
-        "? help   / search   s sort   Enter series   space pause   q quit"
+fn footer(app: &App) -> Line<'static> {
+    let keys = match app.typing {
+        true => "type to search   Enter keep   Esc end",
+        false => "? help   / search   s sort   Enter series   space pause   q quit",
     };
-    write(&[(keys, DIM)], area, buffer);
+    line([(keys, DIM)])
+}
+
+/// The columns of the table: names, kinds, values, what happens now, and sparklines behind a blank.
+/// One that has no room has no width.
+fn columns(width: u16) -> Layout {
+    let kind = if width >= 90 { 10 } else { 0 };
+    // A date, or a range, has room on wide screens.
+    let value = if width >= 100 { 18 } else { 11.min(width / 4) };
+    let now = 12.min(width / 4) + 1;
+    let spark = if width >= 60 { width / 4 } else { 0 };
+    let [kind, value, now, spark] = [kind, value, now, spark].map(Length);
+    Layout::horizontal([Fill(1), kind, value, now, Length(1), spark])
 }
 
 fn table(app: &mut App, rows: &[Row], area: Rect, buffer: &mut Buffer) {
-    let columns = Columns::of(area);
-    buffer.set_stringn(
-        columns.name.0,
-        area.y,
-        "  NAME",
-        columns.name.1 as usize,
-        DIM,
-    );
-    buffer.set_stringn(columns.kind.0, area.y, "KIND", columns.kind.1 as usize, DIM);
-    right("VALUE", columns.value, area.y, DIM, buffer);
-    right("NOW", columns.now, area.y, DIM, buffer);
-    app.height = area.height.saturating_sub(1) as usize;
+    let columns = columns(area.width);
+    let [head, body] = Layout::vertical([Length(1), Fill(1)]).areas(area);
+    let [name, kind, value, now, _, _] = columns.areas(head);
+    line([("  NAME", DIM)]).render(name, buffer);
+    line([("KIND", DIM)]).render(kind, buffer);
+    right("VALUE", DIM, value, buffer);
+    right("NOW", DIM, now, buffer);
+    app.height = body.height.into();
     if rows.is_empty() {
         let text = match app.search.is_empty() {
             true => "  nothing yet",
             false => "  nothing has this name or these labels",
         };
-        if app.height > 0 {
-            buffer.set_stringn(area.x, area.y + 1, text, area.width as usize, DIM);
-        }
-        return;
+        return line([(text, DIM)]).render(body, buffer);
     }
     let at = app.select_in(rows);
-    app.first = app
-        .first
-        .min(at)
-        .max((at + 1).saturating_sub(app.height.max(1)));
-    app.first = app.first.min(rows.len().saturating_sub(app.height));
-    for (i, row) in rows.iter().enumerate().skip(app.first).take(app.height) {
-        let y = area.y + 1 + (i - app.first) as u16;
-        if row.family == SELF {
-            folded(app, row, i == at, &columns, y, buffer);
-        } else if let (Some(family), Some(track)) = (app.family(row), app.track(row)) {
-            self::row(app, row, family, track, i == at, &columns, y, buffer);
-        }
+    let least = (at + 1).saturating_sub(app.height.max(1));
+    let most = rows.len().saturating_sub(app.height);
+    app.first = app.first.min(at).max(least).min(most);
+    let visible = rows.iter().enumerate().skip(app.first);
+    for ((i, row), area) in visible.zip(body.rows()) {
+        table_row(app, row, i == at, columns.areas(area), buffer);
     }
 }
 
-/// The row of the families about the metrics themselves.
-fn folded(app: &App, row: &Row, selected: bool, columns: &Columns, y: u16, buffer: &mut Buffer) {
-    let (x, width) = columns.name;
-    let style = match selected {
-        true => BOLD.add_modifier(Modifier::REVERSED),
-        false => DIM,
-    };
+fn table_row(app: &App, row: &Row, selected: bool, columns: [Rect; 6], buffer: &mut Buffer) {
+    let [name_area, kind_area, value_area, now_area, _, spark_area] = columns;
     let number = match app.endpoints.len() {
         1 => String::new(),
         _ => format!("{} ", row.endpoint + 1),
     };
-    let sign = if app.is_expanded(row) { "▾ " } else { "▸ " };
-    buffer.set_stringn(x, y, sign, 2, DIM);
-    let text = format!("{number}{SELF}…  ×{}", app.folded(row.endpoint).count());
-    buffer.set_stringn(x + 2, y, text, width.saturating_sub(3) as usize, style);
-}
-
-#[expect(clippy::too_many_arguments, reason = "all of them are what is drawn")]
-fn row(
-    app: &App,
-    row: &Row,
-    family: &FamilyHistory,
-    track: &Track,
-    selected: bool,
-    columns: &Columns,
-    y: u16,
-    buffer: &mut Buffer,
-) {
-    let style = match (track.gone > 0, selected) {
-        (true, _) => DIM.add_modifier(Modifier::CROSSED_OUT),
-        (false, true) => BOLD.add_modifier(Modifier::REVERSED),
-        (false, false) => Style::new(),
-    };
-    let several = app.endpoints.len() > 1;
-    let number = if several {
-        format!("{} ", row.endpoint + 1)
-    } else {
-        String::new()
-    };
-    let name = match &row.series {
-        Some(labels) => format!("{number}  {{{labels}}}"),
-        None if family.series.len() == 1 => {
-            let labels = family.series.keys().next().map_or("", String::as_str);
-            match labels {
-                "" => format!("{number}{}", row.family),
-                labels => format!("{number}{}{{{labels}}}", row.family),
-            }
-        }
-        None => format!("{number}{}  ×{}", row.family, family.series.len()),
-    };
-    let sign = match (&row.series, app.is_expanded(row)) {
+    let sign = |has_several| match (&row.series, app.expanded.contains(row)) {
         (None, true) => "▾ ",
-        (None, false) if family.series.len() > 1 => "▸ ",
+        (None, false) if has_several => "▸ ",
         _ => "  ",
     };
-    let (x, width) = columns.name;
-    let width = width.saturating_sub(3) as usize;
-    buffer.set_stringn(x, y, sign, 2, DIM);
-    buffer.set_stringn(x + 2, y, cut(&name, width), width, style);
-    let kind = kind_name(family.kind);
-    buffer.set_stringn(columns.kind.0, y, kind, columns.kind.1 as usize, DIM);
-    right(
-        &value(row, family, track),
-        columns.value,
-        y,
-        Style::new(),
-        buffer,
-    );
-    right(
-        &now(row, family, track),
-        columns.now,
-        y,
-        color_of(family.kind),
-        buffer,
-    );
-    let (x, width) = columns.spark;
-    if width > 0 {
-        let area = Rect::new(x, y, width, 1);
-        let zero = !is_gauge(family.kind);
-        chart::sparkline(
-            track.points.iter(),
-            zero,
-            area,
-            color_of(family.kind),
-            buffer,
-        );
+    let selection = BOLD.add_modifier(Modifier::REVERSED);
+    let length = name_area.width.saturating_sub(3);
+    // The row of the families about the metrics themselves.
+    if row.family == SELF {
+        let style = if selected { selection } else { DIM };
+        let text = format!("{number}{SELF}…  ×{}", app.folded(row.endpoint));
+        let parts = [(sign(true), DIM), (&cut(&text, length), style)];
+        return line(parts).render(name_area, buffer);
     }
+    let Some(shown) = app.shown(row) else { return };
+    let Shown { family, track, .. } = shown;
+    let style = match (track.gone > 0, selected) {
+        (true, _) => DIM.add_modifier(Modifier::CROSSED_OUT),
+        (false, true) => selection,
+        (false, false) => Style::new(),
+    };
+    let series = family.series.len();
+    let only_series = family.series.keys().next().filter(|_| series == 1);
+    let name = match (&row.series, only_series.map(String::as_str)) {
+        (Some(labels), _) => format!("{number}  {{{labels}}}"),
+        (None, Some("")) => format!("{number}{}", row.family),
+        (None, Some(labels)) => format!("{number}{}{{{labels}}}", row.family),
+        (None, None) => format!("{number}{}  ×{series}", row.family),
+    };
+    let color = color_of(family.kind);
+    let name = [(sign(series > 1), DIM), (&cut(&name, length), style)];
+    line(name).render(name_area, buffer);
+    line([(kind_name(family.kind), DIM)]).render(kind_area, buffer);
+    right(&shown.value(), Style::new(), value_area, buffer);
+    right(&shown.now(), color, now_area, buffer);
+    let from_zero = !is_gauge(family.kind);
+    chart::area(&track.points, from_zero, spark_area, color, buffer);
 }
 
 /// Cuts a text in its middle, so that both ends can be read.
-fn cut(text: &str, width: usize) -> String {
-    let length = text.chars().count();
+fn cut(text: &str, width: u16) -> String {
+    let (length, width) = (text.chars().count(), usize::from(width));
     if length <= width {
         return text.to_owned();
     }
@@ -359,102 +264,105 @@ pub fn color_of(kind: Kind) -> Style {
     Style::new().fg(color)
 }
 
-/// The second column: a total, a value, the range of several gauges, a state, or a median.
-fn value(row: &Row, family: &FamilyHistory, track: &Track) -> String {
-    let unit = |x: f64| with_unit(x, &row.family);
-    match family.kind {
-        Kind::Histogram | Kind::GaugeHistogram => known(track, 0.5, &row.family, "~"),
-        Kind::Summary => {
-            let median =
-                |track: &Track| track.quantiles.iter().find(|(phi, _)| *phi == 0.5).copied();
-            let tracks = match &row.series {
-                Some(_) => vec![track],
-                None => family.series.values().collect(),
-            };
-            let medians = tracks.into_iter().filter_map(median).map(|(_, x)| x);
-            let (least, most) = chart::range(medians.clone(), false);
-            match medians.clone().any(f64::is_finite) {
-                true => format!("~{}", between(&unit(least), &unit(most))),
-                false => "–".to_owned(),
+impl Shown<'_> {
+    /// Writes a value in the unit of the family.
+    pub fn unit(&self, x: f64) -> String {
+        with_unit(x, &self.row.family)
+    }
+
+    /// Returns whether it is several series together.
+    pub fn is_total(&self) -> bool {
+        self.row.series.is_none() && self.family.series.len() > 1
+    }
+
+    /// The second column: a total, a value, the range of several gauges, a state, or a median.
+    fn value(&self) -> String {
+        let page = &self.track.page;
+        match (self.family.kind, &self.row.series) {
+            (Kind::Histogram | Kind::GaugeHistogram, _) => self.known(0.5, "~"),
+            (Kind::Summary, own) => {
+                let is_shown = |series: &String| own.as_ref().is_none_or(|own| own == series);
+                let series = self.family.series.iter();
+                let series = series.filter(|(series, _)| is_shown(series));
+                let quantiles = series.flat_map(|(_, track)| &track.page.quantiles);
+                let medians = quantiles.filter(|(phi, x)| *phi == 0.5 && x.is_finite());
+                let medians: Vec<_> = medians.map(|(_, x)| *x).collect();
+                match medians.is_empty() {
+                    true => "–".to_owned(),
+                    false => format!("~{}", self.between(chart::range(medians.iter(), false))),
+                }
             }
+            (Kind::StateSet, None) => self.track.state.clone(),
+            (Kind::StateSet, Some(_)) => if page.value == 1.0 { "now" } else { "" }.to_owned(),
+            (kind, _) if is_gauge(kind) && self.is_total() => {
+                self.between((page.least, page.value))
+            }
+            _ => self.unit(page.value),
         }
-        Kind::StateSet if row.series.is_none() => track.state.clone(),
-        Kind::StateSet => if track.value == 1.0 { "now" } else { "" }.to_owned(),
-        _ if is_gauge(family.kind) && row.series.is_none() && family.series.len() > 1 => {
-            between(&unit(track.least), &unit(track.value))
+    }
+
+    /// Writes what is known of a quantile of a histogram, with `about` before an estimate.
+    pub fn known(&self, phi: f64, about: &'static str) -> String {
+        match self.track.quantile(phi, about) {
+            Some((sign, x)) => format!("{sign}{}", self.unit(x)),
+            None => "–".to_owned(),
         }
-        _ => unit(track.value),
     }
-}
 
-/// Writes what is known of a quantile of a histogram, with `sign` before an estimate.
-pub fn known(track: &Track, phi: f64, family: &str, sign: &str) -> String {
-    let unit = |x: f64| with_unit(x, family);
-    match track.quantile(phi, QUANTILE_PAGES) {
-        None => "–".to_owned(),
-        Some(Quantile::About(x)) => format!("{sign}{}", unit(x)),
-        Some(Quantile::AtMost(x)) => format!("≤ {}", unit(x)),
-        Some(Quantile::Above(x)) => format!("> {}", unit(x)),
+    /// Writes a range. A unit that both ends have is written once.
+    fn between(&self, (least, most): (f64, f64)) -> String {
+        let (least, most) = (self.unit(least), self.unit(most));
+        if least == most {
+            return most;
+        }
+        let unit = most.split_once(' ').map_or("", |(_, unit)| unit);
+        let least = least.strip_suffix(unit).unwrap_or(&least).trim_end();
+        format!("{least}–{most}")
     }
-}
 
-/// Writes a range. A unit that both ends have is written once.
-pub fn between(least: &str, most: &str) -> String {
-    if least == most {
-        return most.to_owned();
-    }
-    let unit = most.split_once(' ').map_or("", |(_, unit)| unit);
-    let least = least.strip_suffix(unit).unwrap_or(least).trim_end();
-    format!("{least}–{most}")
-}
-
-/// The third column: a rate, or how a gauge changed.
-pub fn now(row: &Row, family: &FamilyHistory, track: &Track) -> String {
-    // What a gauge histogram has over time is a number of observations.
-    let unit = |x: f64| match family.kind {
-        Kind::GaugeHistogram => plain(x),
-        _ => with_unit(x, &row.family),
-    };
-    if !is_gauge(family.kind) {
-        return match track.now() {
-            rate if rate.is_nan() => String::new(),
-            rate if family.kind == Kind::Counter => format!("{}/s", with_unit(rate, &row.family)),
-            rate => format!("{}/s", plain(rate)),
+    /// The third column: a rate, or how a gauge changed.
+    pub fn now(&self) -> String {
+        if !is_gauge(self.family.kind) {
+            let rate = Some(self.track.now()).filter(|rate| !rate.is_nan());
+            return rate.map(|rate| self.rate(rate)).unwrap_or_default();
+        }
+        let mut last = self.track.points.iter().rev().filter(|x| x.is_finite());
+        let (Some(now), Some(before)) = (last.next(), last.next()) else {
+            return String::new();
         };
+        let sign = match now - before {
+            0.0 => return String::new(),
+            change if change > 0.0 => "+",
+            _ => "−",
+        };
+        let change = (now - before).abs();
+        // What a gauge histogram has over time is a number of observations.
+        match self.family.kind {
+            Kind::GaugeHistogram => format!("{sign}{}", plain(change)),
+            _ => format!("{sign}{}", self.unit(change)),
+        }
     }
-    let mut last = track.points.iter().rev().filter(|x| x.is_finite());
-    match (last.next(), last.next()) {
-        (Some(now), Some(before)) if now > before => {
-            format!("+{}", unit(now - before))
+
+    /// Writes a rate: of a counter in its unit, and otherwise of observations.
+    pub fn rate(&self, x: f64) -> String {
+        match self.family.kind {
+            Kind::Counter => format!("{}/s", self.unit(x)),
+            _ => format!("{}/s", plain(x)),
         }
-        (Some(now), Some(before)) if now < before => {
-            format!("−{}", unit(before - now))
-        }
-        _ => String::new(),
     }
 }
 
 fn help(area: Rect, buffer: &mut Buffer) {
-    let widest = KEYS.iter().map(|(_, effect)| effect.chars().count());
-    let width = (widest.max().unwrap_or(0) as u16 + 20).min(area.width);
-    let height = (KEYS.len() as u16 + 4).min(area.height);
-    let x = area.x + (area.width - width) / 2;
-    let y = area.y + (area.height - height) / 2;
-    let window = Rect::new(x, y, width, height);
+    let row = |(key, effect): &(&str, &str)| {
+        let key = format!("{key:16}");
+        line([(&key, BOLD), (effect, Style::new())])
+    };
+    let text = Text::from_iter(HELP.iter().map(row));
+    // With the border, and a blank beside it.
+    let (width, height) = (text.width() as u16 + 4, text.height() as u16 + 2);
+    let window = area.centered(Length(width), Length(height));
     Clear.render(window, buffer);
-    Block::bordered().title(" Keys ").render(window, buffer);
-    for (y, (key, effect)) in (y + 1..window.bottom() - 1).zip(KEYS) {
-        buffer.set_stringn(x + 2, y, key, width as usize - 4, BOLD);
-        let left = (width as usize).saturating_sub(20);
-        buffer.set_stringn(x + 18, y, effect, left, Style::new());
-    }
-    if height as usize > KEYS.len() + 3 {
-        let text = "~ median   a–b least and most of several   NOW rate or change";
-        buffer.set_stringn(x + 2, window.bottom() - 2, text, width as usize - 4, DIM);
-    }
-}
-
-/// The times at which the screen changes by itself.
-pub fn next_tick(last: Instant) -> Duration {
-    Duration::from_millis(500).saturating_sub(last.elapsed())
+    let block = Block::bordered().title(" Keys ");
+    let block = block.padding(Padding::horizontal(1));
+    Paragraph::new(text).block(block).render(window, buffer);
 }

@@ -18,17 +18,15 @@
 //! # Ok::<(), tallies::Error>(())
 //! ```
 
-mod open;
 mod toml;
 mod yaml;
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use tallies::Error;
-
-pub use open::read_text;
 
 /// A place in a document. Lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +136,16 @@ pub fn parse(text: &str, language: Language, file: Option<&str>) -> Result<Node,
         }
         Err((place, why)) => Err(Error::new(why).at(Place { file, ..at(place) })),
     }
+}
+
+/// Reads a regular file of at most so many MiB, as text.
+///
+/// # Errors
+///
+/// A file that cannot be read, is not a regular one, or is larger, and text that is not UTF-8.
+pub fn read_text(path: &Path, mib: u64) -> io::Result<String> {
+    let bytes = tallies_names::read_file(path, mib)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 /// Reads and parses a file: TOML if its name ends in `.toml`, else YAML.

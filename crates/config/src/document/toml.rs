@@ -31,11 +31,8 @@ fn map(text: &str, table: DeTable<'_>) -> Result<Value, Placed> {
         };
         Ok((key, node(text, value)?))
     };
-    table
-        .into_iter()
-        .map(pair)
-        .collect::<Result<_, _>>()
-        .map(Value::Map)
+    let pairs = table.into_iter().map(pair).collect::<Result<_, _>>();
+    pairs.map(Value::Map)
 }
 
 fn node(text: &str, value: Spanned<DeValue<'_>>) -> Result<Node, Placed> {

@@ -54,14 +54,6 @@ impl<'de> Visitor<'de> for AnyVisitor {
         Ok(Value::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-
     fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
         Ok(Value::Flag(flag))
     }

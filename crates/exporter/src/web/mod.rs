@@ -6,9 +6,11 @@ mod users;
 
 use std::collections::HashMap;
 use std::future::Future;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tallies::serve::tls::{self, Stamp};
@@ -19,7 +21,7 @@ use file::Settings;
 use users::Users;
 
 /// The time between checks of the files.
-const CHECK: Duration = Duration::from_secs(1);
+pub(super) const CHECK: Duration = Duration::from_secs(1);
 
 /// The time after which a check that goes on is shown as a failure.
 const LATE: Duration = Duration::from_secs(10);
@@ -37,21 +39,12 @@ pub(super) struct Web {
 
 /// A web configuration that is in use, or was.
 struct Loaded {
-    /// The number of changes before this one.
-    version: u64,
     tls: Option<tls::Config>,
-    /// Whether clients are asked for certificates of a CA.
-    has_client_ca: bool,
-    /// Whether their certificates need one of some names.
-    has_names: bool,
-    users: Users,
-    /// Whether the file sets nothing at all.
-    is_empty: bool,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    rate: Option<Rate>,
+    settings: Settings,
 }
 
 /// Buckets of tokens: `burst` requests at once, and one more after each `interval`.
+#[derive(Default)]
 struct Rate {
     interval: Duration,
     burst: f64,
@@ -85,37 +78,15 @@ struct Metrics {
     time: Gauge,
 }
 
-impl Metrics {
-    fn register(registry: &Registry) -> Result<Self, Error> {
-        Ok(Self {
-            successful: registry.gauge(
-                "exporter_web_config_last_reload_successful",
-                "Whether the web configuration in the file is the one in use.",
-            )?,
-            time: registry.gauge(
-                "exporter_web_config_last_reload_success_timestamp_seconds",
-                "Time of the last reading of the web configuration that succeeded.",
-            )?,
-        })
-    }
-
-    fn record(&self, successful: bool) {
-        self.successful.set(f64::from(u8::from(successful)));
-        if successful {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            self.time.set(now.as_secs_f64());
-        }
-    }
-}
-
 impl Web {
     /// Reads the configuration.
     pub(super) fn load(path: &Path) -> Result<Self, Error> {
-        let (stamp, loaded) = Loaded::read(path, 0);
+        let (stamp, loaded) = Loaded::read(path);
         let loaded = loaded?;
-        if !loaded.users.is_empty() && is_readable_by_all(path) {
+        #[cfg(unix)]
+        if !loaded.settings.users.is_empty()
+            && std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o004 != 0)
+        {
             let path = path.display();
             let what = "all users of this machine can read the hashes in";
             Error::new(format!("{what} {path}; `chmod o-r` it")).log_once();
@@ -134,10 +105,19 @@ impl Web {
 
     /// Registers the metrics about the configuration.
     pub(super) fn register(&self, registry: &Registry) -> Result<(), Error> {
-        let metrics = Metrics::register(registry)?;
-        metrics.record(true);
+        let metrics = Metrics {
+            successful: registry.gauge(
+                "exporter_web_config_last_reload_successful",
+                "Whether the web configuration in the file is the one in use.",
+            )?,
+            time: registry.gauge(
+                "exporter_web_config_last_reload_success_timestamp_seconds",
+                "Time of the last reading of the web configuration that succeeded.",
+            )?,
+        };
         // Called once.
         let _ = self.metrics.set(metrics);
+        self.record(true);
         Ok(())
     }
 
@@ -156,34 +136,25 @@ impl Web {
     }
 
     pub(super) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        self.current().headers.clone()
+        self.current().settings.headers.clone()
     }
 
     pub(super) fn admit(&self, headers: &HeaderMap, client: Peer) -> Admission {
         let current = self.current();
+        let Settings { users, rate, .. } = &current.settings;
         let login = Users::login(headers);
-        if let Some(rate) = &current.rate {
-            let known = login.as_ref().and_then(|login| current.users.known(login));
+        if let Some(rate) = rate {
+            let known = login.as_ref().and_then(|login| users.known(login));
             if !rate.take((Some(client), known == Some(true))) {
                 return Admission::TooMany;
             }
         }
-        current.users.admit(login)
+        users.admit(login)
     }
 
-    /// Checks the files every second.
-    pub(super) async fn watch(&self) {
-        let mut interval = tokio::time::interval(CHECK);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            interval.tick().await;
-            self.check(false).await;
-        }
-    }
-
-    /// Reads the files now.
-    pub(super) async fn reload(&self) {
-        self.check(true).await;
+    /// Reads the configuration if its files have changed.
+    pub(super) async fn watch(self: Arc<Self>) {
+        self.check(false).await;
     }
 
     /// Reads the configuration if its files have changed, or anyway. A configuration that cannot be
@@ -191,7 +162,7 @@ impl Web {
     ///
     /// A file that changed since the last check is perhaps not complete, and half a file may be one
     /// without passwords. So it is read when it has stayed the same from one check to the next.
-    async fn check(&self, anyway: bool) {
+    pub(super) async fn check(&self, anyway: bool) {
         let mut stamps = self.stamps.lock().await;
         let current = self.current();
         let (path, last) = (self.path.clone(), stamps.clone());
@@ -201,19 +172,14 @@ impl Web {
             if !anyway && (now == last.read || now != last.seen) {
                 return (now, None);
             }
-            let (stamp, loaded) = Loaded::read(&path, current.version + 1);
-            let loaded = loaded.and_then(|loaded| match loaded.weakness(&current) {
-                Some(why) => Err(Error::new(why)),
-                None => Ok(loaded),
-            });
+            let (stamp, loaded) = Loaded::read(&path);
+            let loaded = loaded.and_then(|loaded| loaded.replacing(&current));
             (now, Some((stamp, loaded)))
         };
         // On another thread, because a file system may hang.
         let late = || {
             log::error!("the web configuration stays as it was: its files take long to read");
-            if let Some(metrics) = self.metrics.get() {
-                metrics.record(false);
-            }
+            self.record(false);
         };
         let Ok((seen, read)) = or_late(tokio::task::spawn_blocking(check), late).await else {
             return;
@@ -230,16 +196,23 @@ impl Web {
         (stamps.read, stamps.is_good) = (stamp, successful);
         match loaded {
             Ok(mut loaded) => {
-                loaded.users.remember(&self.current().users);
+                let users = &mut loaded.settings.users;
+                users.remember(&self.current().settings.users);
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
                 log::info!(file = self.path.display().to_string().as_str(); "web configuration");
             }
-            Err(error) => {
-                log::error!("the web configuration stays as it was: {error}");
-            }
+            Err(error) => log::error!("the web configuration stays as it was: {error}"),
         }
-        if let Some(metrics) = self.metrics.get() {
-            metrics.record(successful);
+        self.record(successful);
+    }
+
+    fn record(&self, successful: bool) {
+        let Some(metrics) = self.metrics.get() else {
+            return;
+        };
+        metrics.successful.set(u8::from(successful));
+        if successful {
+            metrics.time.set_to_current_time();
         }
     }
 }
@@ -255,28 +228,33 @@ async fn or_late<T>(check: impl Future<Output = T>, late: impl FnOnce()) -> T {
 }
 
 impl Loaded {
-    /// Returns why this configuration cannot replace `current` while the exporter runs: a file that
+    /// Checks that this configuration can replace `current` while the exporter runs: a file that
     /// was cut off, or that is not yet written, must not open the pages to everyone.
-    fn weakness(&self, current: &Self) -> Option<&'static str> {
-        if self.tls.is_some() != current.tls.is_some() {
-            Some("the web configuration turns TLS on or off, which needs a restart")
-        } else if self.users.is_empty() && !current.users.is_empty() {
-            Some("the web configuration has no users any more, which needs a restart")
-        } else if current.has_client_ca && !self.has_client_ca {
-            Some("the web configuration has no client CA any more, which needs a restart")
-        } else if current.has_names && !self.has_names {
-            Some(
-                "the web configuration has no `client_allowed_sans` any more, which needs a restart",
-            )
-        } else if self.is_empty {
-            Some("the web configuration is empty; to do without one needs a restart")
+    fn replacing(self, current: &Self) -> Result<Self, Error> {
+        let (new, old) = (&self.settings, &current.settings);
+        let has_ca = |tls: &tls::Settings| tls.client_ca.is_some();
+        let loses = |has: fn(&tls::Settings) -> bool| {
+            let has_it = |settings: &Settings| settings.tls.as_ref().is_some_and(has);
+            has_it(old) && !has_it(new)
+        };
+        let what = if self.tls.is_some() != current.tls.is_some() {
+            "turns TLS on or off, which needs a restart"
+        } else if new.users.is_empty() && !old.users.is_empty() {
+            "has no users any more, which needs a restart"
+        } else if loses(has_ca) {
+            "has no client CA any more, which needs a restart"
+        } else if loses(tls::Settings::has_names) {
+            "has no `client_allowed_sans` any more, which needs a restart"
+        } else if new.is_empty {
+            "is empty; to do without one needs a restart"
         } else {
-            None
-        }
+            return Ok(self);
+        };
+        Err(Error::new(format!("the web configuration {what}")))
     }
 
     /// Reads a configuration. The stamp is of all files that it names, even if it cannot be used.
-    fn read(path: &Path, version: u64) -> (Files, Result<Self, Error>) {
+    fn read(path: &Path) -> (Files, Result<Self, Error>) {
         // Each stamp is taken before its file is read, so a change in between is seen later.
         let mut files = stamp(&[path.to_owned()]);
         let loaded = Settings::read(path).and_then(|settings| {
@@ -284,22 +262,10 @@ impl Loaded {
                 let named: Vec<_> = tls.files().map(Path::to_owned).collect();
                 files.extend(stamp(&named));
             }
+            let tls = settings.tls.as_ref().map(tls::Settings::config);
             Ok(Self {
-                version,
-                has_client_ca: settings
-                    .tls
-                    .as_ref()
-                    .is_some_and(|tls| tls.client_ca.is_some()),
-                has_names: settings.tls.as_ref().is_some_and(|tls| tls.has_names()),
-                is_empty: settings.is_empty,
-                tls: settings.tls.as_ref().map(|tls| tls.config()).transpose()?,
-                users: Users::new(settings.users),
-                headers: settings.headers,
-                rate: settings.rate.map(|(interval, burst)| Rate {
-                    interval,
-                    burst,
-                    buckets: Mutex::default(),
-                }),
+                tls: tls.transpose()?,
+                settings,
             })
         });
         (files, loaded)
@@ -321,23 +287,11 @@ impl Rate {
                 client.0 = None;
             }
         }
-        let left = buckets
-            .get(&client)
-            .map_or(self.burst, |bucket| tokens(*bucket));
+        let bucket = buckets.get(&client);
+        let left = bucket.map_or(self.burst, |bucket| tokens(*bucket));
         let has_one = left >= 1.0;
         buckets.insert(client, (if has_one { left - 1.0 } else { left }, now));
         has_one
-    }
-}
-
-fn is_readable_by_all(path: &Path) -> bool {
-    #[cfg(unix)]
-    return std::fs::metadata(path)
-        .is_ok_and(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o004 != 0);
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
     }
 }
 
@@ -377,13 +331,14 @@ mod tests {
         };
         write();
         let web = Web::load(&path).unwrap();
+        let first = web.current();
         for _ in 0..3 {
             write();
             web.check(false).await;
-            assert_eq!(web.current().version, 0, "it may grow");
+            assert!(Arc::ptr_eq(&web.current(), &first), "it may grow");
         }
         web.check(false).await;
-        assert_eq!(web.current().version, 1);
+        assert!(!Arc::ptr_eq(&web.current(), &first));
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -23,6 +23,7 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 });
 
 /// The users that may read the pages. If there are none, everyone may.
+#[derive(Default)]
 pub(super) struct Users {
     hashes: Arc<HashMap<String, String>>,
     /// The hash with which users are compared that do not exist: the dearest, so that they take as
@@ -66,24 +67,17 @@ impl Users {
 
     /// Takes over what is known about users whose hash is the same in `before`.
     pub(super) fn remember(&mut self, before: &Self) {
-        let known = lock(&before.known).clone();
-        let is_same =
-            |known: &Known| self.hashes.get(&known.user) == before.hashes.get(&known.user);
-        *lock(&self.known) = known
-            .into_iter()
-            .filter(|(_, known)| is_same(known))
-            .collect();
+        let mut known = lock(&before.known).clone();
+        known.retain(|_, known| self.hashes.get(&known.user) == before.hashes.get(&known.user));
+        *lock(&self.known) = known;
     }
 
     /// Returns the user and the password of a request, if it has them.
     pub(super) fn login(headers: &HeaderMap) -> Option<Login> {
         let (user, password) = credentials(headers)?;
-        let mut context = hmac::Context::with_key(&KEY);
-        context.update(&(user.len() as u64).to_le_bytes());
-        context.update(user.as_bytes());
-        context.update(&password);
-        let mut name = [0; 32];
-        name.copy_from_slice(context.sign().as_ref());
+        let length = (user.len() as u64).to_le_bytes();
+        let both = [&length[..], user.as_bytes(), &password].concat();
+        let name = hmac::sign(&KEY, &both).as_ref().try_into().ok()?;
         Some(Login {
             user,
             password,
@@ -93,23 +87,18 @@ impl Users {
 
     /// Returns whether the password is known to be right or wrong.
     pub(super) fn known(&self, login: &Login) -> Option<bool> {
-        lock(&self.known)
-            .get(&login.name)
-            .map(|known| known.admitted)
+        let known = lock(&self.known);
+        known.get(&login.name).map(|known| known.admitted)
     }
 
     /// Admits a request, or returns the check of its password, which takes long.
     pub(super) fn admit(&self, login: Option<Login>) -> Admission {
-        if self.is_empty() {
-            return Admission::Admitted;
-        }
-        let Some(login) = login else {
-            return Admission::Unauthorized;
-        };
-        match self.known(&login) {
-            Some(true) => Admission::Admitted,
-            Some(false) => Admission::Unauthorized,
-            None => self.check(login),
+        let known = login.as_ref().and_then(|login| self.known(login));
+        match (login, known) {
+            _ if self.is_empty() => Admission::Admitted,
+            (_, Some(true)) => Admission::Admitted,
+            (None, _) | (_, Some(false)) => Admission::Unauthorized,
+            (Some(login), None) => self.check(login),
         }
     }
 

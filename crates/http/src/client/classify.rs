@@ -13,7 +13,7 @@ pub(super) type Classifier = dyn Fn(&dyn Any) -> Option<FailureKind> + Send + Sy
 /// The error classifiers of the program. `None` if there are none, which is common: calls then
 /// clone no `Arc`.
 #[derive(Clone, Default)]
-pub(super) struct Classifiers(pub(super) Option<Arc<[Arc<Classifier>]>>);
+pub(super) struct Classifiers(Option<Arc<Vec<Arc<Classifier>>>>);
 
 impl std::fmt::Debug for Classifiers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,22 +23,23 @@ impl std::fmt::Debug for Classifiers {
 }
 
 impl Classifiers {
+    pub(super) fn add(&mut self, classifier: Arc<Classifier>) {
+        Arc::make_mut(self.0.get_or_insert_default()).push(classifier);
+    }
+
     pub(super) fn of(&self, error: &dyn Any) -> FailureKind {
         let known = self.0.iter().flat_map(|classifiers| classifiers.iter());
         if let Some(kind) = known.into_iter().find_map(|kind| kind(error)) {
             return kind;
         }
-        if let Some(error) = error.downcast_ref::<Box<dyn StdError + Send + Sync>>() {
-            return FailureKind::of(&**error);
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return FailureKind::of(error);
-        }
+        let boxed = error.downcast_ref::<Box<dyn StdError + Send + Sync>>();
+        let known = boxed.map(|error| &**error as &(dyn StdError + 'static));
+        let known = known.or(error.downcast_ref::<io::Error>().map(|error| error as _));
         #[cfg(feature = "reqwest")]
-        if let Some(error) = error.downcast_ref::<::reqwest::Error>() {
-            return FailureKind::of(error);
-        }
-        FailureKind::Error
+        let known = known.or(error
+            .downcast_ref::<::reqwest::Error>()
+            .map(|error| error as _));
+        known.map_or(FailureKind::Error, FailureKind::of)
     }
 }
 
@@ -55,16 +56,9 @@ impl FailureKind {
     /// ```
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
-        let mut next = Some(error);
+        let errors = std::iter::successors(Some(error), |&error| error.source());
         // Errors have few sources. The bound ends the search if they form a cycle.
-        for _ in 0..16 {
-            let Some(error) = next else { break };
-            if let Some(kind) = classify(error) {
-                return kind;
-            }
-            next = error.source();
-        }
-        Self::Error
+        errors.take(16).find_map(classify).unwrap_or(Self::Error)
     }
 }
 

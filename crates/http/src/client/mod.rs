@@ -18,7 +18,7 @@ use super::routes::Routes;
 use super::templates::{self, Templates};
 
 pub use call::{CallRequest, CallResponse, Template};
-use classify::{Classifier, Classifiers};
+use classify::Classifiers;
 pub use settings::{ClientMetrics, Clients};
 
 /// Measures every call to one service. A tower layer for services that take an [`http::Request`]
@@ -42,20 +42,12 @@ pub use settings::{ClientMetrics, Clients};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "it measures the service that it is put around"]
 pub struct ClientLayer {
     routes: &'static Routes,
     templates: Option<Arc<Templates>>,
     classifiers: Classifiers,
-}
-
-impl std::fmt::Debug for ClientLayer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientLayer")
-            .field("templates", &self.templates)
-            .finish_non_exhaustive()
-    }
 }
 
 impl ClientLayer {
@@ -98,7 +90,8 @@ impl ClientLayer {
             let template = template.as_ref();
             match templates::PathTemplate::new(template) {
                 Ok(parsed) => Arc::make_mut(self.templates.get_or_insert_default())
-                    .add(parsed, self.routes.named(template)),
+                    .0
+                    .push((parsed, self.routes.named(template))),
                 Err(error) => error.log_once(),
             }
         }
@@ -131,14 +124,9 @@ impl ClientLayer {
         mut self,
         kind: impl Fn(&E) -> Option<FailureKind> + Send + Sync + 'static,
     ) -> Self {
-        let kind: Arc<Classifier> =
-            Arc::new(move |error| error.downcast_ref::<E>().and_then(&kind));
-        let before = self
-            .classifiers
-            .0
-            .iter()
-            .flat_map(|classifiers| classifiers.iter().cloned());
-        self.classifiers = Classifiers(Some(before.chain([kind]).collect()));
+        self.classifiers.add(Arc::new(move |error| {
+            error.downcast_ref::<E>().and_then(&kind)
+        }));
         self
     }
 

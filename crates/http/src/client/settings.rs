@@ -5,10 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::families::{Families, FamilySettings};
 use crate::routes::Routes;
-use crate::scheme::{CLIENT, Scheme};
-use tallies::Error;
-use tallies::Info;
-use tallies::Registry;
+use crate::scheme::CLIENT;
+use tallies::{Error, Info, Registry};
 
 use super::ClientLayer;
 use super::classify::Classifiers;
@@ -45,11 +43,8 @@ use super::classify::Classifiers;
 #[derive(Clone, Debug)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ClientMetrics {
-    scheme: Scheme,
-    prefix: String,
+    families: FamilySettings,
     version: Option<String>,
-    constant: Vec<(String, String)>,
-    limit: usize,
 }
 
 impl Default for ClientMetrics {
@@ -72,13 +67,9 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn new() -> Self {
-        Self {
-            scheme: CLIENT,
-            prefix: "client".to_owned(),
-            version: None,
-            constant: Vec::new(),
-            limit: 1000,
-        }
+        let families = FamilySettings::new(CLIENT, "client");
+        let version = None;
+        Self { families, version }
     }
 
     /// Sets the prefix of all names; the default is `client`, and `""` means no prefix. An
@@ -95,7 +86,7 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.prefix);
+        prefix.clone_into(&mut self.families.prefix);
         self
     }
 
@@ -131,7 +122,7 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn requests_name(mut self, name: &str) -> Self {
-        if let Some(spec) = &mut self.scheme.answered {
+        if let Some(spec) = &mut self.families.scheme.answered {
             spec.name = Cow::Owned(name.to_owned());
         }
         self
@@ -152,7 +143,7 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn latency_name(mut self, name: &str) -> Self {
-        if let Some(spec) = &mut self.scheme.headers {
+        if let Some(spec) = &mut self.families.scheme.headers {
             spec.name = Cow::Owned(name.to_owned());
         }
         self
@@ -172,7 +163,7 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
-        self.scheme.buckets = Cow::Owned(seconds.to_vec());
+        self.families.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
     }
 
@@ -192,7 +183,8 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
-        self.constant.push((name.to_owned(), value.to_owned()));
+        let constant = (name.to_owned(), value.to_owned());
+        self.families.constant.push(constant);
         self
     }
 
@@ -209,7 +201,7 @@ impl ClientMetrics {
     /// # }
     /// ```
     pub fn limit(mut self, templates: usize) -> Self {
-        self.limit = templates;
+        self.families.routes = templates;
         self
     }
 
@@ -233,27 +225,16 @@ impl ClientMetrics {
     /// Returns an error if the families reject the prefix, a name, a constant label or the bounds,
     /// or if a family of another shape has one of the names.
     pub fn register(self, registry: &Registry) -> Result<Clients, Error> {
-        let families = Families::leak(&FamilySettings {
-            scheme: &self.scheme,
-            prefix: &self.prefix,
-            constant: &self.constant,
-            routes: self.limit,
-            registry,
-        })?;
+        let settings = &self.families;
+        let families = Families::leak(settings, registry)?;
         if let Some(version) = &self.version {
             let help = "The version of the program that calls other services.";
-            let info = Info::builder("info", help).prefix(&self.prefix);
-            self.constant
-                .iter()
-                .fold(info, |info, (name, value)| info.constant(name, value))
-                .constant("version", version)
-                .get_or_register(registry)?;
+            let info = settings.apply(Info::builder("info", help));
+            let info = info.constant("version", version);
+            info.get_or_register(registry)?;
         }
-        Ok(Clients {
-            families,
-            limit: self.limit,
-            named: Arc::default(),
-        })
+        let named = Arc::default();
+        Ok(Clients { families, named })
     }
 }
 
@@ -262,7 +243,6 @@ impl ClientMetrics {
 #[derive(Clone, Debug)]
 pub struct Clients {
     families: &'static Families,
-    limit: usize,
     /// The routes of each client created so far. Written and read by [`named`](Self::named).
     named: Arc<Mutex<Vec<&'static Routes>>>,
 }
@@ -302,14 +282,12 @@ impl Clients {
     /// ```
     pub fn named(&self, name: &str) -> ClientLayer {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let routes = match named.iter().find(|routes| *routes.client == *name) {
-            Some(routes) => routes,
-            None => {
-                let routes = Routes::leak(self.families, name, [].into(), self.limit);
-                named.push(routes);
-                routes
-            }
-        };
+        let known = named.iter().find(|routes| *routes.client == *name);
+        let routes = known.copied().unwrap_or_else(|| {
+            let routes = Routes::leak(self.families, name, [].into());
+            named.push(routes);
+            routes
+        });
         ClientLayer {
             routes,
             templates: None,

@@ -3,10 +3,9 @@
 mod settings;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -32,18 +31,11 @@ pub struct ServerLayer {
 }
 
 /// The state that all clones of a layer share. Read-only, except that `routes` grows.
+#[derive(Debug)]
 pub(super) struct ServerState {
     routes: &'static Routes,
     templates: Templates,
-    find: Option<Arc<RouteFn>>,
-}
-
-impl std::fmt::Debug for ServerState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
-            .field("templates", &self.templates)
-            .finish_non_exhaustive()
-    }
+    find: Option<RouteFn>,
 }
 
 impl ServerState {
@@ -69,11 +61,13 @@ impl ServerState {
 
     pub(super) fn begin_http<B: Body>(&self, request: &Request<B>) -> Option<Exchange> {
         let (uri, extensions) = (request.uri(), request.extensions());
-        let route = self
-            .find
-            .as_ref()
-            .and_then(|find| find(uri, extensions))
-            .or_else(|| matched_path(extensions));
+        let route = self.find.as_ref();
+        let route = route.and_then(|find| (find.0)(uri, extensions));
+        #[cfg(feature = "axum")]
+        let route = route.or_else(|| {
+            let matched = extensions.get::<axum::extract::MatchedPath>();
+            matched.map(axum::extract::MatchedPath::as_str)
+        });
         let received = if request.body().is_end_stream() {
             Some(0)
         } else {
@@ -81,19 +75,6 @@ impl ServerState {
         };
         self.begin(request.method().as_str(), uri.path(), route, received)
     }
-}
-
-#[cfg(feature = "axum")]
-#[inline]
-fn matched_path(extensions: &Extensions) -> Option<&str> {
-    extensions
-        .get::<axum::extract::MatchedPath>()
-        .map(axum::extract::MatchedPath::as_str)
-}
-
-#[cfg(not(feature = "axum"))]
-fn matched_path(_: &Extensions) -> Option<&str> {
-    None
 }
 
 impl<S> Layer<S> for ServerLayer {
@@ -110,8 +91,8 @@ impl<S> Layer<S> for ServerLayer {
 /// A service that measures its requests: see [`ServerLayer`].
 #[derive(Clone, Debug)]
 pub struct ServerService<S> {
-    inner: S,
-    server: &'static ServerState,
+    pub(super) inner: S,
+    pub(super) server: &'static ServerState,
 }
 
 impl<S, B, R> Service<Request<B>> for ServerService<S>
@@ -138,7 +119,7 @@ where
             inner: self.inner.call(request),
             exchange: None,
         };
-        guard.disarm();
+        std::mem::forget(guard);
         future.exchange = exchange;
         future
     }
@@ -164,13 +145,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(fail_on_panic(this.exchange, || this.inner.poll(cx)));
-        let exchange = this.exchange.take();
         Poll::Ready(match result {
-            Ok(response) => Ok(Measured::response(response, exchange)),
+            Ok(response) => Ok(Measured::response(response, this.exchange.take())),
             Err(error) => {
-                if let Some(exchange) = exchange {
-                    exchange.fail(FailureKind::Error);
-                }
+                Exchange::end(this.exchange, Some(FailureKind::Error));
                 Err(error)
             }
         })

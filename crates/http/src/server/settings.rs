@@ -9,12 +9,21 @@ use crate::families::{Families, FamilySettings};
 use crate::routes::Routes;
 use crate::scheme::{AIOPROMETHEUS, AIOPROMETHEUS_EXCLUDES, OPENTELEMETRY, PROMETHEUS, Scheme};
 use crate::templates::{PathTemplate, Templates};
-use tallies::Error;
-use tallies::Registry;
+use tallies::{Error, Registry};
 
 use super::{ServerLayer, ServerState};
 
-pub(super) type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
+type FindRoute = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync;
+
+/// Finds the route of a request.
+#[derive(Clone)]
+pub(super) struct RouteFn(pub(super) Arc<FindRoute>);
+
+impl std::fmt::Debug for RouteFn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RouteFn")
+    }
+}
 
 /// The settings of a server layer: which families it has and how they are named.
 /// [`register`](Self::register) creates the layer.
@@ -97,25 +106,13 @@ pub(super) type RouteFn = dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a 
 /// [`count_request_bodies`](ServerLayer::count_request_bodies). A gRPC call ends with its trailers.
 /// The layer does not read the gRPC status in them, so the status label is the HTTP status, which
 /// is 200 for nearly every call.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "nothing is measured before `register`"]
 pub struct ServerMetrics {
-    scheme: Scheme,
-    prefix: String,
-    constant: Vec<(String, String)>,
+    families: FamilySettings,
     exclude: Vec<Box<str>>,
     templates: Vec<Box<str>>,
-    find: Option<Arc<RouteFn>>,
-    limit: usize,
-}
-
-impl std::fmt::Debug for ServerMetrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerMetrics")
-            .field("prefix", &self.prefix)
-            .field("exclude", &self.exclude)
-            .finish_non_exhaustive()
-    }
+    find: Option<RouteFn>,
 }
 
 impl Default for ServerMetrics {
@@ -127,13 +124,10 @@ impl Default for ServerMetrics {
 impl ServerMetrics {
     fn of(scheme: Scheme) -> Self {
         Self {
-            scheme,
-            prefix: String::new(),
-            constant: Vec::new(),
+            families: FamilySettings::new(scheme, ""),
             exclude: Vec::new(),
             templates: Vec::new(),
             find: None,
-            limit: 1000,
         }
     }
 
@@ -206,7 +200,7 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.prefix);
+        prefix.clone_into(&mut self.families.prefix);
         self
     }
 
@@ -235,7 +229,8 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn constant(mut self, name: &str, value: &str) -> Self {
-        self.constant.push((name.to_owned(), value.to_owned()));
+        let constant = (name.to_owned(), value.to_owned());
+        self.families.constant.push(constant);
         self
     }
 
@@ -281,7 +276,7 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn group_status_codes(mut self) -> Self {
-        self.scheme.status_class = true;
+        self.families.scheme.status_class = true;
         self
     }
 
@@ -298,7 +293,7 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn skip_head_time(mut self) -> Self {
-        self.scheme.headers = None;
+        self.families.scheme.headers = None;
         self
     }
 
@@ -316,7 +311,7 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn buckets(mut self, seconds: &[f64]) -> Self {
-        self.scheme.buckets = Cow::Owned(seconds.to_vec());
+        self.families.scheme.buckets = Cow::Owned(seconds.to_vec());
         self
     }
 
@@ -350,8 +345,8 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn templates<T: AsRef<str>>(mut self, templates: impl IntoIterator<Item = T>) -> Self {
-        self.templates
-            .extend(templates.into_iter().map(|t| t.as_ref().into()));
+        let templates = templates.into_iter();
+        self.templates.extend(templates.map(|t| t.as_ref().into()));
         self
     }
 
@@ -390,7 +385,7 @@ impl ServerMetrics {
     where
         F: for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
     {
-        self.find = Some(Arc::new(find));
+        self.find = Some(RouteFn(Arc::new(find)));
         self
     }
 
@@ -408,7 +403,7 @@ impl ServerMetrics {
     /// # }
     /// ```
     pub fn limit(mut self, routes: usize) -> Self {
-        self.limit = routes;
+        self.families.routes = routes;
         self
     }
 
@@ -435,29 +430,20 @@ impl ServerMetrics {
     /// `users` or `/users/{id`.
     pub fn register(self, registry: &Registry) -> Result<ServerLayer, Error> {
         // Parse first, so that an error leaves nothing registered or allocated.
-        let parsed = self
-            .templates
-            .iter()
-            .map(|template| PathTemplate::new(template));
-        let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
-        let families = Families::leak(&FamilySettings {
-            scheme: &self.scheme,
-            prefix: &self.prefix,
-            constant: &self.constant,
-            routes: self.limit,
-            registry,
-        })?;
-        let routes = Routes::leak(families, "", self.exclude.into(), self.limit);
-        let mut templates = Templates::default();
-        for (template, name) in parsed.into_iter().zip(&self.templates) {
-            templates.add(template, routes.named(name));
-        }
-        Ok(ServerLayer {
-            server: Box::leak(Box::new(ServerState {
-                routes,
-                templates,
-                find: self.find,
-            })),
-        })
+        let parse = |name: Box<str>| Ok((PathTemplate::new(&name)?, name));
+        let parsed: Result<Vec<_>, Error> = self.templates.into_iter().map(parse).collect();
+        let parsed = parsed?;
+        let families = Families::leak(&self.families, registry)?;
+        let routes = Routes::leak(families, "", self.exclude.into());
+        let templates = parsed.into_iter();
+        let templates = templates.map(|(template, name)| (template, routes.named(&name)));
+        let templates = Templates(templates.collect());
+        let find = self.find;
+        let server = Box::leak(Box::new(ServerState {
+            routes,
+            templates,
+            find,
+        }));
+        Ok(ServerLayer { server })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::mapped::image::Image;
+use crate::mapped::region::image::Image;
 use crate::sync::{Acquire, AtomicU64, Relaxed, fence};
 
 use super::super::format::{EXTENT, MOST_EXTENTS, header, journal};
@@ -23,14 +23,14 @@ pub(super) type Try<T> = Result<T, Failed>;
 
 /// An entry of the journal: from this address on, this number of words have this value.
 #[derive(Clone, Copy, Debug)]
-struct Moved {
+struct MovedWords {
     address: u64,
     words: u64,
     value: u64,
 }
 
 /// The memory of a writer, for one try to read it.
-pub(super) struct Memory<'a> {
+pub(super) struct WriterMemory<'a> {
     words: &'a [AtomicU64],
     base: u64,
     /// The first address behind the extents.
@@ -40,14 +40,13 @@ pub(super) struct Memory<'a> {
     /// `replaced` when the try began.
     replaced: u64,
     /// The values that the open move has stored or is about to store.
-    moved: Vec<Moved>,
-    budget: &'a Budget,
+    moved: Vec<MovedWords>,
+    budget: &'a WorkLimit,
 }
 
 /// The work that reading all families of a file may still take. A file cannot keep a reader busy
 /// for longer than its length allows.
-#[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct WorkLimit {
     /// The number of words that may be loaded, each of which belongs to one family.
     words: Cell<u64>,
     /// The number of times that a slab may be looked at. All families look at all slabs, so there
@@ -55,7 +54,7 @@ pub(super) struct Budget {
     visits: Cell<u64>,
 }
 
-impl Budget {
+impl WorkLimit {
     /// Returns the budget for an image of this length in bytes.
     pub(super) fn new(len: u64) -> Self {
         Self {
@@ -77,47 +76,37 @@ impl Budget {
     }
 }
 
-impl<'a> Memory<'a> {
+impl<'a> WriterMemory<'a> {
     /// Begins to read.
-    pub(super) fn begin(image: &'a Image, budget: &'a Budget) -> Try<Self> {
+    pub(super) fn begin(image: &'a Image, budget: &'a WorkLimit) -> Try<Self> {
         let words = image.words();
         let len = image.len();
-        let mut memory = Self {
-            words,
-            base: 0,
-            end: len,
-            sequence: 0,
-            replaced: 0,
-            moved: Vec::new(),
-            budget,
-        };
         if len < header::BYTES as u64 {
             return Err(Failed::Damaged("it is shorter than a header"));
         }
-        let base = memory.header(header::BASE);
-        let end = base.checked_add(len);
+        let header = |offset: usize| words[offset / 8].load(Relaxed);
+        let base = header(header::BASE);
+        let end = base.checked_add(len).filter(|_| base % 8 == 0);
         let end = end.ok_or(Failed::Damaged("its addresses are invalid"))?;
-        if base % 8 != 0 {
-            return Err(Failed::Damaged("its addresses are invalid"));
-        }
         // Acquire: pairs with the Release of the writer. Everything that an earlier move stored is
         // seen.
         let replaced = words[header::REPLACED / 8].load(Acquire);
         let first = (header::JOURNAL + journal::SEQUENCE) / 8;
         let sequence = words[first].load(Acquire);
+        let mut moved = Vec::new();
         if sequence % 2 == 1 {
-            let entries = memory.header(header::JOURNAL + journal::LEN);
+            let entries = header(header::JOURNAL + journal::LEN);
             if entries > journal::MOST_ENTRIES as u64 {
                 return Err(Failed::Damaged("its journal is invalid"));
             }
-            for i in 0..entries as usize {
+            moved.extend((0..entries as usize).map(|i| {
                 let at = header::JOURNAL + journal::ENTRIES + 24 * i;
-                memory.moved.push(Moved {
-                    address: memory.header(at),
-                    words: memory.header(at + 8),
-                    value: memory.header(at + 16),
-                });
-            }
+                MovedWords {
+                    address: header(at),
+                    words: header(at + 8),
+                    value: header(at + 16),
+                }
+            }));
             // Acquire: pairs with the Release fence between the end of a move and the entries of
             // the next one. If an entry above is of a later move, the number below is, too.
             fence(Acquire);
@@ -125,11 +114,15 @@ impl<'a> Memory<'a> {
                 return Err(Failed::Changed);
             }
         }
-        memory.base = base;
-        memory.end = end;
-        memory.sequence = sequence;
-        memory.replaced = replaced;
-        Ok(memory)
+        Ok(Self {
+            words,
+            base,
+            end,
+            sequence,
+            replaced,
+            moved,
+            budget,
+        })
     }
 
     /// Checks that no counts moved since [`begin`](Self::begin), and that no memory was used again.
@@ -146,17 +139,13 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// Returns a word of the header.
-    pub(super) fn header(&self, offset: usize) -> u64 {
-        self.words[offset / 8].load(Relaxed)
-    }
-
     /// Returns a word of the header that publishes other memory.
     pub(super) fn published_header(&self, offset: usize) -> u64 {
         self.load(self.base + offset as u64, Acquire)
     }
 
     /// Returns whether these bytes are in the file.
+    #[inline]
     pub(super) fn contains(&self, address: u64, bytes: u64) -> bool {
         let end = address.checked_add(bytes);
         address >= self.base && end.is_some_and(|end| end <= self.end)
@@ -166,11 +155,9 @@ impl<'a> Memory<'a> {
     /// range.
     #[inline]
     pub(super) fn load(&self, address: u64, order: std::sync::atomic::Ordering) -> u64 {
-        if !self.moved.is_empty() {
-            for moved in &self.moved {
-                if address.wrapping_sub(moved.address) / 8 < moved.words {
-                    return moved.value;
-                }
+        for moved in &self.moved {
+            if address.wrapping_sub(moved.address) / 8 < moved.words {
+                return moved.value;
             }
         }
         let index = (address.wrapping_sub(self.base) / 8) as usize;
@@ -197,8 +184,8 @@ impl<'a> Memory<'a> {
         u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     }
 
-    /// Checks that `bytes` bytes from an address on are in the file. Returns `None` if the address
-    /// is 0, or that of memory which is not published.
+    /// Checks that `bytes` bytes from an address on are in the file, and returns the address.
+    /// Returns `None` if the address is 0, or that of memory which is not published.
     #[inline]
     pub(super) fn range(&self, address: u64, bytes: u64) -> Try<Option<u64>> {
         self.spend(bytes / 8 + 1)?;
@@ -208,12 +195,7 @@ impl<'a> Memory<'a> {
     /// The same for memory that all families read, which is not counted as work of one of them.
     #[inline]
     pub(super) fn locate(&self, address: u64, bytes: u64) -> Try<Option<u64>> {
-        let is_inside = address >= self.base
-            && address % 8 == 0
-            && address
-                .checked_add(bytes)
-                .is_some_and(|end| end <= self.end);
-        if is_inside {
+        if address % 8 == 0 && self.contains(address, bytes) {
             return Ok(Some(address));
         }
         self.outside(address)
@@ -228,12 +210,6 @@ impl<'a> Memory<'a> {
             return Err(Failed::Outgrown);
         }
         Ok(None)
-    }
-
-    /// Checks that a record at an address is in the file, and returns the address. Returns `None`
-    /// for the address 0 and for memory that is not published.
-    pub(super) fn record(&self, address: u64, bytes: usize) -> Try<Option<u64>> {
-        self.range(address, bytes as u64)
     }
 
     /// Counts work. Fails once it is more than a file of this length can contain.
@@ -258,13 +234,22 @@ impl<'a> Memory<'a> {
         8 * self.words.len() / bytes
     }
 
+    /// Returns words that no move changes. Returns `None` as [`range`](Self::range) does.
+    pub(super) fn words(&self, address: u64, len: u64) -> Try<Option<&'a [AtomicU64]>> {
+        if len > 1 << 32 {
+            return Err(Failed::Damaged("a length is invalid"));
+        }
+        let address = self.range(address, 8 * len)?;
+        Ok(address.map(|address| {
+            let first = ((address - self.base) / 8) as usize;
+            &self.words[first..first + len as usize]
+        }))
+    }
+
     /// Copies bytes that do not change. The range was checked.
     pub(super) fn bytes(&self, address: u64, len: u64) -> Vec<u8> {
-        let words = len.div_ceil(8);
-        let mut bytes = Vec::with_capacity(8 * words as usize);
-        for i in 0..words {
-            bytes.extend(self.word(address + 8 * i).to_ne_bytes());
-        }
+        let words = (0..len.div_ceil(8)).map(|i| self.word(address + 8 * i));
+        let mut bytes: Vec<u8> = words.flat_map(u64::to_ne_bytes).collect();
         bytes.truncate(len as usize);
         bytes
     }
@@ -272,19 +257,15 @@ impl<'a> Memory<'a> {
 
 #[inline]
 fn spend(budget: &Cell<u64>, work: u64) -> Try<()> {
-    match budget.get().checked_sub(work) {
-        Some(left) => {
-            budget.set(left);
-            Ok(())
-        }
-        None => Err(Failed::Damaged("its records overlap")),
-    }
+    let left = budget.get().checked_sub(work);
+    budget.set(left.ok_or(Failed::Damaged("its records overlap"))?);
+    Ok(())
 }
 
 impl From<Failed> for Refused {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Damaged(why) => Self::Damaged(why.into()),
+            Failed::Damaged(why) => Self::Damaged(why),
             Failed::Changed | Failed::Outgrown => Self::Busy,
         }
     }

@@ -16,39 +16,32 @@ mod description;
 mod family;
 mod memory;
 mod stream;
+mod total;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Instant, SystemTime};
 
-use crate::mapped::image::Image;
+use rustix::io::Errno;
+
+use crate::mapped::region::image::Image;
 use crate::share::bytes::Malformed;
 use crate::snapshot::Snapshot;
 use crate::sync::Acquire;
 
 use super::format::{self, BYTE_ORDER, EXTENT, MAGIC, MOST_EXTENTS, header};
 use family::Known;
-use memory::{Budget, Failed, Memory};
+use memory::{Failed, WorkLimit, WriterMemory};
 
 /// The number of times that a family is read before the last snapshot is used.
 const TRIES: u32 = 200;
 
 /// The number that a writer chose at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct WriterId([u8; 16]);
-
-impl WriterId {
-    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        self.0
-    }
-}
+pub(super) struct WriterId(pub(super) [u8; 16]);
 
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,7 +67,7 @@ pub(super) enum Refused {
     /// The writer changes it all the time.
     Busy,
     /// The content is not what a writer writes.
-    Damaged(Cow<'static, str>),
+    Damaged(&'static str),
     /// The system refuses.
     Io(io::Error),
 }
@@ -85,13 +78,11 @@ impl fmt::Display for Refused {
             Self::Gone => f.write_str("it was removed"),
             Self::Folded => f.write_str("it is included in the totals"),
             Self::Foreign => f.write_str("it is not a file of this crate"),
-            Self::OtherVersion(version) => {
-                let own = format::VERSION;
-                write!(
-                    f,
-                    "its format has version {version}, and this program reads {own}"
-                )
-            }
+            Self::OtherVersion(version) => write!(
+                f,
+                "its format has version {version}, and this program reads {}",
+                format::VERSION
+            ),
             Self::OtherMachine => f.write_str("another kind of machine wrote it"),
             Self::OtherBoot => f.write_str("it is from before the system was started"),
             Self::Busy => f.write_str("its process changes it all the time"),
@@ -105,18 +96,11 @@ impl Refused {
     /// Returns whether the reason may be gone with the next try, and says nothing about the file:
     /// what it counts is missing from a page without it.
     pub(super) fn is_passing(&self) -> bool {
-        use rustix::io::Errno;
-        const PASSING: [Errno; 5] = [
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOMEM,
-            Errno::INTR,
-            Errno::IO,
-        ];
         match self {
-            Self::Io(error) => PASSING
-                .iter()
-                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error())),
+            Self::Io(error) => matches!(
+                Errno::from_io_error(error),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::IO)
+            ),
             Self::Busy => true,
             _ => false,
         }
@@ -127,7 +111,7 @@ impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Gone,
-            io::ErrorKind::UnexpectedEof => Self::Damaged("it is cut off".into()),
+            io::ErrorKind::UnexpectedEof => Self::Damaged("it is cut off"),
             _ => Self::Io(error),
         }
     }
@@ -135,15 +119,18 @@ impl From<io::Error> for Refused {
 
 impl From<Malformed> for Refused {
     fn from(malformed: Malformed) -> Self {
-        Self::Damaged(malformed.to_string().into())
+        Self::Damaged(malformed.0)
     }
 }
 
 /// The file of a writer.
-#[derive(Debug)]
 pub(super) struct WriterFile {
     pub(super) file: File,
-    pub(super) head: Head,
+    /// The number of the file in its file system: another file may get its name.
+    pub(super) inode: u64,
+    /// The time at which this process found out that the writer is dead.
+    pub(super) dead_since: Option<Instant>,
+    pub(super) head: WriterHeader,
     /// The words of the file. Written by the writer while it lives.
     image: Option<Image>,
     /// Whether `snapshot` has what the writer had counted when it ended.
@@ -162,7 +149,7 @@ pub(super) struct WriterFile {
 
 /// The constant fields of a header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
+pub(super) struct WriterHeader {
     pub(super) id: WriterId,
     pub(super) pid: u32,
     /// The number of the writer, which no other live writer has.
@@ -185,17 +172,19 @@ impl WriterFile {
             }
             read => read?,
         }
-        let head = Head::read(&bytes, boot)?;
+        let head = WriterHeader::read(&bytes, boot)?;
         if !name.contains(&head.id.to_string()) {
             // A copy would count twice.
-            return Err(Refused::Damaged("its name is that of another file".into()));
+            return Err(Refused::Damaged("its name is that of another file"));
         }
-        Ok(Self::new(file, head))
+        Ok(Self::new(file, meta.ino(), head))
     }
 
-    fn new(file: File, head: Head) -> Self {
+    fn new(file: File, inode: u64, head: WriterHeader) -> Self {
         Self {
             file,
+            inode,
+            dead_since: None,
             head,
             image: None,
             is_final: false,
@@ -207,23 +196,19 @@ impl WriterFile {
         }
     }
 
-    /// Reads the values. `is_alive` tells whether the writer held its lock before, and `is_own`
-    /// whether it is this process.
-    pub(super) fn read(&mut self, is_alive: bool, is_own: bool) -> Result<(), Refused> {
+    /// Reads the values. `is_own` tells whether the writer is this process.
+    pub(super) fn read(&mut self, is_own: bool) -> Result<(), Refused> {
         if self.is_final {
             return Ok(());
         }
-        let read = self.read_image(is_alive, is_own);
-        match read {
-            Ok(()) => {
-                self.is_read = true;
-                self.is_final = !is_alive;
-                Ok(())
-            }
+        let is_alive = self.dead_since.is_none();
+        match self.read_image(is_alive, is_own) {
             // The values of the last time are right, although not new.
-            Err(Refused::Busy) if self.is_read => Ok(()),
-            refused => refused,
+            Err(Refused::Busy) if self.is_read => return Ok(()),
+            read => read?,
         }
+        (self.is_read, self.is_final) = (true, !is_alive);
+        Ok(())
     }
 
     fn read_image(&mut self, is_alive: bool, is_own: bool) -> Result<(), Refused> {
@@ -265,7 +250,7 @@ impl WriterFile {
         let extents = image.words()[header::EXTENTS / 8].load(Acquire);
         let is_same = extents.checked_mul(EXTENT as u64) == Some(image.len());
         if is_same && self.file.metadata()?.len() < image.len() {
-            return Err(Refused::Damaged("it was cut off".into()));
+            return Err(Refused::Damaged("it was cut off"));
         }
         Ok(is_same)
     }
@@ -276,34 +261,33 @@ impl WriterFile {
         self.file.read_exact_at(&mut word, header::EXTENTS as u64)?;
         let extents = u64::from_ne_bytes(word);
         if !(1..=MOST_EXTENTS as u64).contains(&extents) {
-            return Err(Refused::Damaged("its number of extents is invalid".into()));
+            return Err(Refused::Damaged("its number of extents is invalid"));
         }
         let bytes = extents * EXTENT as u64;
         let meta = self.file.metadata()?;
         if meta.len() < bytes {
-            return Err(Refused::Damaged("it is cut off".into()));
+            return Err(Refused::Damaged("it is cut off"));
         }
         // A writer allocates every block before it uses it. Holes are somebody else's: reading them
         // takes memory or time, and on a full disk a mapping of them ends with a signal. The own
         // file is what this process made, whatever its file system does with zeros.
         if !is_own && meta.blocks() * 512 < bytes {
-            return Err(Refused::Damaged("it has holes".into()));
+            return Err(Refused::Damaged("it has holes"));
         }
-        Ok(if is_alive {
-            Image::map(&self.file, bytes as usize)?
-        } else {
-            Image::copy(&self.file, bytes as usize)?
+        Ok(match is_alive {
+            true => Image::map(&self.file, bytes as usize)?,
+            false => Image::copy(&self.file, bytes as usize)?,
         })
     }
 
     /// Reads all families of an image into the snapshot. If that fails, the snapshot stays.
     fn read_families(&mut self, image: &Image) -> Result<(), Failed> {
         let mut snapshot = Snapshot::default();
-        let budget = Budget::new(image.len());
+        let budget = WorkLimit::new(image.len());
         let records = retry(image, &budget, |memory| {
             let mut records = Vec::new();
             let mut record = memory.published_header(header::FAMILIES);
-            while let Some(address) = memory.record(record, format::family::BYTES)? {
+            while let Some(address) = memory.range(record, format::family::BYTES as u64)? {
                 records.push(address);
                 record = memory.published(address + format::family::NEXT as u64);
             }
@@ -323,7 +307,7 @@ impl WriterFile {
                 Err(at) => snapshot.families.insert(at, family),
             }
         }
-        snapshot.taken = std::time::SystemTime::now();
+        snapshot.taken = SystemTime::now();
         self.snapshot = snapshot;
         Ok(())
     }
@@ -339,9 +323,9 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
     let first = first.ok_or_else(|| refused(Refused::Foreign))?;
     let boot = first[header::BOOT..][..8].try_into();
     let boot = u64::from_ne_bytes(boot.unwrap_or_default());
-    let head = Head::read(first, boot).map_err(refused)?;
+    let head = WriterHeader::read(first, boot).map_err(refused)?;
     let null = File::open("/dev/null").map_err(|error| error.to_string())?;
-    let mut file = WriterFile::new(null, head);
+    let mut file = WriterFile::new(null, 0, head);
     let read = file.read_families(&image);
     read.map_err(|failed| refused(failed.into()))?;
     Ok(file.snapshot)
@@ -350,12 +334,12 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
 /// Reads something until nothing has changed meanwhile.
 fn retry<T>(
     image: &Image,
-    budget: &Budget,
-    mut read: impl FnMut(&Memory<'_>) -> Result<T, Failed>,
+    budget: &WorkLimit,
+    mut read: impl FnMut(&WriterMemory<'_>) -> Result<T, Failed>,
 ) -> Result<T, Failed> {
     for tries in 0..TRIES {
         let done = budget.refunded(|| {
-            let memory = Memory::begin(image, budget)?;
+            let memory = WriterMemory::begin(image, budget)?;
             let read = read(&memory);
             // What was read while it changed may look damaged.
             memory.check()?;
@@ -374,7 +358,7 @@ fn retry<T>(
     Err(Failed::Changed)
 }
 
-impl Head {
+impl WriterHeader {
     /// Checks a header.
     fn read(bytes: &[u8; header::BYTES], boot: u64) -> Result<Self, Refused> {
         let u32_at =

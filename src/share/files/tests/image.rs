@@ -57,44 +57,52 @@ impl<'a> Describe<'a> {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let text = |out: &mut Vec<u8>, text: &str| {
-            out.extend((text.len() as u32).to_ne_bytes());
-            out.extend(text.as_bytes());
+        // All lengths are below 128, so they have one byte.
+        let sized = |out: &mut Vec<u8>, bytes: &[u8]| {
+            assert!(bytes.len() < 128);
+            out.push(bytes.len() as u8);
+            out.extend(bytes);
         };
-        for part in [self.name, "Help.", "", ""] {
-            text(&mut out, part);
+        let is_native = self.kinds.0 == 2 && self.native.is_some();
+        let native = if is_native { 2 } else { 0 };
+        let mut family = vec![1, self.kinds.0, self.mode, native];
+        for part in [self.name, "Help.", ""] {
+            sized(&mut family, part.as_bytes());
         }
-        out.extend([self.kinds.0, self.mode, 0, u8::from(self.is_labelled)]);
+        if self.kinds.0 == 2 {
+            family.push(self.bounds.len() as u8);
+            let bounds = self.bounds.iter();
+            family.extend(bounds.flat_map(|bound| bound.to_le_bytes()));
+        }
+        if self.kinds.0 == 3 {
+            family.push(self.targets.len() as u8);
+            for (phi, error) in self.targets {
+                family.extend([phi, error].iter().flat_map(|x| x.to_le_bytes()));
+            }
+        }
         let overflow = if self.is_labelled {
             r#"a="__overflow__""#
         } else {
             ""
         };
-        text(&mut out, overflow);
-        out.extend((self.bounds.len() as u32).to_ne_bytes());
-        self.bounds
-            .iter()
-            .for_each(|bound| out.extend(bound.to_ne_bytes()));
-        out.extend((self.targets.len() as u32).to_ne_bytes());
-        for (phi, error) in self.targets {
-            out.extend(phi.to_ne_bytes());
-            out.extend(error.to_ne_bytes());
+        let mut out = Vec::new();
+        for part in [&*family, b"", overflow.as_bytes()] {
+            sized(&mut out, part);
         }
-        out.push(u8::from(self.native.is_some()));
+        out.extend([u8::from(self.is_labelled), 0]);
         out.push(self.native.unwrap_or(0) as u8);
-        out.extend(160_u32.to_ne_bytes());
-        out.extend(0_f64.to_ne_bytes());
-        out.extend(u64::MAX.to_ne_bytes());
-        out.extend(0_u64.to_ne_bytes());
-        out.push(0);
+        // The varint of 160.
+        out.extend([0xa0, 1]);
+        out.extend(0_f64.to_le_bytes());
         let states: &[&str] = if self.kinds.1 == CellKind::StateSet {
             &["off", "on"]
         } else {
             &[]
         };
-        out.extend((states.len() as u32).to_ne_bytes());
-        states.iter().for_each(|state| text(&mut out, state));
+        out.push(states.len() as u8);
+        states
+            .iter()
+            .for_each(|state| sized(&mut out, state.as_bytes()));
         out
     }
 }

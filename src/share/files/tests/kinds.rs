@@ -48,10 +48,10 @@ impl Drop for TestDirectory {
 fn read(name: &str, image: &Image) -> Snapshot {
     let directory = TestDirectory::new(name);
     let file = image.write(&directory.0);
-    let dead = directory.reader().processes().unwrap().remove(0);
+    let dead = directory.reader().overview().unwrap().processes.remove(0);
     assert!(!dead.is_alive);
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
-    let live = directory.reader().processes().unwrap().remove(0);
+    let live = directory.reader().overview().unwrap().processes.remove(0);
     assert!(live.is_alive);
     let text = |snapshot: &Snapshot| crate::encode::text(snapshot);
     assert_eq!(text(&live.snapshot), text(&dead.snapshot));

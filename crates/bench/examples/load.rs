@@ -1,0 +1,124 @@
+//! Sends GET requests to an HTTP or HTTPS server, and reports latencies with their intervals.
+//!
+//! ```sh
+//! cargo run --release -p tallies-bench --example load -- http://127.0.0.1:8080/ --rate 5000 --for 10
+//! ```
+//!
+//! Connections are kept alive, in HTTP/1.1. A status of 400 or above is a failure.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use http_body_util::{BodyExt, Empty};
+use hyper::Uri;
+use hyper::body::Bytes;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tallies_bench::Load;
+
+/// Sends GET requests, and reports their latency.
+#[derive(Parser)]
+struct Args {
+    /// The address, such as http://127.0.0.1:8080/.
+    url: Uri,
+    /// Requests a second, at random times. Without it, the load is closed.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Sends the requests at equal distances instead.
+    #[arg(long, requires = "rate")]
+    constant: bool,
+    /// The connections of a closed load.
+    #[arg(long, default_value_t = 16, conflicts_with = "rate")]
+    connections: usize,
+    /// Seconds to measure.
+    #[arg(long = "for", default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds before that.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Requests in flight at most; planned requests beyond them are skipped and counted.
+    #[arg(long, default_value_t = 1000)]
+    max_in_flight: usize,
+    /// Stops once the interval of the 99th percentile is this wide, relative to it: 0.05.
+    #[arg(long)]
+    width: Option<f64>,
+}
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match measure(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut load = Load::new()
+        .warm_up(Duration::try_from_secs_f64(args.warm_up)?)
+        .measure(Duration::try_from_secs_f64(args.seconds)?)
+        .max_in_flight(args.max_in_flight)
+        .progress();
+    load = match args.rate {
+        Some(rate) if args.constant => load.constant(rate),
+        Some(rate) => load.poisson(rate),
+        None => load.closed(args.connections),
+    };
+    if let Some(width) = args.width {
+        load = load.stop_at_width(0.99, width);
+    }
+    let client = client()?;
+    let url = args.url;
+    let report = load.run_async(move |_| get(client.clone(), url.clone()));
+    println!("{}", report.await?);
+    Ok(())
+}
+
+/// Returns a client that keeps its connections, and trusts the usual authorities.
+fn client() -> Result<HttpClient, rustls::Error> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let https = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(provider)?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    let mut client = Client::builder(TokioExecutor::new());
+    Ok(client.pool_max_idle_per_host(usize::MAX).build(https))
+}
+
+/// Sends one request, and reads the response to its end.
+async fn get(client: HttpClient, url: Uri) -> Result<(), String> {
+    let response = client.get(url).await.map_err(|error| with_causes(&error))?;
+    let status = response.status();
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(|error| with_causes(&error))?;
+    }
+    if status.as_u16() >= 400 {
+        return Err(format!("status {status}"));
+    }
+    Ok(())
+}
+
+/// The text of an error and of what caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,7 @@
+//! Compares benches: `tallies-bench --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tallies_bench::compare::main()
+}

@@ -1,0 +1,305 @@
+//! The command lines: that of a bench program, and that of `tallies-bench`.
+
+use std::error::Error as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser};
+
+use super::Compare;
+use super::lanes::BLOCK;
+use super::meter::Meter;
+use super::report::Nanos;
+use super::revision::Revision;
+use super::stats::{self, Sequence};
+use super::suite::Work;
+use crate::Error;
+
+/// Runs the program `tallies-bench`, which compares two executables, or a revision with the working
+/// tree. Returns its exit code: 0, 1 if a slow-down above `--fail-above` is proven, 2 for an error.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     tallies_bench::compare::main()
+/// }
+/// ```
+#[must_use]
+pub fn main() -> ExitCode {
+    finish(match Tool::parse() {
+        Tool::Compare {
+            old,
+            new,
+            filter,
+            options,
+        } => compare(&options, &old, &new, filter.as_deref()),
+        Tool::Against {
+            revision,
+            bench,
+            package,
+            filter,
+            options,
+        } => against(
+            &options,
+            &revision,
+            &bench,
+            package.as_deref(),
+            filter.as_deref(),
+        ),
+    })
+}
+
+/// Compares benches that run in turns on this machine.
+#[derive(Parser)]
+#[command(name = "tallies-bench", version)]
+enum Tool {
+    /// Compares two executables of benches.
+    Compare {
+        /// The executable of the old version.
+        old: PathBuf,
+        /// The executable of the new version.
+        new: PathBuf,
+        /// Compares only benches whose name contains this.
+        filter: Option<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Builds a bench at a revision and in the working tree, and compares the two.
+    Against {
+        /// The old revision, as git names it.
+        revision: String,
+        /// The name of the bench target.
+        #[arg(long)]
+        bench: String,
+        /// The package that has it.
+        #[arg(long, short)]
+        package: Option<String>,
+        /// Compares only benches whose name contains this.
+        filter: Option<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// Measures the benches of this program, or compares them with another version.
+#[derive(Parser)]
+struct Program {
+    /// Runs only benches whose name contains this.
+    filter: Option<String>,
+    /// Compares with this executable, as the old version.
+    #[arg(long, value_name = "PATH", conflicts_with = "against")]
+    old: Option<PathBuf>,
+    /// Builds this git revision, and compares with it as the old version.
+    #[arg(long, value_name = "REVISION")]
+    against: Option<String>,
+    /// Measures; cargo adds it. Without it, each work runs once.
+    #[arg(long)]
+    bench: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Args)]
+struct Options {
+    /// The longest time of a comparison, by default 10s, or of a measurement, by default 1s.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+    /// The time of a batch.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "1ms")]
+    batch: Duration,
+    /// The difference up to which two versions are the same.
+    #[arg(long, value_parser = percent, default_value = "0.5%", value_name = "PERCENT")]
+    same_within: f64,
+    /// The probability with which an interval may miss, at any look.
+    #[arg(long, value_parser = percent, default_value = "5%", value_name = "PERCENT")]
+    error: f64,
+    /// Exits with 1 if the new version is proven to be slower by more than this.
+    #[arg(long, value_parser = percent, value_name = "PERCENT")]
+    fail_above: Option<f64>,
+    /// The seed of the random order.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    fn compare(&self) -> Compare {
+        Compare {
+            time: self.time.unwrap_or(Duration::from_secs(10)),
+            batch: self.batch,
+            same_within: self.same_within,
+            error: self.error,
+            fail_above: self.fail_above,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Runs a bench program by its own arguments.
+pub(super) fn suite(benches: Vec<(String, Work<'_>)>) -> ExitCode {
+    let program = Program::parse();
+    let (options, filter) = (&program.options, program.filter.as_deref());
+    let this = || std::env::current_exe().map_err(Error::from);
+    if let Some(old) = &program.old {
+        return finish(this().and_then(|new| compare(options, old, &new, filter)));
+    }
+    if let Some(revision) = &program.against {
+        let run = || {
+            let new = this()?;
+            let revision = Revision::check_out(revision)?;
+            let package = std::env::var("CARGO_PKG_NAME").ok();
+            let old = revision.build(&target_name(&new), package.as_deref())?;
+            compare(options, &old, &new, filter)
+        };
+        return finish(run());
+    }
+    let time = options.time.unwrap_or(Duration::from_secs(1));
+    let mut meter = Meter::new();
+    for (name, mut work) in benches {
+        if name.contains(filter.unwrap_or("")) {
+            if program.bench {
+                measure(
+                    &name,
+                    &mut |iterations| work(&mut meter, iterations).nanos,
+                    options,
+                    time,
+                );
+            } else {
+                work(&mut meter, 1);
+                print(&format!("{name}: ran once; `--bench` measures"));
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn compare(options: &Options, old: &Path, new: &Path, filter: Option<&str>) -> Result<bool, Error> {
+    let mut fails = false;
+    options.compare().each(old, new, filter, |report| {
+        fails |= report.fails;
+        print(&if options.json {
+            report.to_json()
+        } else {
+            report.to_string()
+        });
+    })?;
+    Ok(fails)
+}
+
+fn against(
+    options: &Options,
+    revision: &str,
+    bench: &str,
+    package: Option<&str>,
+    filter: Option<&str>,
+) -> Result<bool, Error> {
+    let revision = Revision::check_out(revision)?;
+    let old = revision.build(bench, package)?;
+    let new = super::revision::build_here(bench, package)?;
+    compare(options, &old, &new, filter)
+}
+
+/// Measures one bench without comparing it.
+fn measure(name: &str, work: &mut dyn FnMut(u64) -> u64, options: &Options, time: Duration) {
+    let mut iterations = 1;
+    while u128::from(work(iterations)) < options.batch.as_nanos() / 2 && iterations < 1 << 40 {
+        iterations *= 2;
+    }
+    let start = Instant::now();
+    let mut blocks = Vec::new();
+    while start.elapsed() < time {
+        let block = Instant::now();
+        let mut batches = Vec::new();
+        while batches.is_empty() || block.elapsed() < BLOCK {
+            batches.push(work(iterations) as f64 / iterations as f64);
+        }
+        blocks.push(stats::midmean(&mut batches));
+    }
+    let sequence: Sequence = stats::batches(blocks).into_iter().collect();
+    let (mean, interval) = (sequence.mean(), sequence.interval(options.error));
+    if options.json {
+        let value = serde_json::json!({
+            "schema": 1, "name": name, "nanos": mean, "interval": interval, "error": options.error,
+        });
+        return print(&value.to_string());
+    }
+    let interval = interval.map_or(String::new(), |interval| {
+        format!(
+            " [{}, {}]",
+            Nanos(interval.low.max(0.0)),
+            Nanos(interval.high)
+        )
+    });
+    print(&format!("{name}: {}{interval} per iteration", Nanos(mean)));
+}
+
+/// The name of the target of an executable: cargo appends a hyphen and a hash.
+fn target_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    match stem.rsplit_once('-') {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            name.to_owned()
+        }
+        _ => stem.into_owned(),
+    }
+}
+
+/// Reads `2%` as 0.02.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
+    number
+        .map(|number| number / 100.0)
+        .ok_or_else(|| "a percentage is right, as `2%`".to_owned())
+}
+
+/// A reader that is gone is no reason to panic.
+fn print(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn finish(result: Result<bool, Error>) -> ExitCode {
+    match result {
+        Ok(fails) => ExitCode::from(u8::from(fails)),
+        Err(error) => {
+            let source = error
+                .source()
+                .map_or(String::new(), |source| format!(": {source}"));
+            eprintln!("error: {error}{source}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_have_a_percent_sign() {
+        assert_eq!(percent("2%"), Ok(0.02));
+        assert_eq!(percent("0.5 %"), Ok(0.005));
+        assert!(percent("2").is_err() && percent("%").is_err());
+    }
+
+    #[test]
+    fn the_hash_of_cargo_is_not_part_of_the_name_of_a_target() {
+        assert_eq!(
+            target_name(Path::new("deps/parse-0123456789abcdef")),
+            "parse"
+        );
+        assert_eq!(target_name(Path::new("deps/my-parse")), "my-parse");
+        assert_eq!(target_name(Path::new("parse")), "parse");
+    }
+
+    #[test]
+    fn the_command_lines_are_consistent() {
+        use clap::CommandFactory as _;
+        Tool::command().debug_assert();
+        Program::command().debug_assert();
+    }
+}

@@ -1,0 +1,259 @@
+//! Executables as lanes: processes that answer requests for batches over pipes.
+
+use std::fs;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use tempfile::TempDir;
+
+use super::measure::{self, Batch, LANES, Lane, Lanes, Measurement, Unit};
+use super::protocol::{self, Reply, Task};
+use super::{Compare, Report};
+use crate::Error;
+
+/// The time of the rounds of a restart, or the time to start the processes if that is longer.
+const RESTART: Duration = Duration::from_millis(250);
+
+/// A bench that does not answer for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Compares all benches that both executables have and whose name contains the filter.
+pub(super) fn compare(
+    compare: &Compare,
+    old: &Path,
+    new: &Path,
+    filter: &str,
+    mut show: impl FnMut(Report),
+) -> Result<(), Error> {
+    let programs = Programs::copy(old, new)?;
+    let mut old_names = Bench::start(programs.path(Lane::Old))?.names.clone();
+    let new_names = Bench::start(programs.path(Lane::New))?.names.clone();
+    old_names.retain(|name| name.contains(filter) && new_names.contains(name));
+    if old_names.is_empty() {
+        let (old, new) = (old.display(), new.display());
+        return Err(Error::setting(format!(
+            "no bench of both {old} and {new} has `{filter}` in its name"
+        )));
+    }
+    for name in &old_names {
+        show(compare_bench(compare, &programs, name)?);
+    }
+    Ok(())
+}
+
+fn compare_bench(compare: &Compare, programs: &Programs, name: &str) -> Result<Report, Error> {
+    let mut measurement = Measurement::new(compare, name, true);
+    let mut iterations = None;
+    loop {
+        let start = Instant::now();
+        let mut benches = programs.start(name, &mut measurement.rng)?;
+        let started = start.elapsed();
+        let iterations = match iterations {
+            Some(iterations) => iterations,
+            None => *iterations.insert(measure::calibrate(&mut benches, compare.batch)?),
+        };
+        measure::warm_up(&mut benches, iterations)?;
+        let time = RESTART.max(started);
+        let unit = Unit::run(&mut benches, iterations, time, &mut measurement.rng)?;
+        if let Some(report) = measurement.push(unit, iterations) {
+            return Ok(report);
+        }
+    }
+}
+
+/// Copies of the executables, one for each lane, with paths of the same length: the old one and the
+/// control do not differ in more than a digit.
+struct Programs {
+    folder: TempDir,
+}
+
+impl Programs {
+    fn copy(old: &Path, new: &Path) -> Result<Self, Error> {
+        // Beside the old executable, since programs may not run from every temporary folder.
+        let beside = old.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".tallies-bench-");
+        let folder = match builder.tempdir_in(beside.unwrap_or_else(|| Path::new("."))) {
+            Ok(folder) => folder,
+            Err(_) => builder.tempdir()?,
+        };
+        let programs = Self { folder };
+        for lane in LANES {
+            let from = if lane == Lane::New { new } else { old };
+            fs::copy(from, programs.path(lane)).map_err(|error| at(from, &error))?;
+        }
+        Ok(programs)
+    }
+
+    fn path(&self, lane: Lane) -> PathBuf {
+        self.folder.path().join(format!(
+            "lane-{}{}",
+            lane as u8,
+            std::env::consts::EXE_SUFFIX
+        ))
+    }
+
+    /// Starts one process for each lane, in random order.
+    fn start(&self, name: &str, rng: &mut StdRng) -> Result<Benches, Error> {
+        let mut order = LANES;
+        order.shuffle(rng);
+        let mut benches = [None, None, None];
+        for lane in order {
+            let bench = Bench::start(self.path(lane))?;
+            let index = bench.names.iter().position(|other| other == name);
+            let Some(index) = index else {
+                return Err(Error::target(format!(
+                    "`{name}` was there, and is not after a restart"
+                )));
+            };
+            benches[lane as usize] = Some((bench, index));
+        }
+        Ok(Benches(
+            benches.map(|bench| bench.expect("every lane was started")),
+        ))
+    }
+}
+
+/// A process of each lane, and the place of the measured bench in its names.
+struct Benches([(Bench, usize); 3]);
+
+impl Lanes for Benches {
+    fn run(&mut self, lane: Lane, iterations: u64) -> Result<Batch, Error> {
+        let (bench, index) = &mut self.0[lane as usize];
+        match bench.ask(Task::Run {
+            bench: *index,
+            iterations,
+        })? {
+            Reply::Took {
+                nanos,
+                instructions,
+            } => Ok(Batch {
+                nanos,
+                instructions,
+            }),
+            other => Err(bench.confused(&other)),
+        }
+    }
+}
+
+/// A process that answers.
+struct Bench {
+    path: PathBuf,
+    process: Child,
+    requests: ChildStdin,
+    answers: Receiver<io::Result<Reply>>,
+    names: Vec<String>,
+}
+
+impl Bench {
+    fn start(path: PathBuf) -> Result<Self, Error> {
+        let mut process = spawn(&path).map_err(|error| at(&path, &error))?;
+        let requests = process.stdin.take().expect("standard input is a pipe");
+        let output = process.stdout.take().expect("standard output is a pipe");
+        let answers = read(output)?;
+        let mut bench = Self {
+            path,
+            process,
+            requests,
+            answers,
+            names: Vec::new(),
+        };
+        match bench.ask(Task::Names)? {
+            Reply::Names {
+                version: protocol::VERSION,
+                names,
+            } => bench.names = names,
+            Reply::Names { version, .. } => {
+                return Err(Error::target(format!(
+                    "an executable has version {version} of the messages of a comparison, and this \
+                     one has {}: build both with versions of tallies-bench that agree",
+                    protocol::VERSION
+                )));
+            }
+            other => return Err(bench.confused(&other)),
+        }
+        Ok(bench)
+    }
+
+    fn ask(&mut self, request: Task) -> Result<Reply, Error> {
+        // A process that is gone is seen below, with its exit status.
+        let _ = protocol::send_request(&mut self.requests, request);
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(answer) => Ok(answer?),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(self.error(&format!("gave no answer for {} s", PATIENCE.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = self.process.kill();
+                let status = self.process.wait()?;
+                Err(self.error(&format!("ended before it answered ({status})")))
+            }
+        }
+    }
+
+    fn confused(&self, answer: &Reply) -> Error {
+        match answer {
+            Reply::Refused(why) => self.error(&format!("refused: {why}")),
+            Reply::Names { .. } | Reply::Took { .. } => self.error("answered something else"),
+        }
+    }
+
+    fn error(&self, what: &str) -> Error {
+        let path = self.path.display();
+        Error::target(format!(
+            "{path} {what}: is it a bench that ends in `Suite::main`?"
+        ))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Also if it does not read its input; errors mean that it is gone.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(path: &Path) -> io::Result<Child> {
+    let mut command = Command::new(path);
+    command.env(protocol::VARIABLE, protocol::VERSION.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // Another thread that starts a process just now may hold the copy open for writing, until that
+    // process runs its own program.
+    for _ in 0..100 {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+    command.spawn()
+}
+
+/// Reads answers on a thread of its own, because a pipe cannot be read with a time limit.
+fn read(output: ChildStdout) -> io::Result<Receiver<io::Result<Reply>>> {
+    let (sender, answers) = mpsc::channel();
+    let mut output = BufReader::new(output);
+    thread::Builder::new()
+        .name("tallies-bench-lane".to_owned())
+        .spawn(move || {
+            while let Some(answer) = protocol::read_answer(&mut output).transpose() {
+                let failed = answer.is_err();
+                if sender.send(answer).is_err() || failed {
+                    break;
+                }
+            }
+        })?;
+    Ok(answers)
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,239 @@
+//! The result of a comparison, as text and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Compare;
+use super::measure::Unit;
+use super::stats::{self, Interval, Sequence};
+use super::verdict::Verdict;
+
+/// The result of comparing one bench.
+///
+/// `Display` writes a few lines of text, and [`to_json`](Self::to_json) the whole result. Relative
+/// differences are those of the new candidate: 0.01 means that it takes 1 % more time.
+///
+/// ```no_run
+/// use tallies_bench::compare::Compare;
+///
+/// let report = Compare::new().closures("add", || 1 + 1, || 2 + 2)?;
+/// println!("{report}\n{}", report.to_json());
+/// # Ok::<(), tallies_bench::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The version of the form of the JSON: 1.
+    pub schema: u32,
+    /// The name of the bench.
+    pub name: String,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Whether the slow-down is proven to exceed [`Compare::fail_above`]. False without a limit.
+    pub fails: bool,
+    /// The relative difference in time.
+    pub effect: f64,
+    /// The interval of the effect, which holds at any look. `None` if there were too few restarts.
+    pub interval: Option<Interval>,
+    /// A narrower interval, which holds only if the measurement did not stop because of it: the
+    /// studentized bootstrap over restarts or batches.
+    pub bootstrap: Option<Interval>,
+    /// The relative difference between the old candidate and its copy.
+    pub control: f64,
+    /// The interval of the control, which holds at any look.
+    pub control_interval: Option<Interval>,
+    /// Nanoseconds per iteration of the old candidate.
+    pub old_nanos: f64,
+    /// Nanoseconds per iteration of the new candidate.
+    pub new_nanos: f64,
+    /// Instructions per iteration of the old candidate in user space. `None` where the kernel does
+    /// not count them, as in most containers and virtual machines.
+    pub old_instructions: Option<f64>,
+    /// Instructions per iteration of the new candidate.
+    pub new_instructions: Option<f64>,
+    /// The number of restarts. 1 for closures.
+    pub restarts: u64,
+    /// The number of rounds, each with a batch of every lane.
+    pub rounds: u64,
+    /// The number of iterations of a batch.
+    pub iterations: u64,
+    /// The time of the whole comparison, in seconds.
+    pub seconds: f64,
+    /// The difference up to which candidates count as the same.
+    pub same_within: f64,
+    /// The probability with which an interval may miss.
+    pub error: f64,
+}
+
+/// How a measurement was done: what its units do not know.
+pub(super) struct Facts<'a> {
+    pub(super) name: &'a str,
+    /// The units are restarts, and not blocks of one process.
+    pub(super) restarts: bool,
+    pub(super) iterations: u64,
+    pub(super) seconds: f64,
+}
+
+impl Report {
+    pub(super) fn new(compare: &Compare, units: &[Unit], facts: &Facts<'_>) -> Self {
+        let values = |value: fn(&Unit) -> f64| {
+            let values = units.iter().map(value).collect();
+            if facts.restarts {
+                values
+            } else {
+                stats::batches(values)
+            }
+        };
+        let mean = |value: fn(&Unit) -> f64| units.iter().map(value).collect::<Sequence>().mean();
+        let interval = |values: &[f64]| {
+            let sequence: Sequence = values.iter().copied().collect();
+            let enough = values.len() >= stats::FEW;
+            enough
+                .then(|| sequence.interval(compare.error))
+                .flatten()
+                .map(relative)
+        };
+        let effects = values(|unit| unit.effect);
+        let effect = interval(&effects);
+        let control = interval(&values(|unit| unit.control));
+        let verdict = match (effect, control) {
+            (Some(effect), Some(control)) => Verdict::of(effect, control, compare.same_within),
+            _ => Verdict::Undecided,
+        };
+        let fails = |limit| verdict == Verdict::Slower && effect.is_some_and(|e| e.low > limit);
+        let counted = units.iter().all(|unit| unit.instructions.is_some());
+        let instructions = |lane: usize| {
+            let counts = units
+                .iter()
+                .filter_map(|unit| Some(unit.instructions?[lane]));
+            counted.then(|| counts.collect::<Sequence>().mean())
+        };
+        Self {
+            schema: 1,
+            name: facts.name.to_owned(),
+            verdict,
+            fails: compare.fail_above.is_some_and(fails),
+            effect: mean(|unit| unit.effect).exp_m1(),
+            interval: effect,
+            bootstrap: None,
+            control: mean(|unit| unit.control).exp_m1(),
+            control_interval: control,
+            old_nanos: mean(|unit| unit.nanos[0]),
+            new_nanos: mean(|unit| unit.nanos[1]),
+            old_instructions: instructions(0),
+            new_instructions: instructions(1),
+            restarts: if facts.restarts {
+                units.len() as u64
+            } else {
+                1
+            },
+            rounds: units.iter().map(|unit| unit.rounds).sum(),
+            iterations: facts.iterations,
+            seconds: facts.seconds,
+            same_within: compare.same_within,
+            error: compare.error,
+        }
+    }
+
+    /// Adds what takes too long for every look.
+    pub(super) fn complete(mut self, units: &[Unit], seed: u64) -> Self {
+        let values = units.iter().map(|unit| unit.effect).collect();
+        let values = if self.restarts > 1 {
+            values
+        } else {
+            stats::batches(values)
+        };
+        self.bootstrap = stats::bootstrap(&values, self.error, seed).map(relative);
+        self
+    }
+
+    /// Returns whether more rounds are not needed: there is a verdict, and the limit, if any, does
+    /// not lie in the interval.
+    pub(super) fn is_final(&self, limit: Option<f64>) -> bool {
+        let open = |limit| {
+            self.interval
+                .is_none_or(|interval| interval.contains(limit))
+        };
+        self.verdict.is_final() && !limit.is_some_and(open)
+    }
+
+    /// Returns the result as a JSON object on one line. Times are in nanoseconds, differences are
+    /// relative, and what could not be measured is `null`.
+    ///
+    /// ```no_run
+    /// use tallies_bench::compare::Compare;
+    ///
+    /// let report = Compare::new().closures("add", || 1 + 1, || 2 + 2)?;
+    /// assert!(report.to_json().starts_with("{\"schema\":1,"));
+    /// # Ok::<(), tallies_bench::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers and text without keys of other types")
+    }
+}
+
+/// The relative difference of an interval of logarithms.
+fn relative(interval: Interval) -> Interval {
+    interval.map(f64::exp_m1)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = Difference(self.effect, self.interval);
+        writeln!(f, "{}: {}, {effect}", self.name, self.verdict)?;
+        let (old, new) = (Nanos(self.old_nanos), Nanos(self.new_nanos));
+        writeln!(f, "  old {old}, new {new} per iteration")?;
+        if let (Some(old), Some(new)) = (self.old_instructions, self.new_instructions) {
+            let change = Difference(new / old - 1.0, None);
+            writeln!(
+                f,
+                "  old {old:.0}, new {new:.0} instructions per iteration: {change}"
+            )?;
+        }
+        let control = Difference(self.control, self.control_interval);
+        writeln!(f, "  control, a copy of old: {control}")?;
+        if let Some(bootstrap) = self.bootstrap {
+            let bootstrap = Difference(self.effect, Some(bootstrap));
+            writeln!(f, "  bootstrap, if looked at once: {bootstrap}")?;
+        }
+        write!(
+            f,
+            "  {} rounds of {} iterations in {} restart{}, {:.1} s",
+            self.rounds,
+            self.iterations,
+            self.restarts,
+            if self.restarts == 1 { "" } else { "s" },
+            self.seconds
+        )
+    }
+}
+
+/// A relative difference in percent, with its interval.
+struct Difference(f64, Option<Interval>);
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(value, interval) = self;
+        write!(f, "{:+.2} %", value * 100.0)?;
+        interval.map_or(Ok(()), |Interval { low, high }| {
+            write!(f, " [{:+.2} %, {:+.2} %]", low * 100.0, high * 100.0)
+        })
+    }
+}
+
+/// Nanoseconds in a unit that leaves one to three digits before the point.
+pub(super) struct Nanos(pub(super) f64);
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, unit) = match self.0 {
+            nanos if nanos < 999.5 => (nanos, "ns"),
+            nanos if nanos < 999.5e3 => (nanos / 1e3, "µs"),
+            nanos if nanos < 999.5e6 => (nanos / 1e6, "ms"),
+            nanos => (nanos / 1e9, "s"),
+        };
+        write!(f, "{value:.3} {unit}")
+    }
+}

@@ -1,0 +1,208 @@
+//! The watch over a run: reads its intervals, shows progress, and decides when it ends.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::Error;
+use crate::recorder::{Intervals, Recorder};
+use crate::stats::{Batches, QuantileInterval, quantile};
+
+use super::StopReason;
+use super::run::Run;
+
+/// The time between two looks.
+const TICK: Duration = Duration::from_millis(50);
+/// The time in which some request must succeed, if requests fail.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The time between two lines of progress.
+const LINE: Duration = Duration::from_secs(1);
+
+/// The intervals of one recorder, in batches.
+#[derive(Debug)]
+pub(super) struct Watched {
+    intervals: Intervals,
+    pub(super) batches: Batches,
+}
+
+impl Watched {
+    fn new(recorder: &Recorder) -> Self {
+        Self {
+            intervals: recorder.intervals(),
+            batches: Batches::default(),
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Result<(), Error> {
+        let interval = self.intervals.next_interval();
+        self.batches.push(interval.distribution())
+    }
+
+    pub(super) fn quantile(&self, phi: f64, alpha: f64) -> Result<QuantileInterval, Error> {
+        let effective = self.batches.effective_count(phi);
+        quantile(self.batches.total(), effective, phi, alpha)
+    }
+}
+
+/// When to stop, and what to show.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) service: Watched,
+    /// Only in an open load.
+    pub(super) latency: Option<Watched>,
+    /// A quantile, and the relative width of its interval at which the run may end.
+    pub(super) width: Option<(f64, f64)>,
+    pub(super) alpha: f64,
+    progress: Option<Progress>,
+}
+
+impl Control {
+    pub(super) fn new(
+        run: &Run,
+        is_open: bool,
+        width: Option<(f64, f64)>,
+        alpha: f64,
+        shows_progress: bool,
+    ) -> Self {
+        Self {
+            service: Watched::new(&run.measured.service),
+            latency: is_open.then(|| Watched::new(&run.measured.latency)),
+            width,
+            alpha,
+            progress: shows_progress.then(|| Progress::new(run.end)),
+        }
+    }
+
+    /// The quantiles that the user asks about: of the latency, or in a closed load of the service
+    /// time.
+    fn watched(&self) -> &Watched {
+        self.latency.as_ref().unwrap_or(&self.service)
+    }
+
+    /// Watches until the run ends. At its end by time or by count the threads end by themselves,
+    /// once every planned request was started or skipped.
+    pub(super) fn watch(&mut self, run: &Run) -> Result<StopReason, Error> {
+        loop {
+            std::thread::sleep(TICK.min(run.end.saturating_sub(run.start.elapsed())));
+            let elapsed = run.start.elapsed();
+            if let Err(error) = check_target(run, elapsed).and_then(|()| self.read(run, elapsed)) {
+                run.stop();
+                return Err(error);
+            }
+            if elapsed >= run.end {
+                return Ok(StopReason::Time);
+            }
+            if run.is_complete() {
+                return Ok(StopReason::Count);
+            }
+            if self.is_narrow() {
+                run.stop();
+                return Ok(StopReason::Width);
+            }
+            if run.is_stopped() {
+                return Err(Error::setting("the run was cancelled"));
+            }
+        }
+    }
+
+    fn read(&mut self, run: &Run, elapsed: Duration) -> Result<(), Error> {
+        if elapsed >= run.warm_up {
+            self.read_last()?;
+        }
+        if self.progress.as_ref().is_some_and(Progress::is_due) {
+            let text = self.state(run);
+            if let Some(progress) = &mut self.progress {
+                progress.show(elapsed, &text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the last requests recorded.
+    pub(super) fn read_last(&mut self) -> Result<(), Error> {
+        self.service.read()?;
+        self.latency.as_mut().map_or(Ok(()), Watched::read)
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.width.is_some_and(|(phi, width)| {
+            let interval = self.watched().quantile(phi, self.alpha);
+            interval.is_ok_and(|interval| interval.relative_width() <= width)
+        })
+    }
+
+    fn state(&self, run: &Run) -> String {
+        let elapsed = run.start.elapsed().saturating_sub(run.warm_up);
+        let seen = run.measured.succeeded.get();
+        if seen == 0 {
+            return "warming up".to_owned();
+        }
+        let rate = seen as f64 / elapsed.as_secs_f64().max(1e-9);
+        let quantiles = [0.5, 0.99].map(|phi| self.watched().quantile(phi, self.alpha));
+        let quantiles = quantiles.into_iter().flatten();
+        let quantiles: Vec<String> = quantiles.map(|interval| interval.to_string()).collect();
+        format!("{rate:.0}/s, {}", quantiles.join(", "))
+    }
+}
+
+/// Returns an error if requests fail and none has succeeded for a while.
+pub(super) fn check_target(run: &Run, elapsed: Duration) -> Result<(), Error> {
+    if elapsed < PATIENCE {
+        return Ok(());
+    }
+    let phases = [super::run::Phase::WarmUp, super::run::Phase::Measure];
+    let sum = |count: fn(&super::run::Records) -> u64| -> u64 {
+        phases.iter().map(|phase| count(run.records(*phase))).sum()
+    };
+    let failed = sum(|records| records.failed.get());
+    if failed == 0 || sum(|records| records.succeeded.get()) > 0 {
+        return Ok(());
+    }
+    let first = run.first_failure().unwrap_or_default();
+    Err(Error::target(format!(
+        "all of the first {failed} requests failed; the first one: {first}"
+    )))
+}
+
+/// A bar on a terminal, and lines elsewhere. Both go to standard error.
+#[derive(Debug)]
+struct Progress {
+    bar: Option<ProgressBar>,
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    fn new(end: Duration) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(end.as_millis() as u64);
+            let style = ProgressStyle::with_template("{wide_bar} {elapsed} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { bar, shown: None }
+    }
+
+    fn is_due(&self) -> bool {
+        self.bar.is_some() || self.shown.is_none_or(|shown| shown.elapsed() >= LINE)
+    }
+
+    fn show(&mut self, elapsed: Duration, text: &str) {
+        self.shown = Some(Instant::now());
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(elapsed.as_millis() as u64);
+                bar.set_message(text.to_owned());
+            }
+            None => eprintln!("{:.0} s: {text}", elapsed.as_secs_f64()),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The threads and tasks that make requests.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::thread;
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::Error;
+
+use super::arrivals::{Pacer, Schedule};
+use super::run::{Answer, Flight, Request, Run};
+
+/// Makes the requests of a closed load in `workers` threads, until the run ends. `control` runs on
+/// this thread meanwhile.
+pub(super) fn closed<A: Answer, T>(
+    run: &Run,
+    workers: usize,
+    work: &(impl Fn(Request) -> A + Sync),
+    control: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let spawned = thread::Builder::new()
+                .name("load-worker".to_owned())
+                .spawn_scoped(scope, || {
+                    while !run.is_stopped() {
+                        let Some(request) = run.request(run.start.elapsed(), false) else {
+                            return;
+                        };
+                        run.in_flight.fetch_add(1, Ordering::Relaxed);
+                        make(run, request, work);
+                    }
+                });
+            spawned.inspect_err(|_| run.stop())?;
+        }
+        Ok(control())
+    })
+}
+
+/// Makes the requests of an open load in `workers` threads, of which each runs one request at a
+/// time.
+pub(super) fn open<A: Answer, T>(
+    run: &Run,
+    schedule: Schedule,
+    workers: usize,
+    work: &(impl Fn(Request) -> A + Sync),
+    control: impl FnOnce() -> T,
+) -> Result<T, Error> {
+    // There are never more requests in the channel than idle workers: `pace` skips the others.
+    let (send, receive) = crossbeam_channel::bounded(workers);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let receive = receive.clone();
+            let spawned = thread::Builder::new()
+                .name("load-worker".to_owned())
+                .spawn_scoped(scope, move || {
+                    receive.iter().for_each(|request| make(run, request, work));
+                });
+            // The threads end when `send` is dropped.
+            spawned?;
+        }
+        let spawned = thread::Builder::new()
+            .name("load-pacer".to_owned())
+            .spawn_scoped(scope, move || {
+                pace(run, schedule, workers, |request| {
+                    // Fails only if all workers are gone, and they outlive the sender.
+                    let _ = send.send(request);
+                });
+            });
+        spawned?;
+        Ok(control())
+    })
+}
+
+/// Makes one request, which is in flight.
+fn make<A: Answer>(run: &Run, request: Request, work: &impl Fn(Request) -> A) {
+    // The work is not used after a panic except by further calls, which the documentation says.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let flight = Flight::begin(run, request);
+        let answer = work(request);
+        flight.end(&answer);
+    }));
+}
+
+/// Passes each planned request on at its time, or skips it if too many are in flight.
+fn pace(run: &Run, schedule: Schedule, most: usize, mut start: impl FnMut(Request)) {
+    let mut pacer = Pacer::new();
+    for at in schedule {
+        let Some(request) = run.request(at, true) else {
+            return;
+        };
+        if !pacer.wait_until(run.start + at, &run.stop) {
+            return;
+        }
+        // Acquire: pairs with the Release of a request that ended. Nobody else adds.
+        if run.in_flight.load(Ordering::Acquire) >= most {
+            run.records(request.phase).skipped.inc();
+            continue;
+        }
+        run.in_flight.fetch_add(1, Ordering::Relaxed);
+        start(request);
+    }
+}
+
+/// Starts the tasks of a closed load, and returns what aborts them.
+pub(super) fn closed_tasks<A, F>(
+    run: &Arc<Run>,
+    workers: usize,
+    work: &Arc<impl Fn(Request) -> F + Send + Sync + 'static>,
+    runtime: &Handle,
+) -> Vec<AbortHandle>
+where
+    A: Answer,
+    F: Future<Output = A> + Send + 'static,
+{
+    let spawn = |_| {
+        let (run, work) = (Arc::clone(run), Arc::clone(work));
+        let worker = async move {
+            while !run.is_stopped() {
+                let Some(request) = run.request(run.start.elapsed(), false) else {
+                    return;
+                };
+                run.in_flight.fetch_add(1, Ordering::Relaxed);
+                make_async(Arc::clone(&run), request, &*work).await;
+                // A future that never waits must not keep the others from running.
+                tokio::task::yield_now().await;
+            }
+        };
+        runtime.spawn(worker).abort_handle()
+    };
+    (0..workers).map(spawn).collect()
+}
+
+/// Starts a task for each request of an open load, and returns what aborts those that run.
+pub(super) fn open_tasks<A, F>(
+    run: &Arc<Run>,
+    schedule: Schedule,
+    most: usize,
+    work: &Arc<impl Fn(Request) -> F + Send + Sync + 'static>,
+    runtime: &Handle,
+) -> Vec<AbortHandle>
+where
+    A: Answer,
+    F: Future<Output = A> + Send + 'static,
+{
+    let mut tasks: Vec<AbortHandle> = Vec::new();
+    let mut clean = 1024;
+    pace(run, schedule, most, |request| {
+        let (run, work) = (Arc::clone(run), Arc::clone(work));
+        let task = runtime.spawn(async move { make_async(run, request, &*work).await });
+        tasks.push(task.abort_handle());
+        if tasks.len() >= clean {
+            tasks.retain(|task| !task.is_finished());
+            clean = 1024 + 2 * tasks.len();
+        }
+    });
+    tasks
+}
+
+/// Makes one request, which is in flight. A panic ends the request, not the task.
+async fn make_async<A, F>(run: Arc<Run>, request: Request, work: &impl Fn(Request) -> F)
+where
+    A: Answer,
+    F: Future<Output = A>,
+{
+    let mut future = pin!(async {
+        let flight = Flight::begin(run, request);
+        let answer = work(request).await;
+        flight.end(&answer);
+    });
+    // A future that panicked is dropped without another poll. Its `Flight` was dropped by the
+    // panic.
+    std::future::poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.unwrap_or(Poll::Ready(()))
+    })
+    .await;
+}

@@ -1,0 +1,168 @@
+//! Comparisons of real processes and closures. Nothing here depends on how long anything takes.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Once;
+use std::time::Duration;
+
+use tallies_bench::compare::{Compare, Interval, Verdict};
+
+/// The example `suite`, which `cargo test` builds beside the tests. With `--test` it does not, so
+/// cargo is asked for it.
+fn suite() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let suite = profile
+        .join("examples")
+        .join(format!("suite{}", std::env::consts::EXE_SUFFIX));
+    BUILT.call_once(|| {
+        if !suite.exists() {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--package", "tallies-bench", "--example", "suite"]);
+            cargo.arg("--target-dir").arg(profile.parent().unwrap());
+            assert!(cargo.status().unwrap().success());
+        }
+    });
+    suite
+}
+
+fn tool(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tallies-bench"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn short() -> Compare {
+    Compare::new()
+        .time(Duration::from_millis(100))
+        .batch(Duration::from_micros(100))
+        .seed(1)
+}
+
+#[test]
+fn two_executables_are_compared_over_ten_restarts() {
+    let suite = suite();
+    let reports = short().programs(&suite, &suite, Some("join")).unwrap();
+    let [report] = reports.as_slice() else {
+        panic!("{reports:?}")
+    };
+    assert_eq!(report.name, "join");
+    assert!(report.restarts >= 10 && report.rounds >= report.restarts);
+    assert!(report.interval.unwrap().contains(report.effect));
+    assert!(report.old_nanos > 0.0 && report.iterations > 0);
+    assert!(!report.fails);
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["verdict"], report.verdict.to_string());
+    assert!(
+        report
+            .to_string()
+            .starts_with(&format!("join: {}", report.verdict))
+    );
+}
+
+#[test]
+fn a_closure_that_does_a_hundred_times_the_work_is_slower_and_fails() {
+    let work = |rounds: u64| (0..rounds).fold(1_u64, |sum, i| std::hint::black_box(sum ^ i));
+    let compare = Compare::new().time(Duration::from_secs(60)).fail_above(0.5);
+    let report = compare
+        .closures("work", || work(100), || work(10_000))
+        .unwrap();
+    // On a machine that is disturbed, the control may move, too.
+    let proven = report.verdict != Verdict::Unproven;
+    assert!(!proven || report.verdict == Verdict::Slower, "{report}");
+    assert!(!proven || report.fails && report.interval.unwrap().low > 0.5);
+    assert!(report.effect > 10.0, "{report}");
+    assert_eq!(report.restarts, 1);
+    let report = compare
+        .closures("work", || work(10_000), || work(100))
+        .unwrap();
+    assert!(
+        matches!(report.verdict, Verdict::Faster | Verdict::Unproven),
+        "{report}"
+    );
+    assert!(!report.fails);
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_refused_by_name() {
+    let refused = |compare: Compare, name: &str| {
+        let error = compare.closures("work", || 1, || 1).unwrap_err();
+        assert!(
+            error.is_setting() && error.to_string().contains(name),
+            "{error}"
+        );
+    };
+    refused(Compare::new().time(Duration::ZERO), "`time`");
+    refused(Compare::new().batch(Duration::ZERO), "`batch`");
+    refused(Compare::new().same_within(f64::NAN), "`same_within`");
+    refused(Compare::new().error(0.0), "`error`");
+    refused(Compare::new().fail_above(-0.1), "`fail_above`");
+}
+
+#[test]
+fn a_bench_that_nobody_has_and_a_file_that_is_not_there_are_errors() {
+    let suite = suite();
+    let error = short()
+        .programs(&suite, &suite, Some("nothing"))
+        .unwrap_err();
+    assert!(
+        error.is_setting() && error.to_string().contains("`nothing`"),
+        "{error}"
+    );
+    assert!(
+        short()
+            .programs("/not/there".as_ref(), &suite, None)
+            .unwrap_err()
+            .is_io()
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_program_that_is_no_bench_is_an_error_and_no_hang() {
+    let error = short()
+        .programs("/bin/true".as_ref(), &suite(), None)
+        .unwrap_err();
+    assert!(
+        error.is_target() && error.to_string().contains("Suite::main"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_tool_prints_json_and_its_exit_code_tells_errors_from_results() {
+    let suite = suite();
+    let suite = suite.to_str().unwrap();
+    let output = tool(&[
+        "compare", suite, suite, "split", "--time", "100ms", "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["name"], "split");
+    let output = tool(&["compare", suite, suite, "--fail-above", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = tool(&["against", "no-such-revision", "--bench", "suite"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn a_suite_without_arguments_runs_each_work_once() {
+    let output = Command::new(suite()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text.lines()
+            .filter(|line| line.contains("ran once"))
+            .count(),
+        2,
+        "{text}"
+    );
+}
+
+#[test]
+fn intervals_contain_their_ends() {
+    assert!(Interval::new(0.0, 1.0).contains(1.0) && !Interval::new(0.0, 1.0).contains(1.1));
+}
