@@ -17,7 +17,8 @@ mkdir -p "$package/src/bin"
 {
     printf '[package]\nname = "outside"\nedition = "2024"\n\n[dependencies]\n'
     echo "tallies = { path = \"$root\", features = [\"mmap\", \"process\", \"serve\", \"tls\"] }"
-    for crate in check config exporter http metrics redis stream; do
+    for crate in crates/*/src/lib.rs; do
+        crate=${crate#crates/} crate=${crate%%/*}
         echo "tallies-$crate = { path = \"$root/crates/$crate\" }"
     done
     cat <<'END'
