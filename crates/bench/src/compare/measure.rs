@@ -101,13 +101,16 @@ impl Unit {
 }
 
 /// Returns how many iterations of the slower candidate take about as long as a batch, and at least
-/// 1.
+/// 1. Trusts the shorter of two batches: another process may have interrupted one.
 pub(super) fn calibrate(lanes: &mut impl Lanes, batch: Duration) -> Result<u64, Error> {
     let wanted = batch.as_nanos() as u64;
     let mut iterations = 1;
     loop {
-        let old = lanes.run(Lane::Old, iterations)?.nanos;
-        let nanos = old.max(lanes.run(Lane::New, iterations)?.nanos);
+        let mut shorter = |lane| -> Result<u64, Error> {
+            let one = lanes.run(lane, iterations)?.nanos;
+            Ok(one.min(lanes.run(lane, iterations)?.nanos))
+        };
+        let nanos = shorter(Lane::Old)?.max(shorter(Lane::New)?);
         if nanos >= wanted / 2 {
             let exact = u128::from(iterations) * u128::from(wanted) / u128::from(nanos.max(1));
             return Ok(exact.clamp(1, u128::from(MOST_ITERATIONS)) as u64);
