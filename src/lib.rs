@@ -317,6 +317,9 @@ pub mod docs {
         redis_store: "../docs/redis-store.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
+        // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
+        #[cfg(not(doctest))]
+        benchmarking: "../docs/benchmarking.md",
         scaling: "../docs/scaling.md",
         limitations: "../docs/limitations.md",
         platforms: "../docs/platforms.md",

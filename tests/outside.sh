@@ -29,6 +29,7 @@ log = "0.4"
 metrics = "0.24"
 prometheus = "0.14"
 prometheus-client = "0.25"
+reqwest = { version = "0.13", default-features = false }
 tokio = { version = "1", features = ["full"] }
 END
 } >"$package/Cargo.toml"

@@ -70,7 +70,7 @@ inputs() {
     platforms) echo "$engine tests/everything.rs tests/platforms.sh $(git grep -lE 'target_|cfg.*(unix|windows)|_ne_bytes' -- 'src/*.rs')" ;;
     versions) echo "Cargo.toml Cargo.lock macros/Cargo.toml tests/outside.sh" ;;
     benches) echo "benches tests/public-api" ;;
-    ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src tests/integration/redis tests/support" ;;
+    ignored) echo "src/mapped src/snapshot/sketch src/share src/sync crates/redis/src crates/bench/src/compare crates/bench/tests/packages.rs tests/integration/redis tests/support" ;;
     orders) echo "macros crates/names src/declare src/instrument tests/integration/attributes tests/integration/build.rs tests/integration/Cargo.toml" ;;
     esac
 }
@@ -217,13 +217,13 @@ step_benches() {
         (cd $folder && CARGO_TARGET_DIR=$CARGO_TARGET_DIR/peers cargo check --quiet --locked)
     done
 }
-# Tests that are `#[ignore]`d because they take minutes, with a tenth of the values, and models of
-# folds, which take one. tests/share.sh runs the soak.
+# Tests that are `#[ignore]`d because they take minutes, with a tenth of the values, models of folds,
+# which take one, and a bench that is built at two revisions. tests/share.sh runs the soak.
 step_ignored() {
     need redis-server redis-server
     SIZE=1000000 cargo test --quiet --release -p tallies --lib --features mmap -- --ignored
     cargo test --quiet --release -p tallies --lib --features mmap -- ::schedules::
-    cargo test --quiet --workspace --all-features --test redis -- --ignored
+    cargo test --quiet --workspace --all-features --test redis --test packages -- --ignored
 }
 # The oldest releases of other crates that the manifest admits, and the newest ones, which the programs
 # of the documents get in a package of their own.

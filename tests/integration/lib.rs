@@ -1,5 +1,5 @@
-//! The tests are in the folders beside this file. Here are the programs of the pages on migration
-//! and exporters, since only this package has the crates that they are about.
+//! The tests are in the folders beside this file. Here are the programs of the pages on migration,
+//! exporters and benchmarking, since only this package has the crates that they are about.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/migration.md")]
@@ -8,3 +8,7 @@ mod migration {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/exporter.md")]
 mod exporter {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/benchmarking.md")]
+mod benchmarking {}

@@ -169,7 +169,7 @@ impl Sequence {
     }
 
     /// The standard deviation of one value.
-    fn deviation(&self) -> f64 {
+    pub(super) fn deviation(&self) -> f64 {
         (self.squares / (self.count as f64 - 1.0)).sqrt()
     }
 }

@@ -206,6 +206,17 @@ impl Run {
         }
     }
 
+    /// Returns the next request of a closed load, which starts now and is in flight. Returns `None`
+    /// at the end of the run.
+    pub(super) fn next_closed(&self) -> Option<Request> {
+        if self.is_stopped() {
+            return None;
+        }
+        let request = self.request(self.start.elapsed(), false)?;
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(request)
+    }
+
     /// Returns the request that starts, or is planned, this long after the begin. Returns `None`
     /// after the last one.
     pub(super) fn request(&self, at: Duration, is_planned: bool) -> Option<Request> {

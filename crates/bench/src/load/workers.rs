@@ -29,11 +29,7 @@ pub(super) fn closed<A: Answer, T>(
             let spawned = thread::Builder::new()
                 .name("load-worker".to_owned())
                 .spawn_scoped(scope, || {
-                    while !run.is_stopped() {
-                        let Some(request) = run.request(run.start.elapsed(), false) else {
-                            return;
-                        };
-                        run.in_flight.fetch_add(1, Ordering::Relaxed);
+                    while let Some(request) = run.next_closed() {
                         make(run, request, work);
                     }
                 });
@@ -122,11 +118,7 @@ where
     let spawn = |_| {
         let (run, work) = (Arc::clone(run), Arc::clone(work));
         let worker = async move {
-            while !run.is_stopped() {
-                let Some(request) = run.request(run.start.elapsed(), false) else {
-                    return;
-                };
-                run.in_flight.fetch_add(1, Ordering::Relaxed);
+            while let Some(request) = run.next_closed() {
                 make_async(Arc::clone(&run), request, &*work).await;
                 // A future that never waits must not keep the others from running.
                 tokio::task::yield_now().await;
