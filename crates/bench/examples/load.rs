@@ -4,9 +4,13 @@
 //! cargo run --release -p tallies-bench --example load -- http://127.0.0.1:8080/ --rate 5000 --for 10
 //! ```
 //!
+//! `--html FILE` writes a page with charts, `--json FILE` the whole report for programs.
+//!
 //! Connections are kept alive, in HTTP/1.1. A status of 400 or above is a failure.
 
 use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +51,15 @@ struct Args {
     /// Stops once the interval of the 99th percentile is this wide, relative to it: 0.05.
     #[arg(long)]
     width: Option<f64>,
+    /// Writes a page with charts to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Writes the report as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes the quantiles in the Bencher Metric Format to this file.
+    #[arg(long, value_name = "FILE")]
+    bencher: Option<PathBuf>,
 }
 
 type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
@@ -78,8 +91,20 @@ async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
     }
     let client = client()?;
     let url = args.url;
+    // The rest of the address can hold secrets.
+    let host = url.host().unwrap_or("load").to_owned();
     let report = load.run_async(move |_| get(client.clone(), url.clone()));
-    println!("{}", report.await?);
+    let report = report.await?;
+    println!("{report}");
+    if let Some(file) = args.html {
+        fs::write(file, report.to_html(&host))?;
+    }
+    if let Some(file) = args.json {
+        fs::write(file, report.to_json())?;
+    }
+    if let Some(file) = args.bencher {
+        fs::write(file, report.to_bencher(&host))?;
+    }
     Ok(())
 }
 

@@ -149,6 +149,45 @@ fn the_tool_prints_json_and_its_exit_code_tells_errors_from_results() {
 }
 
 #[test]
+fn bencher_and_a_page_get_all_benches_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let (suite, page) = (suite(), page.to_str().unwrap());
+    let run = |program: &PathBuf, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .args(["--time", "100ms", "--bencher", "--html", page]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (json, std::fs::read_to_string(page).unwrap())
+    };
+    let (json, html) = run(&suite, &["--bench"]);
+    assert!(json["join"]["latency"]["value"].is_f64() && json["split"].is_object());
+    assert!(html.contains("<td>join</td>") && html.contains("<td>split</td>"));
+    let tool = PathBuf::from(env!("CARGO_BIN_EXE_tallies-bench"));
+    let path = suite.to_str().unwrap();
+    let (json, html) = run(&tool, &["compare", path, path, "join"]);
+    let latency = json["join"]["latency"].as_object().unwrap();
+    let mut fields: Vec<&str> = latency.keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["lower_value", "upper_value", "value"]);
+    assert_eq!(json.as_object().unwrap().len(), 1);
+    assert!(html.contains("counts as the same") && html.contains("<svg"));
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_an_error_before_the_measurement() {
+    let page = std::env::temp_dir().join("no-such-folder/page.html");
+    let suite = suite();
+    let arguments = ["compare", suite.to_str().unwrap(), suite.to_str().unwrap()];
+    let output = tool(&[&arguments[..], &["--html", page.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn a_suite_without_arguments_runs_each_work_once() {
     let output = Command::new(suite()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -1,21 +1,22 @@
 //! The command lines: that of a bench program, and that of `tallies-bench`.
 
 use std::error::Error as _;
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Parser};
 
-use super::Compare;
-use super::lanes::BLOCK;
+use super::alone::{self, Alone};
 use super::meter::Meter;
-use super::report::Nanos;
+use super::process::at;
 use super::revision::Revision;
-use super::stats::{self, Sequence};
 use super::suite::Work;
-use crate::Error;
+use super::{Compare, to_bencher};
+use crate::{Error, Page};
 
 /// Runs the program `tallies-bench`, which compares two executables, or a revision with the working
 /// tree. Returns its exit code: 0, 1 if a slow-down above `--fail-above` is proven, 2 for an error.
@@ -123,6 +124,12 @@ struct Options {
     /// Prints one JSON object a line.
     #[arg(long)]
     json: bool,
+    /// Prints one object in the Bencher Metric Format at the end.
+    #[arg(long, conflicts_with = "json")]
+    bencher: bool,
+    /// Writes a page with charts to this file at the end.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl Options {
@@ -134,6 +141,35 @@ impl Options {
             error: self.error,
             fail_above: self.fail_above,
             seed: self.seed,
+        }
+    }
+
+    /// Fails before a long measurement rather than after it if the page cannot be written.
+    fn check_page(&self) -> Result<(), Error> {
+        let Some(file) = &self.html else {
+            return Ok(());
+        };
+        let opened = OpenOptions::new().append(true).create(true).open(file);
+        opened.map(drop).map_err(|error| at(file, &error).into())
+    }
+
+    /// Prints a result when it is there, unless all are printed together.
+    fn show(&self, text: impl Display, json: impl FnOnce() -> String) {
+        if self.json {
+            print(&json());
+        } else if !self.bencher {
+            print(&text.to_string());
+        }
+    }
+
+    /// Prints and writes what has all results.
+    fn finish(&self, bencher: impl FnOnce() -> String, page: Page) -> Result<(), Error> {
+        if self.bencher {
+            print(&bencher());
+        }
+        match &self.html {
+            Some(file) => fs::write(file, page.to_html()).map_err(|error| at(file, &error).into()),
+            None => Ok(()),
         }
     }
 }
@@ -156,37 +192,51 @@ pub(super) fn suite(benches: Vec<(String, Work<'_>)>) -> ExitCode {
         };
         return finish(run());
     }
-    let time = options.time.unwrap_or(Duration::from_secs(1));
-    let mut meter = Meter::new();
-    for (name, mut work) in benches {
-        if name.contains(filter.unwrap_or("")) {
-            if program.bench {
-                measure(
-                    &name,
-                    &mut |iterations| work(&mut meter, iterations).nanos,
-                    options,
-                    time,
-                );
-            } else {
+    if !program.bench {
+        let mut meter = Meter::new();
+        for (name, mut work) in benches {
+            if name.contains(filter.unwrap_or("")) {
                 work(&mut meter, 1);
                 print(&format!("{name}: ran once; `--bench` measures"));
             }
         }
+        return ExitCode::SUCCESS;
     }
-    ExitCode::SUCCESS
+    finish(measure(options, benches, filter).map(|()| false))
+}
+
+/// Measures benches without comparing them.
+fn measure(
+    options: &Options,
+    benches: Vec<(String, Work<'_>)>,
+    filter: Option<&str>,
+) -> Result<(), Error> {
+    options.check_page()?;
+    let time = options.time.unwrap_or(Duration::from_secs(1));
+    let mut meter = Meter::new();
+    let mut results: Vec<Alone> = Vec::new();
+    for (name, mut work) in benches {
+        if name.contains(filter.unwrap_or("")) {
+            let mut nanos = |iterations| work(&mut meter, iterations).nanos;
+            let result = Alone::measure(name, &mut nanos, options.batch, time, options.error);
+            options.show(&result, || result.to_json());
+            results.push(result);
+        }
+    }
+    let page = Page::new(program_name()).section(alone::section(&results));
+    options.finish(|| alone::to_bencher(&results), page)
 }
 
 fn compare(options: &Options, old: &Path, new: &Path, filter: Option<&str>) -> Result<bool, Error> {
-    let mut fails = false;
+    options.check_page()?;
+    let mut reports = Vec::new();
     options.compare().each(old, new, filter, |report| {
-        fails |= report.fails;
-        print(&if options.json {
-            report.to_json()
-        } else {
-            report.to_string()
-        });
+        options.show(&report, || report.to_json());
+        reports.push(report);
     })?;
-    Ok(fails)
+    let page = Page::new(target_name(new)).comparisons(&reports);
+    options.finish(|| to_bencher(&reports), page)?;
+    Ok(reports.iter().any(|report| report.fails))
 }
 
 fn against(
@@ -202,40 +252,6 @@ fn against(
     compare(options, &old, &new, filter)
 }
 
-/// Measures one bench without comparing it.
-fn measure(name: &str, work: &mut dyn FnMut(u64) -> u64, options: &Options, time: Duration) {
-    let mut iterations = 1;
-    while u128::from(work(iterations)) < options.batch.as_nanos() / 2 && iterations < 1 << 40 {
-        iterations *= 2;
-    }
-    let start = Instant::now();
-    let mut blocks = Vec::new();
-    while start.elapsed() < time {
-        let block = Instant::now();
-        let mut batches = Vec::new();
-        while batches.is_empty() || block.elapsed() < BLOCK {
-            batches.push(work(iterations) as f64 / iterations as f64);
-        }
-        blocks.push(stats::midmean(&mut batches));
-    }
-    let sequence: Sequence = stats::batches(blocks).into_iter().collect();
-    let (mean, interval) = (sequence.mean(), sequence.interval(options.error));
-    if options.json {
-        let value = serde_json::json!({
-            "schema": 1, "name": name, "nanos": mean, "interval": interval, "error": options.error,
-        });
-        return print(&value.to_string());
-    }
-    let interval = interval.map_or(String::new(), |interval| {
-        format!(
-            " [{}, {}]",
-            Nanos(interval.low.max(0.0)),
-            Nanos(interval.high)
-        )
-    });
-    print(&format!("{name}: {}{interval} per iteration", Nanos(mean)));
-}
-
 /// The name of the target of an executable: cargo appends a hyphen and a hash.
 fn target_name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -245,6 +261,11 @@ fn target_name(path: &Path) -> String {
         }
         _ => stem.into_owned(),
     }
+}
+
+/// The name of the target of this program.
+fn program_name() -> String {
+    std::env::current_exe().map_or_else(|_| "benches".to_owned(), |path| target_name(&path))
 }
 
 /// Reads `2%` as 0.02.

@@ -9,6 +9,7 @@ use rand::seq::SliceRandom as _;
 use super::report::{Facts, Report};
 use super::{Compare, stats};
 use crate::Error;
+use crate::machine::Machine;
 
 /// Batches have at most so many iterations: work of which so many take no time is not there.
 const MOST_ITERATIONS: u64 = 1 << 40;
@@ -155,6 +156,7 @@ pub(super) struct Measurement<'a> {
     restarts: bool,
     /// The measurement does not end before so many units, not even when time is up.
     least: usize,
+    machine: Machine,
     start: Instant,
     seed: u64,
     units: Vec<Unit>,
@@ -169,6 +171,7 @@ impl<'a> Measurement<'a> {
             name,
             restarts,
             least: if restarts { stats::FEW } else { stats::BATCHES },
+            machine: Machine::now(),
             start: Instant::now(),
             seed,
             units: Vec::new(),
@@ -189,6 +192,7 @@ impl<'a> Measurement<'a> {
             restarts: self.restarts,
             iterations,
             seconds: self.start.elapsed().as_secs_f64(),
+            machine: &self.machine,
         };
         let report = Report::new(self.compare, &self.units, &facts);
         let done = late || report.is_final(self.compare.fail_above);

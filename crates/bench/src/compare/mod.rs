@@ -21,8 +21,9 @@
 //! With `harness = false` in its `[[bench]]` section, `cargo bench --bench NAME` prints the time of
 //! an iteration. `cargo bench --bench NAME -- --against main` builds the same bench at the revision
 //! `main` and compares it with the working tree. `--old PATH` compares with another executable, and
-//! `--fail-above 2%` exits with 1 if the new version is proven to be more than 2 % slower. The
-//! program `tallies-bench` compares any two such executables.
+//! `--fail-above 2%` exits with 1 if the new version is proven to be more than 2 % slower, and
+//! `--html FILE` writes a [`Page`](crate::Page). The program `tallies-bench` compares any two such
+//! executables.
 //!
 //! # Two closures
 //!
@@ -60,6 +61,7 @@
 //! - The control of closures is the same closure, in the same process: it shows drift and the
 //!   effect of order, and nothing about layout.
 
+mod alone;
 mod cli;
 mod lanes;
 mod measure;
@@ -68,6 +70,7 @@ mod process;
 mod protocol;
 mod report;
 mod revision;
+mod section;
 mod stats;
 mod suite;
 mod verdict;
@@ -76,7 +79,8 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use cli::main;
-pub use report::Report;
+pub use report::{Report, to_bencher};
+pub(crate) use section::section;
 pub use stats::{Interval, Sequence};
 pub use suite::Suite;
 pub use verdict::Verdict;

@@ -254,6 +254,7 @@ fn read(output: ChildStdout) -> io::Result<Receiver<io::Result<Reply>>> {
     Ok(answers)
 }
 
-fn at(path: &Path, error: &io::Error) -> io::Error {
+/// The error with the path that it is about.
+pub(super) fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

@@ -8,6 +8,8 @@ use super::Compare;
 use super::measure::Unit;
 use super::stats::{self, Interval, Sequence};
 use super::verdict::Verdict;
+use crate::bencher::{self, Nanoseconds};
+use crate::machine::Machine;
 
 /// The result of comparing one bench.
 ///
@@ -47,6 +49,10 @@ pub struct Report {
     pub old_nanos: f64,
     /// Nanoseconds per iteration of the new candidate.
     pub new_nanos: f64,
+    /// The interval of `old_nanos`, which holds at any look.
+    pub old_nanos_interval: Option<Interval>,
+    /// The interval of `new_nanos`, which holds at any look.
+    pub new_nanos_interval: Option<Interval>,
     /// Instructions per iteration of the old candidate in user space. `None` where the kernel does
     /// not count them, as in most containers and virtual machines.
     pub old_instructions: Option<f64>,
@@ -64,6 +70,10 @@ pub struct Report {
     pub same_within: f64,
     /// The probability with which an interval may miss.
     pub error: f64,
+    /// The slow-down above which the comparison fails.
+    pub fail_above: Option<f64>,
+    /// The machine of the comparison.
+    pub machine: Machine,
 }
 
 /// How a measurement was done: what its units do not know.
@@ -73,6 +83,7 @@ pub(super) struct Facts<'a> {
     pub(super) restarts: bool,
     pub(super) iterations: u64,
     pub(super) seconds: f64,
+    pub(super) machine: &'a Machine,
 }
 
 impl Report {
@@ -89,14 +100,10 @@ impl Report {
         let interval = |values: &[f64]| {
             let sequence: Sequence = values.iter().copied().collect();
             let enough = values.len() >= stats::FEW;
-            enough
-                .then(|| sequence.interval(compare.error))
-                .flatten()
-                .map(relative)
+            enough.then(|| sequence.interval(compare.error)).flatten()
         };
-        let effects = values(|unit| unit.effect);
-        let effect = interval(&effects);
-        let control = interval(&values(|unit| unit.control));
+        let effect = interval(&values(|unit| unit.effect)).map(relative);
+        let control = interval(&values(|unit| unit.control)).map(relative);
         let verdict = match (effect, control) {
             (Some(effect), Some(control)) => Verdict::of(effect, control, compare.same_within),
             _ => Verdict::Undecided,
@@ -121,6 +128,8 @@ impl Report {
             control_interval: control,
             old_nanos: mean(|unit| unit.nanos[0]),
             new_nanos: mean(|unit| unit.nanos[1]),
+            old_nanos_interval: interval(&values(|unit| unit.nanos[0])),
+            new_nanos_interval: interval(&values(|unit| unit.nanos[1])),
             old_instructions: instructions(0),
             new_instructions: instructions(1),
             restarts: if facts.restarts {
@@ -133,6 +142,8 @@ impl Report {
             seconds: facts.seconds,
             same_within: compare.same_within,
             error: compare.error,
+            fail_above: compare.fail_above,
+            machine: facts.machine.clone(),
         }
     }
 
@@ -145,6 +156,7 @@ impl Report {
             stats::batches(values)
         };
         self.bootstrap = stats::bootstrap(&values, self.error, seed).map(relative);
+        self.machine = self.machine.until_now();
         self
     }
 
@@ -172,6 +184,53 @@ impl Report {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("numbers and text without keys of other types")
     }
+
+    /// The change in instructions, in words.
+    pub(super) fn instructions(&self) -> Option<String> {
+        let (old, new) = (self.old_instructions?, self.new_instructions?);
+        let change = Difference(new / old - 1.0, None);
+        Some(format!(
+            "old {old:.0}, new {new:.0} instructions per iteration: {change}"
+        ))
+    }
+
+    /// How much was measured, in words.
+    pub(super) fn amount(&self) -> String {
+        format!(
+            "{} rounds of {} iterations in {} restart{}, {:.1} s",
+            self.rounds,
+            self.iterations,
+            self.restarts,
+            if self.restarts == 1 { "" } else { "s" },
+            self.seconds
+        )
+    }
+}
+
+/// Returns the times of the new candidates in the Bencher Metric Format, which bencher.dev tracks:
+/// nanoseconds per iteration with their intervals, as one object.
+///
+/// ```no_run
+/// use tallies_bench::compare::{Compare, to_bencher};
+///
+/// let report = Compare::new().closures("add", || 1 + 1, || 2 + 2)?;
+/// assert!(to_bencher(&[report]).starts_with(r#"{"add":{"latency":{"value":"#));
+/// # Ok::<(), tallies_bench::Error>(())
+/// ```
+#[must_use]
+pub fn to_bencher(reports: &[Report]) -> String {
+    bencher::object(reports.iter().map(|report| {
+        let latency = nanoseconds(report.new_nanos, report.new_nanos_interval);
+        (report.name.clone(), latency)
+    }))
+}
+
+pub(super) fn nanoseconds(value: f64, interval: Option<Interval>) -> Nanoseconds {
+    Nanoseconds {
+        value,
+        lower: interval.map(|interval| interval.low.max(0.0)),
+        upper: interval.map(|interval| interval.high),
+    }
 }
 
 /// The relative difference of an interval of logarithms.
@@ -185,12 +244,8 @@ impl fmt::Display for Report {
         writeln!(f, "{}: {}, {effect}", self.name, self.verdict)?;
         let (old, new) = (Nanos(self.old_nanos), Nanos(self.new_nanos));
         writeln!(f, "  old {old}, new {new} per iteration")?;
-        if let (Some(old), Some(new)) = (self.old_instructions, self.new_instructions) {
-            let change = Difference(new / old - 1.0, None);
-            writeln!(
-                f,
-                "  old {old:.0}, new {new:.0} instructions per iteration: {change}"
-            )?;
+        if let Some(instructions) = self.instructions() {
+            writeln!(f, "  {instructions}")?;
         }
         let control = Difference(self.control, self.control_interval);
         writeln!(f, "  control, a copy of old: {control}")?;
@@ -198,20 +253,12 @@ impl fmt::Display for Report {
             let bootstrap = Difference(self.effect, Some(bootstrap));
             writeln!(f, "  bootstrap, if looked at once: {bootstrap}")?;
         }
-        write!(
-            f,
-            "  {} rounds of {} iterations in {} restart{}, {:.1} s",
-            self.rounds,
-            self.iterations,
-            self.restarts,
-            if self.restarts == 1 { "" } else { "s" },
-            self.seconds
-        )
+        write!(f, "  {}", self.amount())
     }
 }
 
 /// A relative difference in percent, with its interval.
-struct Difference(f64, Option<Interval>);
+pub(super) struct Difference(pub(super) f64, pub(super) Option<Interval>);
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use crate::stats::{Batches, QuantileInterval, quantile};
 
 use super::StopReason;
 use super::run::Run;
+use super::timeline::Timeline;
 
 /// The time between two looks.
 const TICK: Duration = Duration::from_millis(50);
@@ -19,11 +20,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The time between two lines of progress.
 const LINE: Duration = Duration::from_secs(1);
 
-/// The intervals of one recorder, in batches.
+/// The intervals of one recorder, in batches and in the order of time.
 #[derive(Debug)]
 pub(super) struct Watched {
     intervals: Intervals,
     pub(super) batches: Batches,
+    pub(super) timeline: Timeline,
 }
 
 impl Watched {
@@ -31,12 +33,14 @@ impl Watched {
         Self {
             intervals: recorder.intervals(),
             batches: Batches::default(),
+            timeline: Timeline::default(),
         }
     }
 
     pub(super) fn read(&mut self) -> Result<(), Error> {
         let interval = self.intervals.next_interval();
-        self.batches.push(interval.distribution())
+        self.batches.push(interval.distribution())?;
+        self.timeline.push(interval)
     }
 
     pub(super) fn quantile(&self, phi: f64, alpha: f64) -> Result<QuantileInterval, Error> {
@@ -51,6 +55,8 @@ pub(super) struct Control {
     pub(super) service: Watched,
     /// Only in an open load.
     pub(super) latency: Option<Watched>,
+    /// Only in an open load.
+    pub(super) lag: Option<Watched>,
     /// A quantile, and the relative width of its interval at which the run may end.
     pub(super) width: Option<(f64, f64)>,
     pub(super) alpha: f64,
@@ -68,15 +74,15 @@ impl Control {
         Self {
             service: Watched::new(&run.measured.service),
             latency: is_open.then(|| Watched::new(&run.measured.latency)),
+            lag: is_open.then(|| Watched::new(&run.measured.lag)),
             width,
             alpha,
             progress: shows_progress.then(|| Progress::new(run.end)),
         }
     }
 
-    /// The quantiles that the user asks about: of the latency, or in a closed load of the service
-    /// time.
-    fn watched(&self) -> &Watched {
+    /// The times that the user asks about: the latency, or in a closed load the service time.
+    pub(super) fn watched(&self) -> &Watched {
         self.latency.as_ref().unwrap_or(&self.service)
     }
 
@@ -121,8 +127,10 @@ impl Control {
 
     /// Reads what the last requests recorded.
     pub(super) fn read_last(&mut self) -> Result<(), Error> {
-        self.service.read()?;
-        self.latency.as_mut().map_or(Ok(()), Watched::read)
+        let open = self.latency.iter_mut().chain(&mut self.lag);
+        std::iter::once(&mut self.service)
+            .chain(open)
+            .try_for_each(Watched::read)
     }
 
     fn is_narrow(&self) -> bool {

@@ -44,6 +44,8 @@ mod arrivals;
 mod control;
 mod report;
 mod run;
+mod section;
+mod timeline;
 mod workers;
 
 use std::future::Future;

@@ -3,9 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Error;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::bencher::{self, Nanoseconds};
+use crate::machine::Machine;
 use crate::recorder::Recording;
-use crate::stats::QuantileInterval;
+use crate::stats::{QuantileInterval, percentile};
+use crate::{Error, Page};
 
 use super::control::{Control, Watched};
 use super::run::Run;
@@ -27,7 +32,8 @@ const LIMITED: f64 = 0.1;
 /// assert_eq!(report.stop_reason(), StopReason::Count);
 /// # Ok::<(), tallies_bench::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum StopReason {
     /// The time of the measurement was over.
@@ -53,12 +59,13 @@ pub enum StopReason {
 /// ```
 #[derive(Debug)]
 pub struct LoadReport {
-    load: Load,
+    pub(super) load: Load,
+    machine: Machine,
     latency: Option<Recording>,
     service: Recording,
     lag: Option<Recording>,
-    control: Control,
-    measured: Duration,
+    pub(super) control: Control,
+    pub(super) measured: Duration,
     succeeded: u64,
     failed: u64,
     panicked: u64,
@@ -81,6 +88,7 @@ impl LoadReport {
         let elapsed = run.start.elapsed().saturating_sub(run.warm_up);
         Self {
             load: load.clone(),
+            machine: run.machine.clone().until_now(),
             latency: is_open.then(|| records.latency.read()),
             service: records.service.read(),
             lag: is_open.then(|| records.lag.read()),
@@ -132,10 +140,7 @@ impl LoadReport {
     ///
     /// Returns an error if `phi` is not between 0 and 1, or if no request succeeded.
     pub fn quantile(&self, phi: f64) -> Result<QuantileInterval, Error> {
-        let watched = self.control.latency.as_ref();
-        watched
-            .unwrap_or(&self.control.service)
-            .quantile(phi, self.load.alpha)
+        self.control.watched().quantile(phi, self.load.alpha)
     }
 
     /// Returns a quantile of the service time with its interval.
@@ -220,15 +225,179 @@ impl LoadReport {
     /// that their intervals are wider.
     #[must_use]
     pub fn is_correlated(&self) -> bool {
-        let watched = self.control.latency.as_ref();
-        let batches = &watched.unwrap_or(&self.control.service).batches;
+        let batches = &self.control.watched().batches;
         let count = batches.total().count() as f64;
         SHOWN
             .iter()
             .any(|phi| batches.effective_count(*phi) < count)
     }
 
-    fn notes(&self) -> Vec<String> {
+    /// Returns the machine of the run.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Returns the report as JSON, on one line. Times are in seconds, and what is not known is
+    /// `null`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tallies_bench::{Load, recorder::Recording};
+    ///
+    /// let load = Load::new().warm_up(Duration::ZERO).stop_after(100);
+    /// let json = load.run(|_| std::hint::black_box(()))?.to_json();
+    /// let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    /// assert_eq!(json["schema"], 1);
+    ///
+    /// // All buckets are there, so files of several machines can be merged.
+    /// let service = Recording::from_json(&json["service"]["recording"].to_string())?;
+    /// assert_eq!(service.distribution().count(), 100);
+    /// # Ok::<(), tallies_bench::Error>(())
+    /// ```
+    ///
+    /// `schema` changes if an older reader would misread a newer text. Readers ignore fields that
+    /// they do not know.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let (model, workers, planned_rate) = match self.load.model {
+            Model::Closed(workers) => ("closed", Some(workers), None),
+            Model::Constant(rate) => ("constant", None, Some(rate)),
+            Model::Poisson(rate) => ("poisson", None, Some(rate)),
+        };
+        let times = |recording: &Recording, watched: &Watched| json!({ "quantiles": self.shown(watched), "recording": recording });
+        let latency = self.latency.as_ref().zip(self.control.latency.as_ref());
+        let report = json!({
+            "schema": 1,
+            "model": model,
+            "workers": workers,
+            "planned_rate": planned_rate,
+            "seconds": self.measured.as_secs_f64(),
+            "rate": self.rate(),
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "panicked": self.panicked,
+            "skipped": self.skipped,
+            "unfinished": self.unfinished,
+            "first_failure": self.first_failure,
+            "stop_reason": self.reason,
+            "overloaded": self.is_overloaded(),
+            "generator_limited": self.is_generator_limited(),
+            "correlated": self.is_correlated(),
+            "error": self.load.alpha,
+            "latency": latency.map(|(recording, watched)| times(recording, watched)),
+            "service": times(&self.service, &self.control.service),
+            "schedule_lag": self.lag,
+            "machine": self.machine,
+        });
+        report.to_string()
+    }
+
+    /// Returns the quantiles of the text in the Bencher Metric Format, which bencher.dev tracks:
+    /// one benchmark for each quantile, whose measure `latency` is in nanoseconds. In a closed load
+    /// it is the service time.
+    ///
+    /// ```
+    /// use tallies_bench::Load;
+    ///
+    /// let load = Load::new().warm_up(std::time::Duration::ZERO).stop_after(100);
+    /// let report = load.run(|_| std::hint::black_box(()))?;
+    /// assert!(report.to_bencher("noop").starts_with(r#"{"noop p50":{"latency":{"value":"#));
+    /// # Ok::<(), tallies_bench::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_bencher(&self, name: &str) -> String {
+        let nanos = |seconds: f64| (seconds > 0.0 && seconds.is_finite()).then_some(seconds * 1e9);
+        bencher::object(self.shown(self.control.watched()).into_iter().map(|shown| {
+            let latency = Nanoseconds {
+                value: shown.value * 1e9,
+                lower: nanos(shown.lower),
+                upper: nanos(shown.upper),
+            };
+            (format!("{name} {}", percentile(shown.quantile)), latency)
+        }))
+    }
+
+    /// Returns a [`Page`] of this report alone.
+    ///
+    /// ```
+    /// use tallies_bench::Load;
+    ///
+    /// let load = Load::new().warm_up(std::time::Duration::ZERO).stop_after(100);
+    /// let html = load.run(|_| std::hint::black_box(()))?.to_html("Nothing");
+    /// assert!(html.contains("<h1>Nothing</h1>"));
+    /// # Ok::<(), tallies_bench::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_html(&self, title: &str) -> String {
+        Page::new(title).load(&self.model(), self).to_html()
+    }
+
+    /// The load in words.
+    fn model(&self) -> String {
+        match self.load.model {
+            Model::Closed(workers) => format!("closed, {workers} workers"),
+            Model::Constant(rate) => format!("constant, {rate}/s"),
+            Model::Poisson(rate) => format!("poisson, {rate}/s"),
+        }
+    }
+
+    /// The load and its time.
+    pub(super) fn summary(&self) -> String {
+        let seconds = self.measured.as_secs_f64();
+        format!("{}, measured for {seconds:.2} s", self.model())
+    }
+
+    /// The counts of requests.
+    pub(super) fn requests(&self) -> String {
+        format!(
+            "{} succeeded ({:.1}/s), {} failed, {} panicked, {} skipped, {} unfinished",
+            self.succeeded,
+            self.rate(),
+            self.failed,
+            self.panicked,
+            self.skipped,
+            self.unfinished
+        )
+    }
+
+    /// The quantiles of the text. Of few values, a high quantile is only the largest one, and is
+    /// left out.
+    pub(super) fn shown(&self, watched: &Watched) -> Vec<QuantileInterval> {
+        let count = watched.batches.total().count() as f64;
+        let shown = SHOWN.iter().filter(|phi| (1.0 - **phi) * count >= 1.0);
+        shown
+            .flat_map(|phi| watched.quantile(*phi, self.load.alpha))
+            .collect()
+    }
+
+    /// The largest value, in words.
+    pub(super) fn largest(watched: &Watched) -> Option<String> {
+        let all = watched.batches.total();
+        let last = all.at_rank(all.count())?;
+        Some(format!("{} µs", micros(last.upper)))
+    }
+
+    /// The quantiles of the schedule lag, in words.
+    pub(super) fn lag_quantiles(&self) -> Option<String> {
+        let lag = self.lag.as_ref()?.distribution();
+        let (median, tail) = (
+            micros(lag.quantile(0.5)?.upper),
+            micros(lag.quantile(0.99)?.upper),
+        );
+        Some(format!("p50 {median} µs, p99 {tail} µs"))
+    }
+
+    /// What the intervals mean.
+    pub(super) fn coverage(&self) -> String {
+        let percent = 100.0 * (1.0 - self.load.alpha);
+        format!(
+            "[..] contains the true quantile, at any look and bucket error included, with {percent} %"
+        )
+    }
+
+    /// What the reader must not miss.
+    pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.latency.is_none() {
             notes.push(
@@ -267,58 +436,30 @@ impl LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.measured.as_secs_f64();
-        let model = match self.load.model {
-            Model::Closed(workers) => format!("closed, {workers} workers"),
-            Model::Constant(rate) => format!("constant, {rate}/s"),
-            Model::Poisson(rate) => format!("poisson, {rate}/s"),
-        };
-        writeln!(f, "load      {model}, measured for {seconds:.2} s")?;
-        writeln!(
-            f,
-            "requests  {} succeeded ({:.1}/s), {} failed, {} panicked, {} skipped, {} unfinished",
-            self.succeeded,
-            self.rate(),
-            self.failed,
-            self.panicked,
-            self.skipped,
-            self.unfinished
-        )?;
+        writeln!(f, "load      {}", self.summary())?;
+        writeln!(f, "requests  {}", self.requests())?;
         if let Some(latency) = &self.control.latency {
             self.rows(f, "latency, from the planned start", latency)?;
         }
         self.rows(f, "service time", &self.control.service)?;
-        if let Some(lag) = self.lag.as_ref().map(Recording::distribution)
-            && let (Some(median), Some(tail)) = (lag.quantile(0.5), lag.quantile(0.99))
-        {
-            let (median, tail) = (micros(median.upper), micros(tail.upper));
-            writeln!(f, "lag       p50 {median} µs, p99 {tail} µs")?;
+        if let Some(lag) = self.lag_quantiles() {
+            writeln!(f, "lag       {lag}")?;
         }
         for note in self.notes() {
             writeln!(f, "note      {note}")?;
         }
-        let percent = 100.0 * (1.0 - self.load.alpha);
-        write!(
-            f,
-            "[..] contains the true quantile, at any look and bucket error included, with {percent} %"
-        )
+        f.write_str(&self.coverage())
     }
 }
 
 impl LoadReport {
     fn rows(&self, f: &mut fmt::Formatter<'_>, title: &str, watched: &Watched) -> fmt::Result {
         writeln!(f, "{title}")?;
-        let all = watched.batches.total();
-        for phi in SHOWN {
-            // Of fewer values, a high quantile is only the largest one.
-            if (1.0 - phi) * all.count() as f64 >= 1.0
-                && let Ok(interval) = watched.quantile(phi, self.load.alpha)
-            {
-                writeln!(f, "  {interval}")?;
-            }
+        for interval in self.shown(watched) {
+            writeln!(f, "  {interval}")?;
         }
-        if let Some(last) = all.at_rank(all.count()) {
-            writeln!(f, "  max {} µs", micros(last.upper))?;
+        if let Some(largest) = Self::largest(watched) {
+            writeln!(f, "  max {largest}")?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tallies::{Bound, Counter, Registry};
 
 use crate::Error;
+use crate::machine::Machine;
 use crate::recorder::Recorder;
 
 /// The result of a request: `()`, or a `Result` whose error can be shown.
@@ -102,6 +103,7 @@ pub(super) struct Records {
 /// The state that all threads of a run share.
 #[derive(Debug)]
 pub(super) struct Run {
+    pub(super) machine: Machine,
     pub(super) start: Instant,
     pub(super) warm_up: Duration,
     /// When the last request may start.
@@ -170,6 +172,8 @@ impl Run {
         });
         let (warming, measured) = (all.next(), all.next());
         Ok(Self {
+            // Before the start, because it reads files.
+            machine: Machine::now(),
             start: Instant::now(),
             warm_up,
             end: warm_up.saturating_add(measure),

@@ -195,6 +195,58 @@ fn a_width_that_is_not_reached_is_in_the_report() {
     assert!(report.to_string().contains("not reached"), "{report}");
 }
 
+/// Numbers that were read from JSON can differ in the last digit.
+fn assert_near(found: &serde_json::Value, expected: f64) {
+    let found = found.as_f64().unwrap();
+    assert!((found / expected - 1.0).abs() < 1e-12, "{found} {expected}");
+}
+
+#[test]
+fn json_has_a_schema_all_buckets_and_the_machine() {
+    let report = short(300).constant(5000.0).run(|_| ()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["model"], "constant");
+    assert_eq!(json["planned_rate"], 5000.0);
+    assert!(json["workers"].is_null());
+    assert_eq!(json["stop_reason"], "count");
+    for (field, recording) in [
+        (&json["latency"]["recording"], report.latency().unwrap()),
+        (&json["service"]["recording"], report.service()),
+        (&json["schedule_lag"], report.schedule_lag().unwrap()),
+    ] {
+        let read = crate::recorder::Recording::from_json(&field.to_string()).unwrap();
+        let expected = recording.distribution().buckets();
+        assert!(read.distribution().buckets().eq(expected));
+    }
+    let median = report.quantile(0.5).unwrap().value;
+    assert_near(&json["latency"]["quantiles"][0]["value"], median);
+    assert_eq!(json["machine"]["cores"], report.machine().cores);
+    let closed = short(3).run(|_| ()).unwrap().to_json();
+    let closed: serde_json::Value = serde_json::from_str(&closed).unwrap();
+    assert!(closed["latency"].is_null() && closed["schedule_lag"].is_null());
+}
+
+#[test]
+fn bencher_gets_the_quantiles_in_nanoseconds() {
+    let report = short(300).closed(1).run(|_| ()).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&report.to_bencher("noop")).unwrap();
+    assert_eq!(found.as_object().unwrap().len(), 3);
+    for (name, phi) in [("noop p50", 0.5), ("noop p90", 0.9), ("noop p99", 0.99)] {
+        let interval = report.quantile(phi).unwrap();
+        let latency = &found[name]["latency"];
+        assert_near(&latency["value"], interval.value * 1e9);
+        match interval.lower > 0.0 {
+            true => assert_near(&latency["lower_value"], interval.lower * 1e9),
+            false => assert!(latency.get("lower_value").is_none()),
+        }
+        match interval.upper.is_finite() {
+            true => assert_near(&latency["upper_value"], interval.upper * 1e9),
+            false => assert!(latency.get("upper_value").is_none()),
+        }
+    }
+}
+
 #[test]
 fn settings_that_measure_nothing_are_errors() {
     for load in [

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Error;
 
@@ -35,24 +35,35 @@ struct Header {
     version: u32,
 }
 
+impl Fields {
+    fn of(recording: &Recording) -> Self {
+        let since_1970 = recording.begin.duration_since(SystemTime::UNIX_EPOCH);
+        let counts = &recording.distribution;
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            name: recording.name.clone(),
+            unit: "seconds".to_owned(),
+            begin: since_1970.unwrap_or_default().as_secs_f64(),
+            elapsed: recording.elapsed.as_secs_f64(),
+            count: counts.count(),
+            sum: counts.sum,
+            schema: counts.schema,
+            zero_threshold: counts.zero_threshold,
+            zero_count: counts.zero_count,
+            buckets: counts.buckets.clone(),
+        }
+    }
+}
+
+impl Serialize for Recording {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Fields::of(self).serialize(serializer)
+    }
+}
+
 pub(super) fn write(recording: &Recording) -> String {
-    let since_1970 = recording.begin.duration_since(SystemTime::UNIX_EPOCH);
-    let counts = &recording.distribution;
-    let fields = Fields {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        name: recording.name.clone(),
-        unit: "seconds".to_owned(),
-        begin: since_1970.unwrap_or_default().as_secs_f64(),
-        elapsed: recording.elapsed.as_secs_f64(),
-        count: counts.count(),
-        sum: counts.sum,
-        schema: counts.schema,
-        zero_threshold: counts.zero_threshold,
-        zero_count: counts.zero_count,
-        buckets: counts.buckets.clone(),
-    };
-    serde_json::to_string(&fields).expect("plain fields have a form in JSON")
+    serde_json::to_string(recording).expect("plain fields have a form in JSON")
 }
 
 pub(super) fn read(text: &str) -> Result<Recording, Error> {

@@ -13,6 +13,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::Error;
 use crate::recorder::Distribution;
 
@@ -37,8 +39,8 @@ const ZETA: f64 = 3.105_547_277_977_582_3;
 /// ```
 ///
 /// With too few observations one bound or both are missing: `lower` is then 0, and `upper` is
-/// infinite, which is displayed as `?`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// infinite, which is displayed as `?`, and is `null` in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct QuantileInterval {
     /// The quantile, from 0 to 1.
@@ -68,8 +70,6 @@ impl QuantileInterval {
 
 impl fmt::Display for QuantileInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `p99.9`, not `p99.90000000000001`.
-        let percent = (self.quantile * 1e8).round() / 1e6;
         let (scale, unit) = match self.value {
             value if value >= 1.0 => (1.0, "s"),
             value if value >= 1e-3 => (1e3, "ms"),
@@ -82,7 +82,8 @@ impl fmt::Display for QuantileInterval {
             value if value >= 10.0 => 1,
             _ => 2,
         };
-        write!(f, "p{percent} {value:.digits$} {unit} [")?;
+        let name = percentile(self.quantile);
+        write!(f, "{name} {value:.digits$} {unit} [")?;
         // Rounded outwards, so that the printed interval contains the interval.
         let last = 10_f64.powi(digits as i32);
         let lower = (self.lower * scale * last).floor() / last;
@@ -98,6 +99,11 @@ impl fmt::Display for QuantileInterval {
             f.write_str("?]")
         }
     }
+}
+
+/// The name of a quantile: `p99.9`, not `p99.90000000000001`.
+pub(crate) fn percentile(phi: f64) -> String {
+    format!("p{}", (phi * 1e8).round() / 1e6)
 }
 
 /// Returns the quantile `phi` with an interval that contains that of the measured process with

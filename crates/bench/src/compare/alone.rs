@@ -1,0 +1,97 @@
+//! The time of a bench that is not compared.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::lanes::BLOCK;
+use super::report::{Nanos, nanoseconds};
+use super::stats::{self, Interval, Sequence};
+use crate::bencher;
+use crate::machine::Machine;
+use crate::page::Section;
+
+/// The time of an iteration. Its fields are those of the JSON, in their order.
+#[derive(Debug, Serialize)]
+pub(super) struct Alone {
+    schema: u32,
+    name: String,
+    nanos: f64,
+    interval: Option<Interval>,
+    error: f64,
+    machine: Machine,
+}
+
+impl Alone {
+    /// Measures work that runs so many iterations and returns their nanoseconds.
+    pub(super) fn measure(
+        name: String,
+        work: &mut dyn FnMut(u64) -> u64,
+        batch: Duration,
+        time: Duration,
+        error: f64,
+    ) -> Self {
+        let machine = Machine::now();
+        let mut iterations = 1;
+        while u128::from(work(iterations)) < batch.as_nanos() / 2 && iterations < 1 << 40 {
+            iterations *= 2;
+        }
+        let start = Instant::now();
+        let mut blocks = Vec::new();
+        while start.elapsed() < time {
+            let block = Instant::now();
+            let mut batches = Vec::new();
+            while batches.is_empty() || block.elapsed() < BLOCK {
+                batches.push(work(iterations) as f64 / iterations as f64);
+            }
+            blocks.push(stats::midmean(&mut batches));
+        }
+        let sequence: Sequence = stats::batches(blocks).into_iter().collect();
+        Self {
+            schema: 1,
+            name,
+            nanos: sequence.mean(),
+            interval: sequence.interval(error),
+            error,
+            machine: machine.until_now(),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers and text have a form in JSON")
+    }
+
+    /// The time in words.
+    fn time(&self) -> String {
+        let interval = self.interval.map_or(String::new(), |interval| {
+            let (low, high) = (Nanos(interval.low.max(0.0)), Nanos(interval.high));
+            format!(" [{low}, {high}]")
+        });
+        format!("{}{interval}", Nanos(self.nanos))
+    }
+}
+
+impl fmt::Display for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} per iteration", self.name, self.time())
+    }
+}
+
+pub(super) fn to_bencher(all: &[Alone]) -> String {
+    let latency = |one: &Alone| (one.name.clone(), nanoseconds(one.nanos, one.interval));
+    bencher::object(all.iter().map(latency))
+}
+
+/// The benches on a page.
+pub(super) fn section(all: &[Alone]) -> Section {
+    let rows: Vec<_> = all
+        .iter()
+        .map(|one| vec![one.name.clone(), one.time()])
+        .collect();
+    let section = Section::new("Benches").table(&["bench", "time of an iteration"], &rows);
+    match Machine::of_all(all.iter().map(|one| &one.machine)) {
+        Some(machine) => section.machine(&machine),
+        None => section,
+    }
+}

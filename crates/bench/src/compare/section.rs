@@ -1,0 +1,111 @@
+//! Comparisons on a page: one chart with a row for each bench, and the numbers of the text.
+
+use super::report::{Difference, Nanos, Report};
+use super::stats::Interval;
+use crate::machine::Machine;
+use crate::page::Section;
+use crate::page::plot::{Axis, Plot};
+
+/// The height of a row.
+const ROW: f64 = 38.0;
+
+/// The lines of the legend, by class.
+const LEGEND: [(&str, &str); 4] = [
+    ("same", "new against old"),
+    ("control", "control, a copy of old"),
+    ("within", "counts as the same"),
+    ("limit", "limit"),
+];
+
+pub(crate) fn section(reports: &[Report]) -> Section {
+    let limited = reports.iter().any(|report| report.fail_above.is_some());
+    let legend = &LEGEND[..if limited { 4 } else { 3 }];
+    let verdicts = reports.iter().map(|report| {
+        vec![
+            report.name.clone(),
+            report.verdict.to_string(),
+            Difference(report.effect, report.interval).to_string(),
+            Difference(report.control, report.control_interval).to_string(),
+        ]
+    });
+    let times = reports.iter().map(|report| {
+        vec![
+            report.name.clone(),
+            Nanos(report.old_nanos).to_string(),
+            Nanos(report.new_nanos).to_string(),
+            report.bootstrap.map_or(String::new(), |bootstrap| {
+                Difference(report.effect, Some(bootstrap)).to_string()
+            }),
+        ]
+    });
+    let amounts = reports.iter().map(|report| {
+        let instructions = report
+            .instructions()
+            .map_or(String::new(), |text| text + "; ");
+        vec![report.name.clone(), instructions + &report.amount()]
+    });
+    let section = Section::new("New against old")
+        .chart("Difference in time per iteration", legend, chart(reports))
+        .table(
+            &["bench", "verdict", "difference", "control"],
+            &verdicts.collect::<Vec<_>>(),
+        )
+        .table(
+            &[
+                "bench",
+                "old",
+                "new",
+                "difference by bootstrap, if looked at once",
+            ],
+            &times.collect::<Vec<_>>(),
+        )
+        .table(&["bench", "measured"], &amounts.collect::<Vec<_>>());
+    match Machine::of_all(reports.iter().map(|report| &report.machine)) {
+        Some(machine) => section.machine(&machine),
+        None => section,
+    }
+}
+
+fn chart(reports: &[Report]) -> Plot {
+    let ends = |interval: Option<Interval>| interval.map(|it| (it.low, it.high));
+    let all = reports.iter().flat_map(|report| {
+        let intervals = [ends(report.interval), ends(report.control_interval)];
+        let intervals = intervals.into_iter().flatten();
+        let within = report.same_within;
+        intervals
+            .chain([(report.effect, report.control), (-within, within)])
+            .chain(report.fail_above.map(|limit| (0.0, limit)))
+            .flat_map(|(low, high)| [low, high])
+    });
+    let x = Axis::linear(all, "time of new, relative to old", percent);
+    let y = Axis::rows(reports.iter().map(|report| report.name.as_str()));
+    let mut plot = Plot::new(x, y, ROW * reports.len().max(1) as f64, 90.0);
+    for (report, row) in reports.iter().zip((0..reports.len()).rev()) {
+        let (bottom, top) = (row as f64, row as f64 + 1.0);
+        let across = |y| [(-report.same_within, y), (report.same_within, y)];
+        plot.band("within", &across(bottom), &across(top));
+        plot.line("zero", &[(0.0, bottom), (0.0, top)]);
+        if let Some(limit) = report.fail_above {
+            plot.line("limit", &[(limit, bottom), (limit, top)]);
+        }
+        let verdict = report.verdict.to_string();
+        plot.interval(
+            &verdict,
+            bottom + 0.65,
+            report.effect,
+            ends(report.interval),
+        );
+        let control = ends(report.control_interval);
+        plot.interval("control", bottom + 0.3, report.control, control);
+        plot.beside(&format!("verdict {verdict}"), bottom + 0.5, &verdict);
+    }
+    plot
+}
+
+/// `+2.5 %` for 0.025.
+fn percent(difference: f64) -> String {
+    match (difference * 1e6).round() / 1e4 {
+        0.0 => "0".to_owned(),
+        percent => format!("{percent:+} %"),
+    }
+}
