@@ -41,6 +41,12 @@
 //! # Ok::<(), tallies_bench::Error>(())
 //! ```
 //!
+//! # Many candidates
+//!
+//! A [`Field`] runs any number of candidates in turns, on one thread or on several, by the clock or
+//! by processor time, with a setup that is not measured if they need one. Its result has the ratio
+//! of any two of them.
+//!
 //! # Method
 //!
 //! A *round* is one batch of every lane, in random order. Its value is the logarithm of the time of
@@ -61,6 +67,8 @@
 //!   effect of order, and nothing about layout.
 
 mod cli;
+mod crew;
+mod field;
 mod lanes;
 mod measure;
 mod meter;
@@ -76,6 +84,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use cli::main;
+pub use field::{Field, Ratio, Standing, Standings};
 pub use report::Report;
 pub use stats::{Interval, Sequence};
 pub use suite::Suite;
