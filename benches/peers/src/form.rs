@@ -256,16 +256,16 @@ impl Timed {
     /// Adds this to a field.
     pub fn enter<'a>(&'a self, field: Field<'a>, how: &str, way: Way) -> Field<'a> {
         match (self.kind, way) {
-            (Kind::Often, _) => field.batches(how, |thread, n| {
+            (Kind::Often, _) => field.batches(how, move |thread, n| {
                 self.run(thread, n * SEQUENCE);
                 self.all.fetch_add(n * SEQUENCE, Relaxed);
             }),
-            (Kind::Scrape { .. }, Way::Plain) => field.candidate(how, || self.run(0, 1)),
+            (Kind::Scrape { .. }, Way::Plain) => field.candidate(how, move || self.run(0, 1)),
             (Kind::Scrape { .. }, Way::Harder) => {
-                field.with_setup(how, |_| empty_caches(), |_, ()| self.run(0, 1))
+                field.with_setup(how, |_| empty_caches(), move |_, ()| self.run(0, 1))
             }
             (Kind::Register { series }, _) => {
-                let before = |thread| {
+                let before = move |thread| {
                     if thread == 0 {
                         self.last.store(0, Relaxed);
                         (self.before)();

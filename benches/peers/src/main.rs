@@ -238,7 +238,7 @@ const TARGETS: [Target; 33] = [
 
 /// The time of a batch.
 const BATCH: Duration = Duration::from_millis(6);
-/// The longest time of the rounds of one form at one number of threads, as a share of a field.
+/// The longest time of one form at one number of threads, unless ten rounds take longer.
 const SHARE: Duration = Duration::from_millis(200);
 
 /// The result of one form.
@@ -433,7 +433,12 @@ fn best(results: &Results, which: impl Fn(&Entry) -> bool) -> Option<Best<'_>> {
 }
 
 /// Formats the ratios at one thread and at two, each with its interval, or that of bytes.
-fn quotient(results: &Results, above: Option<Best>, below: Option<Best>, unit: &str) -> String {
+fn quotient(
+    results: &Results,
+    above: Option<Best<'_>>,
+    below: Option<Best<'_>>,
+    unit: &str,
+) -> String {
     let Some((above, below)) = above.zip(below) else {
         return "–".to_owned();
     };

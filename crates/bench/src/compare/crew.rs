@@ -84,7 +84,7 @@ impl<'r> Crew<'r> {
     where
         'r: 'scope,
     {
-        let start = |number: usize| {
+        let start = |number: usize| -> io::Result<_> {
             let (job, jobs) = bounded::<Job<'r>>(1);
             let (lap, laps) = bounded(1);
             let builder = thread::Builder::new().name("bench-worker".to_owned());
@@ -105,7 +105,7 @@ impl<'r> Crew<'r> {
             })?;
             Ok((job, laps))
         };
-        let workers = (0..threads).map(start).collect::<io::Result<_>>()?;
+        let workers = (0..threads).map(start).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { workers, clock })
     }
 
@@ -119,12 +119,12 @@ impl<'r> Crew<'r> {
                 clock: self.clock,
                 is_alone: threads == 1,
             };
-            jobs.send(Job {
+            // If the thread panicked, the job is dropped, and nobody waits for its arrival.
+            _ = jobs.send(Job {
                 run,
                 iterations,
                 start,
-            })
-            .ok()?;
+            });
         }
         let laps = self.workers.iter().map(|(_, laps)| laps.recv().ok());
         Timing::of(&laps.collect::<Option<Vec<Lap>>>()?)
