@@ -12,7 +12,7 @@ use fast_telemetry::{
 };
 
 use crate::Row;
-use crate::timing::{Form, keep, over, repeat};
+use crate::form::{Form, keep, over, repeat};
 use crate::workload::*;
 
 /// Its labelled metrics have a single label, which holds both values here.

@@ -19,7 +19,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::Row;
-use crate::timing::{Form, handles, keep, over, repeat};
+use crate::form::{Form, handles, keep, over, repeat};
 use crate::workload::*;
 
 pub fn forms(row: Row) -> Vec<Form> {

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use hdrhistogram::Histogram;
 
 use crate::Row;
-use crate::timing::{Form, along, keep};
+use crate::form::{Form, along, keep};
 use crate::workload::SHUFFLED_MICROS;
 
 pub fn forms(row: Row) -> Vec<Form> {

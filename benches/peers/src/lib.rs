@@ -4,6 +4,7 @@
 
 pub mod fast_telemetry;
 pub mod floor;
+pub mod form;
 pub mod hdrhistogram;
 pub mod measured;
 pub mod memory;
@@ -14,10 +15,9 @@ pub mod quantiles;
 pub mod sketches_ddsketch;
 #[cfg(feature = "tallies")]
 pub mod tallies;
-pub mod timing;
 pub mod workload;
 
-use crate::timing::Form;
+use crate::form::Form;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {

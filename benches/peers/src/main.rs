@@ -4,10 +4,14 @@
 //! `cargo run --release` measures all rows, `cargo run --release -- counter histogram` only these.
 //! For more than two threads: `benches/scaling.sh`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use peers::form::{Class, Form, Timed, Way, Work};
 use peers::memory::{self, Counting};
-use peers::timing::{Class, Figure, Form, Work, Workers};
 use peers::workload::SERIES;
 use peers::{CONTESTANTS, FLOOR, Row, TALLIES};
+use tallies_bench::compare::{Compare, Field, Ratio, Standings};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -232,12 +236,37 @@ const TARGETS: [Target; 33] = [
     ),
 ];
 
+/// The time of a batch.
+const BATCH: Duration = Duration::from_millis(6);
+/// The longest time of one form at one number of threads, unless ten rounds take longer.
+const SHARE: Duration = Duration::from_millis(200);
+
 /// The result of one form.
 struct Entry {
     contestant: usize,
     how: &'static str,
     class: Class,
     figure: Figure,
+    /// Its number in both fields.
+    place: Option<usize>,
+}
+
+/// Nanoseconds per operation: at one thread and at two, or of a scrape with warm caches and with
+/// cold ones.
+#[derive(Clone, Copy, Default)]
+struct Figure {
+    one: f64,
+    two: Option<f64>,
+    /// There were too few clean rounds: at two threads, read `two` as a lower bound.
+    doubtful: bool,
+    /// The check failed: not every operation had an effect.
+    wrong: bool,
+}
+
+/// The results of a row: its entries and both fields, which are absent from rows of bytes.
+struct Results {
+    entries: Vec<Entry>,
+    fields: Option<[Standings; 2]>,
 }
 
 fn main() {
@@ -251,7 +280,6 @@ fn main() {
         std::process::exit(2);
     }
 
-    let workers = Workers::start();
     let mut notes = vec![];
     println!(
         "| operation | {} | tallies ÷ floor | best peer | best peer ÷ tallies |",
@@ -262,21 +290,22 @@ fn main() {
         .iter()
         .filter(|target| names.is_empty() || names.iter().any(|name| name == target.1))
     {
-        let results = measure(&workers, target.0);
+        let results = measure(target.0);
         println!("{}", line(target, &results));
         notes.push(note(target, &results));
     }
     println!(
         "\nNanoseconds of processor time per operation, at one thread / at two on the same metric (scrapes: with warm / cold caches; bytes: requested from the \
-         allocator). `r`: the form of the README where it is another. `b`: buffered by the caller, unseen until flushed, not compared. \
-         `~`: too few undisturbed rounds; the two threads seldom ran at the same time, so contention is understated. `wrong`: the result is not the number of \
-         operations. Target in brackets.\n"
+         allocator). Ratios with the interval that contains them with 95 %, however long the run was. `r`: the form of the README where it is another. `b`: \
+         buffered by the caller, unseen until flushed, not compared. `~`: too few undisturbed rounds; the two threads seldom ran at the same time, so contention \
+         is understated. `wrong`: the result is not the number of operations. `control`: the first form against itself, which shows the machine. Target in \
+         brackets.\n"
     );
     notes.iter().for_each(|note| println!("{note}"));
 }
 
-fn measure(workers: &Workers, row: Row) -> Vec<Entry> {
-    let mut results = vec![];
+fn measure(row: Row) -> Results {
+    let mut entries = vec![];
     let mut timed = vec![];
     // `PEERS=floor,tallies` measures only these contestants, for work on one of them.
     let some = std::env::var("PEERS").ok();
@@ -290,71 +319,89 @@ fn measure(workers: &Workers, row: Row) -> Vec<Entry> {
         .filter(|(_, contestant)| wanted(contestant.0))
     {
         for Form { how, class, work } in forms(row) {
-            let mut result = Entry {
+            let (mut figure, mut place) = (Figure::default(), None);
+            match work {
+                Work::Timed(work) => {
+                    place = Some(timed.len());
+                    timed.push((how, work));
+                }
+                Work::Held(make) => figure.one = memory::held(make) as f64 / SERIES as f64,
+            }
+            entries.push(Entry {
                 contestant,
                 how,
                 class,
-                figure: Figure::default(),
-            };
-            match work {
-                Work::Timed(work) => timed.push((results.len(), work)),
-                Work::Held(make) => result.figure.one = memory::held(make) as f64 / SERIES as f64,
-            }
-            results.push(result);
+                figure,
+                place,
+            });
         }
     }
-    let (places, timed): (Vec<_>, Vec<_>) = timed.into_iter().unzip();
-    for (place, figure) in places.into_iter().zip(workers.measure(&timed)) {
-        results[place].figure = figure;
+    let fields = (!timed.is_empty()).then(|| [Way::Plain, Way::Harder].map(|way| run(&timed, way)));
+    for (entry, place) in entries
+        .iter_mut()
+        .filter_map(|entry| entry.place.map(|place| (entry, place)))
+    {
+        let work = &timed[place].1;
+        let [one, two] = fields
+            .as_ref()
+            .expect("of this form")
+            .each_ref()
+            .map(|field| &field.candidates[place]);
+        let per_operation = |nanos: f64| nanos / work.operations() as f64;
+        entry.figure = Figure {
+            one: per_operation(one.nanos),
+            two: Some(per_operation(two.nanos)),
+            doubtful: two.is_doubtful,
+            wrong: !work.holds(work.done()),
+        };
     }
-    results
+    Results { entries, fields }
 }
 
-fn line((_, _, title, to_floor, to_peer): &Target, results: &[Entry]) -> String {
+/// Measures all forms in one way.
+fn run(forms: &[(&'static str, Arc<Timed>)], way: Way) -> Standings {
+    let compare = Compare::new()
+        .time(SHARE * forms.len() as u32)
+        .batch(BATCH)
+        .same_within(0.01);
+    let mut field = Field::new(&compare)
+        .processor_time()
+        .threads(forms[0].1.threads(way));
+    for (how, form) in forms {
+        field = form.enter(field, how, way);
+    }
+    field.run().expect("forms that take time")
+}
+
+fn line((_, _, title, to_floor, to_peer): &Target, results: &Results) -> String {
     let cells: Vec<_> = (0..CONTESTANTS.len())
-        .map(|contestant| cell(results, contestant))
+        .map(|contestant| cell(&results.entries, contestant))
         .collect();
-    let ours = best(results, |result| result.contestant == TALLIES);
-    let floor = best(results, |result| result.contestant == FLOOR);
-    let peer = best(results, |result| {
-        result.contestant > TALLIES && result.class != Class::Buffered
+    let ours = best(results, |entry| entry.contestant == TALLIES);
+    let floor = best(results, |entry| entry.contestant == FLOOR);
+    let peer = best(results, |entry| {
+        entry.contestant > TALLIES && entry.class != Class::Buffered
     });
-    let quotient = |above: &Option<Best>, below: &Option<Best>, unit: &str| match (above, below) {
-        (Some(above), Some(below)) => {
-            let one = format!("{:.2}{unit}", above.one / below.one);
-            let mark = if above.doubtful || below.doubtful {
-                "~"
-            } else {
-                ""
-            };
-            let two = above
-                .two
-                .zip(below.two)
-                .map(|(above, below)| format!(" / {mark}{:.2}{unit}", above / below));
-            one + &two.unwrap_or_default()
-        }
-        _ => "–".to_owned(),
-    };
     format!(
         "| {title} | {} | {} ({to_floor}) | {} | {} ({to_peer}) |",
         cells.join(" | "),
-        quotient(&ours, &floor, ""),
-        peer.as_ref().map_or("–".to_owned(), |peer| show(Figure {
-            one: peer.one,
-            two: peer.two,
-            doubtful: peer.doubtful,
+        quotient(results, ours, floor, ""),
+        peer.map_or("–".to_owned(), |[one, two]| show(Figure {
+            two: two.figure.two,
+            doubtful: two.figure.doubtful,
             wrong: false,
+            ..one.figure
         })),
-        quotient(&peer, &ours, "×"),
+        quotient(results, peer, ours, "×"),
     )
 }
 
 /// Formats a contestant's figures: its best form, then the README's and the buffered one.
-fn cell(results: &[Entry], contestant: usize) -> String {
+fn cell(entries: &[Entry], contestant: usize) -> String {
     let of = |class| {
-        let figures = results
+        let figures = entries
             .iter()
-            .filter(move |result| result.contestant == contestant && result.class == class);
+            .filter(move |entry| entry.contestant == contestant && entry.class == class);
         figures.min_by(|a, b| a.figure.one.total_cmp(&b.figure.one))
     };
     let parts = [
@@ -364,9 +411,7 @@ fn cell(results: &[Entry], contestant: usize) -> String {
     ];
     let parts: Vec<_> = parts
         .into_iter()
-        .filter_map(|(class, mark)| {
-            of(class).map(|result| format!("{mark}{}", show(result.figure)))
-        })
+        .filter_map(|(class, mark)| of(class).map(|entry| format!("{mark}{}", show(entry.figure))))
         .collect();
     if parts.is_empty() {
         "–".to_owned()
@@ -375,27 +420,50 @@ fn cell(results: &[Entry], contestant: usize) -> String {
     }
 }
 
-/// The minimum at one thread and the minimum at two threads, possibly of different forms.
-struct Best {
-    one: f64,
-    two: Option<f64>,
-    doubtful: bool,
+/// The best at one thread and the best at two threads, possibly of different forms.
+type Best<'r> = [&'r Entry; 2];
+
+fn best(results: &Results, which: impl Fn(&Entry) -> bool) -> Option<Best<'_>> {
+    let least = |time: fn(&Entry) -> f64| {
+        let entries = results.entries.iter().filter(|entry| which(entry));
+        entries.min_by(|a, b| time(a).total_cmp(&time(b)))
+    };
+    let two = |entry: &Entry| entry.figure.two.unwrap_or(entry.figure.one);
+    Some([least(|entry| entry.figure.one)?, least(two)?])
 }
 
-fn best(results: &[Entry], which: impl Fn(&Entry) -> bool) -> Option<Best> {
-    let figures = || {
-        results
-            .iter()
-            .filter(|result| which(result))
-            .map(|result| result.figure)
+/// Formats the ratios at one thread and at two, each with its interval, or that of bytes.
+fn quotient(
+    results: &Results,
+    above: Option<Best<'_>>,
+    below: Option<Best<'_>>,
+    unit: &str,
+) -> String {
+    let Some((above, below)) = above.zip(below) else {
+        return "–".to_owned();
     };
-    Some(Best {
-        one: figures().map(|figure| figure.one).min_by(f64::total_cmp)?,
-        two: figures()
-            .filter_map(|figure| figure.two)
-            .min_by(f64::total_cmp),
-        doubtful: figures().any(|figure| figure.doubtful),
-    })
+    let Some(fields) = &results.fields else {
+        return format!("{:.2}{unit}", above[0].figure.one / below[0].figure.one);
+    };
+    let parts = [0, 1].map(|way| {
+        let (above, below) = (above[way], below[way]);
+        let places = above.place.zip(below.place).expect("of a field");
+        let ratio = fields[way].ratio(places.0, places.1);
+        let doubtful = way == 1 && (above.figure.doubtful || below.figure.doubtful);
+        let mark = if doubtful { "~" } else { "" };
+        format!("{mark}{}", show_ratio(ratio, unit))
+    });
+    parts.join(" / ")
+}
+
+fn show_ratio(
+    Ratio {
+        value, interval, ..
+    }: Ratio,
+    unit: &str,
+) -> String {
+    let interval = interval.map(|known| format!(" [{:.2}, {:.2}]", known.low, known.high));
+    format!("{value:.2}{unit}{}", interval.unwrap_or_default())
 }
 
 fn show(
@@ -426,24 +494,22 @@ fn round(number: f64) -> String {
 }
 
 /// Describes the form behind each number of a row.
-fn note((_, name, ..): &Target, results: &[Entry]) -> String {
-    let forms = results.iter().map(|result| {
-        let Entry {
-            contestant,
-            how,
-            class,
-            figure,
-        } = result;
-        let class = match class {
+fn note((_, name, ..): &Target, results: &Results) -> String {
+    let forms = results.entries.iter().map(|entry| {
+        let class = match entry.class {
             Class::Fastest => "",
             Class::Readme => " (r)",
             Class::Buffered => " (b)",
         };
-        format!(
-            "{}{class} {}, {how}",
-            CONTESTANTS[*contestant].0,
-            show(*figure)
-        )
+        let contestant = CONTESTANTS[entry.contestant].0;
+        format!("{contestant}{class} {}, {}", show(entry.figure), entry.how)
     });
-    format!("- `{name}`: {}", forms.collect::<Vec<_>>().join("; "))
+    let mut forms: Vec<String> = forms.collect();
+    if let Some(fields) = &results.fields {
+        let control = fields
+            .each_ref()
+            .map(|field| show_ratio(field.control(), ""));
+        forms.push(format!("control {}", control.join(" / ")));
+    }
+    format!("- `{name}`: {}", forms.join("; "))
 }

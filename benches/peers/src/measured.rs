@@ -16,7 +16,7 @@ use measured::{Counter, CounterVec, FloatGauge, Gauge, Histogram, HistogramVec, 
 use paracord::ParaCord;
 
 use crate::Row;
-use crate::timing::{Form, keep, over, repeat};
+use crate::form::{Form, keep, over, repeat};
 use crate::workload::*;
 
 type Reader = RodeoReader<Spur, ahash::RandomState>;

@@ -18,7 +18,7 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::Row;
-use crate::timing::{Form, along, keep, over, repeat};
+use crate::form::{Form, along, keep, over, repeat};
 use crate::workload::*;
 
 /// The recorder that the macros use.

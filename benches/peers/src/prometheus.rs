@@ -9,7 +9,7 @@ use prometheus::{
     IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::timing::{Form, handles, keep, over, repeat};
+use crate::form::{Form, handles, keep, over, repeat};
 use crate::workload::*;
 use crate::{Format, Row};
 

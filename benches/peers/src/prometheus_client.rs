@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig};
 use prometheus_client::registry::Registry;
 
-use crate::timing::{Done, Form, handles, keep, over, repeat};
+use crate::form::{Done, Form, handles, keep, over, repeat};
 use crate::workload::*;
 use crate::{Format, Row};
 

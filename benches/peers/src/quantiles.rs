@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use quantiles::ckms::CKMS;
 
 use crate::Row;
-use crate::timing::{Form, along, keep};
+use crate::form::{Form, along, keep};
 use crate::workload::SHUFFLED;
 
 const AGE: usize = 100_000;

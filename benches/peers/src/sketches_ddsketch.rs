@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use sketches_ddsketch::{Config, DDSketch};
 
 use crate::Row;
-use crate::timing::{Form, along, keep};
+use crate::form::{Form, along, keep};
 use crate::workload::{SHUFFLED, assert_observed};
 
 pub fn forms(row: Row) -> Vec<Form> {

@@ -11,7 +11,7 @@ use tallies::{
     snapshot::Snapshot,
 };
 
-use crate::timing::{Form, along, handles, keep, over, repeat};
+use crate::form::{Form, along, handles, keep, over, repeat};
 use crate::workload::{self, *};
 use crate::{Format, Row};
 

@@ -7,7 +7,7 @@
 
 use std::sync::Mutex;
 
-use crate::timing::{Form, along, keep};
+use crate::form::{Form, along, keep};
 use crate::workload::*;
 
 const MOST_THREADS: usize = 1024;

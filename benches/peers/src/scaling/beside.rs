@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use metrics::Recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use peers::form::{Form, Timed, Work, keep, over};
 use peers::metrics::{METADATA, key};
-use peers::timing::{Form, Timed, Work, keep, over, thread_time};
 use peers::workload::{BOUNDS, LABELS, Request, SEQUENCE, VALUES};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +16,7 @@ use tallies::{Counter, Histogram, Registry, snapshot::Snapshot};
 
 use crate::Plan;
 use crate::crew::{Crew, Figure, Round};
+use crate::machine::thread_time;
 
 /// One contestant at one number of threads.
 #[derive(Serialize)]

@@ -9,8 +9,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use peers::timing::{self, Timed};
+use peers::form::Timed;
 use serde::Serialize;
+
+use crate::machine;
 
 /// One round of one figure.
 #[derive(Clone, Copy, Serialize)]
@@ -72,7 +74,7 @@ impl Crew {
             let (done, pinned) = (done.clone(), pinned.clone());
             let processor = processors[thread % processors.len()];
             std::thread::spawn(move || {
-                timing::pin(processor);
+                machine::pin(processor);
                 pinned.wait();
                 for job in inbox {
                     done.send(job.lap(thread)).expect("the main thread waits");

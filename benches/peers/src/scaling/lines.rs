@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
-use peers::timing::pin;
 use serde::Serialize;
+
+use crate::machine::pin;
 
 /// Nanoseconds; medians.
 #[derive(Serialize)]

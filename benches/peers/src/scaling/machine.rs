@@ -1,9 +1,8 @@
 //! The machine of the figures, as Linux tells it. Facts that cannot be read are left out.
 
 use std::fs::read_to_string;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use peers::timing;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -39,7 +38,7 @@ fn siblings(cpu: usize) -> String {
 /// The processors for threads: the first of each core, then the others.
 pub fn processors() -> Vec<usize> {
     let mut seen = std::collections::HashSet::new();
-    let (mut first, others): (Vec<_>, Vec<_>) = timing::allowed()
+    let (mut first, others): (Vec<_>, Vec<_>) = allowed()
         .into_iter()
         .partition(|cpu| seen.insert(siblings(*cpu)));
     first.extend(others);
@@ -82,13 +81,48 @@ impl Machine {
             is_virtual: field("flags").is_some_and(|flags| flags.contains(" hypervisor")),
             is_pinned: std::thread::spawn({
                 let first = processors[0];
-                move || timing::pin(first)
+                move || pin(first)
             })
             .join()
             .unwrap_or(false),
             load: line("/proc/loadavg"),
         }
     }
+}
+
+/// The processors that this thread may use.
+fn allowed() -> Vec<usize> {
+    // SAFETY: a `cpu_set_t` consists of plain bits, for which zero is a valid value.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set has the given size. If the call fails, it stays empty.
+    unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed) };
+    (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the requested bits are within the set.
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) })
+        .collect()
+}
+
+/// Pins this thread to a processor. Two threads that are woken together could otherwise start on
+/// the same one. Returns whether the system did it.
+pub fn pin(processor: usize) -> bool {
+    // SAFETY: a `cpu_set_t` consists of plain bits, for which zero is a valid value.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `processor` is below `CPU_SETSIZE`, as `allowed` returned it.
+    unsafe { libc::CPU_SET(processor, &mut one) };
+    // SAFETY: the set has the given size.
+    unsafe { libc::sched_setaffinity(0, size_of_val(&one), &one) == 0 }
+}
+
+/// The processor time of this thread.
+pub fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid pointer for the duration of the call.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Times of all processors since the machine started, in ticks: all, and what a hypervisor took.

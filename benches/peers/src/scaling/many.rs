@@ -3,8 +3,8 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use peers::form::keep;
 use peers::memory;
-use peers::timing::keep;
 use serde::Serialize;
 use tallies::{Counter, Registry, snapshot::Snapshot};
 

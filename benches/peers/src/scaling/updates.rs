@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use peers::timing::{Class, Done, Form, Timed, Work, over, repeat};
+use peers::form::{Class, Done, Form, Timed, Work, over, repeat};
 use peers::workload::{BOUNDS, SEQUENCE, VALUES};
 use peers::{CONTESTANTS, Row as Operation};
 use serde::Serialize;

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::lanes::BLOCK;
+use super::measure;
 use super::report::{Nanos, nanoseconds};
 use super::stats::{self, Interval, Sequence};
+use crate::Error;
 use crate::bencher;
 use crate::machine::Machine;
 use crate::page::Section;
@@ -31,12 +33,9 @@ impl Alone {
         batch: Duration,
         time: Duration,
         error: f64,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let machine = Machine::now();
-        let mut iterations = 1;
-        while u128::from(work(iterations)) < batch.as_nanos() / 2 && iterations < 1 << 40 {
-            iterations *= 2;
-        }
+        let iterations = measure::iterations(batch, |iterations| Ok(work(iterations)))?;
         let start = Instant::now();
         let mut blocks = Vec::new();
         while start.elapsed() < time {
@@ -48,14 +47,14 @@ impl Alone {
             blocks.push(stats::midmean(&mut batches));
         }
         let sequence: Sequence = stats::batches(blocks).into_iter().collect();
-        Self {
+        Ok(Self {
             schema: 1,
             name,
             nanos: sequence.mean(),
             interval: sequence.interval(error),
             error,
             machine: machine.until_now(),
-        }
+        })
     }
 
     pub(super) fn to_json(&self) -> String {

@@ -218,7 +218,7 @@ fn measure(
     for (name, mut work) in benches {
         if name.contains(filter.unwrap_or("")) {
             let mut nanos = |iterations| work(&mut meter, iterations).nanos;
-            let result = Alone::measure(name, &mut nanos, options.batch, time, options.error);
+            let result = Alone::measure(name, &mut nanos, options.batch, time, options.error)?;
             options.show(&result, || result.to_json());
             results.push(result);
         }

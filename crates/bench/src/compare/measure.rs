@@ -111,16 +111,25 @@ fn round(lanes: &mut impl Lanes, iterations: u64, rng: &mut StdRng) -> Result<[B
 }
 
 /// Returns how many iterations of the slower candidate take about as long as a batch, and at least
-/// 1. Trusts the shorter of two batches: another process may have interrupted one.
+/// 1.
 pub(super) fn calibrate(lanes: &mut impl Lanes, batch: Duration) -> Result<u64, Error> {
+    iterations(batch, |iterations| {
+        let old = lanes.run(Lane::Old, iterations)?.nanos;
+        Ok(old.max(lanes.run(Lane::New, iterations)?.nanos))
+    })
+}
+
+/// Returns how many iterations take about as long as a batch, and at least 1. `run` returns how
+/// many nanoseconds so many iterations take. Trusts the shorter of two: another process may have
+/// interrupted one.
+pub(super) fn iterations(
+    batch: Duration,
+    mut run: impl FnMut(u64) -> Result<u64, Error>,
+) -> Result<u64, Error> {
     let wanted = batch.as_nanos() as u64;
     let mut iterations = 1;
     loop {
-        let mut shorter = |lane| -> Result<u64, Error> {
-            let one = lanes.run(lane, iterations)?.nanos;
-            Ok(one.min(lanes.run(lane, iterations)?.nanos))
-        };
-        let nanos = shorter(Lane::Old)?.max(shorter(Lane::New)?);
+        let nanos = run(iterations)?.min(run(iterations)?);
         if nanos >= wanted / 2 {
             let exact = u128::from(iterations) * u128::from(wanted) / u128::from(nanos.max(1));
             return Ok(exact.clamp(1, u128::from(MOST_ITERATIONS)) as u64);
@@ -201,7 +210,7 @@ impl<'a> Measurement<'a> {
 }
 
 /// A seed that differs in each process and call.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     use std::hash::BuildHasher as _;
     std::hash::RandomState::new().hash_one(0)
 }

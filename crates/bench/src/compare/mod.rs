@@ -42,6 +42,12 @@
 //! # Ok::<(), tallies_bench::Error>(())
 //! ```
 //!
+//! # Many candidates
+//!
+//! A [`Field`] runs any number of candidates in turns, on one thread or on several, by the clock or
+//! by processor time, with a setup that is not measured if they need one. Its result has the ratio
+//! of any two of them.
+//!
 //! # Method
 //!
 //! A *round* is one batch of every lane, in random order. Its value is the logarithm of the time of
@@ -63,6 +69,8 @@
 
 mod alone;
 mod cli;
+mod crew;
+mod field;
 mod lanes;
 mod measure;
 mod meter;
@@ -79,6 +87,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use cli::main;
+pub use field::{Field, Ratio, Standing, Standings};
 pub use report::{Report, to_bencher};
 pub(crate) use section::section;
 pub use stats::{Interval, Sequence};

@@ -251,6 +251,14 @@ pub(super) fn batches(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
+/// Joins neighbouring rounds in blocks that double, so that fewer than [`BATCHES`] are left, each
+/// with its [`midmean`].
+pub(super) fn blocks(rounds: &[f64]) -> Vec<f64> {
+    let length = (rounds.len() / BATCHES + 1).next_power_of_two();
+    let blocks = rounds.chunks_exact(length);
+    blocks.map(|block| midmean(&mut block.to_vec())).collect()
+}
+
 #[cfg(test)]
 #[path = "stats_tests.rs"]
 mod tests;

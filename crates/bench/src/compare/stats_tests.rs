@@ -150,6 +150,16 @@ fn batches_grow_by_doubling() {
 }
 
 #[test]
+fn blocks_grow_by_doubling_and_an_interrupted_round_does_not_move_them() {
+    assert_eq!(blocks(&[1.0; BATCHES - 1]).len(), BATCHES - 1);
+    assert_eq!(blocks(&[1.0; BATCHES]).len(), BATCHES / 2);
+    assert_eq!(blocks(&[1.0; 2 * BATCHES - 1]).len(), BATCHES - 1);
+    let mut rounds = [1.0; 4 * BATCHES];
+    rounds[7] = 900.0;
+    assert_eq!(blocks(&rounds), [1.0; BATCHES / 2]);
+}
+
+#[test]
 fn the_bootstrap_covers_the_mean_of_twenty_restarts() {
     let normal = Normal::new(1.0, 1.0).unwrap();
     let mut rng = StdRng::seed_from_u64(5);
