@@ -1,6 +1,5 @@
-//! The only error type of the crate: a message, and what a caller can branch on. The message is
-//! written where the error arises. It shows the offending value, the place, and what would be
-//! right.
+//! The error type of the crate: a message, and what a caller can branch on. The message is written
+//! where the error arises. It shows the offending value, the place, and what would be right.
 
 mod rule;
 
@@ -252,7 +251,8 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 /// Logs a warning in one line: something that the user has to know although no call returns it. The
-/// caller holds no lock, because a logger is user code, and does not repeat it at every try.
+/// caller holds no lock that an update takes, because a logger is user code and may count. It does
+/// not log the same warning at every retry.
 ///
 /// The warning goes to the logger of the `log` crate, or to standard error if the maximum level is
 /// `Off`: in a program without a logger, or with all levels off.

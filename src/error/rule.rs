@@ -37,7 +37,8 @@ impl fmt::Display for Subject<'_> {
     }
 }
 
-/// A rule about names of metrics and labels.
+/// A rule about names of metrics and labels. The doc of a variant states the rule. Its name may be
+/// that of the mistake (`Twice`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NameRule {
     /// The grammar of metric names.
@@ -107,8 +108,8 @@ impl NameRule {
         }
     }
 
-    /// Returns the rule as a compile error for a metric name. A constant breaks only `Utf8` and
-    /// `Metric`.
+    /// Returns the rule as a compile error for a metric name. It is `Utf8` or `Metric`, the only
+    /// ones that `check_name_of` checks.
     pub(crate) const fn metric_text(self) -> &'static str {
         match self {
             Self::Utf8 => "this metric name is empty or contains `\"`, `\\` or a control character",
@@ -171,7 +172,8 @@ pub(crate) enum SettingRule {
 }
 
 impl SettingRule {
-    /// Returns the error of a family whose buckets break the rule.
+    /// Returns the error of a family whose buckets break the rule. For windows and objectives,
+    /// callers write the sentence.
     pub(crate) fn error(self, family: &str) -> Error {
         Error::other(format_args!("buckets of family `{family}` {self}"))
     }
@@ -215,7 +217,7 @@ impl fmt::Display for SettingRule {
             Self::Order(..) => "buckets have to ascend",
             _ => self.text(),
         };
-        // The caller's sentence begins with the buckets.
+        // The sentence of the caller has the word 'buckets' already.
         f.write_str(text.strip_prefix("buckets ").unwrap_or(text))?;
         match *self {
             Self::Empty => Ok(()),

@@ -4,14 +4,16 @@
 //! |---|---|
 //! | [`core`] | all that does not depend on the kind of cells: description, exemplars, what was rejected |
 //! | [`store`] | the series: one without labels, those of a closed label set, those of an open one |
-//! | [`roster`] | which series of an open label set is which, and how many there are |
-//! | [`view`], [`values`] | the step from given label values to those of a series, and their text |
-//! | [`lookup`] | the ways from labels to a series |
+//! | [`roster`], [`index`], [`population`] | which series of an open label set is which, and how many there are |
+//! | [`label`] | label sets as users give them |
+//! | [`view`], [`values`] | label values as given and as the series has them, and the label text that they make |
+//! | [`lookup`] | from label values, a label text or a combination to a series |
 //! | [`retire`] | the ways in which series leave the family |
 //! | [`quiet`] | series that went quiet, which give their slots back |
 //! | [`desc`], [`shape`], [`grammar`], [`lint`] | the description, and its checks |
+//! | [`constants`], [`intern`] | constant labels; names and bounds that live as long as the program |
 //! | [`series_ref`] | a series and the key that it had, from the look-up to the update |
-//! | [`scrape`], [`pages`] | the way to a snapshot |
+//! | [`scrape`], [`pages`], [`states`] | the way to a snapshot |
 //! | [`published`] | what other processes read |
 
 mod constants;
@@ -51,12 +53,15 @@ use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
 use store::{OpenSeries, SeriesStore};
 
-/// The part of a metric kind's cells, beyond [`Cells`], that a scrape needs to write them.
+/// The part of a metric kind's cells, beyond [`Cells`], that a family needs to write them into
+/// snapshots, to describe them in mapped files, and to retire series.
 pub(crate) trait MetricCells: Cells {
-    /// The metric kind of a family of these cells.
+    /// The kind of families that these cells are made for. Infos and state sets use the cells of
+    /// gauges; `Desc::kind` tells them apart.
     const KIND: Kind;
-    /// The number of cells of a series in the row of a closed label set; 0 for a kind that has no
-    /// rows. `Cells::width` is that of any slot: a gauge has slots, but no row.
+    /// Returns the number of cells that a series has in the row of a closed label set (see
+    /// [`store`]). 0 for gauges: their value is not in slots, so they have no row. `Cells::width`
+    /// is 1 for them all the same: their slot has a cell, which stays 0.
     fn cells(desc: &Desc) -> usize;
     /// Returns what all series of a family share, such as bounds.
     fn shape(desc: &Desc) -> Self::Shape;
@@ -80,8 +85,8 @@ pub(crate) trait MetricCells: Cells {
     fn subtract(total: &mut Self::Total, baseline: &Self::Total);
     /// Returns the kind of the cells in a mapped file.
     fn format(shape: &Self::Shape) -> CellKind;
-    /// Returns the window of a summary: when its first age began, the length of an age, and their
-    /// number.
+    /// Returns the window of a summary for a mapped file: when age 1 began (nanoseconds of
+    /// `CLOCK_MONOTONIC`), the nanoseconds of an age, and the number of ages. Zeros: no window.
     fn window(_shape: &Self::Shape) -> [u64; 3] {
         [0; 3]
     }
@@ -90,13 +95,13 @@ pub(crate) trait MetricCells: Cells {
     fn baseline(_total: &Self::Total) -> Vec<u64> {
         Vec::new()
     }
-    /// Whether totals add up: those that threads have in cells of their own, and those of retired
-    /// series in the overflow series. Those of a gauge do not: all threads share its cell, and the
-    /// value of a retired one is dropped.
+    /// Whether totals add up. If they do, each thread counts a hot series in cells of its own, and
+    /// the total of a retired series moves to the overflow series. Gauges do not add up: all
+    /// threads share one cell, and the value of a retired gauge is dropped.
     const FOLDS: bool = true;
     /// Whether every update changes the fingerprint. Those of an up-down counter can cancel out.
     const SHOWS_EACH_UPDATE: bool = true;
-    /// Returns whether an unchanged series may expire.
+    /// Returns whether an unchanged series may expire. An up-down counter may only at 0.
     fn may_expire(_total: &Self::Total) -> bool {
         true
     }
@@ -111,7 +116,8 @@ pub(crate) struct Family<C: MetricCells> {
     first: Run<C>,
     /// The series with labels.
     store: SeriesStore<C>,
-    /// Locked by scrapes.
+    /// The label pages, quiet series and buffers that a scrape leaves for the next one. Locked by
+    /// scrapes.
     scraped: Mutex<Scraped<C::Total>>,
 }
 
@@ -124,7 +130,7 @@ impl<C: MetricCells> Deref for Family<C> {
     }
 }
 
-/// One label set of a family.
+/// The cells and the label text of one series with labels.
 pub(crate) struct LabelledSeries<'a, C> {
     pub(crate) cells: &'a C,
     /// The label text, and when the series began to count. Set while the series is live. Written by
@@ -193,8 +199,8 @@ impl<C: MetricCells> Family<C> {
         self.first.first()
     }
 
-    /// Returns the first series: the one without labels, or the overflow series, which is not
-    /// counted as used. [`overflow`](Self::overflow) counts it.
+    /// Returns the first series: the one without labels, or the overflow series. Counts nothing; an
+    /// update that lands in the overflow series gets it from [`overflow`](Self::overflow).
     pub(crate) fn only(&self) -> SeriesRef<'_, C> {
         self.series_ref(self.first(), SeriesKey::OVERFLOW)
     }
@@ -233,6 +239,7 @@ impl<C: MetricCells> Family<C> {
         if self.desc.is_unlabelled() {
             return vec![(Vec::new(), total_of(self.first(), &mut pass))];
         }
+        // Series are removed and retired in passes only, so no text is cleared here.
         self.labelled()
             .filter(|series| series.is_live())
             .map(|series| {
@@ -283,6 +290,8 @@ impl<C: MetricCells> Drop for Family<C> {
         let live = self.cells().filter_map(|cells| cells.slot_word().slot());
         // Handles borrow or share the family, so none exists, and no thread updates these series.
         let engine = observe::engine();
+        // `false`, `true`: only the slots of retired series are counted as unreclaimed. The slot
+        // words of those have no slot for this process, so no slot is handed over twice.
         engine.abandon::<C>(&self.shape, false, live);
         let retired = unreclaimed.iter().flatten();
         let slots = retired.filter_map(|retired| retired.cells.slot);
@@ -302,15 +311,17 @@ pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync {
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
     /// Returns the numbers of rejected updates and of updates in the overflow series.
     fn unusual_updates(&self) -> (u64, u64);
-    /// Moves the counts of threads that ended, so that their shards can be freed: what a scrape
-    /// does for a family that is off, whose label sets all count in the first series.
+    /// Does what a scrape has to do for a family that a view switched off. All its updates count in
+    /// the first series, so this moves the counts of ended threads from their shards to the cold
+    /// cells of that one. Then the shards can be freed.
     fn skip(&self, pass: &mut Pass<'_>);
     /// Calls a function with the label text of every live series, without the overflow series. A
     /// family without labels has one, which is empty.
     fn label_texts(&self, each: &mut dyn FnMut(&str));
     /// Returns the limit of series, if the family has one.
     fn limit(&self) -> Option<usize>;
-    /// Sets every series to zero, in a process that has only one thread.
+    /// Sets every series to zero, in a process that has only one thread, such as the child of a
+    /// `fork`.
     fn start_over(&self, pass: &Pass<'_>);
     /// Lets other processes read the family, under this description, if the process shares its
     /// metrics.

@@ -43,7 +43,8 @@ fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Parses the command line, configures the exporter and binds its sockets.
+/// Parses the command line, configures the exporter and binds its sockets. `runtime` is where
+/// handlers and hooks run.
 ///
 /// # Errors
 ///
@@ -67,7 +68,8 @@ pub(super) fn prepare<A: Args>(
         tls = common.ssl_public_key.is_some().to_string().as_str();
         "configuration"
     );
-    // What the engine says of itself is not what an exporter is for. `configure` may turn it on.
+    // Metrics of the engine about itself are not what an exporter is for. `configure` may turn them
+    // on.
     exporter.registry.set_self_metrics(false);
     match bind(exporter, runtime, &common, own) {
         Ok(_) if common.config_check => {
@@ -108,8 +110,8 @@ fn parse<A: Args>(about: &About) -> Result<(Common, A), ExitCode> {
     if (is_argument("host") || is_argument("port")) && !is_argument("web_listen_address") {
         common.web_listen_address.clear();
     }
-    // Before the program's own options are read: beside `--completions`, which is exclusive, even
-    // those that are required are missing.
+    // Before the program's own options are read. `--completions` excludes all others, so even
+    // required ones are missing.
     if let Some(shell) = common.completions {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, &about.name, &mut script);
@@ -178,15 +180,16 @@ fn bind<A>(
         server = server.client_ca(ca);
     }
     if let Some(tls) = web.as_ref().and_then(|web| web.tls()) {
-        // Enough to look at: `check_options` admits no key and no client CA without it.
+        // One option is enough to test: `check_options` rejects `--ssl-private-key` and `--ssl-ca`
+        // without `--ssl-public-key`.
         if common.ssl_public_key.is_some() {
             return Err("TLS is in --web.config.file; leave out the --ssl options".into());
         }
         server = server.tls_source(tls);
     }
     let mut setup = Setup::new(registry, runtime);
-    // Before the metrics below: the views that `configure` adds have to hold for them, and for
-    // statics, which a collector such as that of `process` registers in the default registry.
+    // Before the metrics below. The views that `configure` adds have to hold for them, and for
+    // statics: adding a collector to the default registry registers all statics first.
     (exporter.configure)(&mut setup, own)?;
     check_probes(&setup, common)?;
     if common.process_stats {
@@ -198,6 +201,7 @@ fn bind<A>(
     let has_metrics = own_metrics && !setup.updates.is_empty();
     let metrics = has_metrics.then(|| UpdateMetrics::register(registry));
     let metrics = metrics.transpose()?;
+    // Updates that run before each page, and updates that run at an interval.
     let (mut updates, mut periodic) = (Vec::new(), Vec::new());
     for mut updater in std::mem::take(&mut setup.updates) {
         if let Some(metrics) = &metrics {
@@ -263,7 +267,8 @@ fn check_probes(setup: &Setup, common: &Common) -> Result<(), Error> {
 }
 
 /// Runs the startup hooks, serves until a signal, and runs the shutdown hooks. The latter do not
-/// run if the start fails, or if a signal comes before the start is over.
+/// run if the start fails, or if a signal comes before the start is over. With [`Exporter::run`],
+/// this has a runtime of its own, so that handlers that block do not hold up signals.
 pub(super) async fn run(prepared: Prepared) -> ExitCode {
     match serve(prepared).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -372,6 +377,8 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     if let Some(web) = web {
                         // A task of its own: reading may hang, and other signals must be seen.
+                        // `true`: reads the files even if they have not changed, or are still
+                        // changing.
                         let web = Arc::clone(web);
                         tokio::spawn(async move { web.check(true).await });
                     }

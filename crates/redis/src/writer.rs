@@ -1,8 +1,8 @@
 //! The writer's half: what a process has counted, and what Redis has acknowledged of it.
 //!
-//! A writer sends absolute totals, and only series that differ from the last acknowledged copy. One
-//! batch is under way at a time. Until its answer comes, its series count as unknown, and they are
-//! sent again with the next batch if the answer never comes.
+//! A writer sends absolute totals, and only series that differ from the last acknowledged copy.
+//! When a pass makes batches, it marks their series as unknown. Only an acknowledgement makes them
+//! known again, so they are sent again if the answer never comes. Batches are sent one at a time.
 //!
 //! A writer that was folded while it could not reach Redis comes back with a new name. What was
 //! folded is its *baseline*: from then on it sends what it has counted beyond that.
@@ -12,23 +12,28 @@
 //! A writer has a name, a baseline, the `#born` of the namespace, the number of the last
 //! acknowledged batch, a slot, and an idea of what Redis has of it. Empty cells do not change.
 //!
+//! - `FENCED`: a mark says that the writer was folded.
+//! - `STALE`: Redis has this batch of the writer, or a later one.
+//! - `LOST`: Redis has an older batch of the writer than the last acknowledged one, or none.
+//! - `GONE`: Redis has none, and the writer is not in the list of writers, either.
+//!
 //! | the script answers | name | baseline | born | acked | slot | Redis has |
 //! |---|---|---|---|---|---|---|
 //! | `OK` | | | learned | this batch | given | this batch |
 //! | `OK`, its `#born` is another one | | none | learned | this batch | given | this batch |
-//! | `OK`, the gauges have expired | | | learned | this batch | given | this batch; of gauges, unknown |
-//! | `FENCED`: the writer was folded | new | plus what was folded | | 0 | none | nothing |
+//! | `OK`, the gauges have expired | | | | this batch | given | this batch; of gauges, unknown |
+//! | `FENCED` | new | plus what was folded | | 0 | none | nothing |
 //! | `FENCED`, and nobody knows what was folded | new | plus what was acknowledged | | 0 | none | nothing |
-//! | `STALE`: it has this batch or a later one | | | | | | unknown |
+//! | `STALE` | | | | | | unknown |
 //! | `LOST` or `GONE`, `#born` is another one | | none | unknown | 0 | none | nothing |
-//! | `GONE` after a silence of `fold_after`; `LOST` or `GONE` after one of [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
+//! | `GONE` after `fold_after` of silence; `LOST` or `GONE` after [`REMEMBERED`] | new | plus what was acknowledged | | 0 | none | nothing |
 //! | `LOST` or `GONE` otherwise: a failover | | | | 0 | none | unknown |
 //! | nothing, or nothing that can be read | | | | | | unknown for this batch |
 //!
 //! *Unknown* series are sent again. If Redis has *nothing*, what was acknowledged is forgotten, and
-//! everything is sent. In all lines but the first and the last, the writer sends again at once.
-//! Where the baseline grows by what was acknowledged, a batch may count twice:
-//! `tallies_share_uncertain_total` counts it.
+//! everything is sent. In all lines but the first and the last, the writer sends again at once. If
+//! gauges have expired, it learns `#born` from the next answer. Where the baseline grows by what
+//! was acknowledged, a batch may count twice. `tallies_share_uncertain_total` counts these returns.
 //!
 //! `send_batch` branches on the answer. The steps of the table are `take_new_name` (with what was
 //! folded, or without), `clear_baseline`, `start_over` (Redis has nothing) and `mark_unknown` (it
@@ -66,7 +71,8 @@ pub(super) struct OwnWriter {
     pub(super) keys: Keys,
     /// When the process began to write, in milliseconds.
     pub(super) started: u64,
-    /// `started`, the id of the process and its host, for people.
+    /// The value of `#info`: `started`, by which readers order the processes of a page, then the
+    /// process id and the host, for people.
     info: String,
     settings: Arc<StoreSettings>,
     /// The memory of the next snapshot.
@@ -210,6 +216,7 @@ impl OwnWriter {
         // Redis looks at thousands of numbers: not again a short time after all were taken.
         let is_early = self.searched.is_some_and(|at| at.elapsed() < SEARCH_PAUSE);
         let hashes = self.hash_changes(&batch);
+        // As the script takes it: -1 asks for a slot, -2 does not.
         let slot = match self.slot {
             Some(slot) => i64::from(slot),
             None if is_early => -2,
@@ -217,6 +224,7 @@ impl OwnWriter {
         };
         let mut script = FLUSH.key(self.keys.of(&self.name));
         script.arg((&self.name, self.seq, self.acked, slot));
+        // The random name becomes `#born` if the namespace has none.
         script.arg((ttl, millis(KEEP), random_name()));
         script.arg((u8::from(self.has_gauges), &self.info));
         for changes in &hashes {
@@ -244,9 +252,13 @@ impl OwnWriter {
                 }
                 return Ok(self.after_loss(&born, now, false));
             }
-            // A writer leaves the list only when it is folded: after a silence of `fold_after`,
-            // unless a clock jumps. A failover loses only what was written just before it, so it
-            // does not explain that a writer is gone which was silent for that long.
+            // The list does not have this writer, and no mark says that it was folded. There are
+            // two explanations:
+            //
+            // - A failover lost what the writer had sent. It loses only the last moments, so the
+            //   writer was heard a moment ago.
+            // - The writer was folded, after a silence of `fold_after`, and the mark was forgotten:
+            //   after a week by the clock of Redis, which may jump.
             "GONE" => {
                 let silence = self.heard_at.map(|heard| heard.elapsed());
                 let was_folded = silence.is_some_and(|silence| silence >= self.settings.fold_after);
@@ -321,8 +333,8 @@ impl OwnWriter {
             .retain(|_, tracked| tracked.seen == pass || tracked.has_series());
     }
 
-    /// Records that Redis does not have what it has acknowledged. `was_folded`: a fold is the only
-    /// explanation, and Redis has forgotten it.
+    /// Handles the answer that Redis does not have what it has acknowledged. `was_folded`: only a
+    /// fold explains that, and its mark is gone.
     fn after_loss(&mut self, born: &str, now: u64, was_folded: bool) -> Sent {
         let same_life = self.born.as_deref() == Some(born);
         let is_recent = now.saturating_sub(self.heard) < REMEMBERED;
@@ -341,9 +353,9 @@ impl OwnWriter {
         Sent::Again
     }
 
-    /// After a failover, or a restart from an older dump, Redis can have series that this writer
-    /// has removed since. They become known, so that the next pass removes them: the counts of a
-    /// retired one are in the overflow series, too.
+    /// Tracks the series that Redis has although this writer has removed them, as after a failover
+    /// or a restart from an older dump. They count as unknown, so the next pass removes those that
+    /// it does not find: the counts of a retired one are in the overflow series, too.
     async fn find_old_series(&mut self, connection: &mut Connection) -> RedisResult<()> {
         for key in self.keys.hashes(&self.name) {
             let content: Content = connection

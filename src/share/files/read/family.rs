@@ -6,8 +6,9 @@
 //!    each live series.
 //! 4. [`Known::write_texts`] reads the label texts in pages, and uses those of the last read again.
 //! 5. [`FamilyAt::read_exemplars`] finds the exemplars of the series that are shown.
-//! 6. If a series has left or changed its slot since step 2, this fails with
-//!    [`Failed::Changed`], and the caller reads the family again.
+//! 6. If a series has left or changed its slot since step 2, or if the record has another state,
+//!    this fails with [`Failed::Changed`]. [`super::retry`] also checks the journal and `replaced`.
+//!    If anything has changed, it reads the family again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,8 +85,8 @@ impl SeriesAt {
         self.slot_word >> 32
     }
 
-    /// Returns whether it was retired, so that its counts belong to the overflow series. Those of
-    /// others that are not live are dropped: they were removed, or have not been used.
+    /// Returns whether the series was retired, so that its counts belong to the overflow series.
+    /// The counts of other series without a text are dropped: these were removed, or never used.
     fn is_retired(&self) -> bool {
         self.text.is_none() && self.slot_word & series::STATE == series::RETIRED
     }
@@ -150,6 +151,8 @@ impl Known {
             text: None,
         };
         if record.cells == CellKind::StateSet {
+            // A state set in a file has no labels but that of its states, and no constant label has
+            // that name. So there is nothing to override.
             family.read_states(first.address, &mut out);
             return Ok(out);
         }
@@ -161,9 +164,13 @@ impl Known {
         let live: Vec<&SeriesAt> = live.collect();
         let mut total = Total::new(family)?;
         between("values");
-        // The overflow series comes before the retired ones: the increment of a decrement that is
-        // seen there is in the overflow series as well, or is then found in a retired one.
+        // The overflow series comes first, as in `observe::read_overflow`. Assume that a series is
+        // retired between an increment and its decrement, so that the decrement lands in the
+        // overflow series. If this sum has the decrement, it also has the increment: in the retired
+        // series, which is read later, or in the overflow series, to which it was moved.
         total.add(&first)?;
+        // A writer marks a retired gauge as removed. In a damaged file, one that is marked as
+        // retired would replace the value of the overflow series.
         if record.cells != CellKind::Gauge {
             for retired in all.iter().filter(|series| series.is_retired()) {
                 total.add(retired)?;
@@ -200,12 +207,14 @@ impl Known {
         }
         let shown = live.into_iter().chain(has_first.then_some(&first));
         family.read_exemplars(&shown.collect::<Vec<_>>(), &mut out)?;
-        // Acquire: if a value above was read after a series was retired, the word below has the new
-        // generation.
+        // Acquire: pairs with the Release of a decrement (C3 of `observe::tally`) and with the
+        // Release fence of a move (J2 of `mapped::journal`). To retire a series raises its
+        // generation. If a value above was stored by a decrement or a move after that, the word
+        // below has the new generation.
         fence(Acquire);
-        // A slot that was given back may belong to another series now. A series that was cold when
-        // it was read and has a slot now is right all the same: the slot has only what it counted
-        // meanwhile.
+        // A slot that was given back may belong to another series now. A series that was cold and
+        // has a slot now is still right: its cold cell keeps its counts, and the slot has only
+        // later ones.
         let is_same = |series: &SeriesAt| {
             let word = memory.word(series.address);
             word >> 32 == series.generation()
@@ -302,6 +311,7 @@ impl FamilyAt<'_> {
         let memory = self.memory;
         let mut chunks = Vec::new();
         let mut next = self.record.chunks;
+        // `range` counts the work, so a list that is a circle ends as damage.
         while let Some(chunk) = memory.range(next, chunk::BYTES as u64)? {
             chunks.push(chunk);
             next = memory.published(chunk + chunk::NEXT as u64);
@@ -341,6 +351,7 @@ impl FamilyAt<'_> {
         let memory = self.memory;
         let mut next = self.record.exemplars;
         let mut index = None;
+        // As in `find_series`, a list that is a circle ends as damage.
         while let Some(block) = memory.range(next, exemplars::FIRST as u64)? {
             let at = |field: usize| block + field as u64;
             next = memory.published(at(exemplars::NEXT));
@@ -360,6 +371,8 @@ impl FamilyAt<'_> {
                 let numbers = shown.iter().map(|series| series.number);
                 numbers.zip(0..).collect::<HashMap<_, u32>>()
             });
+            // A writer never flags the first series as one of a closed label set. A damaged file
+            // may.
             let number = (number, is_closed && number != FIRST_SERIES);
             let Some(&i) = index.get(&number) else {
                 continue;
@@ -372,6 +385,8 @@ impl FamilyAt<'_> {
                 }
             }
         }
+        // A writer has one block for each series. A damaged file may have more, and the newest
+        // wins.
         let all = &mut out.exemplars;
         all.sort_by_key(|(series, bucket, _)| (*series, *bucket));
         all.dedup_by_key(|(series, bucket, _)| (*series, *bucket));
