@@ -62,7 +62,7 @@ inputs() {
     local engine="src/lockfree src/observe src/mapped src/sync build.rs .cargo/config.toml :!src/observe/models"
     case $1 in
     miri) echo "$engine src/share/files/read" ;;
-    address) echo "$engine tests/everything.rs tests/engine tests/declare tests/support tests/leaks.txt" ;;
+    address) echo "$engine tests/everything.rs tests/engine :!tests/engine/docs.rs tests/declare tests/support tests/leaks.txt" ;;
     thread) echo "$engine tests/everything.rs" ;;
     fuzz) echo "$engine src/declare src/encode src/error src/family src/registry src/serve/*.rs src/serve/server src/share/files src/snapshot crates/check/src/pages fuzz tests/support tests/golden/share" ;;
     instructions) echo "$engine src/clock.rs src/declare src/family src/registry src/snapshot macros tests/instructions" ;;
