@@ -43,17 +43,18 @@ cargo_tool() {
     rm -rf target/tools
 }
 
-# The Python package that parses pages, in target/parsers.
+# The Python packages that parse pages and logs of histograms, in target/parsers.
 python_parser() {
-    local version=0.26.0
+    local packages="prometheus_client==0.26.0 hdrhistogram==0.10.3"
     need python3 python3
-    if ! target/parsers/bin/python -c "import prometheus_client" 2>/dev/null; then
-        echo "installing the Python package prometheus_client $version, in target/parsers"
+    if ! target/parsers/bin/python -c "import prometheus_client, hdrh" 2>/dev/null; then
+        echo "installing the Python packages $packages, in target/parsers"
         if ! python3 -m venv target/parsers 2>/dev/null; then
             need /usr/lib/python3/dist-packages/venv python3-venv
             python3 -m venv --clear target/parsers
         fi
-        target/parsers/bin/pip install --quiet "prometheus_client==$version"
+        # shellcheck disable=SC2086
+        target/parsers/bin/pip install --quiet $packages
     fi
 }
 

@@ -5,6 +5,7 @@
 //! in a mapped file there.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use tallies::{Bound, Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter, View};
 
@@ -44,6 +45,11 @@ static NATIVE: Histogram = Histogram::new("native").native(3).hot();
 static BOTH: Histogram = Histogram::new("both")
     .buckets(&[0.01, 0.1, 1.0])
     .native(3)
+    .hot();
+/// The histogram of a recorder of `tallies-bench`.
+static RECORDER: Histogram = Histogram::new("recorder")
+    .native(8)
+    .native_limit(8192)
     .hot();
 static SUMMARY: Summary = Summary::new("summary").hot();
 
@@ -118,6 +124,8 @@ fn main() {
         .iter()
         .map(|name| COLD_HISTOGRAMS.bind([&**name]))
         .collect();
+    let recorder = RECORDER.bind(());
+    let times = VALUES.map(Duration::from_secs_f64);
     let method = |i: usize| {
         if i % 2 == 0 {
             Method::Get
@@ -147,6 +155,7 @@ fn main() {
         "histogram, close bounds" => |_| CLOSE.observe(black_box(77.5));
         "native histogram" => |i| NATIVE.observe(VALUES[i % 8]);
         "native histogram, fixed buckets" => |i| BOTH.observe(VALUES[i % 8]);
+        "recorder" => |i| recorder.observe(black_box(times[i % 8]).as_secs_f64());
         "summary" => |i| SUMMARY.observe(i as f64);
         "counter, off" => |_| OFF.inc();
         "counter, two strings, off" => |_| OFF_LABELS.with([black_box("GET"), black_box("200")]).inc();
