@@ -32,7 +32,7 @@ const LIMITS: &[(&str, f64)] = &[
     ("histogram, close bounds", 240.0),
     ("native histogram", 58.0),
     ("native histogram, fixed buckets", 120.0),
-    ("recorder", 100.0),
+    ("recorder", 152.0),
     ("summary", 129.0),
     ("counter, off", 10.5),
     ("counter, two strings, off", 190.0),
