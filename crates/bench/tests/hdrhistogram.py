@@ -55,5 +55,6 @@ while (interval := reader.get_next_interval_histogram()) is not None:
     )
 with open(percentiles, encoding="utf-8") as file:
     rows = list(plotted(file))
-expected = [up_to(counts(whole), row[1]) for row in rows]
+all_counts = counts(whole)
+expected = [up_to(all_counts, row[1]) for row in rows]
 print(json.dumps({"intervals": intervals, "rows": rows, "expected": expected}))

@@ -5,9 +5,13 @@ use std::sync::{Condvar, Mutex};
 
 use super::*;
 
-/// A load without a warm-up, that stops after some requests.
+/// A load without a warm-up, that stops after some requests, however long these take.
 fn short(requests: u64) -> Load {
-    Load::new().warm_up(Duration::ZERO).stop_after(requests)
+    let hour = Duration::from_secs(3600);
+    Load::new()
+        .warm_up(Duration::ZERO)
+        .measure(hour)
+        .stop_after(requests)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
