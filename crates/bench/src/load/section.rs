@@ -100,7 +100,7 @@ impl LoadReport {
         let curves: Vec<Vec<_>> = times.iter().map(curve).collect();
         let all = curves.iter().flatten();
         let y = Axis::seconds(all.flat_map(|it| [it.lower, it.value, it.upper]));
-        let mut plot = Plot::new(Axis::quantiles(count), y, HEIGHT, 12.0);
+        let mut plot = Plot::new(Axis::quantiles(count), y, HEIGHT, 26.0);
         for (class, intervals) in CLASSES.iter().zip(&curves) {
             let points = |of: fn(&QuantileInterval) -> f64| -> Vec<(f64, f64)> {
                 intervals.iter().map(|it| (it.quantile, of(it))).collect()
@@ -118,7 +118,7 @@ impl LoadReport {
         let (y, end) = (Axis::seconds(values), self.measured.as_secs_f64());
         let label = |time: f64| format!("{} s", (time * 1e6).round() / 1e6);
         let x = Axis::linear([0.0, end].into_iter(), "time", label);
-        let mut plot = Plot::new(x, y, HEIGHT, 12.0);
+        let mut plot = Plot::new(x, y, HEIGHT, 26.0);
         for ((class, _), line) in LINES.iter().zip(&lines) {
             plot.line(class, line);
         }
