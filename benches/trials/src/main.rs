@@ -44,7 +44,7 @@ struct Args {
     harness: Option<String>,
 }
 
-/// What a harness says about the new program.
+/// The verdict of a harness about the new program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Finding {
     Slower,

@@ -442,7 +442,8 @@ impl Standings {
     }
 }
 
-/// The times of two lanes in the rounds that count: those in which the threads of both ran together.
+/// The times of two lanes in the rounds that count: those in which the threads of both ran
+/// together.
 /// If there are fewer than three, all count.
 struct Rounds {
     pairs: Vec<(f64, f64)>,

@@ -10,7 +10,7 @@ use crate::recorder::{Intervals, Recorder};
 use crate::stats::{Batches, QuantileInterval, quantile};
 
 use super::StopReason;
-use super::run::Run;
+use super::run::LoadRun;
 use super::timeline::Timeline;
 
 /// The time between two looks.
@@ -65,7 +65,7 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(
-        run: &Run,
+        run: &LoadRun,
         is_open: bool,
         width: Option<(f64, f64)>,
         alpha: f64,
@@ -88,7 +88,7 @@ impl Control {
 
     /// Watches until the run ends. At its end by time or by count the threads end by themselves,
     /// once every planned request was started or skipped.
-    pub(super) fn watch(&mut self, run: &Run) -> Result<StopReason, Error> {
+    pub(super) fn watch(&mut self, run: &LoadRun) -> Result<StopReason, Error> {
         loop {
             std::thread::sleep(TICK.min(run.end.saturating_sub(run.start.elapsed())));
             let elapsed = run.start.elapsed();
@@ -112,7 +112,7 @@ impl Control {
         }
     }
 
-    fn read(&mut self, run: &Run, elapsed: Duration) -> Result<(), Error> {
+    fn read(&mut self, run: &LoadRun, elapsed: Duration) -> Result<(), Error> {
         if elapsed >= run.warm_up {
             self.read_last()?;
         }
@@ -140,7 +140,7 @@ impl Control {
         })
     }
 
-    fn state(&self, run: &Run) -> String {
+    fn state(&self, run: &LoadRun) -> String {
         let elapsed = run.start.elapsed().saturating_sub(run.warm_up);
         let seen = run.measured.succeeded.get();
         if seen == 0 {
@@ -155,7 +155,7 @@ impl Control {
 }
 
 /// Returns an error if requests fail and none has succeeded for a while.
-pub(super) fn check_target(run: &Run, elapsed: Duration) -> Result<(), Error> {
+pub(super) fn check_target(run: &LoadRun, elapsed: Duration) -> Result<(), Error> {
     if elapsed < PATIENCE {
         return Ok(());
     }

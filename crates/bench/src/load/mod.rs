@@ -60,7 +60,7 @@ use crate::Error;
 
 use arrivals::Schedule;
 use control::{Control, check_target};
-use run::Run;
+use run::LoadRun;
 
 pub use report::{LoadReport, StopReason};
 pub use run::{Answer, Request};
@@ -312,7 +312,7 @@ impl Load {
     /// Runs the load from a thread that is none of the runtime's.
     fn run_tasks<A, F>(
         &self,
-        run: &Arc<Run>,
+        run: &Arc<LoadRun>,
         most: usize,
         work: &Arc<impl Fn(Request) -> F + Send + Sync + 'static>,
         runtime: &Handle,
@@ -398,18 +398,18 @@ impl Load {
         }
     }
 
-    fn start(&self) -> Result<Run, Error> {
-        Run::new(&self.registry, self.warm_up, self.measure, self.count)
+    fn start(&self) -> Result<LoadRun, Error> {
+        LoadRun::new(&self.registry, self.warm_up, self.measure, self.count)
     }
 
-    fn control(&self, run: &Run) -> Control {
+    fn control(&self, run: &LoadRun) -> Control {
         let is_open = !matches!(self.model, Model::Closed(_));
         Control::new(run, is_open, self.width, self.alpha, self.progress)
     }
 
     fn report(
         &self,
-        run: &Run,
+        run: &LoadRun,
         mut control: Control,
         reason: StopReason,
         unfinished: u64,
@@ -422,7 +422,7 @@ impl Load {
 }
 
 /// Ends a run whose future is dropped.
-struct StopOnDrop(Arc<Run>);
+struct StopOnDrop(Arc<LoadRun>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {

@@ -13,7 +13,7 @@ use crate::stats::{QuantileInterval, percentile};
 use crate::{Error, Page};
 
 use super::control::{Control, Watched};
-use super::run::Run;
+use super::run::LoadRun;
 use super::{Load, Model};
 
 /// The quantiles of the text.
@@ -78,7 +78,7 @@ pub struct LoadReport {
 impl LoadReport {
     pub(super) fn new(
         load: &Load,
-        run: &Run,
+        run: &LoadRun,
         control: Control,
         reason: StopReason,
         unfinished: u64,
@@ -388,7 +388,7 @@ impl LoadReport {
         Some(format!("p50 {median} µs, p99 {tail} µs"))
     }
 
-    /// What the intervals mean.
+    /// The meaning of the intervals.
     pub(super) fn coverage(&self) -> String {
         let percent = 100.0 * (1.0 - self.load.alpha);
         format!(
@@ -396,7 +396,7 @@ impl LoadReport {
         )
     }
 
-    /// What the reader must not miss.
+    /// Warnings that a reader must not miss.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.latency.is_none() {

@@ -102,7 +102,7 @@ pub(super) struct Records {
 
 /// The state that all threads of a run share.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct LoadRun {
     pub(super) machine: Machine,
     pub(super) start: Instant,
     pub(super) warm_up: Duration,
@@ -126,7 +126,7 @@ pub(super) struct Run {
 
 const PHASES: [&str; 2] = ["warm_up", "measure"];
 
-impl Run {
+impl LoadRun {
     pub(super) fn new(
         registry: &Registry,
         warm_up: Duration,
@@ -253,13 +253,13 @@ impl Run {
 /// A request that runs. It counts as panicked if it is dropped by a panic, and as unfinished if it
 /// is dropped otherwise.
 #[derive(Debug)]
-pub(super) struct Flight<R: Deref<Target = Run>> {
+pub(super) struct Flight<R: Deref<Target = LoadRun>> {
     run: R,
     request: Request,
     started: Instant,
 }
 
-impl<R: Deref<Target = Run>> Flight<R> {
+impl<R: Deref<Target = LoadRun>> Flight<R> {
     /// Begins a request, which the caller has added to `in_flight`.
     pub(super) fn begin(run: R, request: Request) -> Self {
         let started = Instant::now();
@@ -297,7 +297,7 @@ impl<R: Deref<Target = Run>> Flight<R> {
     }
 }
 
-impl<R: Deref<Target = Run>> Drop for Flight<R> {
+impl<R: Deref<Target = LoadRun>> Drop for Flight<R> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.run.records(self.request.phase).panicked.inc();

@@ -14,12 +14,12 @@ use tokio::task::AbortHandle;
 use crate::Error;
 
 use super::arrivals::{Pacer, Schedule};
-use super::run::{Answer, Flight, Request, Run};
+use super::run::{Answer, Flight, LoadRun, Request};
 
 /// Makes the requests of a closed load in `workers` threads, until the run ends. `control` runs on
 /// this thread meanwhile.
 pub(super) fn closed<A: Answer, T>(
-    run: &Run,
+    run: &LoadRun,
     workers: usize,
     work: &(impl Fn(Request) -> A + Sync),
     control: impl FnOnce() -> T,
@@ -42,7 +42,7 @@ pub(super) fn closed<A: Answer, T>(
 /// Makes the requests of an open load in `workers` threads, of which each runs one request at a
 /// time.
 pub(super) fn open<A: Answer, T>(
-    run: &Run,
+    run: &LoadRun,
     schedule: Schedule,
     workers: usize,
     work: &(impl Fn(Request) -> A + Sync),
@@ -75,7 +75,7 @@ pub(super) fn open<A: Answer, T>(
 }
 
 /// Makes one request, which is in flight.
-fn make<A: Answer>(run: &Run, request: Request, work: &impl Fn(Request) -> A) {
+fn make<A: Answer>(run: &LoadRun, request: Request, work: &impl Fn(Request) -> A) {
     // The work is not used after a panic except by further calls, which the documentation says.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let flight = Flight::begin(run, request);
@@ -85,7 +85,7 @@ fn make<A: Answer>(run: &Run, request: Request, work: &impl Fn(Request) -> A) {
 }
 
 /// Passes each planned request on at its time, or skips it if too many are in flight.
-fn pace(run: &Run, schedule: Schedule, most: usize, mut start: impl FnMut(Request)) {
+fn pace(run: &LoadRun, schedule: Schedule, most: usize, mut start: impl FnMut(Request)) {
     let mut pacer = Pacer::new();
     for at in schedule {
         let Some(request) = run.request(at, true) else {
@@ -106,7 +106,7 @@ fn pace(run: &Run, schedule: Schedule, most: usize, mut start: impl FnMut(Reques
 
 /// Starts the tasks of a closed load, and returns what aborts them.
 pub(super) fn closed_tasks<A, F>(
-    run: &Arc<Run>,
+    run: &Arc<LoadRun>,
     workers: usize,
     work: &Arc<impl Fn(Request) -> F + Send + Sync + 'static>,
     runtime: &Handle,
@@ -131,7 +131,7 @@ where
 
 /// Starts a task for each request of an open load, and returns what aborts those that run.
 pub(super) fn open_tasks<A, F>(
-    run: &Arc<Run>,
+    run: &Arc<LoadRun>,
     schedule: Schedule,
     most: usize,
     work: &Arc<impl Fn(Request) -> F + Send + Sync + 'static>,
@@ -156,7 +156,7 @@ where
 }
 
 /// Makes one request, which is in flight. A panic ends the request, not the task.
-async fn make_async<A, F>(run: Arc<Run>, request: Request, work: &impl Fn(Request) -> F)
+async fn make_async<A, F>(run: Arc<LoadRun>, request: Request, work: &impl Fn(Request) -> F)
 where
     A: Answer,
     F: Future<Output = A>,
