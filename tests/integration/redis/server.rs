@@ -85,8 +85,9 @@ impl Server {
     }
 
     fn connect(&self) -> redis::RedisResult<redis::Connection> {
+        // A replica that loads its first copy beside other tests answered after more than 2 s.
         let client = redis::Client::open(self.url())?;
-        client.get_connection_with_timeout(Duration::from_secs(2))
+        client.get_connection_with_timeout(Duration::from_secs(20))
     }
 
     /// Runs a command.
