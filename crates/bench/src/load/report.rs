@@ -330,7 +330,7 @@ impl LoadReport {
     /// ```
     #[must_use]
     pub fn to_html(&self, title: &str) -> String {
-        Page::new(title).load(&self.model(), self).to_html()
+        Page::new(title).load("Load", self).to_html()
     }
 
     /// The load in words.

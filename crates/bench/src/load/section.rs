@@ -18,6 +18,10 @@ const HEIGHT: f64 = 240.0;
 const CLASSES: [&str; 2] = ["a", "b"];
 /// The quantiles of a chart over time, and their classes.
 const LINES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
+/// The fewest values of a point over time: enough for the highest quantile, but fewer if there would
+/// else be fewer points than these.
+const ENOUGH: u64 = 100;
+const POINTS: u64 = 20;
 
 impl LoadReport {
     pub(crate) fn section(&self, name: &str) -> Section {
@@ -111,9 +115,25 @@ impl LoadReport {
         plot
     }
 
+    /// Quantiles over time. Parts are joined until they have enough values for every line, so no
+    /// line crosses that of a higher quantile.
     fn over_time(&self, watched: &Watched) -> Plot {
-        let parts = watched.timeline.parts();
-        let lines = LINES.map(|(_, phi)| self.line(parts, phi));
+        let enough = (watched.batches.total().count() / POINTS).clamp(1, ENOUGH);
+        let parts = joined(watched.timeline.parts(), enough);
+        // The first part begins with the warm-up, of which it has no values.
+        let first = watched.timeline.parts().first();
+        let begin = first.map_or(SystemTime::UNIX_EPOCH, |first| {
+            first.begin() + self.load.warm_up
+        });
+        let since = |time: SystemTime| time.duration_since(begin).unwrap_or_default().as_secs_f64();
+        let lines = LINES.map(|(_, phi)| -> Vec<(f64, f64)> {
+            let points = parts.iter().filter_map(|part| {
+                let bucket = part.distribution().quantile(phi)?;
+                let middle = f64::midpoint(since(part.begin()), since(part.end()));
+                Some((middle, f64::midpoint(bucket.lower, bucket.upper)))
+            });
+            points.collect()
+        });
         let values = lines.iter().flatten().map(|(_, value)| *value);
         let (y, end) = (Axis::seconds(values), self.measured.as_secs_f64());
         let label = |time: f64| format!("{} s", (time * 1e6).round() / 1e6);
@@ -124,36 +144,17 @@ impl LoadReport {
         }
         plot
     }
+}
 
-    /// A quantile over time. Parts are joined until some value exceeds the quantile.
-    fn line(&self, parts: &[Recording], phi: f64) -> Vec<(f64, f64)> {
-        let Some(first) = parts.first() else {
-            return Vec::new();
-        };
-        // The first part begins with the warm-up, of which it has no values.
-        let begin = first.begin() + self.load.warm_up;
-        let since = |time: SystemTime| time.duration_since(begin).unwrap_or_default().as_secs_f64();
-        let enough = if phi < 1.0 {
-            (1.0 / (1.0 - phi)).round() as u64
-        } else {
-            1
-        };
-        let mut line = Vec::new();
-        let mut joined: Option<Recording> = None;
-        for part in parts {
-            match &mut joined {
-                // All are of one recorder, so they can be merged.
-                Some(joined) => drop(joined.merge(part)),
-                None => joined = Some(part.clone()),
-            }
-            let full = joined.take_if(|joined| joined.distribution().count() >= enough);
-            if let Some(full) = full
-                && let Some(bucket) = full.distribution().quantile(phi)
-            {
-                let middle = f64::midpoint(since(full.begin()), since(full.end()));
-                line.push((middle, f64::midpoint(bucket.lower, bucket.upper)));
-            }
+/// Joins neighbours until each has at least `enough` values. The last one can have fewer.
+fn joined(parts: &[Recording], enough: u64) -> Vec<Recording> {
+    let mut joined: Vec<Recording> = Vec::new();
+    for part in parts {
+        match joined.last_mut() {
+            // All are of one recorder, so they can be merged.
+            Some(last) if last.distribution().count() < enough => drop(last.merge(part)),
+            _ => joined.push(part.clone()),
         }
-        line
     }
+    joined
 }
