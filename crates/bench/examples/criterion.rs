@@ -1,5 +1,5 @@
-//! Counts allocations instead of time, with criterion: its statistics and its stored baselines, over
-//! the counting allocator of `tallies`.
+//! Counts allocations instead of time, with criterion: its statistics and its stored baselines,
+//! over the counting allocator of `tallies`.
 //!
 //! ```sh
 //! cargo run --release -p tallies-bench --example criterion -- --bench

@@ -1,4 +1,4 @@
-//! The files of HdrHistogram's formats, read by its port to Python, and by the rules of its plotter.
+//! The files of HdrHistogram's formats, read by its port to Python and by the rules of its plotter.
 //!
 //! `tests/run.sh tests` installs the port and runs this test by name.
 
