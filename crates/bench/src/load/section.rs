@@ -18,8 +18,8 @@ const HEIGHT: f64 = 240.0;
 const CLASSES: [&str; 2] = ["a", "b"];
 /// The quantiles of a chart over time, and their classes.
 const LINES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
-/// The fewest values of a point over time: enough for the highest quantile, but fewer if there would
-/// else be fewer points than these.
+/// The fewest values of a point over time: enough for the highest quantile, but fewer if there
+/// would else be fewer points than these.
 const ENOUGH: u64 = 100;
 const POINTS: u64 = 20;
 
