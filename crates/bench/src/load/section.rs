@@ -146,15 +146,19 @@ impl LoadReport {
     }
 }
 
-/// Joins neighbours until each has at least `enough` values. The last one can have fewer.
+/// Joins neighbours until each has at least `enough` values. What is left in the end belongs to the
+/// last one: a point of few values would stand out.
 fn joined(parts: &[Recording], enough: u64) -> Vec<Recording> {
+    let count = |part: &Recording| part.distribution().count();
+    let mut left: u64 = parts.iter().map(count).sum();
     let mut joined: Vec<Recording> = Vec::new();
     for part in parts {
         match joined.last_mut() {
             // All are of one recorder, so they can be merged.
-            Some(last) if last.distribution().count() < enough => drop(last.merge(part)),
+            Some(last) if left < enough || count(last) < enough => drop(last.merge(part)),
             _ => joined.push(part.clone()),
         }
+        left -= count(part);
     }
     joined
 }
