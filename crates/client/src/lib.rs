@@ -1,0 +1,1 @@
+//! The HTTP client with which tallies sends metrics.

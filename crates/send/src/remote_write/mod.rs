@@ -1,0 +1,1 @@
+//! Remote write: samples for Prometheus and its long-term stores.
