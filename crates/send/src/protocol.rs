@@ -1,17 +1,15 @@
 //! The seam between the sender, which knows time, retries and connections, and the protocols, which
 //! know bytes: what a protocol does with snapshots and with answers.
 
-use std::time::Duration;
-
 use tallies::snapshot::Snapshot;
 
-/// A protocol, with its state between snapshots. Its memory is bounded by the number of series.
+/// The encoder of a protocol, with its state between snapshots. Its memory is bounded by the number of series.
 ///
 /// The sender calls [`take`](Self::take) with each snapshot, then [`next`](Self::next) and
 /// [`answered`](Self::answered) in turns until nothing is left. A request that has to be retried
 /// comes from `next` again, byte for byte. If the next snapshot comes before that, `take` decides
 /// what becomes of the rest.
-pub(crate) trait Protocol: Send {
+pub(crate) trait Encoder: Send {
     /// Takes in a snapshot, in the place of what is not sent yet. What only the rest knows (deltas,
     /// the ends of series) is kept and merged.
     fn take(&mut self, snapshot: &Snapshot);
@@ -19,6 +17,11 @@ pub(crate) trait Protocol: Send {
     /// Ends all series, at a clean shutdown, with what the protocol has for that. A last snapshot
     /// was taken in and sent before.
     fn end(&mut self) {}
+
+    /// Returns the samples that were not sent before a newer snapshot replaced them, in all.
+    fn superseded(&self) -> u64 {
+        0
+    }
 
     /// Writes the body of the next request into `body`, which is empty, and returns its headers
     /// besides those of every request (host, length, authorization, user agent). Returns `None` if
@@ -51,8 +54,8 @@ pub(crate) const MOST_BODY_BYTES: usize = 64 << 10;
 pub(crate) enum Verdict {
     /// The receiver has it. It may have rejected some samples, and may say why.
     Accepted { rejected: u64, why: String },
-    /// The same request again later: after this time, or else after a backoff.
-    Retry(Option<Duration>),
+    /// The same request again, when the receiver wants it or after a pause.
+    Retry,
     /// Another form of the same data at once: `next` has it.
     Again,
     /// The receiver will never take this request. It is lost, and `next` goes on after it.

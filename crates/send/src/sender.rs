@@ -1,0 +1,332 @@
+//! The settings of a sender, and the handle of one that runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tallies::snapshot::Source;
+use tallies::{Error, Registry};
+use tallies_client::{Background, Client, ClientBuilder, StopError, Task, base_url};
+
+use crate::metrics::SelfMetrics;
+use crate::otlp::{Environment, Otlp};
+use crate::protocol::Encoder;
+use crate::remote_write::RemoteWrite;
+use crate::worker::Worker;
+
+/// The word for a receiver in errors.
+const RECEIVER: &str = "receiver";
+/// The header that remote write asks for, and other receivers log.
+const USER_AGENT: &str = concat!("tallies/", env!("CARGO_PKG_VERSION"));
+/// The default time between two snapshots.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// Sends the metrics of a program that nobody scrapes: all of them, now and then every interval, on
+/// a thread of its own.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tallies_send::{RemoteWrite, Sender};
+///
+/// let protocol = RemoteWrite::new().label("job", "import").label("instance", "db1");
+/// let sending = Sender::new("http://127.0.0.1:9090/api/v1/write", protocol)
+///     .interval(Duration::from_secs(10))
+///     .start()?;
+/// // ... the program ...
+/// sending.stop()?;
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// Updates do not notice it: a snapshot takes what a scrape takes, and the thread does the rest.
+///
+/// # Failures
+///
+/// A request is sent again if the receiver does not answer, or if its answer asks for that: the
+/// statuses 429 and 5xx, for OTLP only 429, 502, 503 and 504. The pause is what `Retry-After` says,
+/// or else 1 s, doubled with each further failure up to a minute, and at random a tenth shorter or
+/// longer. Other answers are not retried. Redirects are not followed, since they would take the
+/// credentials along. The beginning and the end of an outage are logged.
+///
+/// The next snapshot replaces what was not sent, so an outage takes memory for the series that
+/// there are, however long it lasts. Totals are right afterwards; the values between are lost.
+/// Deltas are added up, and lose nothing.
+///
+/// # Cost
+///
+/// One request holds at most about a mebibyte. Between requests, the thread keeps the last snapshot,
+/// which shares the label texts of its series with the registry.
+#[must_use = "a sender sends after `start`"]
+pub struct Sender {
+    url: String,
+    protocol: Protocol,
+    sources: Vec<Arc<dyn Source>>,
+    client: ClientBuilder,
+    interval: Duration,
+    gzip: bool,
+    metrics: Option<Registry>,
+}
+
+/// The protocol of a [`Sender`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// OTLP over HTTP.
+    Otlp(Otlp),
+    /// Prometheus remote write.
+    RemoteWrite(RemoteWrite),
+}
+
+impl From<Otlp> for Protocol {
+    fn from(otlp: Otlp) -> Self {
+        Self::Otlp(otlp)
+    }
+}
+
+impl From<RemoteWrite> for Protocol {
+    fn from(remote_write: RemoteWrite) -> Self {
+        Self::RemoteWrite(remote_write)
+    }
+}
+
+impl Sender {
+    /// Creates a sender of the default registry, to the receiver of this URL. The URL has the whole
+    /// path, such as `http://collector:4318/v1/metrics` or `http://mimir/api/v1/push`.
+    pub fn new(url: &str, protocol: impl Into<Protocol>) -> Self {
+        Self {
+            url: url.to_owned(),
+            protocol: protocol.into(),
+            sources: Vec::new(),
+            client: ClientBuilder::new(RECEIVER, USER_AGENT),
+            interval: INTERVAL,
+            gzip: false,
+            metrics: None,
+        }
+    }
+
+    /// Creates a sender of the default registry as OpenTelemetry's environment variables say:
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and the others of the OTLP exporter,
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. Returns
+    /// `None` if `OTEL_SDK_DISABLED` is `true`.
+    ///
+    /// ```no_run
+    /// let sending = tallies_send::Sender::from_env()?.map(|sender| sender.start()).transpose()?;
+    /// // ... the program ...
+    /// sending.map_or(Ok(()), |sending| sending.stop())?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the value of a variable is invalid, or if its certificate file cannot be
+    /// read.
+    ///
+    /// Source: OpenTelemetry, "OTLP Exporter Configuration" and "Environment Variable
+    /// Specification".
+    pub fn from_env() -> Result<Option<Self>, Error> {
+        let read = |name: &str| std::env::var(name).ok();
+        let environment = Environment::read(read)?;
+        if environment.disabled {
+            return Ok(None);
+        }
+        let mut sender = Self::new(&environment.url, environment.otlp)
+            .interval(environment.interval)
+            .timeout(environment.timeout);
+        sender.gzip = environment.gzip;
+        for (name, value) in &environment.headers {
+            sender.client = sender.client.header(name, value);
+        }
+        #[cfg(feature = "tls")]
+        if let Some(file) = &environment.certificate {
+            let pem = std::fs::read(file);
+            let pem = pem.map_err(|e| Error::with_cause(format!("cannot read `{file}`"), e))?;
+            sender = sender.root_certificates(&pem);
+        }
+        Ok(Some(sender))
+    }
+
+    /// Sends this registry, or the page of a store, instead of the default registry. Further calls
+    /// add more; families of the same name are merged.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let registry = tallies::Registry::new();
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.registry(&registry).start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
+        self.sources.push(Arc::new(registry.clone()));
+        self
+    }
+
+    /// The time from one snapshot to the next, at most a year. Default: 15 s; from the environment
+    /// 60 s.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval.min(Duration::from_secs(365 * 24 * 3600));
+        self
+    }
+
+    /// Limits the time of a request, from the name look-up to the last byte of the response, and
+    /// that of the last ones after [`Sending::stop`]. Default: 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.client = self.client.timeout(timeout);
+        self
+    }
+
+    /// Authenticates with a user name and a password (RFC 7617).
+    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
+        self.client = self.client.basic_auth(user, password);
+        self
+    }
+
+    /// Authenticates with a bearer token (RFC 6750).
+    pub fn bearer_token(mut self, token: &str) -> Self {
+        self.client = self.client.bearer_token(token);
+        self
+    }
+
+    /// Adds a header to every request, such as `X-Scope-OrgID` for a tenant.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{RemoteWrite, Sender};
+    /// let sender = Sender::new("http://mimir:8080/api/v1/push", RemoteWrite::new());
+    /// let sending = sender.header("X-Scope-OrgID", "shop").start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.client = self.client.header(name, value);
+        self
+    }
+
+    /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
+    /// Mozilla's root certificates.
+    #[cfg(feature = "tls")]
+    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
+        self.client = self.client.root_certificates(pem);
+        self
+    }
+
+    /// Compresses the bodies of OTLP. Remote write has a compression of its own, and ignores this.
+    pub fn gzip(mut self) -> Self {
+        self.gzip = true;
+        self
+    }
+
+    /// Counts in this registry how sending goes, in families with the label `receiver`, the URL:
+    ///
+    /// | family | counts |
+    /// |---|---|
+    /// | `tallies_sends_total` | requests that the receiver accepted |
+    /// | `tallies_send_failures_total` | requests without an answer, or with another one |
+    /// | `tallies_send_rejected_samples_total` | samples that the receiver rejected |
+    /// | `tallies_send_superseded_samples_total` | samples that a newer snapshot replaced |
+    /// | `tallies_last_send_timestamp_seconds` | the time of the last snapshot that arrived |
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.self_metrics(tallies::registry()).start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    pub fn self_metrics(mut self, registry: &Registry) -> Self {
+        self.metrics = Some(registry.clone());
+        self
+    }
+
+    /// Sends now, and then every interval, until the returned value is stopped or dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL, a setting or a label is invalid, if the interval is zero, or if
+    /// the thread cannot be created. A receiver that does not answer is not an error.
+    pub fn start(self) -> Result<Sending, Error> {
+        if self.interval.is_zero() {
+            return Err(Error::new("the interval of a sender is 0; it has to be longer"));
+        }
+        let mut sources = self.sources;
+        if sources.is_empty() {
+            sources.push(Arc::new(tallies::registry().clone()));
+        }
+        let client = base_url(RECEIVER, &self.url).and_then(|url| self.client.build(&url));
+        let client = client.map_err(|error| Error::new(error.to_string()))?;
+        if let Some(warning) = client.warning("requests") {
+            Error::new(warning).log_once();
+        }
+        let protocol: Box<dyn Encoder> = match self.protocol {
+            Protocol::Otlp(otlp) => Box::new(otlp.encoder()?),
+            Protocol::RemoteWrite(remote_write) => Box::new(remote_write.encoder()?),
+        };
+        let metrics = self.metrics.as_ref();
+        let metrics = metrics.map(|registry| SelfMetrics::new(registry, client.url()));
+        let worker = Worker::new(client.clone(), protocol, sources, self.interval)
+            .gzip(self.gzip)
+            .metrics(metrics.transpose()?);
+        // The last request may begin just before the end of the time that all have.
+        let longest = client.timeout().saturating_mul(2);
+        let background = Background::start("tallies-send", longest, worker);
+        let failed = |e| Error::with_cause(format!("cannot start to send to {}", client.url()), e);
+        Ok(Sending {
+            background: background.map_err(failed)?,
+            client,
+        })
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("protocol", &self.protocol)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A sender that runs.
+///
+/// Dropping it ends it as [`stop`](Self::stop) does, and logs the error. A program should therefore
+/// keep the value until it ends. `std::process::exit` runs no destructors, so the last values are
+/// not sent then.
+#[must_use = "sending ends when it is dropped"]
+#[derive(Debug)]
+pub struct Sending {
+    client: Client,
+    background: Background<<Worker as Task>::Last>,
+}
+
+impl Sending {
+    /// Sends the last values, and what the protocol has for the end of series, and ends the thread.
+    /// It waits for the receiver, at most for twice the [timeout](Sender::timeout).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if something of it did not arrive. Sending ends in every case.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.end().map_or(Ok(()), |(result, _)| result)
+    }
+
+    /// Returns the URL of the receiver.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.client.url()
+    }
+
+    /// Returns the result, unless sending has ended before.
+    fn end(&mut self) -> Option<<Worker as Task>::Last> {
+        let url = self.client.url();
+        Some(self.background.stop()?.unwrap_or_else(|error| {
+            let error = match error {
+                StopError::TimedOut => Error::new(self.client.no_response("POST").to_string()),
+                other => Error::new(format!("sending to {url}: {other}")),
+            };
+            (Err(error), false)
+        }))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some((Err(error), false)) = self.end() {
+            error.log();
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The thread of a sender: takes snapshots in a rhythm, sends what the protocol makes of them, and
+//! waits as receivers ask.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tallies::Error;
+use tallies::snapshot::{Snapshot, Source};
+use tallies_client::{Backoff, Client, ClientError, Response, Task};
+
+use crate::metrics::SelfMetrics;
+use crate::protocol::{Answer, Encoder, Headers, MOST_BODY_BYTES, Verdict};
+
+/// The state of a sender's thread.
+pub(crate) struct Worker {
+    client: Client,
+    protocol: Box<dyn Encoder>,
+    sources: Vec<Arc<dyn Source>>,
+    interval: Duration,
+    gzip: bool,
+    metrics: Option<SelfMetrics>,
+    /// The last snapshot. Kept for its memory.
+    snapshot: Snapshot,
+    /// The snapshot of each further source, which is merged into the first.
+    other: Snapshot,
+    /// The body of a request.
+    body: Vec<u8>,
+    /// The same, compressed.
+    compressed: Vec<u8>,
+    /// The time of the next snapshot.
+    due: Instant,
+    /// The time before which no request is sent.
+    blocked: Option<Instant>,
+    backoff: Backoff,
+    /// The time of the last snapshot, until all of it has arrived or a part of it is lost.
+    unsent: Option<SystemTime>,
+    /// Whether it was logged that a receiver rejected samples.
+    logged_rejection: bool,
+}
+
+/// The result of an attempt to send.
+enum Attempt {
+    /// There was nothing to send.
+    Done,
+    /// The receiver has the request.
+    Sent,
+    /// The receiver will not take the request, which is lost.
+    Lost(Error),
+    /// The request is to be sent again after this pause.
+    Failed(Error, Duration),
+}
+
+impl Task for Worker {
+    /// Whether everything arrived in time, and whether an earlier failure of the same outage was
+    /// logged.
+    type Last = (Result<(), Error>, bool);
+
+    /// Takes a snapshot if one is due, and sends one request if there is one and no pause.
+    fn call(&mut self) -> Duration {
+        let now = Instant::now();
+        if now >= self.due {
+            if let Err(error) = self.take() {
+                self.failed();
+                error.log_once();
+            }
+            // After a whole interval of delay, a new rhythm begins.
+            let is_late = now.duration_since(self.due) >= self.interval;
+            self.due = if is_late { now } else { self.due } + self.interval;
+        }
+        let next = match self.blocked.filter(|until| now < *until) {
+            Some(until) => until.min(self.due),
+            None => self.attempt(),
+        };
+        next.saturating_duration_since(Instant::now())
+    }
+
+    /// Sends a last snapshot, and then the ends of all series, within the timeout of a request.
+    fn last(mut self) -> Self::Last {
+        let deadline = Instant::now() + self.client.timeout();
+        let was_logged = self.backoff.failures() > 0;
+        (self.finish(deadline), was_logged)
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        client: Client,
+        protocol: Box<dyn Encoder>,
+        sources: Vec<Arc<dyn Source>>,
+        interval: Duration,
+    ) -> Self {
+        Self {
+            client,
+            protocol,
+            sources,
+            interval,
+            gzip: false,
+            metrics: None,
+            snapshot: Snapshot::default(),
+            other: Snapshot::default(),
+            body: Vec::new(),
+            compressed: Vec::new(),
+            due: Instant::now(),
+            blocked: None,
+            backoff: Backoff::new(interval),
+            unsent: None,
+            logged_rejection: false,
+        }
+    }
+
+    /// Compresses bodies that the protocol has not compressed.
+    pub(crate) fn gzip(mut self, gzip: bool) -> Self {
+        self.gzip = gzip;
+        self
+    }
+
+    pub(crate) fn metrics(mut self, metrics: Option<SelfMetrics>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Sends one request, and logs the beginning and the end of an outage. Returns the time of the
+    /// next step.
+    fn attempt(&mut self) -> Instant {
+        self.blocked = None;
+        match self.send() {
+            Attempt::Done => self.due,
+            Attempt::Sent => {
+                let failures = self.backoff.succeeded();
+                if failures > 0 {
+                    let url = self.client.url();
+                    Error::new(format!("{url} takes metrics again; {failures} requests failed")).log();
+                }
+                Instant::now()
+            }
+            Attempt::Lost(error) => {
+                error.log_once();
+                Instant::now()
+            }
+            Attempt::Failed(error, pause) => {
+                if self.backoff.failures() == 1 {
+                    let and = "requests are sent again, and further failures are not logged until \
+                               one succeeds";
+                    Error::new(format!("{error}; {and}")).log();
+                }
+                let until = Instant::now() + pause;
+                self.blocked = Some(until);
+                until.min(self.due)
+            }
+        }
+    }
+
+    fn finish(&mut self, deadline: Instant) -> Result<(), Error> {
+        let mut result = self.take();
+        let mut has_ended = false;
+        loop {
+            let pause = match self.send() {
+                Attempt::Done if has_ended => return result,
+                Attempt::Done => {
+                    self.protocol.end();
+                    has_ended = true;
+                    continue;
+                }
+                Attempt::Sent => Duration::ZERO,
+                Attempt::Lost(error) => {
+                    result = result.and(Err(error));
+                    Duration::ZERO
+                }
+                Attempt::Failed(error, pause) => {
+                    if Instant::now() + pause >= deadline {
+                        return result.and(Err(error));
+                    }
+                    pause
+                }
+            };
+            std::thread::sleep(pause);
+            if Instant::now() >= deadline {
+                let why = "the timeout was over before all metrics were sent";
+                return result.and(Err(Error::new(why).at(self.client.url())));
+            }
+        }
+    }
+
+    /// Takes a snapshot of all sources for the protocol.
+    fn take(&mut self) -> Result<(), Error> {
+        let mut sources = self.sources.iter();
+        if let Some(first) = sources.next() {
+            first.try_snapshot_into(&mut self.snapshot)?;
+        }
+        for source in sources {
+            source.try_snapshot_into(&mut self.other)?;
+            self.snapshot.merge(&self.other)?;
+        }
+        let before = self.protocol.superseded();
+        self.protocol.take(&self.snapshot);
+        if let Some(metrics) = &self.metrics {
+            metrics.superseded(self.protocol.superseded() - before);
+        }
+        self.unsent = Some(self.snapshot.taken());
+        Ok(())
+    }
+
+    /// Sends the next request.
+    fn send(&mut self) -> Attempt {
+        self.body.clear();
+        let Some(headers) = self.protocol.next(&mut self.body) else {
+            let all = self.unsent.take();
+            if let (Some(metrics), Some(taken)) = (&self.metrics, all) {
+                metrics.arrived(taken);
+            }
+            return Attempt::Done;
+        };
+        let response = self.exchange(&headers);
+        let answer = response.as_ref().ok().map(to_answer);
+        match self.protocol.answered(answer.as_ref()) {
+            Verdict::Accepted { rejected, why } => {
+                self.accepted(rejected, &why);
+                Attempt::Sent
+            }
+            Verdict::Again => Attempt::Sent,
+            Verdict::Refused => {
+                self.failed();
+                self.unsent = None;
+                Attempt::Lost(self.error(&response))
+            }
+            Verdict::Retry => {
+                self.failed();
+                self.backoff.failed();
+                let asked = response.as_ref().ok();
+                let asked = asked.and_then(|response| response.retry_after(SystemTime::now()));
+                Attempt::Failed(self.error(&response), self.backoff.pause(asked))
+            }
+        }
+    }
+
+    fn exchange(&mut self, headers: &Headers) -> Result<Response, ClientError> {
+        let is_compressed = headers.iter().any(|(name, _)| *name == "content-encoding");
+        let mut all: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut body = &self.body;
+        if self.gzip && !is_compressed {
+            all.push(("content-encoding", "gzip"));
+            self.compressed.clear();
+            let mut gzip = GzEncoder::new(&mut self.compressed, Compression::fast());
+            // Writing to memory does not fail.
+            let _ = gzip.write_all(&self.body).and_then(|()| gzip.try_finish());
+            drop(gzip);
+            body = &self.compressed;
+        }
+        self.client.send("POST", &all, Some(body), MOST_BODY_BYTES)
+    }
+
+    fn error(&self, response: &Result<Response, ClientError>) -> Error {
+        match response {
+            Ok(response) => Error::new(self.client.rejected("POST", response).to_string()),
+            Err(error) => match error.io_kind() {
+                Some(kind) => Error::with_cause(error.to_string(), std::io::Error::from(kind)),
+                None => Error::new(error.to_string()),
+            },
+        }
+    }
+
+    fn accepted(&mut self, rejected: u64, why: &str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.accepted(rejected);
+        }
+        if rejected > 0 && !self.logged_rejection {
+            self.logged_rejection = true;
+            let url = self.client.url();
+            let text = format!("{url} rejected {rejected} samples; further ones are not logged");
+            Error::new(match why {
+                "" => text,
+                why => format!("{text}: {why}"),
+            })
+            .log();
+        }
+    }
+
+    fn failed(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.failed();
+        }
+    }
+}
+
+fn to_answer(response: &Response) -> Answer {
+    let headers = response.headers();
+    let text = |value| String::from_utf8_lossy(value).into_owned();
+    Answer {
+        status: response.status(),
+        headers: headers.map(|(name, value)| (name.to_owned(), text(value))).collect(),
+        body: response.body().to_vec(),
+    }
+}
