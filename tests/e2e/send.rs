@@ -1,0 +1,283 @@
+//! Senders write to a real Prometheus and to a real VictoriaMetrics, whose queries then return what
+//! was counted, and nothing more after a series ended.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use support::{Running, eventually, exposition, free_port, http, kinds};
+use tallies::snapshot::{Snapshot, Source};
+use tallies::{Counter, Histogram, Registry};
+use tallies_send::{Otlp, RemoteWrite, Sender, Version};
+
+/// A server that is asked with PromQL, and the folder of its data.
+struct Database {
+    _running: Running,
+    address: String,
+    write: &'static str,
+    dir: PathBuf,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn dir(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("tallies-send-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn start(name: &str, dir: &Path, address: String, write: &'static str, args: &[String]) -> Database {
+    let child = Command::new(name)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{name}: {e}; tests/run.sh installs it"));
+    let running = Running(child);
+    eventually(&format!("{name} answers; see {}", dir.display()), || {
+        http::try_get(&*address, "/-/ready").is_ok_and(|answer| answer.status() == 200)
+    });
+    Database { _running: running, address, write, dir: dir.to_owned() }
+}
+
+fn prometheus(test: &str) -> Database {
+    let dir = dir(test);
+    std::fs::write(dir.join("prometheus.yml"), "global: {}\n").unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = [
+        format!("--config.file={}", dir.join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", dir.join("data").display()),
+        format!("--web.listen-address={address}"),
+        "--web.enable-remote-write-receiver".to_owned(),
+        "--enable-feature=native-histograms".to_owned(),
+    ];
+    start("prometheus", &dir, address, "/api/v1/write", &args)
+}
+
+fn victoria(test: &str, write: &'static str) -> Database {
+    let dir = dir(test);
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = [
+        format!("-storageDataPath={}", dir.join("data").display()),
+        format!("-httpListenAddr={address}"),
+        "-search.latencyOffset=0s".to_owned(),
+        "-opentelemetry.usePrometheusNaming".to_owned(),
+    ];
+    start("victoria-metrics", &dir, address, write, &args)
+}
+
+/// Labels and values of series.
+type Samples = BTreeMap<Vec<(String, String)>, f64>;
+
+impl Database {
+    fn url(&self) -> String {
+        format!("http://{}{}", self.address, self.write)
+    }
+
+    /// The result of an instant query. Bounds are in their shortest form.
+    fn query(&self, query: &str) -> Samples {
+        // VictoriaMetrics returns new samples only after a flush.
+        let _ = http::try_get(&*self.address, "/internal/force_flush");
+        let encoded: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
+        let path = format!("/api/v1/query?nocache=1&query={encoded}");
+        let answer = http::get(&*self.address, &path, &[]);
+        let body: Value = serde_json::from_str(answer.text()).unwrap();
+        let result = body["data"]["result"].as_array();
+        let result = result.unwrap_or_else(|| panic!("{query}: {body}"));
+        let samples = result.iter().filter(|sample| sample["value"].is_array()).map(|sample| {
+            let labels = sample["metric"].as_object().unwrap().iter();
+            let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+            let value = sample["value"][1].as_str().unwrap();
+            (comparable(labels.collect()), value.parse().unwrap())
+        });
+        samples.collect()
+    }
+
+    fn expect(&self, query: &str, expected: &Samples) {
+        let seen = eventually(&format!("an answer to {query}"), || {
+            let seen = self.query(query);
+            (seen.len() >= expected.len()).then_some(seen)
+        });
+        for (labels, value) in expected {
+            let have = seen.get(labels).unwrap_or_else(|| panic!("no {labels:?} in {seen:#?}"));
+            assert!(have == value || (have.is_nan() && value.is_nan()), "{labels:?}: {have}, not {value}");
+        }
+        assert_eq!(seen.len(), expected.len(), "{seen:#?}");
+    }
+
+    fn expect_value(&self, query: &str, expected: f64) {
+        eventually(&format!("{query} is {expected}"), || {
+            let values: Vec<_> = self.query(query).into_values().collect();
+            (values == [expected]).then_some(()).ok_or(format!("{values:?}"))
+        });
+    }
+
+    fn expect_nothing(&self, query: &str) {
+        eventually(&format!("{query} has no result"), || {
+            let seen = self.query(query);
+            seen.is_empty().then_some(()).ok_or(format!("{seen:?}"))
+        });
+    }
+}
+
+/// Sorts labels, and writes bounds in one form.
+fn comparable(mut labels: Vec<(String, String)>) -> Vec<(String, String)> {
+    for (name, value) in &mut labels {
+        if let ("le" | "quantile", Ok(number)) = (&**name, value.parse::<f64>()) {
+            *value = number.to_string();
+        }
+    }
+    labels.retain(|(_, value)| !value.is_empty());
+    labels.sort();
+    labels
+}
+
+/// The samples of a page in the text format, with these labels in addition.
+fn on_page(snapshot: &Snapshot, more: &[(&str, &str)]) -> Samples {
+    let page = tallies::encode::text(snapshot);
+    let families = exposition::read(&page).unwrap();
+    let samples = families.into_iter().flat_map(|family| family.samples).map(|sample| {
+        let own = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let name = [("__name__".to_owned(), sample.name)];
+        (comparable(sample.labels.into_iter().chain(own).chain(name).collect()), sample.value)
+    });
+    samples.collect()
+}
+
+/// A source that always has the same values.
+#[derive(Clone)]
+struct Fixed(Snapshot);
+
+impl Source for Fixed {
+    fn snapshot_into(&self, snapshot: &mut Snapshot) {
+        let families = self.0.families().cloned().collect();
+        *snapshot = Snapshot::new(families, SystemTime::now()).unwrap();
+    }
+}
+
+const JOB: [(&str, &str); 1] = [("job", "e2e")];
+
+fn remote_write() -> RemoteWrite {
+    RemoteWrite::new().label("job", "e2e")
+}
+
+const OFTEN: Duration = Duration::from_millis(200);
+
+#[test]
+fn every_sample_of_every_kind_is_queried_back() {
+    for database in [prometheus("kinds-p"), victoria("kinds-v", "/api/v1/write")] {
+        for version in [Version::V1, Version::Auto] {
+            let snapshot = kinds::every_kind();
+            let sender = Sender::new(&database.url(), remote_write().version(version));
+            let sending = sender.registry(&Fixed(snapshot.clone())).interval(OFTEN).start().unwrap();
+            database.expect("{job=\"e2e\"}", &on_page(&snapshot, &JOB));
+            sending.stop().unwrap();
+            database.expect_nothing("{job=\"e2e\"}");
+        }
+    }
+}
+
+#[test]
+fn a_series_ends_when_it_is_removed_and_at_the_end() {
+    for database in [prometheus("stale-p"), victoria("stale-v", "/api/v1/write")] {
+        let registry = Registry::new();
+        let jobs = Counter::builder("jobs_total", "Jobs done.").labels(["queue"]);
+        let jobs = jobs.register(&registry).unwrap();
+        jobs.with(["print"]).add(7);
+        jobs.with(["mail"]).add(8);
+        let sender = Sender::new(&database.url(), remote_write()).registry(&registry);
+        let sending = sender.interval(OFTEN).start().unwrap();
+        database.expect("jobs_total", &on_page(&registry.snapshot(), &JOB));
+        jobs.remove(["mail"]);
+        database.expect_nothing("jobs_total{queue=\"mail\"}");
+        database.expect_value("jobs_total{queue=\"print\"}", 7.0);
+        jobs.with(["print"]).inc();
+        sending.stop().unwrap();
+        database.expect_nothing("jobs_total");
+        // The last value was sent before the end.
+        database.expect_value("last_over_time(jobs_total{queue=\"print\"}[1m])", 8.0);
+    }
+}
+
+#[test]
+fn native_histograms_arrive_whole() {
+    let database = prometheus("native");
+    let registry = Registry::new();
+    let sizes = Histogram::builder("sizes_bytes", "Sizes.").native(3).register(&registry).unwrap();
+    (1..=1000).for_each(|size| sizes.observe(f64::from(size)));
+    sizes.observe(0.0);
+    sizes.observe(-5.0);
+    let waits = Histogram::builder("waits_seconds", "Waits.").buckets(&[0.1, 1.0, 10.0]);
+    let waits = waits.register(&registry).unwrap();
+    [0.05, 0.1, 0.5, 20.0].iter().for_each(|wait| waits.observe(*wait));
+    let sender = Sender::new(&database.url(), remote_write()).registry(&registry);
+    let sending = sender.interval(OFTEN).start().unwrap();
+    database.expect_value("histogram_count(sizes_bytes)", 1002.0);
+    database.expect_value("histogram_sum(sizes_bytes)", 500_495.0);
+    let found = registry.snapshot().quantile("sizes_bytes", &[], 0.99).unwrap();
+    eventually("the quantile", || {
+        let quantile = database.query("histogram_quantile(0.99, sizes_bytes)").into_values().next();
+        quantile.filter(|quantile| (found.lower..=found.upper).contains(quantile))
+    });
+    database.expect_value("histogram_count(sizes_bytes) - 1002", 0.0);
+    database.expect_value("waits_seconds_bucket{le=\"1\"} or waits_seconds_bucket{le=\"1.0\"}", 3.0);
+    sending.stop().unwrap();
+    database.expect_nothing("sizes_bytes");
+}
+
+#[test]
+fn totals_are_right_after_a_receiver_was_away() {
+    let dir = dir("outage");
+    let address = format!("127.0.0.1:{}", free_port());
+    let registry = Registry::new();
+    let jobs = registry.counter("jobs_total", "Jobs done.").unwrap();
+    let url = format!("http://{address}/api/v1/write");
+    let sender = Sender::new(&url, remote_write()).registry(&registry);
+    let sending = sender.interval(OFTEN).start().unwrap();
+    jobs.add(5);
+    std::thread::sleep(Duration::from_secs(1));
+    for total in [5.0, 11.0] {
+        let args = [
+            format!("-storageDataPath={}", dir.join("data").display()),
+            format!("-httpListenAddr={address}"),
+            "-search.latencyOffset=0s".to_owned(),
+        ];
+        let database = start("victoria-metrics", &dir, address.clone(), "/api/v1/write", &args);
+        database.expect_value("jobs_total", total);
+        drop(database);
+        std::fs::create_dir_all(&dir).unwrap();
+        jobs.add(6);
+    }
+    assert!(sending.stop().is_err());
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn otlp_arrives_at_victoriametrics() {
+    let database = victoria("otlp", "/opentelemetry/v1/metrics");
+    let registry = Registry::new();
+    registry.counter("jobs_total", "Jobs done.").unwrap().add(7);
+    let waits = Histogram::builder("waits_seconds", "Waits.").unit("seconds").buckets(&[0.1, 1.0]);
+    let waits = waits.register(&registry).unwrap();
+    [0.05, 0.5, 20.0].iter().for_each(|wait| waits.observe(*wait));
+    registry.gauge("level", "A level.").unwrap().set(2.5);
+    for otlp in [Otlp::new(), Otlp::new().json()] {
+        let sender = Sender::new(&database.url(), otlp.resource("service.name", "e2e"));
+        let sending = sender.registry(&registry).interval(OFTEN).start().unwrap();
+        database.expect_value("{__name__=~\"jobs.*\"}", 7.0);
+        database.expect_value("level", 2.5);
+        database.expect_value("waits_seconds_count", 3.0);
+        database.expect_value("waits_seconds_bucket{le=\"1\"}", 2.0);
+        sending.stop().unwrap();
+    }
+}
