@@ -330,6 +330,8 @@ if [ -n "$(wanted "$first_lane")" ] && [ -n "$(wanted "$second_lane")" ]; then
     set -m
     (
         trap 'echo "FAILED: the step $now"' ERR
+        # The first lane takes longer, and waits for builds.
+        renice -n 5 $BASHPID >/dev/null
         for step in $(wanted "$second_lane"); do run "$step"; done
     ) >target/log/second_lane.txt 2>&1 &
     beside=$!

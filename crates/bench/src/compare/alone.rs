@@ -44,7 +44,7 @@ impl Alone {
             while batches.is_empty() || block.elapsed() < BLOCK {
                 batches.push(work(iterations) as f64 / iterations as f64);
             }
-            blocks.push(stats::midmean(&mut batches));
+            blocks.push(stats::undisturbed(&mut batches));
         }
         let sequence: Sequence = stats::batches(blocks).into_iter().collect();
         Ok(Self {

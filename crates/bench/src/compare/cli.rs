@@ -107,7 +107,7 @@ struct Options {
     #[arg(long, value_parser = humantime::parse_duration)]
     time: Option<Duration>,
     /// The time of a batch.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "1ms")]
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "300us")]
     batch: Duration,
     /// The difference up to which two versions are the same.
     #[arg(long, value_parser = percent, default_value = "0.5%", value_name = "PERCENT")]

@@ -81,7 +81,10 @@ fn candidates_run_in_random_order_in_batches_of_one_length_in_time() {
             is_together: true,
         })
     };
-    race(&short().time(Duration::from_secs(60)), names(2), run).unwrap();
+    let compare = short()
+        .time(Duration::from_secs(60))
+        .batch(Duration::from_millis(1));
+    race(&compare, names(2), run).unwrap();
     let rounds = &runs[runs.len() - 30..];
     assert!(
         rounds

@@ -184,3 +184,13 @@ fn an_interrupted_batch_does_not_move_the_midmean() {
     assert_eq!(midmean(&mut [4.0]), 4.0);
     assert_eq!(midmean(&mut []), 0.0);
 }
+
+#[test]
+fn undisturbed_batches_are_the_fastest_quarter() {
+    assert_eq!(
+        undisturbed(&mut [9.0, 1.0, 3.0, 8.0, 7.0, 9.0, 5.0, 4.0]),
+        2.0
+    );
+    assert_eq!(undisturbed(&mut [4.0, 2.0, 3.0]), 2.0);
+    assert_eq!(undisturbed(&mut []), 0.0);
+}
