@@ -120,8 +120,8 @@ fn pause(
             .min(interval.max(LONGEST_RETRY)),
     };
     let least = retry_after.unwrap_or_default().min(MAX_DURATION);
-    wait.mul_f64(0.9 + 0.2 * random)
-        .max(least.mul_f64(1.0 + 0.1 * random))
+    let later = least + least.mul_f64(0.1 * random);
+    wait.mul_f64(0.9 + 0.2 * random).max(later)
 }
 
 /// Returns a random number from 0 to 1, good enough to vary a pause.
