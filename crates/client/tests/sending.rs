@@ -132,7 +132,10 @@ fn a_receiver_that_hangs_ends_with_the_timeout() {
     let receiver = Gateway::of(Answer::Hang);
     let half = hangs_after("HTTP/1.1 200 OK\r\nContent-Le");
     for url in [&receiver.url, &half] {
-        let error = builder.build(url).unwrap().send("PUT", &[], None, 4096);
+        let error = builder
+            .build(url)
+            .unwrap()
+            .send("PUT", &[], Some(b"x"), 4096);
         let error = error.unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -142,7 +145,10 @@ fn a_receiver_that_hangs_ends_with_the_timeout() {
     }
     // The status matters most.
     let url = hangs_after("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\n\r\nbusy");
-    let response = builder.build(&url).unwrap().send("PUT", &[], None, 4096);
+    let response = builder
+        .build(&url)
+        .unwrap()
+        .send("PUT", &[], Some(b"x"), 4096);
     let response = response.unwrap();
     assert_eq!(
         (response.status(), response.text()),
@@ -155,7 +161,7 @@ fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = client(&url).send("PUT", &[], None, 0).unwrap_err();
+    let error = client(&url).send("PUT", &[], Some(b"x"), 0).unwrap_err();
     assert_eq!(error.io_kind(), Some(ErrorKind::ConnectionRefused));
 }
 
