@@ -83,7 +83,7 @@ fn written(answer: &Answer, sent: SampleCounts) -> Option<u64> {
     headers.find_map(|name| answer.header(name))?;
     let count = |name, sent: u64| match answer.header(name) {
         None => 0,
-        Some(text) => text.trim().parse().map_or(sent, |count: u64| count.min(sent)),
+        Some(text) => text.trim().parse::<u64>().map_or(sent, |count| count.min(sent)),
     };
     Some(count(SAMPLES, sent.floats) + count(HISTOGRAMS, sent.histograms))
 }

@@ -10,8 +10,8 @@ use super::batch::{Batch, Limits, fill};
 use super::held::{Cursor, Held};
 use super::series::millis;
 use super::stale::Ended;
-use super::v1::WriteRequest;
-use super::v2::Request;
+use super::v1::RequestV1;
+use super::v2::RequestV2;
 use super::{HistogramForm, RemoteWrite, Version};
 
 /// The most samples of a request. Prometheus has the same default (`max_samples_per_send`).
@@ -26,7 +26,7 @@ const HIDDEN_STEP_MILLIS: u64 = 60_000;
 
 /// A message of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Message {
+enum MessageVersion {
     V1,
     V2,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Exchange {
     form: HistogramForm,
     pub(super) most_samples: u64,
     /// The message in use.
-    message: Message,
+    message: MessageVersion,
     /// Whether the receiver has accepted this message.
     is_accepted: bool,
     /// Whether the next request was sent in the other message before.
@@ -60,8 +60,8 @@ pub(crate) struct Exchange {
     superseded: u64,
     clock_steps: u64,
     is_warned: bool,
-    v1: WriteRequest,
-    v2: Request,
+    v1: RequestV1,
+    v2: RequestV2,
     encoder: Encoder,
 }
 
@@ -74,8 +74,8 @@ impl Exchange {
             form: settings.histograms,
             most_samples: MOST_SAMPLES,
             message: match settings.version {
-                Version::V1 => Message::V1,
-                Version::V2 | Version::Auto => Message::V2,
+                Version::V1 => MessageVersion::V1,
+                Version::V2 | Version::Auto => MessageVersion::V2,
             },
             is_accepted: false,
             is_again: false,
@@ -90,8 +90,8 @@ impl Exchange {
             superseded: 0,
             clock_steps: 0,
             is_warned: false,
-            v1: WriteRequest::new(),
-            v2: Request::new(),
+            v1: RequestV1::new(),
+            v2: RequestV2::new(),
             encoder: Encoder::new(),
         }
     }
@@ -117,7 +117,7 @@ impl Exchange {
     fn form(&self) -> HistogramForm {
         match (self.message, self.form) {
             // Custom buckets are no part of version 1.0 (`custom_values` in `types.proto`).
-            (Message::V1, HistogramForm::Native) => HistogramForm::AsDeclared,
+            (MessageVersion::V1, HistogramForm::Native) => HistogramForm::AsDeclared,
             (_, form) => form,
         }
     }
@@ -156,8 +156,8 @@ impl Exchange {
     /// Uses the other message from now on.
     fn switch(&mut self) {
         self.message = match self.message {
-            Message::V1 => Message::V2,
-            Message::V2 => Message::V1,
+            MessageVersion::V1 => MessageVersion::V2,
+            MessageVersion::V2 => MessageVersion::V1,
         };
         self.is_accepted = false;
         self.held.reshape(self.form());
@@ -171,8 +171,8 @@ impl Exchange {
             log::info!(
                 "the remote write receiver answered {status} without having taken a request in \
                  version {}; version {} is tried",
-                if self.message == Message::V1 { "2.0" } else { "1.0" },
-                if self.message == Message::V1 { "1.0" } else { "2.0" },
+                if self.message == MessageVersion::V1 { "2.0" } else { "1.0" },
+                if self.message == MessageVersion::V1 { "1.0" } else { "2.0" },
             );
             return Verdict::Again;
         }
@@ -241,12 +241,12 @@ impl Protocol for Exchange {
         };
         let (ended, held, from) = (&self.ended, &self.held, self.next);
         let (batch, message) = match self.message {
-            Message::V1 => {
+            MessageVersion::V1 => {
                 self.v1.clear();
                 let batch = fill(&mut self.v1, &limits, ended, held, from);
                 (batch, self.v1.message())
             }
-            Message::V2 => {
+            MessageVersion::V2 => {
                 self.v2.clear();
                 let batch = fill(&mut self.v2, &limits, ended, held, from);
                 (batch, self.v2.message())
@@ -262,8 +262,8 @@ impl Protocol for Exchange {
         self.reached = self.reached.max(batch.to);
         self.request = Some(batch);
         let (content_type, version) = match self.message {
-            Message::V1 => ("application/x-protobuf", "0.1.0"),
-            Message::V2 => (
+            MessageVersion::V1 => ("application/x-protobuf", "0.1.0"),
+            MessageVersion::V2 => (
                 "application/x-protobuf;proto=io.prometheus.write.v2.Request",
                 "2.0.0",
             ),
@@ -280,8 +280,8 @@ impl Protocol for Exchange {
             return Verdict::Retry(None);
         };
         let meaning = match self.message {
-            Message::V1 => answer::to_v1(answer),
-            Message::V2 => answer::to_v2(answer, batch.counts, self.is_accepted),
+            MessageVersion::V1 => answer::to_v1(answer),
+            MessageVersion::V2 => answer::to_v2(answer, batch.counts, self.is_accepted),
         };
         match meaning {
             Meaning::Written { rejected, why } => {

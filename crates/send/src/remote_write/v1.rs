@@ -12,12 +12,12 @@ use super::histogram;
 use super::series::{Description, FullSample, RequestWriter, SampleValue, millis, number};
 
 /// Writes a request.
-pub(super) struct WriteRequest {
+pub(super) struct RequestV1 {
     out: Vec<u8>,
     kind: Kind,
 }
 
-impl WriteRequest {
+impl RequestV1 {
     pub(super) fn new() -> Self {
         Self {
             out: Vec::new(),
@@ -46,7 +46,7 @@ fn label(out: &mut Vec<u8>, name: &str, value: &str) {
     label.end(out);
 }
 
-impl RequestWriter for WriteRequest {
+impl RequestWriter for RequestV1 {
     fn family(&mut self, family: &Description<'_>, with_metadata: bool) {
         self.kind = family.kind;
         if !with_metadata {

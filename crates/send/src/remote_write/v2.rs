@@ -14,7 +14,7 @@ use super::v1::kind_number;
 use tallies::snapshot::Kind;
 
 /// Writes a request.
-pub(super) struct Request {
+pub(super) struct RequestV2 {
     /// The symbols as fields, and after [`message`](Self::message) the series.
     out: Vec<u8>,
     /// The series as fields.
@@ -28,7 +28,7 @@ pub(super) struct Request {
     refs: Vec<u32>,
 }
 
-impl Request {
+impl RequestV2 {
     pub(super) fn new() -> Self {
         Self {
             out: Vec::new(),
@@ -88,7 +88,7 @@ impl Request {
     }
 }
 
-impl RequestWriter for Request {
+impl RequestWriter for RequestV2 {
     fn family(&mut self, family: &Description<'_>, _with_metadata: bool) {
         self.kind = family.kind;
         self.help = self.symbol(family.help);
