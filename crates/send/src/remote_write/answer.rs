@@ -29,7 +29,10 @@ const EXEMPLARS: &str = "x-prometheus-remote-write-exemplars-written";
 #[derive(Debug, PartialEq)]
 pub(super) enum Meaning {
     /// The receiver wrote the samples, except for some.
-    Written { rejected: u64, why: String },
+    Written {
+        rejected: u64,
+        why: String,
+    },
     /// The receiver does not know this version of the protocol.
     Unsupported,
     Retry(Option<Duration>),
@@ -83,12 +86,17 @@ fn written(answer: &Answer, sent: SampleCounts) -> Option<u64> {
     headers.find_map(|name| answer.header(name))?;
     let count = |name, sent: u64| match answer.header(name) {
         None => 0,
-        Some(text) => text.trim().parse::<u64>().map_or(sent, |count| count.min(sent)),
+        Some(text) => text
+            .trim()
+            .parse::<u64>()
+            .map_or(sent, |count| count.min(sent)),
     };
     Some(count(SAMPLES, sent.floats) + count(HISTOGRAMS, sent.histograms))
 }
 
 fn retry(answer: &Answer) -> Meaning {
-    let seconds = answer.header("retry-after").and_then(|text| text.trim().parse().ok());
+    let seconds = answer
+        .header("retry-after")
+        .and_then(|text| text.trim().parse().ok());
     Meaning::Retry(seconds.map(Duration::from_secs))
 }

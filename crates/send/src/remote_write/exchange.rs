@@ -55,8 +55,6 @@ pub(crate) struct Exchange {
     time: Option<u64>,
     /// The same of the last snapshot with descriptions of families.
     metadata_time: Option<u64>,
-    /// The number of series of the largest snapshot.
-    most_series: usize,
     superseded: u64,
     clock_steps: u64,
     is_warned: bool,
@@ -86,7 +84,6 @@ impl Exchange {
             request: None,
             time: None,
             metadata_time: None,
-            most_series: 0,
             superseded: 0,
             clock_steps: 0,
             is_warned: false,
@@ -171,8 +168,16 @@ impl Exchange {
             log::info!(
                 "the remote write receiver answered {status} without having taken a request in \
                  version {}; version {} is tried",
-                if self.message == MessageVersion::V1 { "2.0" } else { "1.0" },
-                if self.message == MessageVersion::V1 { "1.0" } else { "2.0" },
+                if self.message == MessageVersion::V1 {
+                    "2.0"
+                } else {
+                    "1.0"
+                },
+                if self.message == MessageVersion::V1 {
+                    "1.0"
+                } else {
+                    "2.0"
+                },
             );
             return Verdict::Again;
         }
@@ -213,15 +218,14 @@ impl Protocol for Exchange {
         self.superseded += self.held.samples_from(self.next);
         let time = self.next_time(snapshot);
         let form = self.form();
-        self.held.replace(snapshot, time, form, self.reached, &mut self.ended);
+        self.held
+            .replace(snapshot, time, form, self.reached, &mut self.ended);
         let is_due = |last: u64| time < last || time - last >= METADATA_MILLIS;
         if self.metadata_time.is_none_or(is_due) {
             self.metadata_time = Some(time);
             self.held.with_metadata = true;
         }
-        let series = self.held.families.iter().map(|family| family.len).sum();
-        self.most_series = self.most_series.max(series);
-        self.ended.limit(time, self.most_series.max(MOST_SAMPLES as usize));
+        self.ended.remove_old(time);
         self.restart();
     }
 

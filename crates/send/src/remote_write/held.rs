@@ -59,7 +59,10 @@ impl HeldFamily {
     pub(super) fn of(family: &Family, form: HistogramForm) -> Self {
         let numbers = match family.kind() {
             Kind::Histogram | Kind::GaugeHistogram | Kind::Summary => Vec::new(),
-            _ => family.series().filter_map(|(_, value)| number_of(value)).collect(),
+            _ => family
+                .series()
+                .filter_map(|(_, value)| number_of(value))
+                .collect(),
         };
         Self {
             len: family.len(),
@@ -145,9 +148,14 @@ impl Held {
         if self.is_ending {
             return 0;
         }
-        let segments = (cursor.segment..).map_while(|segment| Some((segment, self.segment(segment)?)));
+        let segments =
+            (cursor.segment..).map_while(|segment| Some((segment, self.segment(segment)?)));
         let samples = segments.map(|(segment, (family, range))| {
-            let from = if segment == cursor.segment { cursor.series } else { 0 };
+            let from = if segment == cursor.segment {
+                cursor.series
+            } else {
+                0
+            };
             let series = range.end.saturating_sub(range.start.max(from));
             series as u64 * self.families[family].shape.parts.len() as u64
         });

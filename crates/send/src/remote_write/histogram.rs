@@ -85,11 +85,14 @@ fn custom(out: &mut Vec<u8>, histogram: &Histogram<'_>) {
     signed(out, SCHEMA, CUSTOM);
     integer(out, ZERO_COUNT, 0);
     let mut before = 0;
-    let counts = histogram.buckets().zip(0..).map(|((_, cumulative), index)| {
-        let count = cumulative - before;
-        before = cumulative;
-        (index, count)
-    });
+    let counts = histogram
+        .buckets()
+        .zip(0..)
+        .map(|((_, cumulative), index)| {
+            let count = cumulative - before;
+            before = cumulative;
+            (index, count)
+        });
     let used: Vec<(i32, u64)> = counts.filter(|(_, count)| *count > 0).collect();
     buckets(out, POSITIVE, &used);
     let bounds = histogram.buckets().map(|(bound, _)| bound);

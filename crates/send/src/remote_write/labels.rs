@@ -38,7 +38,11 @@ impl<'a> LabelSet<'a> {
         labels.push((METRIC, Cow::Borrowed("")));
         labels.extend(added.map(|name| (name, Cow::Borrowed(""))));
         let constant = constant.iter().map(borrowed);
-        labels.extend(constant.chain(pairs(own)).filter(|(_, value)| !value.is_empty()));
+        labels.extend(
+            constant
+                .chain(pairs(own))
+                .filter(|(_, value)| !value.is_empty()),
+        );
         for label in external {
             if !labels.iter().any(|(name, _)| *name == label.0) {
                 labels.push(borrowed(label));
@@ -73,7 +77,9 @@ pub(super) fn constant(family: &Family) -> Vec<(String, String)> {
         return Vec::new();
     };
     let all = labels.iter();
-    let mut all: Vec<_> = all.map(|(name, value)| (name.to_owned(), value.into_owned())).collect();
+    let mut all: Vec<_> = all
+        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+        .collect();
     // Constant labels come first.
     let own = pairs(family.label_text(0)).count();
     all.truncate(all.len().saturating_sub(own));

@@ -252,7 +252,10 @@ impl<'a> PartNames<'a> {
             sum: name(Part::Sum),
             count: name(Part::Count),
             bounds: labels.map(|(_, x)| (x, bound(x))).collect(),
-            label: parts.iter().find_map(|part| part.label()).map(|(name, _)| name),
+            label: parts
+                .iter()
+                .find_map(|part| part.label())
+                .map(|(name, _)| name),
         }
     }
 

@@ -6,8 +6,10 @@
 //! 1. A series is in the snapshot that is held, or in the queue, or neither; it is never in both.
 //!    So its marker is never sent after a newer sample, which the receiver would reject.
 //! 2. Every series that the receiver may have without its end is in the queue, or it is in the
-//!    snapshot, which knows this. Exceptions are markers that are too old, too many or refused.
-//! 3. The queue has at most as many series as the largest snapshot, or as one request.
+//!    snapshot, which knows this. Exceptions are markers that are too old or refused.
+//! 3. The queue has at most as many series as a snapshot had, or as one request. A request has
+//!    samples only if all markers fit, too. So no series becomes known before the queue fits in one
+//!    request, and a receiver that answers nothing makes no more of them known than that.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -77,11 +79,10 @@ impl Ended {
         }
     }
 
-    /// Removes the series that ended too long before `time`, and the oldest if there are more than
-    /// `most`.
-    pub(super) fn limit(&mut self, time: u64, most: usize) {
-        self.groups.retain(|group| group.time.saturating_add(KEPT_MILLIS) >= time);
-        self.remove(self.len().saturating_sub(most));
+    /// Removes the series that ended too long before `time`.
+    pub(super) fn remove_old(&mut self, time: u64) {
+        self.groups
+            .retain(|group| group.time.saturating_add(KEPT_MILLIS) >= time);
     }
 
     /// Removes the series that are in a snapshot again, and makes them known to it.
@@ -117,8 +118,7 @@ impl Ended {
     }
 
     fn remove_empty(&mut self) {
-        let is_used =
-            |group: &EndedGroup| !group.texts.is_empty() && !group.shape.parts.is_empty();
+        let is_used = |group: &EndedGroup| !group.texts.is_empty() && !group.shape.parts.is_empty();
         self.groups.retain(is_used);
     }
 }
@@ -149,7 +149,11 @@ impl<'a> Finder<'a> {
             std::ptr::eq(next, text) || next == text
         };
         if !is_next {
-            let all = || (0..family.len()).map(|i| (family.label_text(i), i)).collect();
+            let all = || {
+                (0..family.len())
+                    .map(|i| (family.label_text(i), i))
+                    .collect()
+            };
             let indices = self.indices.get_or_insert_with(all);
             self.next = *indices.get(text)?;
         }
@@ -177,10 +181,12 @@ impl Held {
             ..Self::default()
         };
         let families = families_of(&new.snapshot);
-        let held = families.iter().map(|family| match clashing.contains(family.name()) {
-            true => HeldFamily::default(),
-            false => HeldFamily::of(family, form),
-        });
+        let held = families
+            .iter()
+            .map(|family| match clashing.contains(family.name()) {
+                true => HeldFamily::default(),
+                false => HeldFamily::of(family, form),
+            });
         let mut held: Vec<HeldFamily> = held.collect();
         ended.remove_present(families, &mut held);
         for (at, family) in families_of(&self.snapshot).iter().enumerate() {
@@ -226,7 +232,8 @@ impl Held {
         let other = other.map(|at| (&mut held[at], Finder::new(&families[at])));
         let known = (0..own.len).filter(|i| self.is_known(at, *i, reached));
         let Some((other, mut finder)) = other else {
-            gone.texts.extend(known.map(|i| family.label_text(i).to_owned()));
+            gone.texts
+                .extend(known.map(|i| family.label_text(i).to_owned()));
             return [gone, group(Shape::default())];
         };
         let mut changed = group(own.shape.without(&other.shape));
@@ -257,7 +264,9 @@ impl Held {
         if self.is_ending || !self.is_before(at, i, reached) {
             return before;
         }
-        let times = family.exemplars(i).filter_map(|(_, exemplar)| exemplar.time());
+        let times = family
+            .exemplars(i)
+            .filter_map(|(_, exemplar)| exemplar.time());
         times.map(millis).max().unwrap_or(0).max(before)
     }
 

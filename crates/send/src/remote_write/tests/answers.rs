@@ -55,24 +55,49 @@ fn a_status_has_one_meaning_in_each_version() {
 fn a_400_before_any_success_can_mean_that_the_version_is_unknown() {
     assert_eq!(to_v2(&answer(400, &[]), SENT, false), Meaning::Unsupported);
     // A receiver that counts knows the version.
-    assert_eq!(to_v2(&answer(400, &[(SAMPLES, "0")]), SENT, false), Meaning::Refused);
+    assert_eq!(
+        to_v2(&answer(400, &[(SAMPLES, "0")]), SENT, false),
+        Meaning::Refused
+    );
     assert_eq!(to_v2(&answer(401, &[]), SENT, false), Meaning::Refused);
 }
 
 #[test]
 fn headers_say_how_much_was_written() {
     for (headers, meaning) in [
-        (&[(SAMPLES, "5"), (HISTOGRAMS, "2"), (EXEMPLARS, "0")][..], written(0, "")),
+        (
+            &[(SAMPLES, "5"), (HISTOGRAMS, "2"), (EXEMPLARS, "0")][..],
+            written(0, ""),
+        ),
         (&[(SAMPLES, " 5 "), (HISTOGRAMS, "2")], written(0, "")),
-        (&[(SAMPLES, "3"), (HISTOGRAMS, "2")], written(2, "the receiver wrote 5 of 7 samples")),
-        (&[(SAMPLES, "5")], written(2, "the receiver wrote 5 of 7 samples")),
-        (&[(HISTOGRAMS, "2")], written(5, "the receiver wrote 2 of 7 samples")),
-        (&[(EXEMPLARS, "1")], written(7, "the receiver wrote 0 of 7 samples")),
+        (
+            &[(SAMPLES, "3"), (HISTOGRAMS, "2")],
+            written(2, "the receiver wrote 5 of 7 samples"),
+        ),
+        (
+            &[(SAMPLES, "5")],
+            written(2, "the receiver wrote 5 of 7 samples"),
+        ),
+        (
+            &[(HISTOGRAMS, "2")],
+            written(5, "the receiver wrote 2 of 7 samples"),
+        ),
+        (
+            &[(EXEMPLARS, "1")],
+            written(7, "the receiver wrote 0 of 7 samples"),
+        ),
         // More than was sent, and no numbers.
-        (&[(SAMPLES, "50"), (HISTOGRAMS, "0")], written(2, "the receiver wrote 5 of 7 samples")),
+        (
+            &[(SAMPLES, "50"), (HISTOGRAMS, "0")],
+            written(2, "the receiver wrote 5 of 7 samples"),
+        ),
         (&[(SAMPLES, "many"), (HISTOGRAMS, "-1")], written(0, "")),
     ] {
-        assert_eq!(to_v2(&answer(204, headers), SENT, true), meaning, "{headers:?}");
+        assert_eq!(
+            to_v2(&answer(204, headers), SENT, true),
+            meaning,
+            "{headers:?}"
+        );
     }
 }
 

@@ -12,7 +12,10 @@ fn numbers(n: usize) -> Vec<String> {
 
 fn many(name: &str, n: usize) -> Family {
     let values = numbers(n);
-    gauges(name, &values.iter().map(|value| &**value).collect::<Vec<_>>())
+    gauges(
+        name,
+        &values.iter().map(|value| &**value).collect::<Vec<_>>(),
+    )
 }
 
 #[test]
@@ -21,7 +24,10 @@ fn a_request_has_at_most_2000_samples() {
         let mut exchange = exchange(&settings);
         exchange.take(&snapshot([many("a", 4_100), many("b", 1)], NOW));
         let requests = flush(&mut exchange);
-        let lens: Vec<_> = requests.iter().map(|request| request.samples.len()).collect();
+        let lens: Vec<_> = requests
+            .iter()
+            .map(|request| request.samples.len())
+            .collect();
         assert_eq!(lens, [2_000, 2_000, 101]);
     }
 }
@@ -36,11 +42,21 @@ fn all_samples_of_a_series_are_in_one_request() {
     let series: Vec<(&[(&str, &str)], _)> = series.iter().map(|x| (&x[..], value)).collect();
     let mut exchange = exchange(&v2());
     // One series has more, and is sent nevertheless.
-    for (most, expected) in [(10, &[33, 33, 33][..]), (65, &[33, 33, 33]), (66, &[66, 33])] {
+    for (most, expected) in [
+        (10, &[33, 33, 33][..]),
+        (65, &[33, 33, 33]),
+        (66, &[66, 33]),
+    ] {
         exchange.most_samples = most;
-        exchange.take(&snapshot([family("h", Kind::Histogram, &series)], NOW + most * 10));
+        exchange.take(&snapshot(
+            [family("h", Kind::Histogram, &series)],
+            NOW + most * 10,
+        ));
         let requests = flush(&mut exchange);
-        let lens: Vec<_> = requests.iter().map(|request| request.samples.len()).collect();
+        let lens: Vec<_> = requests
+            .iter()
+            .map(|request| request.samples.len())
+            .collect();
         assert_eq!(lens, expected);
     }
 }
@@ -57,7 +73,11 @@ fn a_request_has_about_a_mebibyte_at_most() {
         assert_eq!(requests.len(), 3);
         for request in &requests[..2] {
             let range = (1 << 20)..(1 << 20) + 4_000;
-            assert!(range.contains(&request.message.len()), "{}", request.message.len());
+            assert!(
+                range.contains(&request.message.len()),
+                "{}",
+                request.message.len()
+            );
         }
         let samples: usize = requests.iter().map(|request| request.samples.len()).sum();
         assert_eq!(samples, 1_000);
@@ -76,7 +96,10 @@ fn a_retry_is_the_same_byte_for_byte() {
         for retry in [None, Some(answer(503, &[])), Some(answer(429, &[]))] {
             assert_eq!(exchange.answered(retry.as_ref()), Verdict::Retry(None));
             let again = next(&mut exchange).unwrap();
-            assert_eq!((again.headers, again.body), (first.headers.clone(), first.body.clone()));
+            assert_eq!(
+                (again.headers, again.body),
+                (first.headers.clone(), first.body.clone())
+            );
         }
     }
 }
@@ -90,7 +113,10 @@ fn a_refused_request_is_lost_and_the_rest_follows() {
     assert_eq!(exchange.answered(Some(&answer(404, &[]))), Verdict::Refused);
     let rest = flush(&mut exchange);
     assert_eq!(refused.texts(), [r#"a{x="0"}"#, r#"a{x="1"}"#]);
-    assert_eq!((rest.len(), rest[0].texts()[0].as_str()), (2, r#"a{x="2"}"#));
+    assert_eq!(
+        (rest.len(), rest[0].texts()[0].as_str()),
+        (2, r#"a{x="2"}"#)
+    );
 }
 
 #[test]
@@ -106,7 +132,10 @@ fn a_newer_snapshot_supersedes_the_rest() {
     // Seven samples were not acknowledged.
     exchange.take(&snapshot([many("a", 6), many("b", 3)], NOW + 1_000));
     assert_eq!(exchange.superseded(), 7);
-    let texts: Vec<_> = flush(&mut exchange).iter().flat_map(Received::texts).collect();
+    let texts: Vec<_> = flush(&mut exchange)
+        .iter()
+        .flat_map(Received::texts)
+        .collect();
     // The walk goes on after the last request, even if it was not answered: it may be the reason.
     let expected = [
         r#"a{x="4"}"#,
@@ -131,7 +160,10 @@ fn a_slow_receiver_gets_every_series_in_turn() {
     exchange.most_samples = 3;
     let mut seen = BTreeMap::new();
     for round in 0..5 {
-        exchange.take(&snapshot([many("a", 13), many("b", 2)], NOW + round * 1_000));
+        exchange.take(&snapshot(
+            [many("a", 13), many("b", 2)],
+            NOW + round * 1_000,
+        ));
         for _ in 0..2 {
             let request = next(&mut exchange).unwrap();
             for sample in &request.samples {

@@ -24,7 +24,10 @@ fn a_small_step_back_of_the_clock_is_hidden() {
     let mut exchange = exchange(&v2());
     let taken = [NOW, NOW, NOW - 59_000, NOW + 3, NOW + 1_000];
     let expected = [NOW, NOW + 2, NOW + 4, NOW + 6, NOW + 1_000];
-    assert_eq!(times(&mut exchange, &taken), expected.map(|time| time as i64));
+    assert_eq!(
+        times(&mut exchange, &taken),
+        expected.map(|time| time as i64)
+    );
     assert_eq!(exchange.clock_steps(), 3);
 }
 

@@ -27,22 +27,42 @@ fn gauge(name: &str, labels: &[(&str, &str)], x: f64) -> Family {
 
 /// A counter, a gauge, both kinds of histograms and a summary, with descriptions and exemplars.
 fn everything() -> Vec<Family> {
-    let mut total = Family::empty("bytes_total", "HTTP bytes\nsent", "bytes", Kind::Counter);
+    let mut total = Family::empty("a_bytes_total", "HTTP bytes\nsent", "bytes", Kind::Counter);
     let total = total.as_mut().unwrap();
-    total.push(&[("service", "api"), ("method", "GET")], counted(1_000)).unwrap();
+    total
+        .push(&[("service", "api"), ("method", "GET")], counted(1_000))
+        .unwrap();
     total.set_created(0, at(NOW - 60_000));
-    let ids = [("trace_id", "abc123"), ("span_id", "def456"), ("user_id", "7")];
-    total.push_exemplar(0, &ids, 999.0, Some(at(NOW - 5))).unwrap();
-    let mut histogram = family("h", Kind::Histogram, &[(&[], fixed(&[0.1], &[3, 97], 250.5))]);
+    let ids = [
+        ("trace_id", "abc123"),
+        ("span_id", "def456"),
+        ("user_id", "7"),
+    ];
+    total
+        .push_exemplar(0, &ids, 999.0, Some(at(NOW - 5)))
+        .unwrap();
+    let mut histogram = family(
+        "h",
+        Kind::Histogram,
+        &[(&[], fixed(&[0.1], &[3, 97], 250.5))],
+    );
     histogram.set_created(0, at(NOW - 60_000));
-    histogram.push_exemplar(0, &[("trace_id", "a")], 0.05, Some(at(NOW - 6))).unwrap();
-    histogram.push_exemplar(1, &[("trace_id", "b")], 3.0, Some(at(NOW - 7))).unwrap();
+    histogram
+        .push_exemplar(0, &[("trace_id", "a")], 0.05, Some(at(NOW - 6)))
+        .unwrap();
+    histogram
+        .push_exemplar(1, &[("trace_id", "b")], 3.0, Some(at(NOW - 7)))
+        .unwrap();
     vec![
         total.clone(),
         histogram,
         gauge("memory", &[], 1_048_576.0),
         exponential("n", &[0.0, 1.0, 2.0, -1.0]),
-        family("s", Kind::Summary, &[(&[], summary(1_000, 100.0, &[(0.5, 0.05)]))]),
+        family(
+            "s",
+            Kind::Summary,
+            &[(&[], summary(1_000, 100.0, &[(0.5, 0.05)]))],
+        ),
     ]
 }
 
@@ -51,13 +71,20 @@ fn everything() -> Vec<Family> {
 #[test]
 fn content_type_protobuf() {
     let content_type = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-    assert_eq!(in_v2([gauges("g", &["1"])]).header("content-type"), content_type);
+    assert_eq!(
+        in_v2([gauges("g", &["1"])]).header("content-type"),
+        content_type
+    );
 }
 
 #[test]
 fn content_type_with_proto_param() {
     let request = in_v2([gauges("g", &["1"])]);
-    assert!(request.header("content-type").contains("proto=io.prometheus.write.v2.Request"));
+    assert!(
+        request
+            .header("content-type")
+            .contains("proto=io.prometheus.write.v2.Request")
+    );
 }
 
 #[test]
@@ -114,7 +141,10 @@ fn string_deduplication() {
 /// All references have been followed when a request was read, also those of exemplars and metadata.
 #[test]
 fn labels_refs_valid_indices() {
-    let exemplars = in_v2(everything()).samples.into_iter().flat_map(|sample| sample.exemplars);
+    let exemplars = in_v2(everything())
+        .samples
+        .into_iter()
+        .flat_map(|sample| sample.exemplars);
     assert_eq!(exemplars.count(), 3);
 }
 
@@ -123,7 +153,12 @@ fn labels_refs_even_length() {
     let read = messages::Request::decode(&*in_v2(everything()).message).unwrap();
     for series in read.timeseries {
         assert_eq!(series.labels_refs.len() % 2, 0);
-        assert!(series.exemplars.iter().all(|exemplar| exemplar.labels_refs.len() % 2 == 0));
+        assert!(
+            series
+                .exemplars
+                .iter()
+                .all(|exemplar| exemplar.labels_refs.len() % 2 == 0)
+        );
     }
 }
 
@@ -150,7 +185,12 @@ fn batch_size_reasonable() {
 
 #[test]
 fn metadata_batching() {
-    assert!(in_v2(everything()).samples.iter().all(|sample| sample.metadata.is_some()));
+    assert!(
+        in_v2(everything())
+            .samples
+            .iter()
+            .all(|sample| sample.metadata.is_some())
+    );
 }
 
 // labels_test.go
@@ -166,7 +206,12 @@ fn label_lexicographic_ordering() {
 
 #[test]
 fn metric_name_label_present() {
-    assert!(in_v2(everything()).samples.iter().all(|sample| !sample.name().is_empty()));
+    assert!(
+        in_v2(everything())
+            .samples
+            .iter()
+            .all(|sample| !sample.name().is_empty())
+    );
 }
 
 #[test]
@@ -205,7 +250,10 @@ fn label_values_may_be_empty() {
 #[test]
 fn reserved_label_prefix() {
     for sample in in_v2(everything()).samples {
-        let reserved = sample.labels.iter().filter(|(name, _)| name.starts_with("__"));
+        let reserved = sample
+            .labels
+            .iter()
+            .filter(|(name, _)| name.starts_with("__"));
         assert_eq!(reserved.count(), 1);
     }
 }
@@ -220,7 +268,10 @@ fn unicode_in_label_values() {
 #[test]
 fn special_chars_in_label_values() {
     let value = "/api/v1?a=b&c=\"d\"\\\n\t,}{";
-    assert_eq!(in_v2([gauge("m", &[("path", value)], 1.0)]).samples[0].label("path"), value);
+    assert_eq!(
+        in_v2([gauge("m", &[("path", value)], 1.0)]).samples[0].label("path"),
+        value
+    );
 }
 
 #[test]
@@ -234,14 +285,22 @@ fn very_long_label_names_and_values() {
 fn many_labels_per_series() {
     let names: Vec<_> = (0..40).map(|i| format!("l{i}")).collect();
     let labels: Vec<_> = names.iter().map(|name| (&**name, "v")).collect();
-    assert_eq!(in_v2([gauge("m", &labels, 1.0)]).samples[0].labels.len(), 41);
+    assert_eq!(
+        in_v2([gauge("m", &labels, 1.0)]).samples[0].labels.len(),
+        41
+    );
 }
 
 #[test]
 fn job_instance_labels_present() {
-    let settings = RemoteWrite::new().label("job", "j").label("instance", "i:1");
+    let settings = RemoteWrite::new()
+        .label("job", "j")
+        .label("instance", "i:1");
     for sample in request(&settings, everything()).samples {
-        assert_eq!((sample.label("job"), sample.label("instance")), ("j", "i:1"));
+        assert_eq!(
+            (sample.label("job"), sample.label("instance")),
+            ("j", "i:1")
+        );
     }
 }
 
@@ -300,7 +359,12 @@ fn stale_marker() {
     exchange.take(&snapshot([], NOW + 1_000));
     let ended = next(&mut exchange).unwrap();
     assert_eq!(ended.texts(), live);
-    assert!(ended.samples.iter().all(|sample| sample.bits() == 0x7ff0_0000_0000_0002));
+    assert!(
+        ended
+            .samples
+            .iter()
+            .all(|sample| sample.bits() == 0x7ff0_0000_0000_0002)
+    );
 }
 
 // timestamps_test.go
@@ -332,9 +396,15 @@ fn start_timestamp_for_counters() {
 #[test]
 fn start_timestamp_for_histograms() {
     let samples = in_v2(everything()).samples;
-    let of_histogram = samples.iter().filter(|sample| sample.name().starts_with("h_"));
+    let of_histogram = samples
+        .iter()
+        .filter(|sample| sample.name().starts_with("h_"));
     assert!(of_histogram.clone().count() == 4);
-    assert!(of_histogram.clone().all(|sample| sample.start == NOW as i64 - 60_000));
+    assert!(
+        of_histogram
+            .clone()
+            .all(|sample| sample.start == NOW as i64 - 60_000)
+    );
 }
 
 #[test]
@@ -357,7 +427,11 @@ fn start_timestamp_before_sample_timestamp() {
 #[test]
 fn native_histogram_structure() {
     let samples = in_v2(everything()).samples;
-    let native = samples.iter().find(|sample| sample.name() == "n").unwrap().histogram();
+    let native = samples
+        .iter()
+        .find(|sample| sample.name() == "n")
+        .unwrap()
+        .histogram();
     // histogram_count_present, histogram_sum_present, histogram_schema, histogram_zero_bucket
     assert_eq!(native.count, Some(messages::Count::Int(4)));
     assert_eq!((native.sum, native.schema), (2.0, 2));
@@ -374,7 +448,9 @@ fn native_histogram_structure() {
 #[test]
 fn histogram_no_mixed_with_samples() {
     let samples = in_v2(everything()).samples;
-    let histograms = samples.iter().filter(|s| matches!(s.value, SeenValue::Histogram(_)));
+    let histograms = samples
+        .iter()
+        .filter(|s| matches!(s.value, SeenValue::Histogram(_)));
     assert_eq!(histograms.count(), 1);
 }
 
@@ -382,8 +458,15 @@ fn histogram_no_mixed_with_samples() {
 fn histogram_empty_buckets() {
     let empty = family("h", Kind::Histogram, &[(&[], fixed(&[1.0], &[0, 0], 0.0))]);
     let request = in_v2([empty, exponential("n", &[])]);
-    assert!(request.samples[..4].iter().all(|sample| sample.float() == 0.0));
-    assert_eq!(request.samples[4].histogram().count, Some(messages::Count::Int(0)));
+    assert!(
+        request.samples[..4]
+            .iter()
+            .all(|sample| sample.float() == 0.0)
+    );
+    assert_eq!(
+        request.samples[4].histogram().count,
+        Some(messages::Count::Int(0))
+    );
 }
 
 #[test]
@@ -392,9 +475,15 @@ fn histogram_large_counts() {
     let family = family("h", Kind::Histogram, &[(&[], large)]);
     let classic = in_v2([family.clone()]);
     assert_eq!(classic.samples[0].float(), 1e9);
-    let native = request(&RemoteWrite::new().histograms(HistogramForm::Native), [family]);
+    let native = request(
+        &RemoteWrite::new().histograms(HistogramForm::Native),
+        [family],
+    );
     let native = native.samples[0].histogram();
-    assert_eq!(native.count, Some(messages::Count::Int((1 << 60) + 1_000_000_000)));
+    assert_eq!(
+        native.count,
+        Some(messages::Count::Int((1 << 60) + 1_000_000_000))
+    );
     let buckets = messages::buckets(&native.positive_spans, &native.positive_deltas);
     assert_eq!(buckets, [(0, 1_000_000_000), (1, 1 << 60)]);
 }
@@ -404,7 +493,11 @@ fn histogram_large_counts() {
 #[test]
 fn exemplar_with_trace_id_span_id_and_custom_labels() {
     let samples = in_v2(everything()).samples;
-    let labels: Vec<_> = samples[0].exemplars[0].labels.iter().map(|(name, _)| &**name).collect();
+    let labels: Vec<_> = samples[0].exemplars[0]
+        .labels
+        .iter()
+        .map(|(name, _)| &**name)
+        .collect();
     assert_eq!(labels, ["span_id", "trace_id", "user_id"]);
 }
 
@@ -426,7 +519,11 @@ fn exemplar_on_histogram() {
 fn multiple_exemplars_per_series() {
     let settings = RemoteWrite::new().histograms(HistogramForm::Native);
     let samples = request(&settings, everything()).samples;
-    let times: Vec<_> = samples[1].exemplars.iter().map(|exemplar| exemplar.time).collect();
+    let times: Vec<_> = samples[1]
+        .exemplars
+        .iter()
+        .map(|exemplar| exemplar.time)
+        .collect();
     assert_eq!(times, [NOW as i64 - 7, NOW as i64 - 6]);
 }
 
@@ -436,7 +533,7 @@ fn multiple_exemplars_per_series() {
 fn metadata_type() {
     let samples = in_v2(everything()).samples;
     for (name, kind) in [
-        ("bytes_total", 1),
+        ("a_bytes_total", 1),
         ("memory", 2),
         ("h_bucket", 3),
         ("h_sum", 3),
@@ -448,7 +545,11 @@ fn metadata_type() {
         // metadata_consistent_across_series
         let of_name = samples.iter().filter(|sample| sample.name() == name);
         assert!(of_name.clone().count() > 0);
-        assert!(of_name.clone().all(|sample| sample.metadata.as_ref().unwrap().0 == kind));
+        assert!(
+            of_name
+                .clone()
+                .all(|sample| sample.metadata.as_ref().unwrap().0 == kind)
+        );
     }
 }
 
@@ -478,7 +579,11 @@ fn versions(to_v2: u16, to_v1: u16, requests: usize) -> Vec<String> {
             if versions.len() == requests {
                 return versions;
             }
-            versions.push(request.header("x-prometheus-remote-write-version").to_owned());
+            versions.push(
+                request
+                    .header("x-prometheus-remote-write-version")
+                    .to_owned(),
+            );
             let status = if request.is_v2 { to_v2 } else { to_v1 };
             let mut answer = all_written(&request);
             answer.status = status;
@@ -525,7 +630,10 @@ fn no_retry_on_4xx() {
             let mut exchange = exchange(&settings);
             exchange.take(&snapshot([gauges("g", &["1"])], NOW));
             next(&mut exchange).unwrap();
-            assert_eq!(exchange.answered(Some(&answer(status, &[]))), Verdict::Refused);
+            assert_eq!(
+                exchange.answered(Some(&answer(status, &[]))),
+                Verdict::Refused
+            );
             assert!(next(&mut exchange).is_none());
         }
     }
@@ -538,7 +646,10 @@ fn retry_on_5xx_and_429() {
         let mut exchange = exchange(&RemoteWrite::new());
         exchange.take(&snapshot([gauges("g", &["1"])], NOW));
         let first = next(&mut exchange).unwrap();
-        assert_eq!(exchange.answered(Some(&answer(status, &[]))), Verdict::Retry(None));
+        assert_eq!(
+            exchange.answered(Some(&answer(status, &[]))),
+            Verdict::Retry(None)
+        );
         assert_eq!(next(&mut exchange).unwrap().body, first.body);
     }
 }
@@ -550,7 +661,10 @@ fn ignore_response_body_on_success() {
     let mut answer = all_written(&next(&mut exchange).unwrap());
     answer.body = b"error: all is lost".to_vec();
     let why = String::new();
-    assert_eq!(exchange.answered(Some(&answer)), Verdict::Accepted { rejected: 0, why });
+    assert_eq!(
+        exchange.answered(Some(&answer)),
+        Verdict::Accepted { rejected: 0, why }
+    );
 }
 
 #[test]
@@ -562,7 +676,10 @@ fn handle_partial_write_response() {
     let mut partial = answer(400, &[("x-prometheus-remote-write-samples-written", "1")]);
     partial.body = b"out of order".to_vec();
     let why = "out of order".to_owned();
-    assert_eq!(exchange.answered(Some(&partial)), Verdict::Accepted { rejected: 1, why });
+    assert_eq!(
+        exchange.answered(Some(&partial)),
+        Verdict::Accepted { rejected: 1, why }
+    );
 }
 
 // rw1_compat_test.go
@@ -582,8 +699,12 @@ fn rw1_content() {
     assert_eq!(one.texts(), two.texts());
     let bits = |request: &Received| request.samples.iter().map(Seen::bits).collect::<Vec<_>>();
     assert_eq!(bits(&one), bits(&two));
-    let described: Vec<_> = one.metadata.iter().map(|m| &*m.metric_family_name).collect();
-    assert_eq!(described, ["bytes_total", "h", "memory", "n", "s"]);
+    let described: Vec<_> = one
+        .metadata
+        .iter()
+        .map(|m| &*m.metric_family_name)
+        .collect();
+    assert_eq!(described, ["a_bytes_total", "h", "memory", "n", "s"]);
     // rw1_no_start_timestamp
     assert!(one.samples.iter().all(|sample| sample.start == 0));
 }
@@ -592,7 +713,9 @@ fn rw1_content() {
 #[test]
 fn rw1_no_native_histograms() {
     let settings = v1().histograms(HistogramForm::Native);
-    let families = everything().into_iter().filter(|family| family.name() != "n");
+    let families = everything()
+        .into_iter()
+        .filter(|family| family.name() != "n");
     for sample in request(&settings, families).samples {
         assert!(matches!(sample.value, SeenValue::Float(_)));
     }

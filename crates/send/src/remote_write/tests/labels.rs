@@ -5,10 +5,18 @@ use super::*;
 
 #[test]
 fn labels_are_sorted_and_have_values() {
-    let labels = [("zone", "b"), ("Upper", "é\"\\\n"), ("empty", ""), ("_a", "1")];
+    let labels = [
+        ("zone", "b"),
+        ("Upper", "é\"\\\n"),
+        ("empty", ""),
+        ("_a", "1"),
+    ];
     let family = family("g", Kind::Gauge, &[(&labels, Value::Gauge(1.0))]);
     for settings in both() {
-        let settings = settings.label("job", "mail").label("zone", "z").label("empty", "e");
+        let settings = settings
+            .label("job", "mail")
+            .label("zone", "z")
+            .label("empty", "e");
         let [sample] = &sent(&settings, &snapshot([family.clone()], NOW))[..] else {
             panic!("one sample");
         };
@@ -46,7 +54,11 @@ fn constant_labels_are_labels_of_every_series() {
 
 #[test]
 fn names_outside_the_legacy_characters_are_sent_as_they_are() {
-    let family = family("a.b c", Kind::Summary, &[(&[("l.é", "1")], summary(1, 2.0, &[]))]);
+    let family = family(
+        "a.b c",
+        Kind::Summary,
+        &[(&[("l.é", "1")], summary(1, 2.0, &[]))],
+    );
     for settings in both() {
         let samples = sent(&settings, &snapshot([family.clone()], NOW));
         let texts: Vec<_> = samples.iter().map(Seen::text).collect();
@@ -58,7 +70,13 @@ fn names_outside_the_legacy_characters_are_sent_as_they_are() {
 fn a_label_text_is_read_back() {
     let text = r#"a="x\"y",b="\\\n",c="",d="},{=\"","e.=,}"="ä""#;
     let read: Vec<_> = pairs(text).collect();
-    let expected = [("a", "x\"y"), ("b", "\\\n"), ("c", ""), ("d", "},{=\""), ("e.=,}", "ä")];
+    let expected = [
+        ("a", "x\"y"),
+        ("b", "\\\n"),
+        ("c", ""),
+        ("d", "},{=\""),
+        ("e.=,}", "ä"),
+    ];
     assert_eq!(read, expected.map(|(name, value)| (name, value.into())));
     assert_eq!(pairs("").count(), 0);
     assert_eq!(pairs("a=").count(), 0);
@@ -90,9 +108,11 @@ fn bounds_have_the_form_of_prometheus() {
 #[test]
 fn wrong_labels_are_an_error_at_the_start() {
     let why = |names: &[(&str, &str)]| {
-        let settings = names.iter().fold(RemoteWrite::new(), |settings, (name, value)| {
-            settings.label(name, value)
-        });
+        let settings = names
+            .iter()
+            .fold(RemoteWrite::new(), |settings, (name, value)| {
+                settings.label(name, value)
+            });
         settings.start().err().unwrap_or_default()
     };
     assert_eq!(why(&[("job", "a"), ("instance", "b"), ("_x9", "é")]), "");
@@ -103,11 +123,23 @@ fn wrong_labels_are_an_error_at_the_start() {
         assert_eq!(why(&[("job", "a"), (name, "x")]), expected);
     }
     for (labels, expected) in [
-        (&[("__name__", "x")][..], "is reserved for Prometheus; use a name that does not begin"),
+        (
+            &[("__name__", "x")][..],
+            "is reserved for Prometheus; use a name that does not begin",
+        ),
         (&[("le", "1")], "belongs to the buckets of histograms"),
-        (&[("quantile", "1")], "belongs to the buckets of histograms or to the quantiles of"),
-        (&[("job", "")], "has an empty value, which is the same as no label; leave it out"),
-        (&[("job", "a"), ("job", "a")], "is given twice; give it once"),
+        (
+            &[("quantile", "1")],
+            "belongs to the buckets of histograms or to the quantiles of",
+        ),
+        (
+            &[("job", "")],
+            "has an empty value, which is the same as no label; leave it out",
+        ),
+        (
+            &[("job", "a"), ("job", "a")],
+            "is given twice; give it once",
+        ),
     ] {
         let why = why(labels);
         assert!(why.contains(expected), "{why}");

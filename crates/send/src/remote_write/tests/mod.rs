@@ -94,7 +94,9 @@ impl Seen {
     /// Returns the name with the labels, such as `a_bucket{le="1.0"}`.
     fn text(&self) -> String {
         let others = self.labels.iter().filter(|(name, _)| name != "__name__");
-        let others: Vec<_> = others.map(|(name, value)| format!("{name}={value:?}")).collect();
+        let others: Vec<_> = others
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
         match &*others {
             [] => self.name().to_owned(),
             others => format!("{}{{{}}}", self.name(), others.join(",")),
@@ -120,7 +122,9 @@ struct Received {
 impl Received {
     fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(other, _)| *other == name);
-        &found.unwrap_or_else(|| panic!("{:?} lack {name}", self.headers)).1
+        &found
+            .unwrap_or_else(|| panic!("{:?} lack {name}", self.headers))
+            .1
     }
 
     fn texts(&self) -> Vec<String> {
@@ -132,18 +136,20 @@ fn pairs_of(refs: &[u32], symbols: &[String]) -> Labels {
     assert_eq!(refs.len() % 2, 0);
     let symbol = |index: u32| symbols[index as usize].clone();
     let pairs = refs.chunks(2);
-    pairs.map(|pair| (symbol(pair[0]), symbol(pair[1]))).collect()
+    pairs
+        .map(|pair| (symbol(pair[0]), symbol(pair[1])))
+        .collect()
 }
 
 fn pairs_in(labels: Vec<messages::Label>) -> Labels {
-    labels.into_iter().map(|label| (label.name, label.value)).collect()
+    labels
+        .into_iter()
+        .map(|label| (label.name, label.value))
+        .collect()
 }
 
 /// Returns the value and the time of a series, and since when it counts. It has one sample.
-fn only(
-    samples: &[messages::Sample],
-    histograms: &[messages::Histogram],
-) -> (SeenValue, i64, i64) {
+fn only(samples: &[messages::Sample], histograms: &[messages::Histogram]) -> (SeenValue, i64, i64) {
     match (samples, histograms) {
         ([only], []) => {
             let value = SeenValue::Float(only.value.to_bits());
@@ -159,7 +165,9 @@ fn only(
 
 /// Reads a request as its headers demand.
 fn read(headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Received {
-    let message = snap::raw::Decoder::new().decompress_vec(&body).expect("snappy block");
+    let message = snap::raw::Decoder::new()
+        .decompress_vec(&body)
+        .expect("snappy block");
     let mut received = Received {
         headers,
         body,
@@ -201,7 +209,11 @@ fn read(headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Received {
         });
         let metadata = series.metadata.as_ref().map(|metadata| {
             let symbol = |index: u32| symbols[index as usize].clone();
-            (metadata.kind, symbol(metadata.help_ref), symbol(metadata.unit_ref))
+            (
+                metadata.kind,
+                symbol(metadata.help_ref),
+                symbol(metadata.unit_ref),
+            )
         });
         received.samples.push(Seen {
             labels: pairs_of(&series.labels_refs, symbols),
@@ -242,13 +254,21 @@ fn all_written(request: &Received) -> Answer {
         return answer(204, &[]);
     }
     let floats = request.samples.iter();
-    let floats = floats.filter(|sample| matches!(sample.value, SeenValue::Float(_))).count();
+    let floats = floats
+        .filter(|sample| matches!(sample.value, SeenValue::Float(_)))
+        .count();
     let histograms = request.samples.len() - floats;
     answer(
         204,
         &[
-            ("x-prometheus-remote-write-samples-written", &floats.to_string()),
-            ("x-prometheus-remote-write-histograms-written", &histograms.to_string()),
+            (
+                "x-prometheus-remote-write-samples-written",
+                &floats.to_string(),
+            ),
+            (
+                "x-prometheus-remote-write-histograms-written",
+                &histograms.to_string(),
+            ),
             ("x-prometheus-remote-write-exemplars-written", "0"),
         ],
     )
@@ -271,7 +291,10 @@ fn sent(settings: &RemoteWrite, snapshot: &Snapshot) -> Vec<Seen> {
     let mut exchange = exchange(settings);
     exchange.take(snapshot);
     let requests = flush(&mut exchange);
-    requests.into_iter().flat_map(|request| request.samples).collect()
+    requests
+        .into_iter()
+        .flat_map(|request| request.samples)
+        .collect()
 }
 
 fn v1() -> RemoteWrite {

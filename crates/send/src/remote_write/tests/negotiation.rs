@@ -35,7 +35,12 @@ fn a_receiver_of_version_2_gets_version_2() {
 
 #[test]
 fn a_receiver_of_version_1_gets_the_same_samples_in_version_1() {
-    for refusal in [answer(415, &[]), answer(400, &[]), answer(204, &[]), answer(200, &[])] {
+    for refusal in [
+        answer(415, &[]),
+        answer(400, &[]),
+        answer(204, &[]),
+        answer(200, &[]),
+    ] {
         let mut exchange = started(&RemoteWrite::new());
         let refused = next(&mut exchange).unwrap();
         assert_eq!(exchange.answered(Some(&refusal)), Verdict::Again);
@@ -62,14 +67,20 @@ fn a_fixed_version_stays() {
     }
     // A receiver that decoded nothing.
     let mut exchange = started(&v2());
-    assert_eq!(step(&mut exchange, Some(answer(204, &[]))), (true, Verdict::Refused));
+    assert_eq!(
+        step(&mut exchange, Some(answer(204, &[]))),
+        (true, Verdict::Refused)
+    );
 }
 
 #[test]
 fn a_version_that_was_accepted_is_not_given_up_for_a_bad_request() {
     let mut exchange = started(&RemoteWrite::new());
     assert_eq!(step(&mut exchange, None), (true, accepted()));
-    assert_eq!(step(&mut exchange, Some(answer(400, &[]))), (true, Verdict::Refused));
+    assert_eq!(
+        step(&mut exchange, Some(answer(400, &[]))),
+        (true, Verdict::Refused)
+    );
     assert_eq!(step(&mut exchange, None), (true, accepted()));
 }
 
@@ -78,7 +89,10 @@ fn a_version_that_was_accepted_is_not_given_up_for_a_bad_request() {
 fn a_fallback_that_does_not_help_is_taken_back() {
     for status in [400, 415, 404] {
         let mut exchange = started(&RemoteWrite::new());
-        assert_eq!(step(&mut exchange, Some(answer(400, &[]))), (true, Verdict::Again));
+        assert_eq!(
+            step(&mut exchange, Some(answer(400, &[]))),
+            (true, Verdict::Again)
+        );
         let refused = (false, Verdict::Refused);
         assert_eq!(step(&mut exchange, Some(answer(status, &[]))), refused);
         assert_eq!(step(&mut exchange, None), (true, accepted()));
@@ -88,12 +102,21 @@ fn a_fallback_that_does_not_help_is_taken_back() {
 #[test]
 fn a_receiver_that_stops_to_know_a_version_gets_the_other() {
     let mut exchange = started(&RemoteWrite::new());
-    assert_eq!(step(&mut exchange, Some(answer(415, &[]))), (true, Verdict::Again));
+    assert_eq!(
+        step(&mut exchange, Some(answer(415, &[]))),
+        (true, Verdict::Again)
+    );
     assert_eq!(step(&mut exchange, None), (false, accepted()));
     // It is replaced by one that only knows version 2, and later that one by an old one.
-    assert_eq!(step(&mut exchange, Some(answer(415, &[]))), (false, Verdict::Again));
+    assert_eq!(
+        step(&mut exchange, Some(answer(415, &[]))),
+        (false, Verdict::Again)
+    );
     assert_eq!(step(&mut exchange, None), (true, accepted()));
-    assert_eq!(step(&mut exchange, Some(answer(204, &[]))), (true, Verdict::Again));
+    assert_eq!(
+        step(&mut exchange, Some(answer(204, &[]))),
+        (true, Verdict::Again)
+    );
     assert_eq!(step(&mut exchange, None), (false, accepted()));
 }
 
@@ -107,15 +130,24 @@ fn no_answer_makes_the_versions_alternate_without_end() {
             requests += 1;
             exchange.answered(Some(&answer(status, &[])));
         }
-        assert!(requests <= 6, "{status}: {requests} requests for three series");
+        assert!(
+            requests <= 6,
+            "{status}: {requests} requests for three series"
+        );
     }
 }
 
 #[test]
 fn a_retry_is_in_the_same_version() {
     let mut exchange = started(&RemoteWrite::new());
-    assert_eq!(step(&mut exchange, Some(answer(503, &[]))), (true, Verdict::Retry(None)));
-    assert_eq!(step(&mut exchange, Some(answer(415, &[]))), (true, Verdict::Again));
+    assert_eq!(
+        step(&mut exchange, Some(answer(503, &[]))),
+        (true, Verdict::Retry(None))
+    );
+    assert_eq!(
+        step(&mut exchange, Some(answer(415, &[]))),
+        (true, Verdict::Again)
+    );
     let busy = answer(429, &[("retry-after", "7")]);
     let later = Verdict::Retry(Some(Duration::from_secs(7)));
     assert_eq!(step(&mut exchange, Some(busy)), (false, later));
@@ -133,7 +165,12 @@ fn histograms_change_their_form_with_the_version() {
     exchange.take(&histogram(0));
     assert_eq!(next(&mut exchange).unwrap().texts(), ["h"]);
     assert_eq!(exchange.answered(Some(&answer(415, &[]))), Verdict::Again);
-    let classic = [r#"h_bucket{le="1.0"}"#, r#"h_bucket{le="+Inf"}"#, "h_sum", "h_count"];
+    let classic = [
+        r#"h_bucket{le="1.0"}"#,
+        r#"h_bucket{le="+Inf"}"#,
+        "h_sum",
+        "h_count",
+    ];
     assert_eq!(next(&mut exchange).unwrap().texts(), classic);
     exchange.answered(Some(&answer(204, &[])));
     exchange.take(&histogram(1_000));

@@ -27,7 +27,11 @@ fn page(snapshot: &Snapshot, external: &[(&str, &str)]) -> Vec<(Labels, u64)> {
         }
         labels.sort();
         let x: f64 = value.parse().unwrap();
-        let bits = if x.is_nan() { 0x7ff8_0000_0000_0001 } else { x.to_bits() };
+        let bits = if x.is_nan() {
+            0x7ff8_0000_0000_0001
+        } else {
+            x.to_bits()
+        };
         (labels, bits)
     });
     let mut samples: Vec<_> = samples.collect();
@@ -48,12 +52,18 @@ fn check(snapshot: &Snapshot, most_samples: u64) {
         for request in &requests {
             let symbols: BTreeSet<_> = request.symbols.iter().collect();
             assert_eq!(symbols.len(), request.symbols.len(), "symbols are unique");
-            assert_eq!(request.symbols.first().map(|first| &**first), request.is_v2.then_some(""));
+            assert_eq!(
+                request.symbols.first().map(|first| &**first),
+                request.is_v2.then_some("")
+            );
         }
         let samples = requests.iter().flat_map(|request| &request.samples);
         let samples = samples.inspect(|sample| {
             let names: Vec<_> = sample.labels.iter().map(|(name, _)| name).collect();
-            assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?} are sorted");
+            assert!(
+                names.windows(2).all(|pair| pair[0] < pair[1]),
+                "{names:?} are sorted"
+            );
             assert!(sample.labels.iter().all(|(_, value)| !value.is_empty()));
         });
         let mut samples: Vec<_> = samples.map(|s| (s.labels.clone(), s.bits())).collect();
@@ -69,7 +79,10 @@ fn a_registry_is_sent_as_its_text_page_shows_it() {
     registry.counter("jobs_total", "Jobs done.").unwrap().add(3);
     registry.gauge("load", "Load.").unwrap().set(f64::NAN);
     let waits = tallies::Histogram::builder("wait_seconds", "Waits.").labels(["queue"]);
-    let waits = waits.buckets(&[0.005, 1.0, 1e6]).register(&registry).unwrap();
+    let waits = waits
+        .buckets(&[0.005, 1.0, 1e6])
+        .register(&registry)
+        .unwrap();
     waits.with(["a\\b"]).observe(0.5);
     waits.with([""]).observe(2e6);
     let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.").native(3);
@@ -89,10 +102,14 @@ fn label_sets() -> impl Strategy<Value = Vec<Labels>> {
     let set = proptest::collection::btree_map("[A-Za-z_]{1,2}[0-9]|zone", value, 0..4);
     proptest::collection::vec(set, 0..5).prop_map(|sets| {
         let mut seen = BTreeSet::new();
-        let sets = sets.into_iter().map(|set| set.into_iter().collect::<Labels>());
+        let sets = sets
+            .into_iter()
+            .map(|set| set.into_iter().collect::<Labels>());
         let is_new = |set: &Labels| {
             // `zone` is an external label, too.
-            let set = set.iter().filter(|(name, value)| !value.is_empty() && name != "zone");
+            let set = set
+                .iter()
+                .filter(|(name, value)| !value.is_empty() && name != "zone");
             seen.insert(set.cloned().collect::<Labels>())
         };
         sets.filter(is_new).collect()
@@ -116,8 +133,13 @@ fn any_family(name: String) -> impl Strategy<Value = Family> {
         let mut family = Family::empty(&name, "Help.", "", kind).unwrap();
         let bounds: Vec<_> = bounds.iter().map(|bound| f64::from(*bound) / 8.0).collect();
         for (set, (x, n)) in sets.iter().zip(numbers) {
-            let labels: Vec<_> = set.iter().map(|(name, value)| (&**name, &**value)).collect();
-            let counts: Vec<_> = (0..=bounds.len() as u64).map(|i| u64::from(n) * i).collect();
+            let labels: Vec<_> = set
+                .iter()
+                .map(|(name, value)| (&**name, &**value))
+                .collect();
+            let counts: Vec<_> = (0..=bounds.len() as u64)
+                .map(|i| u64::from(n) * i)
+                .collect();
             let phis: Vec<_> = bounds.iter().map(|bound| (bound / 16.0 + 0.5, x)).collect();
             let value = match kind {
                 Kind::Counter => counted(u64::from(n) << 28),
