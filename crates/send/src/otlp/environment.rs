@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Otlp;
+use super::{Otlp, Temporality};
 
 /// The settings in the environment.
 pub(crate) struct Environment {
@@ -154,10 +154,10 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
         let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         if let Some(temporality) = self.get(temporality) {
-            let parsed = temporality.value.parse();
-            otlp = otlp.temporality(parsed.map_err(|error: super::UnknownTemporality| {
-                temporality.error(format_args!("is invalid: {error}"))
-            })?);
+            let parsed: Result<Temporality, _> = temporality.value.parse();
+            let parsed = parsed
+                .map_err(|error| temporality.error(format_args!("cannot be used: {error}")))?;
+            otlp = otlp.temporality(parsed);
         }
         if let Some(attributes) = self.get("OTEL_RESOURCE_ATTRIBUTES") {
             for (name, value) in attributes.pairs()? {
@@ -247,7 +247,8 @@ impl Variable {
     fn headers(&self) -> Result<Vec<(String, String)>, EnvironmentError> {
         let mut headers = self.pairs()?;
         for (name, value) in &mut headers {
-            let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            let is_token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             if !name.bytes().all(is_token) {
                 return Err(self.error(format_args!(
                     "has the name `{name}`, which no header can have"

@@ -23,8 +23,8 @@
 //!   the attribute `otel.metric.overflow` in addition to its labels.
 //! - **Start times** are those of the series. The first snapshot is the start of a series that does
 //!   not know its own. All times are cut to the millisecond.
-//! - **Sums** of histograms are sent whenever they are known, also if values were negative: Prometheus
-//!   drops an exponential histogram without a sum.
+//! - **Sums** of histograms are sent whenever they are known, also if values were negative:
+//!   Prometheus drops an exponential histogram without a sum.
 //! - **Exponential buckets** between the first and the last in use are sent, too. If these are more
 //!   than 8192, the resolution is halved. Infinite values are neither in a bucket nor in the count.
 //! - **Quantiles** that are negative or not known are left out, and so are min and max.
@@ -189,7 +189,8 @@ fn unknown_service() -> String {
 /// A delta that a receiver did not accept is added to the next one, also if its series was removed
 /// meanwhile. So nothing is missing, however long an outage lasts. There are two exceptions.
 ///
-/// - A delta that the receiver refused for good (a status such as 400) is lost, and counted as such.
+/// - A delta that the receiver refused for good (a status such as 400) is lost, and counted as
+///   such.
 /// - A delta is counted twice if the receiver took it, but its answer did not arrive in time. OTLP
 ///   prefers that to a loss.
 ///
