@@ -142,7 +142,7 @@ fn fields_of_later_versions_are_skipped() {
 /// A reader that calls itself for each bracket would need more stack than a thread has.
 #[test]
 fn a_deep_answer_is_skipped() {
-    let deep = [b"{\"x\":", &[b'['; 60_000][..], &[b']'; 60_000], b"}"].concat();
+    let deep = [&b"{\"x\":"[..], &[b'['; 60_000][..], &[b']'; 60_000], b"}"].concat();
     assert_eq!(from_json(&deep), Some(PartialSuccess::default()));
     assert_eq!(from_json(&deep[..deep.len() - 2]), None);
 }

@@ -34,7 +34,7 @@ fn points(bodies: &[Vec<u8>]) -> Vec<(String, u64)> {
         };
         let names = std::iter::repeat(metric.name);
         let values = points.into_iter().map(|point| {
-            let label = texts(&point.attributes).first().map(|(_, value)| value.parse());
+            let label = texts(&point.attributes).first().map(|(_, value)| value.parse::<u64>());
             label.map_or(0, |label| label.unwrap())
         });
         names.zip(values.collect::<Vec<_>>())
@@ -76,7 +76,7 @@ fn a_request_is_bounded_and_the_next_one_goes_on() {
 }
 
 #[test]
-fn a_million_series_need_many_requests_of_a_megabyte() {
+fn a_request_has_ten_thousand_points_by_default() {
     let mut protocol = Otlp::new().protocol();
     protocol.take(&many(20_000));
     let bodies = bodies(&mut protocol);
