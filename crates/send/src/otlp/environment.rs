@@ -213,7 +213,10 @@ impl Variable {
         }
         let names: Vec<_> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
         let value = &self.value;
-        Err(self.error(format_args!("is `{value}`; it needs {}", names.join(" or "))))
+        Err(self.error(format_args!(
+            "is `{value}`; it needs {}",
+            names.join(" or ")
+        )))
     }
 
     fn millis(&self) -> Result<u64, EnvironmentError> {

@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tallies::snapshot::{Exemplar, Family, Histogram, Native, Number, SeriesLabels, Summary, Value};
+use tallies::snapshot::{
+    Exemplar, Family, Histogram, Native, Number, SeriesLabels, Summary, Value,
+};
 
 use super::exponential::{Dense, Exponential};
 use super::fields::*;
@@ -67,7 +69,10 @@ impl Point<'_> {
         let counts = buckets.map(|(_, n)| n - std::mem::replace(&mut below, n));
         w.fixed_list(BUCKET_COUNTS, counts);
         let bounds = value.buckets().map(|(bound, _)| bound);
-        w.double_list(EXPLICIT_BOUNDS, bounds.filter(|bound| *bound < f64::INFINITY));
+        w.double_list(
+            EXPLICIT_BOUNDS,
+            bounds.filter(|bound| *bound < f64::INFINITY),
+        );
         self.exemplars(w, HISTOGRAM_EXEMPLARS);
     }
 

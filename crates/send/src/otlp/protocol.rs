@@ -171,7 +171,7 @@ impl Protocol for OtlpProtocol {
         let points = self.written.map_or(0, |written| written.points);
         let verdict = answer::verdict(answer, self.encoding, points);
         match verdict {
-            // What was refused would be refused again.
+            // A receiver that refused a request would refuse it again.
             Verdict::Accepted { .. } | Verdict::Refused => {
                 if let Some(written) = self.written.take() {
                     self.next = written.end;

@@ -126,10 +126,7 @@ impl<'a> Json<'a> {
     }
 
     /// Reads an object. `value` reads the value of each key.
-    fn object(
-        &mut self,
-        value: &mut dyn FnMut(&mut Self, &str) -> Option<()>,
-    ) -> Option<()> {
+    fn object(&mut self, value: &mut dyn FnMut(&mut Self, &str) -> Option<()>) -> Option<()> {
         self.eat(b'{')?;
         if self.peek()? == b'}' {
             return self.eat(b'}');
@@ -188,7 +185,9 @@ impl<'a> Json<'a> {
         let len = self.0.iter().take_while(|byte| is_part(byte)).count();
         let (word, rest) = self.0.split_at(len);
         self.0 = rest;
-        std::str::from_utf8(word).ok().filter(|word| !word.is_empty())
+        std::str::from_utf8(word)
+            .ok()
+            .filter(|word| !word.is_empty())
     }
 
     /// Skips a value, however deep it is nested.

@@ -1,6 +1,7 @@
 //! Requests, decoded with the official types.
 
 mod answers;
+mod delta_cases;
 mod deltas;
 mod environment;
 mod kinds;

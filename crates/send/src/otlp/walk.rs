@@ -1,10 +1,10 @@
 //! The walk over the families of a batch. It writes one request after another, each up to a limit,
 //! and each complete with resource and scope.
 
-use tallies::snapshot::{Family, Kind, Value};
+use tallies::snapshot::{Family, Kind, SeriesLabels, Value};
 
 use super::fields::*;
-use super::point::{Point, attribute};
+use super::point::{Point, attribute, nanos};
 use super::units;
 use super::writer::{Field, Writer};
 
@@ -127,27 +127,7 @@ impl Walk<'_> {
                 w.element(METRICS, |w| {
                     head(w, &part.family);
                     w.message(data.field(), |w| {
-                        w.list(DATA_POINTS, |w| {
-                            for (series, (labels, value)) in series {
-                                let created = part.family.created(series);
-                                let start = created.map_or(batch.start, super::point::nanos);
-                                let point = Point {
-                                    family: &part.family,
-                                    series,
-                                    labels,
-                                    // A clock that was set back could end a window before it began.
-                                    start: start.min(batch.time),
-                                    time: batch.time,
-                                    is_delta: part.is_delta,
-                                };
-                                w.element(DATA_POINTS, |w| point.write(w, value));
-                                self.written.points += 1;
-                                self.written.end.series = series + 1;
-                                if self.is_full(w) {
-                                    break;
-                                }
-                            }
-                        });
+                        w.list(DATA_POINTS, |w| self.points(w, part, series));
                         data.write_rest(w, part.is_delta);
                     });
                 });
@@ -159,6 +139,34 @@ impl Walk<'_> {
                 part: self.written.end.part + 1,
                 series: 0,
             };
+        }
+    }
+
+    /// Writes the data points of these series, until the request is full.
+    fn points<'a, W: Writer>(
+        &mut self,
+        w: &mut W,
+        part: &'a Part,
+        all: impl Iterator<Item = (usize, (SeriesLabels<'a>, Value<'a>))>,
+    ) {
+        for (series, (labels, value)) in all {
+            let created = part.family.created(series);
+            let start = created.map_or(self.batch.start, nanos);
+            let point = Point {
+                family: &part.family,
+                series,
+                labels,
+                // A clock that was set back could end a window before it began.
+                start: start.min(self.batch.time),
+                time: self.batch.time,
+                is_delta: part.is_delta,
+            };
+            w.element(DATA_POINTS, |w| point.write(w, value));
+            self.written.points += 1;
+            self.written.end.series = series + 1;
+            if self.is_full(w) {
+                return;
+            }
         }
     }
 

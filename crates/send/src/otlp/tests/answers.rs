@@ -49,7 +49,10 @@ fn rejected_points_are_counted_in_either_encoding() {
         (Some("application/json"), &json),
         (Some("Application/JSON; charset=utf-8"), &json),
     ] {
-        let headers: Vec<_> = content_type.map(|kind| ("content-type", kind)).into_iter().collect();
+        let headers: Vec<_> = content_type
+            .map(|kind| ("content-type", kind))
+            .into_iter()
+            .collect();
         let answer = answer(&headers, body);
         let found = verdict(Some(&answer), Encoding::Binary, 10);
         assert_eq!(found, accepted(3, "too \"old\"\n"));
@@ -70,10 +73,17 @@ fn an_answer_that_cannot_be_read_is_an_acceptance() {
         (b"<html>", accepted(0, "")),
         (b"{}", accepted(0, "")),
         (b"{\"partialSuccess\":null}", accepted(0, "")),
-        (b"{\"partialSuccess\":{\"rejectedDataPoints\":-1}}", accepted(0, "")),
-        (b"{\"partialSuccess\":{\"rejectedDataPoints\":2", accepted(0, "")),
         (
-            b" { \"x\" : [ {\"a\":[1.5e-3,true]} , \"}\" ] , \"partialSuccess\":{\"rejectedDataPoints\": 2 ,\"y\":{}}}",
+            b"{\"partialSuccess\":{\"rejectedDataPoints\":-1}}",
+            accepted(0, ""),
+        ),
+        (
+            b"{\"partialSuccess\":{\"rejectedDataPoints\":2",
+            accepted(0, ""),
+        ),
+        (
+            b" { \"x\" : [ {\"a\":[1.5e-3,true]} , \"}\" ] , \
+              \"partialSuccess\":{\"rejectedDataPoints\": 2 ,\"y\":{}}}",
             accepted(2, ""),
         ),
         (
@@ -123,7 +133,14 @@ fn a_receiver_says_when_to_come_again() {
 #[test]
 fn fields_of_later_versions_are_skipped() {
     // Field 9: a varint, 8 bytes, 4 bytes, and a string.
-    let others = [&[0x48, 0xff, 1, 0x49][..], &[7; 8], &[0x4d], &[7; 4], &[0x4a, 2, 7, 7]].concat();
+    let others = [
+        &[0x48, 0xff, 1, 0x49][..],
+        &[7; 8],
+        &[0x4d],
+        &[7; 4],
+        &[0x4a, 2, 7, 7],
+    ]
+    .concat();
     let body = [&others[..], &response(3, "x").encode_to_vec(), &others].concat();
     let expected = PartialSuccess {
         rejected: 3,
@@ -134,7 +151,13 @@ fn fields_of_later_versions_are_skipped() {
         let _ = from_protobuf(&body[..end]);
     }
     // A group, an endless varint, a length beyond the end.
-    for body in [&[0x4b][..], &[0x48, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], &[0x0a, 9]] {
+    for body in [
+        &[0x4b][..],
+        &[
+            0x48, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+        ],
+        &[0x0a, 9],
+    ] {
         assert_eq!(from_protobuf(body), None);
     }
 }
@@ -186,7 +209,7 @@ proptest! {
         prop_assert_eq!(&from_json(&serde_json::to_vec(&response).unwrap()), &expected);
     }
 
-    /// What is an answer to the official types has the same content here.
+    /// An answer that the official types can read has the same content here.
     #[test]
     fn what_the_official_types_read_is_read(body in bytes()) {
         if let Ok(response) = ExportMetricsServiceResponse::decode(&body[..]) {

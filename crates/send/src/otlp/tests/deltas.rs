@@ -1,7 +1,7 @@
-//! Deltas: whatever fails and whatever becomes of the series, nothing is missing and nothing is
-//! there twice.
+//! Deltas, compared with a model: whatever fails and whatever becomes of the series, nothing is
+//! missing and nothing is there twice.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, number_data_point};
@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use tallies::snapshot::{Histogram, Number};
 use tallies::{Counter, Registry};
 
-use crate::otlp::delta::{Totals, cut};
 use crate::otlp::walk::Limits;
 
 use super::*;
@@ -18,8 +17,8 @@ const BOUNDS: [f64; 2] = [1.0, 3.0];
 
 /// The count, the sum and the buckets of observations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Count {
-    sum: u64,
+pub(super) struct Count {
+    pub(super) sum: u64,
     buckets: [u64; 3],
 }
 
@@ -38,15 +37,15 @@ impl Count {
 
 /// One data point of a delta.
 #[derive(Debug)]
-struct Delta {
+pub(super) struct Delta {
     /// The name of the family and the labels.
-    series: String,
-    start: u64,
-    end: u64,
-    count: Count,
+    pub(super) series: String,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) count: Count,
 }
 
-fn deltas(body: &[u8]) -> Vec<Delta> {
+pub(super) fn deltas(body: &[u8]) -> Vec<Delta> {
     let mut found = Vec::new();
     for metric in metrics(decoded(body)) {
         let name = |attributes: &[KeyValue]| format!("{} {:?}", metric.name, texts(attributes));
@@ -103,7 +102,7 @@ fn deltas(body: &[u8]) -> Vec<Delta> {
     found
 }
 
-fn protocol(points: u64) -> OtlpProtocol {
+pub(super) fn protocol(points: u64) -> OtlpProtocol {
     let otlp = Otlp::new().temporality(Temporality::Delta);
     otlp.protocol().limits(Limits {
         points,
@@ -159,9 +158,9 @@ struct Model {
     ended: BTreeMap<u8, Count>,
     /// The totals of the live series in the last snapshot.
     seen: BTreeMap<u8, Count>,
-    /// All that any snapshot had, by label, after each snapshot. The first is before all.
+    /// The counts that any snapshot had, by label, after each snapshot. The first is before all.
     history: Vec<(u64, BTreeMap<u8, Count>)>,
-    /// What the receiver has, or has refused, and the end of the last window.
+    /// The counts that the receiver has taken or refused, and the end of the last window.
     received: BTreeMap<String, (Count, u64)>,
     now: u64,
     lives: u64,
@@ -176,7 +175,7 @@ impl Model {
             seen: BTreeMap::new(),
             history: vec![(0, BTreeMap::new())],
             received: BTreeMap::new(),
-            now: 1000,
+            now: 2000,
             lives: 0,
             protocol: protocol(points),
         }
@@ -188,8 +187,15 @@ impl Model {
                 // The clock of a creation may be behind by 10 milliseconds.
                 self.lives += 1;
                 let created = self.now - 1000 + self.lives % 1000;
-                let created = if self.lives % 3 == 0 { self.now - 1005 } else { created };
-                let series = self.live.entry(label).or_insert((created, Count::default()));
+                let created = if self.lives % 3 == 0 {
+                    self.now - 1005
+                } else {
+                    created
+                };
+                let series = self
+                    .live
+                    .entry(label)
+                    .or_insert((created, Count::default()));
                 series.1.observe(value);
             }
             Step::End(label) => {
@@ -242,7 +248,9 @@ impl Model {
         let answer = answer.map(status);
         let verdict = self.protocol.answered(answer.as_ref());
         if !matches!(verdict, Verdict::Retry(_)) {
-            deltas(&body).into_iter().for_each(|delta| self.receive(delta));
+            deltas(&body)
+                .into_iter()
+                .for_each(|delta| self.receive(delta));
         }
         true
     }
@@ -264,9 +272,16 @@ impl Model {
     fn receive(&mut self, delta: Delta) {
         let last = self.history.last().unwrap().0;
         assert_eq!(delta.end, last);
-        let (mut count, end) = self.received.get(&delta.series).copied().unwrap_or_default();
+        let (mut count, end) = self
+            .received
+            .get(&delta.series)
+            .copied()
+            .unwrap_or_default();
         // Windows do not overlap, and nothing was counted between them.
-        assert!(end <= delta.start && delta.start <= delta.end, "{delta:?} after {end}");
+        assert!(
+            end <= delta.start && delta.start <= delta.end,
+            "{delta:?} after {end}"
+        );
         assert_eq!(self.total(&delta.series, delta.start), count, "{delta:?}");
         count.add(delta.count);
         assert_eq!(self.total(&delta.series, delta.end), count, "{delta:?}");
@@ -333,7 +348,7 @@ proptest! {
                     let name = label.to_string();
                     jobs.remove([&*name]);
                     sizes.remove([&*name]);
-                    // What no snapshot had is lost.
+                    // Counts that no snapshot had are lost.
                     total -= *unseen;
                     (*label, *unseen) = (*label + 5, 0);
                 }
@@ -358,168 +373,9 @@ proptest! {
             }
         }
         prop_assert_eq!(protocol.kept(), 0);
-        let received = ["jobs_total", "sizes"].map(|name| received.get(name).copied().unwrap_or_default());
+        let names = ["jobs_total", "sizes"];
+        let received = names.map(|name| received.get(name).copied().unwrap_or_default());
         prop_assert_eq!(received[0].sum, total);
         prop_assert_eq!((received[1].sum, received[1].buckets[0]), (total, total / 3));
     }
-}
-
-/// Returns a counter with these series.
-fn counter(name: &str, series: &[(&str, u64)], created: Option<u64>) -> Family {
-    let mut family = family(name, Kind::Counter, &[]);
-    for (i, (label, n)) in series.iter().enumerate() {
-        let number = Value::Counter(Number::Int(*n));
-        family.push(&[("x", label), ("y", "one")], number).unwrap();
-        if let Some(created) = created {
-            family.set_created(i, at(created));
-        }
-    }
-    family
-}
-
-/// Returns labels, value and start of each data point.
-fn received(protocol: &mut OtlpProtocol) -> Vec<(String, u64, u64)> {
-    let all = bodies(protocol);
-    let all = all.iter().flat_map(|body| deltas(body));
-    all.map(|delta| (delta.series, delta.count.sum, delta.start)).collect()
-}
-
-#[test]
-fn only_series_that_changed_are_sent() {
-    let mut protocol = protocol(u64::MAX);
-    protocol.take(&snapshot(vec![counter("a_total", &[("1", 0), ("2", 5)], None)], 1));
-    let two = "a_total [(\"x\", \"2\"), (\"y\", \"one\")]".to_owned();
-    assert_eq!(received(&mut protocol), [(two.clone(), 5, nanos_at(1))]);
-    protocol.take(&snapshot(vec![counter("a_total", &[("1", 0), ("2", 5)], None)], 2));
-    assert_eq!(received(&mut protocol), []);
-    protocol.take(&snapshot(vec![counter("a_total", &[("1", 0), ("2", 6)], None)], 3));
-    assert_eq!(received(&mut protocol), [(two, 1, nanos_at(2))]);
-}
-
-#[test]
-fn gauges_and_summaries_are_as_they_are_now() {
-    let quantiles = [(0.5, 2.0)];
-    let mut protocol = protocol(u64::MAX);
-    for millis in 1..3 {
-        let gauge = Value::Gauge(millis as f64);
-        let summary = tallies::snapshot::Summary::new(Some(millis), 3.0, &quantiles);
-        let families = vec![
-            family("load", Kind::Gauge, &[(&[], gauge)]),
-            family("latency", Kind::Summary, &[(&[], Value::Summary(summary))]),
-        ];
-        protocol.take(&snapshot(families, millis));
-        // The first request fails, and nothing of it is added up.
-        let mut body = Vec::new();
-        protocol.next(&mut body).unwrap();
-        assert_eq!(protocol.answered(None), Verdict::Retry(None));
-    }
-    let metrics = metrics(decoded(&bodies(&mut protocol)[0]));
-    let [Some(Data::Summary(summary)), Some(Data::Gauge(gauge))] = [&metrics[0].data, &metrics[1].data] else {
-        panic!("{metrics:?}");
-    };
-    let value = number_data_point::Value::AsDouble(2.0);
-    assert_eq!(gauge.data_points[0].value, Some(value));
-    let point = &summary.data_points[0];
-    assert_eq!((point.count, point.quantile_values.len()), (2, 1));
-    // The first snapshot is the start.
-    assert_eq!(point.start_time_unix_nano, nanos_at(1));
-}
-
-#[test]
-fn a_delta_has_the_exemplars_of_its_window() {
-    let mut protocol = protocol(u64::MAX);
-    for (millis, n, exemplars) in [(10, 1, 1), (20, 2, 0), (30, 3, 1)] {
-        let mut family = counter("a_total", &[("1", n)], Some(1));
-        // The one of 20 is as old as that of 10.
-        let time = if millis == 20 { 5 } else { millis };
-        family.push_exemplar(0, &[], 1.0, Some(at(time))).unwrap();
-        protocol.take(&snapshot(vec![family], millis));
-        let metrics = metrics(decoded(&bodies(&mut protocol)[0]));
-        let Some(Data::Sum(sum)) = &metrics[0].data else {
-            panic!("{metrics:?}");
-        };
-        assert_eq!(sum.data_points[0].exemplars.len(), exemplars);
-    }
-}
-
-/// A family of another kind or with other buckets does not take the counts of the one before.
-#[test]
-fn a_family_that_changed_is_sent_beside_its_last_delta() {
-    let histogram = |bounds: &[f64], counts: &[u64]| {
-        let value = Histogram::new(bounds, counts, 1.0).unwrap();
-        family("sizes", Kind::Histogram, &[(&[], Value::Histogram(value))])
-    };
-    let mut totals = Totals::default();
-    let first = totals.take(&snapshot(vec![histogram(&[1.0], &[1, 0])], 1), Vec::new());
-    let second = totals.take(&snapshot(vec![histogram(&[2.0], &[5, 0])], 2), first);
-    let third = totals.take(&snapshot(vec![histogram(&[2.0], &[7, 0])], 3), second);
-    let fourth = totals.take(&snapshot(Vec::new(), 4), third);
-    let counts = fourth.iter().map(|family| match family.series().next() {
-        Some((_, Value::Histogram(value))) => value.count(),
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(counts.collect::<HashSet<_>>(), HashSet::from([7, 1]));
-}
-
-#[test]
-fn a_long_outage_adds_up_series_that_have_ended() {
-    let mut totals = Totals::default();
-    let mut unsent = Vec::new();
-    let mut all = 0;
-    for pass in 0..5_u64 {
-        let labels: Vec<_> = (0..2000).map(|i| format!("{pass}-{i}")).collect();
-        let series: Vec<_> = labels.iter().zip(pass..).map(|(label, n)| (&**label, n)).collect();
-        all += series.iter().map(|(_, n)| n).sum::<u64>();
-        let family = counter("a_total", &series, Some(100 * pass));
-        unsent = totals.take(&snapshot(vec![family], 100 * pass + 50), unsent);
-    }
-    let [family] = <[_; 1]>::try_from(unsent).unwrap();
-    // The live ones, and at most as many as two passes left, and the overflow series.
-    assert!(family.len() <= 2000 + 4096 + 1, "{}", family.len());
-    let mut overflow = 0;
-    let mut sum = 0;
-    for (i, (labels, value)) in family.series().enumerate() {
-        let Value::Counter(Number::Int(n)) = value else {
-            panic!("{value:?}");
-        };
-        sum += n;
-        if labels.is_overflow() {
-            overflow += 1;
-            // What they share stays.
-            assert_eq!(labels.get("y").as_deref(), Some("one"));
-            assert_eq!(family.created(i), Some(at(0)));
-        }
-    }
-    assert_eq!((overflow, sum), (1, all));
-}
-
-#[test]
-fn a_cut_keeps_all_of_the_other_series() {
-    let registry = Registry::new();
-    let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.").labels(["x"]);
-    // The name does not end in the unit.
-    let sizes = sizes.unit("pages").constant("host", "db1").native(3).buckets(&[1.0]);
-    let sizes = sizes.register(&registry).unwrap();
-    for x in ["a", "b\"", "c"] {
-        sizes.with([x]).observe_exemplar(2.5, &[("trace_id", "5ca1ab1e")]);
-    }
-    let snapshot = registry.snapshot();
-    let whole = snapshot.family("sizes_bytes").unwrap();
-    let rest = cut(whole.clone(), 1);
-    assert_eq!((rest.len(), rest.name(), rest.help()), (2, whole.name(), whole.help()));
-    for (i, (ours, theirs)) in rest.series().zip(whole.series().skip(1)).enumerate() {
-        assert!(ours.0.iter().eq(theirs.0.iter()));
-        assert_eq!(ours.1, theirs.1);
-        assert_eq!(rest.created(i), whole.created(i + 1));
-        assert!(rest.exemplars(i).eq(whole.exemplars(i + 1)));
-    }
-    // It adds up with what comes later.
-    let mut both = whole.clone();
-    both.merge(&rest).unwrap();
-    let count = |(_, value): (_, Value<'_>)| match value {
-        Value::Histogram(value) => value.count(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(both.series().map(count).collect::<Vec<_>>(), [1, 2, 2]);
-    assert_eq!(both.unit(), "pages");
 }

@@ -34,13 +34,21 @@ fn resource(environment: &Environment) -> Vec<(String, String)> {
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let owned = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     owned.collect()
 }
 
 #[test]
 fn defaults_are_those_of_the_specification() {
-    for variables in [&[][..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", " "), ("OTEL_EXPORTER_OTLP_TIMEOUT", "")]] {
+    for variables in [
+        &[][..],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", " "),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", ""),
+        ],
+    ] {
         let found = read_ok(variables);
         assert_eq!(found.url, "http://localhost:4318/v1/metrics");
         assert_eq!(found.timeout, Duration::from_secs(10));
@@ -55,18 +63,52 @@ fn defaults_are_those_of_the_specification() {
 #[test]
 fn the_path_is_added_to_the_endpoint_of_all_signals_only() {
     for (variable, value, url) in [
-        ("", "http://collector:4318", "http://collector:4318/v1/metrics"),
-        ("", "http://collector:4318/", "http://collector:4318/v1/metrics"),
-        ("", "http://collector:4318/mycollector", "http://collector:4318/mycollector/v1/metrics"),
-        ("", "HTTPS://collector/mycollector/", "HTTPS://collector/mycollector/v1/metrics"),
-        ("METRICS_", "http://collector:4318", "http://collector:4318/"),
-        ("METRICS_", "https://collector/v1/metrics/", "https://collector/v1/metrics/"),
-        ("METRICS_", "https://collector/v1/metrics", "https://collector/v1/metrics"),
+        (
+            "",
+            "http://collector:4318",
+            "http://collector:4318/v1/metrics",
+        ),
+        (
+            "",
+            "http://collector:4318/",
+            "http://collector:4318/v1/metrics",
+        ),
+        (
+            "",
+            "http://collector:4318/mycollector",
+            "http://collector:4318/mycollector/v1/metrics",
+        ),
+        (
+            "",
+            "HTTPS://collector/mycollector/",
+            "HTTPS://collector/mycollector/v1/metrics",
+        ),
+        (
+            "METRICS_",
+            "http://collector:4318",
+            "http://collector:4318/",
+        ),
+        (
+            "METRICS_",
+            "https://collector/v1/metrics/",
+            "https://collector/v1/metrics/",
+        ),
+        (
+            "METRICS_",
+            "https://collector/v1/metrics",
+            "https://collector/v1/metrics",
+        ),
     ] {
         let variable = format!("OTEL_EXPORTER_OTLP_{variable}ENDPOINT");
         assert_eq!(read_ok(&[(&variable, value)]).url, url);
     }
-    for value in ["collector:4318", "http://", "http:///x", "ftp://collector", "é"] {
+    for value in [
+        "collector:4318",
+        "http://",
+        "http:///x",
+        "ftp://collector",
+        "é",
+    ] {
         assert_eq!(
             error("OTEL_EXPORTER_OTLP_ENDPOINT", value),
             format!(
@@ -92,7 +134,10 @@ fn variables_of_metrics_win() {
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/all.pem"),
         ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/metrics.pem"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "LOWMEMORY"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "LOWMEMORY",
+        ),
         ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "0"),
     ]);
@@ -151,7 +196,11 @@ fn values_that_are_unknown_name_those_that_are_known() {
 fn headers_are_decoded_and_their_values_are_never_shown() {
     let value = "Authorization=Basic%20dXNlcjpwYXNz==, x-scope = a%2Cb=c ,, empty=";
     let found = read_ok(&[("OTEL_EXPORTER_OTLP_HEADERS", value)]);
-    let expected = [("authorization", "Basic dXNlcjpwYXNz=="), ("x-scope", "a,b=c"), ("empty", "")];
+    let expected = [
+        ("authorization", "Basic dXNlcjpwYXNz=="),
+        ("x-scope", "a,b=c"),
+        ("empty", ""),
+    ];
     assert_eq!(found.headers, owned(&expected));
     for value in [
         "a=1,secret",
@@ -172,21 +221,35 @@ fn headers_are_decoded_and_their_values_are_never_shown() {
 
 #[test]
 fn the_service_has_a_name_and_attributes() {
-    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a, k%3D1 = v%2C%C3%A4 ,host=x=y,k%3D1=2");
+    let attributes = (
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "service.name=a, k%3D1 = v%2C%C3%A4 ,host=x=y,k%3D1=2",
+    );
     let found = resource(&read_ok(&[attributes]));
-    assert_eq!(found, owned(&[("service.name", "a"), ("k=1", "2"), ("host", "x=y")]));
+    assert_eq!(
+        found,
+        owned(&[("service.name", "a"), ("k=1", "2"), ("host", "x=y")])
+    );
     let found = resource(&read_ok(&[attributes, ("OTEL_SERVICE_NAME", "b")]));
     assert_eq!(found[0], ("service.name".to_owned(), "b".to_owned()));
     for value in ["a", "a=%", "=a", "a=1,b=%f", "%ff=1"] {
         let error = error("OTEL_RESOURCE_ATTRIBUTES", value);
-        assert!(error.starts_with("OTEL_RESOURCE_ATTRIBUTES is invalid in its entry "), "{error}");
+        assert!(
+            error.starts_with("OTEL_RESOURCE_ATTRIBUTES is invalid in its entry "),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_disabled_environment_is_not_read() {
     let broken = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-    for (value, is_disabled) in [("true", true), ("TRUE", true), ("false", false), ("1", false)] {
+    for (value, is_disabled) in [
+        ("true", true),
+        ("TRUE", true),
+        ("false", false),
+        ("1", false),
+    ] {
         let found = read(&[("OTEL_SDK_DISABLED", value), broken]);
         assert_eq!(found.is_ok_and(|found| found.is_disabled), is_disabled);
     }

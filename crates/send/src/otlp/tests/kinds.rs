@@ -59,7 +59,8 @@ fn a_counter_is_a_monotonic_sum() {
         Number::Int(1 << 63),
     ];
     let labels = ["a", "b", "c"].map(|x| [("x", x), ("y", "\"\\\n\u{1}ä")]);
-    let mut family = Family::empty("wait_seconds_total", "Time.", "seconds", Kind::Counter).unwrap();
+    let mut family =
+        Family::empty("wait_seconds_total", "Time.", "seconds", Kind::Counter).unwrap();
     for (labels, number) in labels.iter().zip(numbers) {
         family.push(labels, Value::Counter(number)).unwrap();
     }
@@ -88,7 +89,11 @@ fn a_counter_is_a_monotonic_sum() {
         assert_eq!(point.time_unix_nano, nanos_at(5));
     }
     // A series that does not know its start begins with the first snapshot.
-    let starts: Vec<_> = sum.data_points.iter().map(|point| point.start_time_unix_nano).collect();
+    let starts: Vec<_> = sum
+        .data_points
+        .iter()
+        .map(|point| point.start_time_unix_nano)
+        .collect();
     assert_eq!(starts, [nanos_at(1), nanos_at(5), nanos_at(5)]);
 }
 
@@ -153,16 +158,18 @@ fn fixed_buckets_are_a_histogram() {
         .map(|(labels, value)| (&labels[..], Value::Histogram(value)))
         .collect();
     let mut family = family("sizes", Kind::Histogram, &series);
-    let ids = [("span_id", "00f067aa0ba902b7"), ("trace_id", "4BF92F3577B34DA6A3CE929D0E0E4736")];
+    let ids = [
+        ("span_id", "00f067aa0ba902b7"),
+        ("trace_id", "4BF92F3577B34DA6A3CE929D0E0E4736"),
+    ];
     let zeros = ("trace_id", "00000000000000000000000000000000");
     let invalid = [zeros, ("span_id", "short")];
-    let exemplars = [
-        (2, 1.5, &ids[..]),
-        (3, 3.5, &invalid[..]),
-    ];
+    let exemplars = [(2, 1.5, &ids[..]), (3, 3.5, &invalid[..])];
     for (bucket, value, labels) in exemplars {
         let time = at(2) + Duration::from_nanos(1234);
-        family.push_exemplar(bucket, labels, value, Some(time)).unwrap();
+        family
+            .push_exemplar(bucket, labels, value, Some(time))
+            .unwrap();
     }
     let metric = metric(family);
     let Some(Data::Histogram(histogram)) = metric.data else {
@@ -172,17 +179,32 @@ fn fixed_buckets_are_a_histogram() {
     let points = &histogram.data_points;
     assert!(points.iter().all(|point| point.explicit_bounds == bounds));
     assert!(points.iter().all(|point| point.min.or(point.max).is_none()));
-    let counts: Vec<_> = points.iter().map(|point| &point.bucket_counts[..]).collect();
-    assert_eq!(counts, [&[1, 0, 2, 4_u64], &[0; 4], &[0, 0, 0, 1], &[1, 0, 0, 0]]);
-    let totals: Vec<_> = points.iter().map(|point| (point.count, point.sum)).collect();
-    assert_eq!(totals, [(7, Some(9.5)), (0, Some(0.0)), (1, None), (1, Some(-3.0))]);
+    let counts: Vec<_> = points
+        .iter()
+        .map(|point| &point.bucket_counts[..])
+        .collect();
+    assert_eq!(
+        counts,
+        [&[1, 0, 2, 4_u64], &[0; 4], &[0, 0, 0, 1], &[1, 0, 0, 0]]
+    );
+    let totals: Vec<_> = points
+        .iter()
+        .map(|point| (point.count, point.sum))
+        .collect();
+    assert_eq!(
+        totals,
+        [(7, Some(9.5)), (0, Some(0.0)), (1, None), (1, Some(-3.0))]
+    );
     let [first, second] = &points[3].exemplars[..] else {
         panic!("{points:?}");
     };
     assert_eq!(first.value, Some(exemplar::Value::AsDouble(1.5)));
     assert_eq!(first.time_unix_nano, nanos_at(2) + 1234);
     assert!(first.filtered_attributes.is_empty());
-    assert_eq!(first.span_id, [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
+    assert_eq!(
+        first.span_id,
+        [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]
+    );
     let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128;
     assert_eq!(first.trace_id, trace.to_be_bytes());
     // IDs that are invalid stay labels.
@@ -197,7 +219,11 @@ fn exponential_buckets_are_an_exponential_histogram() {
         let registry = Registry::new();
         let sizes = tallies::Histogram::builder("sizes", "Sizes.").native(0);
         let sizes = sizes.zero_threshold(0.25);
-        let sizes = if has_both { sizes.buckets(&[1.0, 2.0]) } else { sizes };
+        let sizes = if has_both {
+            sizes.buckets(&[1.0, 2.0])
+        } else {
+            sizes
+        };
         let sizes = sizes.register(&registry).unwrap();
         let values = [1.0, 2.0, 2.5, 16.0, 0.0, 0.25, -0.5];
         values.iter().for_each(|value| sizes.observe(*value));
@@ -214,7 +240,10 @@ fn exponential_buckets_are_an_exponential_histogram() {
             panic!("{histogram:?}");
         };
         assert_eq!((point.count, point.sum), (7, Some(21.25)));
-        assert_eq!((point.scale, point.zero_count, point.zero_threshold), (0, 2, 0.25));
+        assert_eq!(
+            (point.scale, point.zero_count, point.zero_threshold),
+            (0, 2, 0.25)
+        );
         let positive = Buckets {
             offset: -1,
             bucket_counts: vec![1, 1, 1, 0, 1],
@@ -232,7 +261,12 @@ fn exponential_buckets_are_an_exponential_histogram() {
 
 #[test]
 fn a_summary_has_the_quantiles_that_are_known() {
-    let quantiles = [(0.1, -1.0), (0.5, 0.0), (0.9, f64::NAN), (0.99, f64::INFINITY)];
+    let quantiles = [
+        (0.1, -1.0),
+        (0.5, 0.0),
+        (0.9, f64::NAN),
+        (0.99, f64::INFINITY),
+    ];
     let values = [
         Summary::new(Some(4), 3.5, &quantiles),
         Summary::new(Some(0), f64::NAN, &[]),
@@ -245,7 +279,10 @@ fn a_summary_has_the_quantiles_that_are_known() {
     let Some(Data::Summary(summary)) = metric.data else {
         panic!("{metric:?}");
     };
-    let totals = summary.data_points.iter().map(|point| (point.count, point.sum));
+    let totals = summary
+        .data_points
+        .iter()
+        .map(|point| (point.count, point.sum));
     assert_eq!(totals.collect::<Vec<_>>(), [(4, 3.5), (0, 0.0)]);
     let found = [(0.5, 0.0), (0.99, f64::INFINITY)];
     let found = found.map(|(quantile, value)| ValueAtQuantile { quantile, value });
@@ -258,7 +295,9 @@ fn an_overflow_series_is_marked() {
     let registry = Registry::new();
     let jobs = Counter::builder("jobs_total", "Jobs done.").labels(["queue"]);
     let jobs = jobs.limit(1).register(&registry).unwrap();
-    ["mail", "print"].iter().for_each(|queue| jobs.with([queue]).inc());
+    ["mail", "print"]
+        .iter()
+        .for_each(|queue| jobs.with([queue]).inc());
     let metrics = metrics(request(&Otlp::new(), &registry.snapshot()));
     let metric = metrics.iter().find(|metric| metric.name == "jobs_total");
     let Some(Data::Sum(sum)) = &metric.unwrap().data else {
@@ -316,8 +355,13 @@ fn gauge_histograms_and_empty_families_are_not_sent() {
 fn json_has_strings_for_what_is_no_number() {
     let value = Histogram::new(&[1.0], &[1, u64::MAX - 1], f64::INFINITY).unwrap();
     let mut sizes = family("sizes", Kind::Histogram, &[(&[], Value::Histogram(value))]);
-    let ids = [("trace_id", "4BF92F3577B34DA6A3CE929D0E0E4736"), ("user", "7")];
-    sizes.push_exemplar(1, &ids, f64::NEG_INFINITY, None).unwrap();
+    let ids = [
+        ("trace_id", "4BF92F3577B34DA6A3CE929D0E0E4736"),
+        ("user", "7"),
+    ];
+    sizes
+        .push_exemplar(1, &ids, f64::NEG_INFINITY, None)
+        .unwrap();
     let gauge = family("load", Kind::Gauge, &[(&[], Value::Gauge(f64::NAN))]);
     let mut protocol = Otlp::new().json().protocol();
     protocol.take(&snapshot(vec![gauge, sizes], 5));

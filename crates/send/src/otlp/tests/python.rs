@@ -15,23 +15,44 @@ fn everything() -> Snapshot {
     let registry = Registry::new();
     let jobs = Counter::builder("jobs_total", "Jobs \"done\".\n").labels(["queue"]);
     let jobs = jobs.limit(1).register(&registry).unwrap();
-    ["mail", "print"].iter().for_each(|queue| jobs.with([queue]).inc());
-    let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.").unit("bytes").native(3);
+    ["mail", "print"]
+        .iter()
+        .for_each(|queue| jobs.with([queue]).inc());
+    let sizes = tallies::Histogram::builder("sizes_bytes", "Sizes.")
+        .unit("bytes")
+        .native(3);
     let sizes = sizes.register(&registry).unwrap();
-    [0.0, 1.0, -2.5, 1e9].iter().for_each(|size| sizes.observe(*size));
-    let ids = [("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"), ("span_id", "00f067aa0ba902b7")];
+    [0.0, 1.0, -2.5, 1e9]
+        .iter()
+        .for_each(|size| sizes.observe(*size));
+    let ids = [
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("span_id", "00f067aa0ba902b7"),
+    ];
     sizes.observe_exemplar(3.0, &ids);
     let now = registry.snapshot();
     let quantiles = [(0.5, 2.0), (0.9, f64::INFINITY)];
     let value = Histogram::new(&[0.5, 2.0], &[1, 0, u64::MAX - 1], 9.5).unwrap();
     let labels = [("x", "ä\u{1}\"\\\n")];
     let others = [
-        family("big_total", Kind::Counter, &[(&labels, Value::Counter(Number::Int(u64::MAX)))]),
+        family(
+            "big_total",
+            Kind::Counter,
+            &[(&labels, Value::Counter(Number::Int(u64::MAX)))],
+        ),
         family("load", Kind::Gauge, &[(&[], Value::Gauge(-1e-7))]),
         family("build_info", Kind::Info, &[(&labels, Value::Gauge(1.0))]),
-        family("state", Kind::StateSet, &[(&[("state", "on")], Value::Gauge(0.0))]),
+        family(
+            "state",
+            Kind::StateSet,
+            &[(&[("state", "on")], Value::Gauge(0.0))],
+        ),
         family("old", Kind::Unknown, &[(&[], Value::Gauge(1e300))]),
-        family("wait", Kind::Histogram, &[(&labels, Value::Histogram(value))]),
+        family(
+            "wait",
+            Kind::Histogram,
+            &[(&labels, Value::Histogram(value))],
+        ),
         family(
             "latency",
             Kind::Summary,
@@ -73,5 +94,11 @@ fn python_reads_the_same_in_both_encodings() {
     let read: ExportMetricsServiceRequest = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(read, decoded(&encoded[0]));
     let metrics = metrics(read);
-    assert_eq!(metrics.len(), snapshot.families().filter(|family| !family.is_empty()).count());
+    assert_eq!(
+        metrics.len(),
+        snapshot
+            .families()
+            .filter(|family| !family.is_empty())
+            .count()
+    );
 }

@@ -34,7 +34,9 @@ fn points(bodies: &[Vec<u8>]) -> Vec<(String, u64)> {
         };
         let names = std::iter::repeat(metric.name);
         let values = points.into_iter().map(|point| {
-            let label = texts(&point.attributes).first().map(|(_, value)| value.parse::<u64>());
+            let label = texts(&point.attributes)
+                .first()
+                .map(|(_, value)| value.parse::<u64>());
             label.map_or(0, |label| label.unwrap())
         });
         names.zip(values.collect::<Vec<_>>())
@@ -87,7 +89,11 @@ fn a_request_has_ten_thousand_points_by_default() {
 
 #[test]
 fn a_request_is_sent_again_byte_for_byte_until_it_is_answered() {
-    for otlp in [Otlp::new(), Otlp::new().json(), Otlp::new().temporality(Temporality::Delta)] {
+    for otlp in [
+        Otlp::new(),
+        Otlp::new().json(),
+        Otlp::new().temporality(Temporality::Delta),
+    ] {
         let limits = Limits {
             points: 4,
             bytes: usize::MAX,
@@ -133,7 +139,13 @@ fn a_snapshot_takes_the_place_of_the_last() {
     protocol.take(&many(2));
     // The answer to a request of the last snapshot comes too late.
     accept(&mut protocol);
-    let expected = [("a_total", 0), ("a_total", 1), ("b_total", 0), ("b_total", 1), ("load", 0)];
+    let expected = [
+        ("a_total", 0),
+        ("a_total", 1),
+        ("b_total", 0),
+        ("b_total", 1),
+        ("load", 0),
+    ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value));
     assert_eq!(points(&bodies(&mut protocol)), expected);
 }
