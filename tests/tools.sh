@@ -43,11 +43,11 @@ cargo_tool() {
     rm -rf target/tools
 }
 
-# The Python packages that parse pages and logs of histograms, in target/parsers.
+# The Python packages that parse pages, logs of histograms and requests of OTLP, in target/parsers.
 python_parser() {
-    local packages="prometheus_client==0.26.0 hdrhistogram==0.10.3"
+    local packages="prometheus_client==0.26.0 hdrhistogram==0.10.3 opentelemetry-proto==1.45.2"
     need python3 python3
-    if ! target/parsers/bin/python -c "import prometheus_client, hdrh" 2>/dev/null; then
+    if ! target/parsers/bin/python -c "import prometheus_client, hdrh, opentelemetry.proto" 2>/dev/null; then
         echo "installing the Python packages $packages, in target/parsers"
         if ! python3 -m venv target/parsers 2>/dev/null; then
             need /usr/lib/python3/dist-packages/venv python3-venv

@@ -1,0 +1,157 @@
+//! The JSON encoding: that of protocol buffers, but with IDs in hexadecimal and enums as numbers.
+//!
+//! Sources: OTLP 1.x, section "JSON Protobuf Encoding"; Protocol Buffers, "ProtoJSON Format".
+
+use std::io::Write;
+
+use super::writer::{Field, Writer};
+
+/// Writes JSON.
+#[derive(Debug)]
+pub(super) struct Json<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Json<'_> {
+    /// Separates a value from the one before. No value ends in an opening bracket.
+    fn comma(&mut self) {
+        if !matches!(self.0.last(), None | Some(b'{' | b'[')) {
+            self.0.push(b',');
+        }
+    }
+
+    fn key(&mut self, field: Field) {
+        self.comma();
+        self.put(format_args!("\"{}\":", field.name));
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a vector cannot fail.
+        _ = self.0.write_fmt(text);
+    }
+
+    fn object(&mut self, content: impl FnOnce(&mut Self)) {
+        self.0.push(b'{');
+        content(self);
+        self.0.push(b'}');
+    }
+
+    fn array<T>(
+        &mut self,
+        field: Field,
+        all: impl Iterator<Item = T>,
+        value: impl Fn(&mut Self, T),
+    ) {
+        self.key(field);
+        self.0.push(b'[');
+        for one in all {
+            self.comma();
+            value(self, one);
+        }
+        self.0.push(b']');
+    }
+
+    /// Writes a 64-bit integer, which is a string because JavaScript would round a number.
+    fn integer(&mut self, n: u64) {
+        self.put(format_args!("\"{n}\""));
+    }
+
+    fn number(&mut self, x: f64) {
+        if x.is_nan() {
+            self.put(format_args!("\"NaN\""));
+        } else if x.is_infinite() {
+            let sign = if x < 0.0 { "-" } else { "" };
+            self.put(format_args!("\"{sign}Infinity\""));
+        } else {
+            // Debug has an exponent where the digits would be many.
+            self.put(format_args!("{x:?}"));
+        }
+    }
+
+    fn string(&mut self, text: &str) {
+        self.0.push(b'"');
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => self.0.extend([b'\\', byte]),
+                0..0x20 => self.put(format_args!("\\u{byte:04x}")),
+                byte => self.0.push(byte),
+            }
+        }
+        self.0.push(b'"');
+    }
+}
+
+impl Writer for Json<'_> {
+    fn request(&mut self, content: impl FnOnce(&mut Self)) {
+        self.object(content);
+    }
+
+    fn message(&mut self, field: Field, content: impl FnOnce(&mut Self)) {
+        self.key(field);
+        self.object(content);
+    }
+
+    fn list(&mut self, field: Field, elements: impl FnOnce(&mut Self)) {
+        self.key(field);
+        self.0.push(b'[');
+        elements(self);
+        self.0.push(b']');
+    }
+
+    fn element(&mut self, _: Field, content: impl FnOnce(&mut Self)) {
+        self.comma();
+        self.object(content);
+    }
+
+    fn text(&mut self, field: Field, text: &str) {
+        self.key(field);
+        self.string(text);
+    }
+
+    fn flag(&mut self, field: Field, flag: bool) {
+        self.key(field);
+        self.put(format_args!("{flag}"));
+    }
+
+    fn code(&mut self, field: Field, code: u64) {
+        self.key(field);
+        self.put(format_args!("{code}"));
+    }
+
+    fn signed(&mut self, field: Field, n: i32) {
+        self.key(field);
+        self.put(format_args!("{n}"));
+    }
+
+    fn fixed(&mut self, field: Field, n: u64) {
+        self.key(field);
+        self.integer(n);
+    }
+
+    fn double(&mut self, field: Field, x: f64) {
+        self.key(field);
+        self.number(x);
+    }
+
+    fn id(&mut self, field: Field, id: &[u8]) {
+        self.key(field);
+        self.0.push(b'"');
+        id.iter()
+            .for_each(|byte| self.put(format_args!("{byte:02x}")));
+        self.0.push(b'"');
+    }
+
+    fn fixed_list(&mut self, field: Field, all: impl Iterator<Item = u64>) {
+        self.array(field, all, Self::integer);
+    }
+
+    fn varint_list(&mut self, field: Field, all: impl Iterator<Item = u64>) {
+        self.array(field, all, Self::integer);
+    }
+
+    fn double_list(&mut self, field: Field, all: impl Iterator<Item = f64>) {
+        self.array(field, all, Self::number);
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}

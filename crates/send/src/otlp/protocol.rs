@@ -1,0 +1,184 @@
+//! The running protocol: takes in snapshots, gives requests, and moves on when they are answered.
+
+use std::time::SystemTime;
+
+use tallies::snapshot::{Family, Kind, Snapshot};
+
+use crate::protocol::{Answer, Headers, Protocol, Verdict};
+
+use super::answer;
+use super::binary::Binary;
+use super::delta::{Totals, cut, is_total};
+use super::json::Json;
+use super::point::nanos;
+use super::walk::{self, Batch, Cursor, Limits, Part, Written};
+
+/// OTLP, with its state between snapshots.
+#[derive(Debug)]
+pub(crate) struct OtlpProtocol {
+    encoding: Encoding,
+    /// The attributes of the resource.
+    resource: Vec<(String, String)>,
+    /// The totals of which deltas are sent; `None` if totals are sent.
+    totals: Option<Totals>,
+    /// The time of the first snapshot.
+    start: Option<SystemTime>,
+    batch: Batch,
+    /// The first series of the batch that is still to be acknowledged.
+    next: Cursor,
+    /// The last request, until it is answered.
+    written: Option<Written>,
+    limits: Limits,
+    /// Whether a family that OTLP has no kind for was logged.
+    has_logged: bool,
+}
+
+/// The encoding of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Encoding {
+    #[default]
+    Binary,
+    Json,
+}
+
+impl Encoding {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Binary => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+impl OtlpProtocol {
+    pub(super) fn new(
+        encoding: Encoding,
+        resource: Vec<(String, String)>,
+        sends_deltas: bool,
+    ) -> Self {
+        Self {
+            encoding,
+            resource,
+            totals: sends_deltas.then(Totals::default),
+            start: None,
+            batch: Batch::default(),
+            next: Cursor::default(),
+            written: None,
+            limits: Limits::default(),
+            has_logged: false,
+        }
+    }
+
+    /// The same with other limits, for tests.
+    #[cfg(test)]
+    pub(super) fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The number of series that are kept, for tests.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        let parts = self.batch.parts.iter();
+        parts.map(|part| part.family.len()).sum()
+    }
+
+    /// Removes the deltas that are not acknowledged from the batch.
+    fn take_unsent(&mut self) -> Vec<Family> {
+        let parts = std::mem::take(&mut self.batch.parts).into_iter();
+        let mut from = self.next.series;
+        let parts = parts.skip(self.next.part).filter_map(|part| {
+            let from = std::mem::take(&mut from);
+            part.is_delta.then(|| cut(part.family, from))
+        });
+        parts.collect()
+    }
+
+    /// Logs the first family that cannot be sent.
+    fn log_unknown(&mut self, snapshot: &Snapshot) {
+        if self.has_logged {
+            return;
+        }
+        if let Some(family) = snapshot.families().find(|family| !is_known(family)) {
+            self.has_logged = true;
+            log::warn!(
+                "family `{}` is not sent: OTLP has no {}",
+                family.name(),
+                family.kind()
+            );
+        }
+    }
+}
+
+/// Returns whether OTLP has the kind of the family.
+fn is_known(family: &Family) -> bool {
+    family.kind() != Kind::GaugeHistogram
+}
+
+impl Protocol for OtlpProtocol {
+    fn take(&mut self, snapshot: &Snapshot) {
+        self.log_unknown(snapshot);
+        let start = *self.start.get_or_insert(snapshot.taken());
+        let unsent = self.take_unsent();
+        let mut parts = Vec::new();
+        let mut push = |family: Family, is_delta| {
+            if !family.is_empty() {
+                parts.push(Part { family, is_delta });
+            }
+        };
+        if let Some(totals) = &mut self.totals {
+            let deltas = totals.take(snapshot, unsent);
+            deltas.into_iter().for_each(|delta| push(delta, true));
+        }
+        let has_deltas = self.totals.is_some();
+        let others = snapshot.families().filter(|family| {
+            let is_delta = has_deltas && is_total(family);
+            is_known(family) && !is_delta
+        });
+        others.for_each(|family| push(family.clone(), false));
+        self.batch = Batch {
+            parts,
+            time: nanos(snapshot.taken()),
+            start: nanos(start),
+        };
+        self.next = Cursor::default();
+        self.written = None;
+    }
+
+    fn next(&mut self, body: &mut Vec<u8>) -> Option<Headers> {
+        let (batch, resource) = (&self.batch, &self.resource[..]);
+        let written = match self.encoding {
+            Encoding::Binary => {
+                walk::write(&mut Binary(body), batch, resource, self.next, self.limits)
+            }
+            Encoding::Json => walk::write(&mut Json(body), batch, resource, self.next, self.limits),
+        };
+        if written.points == 0 {
+            body.clear();
+            // All is acknowledged, and nobody needs it.
+            self.batch.parts.clear();
+            self.next = Cursor::default();
+            self.written = None;
+            return None;
+        }
+        self.written = Some(written);
+        Some(vec![(
+            "content-type",
+            self.encoding.content_type().to_owned(),
+        )])
+    }
+
+    fn answered(&mut self, answer: Option<&Answer>) -> Verdict {
+        let points = self.written.map_or(0, |written| written.points);
+        let verdict = answer::verdict(answer, self.encoding, points);
+        match verdict {
+            // A receiver that refused a request would refuse it again.
+            Verdict::Accepted { .. } | Verdict::Refused => {
+                if let Some(written) = self.written.take() {
+                    self.next = written.end;
+                }
+            }
+            Verdict::Retry(_) | Verdict::Again => {}
+        }
+        verdict
+    }
+}
