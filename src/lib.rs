@@ -320,6 +320,9 @@ pub mod docs {
         // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
         #[cfg(not(doctest))]
         benchmarking: "../docs/benchmarking.md",
+        // As above.
+        #[cfg(not(doctest))]
+        where_metrics_go: "../docs/where-metrics-go.md",
         scaling: "../docs/scaling.md",
         limitations: "../docs/limitations.md",
         platforms: "../docs/platforms.md",

@@ -1,5 +1,5 @@
 //! The tests are in the folders beside this file. Here are the programs of the pages on migration,
-//! exporters and benchmarking, since only this package has the crates that they are about.
+//! exporters, benchmarking and ways out, since only this package has the crates that they are about.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/migration.md")]
@@ -12,3 +12,7 @@ mod exporter {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/benchmarking.md")]
 mod benchmarking {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/where-metrics-go.md")]
+mod where_metrics_go {}

@@ -26,6 +26,6 @@ mod remote_write;
 mod sender;
 mod worker;
 
-pub use otlp::{Otlp, Temporality};
-pub use remote_write::{RemoteWrite, Version};
-pub use sender::{Protocol, Sender, Sending};
+pub use otlp::{Otlp, Temporality, UnknownTemporality};
+pub use remote_write::{HistogramForm, RemoteWrite, Version};
+pub use sender::{AnyProtocol, Sender, Sending};

@@ -1,15 +1,17 @@
 //! The seam between the sender, which knows time, retries and connections, and the protocols, which
 //! know bytes: what a protocol does with snapshots and with answers.
 
+use std::time::Duration;
+
 use tallies::snapshot::Snapshot;
 
-/// The encoder of a protocol, with its state between snapshots. Its memory is bounded by the number of series.
+/// A protocol, with its state between snapshots. Its memory is bounded by the number of series.
 ///
 /// The sender calls [`take`](Self::take) with each snapshot, then [`next`](Self::next) and
 /// [`answered`](Self::answered) in turns until nothing is left. A request that has to be retried
 /// comes from `next` again, byte for byte. If the next snapshot comes before that, `take` decides
 /// what becomes of the rest.
-pub(crate) trait Encoder: Send {
+pub(crate) trait Protocol: Send {
     /// Takes in a snapshot, in the place of what is not sent yet. What only the rest knows (deltas,
     /// the ends of series) is kept and merged.
     fn take(&mut self, snapshot: &Snapshot);
@@ -55,7 +57,7 @@ pub(crate) enum Verdict {
     /// The receiver has it. It may have rejected some samples, and may say why.
     Accepted { rejected: u64, why: String },
     /// The same request again, when the receiver wants it or after a pause.
-    Retry,
+    Retry(Option<Duration>),
     /// Another form of the same data at once: `next` has it.
     Again,
     /// The receiver will never take this request. It is lost, and `next` goes on after it.

@@ -9,8 +9,9 @@ use tallies::{Error, Registry};
 use tallies_client::{Background, Client, ClientBuilder, StopError, Task, base_url};
 
 use crate::metrics::SelfMetrics;
-use crate::otlp::{Environment, Otlp};
-use crate::protocol::Encoder;
+use crate::otlp::Otlp;
+use crate::otlp::environment::Environment;
+use crate::protocol::Protocol;
 use crate::remote_write::RemoteWrite;
 use crate::worker::Worker;
 
@@ -58,7 +59,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 #[must_use = "a sender sends after `start`"]
 pub struct Sender {
     url: String,
-    protocol: Protocol,
+    protocol: AnyProtocol,
     sources: Vec<Arc<dyn Source>>,
     client: ClientBuilder,
     interval: Duration,
@@ -69,20 +70,20 @@ pub struct Sender {
 /// The protocol of a [`Sender`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Protocol {
+pub enum AnyProtocol {
     /// OTLP over HTTP.
     Otlp(Otlp),
     /// Prometheus remote write.
     RemoteWrite(RemoteWrite),
 }
 
-impl From<Otlp> for Protocol {
+impl From<Otlp> for AnyProtocol {
     fn from(otlp: Otlp) -> Self {
         Self::Otlp(otlp)
     }
 }
 
-impl From<RemoteWrite> for Protocol {
+impl From<RemoteWrite> for AnyProtocol {
     fn from(remote_write: RemoteWrite) -> Self {
         Self::RemoteWrite(remote_write)
     }
@@ -91,7 +92,7 @@ impl From<RemoteWrite> for Protocol {
 impl Sender {
     /// Creates a sender of the default registry, to the receiver of this URL. The URL has the whole
     /// path, such as `http://collector:4318/v1/metrics` or `http://mimir/api/v1/push`.
-    pub fn new(url: &str, protocol: impl Into<Protocol>) -> Self {
+    pub fn new(url: &str, protocol: impl Into<AnyProtocol>) -> Self {
         Self {
             url: url.to_owned(),
             protocol: protocol.into(),
@@ -124,21 +125,21 @@ impl Sender {
     /// Specification".
     pub fn from_env() -> Result<Option<Self>, Error> {
         let read = |name: &str| std::env::var(name).ok();
-        let environment = Environment::read(read)?;
-        if environment.disabled {
+        let environment = Environment::read(read).map_err(|error| Error::new(error.to_string()))?;
+        if environment.is_disabled {
             return Ok(None);
         }
         let mut sender = Self::new(&environment.url, environment.otlp)
             .interval(environment.interval)
-            .timeout(environment.timeout);
+            .timeout(environment.timeout.min(environment.export_timeout));
         sender.gzip = environment.gzip;
         for (name, value) in &environment.headers {
             sender.client = sender.client.header(name, value);
         }
         #[cfg(feature = "tls")]
         if let Some(file) = &environment.certificate {
-            let pem = std::fs::read(file);
-            let pem = pem.map_err(|e| Error::with_cause(format!("cannot read `{file}`"), e))?;
+            let failed = |e| Error::with_cause(format!("cannot read `{}`", file.display()), e);
+            let pem = std::fs::read(file).map_err(failed)?;
             sender = sender.root_certificates(&pem);
         }
         Ok(Some(sender))
@@ -252,9 +253,9 @@ impl Sender {
         if let Some(warning) = client.warning("requests") {
             Error::new(warning).log_once();
         }
-        let protocol: Box<dyn Encoder> = match self.protocol {
-            Protocol::Otlp(otlp) => Box::new(otlp.encoder()?),
-            Protocol::RemoteWrite(remote_write) => Box::new(remote_write.encoder()?),
+        let protocol: Box<dyn Protocol> = match self.protocol {
+            AnyProtocol::Otlp(otlp) => Box::new(otlp.protocol()),
+            AnyProtocol::RemoteWrite(remote_write) => Box::new(remote_write.start().map_err(Error::new)?),
         };
         let metrics = self.metrics.as_ref();
         let metrics = metrics.map(|registry| SelfMetrics::new(registry, client.url()));

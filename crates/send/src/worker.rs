@@ -12,12 +12,12 @@ use tallies::snapshot::{Snapshot, Source};
 use tallies_client::{Backoff, Client, ClientError, Response, Task};
 
 use crate::metrics::SelfMetrics;
-use crate::protocol::{Answer, Encoder, Headers, MOST_BODY_BYTES, Verdict};
+use crate::protocol::{Answer, Headers, MOST_BODY_BYTES, Protocol, Verdict};
 
 /// The state of a sender's thread.
 pub(crate) struct Worker {
     client: Client,
-    protocol: Box<dyn Encoder>,
+    protocol: Box<dyn Protocol>,
     sources: Vec<Arc<dyn Source>>,
     interval: Duration,
     gzip: bool,
@@ -88,7 +88,7 @@ impl Task for Worker {
 impl Worker {
     pub(crate) fn new(
         client: Client,
-        protocol: Box<dyn Encoder>,
+        protocol: Box<dyn Protocol>,
         sources: Vec<Arc<dyn Source>>,
         interval: Duration,
     ) -> Self {
@@ -226,7 +226,7 @@ impl Worker {
                 self.unsent = None;
                 Attempt::Lost(self.error(&response))
             }
-            Verdict::Retry => {
+            Verdict::Retry(_) => {
                 self.failed();
                 self.backoff.failed();
                 let asked = response.as_ref().ok();

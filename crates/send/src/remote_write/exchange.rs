@@ -93,12 +93,6 @@ impl Exchange {
         }
     }
 
-    /// Returns how many samples were dropped because a newer snapshot came before they were sent,
-    /// or before the receiver answered.
-    pub(crate) fn superseded(&self) -> u64 {
-        self.superseded
-    }
-
     /// Returns how often a snapshot was not newer than the one before.
     pub(crate) fn clock_steps(&self) -> u64 {
         self.clock_steps
@@ -235,6 +229,10 @@ impl Protocol for Exchange {
         self.time = Some(time);
         self.held.end(self.reached, time);
         self.restart();
+    }
+
+    fn superseded(&self) -> u64 {
+        self.superseded
     }
 
     fn next(&mut self, body: &mut Vec<u8>) -> Option<Headers> {
