@@ -94,10 +94,10 @@ impl Client {
     /// a response.
     ///
     /// A header replaces one of [`ClientBuilder::header`](crate::ClientBuilder::header) with the
-    /// same name. `None` for `body` is for methods without content, such as GET and DELETE: it sends
-    /// no length. A connection is reused if the response is not longer than `most_bytes`. If a body
-    /// ends early or takes too long, the response has the part that has arrived, because the status
-    /// matters most.
+    /// same name. `None` for `body` is for methods without content, such as GET and DELETE: no
+    /// length is sent. A connection is reused if the response is not longer than `most_bytes`. If a
+    /// body ends early or takes too long, the response has the part that has arrived, because the
+    /// status matters most.
     ///
     /// ```no_run
     /// # use tallies_client::ClientBuilder;

@@ -49,7 +49,7 @@ impl<'a> LabelSet<'a> {
             }
         }
         // The sort is stable, so that the first of two labels of one name stays.
-        labels.sort_by(|(one, _), (other, _)| one.cmp(other));
+        labels.sort_by_key(|(name, _)| *name);
         labels.dedup_by(|later, earlier| later.0 == earlier.0);
         let at = |name: &str| labels.iter().position(|(other, _)| *other == name);
         self.metric = at(METRIC).unwrap_or(0);

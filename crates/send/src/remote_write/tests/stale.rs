@@ -272,11 +272,11 @@ fn markers_outlive_an_outage_of_half_an_hour() {
 #[test]
 fn a_series_that_comes_back_before_its_marker_was_sent_needs_none() {
     let mut exchange = exchange(&v2());
-    let both = gauges("g", &["1", "2"]);
-    round(&mut exchange, &[both.clone()], 0);
+    let both = [gauges("g", &["1", "2"])];
+    round(&mut exchange, &both, 0);
     exchange.take(&snapshot([gauges("g", &["1"])], NOW + 1_000));
     assert_eq!(exchange.queued(), 1);
-    let samples = round(&mut exchange, &[both], 2_000);
+    let samples = round(&mut exchange, &both, 2_000);
     assert_eq!((ends(&samples), samples.len()), (vec![], 2));
     // Before it is sent again, it is gone again: the receiver still has it from the first round.
     exchange.take(&snapshot([gauges("g", &["1"])], NOW + 3_000));

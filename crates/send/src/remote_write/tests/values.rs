@@ -363,15 +363,15 @@ fn version_1_describes_each_family_once_a_minute() {
             .flat_map(|request| request.metadata)
             .collect::<Vec<_>>()
     };
-    let expected = messages::MetricMetadata {
+    let expected = [messages::MetricMetadata {
         kind: 2,
         metric_family_name: "a_bytes".to_owned(),
         help: "All \"bytes\"\n\\.".to_owned(),
         unit: "bytes".to_owned(),
-    };
-    assert_eq!(metadata(0), [expected.clone()]);
+    }];
+    assert_eq!(metadata(0), expected);
     assert_eq!(metadata(59_999), []);
-    assert_eq!(metadata(60_000), [expected]);
+    assert_eq!(metadata(60_000), expected);
 }
 
 #[test]
