@@ -112,7 +112,7 @@ impl Otlp {
     }
 
     /// Sends JSON instead of protocol buffers, for a receiver that reads nothing else or for a
-    /// reader of the requests. It takes several times as many bytes.
+    /// reader of the requests. It takes about three times as many bytes.
     ///
     /// ```
     /// let otlp = tallies_send::otlp::Otlp::new().json();
@@ -187,14 +187,15 @@ fn unknown_service() -> String {
 /// # Deltas
 ///
 /// A delta that a receiver did not accept is added to the next one, also if its series was removed
-/// meanwhile. So nothing is missing, however long an outage lasts. There are two exceptions.
+/// meanwhile. So nothing that a snapshot had is missing, however long an outage lasts. Deltas are
+/// as exact as [`Snapshot::since`](tallies::snapshot::Snapshot::since). There are two exceptions.
 ///
 /// - A delta that the receiver refused for good (a status such as 400) is lost, and counted as
 ///   such.
 /// - A delta is counted twice if the receiver took it, but its answer did not arrive in time. OTLP
 ///   prefers that to a loss.
 ///
-/// The memory is that of a second snapshot. Series that are removed during an outage take memory
+/// Deltas need the memory of one more snapshot than totals. Series that are removed during an outage take memory
 /// until its end: up to 4096 of a family, and beyond that they are added up in an overflow series.
 ///
 /// A series that did not change is not sent. Gauges, infos and state sets have their current value.

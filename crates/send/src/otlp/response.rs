@@ -87,7 +87,7 @@ impl<'a> Fields<'a> {
 /// Reads JSON.
 pub(super) fn from_json(bytes: &[u8]) -> Option<PartialSuccess> {
     let mut found = PartialSuccess::default();
-    Json(bytes).object(&mut |json, key| {
+    JsonReader(bytes).object(&mut |json, key| {
         if key != "partialSuccess" || json.peek() != Some(b'{') {
             return json.skip();
         }
@@ -111,9 +111,9 @@ pub(super) fn from_json(bytes: &[u8]) -> Option<PartialSuccess> {
 }
 
 /// The rest of a JSON text.
-struct Json<'a>(&'a [u8]);
+struct JsonReader<'a>(&'a [u8]);
 
-impl<'a> Json<'a> {
+impl<'a> JsonReader<'a> {
     /// Returns the next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         self.0 = self.0.trim_ascii_start();

@@ -147,7 +147,7 @@ fn fixed_buckets_are_a_histogram() {
     let bounds = [-1.0, 0.5, 2.0];
     let values = [
         Histogram::new(&bounds, &[1, 0, 2, 4], 9.5).unwrap(),
-        Histogram::new(&bounds, &[0; 4], 0.0).unwrap(),
+        Histogram::new(&bounds, &[0; 4], 4.0).unwrap(),
         Histogram::new(&bounds, &[0, 0, 0, 1], f64::NAN).unwrap(),
         Histogram::new(&bounds, &[1, 0, 0, 0], -3.0).unwrap(),
     ];
