@@ -36,7 +36,13 @@ fn dir(name: &str) -> PathBuf {
     dir
 }
 
-fn start(name: &str, dir: &Path, address: String, write: &'static str, args: &[String]) -> Database {
+fn start(
+    name: &str,
+    dir: &Path,
+    address: String,
+    write: &'static str,
+    args: &[String],
+) -> Database {
     let child = Command::new(name)
         .args(args)
         .stdout(Stdio::null())
@@ -47,7 +53,12 @@ fn start(name: &str, dir: &Path, address: String, write: &'static str, args: &[S
     eventually(&format!("{name} answers; see {}", dir.display()), || {
         http::try_get(&*address, "/-/ready").is_ok_and(|answer| answer.status() == 200)
     });
-    Database { _running: running, address, write, dir: dir.to_owned() }
+    Database {
+        _running: running,
+        address,
+        write,
+        dir: dir.to_owned(),
+    }
 }
 
 fn prometheus(test: &str) -> Database {
@@ -94,12 +105,16 @@ impl Database {
         let body: Value = serde_json::from_str(answer.text()).unwrap();
         let result = body["data"]["result"].as_array();
         let result = result.unwrap_or_else(|| panic!("{query}: {body}"));
-        let samples = result.iter().filter(|sample| sample["value"].is_array()).map(|sample| {
-            let labels = sample["metric"].as_object().unwrap().iter();
-            let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
-            let value = sample["value"][1].as_str().unwrap();
-            (comparable(labels.collect()), value.parse().unwrap())
-        });
+        let samples = result
+            .iter()
+            .filter(|sample| sample["value"].is_array())
+            .map(|sample| {
+                let labels = sample["metric"].as_object().unwrap().iter();
+                let labels =
+                    labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+                let value = sample["value"][1].as_str().unwrap();
+                (comparable(labels.collect()), value.parse().unwrap())
+            });
         samples.collect()
     }
 
@@ -109,8 +124,13 @@ impl Database {
             (seen.len() >= expected.len()).then_some(seen)
         });
         for (labels, value) in expected {
-            let have = seen.get(labels).unwrap_or_else(|| panic!("no {labels:?} in {seen:#?}"));
-            assert!(have == value || (have.is_nan() && value.is_nan()), "{labels:?}: {have}, not {value}");
+            let have = seen
+                .get(labels)
+                .unwrap_or_else(|| panic!("no {labels:?} in {seen:#?}"));
+            assert!(
+                have == value || (have.is_nan() && value.is_nan()),
+                "{labels:?}: {have}, not {value}"
+            );
         }
         assert_eq!(seen.len(), expected.len(), "{seen:#?}");
     }
@@ -118,7 +138,9 @@ impl Database {
     fn expect_value(&self, query: &str, expected: f64) {
         eventually(&format!("{query} is {expected}"), || {
             let values: Vec<_> = self.query(query).into_values().collect();
-            (values == [expected]).then_some(()).ok_or(format!("{values:?}"))
+            (values == [expected])
+                .then_some(())
+                .ok_or(format!("{values:?}"))
         });
     }
 
@@ -146,11 +168,19 @@ fn comparable(mut labels: Vec<(String, String)>) -> Vec<(String, String)> {
 fn on_page(snapshot: &Snapshot, more: &[(&str, &str)]) -> Samples {
     let page = tallies::encode::text(snapshot);
     let families = exposition::read(&page).unwrap();
-    let samples = families.into_iter().flat_map(|family| family.samples).map(|sample| {
-        let own = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let name = [("__name__".to_owned(), sample.name)];
-        (comparable(sample.labels.into_iter().chain(own).chain(name).collect()), sample.value)
-    });
+    let samples = families
+        .into_iter()
+        .flat_map(|family| family.samples)
+        .map(|sample| {
+            let own = more
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let name = [("__name__".to_owned(), sample.name)];
+            (
+                comparable(sample.labels.into_iter().chain(own).chain(name).collect()),
+                sample.value,
+            )
+        });
     samples.collect()
 }
 
@@ -179,7 +209,11 @@ fn every_sample_of_every_kind_is_queried_back() {
         for version in [Version::V1, Version::Auto] {
             let snapshot = kinds::every_kind();
             let sender = Sender::new(&database.url(), remote_write().version(version));
-            let sending = sender.registry(&Fixed(snapshot.clone())).interval(OFTEN).start().unwrap();
+            let sending = sender
+                .registry(&Fixed(snapshot.clone()))
+                .interval(OFTEN)
+                .start()
+                .unwrap();
             database.expect("{job=\"e2e\"}", &on_page(&snapshot, &JOB));
             sending.stop().unwrap();
             database.expect_nothing("{job=\"e2e\"}");
@@ -213,24 +247,38 @@ fn a_series_ends_when_it_is_removed_and_at_the_end() {
 fn native_histograms_arrive_whole() {
     let database = prometheus("native");
     let registry = Registry::new();
-    let sizes = Histogram::builder("sizes_bytes", "Sizes.").native(3).register(&registry).unwrap();
+    let sizes = Histogram::builder("sizes_bytes", "Sizes.")
+        .native(3)
+        .register(&registry)
+        .unwrap();
     (1..=1000).for_each(|size| sizes.observe(f64::from(size)));
     sizes.observe(0.0);
     sizes.observe(-5.0);
     let waits = Histogram::builder("waits_seconds", "Waits.").buckets(&[0.1, 1.0, 10.0]);
     let waits = waits.register(&registry).unwrap();
-    [0.05, 0.1, 0.5, 20.0].iter().for_each(|wait| waits.observe(*wait));
+    [0.05, 0.1, 0.5, 20.0]
+        .iter()
+        .for_each(|wait| waits.observe(*wait));
     let sender = Sender::new(&database.url(), remote_write()).registry(&registry);
     let sending = sender.interval(OFTEN).start().unwrap();
     database.expect_value("histogram_count(sizes_bytes)", 1002.0);
     database.expect_value("histogram_sum(sizes_bytes)", 500_495.0);
-    let found = registry.snapshot().quantile("sizes_bytes", &[], 0.99).unwrap();
+    let found = registry
+        .snapshot()
+        .quantile("sizes_bytes", &[], 0.99)
+        .unwrap();
     eventually("the quantile", || {
-        let quantile = database.query("histogram_quantile(0.99, sizes_bytes)").into_values().next();
+        let quantile = database
+            .query("histogram_quantile(0.99, sizes_bytes)")
+            .into_values()
+            .next();
         quantile.filter(|quantile| (found.lower..=found.upper).contains(quantile))
     });
     database.expect_value("histogram_count(sizes_bytes) - 1002", 0.0);
-    database.expect_value("waits_seconds_bucket{le=\"1\"} or waits_seconds_bucket{le=\"1.0\"}", 3.0);
+    database.expect_value(
+        "waits_seconds_bucket{le=\"1\"} or waits_seconds_bucket{le=\"1.0\"}",
+        3.0,
+    );
     sending.stop().unwrap();
     database.expect_nothing("sizes_bytes");
 }
@@ -252,7 +300,13 @@ fn totals_are_right_after_a_receiver_was_away() {
             format!("-httpListenAddr={address}"),
             "-search.latencyOffset=0s".to_owned(),
         ];
-        let database = start("victoria-metrics", &dir, address.clone(), "/api/v1/write", &args);
+        let database = start(
+            "victoria-metrics",
+            &dir,
+            address.clone(),
+            "/api/v1/write",
+            &args,
+        );
         database.expect_value("jobs_total", total);
         drop(database);
         std::fs::create_dir_all(&dir).unwrap();
@@ -267,9 +321,13 @@ fn otlp_arrives_at_victoriametrics() {
     let database = victoria("otlp", "/opentelemetry/v1/metrics");
     let registry = Registry::new();
     registry.counter("jobs_total", "Jobs done.").unwrap().add(7);
-    let waits = Histogram::builder("waits_seconds", "Waits.").unit("seconds").buckets(&[0.1, 1.0]);
+    let waits = Histogram::builder("waits_seconds", "Waits.")
+        .unit("seconds")
+        .buckets(&[0.1, 1.0]);
     let waits = waits.register(&registry).unwrap();
-    [0.05, 0.5, 20.0].iter().for_each(|wait| waits.observe(*wait));
+    [0.05, 0.5, 20.0]
+        .iter()
+        .for_each(|wait| waits.observe(*wait));
     registry.gauge("level", "A level.").unwrap().set(2.5);
     for otlp in [Otlp::new(), Otlp::new().json()] {
         let sender = Sender::new(&database.url(), otlp.resource("service.name", "e2e"));

@@ -242,7 +242,9 @@ impl Sender {
     /// the thread cannot be created. A receiver that does not answer is not an error.
     pub fn start(self) -> Result<Sending, Error> {
         if self.interval.is_zero() {
-            return Err(Error::new("the interval of a sender is 0; it has to be longer"));
+            return Err(Error::new(
+                "the interval of a sender is 0; it has to be longer",
+            ));
         }
         let mut sources = self.sources;
         if sources.is_empty() {
@@ -255,15 +257,17 @@ impl Sender {
         }
         let protocol: Box<dyn Protocol> = match self.protocol {
             AnyProtocol::Otlp(otlp) => Box::new(otlp.protocol()),
-            AnyProtocol::RemoteWrite(remote_write) => Box::new(remote_write.start().map_err(Error::new)?),
+            AnyProtocol::RemoteWrite(remote_write) => {
+                Box::new(remote_write.start().map_err(Error::new)?)
+            }
         };
         let metrics = self.metrics.as_ref();
         let metrics = metrics.map(|registry| SelfMetrics::new(registry, client.url()));
         let worker = Worker::new(client.clone(), protocol, sources, self.interval)
             .gzip(self.gzip)
             .metrics(metrics.transpose()?);
-        // The last request may begin just before the end of the time that all have.
-        let longest = client.timeout().saturating_mul(2);
+        // A request is under way, the last ones have as long, and the last of these begins late.
+        let longest = client.timeout().saturating_mul(3);
         let background = Background::start("tallies-send", longest, worker);
         let failed = |e| Error::with_cause(format!("cannot start to send to {}", client.url()), e);
         Ok(Sending {
@@ -296,7 +300,7 @@ pub struct Sending {
 
 impl Sending {
     /// Sends the last values, and what the protocol has for the end of series, and ends the thread.
-    /// It waits for the receiver, at most for twice the [timeout](Sender::timeout).
+    /// It waits for the receiver, at most for three times the [timeout](Sender::timeout).
     ///
     /// # Errors
     ///

@@ -132,7 +132,10 @@ impl Worker {
                 let failures = self.backoff.succeeded();
                 if failures > 0 {
                     let url = self.client.url();
-                    Error::new(format!("{url} takes metrics again; {failures} requests failed")).log();
+                    Error::new(format!(
+                        "{url} takes metrics again; {failures} requests failed"
+                    ))
+                    .log();
                 }
                 Instant::now()
             }
@@ -238,7 +241,10 @@ impl Worker {
 
     fn exchange(&mut self, headers: &Headers) -> Result<Response, ClientError> {
         let is_compressed = headers.iter().any(|(name, _)| *name == "content-encoding");
-        let mut all: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut all: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         let mut body = &self.body;
         if self.gzip && !is_compressed {
             all.push(("content-encoding", "gzip"));
@@ -255,10 +261,11 @@ impl Worker {
     fn error(&self, response: &Result<Response, ClientError>) -> Error {
         match response {
             Ok(response) => Error::new(self.client.rejected("POST", response).to_string()),
-            Err(error) => match error.io_kind() {
-                Some(kind) => Error::with_cause(error.to_string(), std::io::Error::from(kind)),
-                None => Error::new(error.to_string()),
-            },
+            Err(error) => {
+                let kind = error.io_kind().unwrap_or(std::io::ErrorKind::Other);
+                let cause = std::io::Error::new(kind, error.to_string());
+                Error::with_cause("cannot send metrics", cause)
+            }
         }
     }
 
@@ -290,7 +297,9 @@ fn to_answer(response: &Response) -> Answer {
     let text = |value| String::from_utf8_lossy(value).into_owned();
     Answer {
         status: response.status(),
-        headers: headers.map(|(name, value)| (name.to_owned(), text(value))).collect(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), text(value)))
+            .collect(),
         body: response.body().to_vec(),
     }
 }

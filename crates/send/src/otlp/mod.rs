@@ -59,7 +59,7 @@ pub(crate) use protocol::OtlpProtocol;
 /// The settings of OTLP: encoding, temporality and resource.
 ///
 /// ```
-/// use tallies_send::otlp::{Otlp, Temporality};
+/// use tallies_send::{Otlp, Temporality};
 ///
 /// let otlp = Otlp::new()
 ///     .temporality(Temporality::Delta)
@@ -89,7 +89,7 @@ impl Otlp {
     /// Returns the default settings.
     ///
     /// ```
-    /// let otlp = tallies_send::otlp::Otlp::new();
+    /// let otlp = tallies_send::Otlp::new();
     /// # let _ = otlp;
     /// ```
     pub fn new() -> Self {
@@ -99,7 +99,7 @@ impl Otlp {
     /// Chooses between totals and deltas; see [`Temporality`].
     ///
     /// ```
-    /// use tallies_send::otlp::{Otlp, Temporality};
+    /// use tallies_send::{Otlp, Temporality};
     ///
     /// let otlp = Otlp::new().temporality(Temporality::Delta);
     /// # let _ = otlp;
@@ -115,7 +115,7 @@ impl Otlp {
     /// reader of the requests. It takes about three times as many bytes.
     ///
     /// ```
-    /// let otlp = tallies_send::otlp::Otlp::new().json();
+    /// let otlp = tallies_send::Otlp::new().json();
     /// # let _ = otlp;
     /// ```
     pub fn json(self) -> Self {
@@ -128,7 +128,7 @@ impl Otlp {
     /// Sets an attribute of the resource. The last value of a name counts.
     ///
     /// ```
-    /// let otlp = tallies_send::otlp::Otlp::new().resource("deployment.environment.name", "test");
+    /// let otlp = tallies_send::Otlp::new().resource("deployment.environment.name", "test");
     /// # let _ = otlp;
     /// ```
     pub fn resource(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -171,7 +171,7 @@ fn unknown_service() -> String {
 /// The choice between totals and deltas.
 ///
 /// ```
-/// use tallies_send::otlp::Temporality;
+/// use tallies_send::Temporality;
 ///
 /// assert_eq!("Delta".parse(), Ok(Temporality::Delta));
 /// let error = "rate".parse::<Temporality>().unwrap_err();
@@ -230,7 +230,7 @@ impl FromStr for Temporality {
 /// The error of a name that no [`Temporality`] has.
 ///
 /// ```
-/// use tallies_send::otlp::Temporality;
+/// use tallies_send::Temporality;
 ///
 /// assert!("rate".parse::<Temporality>().is_err());
 /// ```

@@ -41,7 +41,7 @@ use exchange::Exchange;
 /// The settings of remote write.
 ///
 /// ```
-/// use tallies_send::remote_write::RemoteWrite;
+/// use tallies_send::RemoteWrite;
 ///
 /// let protocol = RemoteWrite::new().label("job", "mail").label("instance", "mail-3");
 /// # let _ = protocol;
@@ -91,7 +91,7 @@ pub struct RemoteWrite {
 /// The version of the protocol.
 ///
 /// ```
-/// use tallies_send::remote_write::{RemoteWrite, Version};
+/// use tallies_send::{RemoteWrite, Version};
 ///
 /// let protocol = RemoteWrite::new().version(Version::V1);
 /// # let _ = protocol;
@@ -128,7 +128,7 @@ pub enum Version {
 /// The form in which histograms are sent.
 ///
 /// ```
-/// use tallies_send::remote_write::{HistogramForm, RemoteWrite};
+/// use tallies_send::{HistogramForm, RemoteWrite};
 ///
 /// let collector = RemoteWrite::new().histograms(HistogramForm::Native);
 /// # let _ = collector;
@@ -156,7 +156,7 @@ impl RemoteWrite {
     /// Returns the default settings.
     ///
     /// ```
-    /// use tallies_send::remote_write::RemoteWrite;
+    /// use tallies_send::RemoteWrite;
     ///
     /// let protocol = RemoteWrite::new();
     /// # let _ = protocol;
@@ -169,7 +169,7 @@ impl RemoteWrite {
     /// name keeps its own.
     ///
     /// ```
-    /// use tallies_send::remote_write::RemoteWrite;
+    /// use tallies_send::RemoteWrite;
     ///
     /// let protocol = RemoteWrite::new().label("job", "mail").label("instance", "mail-3");
     /// # let _ = protocol;
@@ -186,7 +186,7 @@ impl RemoteWrite {
     /// Sets the version of the protocol. The default is [`Version::Auto`].
     ///
     /// ```
-    /// use tallies_send::remote_write::{RemoteWrite, Version};
+    /// use tallies_send::{RemoteWrite, Version};
     ///
     /// let victoria_metrics = RemoteWrite::new().version(Version::V1);
     /// # let _ = victoria_metrics;
@@ -199,7 +199,7 @@ impl RemoteWrite {
     /// Sets the form of histograms. The default is [`HistogramForm::AsDeclared`].
     ///
     /// ```
-    /// use tallies_send::remote_write::{HistogramForm, RemoteWrite};
+    /// use tallies_send::{HistogramForm, RemoteWrite};
     ///
     /// let old_prometheus = RemoteWrite::new().histograms(HistogramForm::Classic);
     /// # let _ = old_prometheus;
