@@ -315,7 +315,6 @@ fn samples_wait_for_all_markers() {
     assert!(requests[0].samples.iter().all(Seen::is_stale));
 }
 
-/// What [`Ended`](super::super::stale) promises for outages.
 #[test]
 fn markers_outlive_an_outage_of_half_an_hour() {
     let fail = |exchange: &mut Exchange, families: &[Family], millis: u64| {
