@@ -109,8 +109,7 @@ pub struct RemoteWrite {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Version {
-    /// 1.0. The requests are larger, and have neither start times nor native histograms with custom
-    /// buckets.
+    /// 1.0. It has neither start times nor native histograms with custom buckets.
     V1,
     /// 2.0. A receiver that only knows 1.0 is an error.
     V2,

@@ -1,5 +1,5 @@
-//! Version 1.0: the message `prometheus.WriteRequest`. Its labels are texts, and its metadata stands
-//! apart from the samples.
+//! Version 1.0: the message `prometheus.WriteRequest`. Its labels are texts, and its metadata
+//! stands apart from the samples.
 //!
 //! Source: `prompb/remote.proto` and `prompb/types.proto` of prometheus/prometheus. The
 //! specification has only labels and samples; receivers know or skip the rest.

@@ -1,5 +1,5 @@
-//! Version 2.0: the message `io.prometheus.write.v2.Request`. All its texts are symbols, which it has
-//! once, and each series has its metadata.
+//! Version 2.0: the message `io.prometheus.write.v2.Request`. All its texts are symbols, which it
+//! has once, and each series has its metadata.
 //!
 //! Source: `prompb/io/prometheus/write/v2/types.proto` of prometheus/prometheus, v2.0-rc.4.
 

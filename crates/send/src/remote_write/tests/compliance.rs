@@ -1,10 +1,10 @@
 //! The rules of the sender suite of prometheus/compliance (`remotewrite/sender`, commit 67b8327a),
 //! under the names of its cases.
 //!
-//! The suite scrapes a page and looks at the requests; here, the page is a snapshot. The cases about
-//! connections, pauses and the user agent concern the sender of the requests and not their content:
-//! all of `backoff_test.go` and `error_handling_test.go`, `user_agent_present`, `TestHTTPMethod`
-//! and `TestConcurrentRequests` (there are none).
+//! The suite scrapes a page and looks at the requests; here, the page is a snapshot. The cases
+//! about connections, pauses and the user agent concern the sender of the requests and not their
+//! content: all of `backoff_test.go` and `error_handling_test.go`, `user_agent_present`,
+//! `TestHTTPMethod` and `TestConcurrentRequests` (there are none).
 
 use std::collections::BTreeSet;
 

@@ -241,7 +241,80 @@ fn series_that_no_receiver_can_have_do_not_end() {
     assert_eq!(ended, [r#"a{x="1"}"#]);
 }
 
-/// What [`Ended`](super::super::stale) promises for outages.
+#[test]
+fn series_that_a_walk_from_the_middle_did_not_reach_do_not_end() {
+    let mut exchange = exchange(&v2());
+    exchange.most_samples = 2;
+    let mut take = |labels: &[&str], millis, requests| {
+        exchange.take(&snapshot([gauges("g", labels)], NOW + millis));
+        let mut samples = Vec::new();
+        for _ in 0..requests {
+            let request = next(&mut exchange).unwrap();
+            exchange.answered(Some(&all_written(&request)));
+            samples.extend(request.samples);
+        }
+        samples
+    };
+    assert_eq!(take(&["1", "2", "3", "4"], 0, 1).len(), 2);
+    // Markers of the two that were sent, and then the walk goes on at the third series.
+    let samples = take(&["5", "6", "3", "4"], 1_000, 2);
+    let texts: Vec<_> = samples.iter().map(Seen::text).collect();
+    assert_eq!(
+        texts,
+        ["1", "2", "3", "4"].map(|x| format!("g{{x=\"{x}\"}}"))
+    );
+    let ended = ends(&take(&[], 2_000, 1));
+    assert_eq!(
+        ended,
+        ["3", "4"].map(|x| end(&format!("g{{x=\"{x}\"}}"), 1_999))
+    );
+    assert!(next(&mut exchange).is_none());
+}
+
+#[test]
+fn series_that_differ_in_a_constant_label_differ() {
+    let page = |host: &str, millis| {
+        let registry = tallies::Registry::new();
+        registry.add_constant("host", host).unwrap();
+        registry.counter("jobs_total", "").unwrap().inc();
+        let families = registry.snapshot();
+        snapshot(families.families().cloned(), NOW + millis)
+    };
+    let mut exchange = exchange(&v2());
+    exchange.take(&page("a", 0));
+    flush(&mut exchange);
+    exchange.take(&page("b", 1_000));
+    assert_eq!(exchange.queued(), 1);
+    exchange.take(&page("b", 2_000));
+    assert_eq!(exchange.queued(), 1);
+    let samples: Vec<_> = flush(&mut exchange)
+        .iter()
+        .flat_map(Received::texts)
+        .collect();
+    assert_eq!(
+        samples,
+        ["a", "b"].map(|host| format!("jobs_total{{host=\"{host}\"}}"))
+    );
+}
+
+/// A sample after a marker that has to wait could be newer than the marker, in the same series.
+#[test]
+fn samples_wait_for_all_markers() {
+    let mut exchange = exchange(&v2());
+    exchange.most_samples = 6;
+    let value = fixed(&[1.0], &[1, 1], 1.0);
+    let series: [(&[(&str, &str)], _); 2] = [(&[("x", "1")], value), (&[("x", "2")], value)];
+    round(&mut exchange, &[family("h", Kind::Histogram, &series)], 0);
+    exchange.take(&snapshot([gauges("g", &["1", "2"])], NOW + 1_000));
+    let requests = flush(&mut exchange);
+    let lens: Vec<_> = requests
+        .iter()
+        .map(|request| request.samples.len())
+        .collect();
+    assert_eq!(lens, [4, 6]);
+    assert!(requests[0].samples.iter().all(Seen::is_stale));
+}
+
 #[test]
 fn markers_outlive_an_outage_of_half_an_hour() {
     let fail = |exchange: &mut Exchange, families: &[Family], millis: u64| {

@@ -355,6 +355,7 @@ fn version_1_describes_each_family_once_a_minute() {
         family.push(&[("x", x)], Value::Gauge(1.0)).unwrap();
     }
     let mut exchange = exchange(&v1());
+    exchange.most_samples = 2;
     let mut metadata = |millis| {
         exchange.take(&snapshot([family.clone()], NOW + millis));
         let requests = flush(&mut exchange);
