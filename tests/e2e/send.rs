@@ -1,6 +1,8 @@
 //! Senders write to a real Prometheus and to a real VictoriaMetrics, whose queries then return what
 //! was counted, and nothing more after a series ended.
 
+#[path = "../support/kinds.rs"]
+mod kinds;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -10,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use support::{Running, eventually, exposition, free_port, http, kinds};
+use support::{Running, eventually, exposition, free_port, http};
 use tallies::snapshot::{Snapshot, Source};
 use tallies::{Counter, Histogram, Registry};
 use tallies_send::{Otlp, RemoteWrite, Sender, Version};
