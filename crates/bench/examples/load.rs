@@ -12,18 +12,18 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
 use http_body_util::{BodyExt, Empty};
-use hyper::Uri;
 use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tallies_bench::Load;
+use tower_service::Service;
 
 /// Sends GET requests, and reports their latency.
 #[derive(Parser)]
@@ -62,8 +62,6 @@ struct Args {
     bencher: Option<PathBuf>,
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     match measure(Args::parse()).await {
@@ -89,11 +87,13 @@ async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
     if let Some(width) = args.width {
         load = load.stop_at_width(0.99, width);
     }
-    let client = client()?;
-    let url = args.url;
     // The rest of the address can hold secrets.
-    let host = url.host().unwrap_or("load").to_owned();
-    let report = load.run_async(move |_| get(client.clone(), url.clone()));
+    let host = args.url.host().unwrap_or("load").to_owned();
+    let client = Arc::new(Client::new(args.url)?);
+    let report = load.run_async(move |_| {
+        let client = Arc::clone(&client);
+        async move { client.get().await.map_err(|error| with_causes(&*error)) }
+    });
     let report = report.await?;
     println!("{report}");
     if let Some(file) = args.html {
@@ -108,33 +108,77 @@ async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns a client that keeps its connections, and trusts the usual authorities.
-fn client() -> Result<HttpClient, rustls::Error> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let https = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(provider)?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    let mut client = Client::builder(TokioExecutor::new());
-    Ok(client.pool_max_idle_per_host(usize::MAX).build(https))
+/// A client of one address. It keeps connections, and opens one when all others are in use.
+struct Client {
+    url: Uri,
+    /// The path and query of the address.
+    target: Uri,
+    connector: HttpsConnector<HttpConnector>,
+    idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
 }
 
-/// Sends one request, and reads the response to its end.
-async fn get(client: HttpClient, url: Uri) -> Result<(), String> {
-    let response = client.get(url).await.map_err(|error| with_causes(&error))?;
-    let status = response.status();
-    let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
-        frame.map_err(|error| with_causes(&error))?;
+impl Client {
+    /// Returns a client that trusts the usual authorities.
+    fn new(url: Uri) -> Result<Self, Box<dyn Error>> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(provider)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        url.authority().ok_or("the address has no host")?;
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        Ok(Self {
+            target: target.parse()?,
+            url,
+            connector,
+            idle: Mutex::default(),
+        })
     }
-    if status.as_u16() >= 400 {
-        return Err(format!("status {status}"));
+
+    /// Sends one request, and reads the response to its end.
+    async fn get(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut connection = self.connection().await?;
+        let host = self
+            .url
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        let request = Request::get(self.target.clone()).header(header::HOST, host);
+        let response = connection.send_request(request.body(Empty::new())?).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        self.idle().push(connection);
+        match status.as_u16() {
+            ..400 => Ok(()),
+            _ => Err(format!("status {status}").into()),
+        }
     }
-    Ok(())
+
+    async fn connection(&self) -> Result<SendRequest<Empty<Bytes>>, Box<dyn Error + Send + Sync>> {
+        loop {
+            let Some(mut idle) = self.idle().pop() else {
+                break;
+            };
+            // The server may have closed it.
+            if idle.ready().await.is_ok() {
+                return Ok(idle);
+            }
+        }
+        let stream = self.connector.clone().call(self.url.clone()).await?;
+        let (connection, driver) = http1::handshake(stream).await?;
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<SendRequest<Empty<Bytes>>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The text of an error and of what caused it.
