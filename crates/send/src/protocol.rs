@@ -1,8 +1,6 @@
 //! The seam between the sender, which knows time, retries and connections, and the protocols, which
 //! know bytes: what a protocol does with snapshots and with answers.
 
-use std::time::Duration;
-
 use tallies::snapshot::Snapshot;
 
 /// A protocol, with its state between snapshots. Its memory is bounded by the number of series.
@@ -21,9 +19,7 @@ pub(crate) trait Protocol: Send {
     fn end(&mut self) {}
 
     /// Returns the samples that were not sent before a newer snapshot replaced them, in all.
-    fn superseded(&self) -> u64 {
-        0
-    }
+    fn superseded(&self) -> u64;
 
     /// Writes the body of the next request into `body`, which is empty, and returns its headers
     /// besides those of every request (host, length, authorization, user agent). Returns `None` if
@@ -57,7 +53,7 @@ pub(crate) enum Verdict {
     /// The receiver has it. It may have rejected some samples, and may say why.
     Accepted { rejected: u64, why: String },
     /// The same request again, when the receiver wants it or after a pause.
-    Retry(Option<Duration>),
+    Retry,
     /// Another form of the same data at once: `next` has it.
     Again,
     /// The receiver will never take this request. It is lost, and `next` goes on after it.

@@ -229,7 +229,7 @@ impl Worker {
                 self.unsent = None;
                 Attempt::Lost(self.error(&response))
             }
-            Verdict::Retry(_) => {
+            Verdict::Retry => {
                 self.failed();
                 self.backoff.failed();
                 let asked = response.as_ref().ok();

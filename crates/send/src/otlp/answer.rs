@@ -2,8 +2,6 @@
 //!
 //! Source: OTLP 1.x, section "OTLP/HTTP Response".
 
-use std::time::Duration;
-
 use crate::protocol::{Answer, Verdict};
 
 use super::protocol::Encoding;
@@ -16,11 +14,11 @@ const MOST_MESSAGE_BYTES: usize = 1000;
 pub(super) fn verdict(answer: Option<&Answer>, encoding: Encoding, points: u64) -> Verdict {
     // The receiver may have it. If so, it gets it twice, which OTLP prefers to never.
     let Some(answer) = answer else {
-        return Verdict::Retry(None);
+        return Verdict::Retry;
     };
     match answer.status {
         200..=299 => accepted(answer, encoding, points),
-        429 | 502 | 503 | 504 => Verdict::Retry(retry_after(answer)),
+        429 | 502 | 503 | 504 => Verdict::Retry,
         _ => Verdict::Refused,
     }
 }
@@ -52,10 +50,4 @@ fn accepted(answer: &Answer, encoding: Encoding, points: u64) -> Verdict {
         rejected: u64::try_from(rejected).unwrap_or(0).min(points),
         why: message,
     }
-}
-
-/// Returns the time to wait that the receiver asks for in seconds. The client reads dates.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let seconds = answer.header("retry-after")?.trim();
-    seconds.parse().ok().map(Duration::from_secs)
 }

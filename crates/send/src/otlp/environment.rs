@@ -125,10 +125,9 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         let is = |text| disabled.value.eq_ignore_ascii_case(text);
         if !is("true") && !is("false") {
             // The specification has no other value that disables.
-            log::warn!(
-                "OTEL_SDK_DISABLED is `{}`, which counts as `false`; use `true` or `false`",
-                disabled.value
-            );
+            let value = &disabled.value;
+            let text = "which counts as `false`; use `true` or `false`";
+            tallies::Error::new(format!("OTEL_SDK_DISABLED is `{value}`, {text}")).log_once();
         }
         is("true")
     }

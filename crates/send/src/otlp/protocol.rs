@@ -29,8 +29,8 @@ pub(crate) struct OtlpProtocol {
     /// The last request, until it is answered.
     written: Option<Written>,
     limits: Limits,
-    /// Whether a family that OTLP has no kind for was logged.
-    has_logged: bool,
+    /// Points that were not sent before a newer snapshot came.
+    superseded: u64,
 }
 
 /// The encoding of requests.
@@ -65,7 +65,7 @@ impl OtlpProtocol {
             next: Cursor::default(),
             written: None,
             limits: Limits::default(),
-            has_logged: false,
+            superseded: 0,
         }
     }
 
@@ -82,6 +82,18 @@ impl OtlpProtocol {
         parts.map(|part| part.family.len()).sum()
     }
 
+    /// Returns the number of points that the next snapshot replaces: all that is not acknowledged,
+    /// but for deltas.
+    fn unsent_totals(&self) -> u64 {
+        let parts = self.batch.parts.iter().enumerate().skip(self.next.part);
+        let parts = parts.filter(|(_, part)| !part.is_delta);
+        let lens = parts.map(|(at, part)| match at == self.next.part {
+            true => part.family.len() - self.next.series,
+            false => part.family.len(),
+        });
+        lens.sum::<usize>() as u64
+    }
+
     /// Removes the deltas that are not acknowledged from the batch.
     fn take_unsent(&mut self) -> Vec<Family> {
         let parts = std::mem::take(&mut self.batch.parts).into_iter();
@@ -93,18 +105,12 @@ impl OtlpProtocol {
         parts.collect()
     }
 
-    /// Logs the first family that cannot be sent.
-    fn log_unknown(&mut self, snapshot: &Snapshot) {
-        if self.has_logged {
-            return;
-        }
-        if let Some(family) = snapshot.families().find(|family| !is_known(family)) {
-            self.has_logged = true;
-            log::warn!(
-                "family `{}` is not sent: OTLP has no {}",
-                family.name(),
-                family.kind()
-            );
+    /// Logs families that cannot be sent.
+    fn log_unknown(&self, snapshot: &Snapshot) {
+        for family in snapshot.families().filter(|family| !is_known(family)) {
+            let (name, kind) = (family.name(), family.kind());
+            let text = format!("family `{name}` is not sent: OTLP has no {kind}");
+            tallies::Error::new(text).log_once();
         }
     }
 }
@@ -118,6 +124,7 @@ impl Protocol for OtlpProtocol {
     fn take(&mut self, snapshot: &Snapshot) {
         self.log_unknown(snapshot);
         let start = *self.start.get_or_insert(snapshot.taken());
+        self.superseded += self.unsent_totals();
         let unsent = self.take_unsent();
         let mut parts = Vec::new();
         let mut push = |family: Family, is_delta| {
@@ -142,6 +149,10 @@ impl Protocol for OtlpProtocol {
         };
         self.next = Cursor::default();
         self.written = None;
+    }
+
+    fn superseded(&self) -> u64 {
+        self.superseded
     }
 
     fn next(&mut self, body: &mut Vec<u8>) -> Option<Headers> {
@@ -177,7 +188,7 @@ impl Protocol for OtlpProtocol {
                     self.next = written.end;
                 }
             }
-            Verdict::Retry(_) | Verdict::Again => {}
+            Verdict::Retry | Verdict::Again => {}
         }
         verdict
     }

@@ -5,7 +5,7 @@
 //! | 2xx | all was written | the headers say how much was written; without them, nothing was |
 //! | 415 | unsupported | unsupported |
 //! | 400 without these headers, before any was accepted | refused | unsupported |
-//! | 429, 5xx | retry, after `Retry-After` in seconds or a backoff | the same |
+//! | 429, 5xx | retry | the same |
 //! | any other | refused | refused, except for the samples that the headers count |
 //!
 //! The body of a 400 names only some of the samples that were rejected. Nothing is retried for it:
@@ -13,8 +13,6 @@
 //!
 //! Source: Remote-Write 2.0, sections "Required `Written` Response Headers", "Unsupported Request
 //! Content", "Invalid Samples" and "Retries & Backoff".
-
-use std::time::Duration;
 
 use crate::protocol::Answer;
 
@@ -35,7 +33,7 @@ pub(super) enum Meaning {
     },
     /// The receiver does not know this version of the protocol.
     Unsupported,
-    Retry(Option<Duration>),
+    Retry,
     Refused,
 }
 
@@ -48,7 +46,7 @@ pub(super) fn to_v1(answer: &Answer) -> Meaning {
             why: String::new(),
         },
         415 => Meaning::Unsupported,
-        429 | 500..=599 => retry(answer),
+        429 | 500..=599 => Meaning::Retry,
         _ => Meaning::Refused,
     }
 }
@@ -68,7 +66,7 @@ pub(super) fn to_v2(answer: &Answer, sent: SampleCounts, is_known: bool) -> Mean
         }
         (200..=299, None) | (415, _) => Meaning::Unsupported,
         (400, None) if !is_known => Meaning::Unsupported,
-        (429 | 500..=599, _) => retry(answer),
+        (429 | 500..=599, _) => Meaning::Retry,
         (400..=499, Some(written)) if written > 0 => Meaning::Written {
             rejected: sent.total().saturating_sub(written),
             why: String::from_utf8_lossy(&answer.body).into_owned(),
@@ -92,11 +90,4 @@ fn written(answer: &Answer, sent: SampleCounts) -> Option<u64> {
             .map_or(sent, |count| count.min(sent)),
     };
     Some(count(SAMPLES, sent.floats) + count(HISTOGRAMS, sent.histograms))
-}
-
-fn retry(answer: &Answer) -> Meaning {
-    let seconds = answer
-        .header("retry-after")
-        .and_then(|text| text.trim().parse().ok());
-    Meaning::Retry(seconds.map(Duration::from_secs))
 }

@@ -56,8 +56,6 @@ pub(crate) struct Exchange {
     /// The same of the last snapshot with descriptions of families.
     metadata_time: Option<u64>,
     superseded: u64,
-    clock_steps: u64,
-    is_warned: bool,
     v1: RequestV1,
     v2: RequestV2,
     encoder: Encoder,
@@ -85,17 +83,10 @@ impl Exchange {
             time: None,
             metadata_time: None,
             superseded: 0,
-            clock_steps: 0,
-            is_warned: false,
             v1: RequestV1::new(),
             v2: RequestV2::new(),
             encoder: Encoder::new(),
         }
-    }
-
-    /// Returns how often a snapshot was not newer than the one before.
-    pub(crate) fn clock_steps(&self) -> u64 {
-        self.clock_steps
     }
 
     /// Returns the number of series whose ends are queued.
@@ -119,7 +110,6 @@ impl Exchange {
         let taken = millis(snapshot.taken());
         let time = match self.time {
             Some(last) if taken < last + 2 => {
-                self.clock_steps += 1;
                 let is_hidden = last - taken.min(last) <= HIDDEN_STEP_MILLIS;
                 if is_hidden { last + 2 } else { taken }
             }
@@ -159,40 +149,22 @@ impl Exchange {
         if self.version == Version::Auto && !self.is_again {
             self.switch();
             self.is_again = true;
-            log::info!(
-                "the remote write receiver answered {status} without having taken a request in \
-                 version {}; version {} is tried",
-                if self.message == MessageVersion::V1 {
-                    "2.0"
-                } else {
-                    "1.0"
-                },
-                if self.message == MessageVersion::V1 {
-                    "1.0"
-                } else {
-                    "2.0"
-                },
-            );
             return Verdict::Again;
         }
-        if !self.is_warned {
-            self.is_warned = true;
-            match self.version {
-                Version::V1 => log::warn!(
-                    "the remote write receiver does not take version 1.0: it answered {status}; \
-                     use `Version::V2` or `Version::Auto`"
-                ),
-                Version::V2 => log::warn!(
-                    "the remote write receiver does not take version 2.0: it answered {status} \
-                     without a count of the samples that it wrote; use `Version::V1` or \
-                     `Version::Auto`"
-                ),
-                Version::Auto => log::warn!(
-                    "the remote write receiver takes neither version 2.0 nor version 1.0: it \
-                     answered {status}; check its URL"
-                ),
+        let text = match self.version {
+            Version::V1 => {
+                "the receiver does not take version 1.0 of remote write; use `Version::Auto`"
             }
-        }
+            Version::V2 => {
+                "the receiver does not take version 2.0 of remote write, or does not say how many \
+                 samples it wrote; use `Version::Auto`"
+            }
+            Version::Auto => {
+                "the receiver takes neither version 2.0 nor version 1.0 of remote write; check its \
+                 URL"
+            }
+        };
+        tallies::Error::new(format!("{text} (it answered {status})")).log_once();
         self.refused(batch)
     }
 
@@ -279,7 +251,7 @@ impl Protocol for Exchange {
 
     fn answered(&mut self, answer: Option<&Answer>) -> Verdict {
         let (Some(batch), Some(answer)) = (self.request.take(), answer) else {
-            return Verdict::Retry(None);
+            return Verdict::Retry;
         };
         let meaning = match self.message {
             MessageVersion::V1 => answer::to_v1(answer),
@@ -292,7 +264,7 @@ impl Protocol for Exchange {
                 Verdict::Accepted { rejected, why }
             }
             Meaning::Unsupported => self.unsupported(&batch, answer.status),
-            Meaning::Retry(after) => Verdict::Retry(after),
+            Meaning::Retry => Verdict::Retry,
             Meaning::Refused => self.refused(&batch),
         }
     }

@@ -104,7 +104,7 @@ fn gauges_and_summaries_are_as_they_are_now() {
         // The first request fails, and nothing of it is added up.
         let mut body = Vec::new();
         protocol.next(&mut body).unwrap();
-        assert_eq!(protocol.answered(None), Verdict::Retry(None));
+        assert_eq!(protocol.answered(None), Verdict::Retry);
     }
     let metrics = metrics(decoded(&bodies(&mut protocol)[0]));
     let [Some(Data::Summary(summary)), Some(Data::Gauge(gauge))] =

@@ -247,7 +247,7 @@ impl Model {
         };
         let answer = answer.map(status);
         let verdict = self.protocol.answered(answer.as_ref());
-        if !matches!(verdict, Verdict::Retry(_)) {
+        if !matches!(verdict, Verdict::Retry) {
             deltas(&body)
                 .into_iter()
                 .for_each(|delta| self.receive(delta));

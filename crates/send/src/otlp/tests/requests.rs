@@ -110,7 +110,7 @@ fn a_request_is_sent_again_byte_for_byte_until_it_is_answered() {
             assert_ne!(body, last);
             for answer in [None, Some(429), Some(503)] {
                 let answer = answer.map(status);
-                assert_eq!(protocol.answered(answer.as_ref()), Verdict::Retry(None));
+                assert_eq!(protocol.answered(answer.as_ref()), Verdict::Retry);
                 let mut again = Vec::new();
                 assert_eq!(protocol.next(&mut again).as_ref(), Some(&headers));
                 assert_eq!(body, again);

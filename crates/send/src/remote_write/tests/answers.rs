@@ -20,7 +20,7 @@ fn written(rejected: u64, why: &str) -> Meaning {
 
 #[test]
 fn a_status_has_one_meaning_in_each_version() {
-    let retry = || Meaning::Retry(None);
+    let retry = || Meaning::Retry;
     for (status, v1, v2) in [
         (200, written(0, ""), Meaning::Unsupported),
         (204, written(0, ""), Meaning::Unsupported),
@@ -110,30 +110,9 @@ fn a_partial_write_is_no_loss_of_the_rest() {
     assert_eq!(to_v1(&partial), Meaning::Refused);
     // A receiver that wants it again says so by its status.
     partial.status = 503;
-    assert_eq!(to_v2(&partial, SENT, true), Meaning::Retry(None));
+    assert_eq!(to_v2(&partial, SENT, true), Meaning::Retry);
 }
 
-#[test]
-fn retry_after_is_in_seconds() {
-    for (text, seconds) in [
-        ("0", Some(0)),
-        (" 30 ", Some(30)),
-        ("", None),
-        ("-1", None),
-        ("1.5", None),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
-        ("99999999999999999999", None),
-    ] {
-        for status in [429, 503] {
-            let answer = answer(status, &[("retry-after", text)]);
-            let meaning = Meaning::Retry(seconds.map(Duration::from_secs));
-            assert_eq!(to_v1(&answer), meaning, "{text}");
-            assert_eq!(to_v2(&answer, SENT, true), meaning, "{text}");
-        }
-    }
-}
-
-/// Prometheus answers to version 1 with zeros in these headers.
 #[test]
 fn headers_mean_nothing_in_version_1() {
     assert_eq!(to_v1(&answer(204, &[(SAMPLES, "0")])), written(0, ""));

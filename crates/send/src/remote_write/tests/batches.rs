@@ -94,7 +94,7 @@ fn a_retry_is_the_same_byte_for_byte() {
         exchange.take(&snapshot([many("a", 5)], NOW + 1_000));
         let first = next(&mut exchange).unwrap();
         for retry in [None, Some(answer(503, &[])), Some(answer(429, &[]))] {
-            assert_eq!(exchange.answered(retry.as_ref()), Verdict::Retry(None));
+            assert_eq!(exchange.answered(retry.as_ref()), Verdict::Retry);
             let again = next(&mut exchange).unwrap();
             assert_eq!(
                 (again.headers, again.body),

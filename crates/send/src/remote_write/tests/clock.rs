@@ -16,7 +16,6 @@ fn the_time_of_a_sample_is_that_of_its_snapshot() {
     let mut exchange = exchange(&v2());
     let taken = [NOW, NOW + 2, NOW + 1_000, NOW + 1_000_000];
     assert_eq!(times(&mut exchange, &taken), taken.map(|time| time as i64));
-    assert_eq!(exchange.clock_steps(), 0);
 }
 
 #[test]
@@ -28,7 +27,6 @@ fn a_small_step_back_of_the_clock_is_hidden() {
         times(&mut exchange, &taken),
         expected.map(|time| time as i64)
     );
-    assert_eq!(exchange.clock_steps(), 3);
 }
 
 /// Samples that are too far in the future would be rejected for longer.
@@ -37,7 +35,6 @@ fn a_large_step_back_of_the_clock_is_followed() {
     let mut exchange = exchange(&v2());
     let taken = [NOW, NOW - 3_600_000, NOW - 3_590_000];
     assert_eq!(times(&mut exchange, &taken), taken.map(|time| time as i64));
-    assert_eq!(exchange.clock_steps(), 1);
 }
 
 #[test]

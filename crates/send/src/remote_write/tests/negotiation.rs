@@ -142,14 +142,14 @@ fn a_retry_is_in_the_same_version() {
     let mut exchange = started(&RemoteWrite::new());
     assert_eq!(
         step(&mut exchange, Some(answer(503, &[]))),
-        (true, Verdict::Retry(None))
+        (true, Verdict::Retry)
     );
     assert_eq!(
         step(&mut exchange, Some(answer(415, &[]))),
         (true, Verdict::Again)
     );
     let busy = answer(429, &[("retry-after", "7")]);
-    let later = Verdict::Retry(Some(Duration::from_secs(7)));
+    let later = Verdict::Retry;
     assert_eq!(step(&mut exchange, Some(busy)), (false, later));
     assert_eq!(step(&mut exchange, None), (false, accepted()));
 }

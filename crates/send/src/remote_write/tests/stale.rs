@@ -320,7 +320,7 @@ fn markers_outlive_an_outage_of_half_an_hour() {
     let fail = |exchange: &mut Exchange, families: &[Family], millis: u64| {
         exchange.take(&snapshot(families.iter().cloned(), NOW + millis));
         while next(exchange).is_some() {
-            if exchange.answered(Some(&answer(503, &[]))) == Verdict::Retry(None) {
+            if exchange.answered(Some(&answer(503, &[]))) == Verdict::Retry {
                 break;
             }
         }
