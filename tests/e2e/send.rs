@@ -1,6 +1,7 @@
 //! Senders write to a real Prometheus and to a real VictoriaMetrics, whose queries then return what
 //! was counted, and nothing more after a series ended.
 
+#[allow(dead_code, reason = "others use the rest")]
 #[path = "../support/kinds.rs"]
 mod kinds;
 #[path = "../support/mod.rs"]
