@@ -11,7 +11,7 @@ use super::binary::Binary;
 use super::delta::{Totals, cut, is_total};
 use super::json::Json;
 use super::point::nanos;
-use super::walk::{self, Batch, Cursor, Limits, Part, Written};
+use super::walk::{self, FamilyPart, PointBatch, PointCursor, RequestLimits, Written};
 
 /// OTLP, with its state between snapshots.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub(crate) struct OtlpProtocol {
     totals: Option<Totals>,
     /// The time of the first snapshot.
     start: Option<SystemTime>,
-    batch: Batch,
+    batch: PointBatch,
     /// The first series of the batch that is still to be acknowledged.
-    next: Cursor,
+    next: PointCursor,
     /// The last request, until it is answered.
     written: Option<Written>,
-    limits: Limits,
+    limits: RequestLimits,
     /// Points that were not sent before a newer snapshot came.
     superseded: u64,
 }
@@ -61,17 +61,17 @@ impl OtlpProtocol {
             resource,
             totals: sends_deltas.then(Totals::default),
             start: None,
-            batch: Batch::default(),
-            next: Cursor::default(),
+            batch: PointBatch::default(),
+            next: PointCursor::default(),
             written: None,
-            limits: Limits::default(),
+            limits: RequestLimits::default(),
             superseded: 0,
         }
     }
 
     /// The same with other limits, for tests.
     #[cfg(test)]
-    pub(super) fn limits(self, limits: Limits) -> Self {
+    pub(super) fn limits(self, limits: RequestLimits) -> Self {
         Self { limits, ..self }
     }
 
@@ -129,7 +129,7 @@ impl Protocol for OtlpProtocol {
         let mut parts = Vec::new();
         let mut push = |family: Family, is_delta| {
             if !family.is_empty() {
-                parts.push(Part { family, is_delta });
+                parts.push(FamilyPart { family, is_delta });
             }
         };
         if let Some(totals) = &mut self.totals {
@@ -142,12 +142,12 @@ impl Protocol for OtlpProtocol {
             is_known(family) && !is_delta
         });
         others.for_each(|family| push(family.clone(), false));
-        self.batch = Batch {
+        self.batch = PointBatch {
             parts,
             time: nanos(snapshot.taken()),
             start: nanos(start),
         };
-        self.next = Cursor::default();
+        self.next = PointCursor::default();
         self.written = None;
     }
 
@@ -167,7 +167,7 @@ impl Protocol for OtlpProtocol {
             body.clear();
             // All is acknowledged, and nobody needs it.
             self.batch.parts.clear();
-            self.next = Cursor::default();
+            self.next = PointCursor::default();
             self.written = None;
             return None;
         }

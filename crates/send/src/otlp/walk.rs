@@ -10,8 +10,8 @@ use super::writer::{Field, Writer};
 
 /// The families that one snapshot gives to send.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) parts: Vec<Part>,
+pub(super) struct PointBatch {
+    pub(super) parts: Vec<FamilyPart>,
     /// The time of the snapshot, in nanoseconds since the Unix epoch.
     pub(super) time: u64,
     /// The begin of series that do not know theirs.
@@ -20,7 +20,7 @@ pub(super) struct Batch {
 
 /// One family of a batch.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct FamilyPart {
     pub(super) family: Family,
     /// Whether the values are deltas.
     pub(super) is_delta: bool,
@@ -28,19 +28,19 @@ pub(super) struct Part {
 
 /// The next series of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Cursor {
+pub(super) struct PointCursor {
     pub(super) part: usize,
     pub(super) series: usize,
 }
 
 /// The limits of one request. It ends with the data point that reaches one of them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     pub(super) points: u64,
     pub(super) bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             points: 10_000,
@@ -53,7 +53,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Written {
     /// The first series after the request.
-    pub(super) end: Cursor,
+    pub(super) end: PointCursor,
     /// The number of data points. If it is 0, nothing was left.
     pub(super) points: u64,
 }
@@ -61,10 +61,10 @@ pub(super) struct Written {
 /// Writes a request with the series of `batch` from `from` on.
 pub(super) fn write<W: Writer>(
     w: &mut W,
-    batch: &Batch,
+    batch: &PointBatch,
     resource: &[(String, String)],
-    from: Cursor,
-    limits: Limits,
+    from: PointCursor,
+    limits: RequestLimits,
 ) -> Written {
     let mut walk = Walk {
         batch,
@@ -106,8 +106,8 @@ fn scope<W: Writer>(w: &mut W) {
 
 /// A request that is being written.
 struct Walk<'a> {
-    batch: &'a Batch,
-    limits: Limits,
+    batch: &'a PointBatch,
+    limits: RequestLimits,
     written: Written,
 }
 
@@ -135,7 +135,7 @@ impl Walk<'_> {
                     return;
                 }
             }
-            self.written.end = Cursor {
+            self.written.end = PointCursor {
                 part: self.written.end.part + 1,
                 series: 0,
             };
@@ -146,7 +146,7 @@ impl Walk<'_> {
     fn points<'a, W: Writer>(
         &mut self,
         w: &mut W,
-        part: &'a Part,
+        part: &'a FamilyPart,
         all: impl Iterator<Item = (usize, (SeriesLabels<'a>, Value<'a>))>,
     ) {
         for (series, (labels, value)) in all {
@@ -198,7 +198,7 @@ fn head<W: Writer>(w: &mut W, family: &Family) {
     });
 }
 
-impl Part {
+impl FamilyPart {
     /// Returns whether a series is sent. A delta of nothing is not, as OpenTelemetry's SDKs have
     /// it: an idle series costs nothing.
     fn sends(&self, value: &Value<'_>) -> bool {

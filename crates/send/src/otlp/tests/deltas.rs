@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tallies::snapshot::{Histogram, Number};
 use tallies::{Counter, Registry};
 
-use crate::otlp::walk::Limits;
+use crate::otlp::walk::RequestLimits;
 
 use super::*;
 
@@ -104,7 +104,7 @@ pub(super) fn deltas(body: &[u8]) -> Vec<Delta> {
 
 pub(super) fn protocol(points: u64) -> OtlpProtocol {
     let otlp = Otlp::new().temporality(Temporality::Delta);
-    otlp.protocol().limits(Limits {
+    otlp.protocol().limits(RequestLimits {
         points,
         bytes: usize::MAX,
     })

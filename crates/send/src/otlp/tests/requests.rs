@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use tallies::snapshot::Number;
 
-use crate::otlp::walk::Limits;
+use crate::otlp::walk::RequestLimits;
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn a_request_is_bounded_and_the_next_one_goes_on() {
     assert_eq!(expected.len(), 51);
     // Of 10 data points: 10, 10, 5 and 5, and so on.
     for (points_limit, bytes, requests) in [(10, usize::MAX, 6), (25, usize::MAX, 3), (1, 1, 51)] {
-        let mut protocol = Otlp::new().protocol().limits(Limits {
+        let mut protocol = Otlp::new().protocol().limits(RequestLimits {
             points: points_limit,
             bytes,
         });
@@ -66,7 +66,7 @@ fn a_request_is_bounded_and_the_next_one_goes_on() {
         assert_eq!(bodies.len(), requests);
         assert_eq!(points(&bodies), expected);
     }
-    let mut protocol = Otlp::new().protocol().limits(Limits {
+    let mut protocol = Otlp::new().protocol().limits(RequestLimits {
         points: u64::MAX,
         bytes: 1000,
     });
@@ -94,7 +94,7 @@ fn a_request_is_sent_again_byte_for_byte_until_it_is_answered() {
         Otlp::new().json(),
         Otlp::new().temporality(Temporality::Delta),
     ] {
-        let limits = Limits {
+        let limits = RequestLimits {
             points: 4,
             bytes: usize::MAX,
         };
@@ -130,7 +130,7 @@ fn a_request_is_sent_again_byte_for_byte_until_it_is_answered() {
 
 #[test]
 fn a_snapshot_takes_the_place_of_the_last() {
-    let mut protocol = Otlp::new().protocol().limits(Limits {
+    let mut protocol = Otlp::new().protocol().limits(RequestLimits {
         points: 4,
         bytes: usize::MAX,
     });
