@@ -1,5 +1,6 @@
 //! The tests are in the folders beside this file. Here are the programs of the pages on migration,
-//! exporters, benchmarking and ways out, since only this package has the crates that they are about.
+//! exporters, benchmarking and ways out, since only this package has the crates that they are
+//! about.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/migration.md")]

@@ -1,5 +1,5 @@
-//! Sends metrics to OpenTelemetry collectors and to Prometheus and its long-term stores, for programs
-//! that are not scraped.
+//! Sends metrics to OpenTelemetry collectors and to Prometheus and its long-term stores, for
+//! programs that are not scraped.
 //!
 //! A [`Sender`] takes a snapshot every interval and sends it by a protocol: [`Otlp`], or
 //! [`RemoteWrite`]. [One page](https://docs.rs/tallies/latest/tallies/docs/where_metrics_go/) says

@@ -54,8 +54,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 ///
 /// # Cost
 ///
-/// One request holds at most about a mebibyte. Between requests, the thread keeps the last snapshot,
-/// which shares the label texts of its series with the registry.
+/// One request holds at most about a mebibyte. Between requests, the thread keeps the last
+/// snapshot, which shares the label texts of its series with the registry.
 #[must_use = "a sender sends after `start`"]
 pub struct Sender {
     url: String,

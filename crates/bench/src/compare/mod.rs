@@ -52,21 +52,22 @@
 //!
 //! A *round* is one batch of every lane, in random order. A *restart* starts all processes anew,
 //! because each start settles at another speed (memory layout, address space). Its value is the
-//! logarithm of the time of the new candidate over that of the old one, each the mean of the fastest
-//! quarter of its batches. On a shared machine, the other ones show what else runs there: beside a
-//! program on the other half of the core, some batches take 1.8 times as long, and most take the
-//! same time to a thousandth. Restarts are independent, and a [`Sequence`] gives their mean an interval that holds at every
-//! look. So the measurement stops as soon as the interval decides, and that does not make it wrong
-//! more often. Closures have no restarts: 50 ms of rounds are a block, and neighbouring blocks are
-//! joined so that 16 to 31 batches remain, however long it runs.
+//! logarithm of the time of the new candidate over that of the old one, each the mean of the
+//! fastest quarter of its batches. On a shared machine, the other ones show what else runs there:
+//! beside a program on the other half of the core, some batches take 1.8 times as long, and most
+//! take the same time to a thousandth. Restarts are independent, and a [`Sequence`] gives their
+//! mean an interval that holds at every look. So the measurement stops as soon as the interval
+//! decides, and that does not make it wrong more often. Closures have no restarts: 50 ms of rounds
+//! are a block, and neighbouring blocks are joined so that 16 to 31 batches remain, however long it
+//! runs.
 //!
 //! # Limits
 //!
 //! - A comparison shows what differs between two *builds*. Code that moved by an edit elsewhere may
 //!   run a percent faster or slower; neither restarts nor the control see that.
 //! - An iteration runs in a loop with warm caches and a trained branch predictor.
-//! - A slow path that fewer than three batches in four take is not seen: with batches of 300 µs, what
-//!   happens every 10 ms. Longer batches ([`Compare::batch`]) have it in each of them, and a
+//! - A slow path that fewer than three batches in four take is not seen: with batches of 300 µs,
+//!   what happens every 10 ms. Longer batches ([`Compare::batch`]) have it in each of them, and a
 //!   [`Recorder`](crate::Recorder) shows the distribution.
 //! - The control of closures is the same closure, in the same process: it shows drift and the
 //!   effect of order, and nothing about layout.

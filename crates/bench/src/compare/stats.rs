@@ -206,9 +206,9 @@ pub(super) fn midmean(values: &mut [f64]) -> f64 {
     inside.iter().sum::<f64>() / inside.len().max(1) as f64
 }
 
-/// The mean of the fastest quarter: the time of batches that nothing disturbed. Disturbances only add
-/// time, and on a shared core they add most of it for a part of the batches, so that the others are
-/// all alike. 0 without values.
+/// The mean of the fastest quarter: the time of batches that nothing disturbed. Disturbances only
+/// add time, and on a shared core they add most of it for a part of the batches, so that the others
+/// are all alike. 0 without values.
 pub(super) fn undisturbed(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let fastest = &values[..values.len().div_ceil(4)];

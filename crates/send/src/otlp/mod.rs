@@ -195,8 +195,9 @@ fn unknown_service() -> String {
 /// - A delta is counted twice if the receiver took it, but its answer did not arrive in time. OTLP
 ///   prefers that to a loss.
 ///
-/// Deltas need the memory of one more snapshot than totals. Series that are removed during an outage take memory
-/// until its end: up to 4096 of a family, and beyond that they are added up in an overflow series.
+/// Deltas need the memory of one more snapshot than totals. Series that are removed during an
+/// outage take memory until its end: up to 4096 of a family, and beyond that they are added up in
+/// an overflow series.
 ///
 /// A series that did not change is not sent. Gauges, infos and state sets have their current value.
 /// Summaries are totals, because OTLP has no others.
