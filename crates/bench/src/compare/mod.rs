@@ -68,7 +68,7 @@
 //! - An iteration runs in a loop with warm caches and a trained branch predictor.
 //! - A slow path that fewer than three batches in four take is not seen: with batches of 300 µs,
 //!   what happens every 10 ms. Longer batches ([`Compare::batch`]) have it in each of them, and a
-//!   [`Recorder`](crate::Recorder) shows the distribution.
+//!   [`Recorder`](crate::recorder::Recorder) shows the distribution.
 //! - The control of closures is the same closure, in the same process: it shows drift and the
 //!   effect of order, and nothing about layout.
 
