@@ -16,7 +16,7 @@ mkdir -p "$package/src/bin"
 # The crates of this repository, with the features that the documents name, and what a reader adds.
 {
     printf '[package]\nname = "outside"\nedition = "2024"\n\n[dependencies]\n'
-    echo "tallies = { path = \"$root\", features = [\"mmap\", \"process\", \"serve\", \"tls\"] }"
+    echo "tallies = { path = \"$root\", features = [\"mmap\", \"process\", \"push\", \"serve\", \"tls\"] }"
     for crate in crates/*/src/lib.rs; do
         crate=${crate#crates/} crate=${crate%%/*}
         echo "tallies-$crate = { path = \"$root/crates/$crate\" }"
