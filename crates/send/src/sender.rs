@@ -68,6 +68,12 @@ pub struct Sender {
 }
 
 /// The protocol of a [`Sender`].
+///
+/// ```
+/// use tallies_send::{AnyProtocol, Otlp};
+///
+/// assert!(matches!(AnyProtocol::from(Otlp::new()), AnyProtocol::Otlp(_)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyProtocol {
@@ -92,6 +98,13 @@ impl From<RemoteWrite> for AnyProtocol {
 impl Sender {
     /// Creates a sender of the default registry, to the receiver of this URL. The URL has the whole
     /// path, such as `http://collector:4318/v1/metrics` or `http://mimir/api/v1/push`.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn new(url: &str, protocol: impl Into<AnyProtocol>) -> Self {
         Self {
             url: url.to_owned(),
@@ -162,6 +175,14 @@ impl Sender {
 
     /// The time from one snapshot to the next, at most a year. Default: 15 s; from the environment
     /// 60 s.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// # use std::time::Duration;
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.interval(Duration::from_secs(5)).start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.min(Duration::from_secs(365 * 24 * 3600));
         self
@@ -169,18 +190,40 @@ impl Sender {
 
     /// Limits the time of a request, from the name look-up to the last byte of the response, and
     /// that of the last ones after [`Sending::stop`]. Default: 10 s.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// # use std::time::Duration;
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.timeout(Duration::from_secs(3)).start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.client = self.client.timeout(timeout);
         self
     }
 
     /// Authenticates with a user name and a password (RFC 7617).
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
+    /// let sending = sender.basic_auth("ann", "a long password").start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.client = self.client.basic_auth(user, password);
         self
     }
 
     /// Authenticates with a bearer token (RFC 6750).
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
+    /// let sending = sender.bearer_token("a long secret").start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn bearer_token(mut self, token: &str) -> Self {
         self.client = self.client.bearer_token(token);
         self
@@ -201,6 +244,14 @@ impl Sender {
 
     /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
     /// Mozilla's root certificates.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let ca = std::fs::read("ca.crt")?;
+    /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
+    /// let sending = sender.root_certificates(&ca).start()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "tls")]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
         self.client = self.client.root_certificates(pem);
@@ -208,6 +259,13 @@ impl Sender {
     }
 
     /// Compresses the bodies of OTLP. Remote write has a compression of its own, and ignores this.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.gzip().start()?;
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     pub fn gzip(mut self) -> Self {
         self.gzip = true;
         self
@@ -286,7 +344,7 @@ impl fmt::Debug for Sender {
     }
 }
 
-/// A sender that runs.
+/// A sender that runs. [`Sender`] has an example.
 ///
 /// Dropping it ends it as [`stop`](Self::stop) does, and logs the error. A program should therefore
 /// keep the value until it ends. `std::process::exit` runs no destructors, so the last values are
@@ -302,6 +360,17 @@ impl Sending {
     /// Sends the last values, and what the protocol has for the end of series, and ends the thread.
     /// It waits for the receiver, at most for three times the [timeout](Sender::timeout).
     ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// let sending = sender.start()?;
+    /// // ... the program ...
+    /// if let Err(error) = sending.stop() {
+    ///     eprintln!("{error}");
+    /// }
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if something of it did not arrive. Sending ends in every case.
@@ -310,6 +379,13 @@ impl Sending {
     }
 
     /// Returns the URL of the receiver.
+    ///
+    /// ```no_run
+    /// # use tallies_send::{Otlp, Sender};
+    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+    /// assert_eq!(sender.start()?.url(), "http://127.0.0.1:4318/v1/metrics");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
     #[must_use]
     pub fn url(&self) -> &str {
         self.client.url()
