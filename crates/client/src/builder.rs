@@ -87,7 +87,8 @@ impl ClientBuilder {
     ///
     /// ```
     /// # use tallies_client::ClientBuilder;
-    /// let client = ClientBuilder::new("gateway", "example/1.0").basic_auth("ann", "a long password");
+    /// let client = ClientBuilder::new("gateway", "example/1.0");
+    /// let client = client.basic_auth("ann", "a long password");
     /// assert!(client.build("http://127.0.0.1:9091").is_ok());
     /// ```
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {

@@ -308,7 +308,7 @@ fn garbage_is_a_failure_and_long_texts_are_cut() {
 }
 
 #[test]
-fn a_receiver_that_begins_later_gets_everything() {
+fn without_a_receiver_the_end_is_an_error() {
     let port = support::free_port();
     let program = Program::new();
     program.jobs.add(5);
