@@ -13,7 +13,7 @@ cargo mutants --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-
 root=$PWD tree=$PWD/target/mutants/tree pure=$PWD/target/mutants/pure results=$PWD/target/mutants/results
 rm -rf "$tree" "$pure" && mkdir -p "$tree" "$pure/src/snapshot" "$results"
 cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
-cp -r --parents crates/names crates/check/src/pages "$tree"
+cp -r --parents crates/client crates/names crates/check/src/pages "$tree"
 export CARGO_TARGET_DIR=$PWD/target/mutants/target CARGO_INCREMENTAL=1 RUST_BACKTRACE=0
 export PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=true
 # Bounds mutants whose loops push to a vector forever.

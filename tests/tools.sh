@@ -75,7 +75,7 @@ small_tree() {
     local tree=$CARGO_TARGET_DIR/tree
     rm -rf "$tree" && mkdir -p "$tree/tests/golden"
     cp -r Cargo.toml Cargo.lock build.rs README.md macros src "$tree"
-    cp -r --parents crates/names crates/check/src/pages "$tree"
+    cp -r --parents crates/client crates/names crates/check/src/pages "$tree"
     cp tests/everything.rs "$tree/tests"
     cp -r tests/golden/share "$tree/tests/golden"
     perl -0pi -e 's/^members = .*/members = ["macros", "crates\/names"]/m; s/^default-members = .*\n//m; s/\[target\.\x27cfg\(not\(loom\)\)\x27\.dev-dependencies\]\n.*?\n\n//s; s/\[profile\.release\.package\]\n.*?(\n\n|\z)//s; s/\[\[(example|test)\]\].*?\n\n//sg' "$tree/Cargo.toml"

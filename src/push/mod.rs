@@ -9,22 +9,17 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use ureq::Agent;
-use ureq::http::{HeaderValue, Method};
+use tallies_client::{ClientBuilder, ClientError};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, warn_once};
 use crate::snapshot::{MergedView, Source, Sources};
 
 use gateway::Gateway;
 
 pub use background::Pushing;
 
-/// The default timeout of a push, from the name look-up to the last byte of the response.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest duration that a setting may have. Longer ones could overflow a clock.
-const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The word for a receiver in errors.
+const GATEWAY: &str = "gateway";
 
 /// Pushes metrics to a [Pushgateway](https://github.com/prometheus/pushgateway), for programs that
 /// end before they are scraped, or to VictoriaMetrics with [`path`](Self::path).
@@ -63,18 +58,8 @@ pub struct Pusher {
     job: String,
     grouping: Vec<(String, String)>,
     path: Option<String>,
-    authorization: Authorization,
-    timeout: Duration,
     gzip: bool,
-    #[cfg(feature = "tls")]
-    roots: Vec<u8>,
-}
-
-#[derive(Clone)]
-enum Authorization {
-    None,
-    Basic(String, String),
-    Bearer(String),
+    client: ClientBuilder,
 }
 
 impl Pusher {
@@ -86,11 +71,8 @@ impl Pusher {
             job: job.to_owned(),
             grouping: Vec::new(),
             path: None,
-            authorization: Authorization::None,
-            timeout: TIMEOUT,
             gzip: false,
-            #[cfg(feature = "tls")]
-            roots: Vec::new(),
+            client: ClientBuilder::new(GATEWAY, concat!("tallies/", env!("CARGO_PKG_VERSION"))),
         }
     }
 
@@ -154,7 +136,7 @@ impl Pusher {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
-        self.authorization = Authorization::Basic(user.to_owned(), password.to_owned());
+        self.client = self.client.basic_auth(user, password);
         self
     }
 
@@ -166,7 +148,7 @@ impl Pusher {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn bearer_token(mut self, token: &str) -> Self {
-        self.authorization = Authorization::Bearer(token.to_owned());
+        self.client = self.client.bearer_token(token);
         self
     }
 
@@ -180,7 +162,7 @@ impl Pusher {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(MAX_DURATION);
+        self.client = self.client.timeout(timeout);
         self
     }
 
@@ -201,7 +183,7 @@ impl Pusher {
     /// ```
     #[cfg(feature = "tls")]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.roots = pem.to_owned();
+        self.client = self.client.root_certificates(pem);
         self
     }
 
@@ -225,7 +207,7 @@ impl Pusher {
     /// - The gateway cannot be reached, does not respond in time, or responds with a status other
     ///   than 2xx.
     pub fn add(&self) -> Result<(), Error> {
-        self.gateway()?.push(&Method::POST)
+        self.gateway()?.push("POST")
     }
 
     /// Replaces the whole group (PUT).
@@ -235,7 +217,7 @@ impl Pusher {
     /// Returns the errors of [`add`](Self::add), and an error if a [`path`](Self::path) is set,
     /// because there are no groups then.
     pub fn replace(&self) -> Result<(), Error> {
-        self.gateway_with_groups()?.push(&Method::PUT)
+        self.gateway_with_groups()?.push("PUT")
     }
 
     /// Deletes the group (DELETE). Groups that have further labels stay. Deleting a group that does
@@ -291,8 +273,8 @@ impl Pusher {
             return Err(Error::setting("push interval", "0", why));
         }
         let method = match self.path {
-            None => Method::PUT,
-            Some(_) => Method::POST,
+            None => "PUT",
+            Some(_) => "POST",
         };
         Pushing::start(self.gateway()?, method, interval)
     }
@@ -312,19 +294,14 @@ impl Pusher {
             None => url::group(&self.url, &self.job, &self.grouping),
             Some(path) => url::import(&self.url, path, &self.job, &self.grouping),
         }?;
-        let authorization = self.authorization.header()?;
-        if authorization.is_some() && url.starts_with("http://") && !url::is_local(&url) {
-            crate::error::warn_once(&format_args!(
-                "pushes to `{url}` send a password or token unencrypted; use an `https://` URL"
-            ));
+        let client = self.client.build(&url).map_err(client_error)?;
+        if let Some(warning) = client.warning("pushes") {
+            warn_once(&warning);
         }
         let grouping = self.grouping.iter().map(|(name, _)| name.clone());
         Ok(Gateway {
-            agent: self.agent(&url)?,
-            timeout: self.timeout,
-            url,
+            client,
             labels: std::iter::once("job".to_owned()).chain(grouping).collect(),
-            authorization,
             gzip: self.gzip,
             sources: self.sources.all().to_vec(),
             merged: MergedView::default(),
@@ -332,74 +309,12 @@ impl Pusher {
             compressed: Vec::new(),
         })
     }
-
-    fn agent(&self, url: &str) -> Result<Agent, Error> {
-        let config = Agent::config_builder()
-            .user_agent(concat!("tallies/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(self.timeout))
-            // The pusher itself interprets the status, and following a redirect would lose the
-            // method.
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false);
-        // A CGI program has its request's `Proxy` header as `HTTP_PROXY` (httpoxy), so the
-        // environment's proxy cannot be trusted.
-        let is_cgi = std::env::var_os("REQUEST_METHOD").is_some();
-        let config = if url::is_local(url) || is_cgi {
-            config.proxy(None)
-        } else {
-            config
-        };
-        #[cfg(feature = "tls")]
-        let config = match &*self.roots {
-            [] => config,
-            pem => {
-                let tls = ureq::tls::TlsConfig::builder().root_certs(roots(pem)?);
-                config.tls_config(tls.build())
-            }
-        };
-        Ok(config.build().new_agent())
-    }
 }
 
-/// Parses a PEM text with at least one certificate and nothing else.
-#[cfg(feature = "tls")]
-fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, Error> {
-    use ureq::tls::{PemItem, RootCerts, parse_pem};
-    let certificates = parse_pem(pem).map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    let certificates = certificates.collect::<Option<Vec<_>>>();
-    match certificates.filter(|all| !all.is_empty()) {
-        Some(certificates) => Ok(RootCerts::new_with_certs(&certificates)),
-        None => {
-            let why = "have to be certificates in PEM format, and at least one";
-            Err(Error::setting("root certificates", "…", why))
-        }
-    }
-}
-
-impl Authorization {
-    /// Returns the `Authorization` header. Its value is marked as sensitive, and no error shows it.
-    fn header(&self) -> Result<Option<HeaderValue>, Error> {
-        let value = match self {
-            Self::None => return Ok(None),
-            Self::Basic(user, _) if user.contains(':') => {
-                return Err(Error::setting("user", user, "must not contain a colon"));
-            }
-            Self::Basic(user, password) => {
-                let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
-                format!("Basic {pair}")
-            }
-            Self::Bearer(token) => format!("Bearer {token}"),
-        };
-        let why = "contains characters that are not allowed in a header";
-        let value = HeaderValue::from_str(&value);
-        let mut value = value.map_err(|_| Error::setting("token", "…", why))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
+/// Converts an error of the client. Its message includes the cause.
+fn client_error(error: ClientError) -> Error {
+    let kind = error.io_kind().map_or(ErrorKind::Other, ErrorKind::Io);
+    kind.error(format_args!("{error}"))
 }
 
 impl Debug for Pusher {

@@ -25,6 +25,7 @@ pub(crate) fn copy(root: &Path, to: &Path, edit: &dyn Fn(&str) -> Option<String>
         "build.rs",
         "README.md",
         "crates/check/src/pages",
+        "crates/client",
         "crates/names",
         "macros",
         "src",

@@ -1,5 +1,5 @@
-//! The HTTP client with which `tallies-send` sends metrics. It has what that needs, and is no
-//! client for anything else.
+//! The HTTP client with which tallies sends metrics, for its own crates: the pushes of `tallies`
+//! and the protocols of `tallies-send`. It has what they need, and is no client for anything else.
 //!
 //! - [`base_url`] checks an address that a user gives. No error shows a password.
 //! - [`ClientBuilder`] collects credentials, headers, the timeout and root certificates.
