@@ -107,6 +107,23 @@ pub fn protobuf(snapshot: &Snapshot) -> Vec<u8> {
     bytes(snapshot, Format::PROTOBUF)
 }
 
+/// Returns the value of the label `le` or `quantile` that a page has for this bound.
+///
+/// ```
+/// use tallies::encode::bound_text;
+///
+/// let all = [5.0, 0.25, 1e6, f64::INFINITY].map(bound_text);
+/// assert_eq!(all, ["5.0", "0.25", "1e+06", "+Inf"]);
+/// ```
+///
+/// Prometheus 3 writes the bounds of all pages in this form.
+///
+/// Source: OpenMetrics 1.0, section "Numbers" under "Canonical Numbers".
+#[must_use]
+pub fn bound_text(bound: f64) -> String {
+    number::bound(bound)
+}
+
 /// Encodes a snapshot in a text format.
 fn string(snapshot: &Snapshot, format: Format) -> String {
     // The writers write UTF-8 only. If one ever did not, a lossy page would still be better than

@@ -199,6 +199,7 @@ mod tests {
         let snapshot = Snapshot {
             families: vec![counter, histogram],
             taken: UNIX_EPOCH + Duration::from_millis(12_034),
+            pass: None,
         };
         let options = crate::encode::Options::new().created(true).timestamps(true);
         let mut page = Vec::new();

@@ -18,7 +18,7 @@ use std::fmt::Debug;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::family::lint;
@@ -315,8 +315,9 @@ impl Registry {
         {
             let mut pass = observe::engine().pass();
             pass.take_idle();
-            snapshot.taken = SystemTime::now();
+            snapshot.begin_pass();
             self.write(&mut pass, snapshot);
+            snapshot.end_pass();
             if settings.self_metrics {
                 // These names are valid.
                 let _ = self_metrics::collect(

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::snapshot::by_name::merge_by_name;
@@ -134,10 +133,11 @@ impl<'a> Merger<'a> {
 }
 
 fn snapshot(families: impl Iterator<Item = Family>) -> Snapshot {
-    Snapshot {
-        families: families.collect(),
-        taken: SystemTime::now(),
-    }
+    let mut snapshot = Snapshot::default();
+    snapshot.begin_pass();
+    snapshot.families.extend(families);
+    snapshot.end_pass();
+    snapshot
 }
 
 /// A family of several processes.

@@ -33,7 +33,11 @@ impl Snapshot {
                 "a snapshot has one family `{}`, got two",
                 same[0].name()
             ))),
-            None => Ok(Self { families, taken }),
+            None => Ok(Self {
+                families,
+                taken,
+                pass: None,
+            }),
         }
     }
 }
@@ -68,7 +72,7 @@ impl Family {
         }
         let mode = match kind {
             Kind::Info | Kind::StateSet => GaugeMode::LiveMax,
-            _ => GaugeMode::LiveSum,
+            _ => GaugeMode::of(kind),
         };
         let mut meta = Meta::new(name, help, kind, mode);
         meta.unit = unit.into();

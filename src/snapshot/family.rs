@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Text;
@@ -365,6 +366,71 @@ impl Family {
         labels.zip((0..).map(|i| self.value(i)))
     }
 
+    /// Returns the labels of series `i`, the constant ones first. [`series`](Self::series) is faster
+    /// for all of them.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let jobs = tallies::Counter::builder("jobs_total", "Jobs done.")
+    ///     .labels(["queue"])
+    ///     .register(&registry)?;
+    /// jobs.with(["mail"]).inc();
+    /// let snapshot = registry.snapshot();
+    /// let labels = snapshot.family("jobs_total").unwrap().labels(0);
+    /// assert_eq!(labels.get("queue").as_deref(), Some("mail"));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series `i`.
+    #[must_use]
+    pub fn labels(&self, i: usize) -> SeriesLabels<'_> {
+        self.labels_of(self.texts.get(i))
+    }
+
+    /// Returns the value of series `i`.
+    ///
+    /// ```
+    /// use tallies::snapshot::{Number, Value};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let jobs = snapshot.family("jobs_total").unwrap();
+    /// assert_eq!(jobs.value(0), Value::Counter(Number::Int(3)));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series `i`.
+    #[must_use]
+    pub fn value(&self, i: usize) -> Value<'_> {
+        self.values.get(i)
+    }
+
+    /// Returns the family with only these of its series.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.counter("jobs_total", "Jobs done.")?.add(3);
+    /// let snapshot = registry.snapshot();
+    /// let jobs = snapshot.family("jobs_total").unwrap();
+    /// assert_eq!((jobs.part(0..1).len(), jobs.part(1..1).len()), (1, 0));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such series.
+    #[must_use]
+    pub fn part(&self, series: Range<usize>) -> Self {
+        let mut part = self.to_empty();
+        series.for_each(|i| part.push_from(self, i));
+        part
+    }
+
     /// Returns the escaped text of the labels of series `i`, as pages have it, without the constant
     /// labels.
     ///
@@ -384,6 +450,38 @@ impl Family {
     #[must_use]
     pub fn label_text(&self, i: usize) -> &str {
         self.texts.get(i)
+    }
+
+    /// Returns the escaped text of the constant labels, which all series have.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// registry.add_constant("host", "a")?;
+    /// registry.counter("jobs_total", "Jobs done.")?;
+    /// assert_eq!(registry.snapshot().family("jobs_total").unwrap().constant_text(), "host=\"a\"");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn constant_text(&self) -> &str {
+        &self.meta.constant
+    }
+
+    /// Returns whether the family is a gauge with values that can be added up: an up-down counter,
+    /// or a gauge with the mode [`LiveSum`](GaugeMode::LiveSum) or [`Sum`](GaugeMode::Sum).
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// tallies::UpDownCounter::builder("jobs_waiting", "Jobs in queues.").register(&registry)?;
+    /// registry.gauge("room_celsius", "Temperature of the room.")?;
+    /// let snapshot = registry.snapshot();
+    /// assert!(snapshot.family("jobs_waiting").unwrap().adds_up());
+    /// assert!(!snapshot.family("room_celsius").unwrap().adds_up());
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let is_sum = matches!(self.meta.mode, GaugeMode::LiveSum | GaugeMode::Sum);
+        self.meta.kind == Kind::Gauge && is_sum
     }
 
     /// Returns how long a store shows a live gauge of a process that sends nothing more, if the
@@ -429,10 +527,6 @@ impl Family {
     pub(super) fn labels_of<'a>(&'a self, own: &'a str) -> SeriesLabels<'a> {
         let constant = &self.meta.constant;
         SeriesLabels { constant, own }
-    }
-
-    pub(crate) fn value(&self, i: usize) -> Value<'_> {
-        self.values.get(i)
     }
 
     /// Returns the time since when series `i` counts, if it is known, to the millisecond.
@@ -552,6 +646,23 @@ pub struct SeriesLabels<'a> {
 }
 
 impl<'a> SeriesLabels<'a> {
+    /// Returns the labels of a [label text](Family::label_text). A text that no family has yields
+    /// some of its labels or none.
+    ///
+    /// ```
+    /// use tallies::snapshot::SeriesLabels;
+    ///
+    /// let labels = SeriesLabels::of_text(r#"queue="mail",path="C:\\a""#);
+    /// assert_eq!(labels.get("path").as_deref(), Some(r"C:\a"));
+    /// ```
+    #[must_use]
+    pub fn of_text(text: &'a str) -> Self {
+        Self {
+            constant: "",
+            own: text,
+        }
+    }
+
     /// Iterates over the names and unescaped values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
         labels::pairs(self.constant).chain(labels::pairs(self.own))

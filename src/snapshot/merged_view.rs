@@ -2,6 +2,8 @@
 //! families expose samples of the same name.
 
 use std::sync::Arc;
+#[cfg(feature = "live")]
+use std::time::Duration;
 use std::time::SystemTime;
 
 use crate::error::Error;
@@ -92,6 +94,14 @@ impl MergedView {
     #[cfg(feature = "live")]
     pub(crate) fn since(&self, earlier: &Self) -> Vec<Family> {
         interval(self.families(), earlier.families(), earlier.taken())
+    }
+
+    /// Returns the time in which they were counted, as [`Snapshot::time_since`] does.
+    #[cfg(feature = "live")]
+    pub(crate) fn time_since(&self, earlier: &Self) -> Option<Duration> {
+        self.snapshots
+            .first()?
+            .time_since(earlier.snapshots.first()?)
     }
 
     /// The memory that the snapshots use, in bytes.

@@ -38,7 +38,7 @@ mod text;
 mod texts;
 mod values;
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Error;
 
@@ -155,7 +155,10 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) families: Vec<Family>,
+    /// The begin of the pass.
     pub(crate) taken: SystemTime,
+    /// The begin of the pass by a clock that is never set, and its length, if this process made it.
+    pub(crate) pass: Option<(Instant, Duration)>,
 }
 
 impl Default for Snapshot {
@@ -163,6 +166,7 @@ impl Default for Snapshot {
         Self {
             families: Vec::new(),
             taken: SystemTime::UNIX_EPOCH,
+            pass: None,
         }
     }
 }
@@ -236,7 +240,7 @@ impl Snapshot {
         self.families.binary_search_by(family)
     }
 
-    /// Returns the time at which the snapshot was taken.
+    /// Returns the time at which the snapshot was taken: the begin of the pass over all cells.
     ///
     /// ```
     /// let taken = tallies::snapshot().taken();
@@ -245,6 +249,58 @@ impl Snapshot {
     #[must_use]
     pub fn taken(&self) -> SystemTime {
         self.taken
+    }
+
+    /// Returns the time at which the pass ended. Updates between [`taken`](Self::taken) and this
+    /// time are in the snapshot or not. Both are the same if the snapshot was read from elsewhere.
+    ///
+    /// ```
+    /// let snapshot = tallies::snapshot();
+    /// assert!(snapshot.taken() <= snapshot.ended());
+    /// ```
+    #[must_use]
+    pub fn ended(&self) -> SystemTime {
+        let took = self.pass.map_or(Duration::ZERO, |(_, took)| took);
+        self.taken.checked_add(took).unwrap_or(self.taken)
+    }
+
+    /// Returns the time in which the changes [`since`](Self::since) an earlier snapshot were
+    /// counted, for rates: from the middle of that pass to the middle of this one.
+    ///
+    /// ```
+    /// let before = tallies::snapshot();
+    /// let now = tallies::snapshot();
+    /// assert!(now.time_since(&before).is_some());
+    /// assert_eq!(before.time_since(&now), None);
+    /// ```
+    ///
+    /// It does not change if somebody sets the system's clock in between, unless a snapshot was
+    /// read from elsewhere. Returns `None` if the other snapshot is not earlier.
+    #[must_use]
+    pub fn time_since(&self, earlier: &Self) -> Option<Duration> {
+        let middle = |(began, took): (Instant, Duration)| began.checked_add(took / 2);
+        let middles = self
+            .pass
+            .and_then(middle)
+            .zip(earlier.pass.and_then(middle));
+        let time = match middles {
+            Some((now, then)) => now.checked_duration_since(then),
+            None => self.taken.duration_since(earlier.taken).ok(),
+        };
+        time.filter(|time| !time.is_zero())
+    }
+
+    /// Begins the pass.
+    pub(crate) fn begin_pass(&mut self) {
+        self.taken = SystemTime::now();
+        self.pass = Some((Instant::now(), Duration::ZERO));
+    }
+
+    /// Ends the pass.
+    pub(crate) fn end_pass(&mut self) {
+        if let Some((began, took)) = &mut self.pass {
+            *took = began.elapsed();
+        }
     }
 
     /// Inserts a counter without labels, in place of a family of that name: for what a store says

@@ -45,7 +45,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use crate::snapshot::json::Json;
-use crate::snapshot::{Estimate, Family, GaugeMode, Histogram, Kind, Number, Summary, Value};
+use crate::snapshot::{Estimate, Family, Histogram, Kind, Number, Summary, Value};
 
 use super::choice::{Choice, FoundSeries};
 use super::moment::Moment;
@@ -333,9 +333,8 @@ fn pairs(json: &mut Json, text: &str) {
 /// Writes the total, the number of observations, or what a gauge holds, of these series together:
 /// the least and the largest value of a gauge whose values do not add up.
 fn held(json: &mut Json, family: &Family, of: &FoundSeries) {
-    let adds_up = matches!(family.meta.mode, GaugeMode::LiveSum | GaugeMode::Sum);
     let first = of.iter().next().map(|first| family.value(first));
-    if adds_up || of.len() < 2 || !matches!(first, Some(Value::Gauge(_))) {
+    if family.adds_up() || of.len() < 2 || !matches!(first, Some(Value::Gauge(_))) {
         return json.value(sum(family, of));
     }
     let all = of.iter().map(|i| match family.value(i) {

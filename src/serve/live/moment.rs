@@ -89,8 +89,10 @@ impl Moment {
             }
         }
         let interval = before.map(|before| {
-            let seconds = at.saturating_duration_since(before.at).as_secs_f64();
-            (seconds, view.since(&before.view))
+            let time = view.time_since(&before.view);
+            // A source that had no snapshot has no time.
+            let time = time.unwrap_or_else(|| at.saturating_duration_since(before.at));
+            (time.as_secs_f64(), view.since(&before.view))
         });
         // The changes are as large as the families.
         let bytes = view.bytes() * (1 + usize::from(interval.is_some()));

@@ -41,7 +41,9 @@ impl Snapshot {
                 Err(at) => self.families.insert(at, theirs.clone()),
             }
         }
-        self.taken = self.taken.max(other.taken);
+        if other.taken > self.taken {
+            (self.taken, self.pass) = (other.taken, other.pass);
+        }
         Ok(())
     }
 }

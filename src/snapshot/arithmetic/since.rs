@@ -32,6 +32,7 @@ impl Snapshot {
         Self {
             families: interval(self.families(), earlier.families(), earlier.taken),
             taken: self.taken,
+            pass: self.pass,
         }
     }
 }

@@ -23,7 +23,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -283,6 +283,7 @@ impl WriterFile {
     /// Reads all families of an image into the snapshot. If that fails, the snapshot stays.
     fn read_families(&mut self, image: &Image) -> Result<(), Failed> {
         let mut snapshot = Snapshot::default();
+        snapshot.begin_pass();
         let budget = WorkLimit::new(image.len());
         let records = retry(image, &budget, |memory| {
             let mut records = Vec::new();
@@ -307,7 +308,7 @@ impl WriterFile {
                 Err(at) => snapshot.families.insert(at, family),
             }
         }
-        snapshot.taken = SystemTime::now();
+        snapshot.end_pass();
         self.snapshot = snapshot;
         Ok(())
     }
