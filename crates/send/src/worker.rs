@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     due: Instant,
     /// The time before which no request is sent.
     blocked: Option<Instant>,
+    /// The time before which the receiver wants no request.
+    asked: Option<Instant>,
     backoff: Backoff,
     /// The time of the last snapshot, until all of it has arrived or a part of it is lost.
     unsent: Option<SystemTime>,
@@ -105,6 +107,7 @@ impl Worker {
             compressed: Vec::new(),
             due: Instant::now(),
             blocked: None,
+            asked: None,
             backoff: Backoff::new(interval),
             unsent: None,
             logged_rejection: false,
@@ -159,6 +162,15 @@ impl Worker {
     fn finish(&mut self, deadline: Instant) -> Result<(), Error> {
         let mut result = self.take();
         let mut has_ended = false;
+        if let Some(asked) = self.asked {
+            let until = asked.min(deadline);
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            if until < asked {
+                let why = "the receiver asked for a longer pause than the timeout, and has not got \
+                           all metrics";
+                return result.and(Err(Error::new(why).at(self.client.url())));
+            }
+        }
         loop {
             let pause = match self.send() {
                 Attempt::Done if has_ended => return result,
@@ -234,6 +246,7 @@ impl Worker {
                 self.backoff.failed();
                 let asked = response.as_ref().ok();
                 let asked = asked.and_then(|response| response.retry_after(SystemTime::now()));
+                self.asked = asked.and_then(|pause| Instant::now().checked_add(pause));
                 Attempt::Failed(self.error(&response), self.backoff.pause(asked))
             }
         }

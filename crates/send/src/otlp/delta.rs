@@ -11,10 +11,9 @@
 //! 3. Series that ended take memory until they are acknowledged, but no more than [`MOST_ENDED`]
 //!    of a family. So an outage takes no more memory the longer it lasts.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
-use tallies::snapshot::{Family, Kind, Snapshot};
+use tallies::snapshot::{Family, Kind, SeriesLabels, Snapshot};
 
 use super::point::nanos;
 
@@ -104,19 +103,19 @@ fn bound_ended(family: &mut Family, live: usize, most_ended: usize) {
 /// keeps its value.
 fn fold_ended(family: &Family, live: usize) -> Result<Family, tallies::Error> {
     let mut overflow: Option<Family> = None;
-    let ended = || family.series().enumerate().skip(live);
-    let Some((_, (first, _))) = ended().next() else {
-        return Ok(family.clone());
-    };
-    let labels: Vec<_> = first.iter().collect();
-    let labels = labels.iter().map(|(name, value)| {
-        let is_same = ended().all(|(_, (labels, _))| labels.get(name).as_ref() == Some(value));
+    let ended = live..family.len();
+    // The constant labels are the family's own.
+    let labels_of = |i| SeriesLabels::of_text(family.label_text(i));
+    let first: Vec<_> = labels_of(live).iter().collect();
+    let labels = first.iter().map(|(name, value)| {
+        let is_same = |i| labels_of(i).get(name).as_ref() == Some(value);
+        let is_same = ended.clone().all(is_same);
         (*name, if is_same { &**value } else { OVERFLOW })
     });
     let labels: Vec<_> = labels.collect();
-    for (i, (_, value)) in ended() {
-        let mut one = empty(family)?;
-        one.push(&labels, value)?;
+    for i in ended {
+        let mut one = family.part(0..0);
+        one.push(&labels, family.value(i))?;
         if let Some(created) = family.created(i) {
             one.set_created(0, created);
         }
@@ -125,50 +124,9 @@ fn fold_ended(family: &Family, live: usize) -> Result<Family, tallies::Error> {
             None => overflow = Some(one),
         }
     }
-    let mut folded = part(family, 0, live)?;
+    let mut folded = family.part(0..live);
     if let Some(overflow) = overflow {
         folded.merge(&overflow)?;
     }
     Ok(folded)
-}
-
-/// Returns the family without the series before index `from`, which were acknowledged.
-pub(super) fn cut(family: Family, from: usize) -> Family {
-    if from == 0 {
-        return family;
-    }
-    // A series of a snapshot is one that can be pushed. If there were another, the receiver would
-    // get the first ones twice, rather than the others never.
-    part(&family, from, family.len()).unwrap_or(family)
-}
-
-/// Returns the series from index `from` up to `to`.
-fn part(family: &Family, from: usize, to: usize) -> Result<Family, tallies::Error> {
-    let mut part = empty(family)?;
-    let series = family.series().enumerate().take(to).skip(from);
-    for (at, (i, (labels, value))) in series.enumerate() {
-        let labels: Vec<_> = labels.iter().collect();
-        let labels: Vec<_> = labels.iter().map(pair).collect();
-        part.push(&labels, value)?;
-        if let Some(created) = family.created(i) {
-            part.set_created(at, created);
-        }
-        for (bucket, exemplar) in family.exemplars(i) {
-            let labels: Vec<_> = exemplar.labels().collect();
-            let labels: Vec<_> = labels.iter().map(pair).collect();
-            part.push_exemplar(bucket, &labels, exemplar.value(), exemplar.time())?;
-        }
-    }
-    Ok(part)
-}
-
-fn pair<'a>((name, value): &'a (&str, Cow<'_, str>)) -> (&'a str, &'a str) {
-    (name, value)
-}
-
-/// Returns a family of the same description without series.
-fn empty(family: &Family) -> Result<Family, tallies::Error> {
-    let (name, help, kind) = (family.name(), family.help(), family.kind());
-    // A declaration may have a unit that its name does not end in.
-    Family::empty(name, help, family.unit(), kind).or_else(|_| Family::empty(name, help, "", kind))
 }

@@ -2,9 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tallies::snapshot::{
-    Exemplar, Family, Histogram, Native, Number, SeriesLabels, Summary, Value,
-};
+use tallies::snapshot::{Exemplar, Family, Histogram, Native, Number, Summary, Value};
 
 use super::exponential::{Dense, Exponential};
 use super::fields::*;
@@ -19,7 +17,6 @@ pub(super) struct Point<'a> {
     pub(super) family: &'a Family,
     /// The index of the series.
     pub(super) series: usize,
-    pub(super) labels: SeriesLabels<'a>,
     /// The begin of the window, in nanoseconds since the Unix epoch.
     pub(super) start: u64,
     /// The end of the window.
@@ -30,13 +27,17 @@ pub(super) struct Point<'a> {
 
 impl Point<'_> {
     /// Writes the fields of the data point.
-    pub(super) fn write<W: Writer>(&self, w: &mut W, value: Value<'_>) {
-        match value {
+    pub(super) fn write<W: Writer>(&self, w: &mut W) {
+        match self.family.value(self.series) {
             Value::Counter(number) => self.counter(w, number),
             Value::Gauge(x) => {
                 self.attributes(w, NUMBER_ATTRIBUTES);
-                // The start of a gauge has no meaning.
-                w.fixed(TIME, self.time);
+                if self.family.adds_up() {
+                    self.window(w);
+                } else {
+                    // The start of other gauges has no meaning.
+                    w.fixed(TIME, self.time);
+                }
                 w.double(AS_DOUBLE, x);
             }
             Value::Histogram(value) => match value.native() {
@@ -108,11 +109,12 @@ impl Point<'_> {
     }
 
     fn attributes<W: Writer>(&self, w: &mut W, field: Field) {
+        let labels = self.family.labels(self.series);
         w.list(field, |w| {
-            for (name, value) in self.labels.iter() {
+            for (name, value) in labels.iter() {
                 attribute(w, field, name, &value);
             }
-            if self.labels.is_overflow() && self.labels.get(OVERFLOW).is_none() {
+            if labels.is_overflow() && labels.get(OVERFLOW).is_none() {
                 w.element(field, |w| {
                     w.text(KEY, OVERFLOW);
                     w.message(VALUE, |w| w.flag(BOOL_VALUE, true));

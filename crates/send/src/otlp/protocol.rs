@@ -8,7 +8,7 @@ use crate::protocol::{Answer, Headers, Protocol, Verdict};
 
 use super::answer;
 use super::binary::Binary;
-use super::delta::{Totals, cut, is_total};
+use super::delta::{Totals, is_total};
 use super::json::Json;
 use super::point::nanos;
 use super::walk::{self, FamilyPart, PointBatch, PointCursor, RequestLimits, Written};
@@ -94,13 +94,25 @@ impl OtlpProtocol {
         lens.sum::<usize>() as u64
     }
 
+    /// Returns the first total that is not acknowledged: its family, and the index of its series.
+    fn first_unsent_total(&self) -> Option<(String, usize)> {
+        let mut parts = self.batch.parts.iter().enumerate().skip(self.next.part);
+        let (at, part) = parts.find(|(_, part)| !part.is_delta)?;
+        let is_next = at == self.next.part;
+        let series = part.from + if is_next { self.next.series } else { 0 };
+        Some((part.family.name().to_owned(), series))
+    }
+
     /// Removes the deltas that are not acknowledged from the batch.
     fn take_unsent(&mut self) -> Vec<Family> {
         let parts = std::mem::take(&mut self.batch.parts).into_iter();
         let mut from = self.next.series;
         let parts = parts.skip(self.next.part).filter_map(|part| {
-            let from = std::mem::take(&mut from);
-            part.is_delta.then(|| cut(part.family, from))
+            let (family, from) = (part.family, std::mem::take(&mut from));
+            part.is_delta.then(|| match from {
+                0 => family,
+                from => family.part(from..family.len()),
+            })
         });
         parts.collect()
     }
@@ -115,6 +127,34 @@ impl OtlpProtocol {
     }
 }
 
+/// Returns the totals of these families in the order in which they are sent. It begins with the
+/// series that was next when the snapshot came, so that a receiver that is too slow for all of them
+/// gets each in its turn.
+fn in_turn<'a>(
+    families: impl Iterator<Item = &'a Family>,
+    next: Option<(String, usize)>,
+) -> Vec<FamilyPart> {
+    let part = |family, from| FamilyPart {
+        family,
+        from,
+        is_delta: false,
+    };
+    let mut parts: Vec<_> = families.map(|family| part(family.clone(), 0)).collect();
+    let Some((name, series)) = next else {
+        return parts;
+    };
+    let first = parts.partition_point(|part| *part.family.name() < *name);
+    parts.rotate_left(first);
+    let is_inside = |family: &Family| family.name() == name && (1..family.len()).contains(&series);
+    if let Some(first) = parts.first_mut().filter(|first| is_inside(&first.family)) {
+        let before = first.family.part(0..series);
+        first.family = first.family.part(series..first.family.len());
+        first.from = series;
+        parts.push(part(before, 0));
+    }
+    parts
+}
+
 /// Returns whether OTLP has the kind of the family.
 fn is_known(family: &Family) -> bool {
     family.kind() != Kind::GaugeHistogram
@@ -125,23 +165,24 @@ impl Protocol for OtlpProtocol {
         self.log_unknown(snapshot);
         let start = *self.start.get_or_insert(snapshot.taken());
         self.superseded += self.unsent_totals();
+        let next = self.first_unsent_total();
         let unsent = self.take_unsent();
         let mut parts = Vec::new();
-        let mut push = |family: Family, is_delta| {
-            if !family.is_empty() {
-                parts.push(FamilyPart { family, is_delta });
-            }
-        };
         if let Some(totals) = &mut self.totals {
-            let deltas = totals.take(snapshot, unsent);
-            deltas.into_iter().for_each(|delta| push(delta, true));
+            let deltas = totals.take(snapshot, unsent).into_iter();
+            parts.extend(deltas.map(|family| FamilyPart {
+                family,
+                from: 0,
+                is_delta: true,
+            }));
         }
         let has_deltas = self.totals.is_some();
         let others = snapshot.families().filter(|family| {
             let is_delta = has_deltas && is_total(family);
             is_known(family) && !is_delta
         });
-        others.for_each(|family| push(family.clone(), false));
+        parts.extend(in_turn(others, next));
+        parts.retain(|part| !part.family.is_empty());
         self.batch = PointBatch {
             parts,
             time: nanos(snapshot.taken()),

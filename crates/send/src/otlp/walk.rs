@@ -1,7 +1,7 @@
 //! The walk over the families of a batch. It writes one request after another, each up to a limit,
 //! and each complete with resource and scope.
 
-use tallies::snapshot::{Family, Kind, SeriesLabels, Value};
+use tallies::snapshot::{Family, Kind, Value};
 
 use super::fields::*;
 use super::point::{Point, attribute, nanos};
@@ -22,6 +22,8 @@ pub(super) struct PointBatch {
 #[derive(Debug)]
 pub(super) struct FamilyPart {
     pub(super) family: Family,
+    /// The number of series of the whole family that are before these.
+    pub(super) from: usize,
     /// Whether the values are deltas.
     pub(super) is_delta: bool,
 }
@@ -115,14 +117,9 @@ impl Walk<'_> {
     fn metrics<W: Writer>(&mut self, w: &mut W) {
         let batch = self.batch;
         while let Some(part) = batch.parts.get(self.written.end.part) {
-            let from = self.written.end.series;
-            let series = part.family.series().enumerate().skip(from);
-            let mut series = series
-                .filter(|(_, (_, value))| part.sends(value))
-                .peekable();
-            let data = series
-                .peek()
-                .and_then(|(_, (_, value))| Data::new(part.family.kind(), value));
+            let series = self.written.end.series..part.family.len();
+            let mut series = series.filter(|i| part.sends(*i)).peekable();
+            let data = series.peek().and_then(|i| Data::new(&part.family, *i));
             if let Some(data) = data {
                 w.element(METRICS, |w| {
                     head(w, &part.family);
@@ -143,25 +140,24 @@ impl Walk<'_> {
     }
 
     /// Writes the data points of these series, until the request is full.
-    fn points<'a, W: Writer>(
+    fn points<W: Writer>(
         &mut self,
         w: &mut W,
-        part: &'a FamilyPart,
-        all: impl Iterator<Item = (usize, (SeriesLabels<'a>, Value<'a>))>,
+        part: &FamilyPart,
+        all: impl Iterator<Item = usize>,
     ) {
-        for (series, (labels, value)) in all {
+        for series in all {
             let created = part.family.created(series);
             let start = created.map_or(self.batch.start, nanos);
             let point = Point {
                 family: &part.family,
                 series,
-                labels,
                 // A clock that was set back could end a window before it began.
                 start: start.min(self.batch.time),
                 time: self.batch.time,
                 is_delta: part.is_delta,
             };
-            w.element(DATA_POINTS, |w| point.write(w, value));
+            w.element(DATA_POINTS, |w| point.write(w));
             self.written.points += 1;
             self.written.end.series = series + 1;
             if self.is_full(w) {
@@ -199,11 +195,11 @@ fn head<W: Writer>(w: &mut W, family: &Family) {
 }
 
 impl FamilyPart {
-    /// Returns whether a series is sent. A delta of nothing is not, as OpenTelemetry's SDKs have
+    /// Returns whether series `i` is sent. A delta of nothing is not, as OpenTelemetry's SDKs have
     /// it: an idle series costs nothing.
-    fn sends(&self, value: &Value<'_>) -> bool {
+    fn sends(&self, i: usize) -> bool {
         !self.is_delta
-            || match value {
+            || match self.family.value(i) {
                 Value::Counter(number) => number.as_f64() != 0.0,
                 Value::Histogram(value) => value.count() > 0,
                 _ => true,
@@ -215,20 +211,23 @@ impl FamilyPart {
 #[derive(Clone, Copy, Debug)]
 enum Data {
     Gauge,
-    Sum,
+    Sum { is_monotonic: bool },
     Histogram,
     Exponential,
     Summary,
 }
 
 impl Data {
-    /// Returns the kind of data of a family with values such as `value`. Returns `None` if OTLP has
-    /// none for it.
-    fn new(kind: Kind, value: &Value<'_>) -> Option<Self> {
-        match value {
-            Value::Counter(_) => Some(Self::Sum),
+    /// Returns the kind of data of a family with values such as that of series `i`. Returns `None`
+    /// if OTLP has none for it.
+    fn new(family: &Family, i: usize) -> Option<Self> {
+        match family.value(i) {
+            Value::Counter(_) => Some(Self::Sum { is_monotonic: true }),
+            Value::Gauge(_) if family.adds_up() => Some(Self::Sum {
+                is_monotonic: false,
+            }),
             Value::Gauge(_) => Some(Self::Gauge),
-            Value::Histogram(_) if kind == Kind::GaugeHistogram => None,
+            Value::Histogram(_) if family.kind() == Kind::GaugeHistogram => None,
             Value::Histogram(value) if value.native().is_some() => Some(Self::Exponential),
             Value::Histogram(_) => Some(Self::Histogram),
             Value::Summary(_) => Some(Self::Summary),
@@ -239,7 +238,7 @@ impl Data {
     fn field(self) -> Field {
         match self {
             Self::Gauge => GAUGE,
-            Self::Sum => SUM,
+            Self::Sum { .. } => SUM,
             Self::Histogram => HISTOGRAM,
             Self::Exponential => EXPONENTIAL_HISTOGRAM,
             Self::Summary => SUMMARY,
@@ -254,9 +253,9 @@ impl Data {
         match self {
             Self::Gauge | Self::Summary => {}
             Self::Histogram | Self::Exponential => w.code(AGGREGATION_TEMPORALITY, temporality),
-            Self::Sum => {
+            Self::Sum { is_monotonic } => {
                 w.code(AGGREGATION_TEMPORALITY, temporality);
-                w.flag(IS_MONOTONIC, true);
+                w.flag(IS_MONOTONIC, is_monotonic);
             }
         }
     }

@@ -172,37 +172,24 @@ impl<W: RequestWriter> Filler<'_, W> {
         self.writer.family(&Description::of(family), with_metadata);
         let names = PartNames::new(family.name(), &own.shape.parts);
         let mut labels = LabelSet::default();
-        let external = self.limits.external;
+        let (constant, external) = (family.constant_text(), self.limits.external);
         let mut samples = Vec::new();
         if held.is_ending {
             for i in range.clone().filter(|i| own.known[*i]) {
                 if !self.has_room(own.shape.parts.len()) {
                     return i;
                 }
-                labels.fill(family.label_text(i), &own.constant, external, names.label());
+                labels.fill(family.label_text(i), constant, external, names.label());
                 self.markers(&mut labels, &names, &own.shape, held.time);
             }
             return range.end;
         }
-        let mut values = own
-            .numbers
-            .is_empty()
-            .then(|| family.series().skip(range.start));
         for i in range.clone() {
-            match &mut values {
-                None => {
-                    samples.clear();
-                    samples.push((Part::Whole, SampleValue::Float(own.numbers[i])));
-                }
-                Some(values) => match values.next() {
-                    Some((_, value)) => samples_of(value, self.limits.form, &mut samples),
-                    None => return range.end,
-                },
-            }
+            samples_of(family.value(i), self.limits.form, &mut samples);
             if !self.has_room(samples.len()) {
                 return i;
             }
-            labels.fill(family.label_text(i), &own.constant, external, names.label());
+            labels.fill(family.label_text(i), constant, external, names.label());
             let exemplars = own.exemplars(family, i);
             let start = match family.kind() {
                 Kind::Counter | Kind::Histogram | Kind::Summary => family.created(i).map(millis),

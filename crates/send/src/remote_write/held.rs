@@ -6,11 +6,10 @@
 
 use std::ops::Range;
 
-use tallies::snapshot::{Exemplar, Family, Kind, Snapshot};
+use tallies::snapshot::{Exemplar, Family, Snapshot};
 
 use super::HistogramForm;
-use super::labels::constant;
-use super::series::{Shape, millis, number_of};
+use super::series::{Shape, millis};
 
 /// A position in the walk: the series that is sent next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +41,7 @@ pub(super) struct Held {
 pub(super) struct HeldFamily {
     /// The number of series that are sent: all, or none if the family is left out.
     pub(super) len: usize,
-    /// The labels that all series have.
-    pub(super) constant: Vec<(String, String)>,
     pub(super) shape: Shape,
-    /// The values of the series that have only one sample. [`Family::series`] has them one after
-    /// the other, and requests need them from the middle on.
-    pub(super) numbers: Vec<f64>,
     /// Whether the receiver may have the series from an earlier walk, and not its end.
     pub(super) known: Vec<bool>,
     /// The time up to which the exemplars of each series were sent, in milliseconds since the Unix
@@ -57,18 +51,9 @@ pub(super) struct HeldFamily {
 
 impl HeldFamily {
     pub(super) fn of(family: &Family, form: HistogramForm) -> Self {
-        let numbers = match family.kind() {
-            Kind::Histogram | Kind::GaugeHistogram | Kind::Summary => Vec::new(),
-            _ => family
-                .series()
-                .filter_map(|(_, value)| number_of(value))
-                .collect(),
-        };
         Self {
             len: family.len(),
-            constant: constant(family),
             shape: Shape::of(family, form),
-            numbers,
             known: vec![false; family.len()],
             exemplars: Vec::new(),
         }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use tallies::snapshot::Family;
+use tallies::snapshot::SeriesLabels;
 
 /// The label that has the name of the metric.
 pub(super) const METRIC: &str = "__name__";
@@ -23,13 +23,13 @@ pub(super) struct LabelSet<'a> {
 }
 
 impl<'a> LabelSet<'a> {
-    /// Replaces the labels by those of a series: its label text, the constant labels of its family,
-    /// and the external labels that it does not have. `added` is `le` or `quantile` if samples of
-    /// the series have it.
+    /// Replaces the labels by those of a series: its label text, that of the constant labels of its
+    /// family, and the external labels that it does not have. `added` is `le` or `quantile` if
+    /// samples of the series have it.
     pub(super) fn fill(
         &mut self,
         own: &'a str,
-        constant: &'a [(String, String)],
+        constant: &'a str,
         external: &'a [(String, String)],
         added: Option<&'static str>,
     ) {
@@ -37,15 +37,12 @@ impl<'a> LabelSet<'a> {
         labels.clear();
         labels.push((METRIC, Cow::Borrowed("")));
         labels.extend(added.map(|name| (name, Cow::Borrowed(""))));
-        let constant = constant.iter().map(borrowed);
-        labels.extend(
-            constant
-                .chain(pairs(own))
-                .filter(|(_, value)| !value.is_empty()),
-        );
+        let all = [constant, own].map(SeriesLabels::of_text);
+        let all = all.iter().flat_map(SeriesLabels::iter);
+        labels.extend(all.filter(|(_, value)| !value.is_empty()));
         for label in external {
             if !labels.iter().any(|(name, _)| *name == label.0) {
-                labels.push(borrowed(label));
+                labels.push((&label.0, Cow::Borrowed(&label.1)));
             }
         }
         // The sort is stable, so that the first of two labels of one name stays.
@@ -64,86 +61,5 @@ impl<'a> LabelSet<'a> {
             self.labels[at].1 = added;
         }
         &self.labels
-    }
-}
-
-fn borrowed((name, value): &(String, String)) -> LabelPair<'_> {
-    (name.as_str(), Cow::Borrowed(value.as_str()))
-}
-
-/// Returns the labels that all series of a family share. Its label texts do not have them.
-pub(super) fn constant(family: &Family) -> Vec<(String, String)> {
-    let Some((labels, _)) = family.series().next() else {
-        return Vec::new();
-    };
-    let all = labels.iter();
-    let mut all: Vec<_> = all
-        .map(|(name, value)| (name.to_owned(), value.into_owned()))
-        .collect();
-    // Constant labels come first.
-    let own = pairs(family.label_text(0)).count();
-    all.truncate(all.len().saturating_sub(own));
-    all
-}
-
-/// Iterates over the names and unescaped values of a label text.
-pub(super) fn pairs(text: &str) -> impl Iterator<Item = LabelPair<'_>> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (name, value) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once("\"=\"")?,
-            None => rest.split_once("=\"")?,
-        };
-        let end = closing_quote(value)?;
-        let after = &value[end + 1..];
-        rest = after.strip_prefix(',').unwrap_or(after);
-        Some((name, unescaped(&value[..end])))
-    })
-}
-
-fn closing_quote(value: &str) -> Option<usize> {
-    let mut is_escaped = false;
-    value.bytes().position(|byte| {
-        let closes = byte == b'"' && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        closes
-    })
-}
-
-fn unescaped(value: &str) -> Cow<'_, str> {
-    if !value.contains('\\') {
-        return Cow::Borrowed(value);
-    }
-    let mut plain = String::with_capacity(value.len());
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => plain.extend(chars.next().map(|c| if c == 'n' { '\n' } else { c })),
-            c => plain.push(c),
-        }
-    }
-    Cow::Owned(plain)
-}
-
-/// Returns the text of a bucket bound or of a quantile: `5.0`, `0.25`, `1e+06`, `+Inf`. Pages have
-/// the same, and Prometheus since version 3 writes every scraped bound in this way
-/// (`FormatOpenMetricsFloat` in `model/labels/float.go`), so that pushed and scraped series are
-/// equal.
-pub(super) fn bound(x: f64) -> String {
-    if x.is_nan() {
-        return "NaN".to_owned();
-    }
-    if x.is_infinite() {
-        return if x > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = format!("{x:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        // `Debug` always writes a fraction, and never an exponent in this range.
-        format!("{x:?}")
-    } else {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        format!("{digits}e{sign}{:02}", exponent.abs())
     }
 }

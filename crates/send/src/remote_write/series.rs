@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use tallies::encode::bound_text;
 use tallies::snapshot::{Exemplar, Family, Histogram, Kind, Native, Value};
 
 use super::HistogramForm;
-use super::labels::{LabelPair, bound};
+use super::labels::LabelPair;
 
 /// The value of a stale marker, which ends a series.
 pub(super) const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
@@ -165,15 +166,6 @@ fn is_from_page(value: Value<'_>) -> bool {
     matches!(value, Value::Summary(summary) if summary.quantile(-1.0).is_err())
 }
 
-/// Returns the value of a series with only one sample.
-pub(super) fn number_of(value: Value<'_>) -> Option<f64> {
-    match value {
-        Value::Counter(n) => Some(number(n.as_f64())),
-        Value::Gauge(x) => Some(number(x)),
-        _ => None,
-    }
-}
-
 /// Replaces `samples` by those of a series, buckets and quantiles first.
 pub(super) fn samples_of<'a>(
     value: Value<'a>,
@@ -251,7 +243,7 @@ impl<'a> PartNames<'a> {
             bucket: name(Part::Bucket(0.0)),
             sum: name(Part::Sum),
             count: name(Part::Count),
-            bounds: labels.map(|(_, x)| (x, bound(x))).collect(),
+            bounds: labels.map(|(_, x)| (x, bound_text(x))).collect(),
             label: parts
                 .iter()
                 .find_map(|part| part.label())
@@ -278,7 +270,7 @@ impl<'a> PartNames<'a> {
             Some((_, x)) => match self.bounds.get(k) {
                 Some((at, text)) if *at == x => Cow::Borrowed(&**text),
                 // Summaries that were read from a page may have different quantiles.
-                _ => Cow::Owned(bound(x)),
+                _ => Cow::Owned(bound_text(x)),
             },
         };
         (name, text)

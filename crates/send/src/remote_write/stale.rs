@@ -35,8 +35,8 @@ pub(super) struct EndedGroup {
     kind: Kind,
     help: String,
     unit: String,
-    /// The labels that all series of the family have.
-    pub(super) constant: Vec<(String, String)>,
+    /// The text of the labels that all series of the family have.
+    pub(super) constant: String,
     /// The samples that ended.
     pub(super) shape: Shape,
     /// Milliseconds since the Unix epoch.
@@ -90,7 +90,8 @@ impl Ended {
         let mut groups = VecDeque::new();
         for mut group in self.groups.drain(..) {
             let at = position(families, &group.name).ok();
-            let at = at.filter(|at| held[*at].len > 0 && held[*at].constant == group.constant);
+            let at = at
+                .filter(|at| held[*at].len > 0 && families[*at].constant_text() == group.constant);
             if let Some(at) = at {
                 let mut finder = Finder::new(&families[at]);
                 let (mut present, mut absent) = (VecDeque::new(), VecDeque::new());
@@ -221,14 +222,17 @@ impl Held {
             kind: family.kind(),
             help: family.help().to_owned(),
             unit: family.unit().to_owned(),
-            constant: own.constant.clone(),
+            constant: family.constant_text().to_owned(),
             shape,
             time: 0,
             texts: VecDeque::new(),
         };
         let mut gone = group(own.shape.clone());
         let other = position(families, family.name()).ok();
-        let other = other.filter(|at| held[*at].len > 0 && held[*at].constant == own.constant);
+        let has_series = |at: &usize| {
+            held[*at].len > 0 && families[*at].constant_text() == family.constant_text()
+        };
+        let other = other.filter(has_series);
         let other = other.map(|at| (&mut held[at], Finder::new(&families[at])));
         let known = (0..own.len).filter(|i| self.is_known(at, *i, reached));
         let Some((other, mut finder)) = other else {

@@ -1,6 +1,5 @@
 //! The labels of series, and those of the settings.
 
-use super::super::labels::{bound, pairs};
 use super::*;
 
 #[test]
@@ -63,45 +62,6 @@ fn names_outside_the_legacy_characters_are_sent_as_they_are() {
         let samples = sent(&settings, &snapshot([family.clone()], NOW));
         let texts: Vec<_> = samples.iter().map(Seen::text).collect();
         assert_eq!(texts, [r#"a.b c_sum{l.é="1"}"#, r#"a.b c_count{l.é="1"}"#]);
-    }
-}
-
-#[test]
-fn a_label_text_is_read_back() {
-    let text = r#"a="x\"y",b="\\\n",c="",d="},{=\"","e.=,}"="ä""#;
-    let read: Vec<_> = pairs(text).collect();
-    let expected = [
-        ("a", "x\"y"),
-        ("b", "\\\n"),
-        ("c", ""),
-        ("d", "},{=\""),
-        ("e.=,}", "ä"),
-    ];
-    assert_eq!(read, expected.map(|(name, value)| (name, value.into())));
-    assert_eq!(pairs("").count(), 0);
-    assert_eq!(pairs("a=").count(), 0);
-}
-
-/// The examples are those of `FormatOpenMetricsFloat` of Prometheus, by its rules.
-#[test]
-fn bounds_have_the_form_of_prometheus() {
-    for (x, text) in [
-        (1.0, "1.0"),
-        (0.0, "0.0"),
-        (-0.0, "-0.0"),
-        (-1.0, "-1.0"),
-        (0.005, "0.005"),
-        (0.0001, "0.0001"),
-        (0.00001, "1e-05"),
-        (100_000.0, "100000.0"),
-        (1e6, "1e+06"),
-        (123_456_789.0, "1.23456789e+08"),
-        (1.5e-300, "1.5e-300"),
-        (f64::INFINITY, "+Inf"),
-        (f64::NEG_INFINITY, "-Inf"),
-        (f64::NAN, "NaN"),
-    ] {
-        assert_eq!(bound(x), text);
     }
 }
 

@@ -14,7 +14,7 @@ mod values;
 use std::time::{Duration, SystemTime};
 
 use prost::Message;
-use tallies::snapshot::{Family, Histogram, Kind, Number, Snapshot, Summary, Value};
+use tallies::snapshot::{Family, Histogram, Kind, Number, SeriesLabels, Snapshot, Summary, Value};
 
 use crate::protocol::{Answer, Protocol, Verdict};
 

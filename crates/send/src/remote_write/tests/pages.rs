@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::labels::pairs;
 use super::*;
 
 /// Returns the samples of a text page, as a server with these external labels would store them.
@@ -17,7 +16,10 @@ fn page(snapshot: &Snapshot, external: &[(&str, &str)]) -> Vec<(Labels, u64)> {
             Some(series) => series.split_once('{').unwrap(),
             None => (series, ""),
         };
-        let labels = pairs(labels).map(|(name, value)| (name.to_owned(), value.into_owned()));
+        let labels = SeriesLabels::of_text(labels);
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.into_owned()));
         let mut labels: Labels = labels.filter(|(_, value)| !value.is_empty()).collect();
         labels.push(("__name__".to_owned(), name.to_owned()));
         for (name, value) in external {
