@@ -366,8 +366,8 @@ impl Family {
         labels.zip((0..).map(|i| self.value(i)))
     }
 
-    /// Returns the labels of series `i`, the constant ones first. [`series`](Self::series) is faster
-    /// for all of them.
+    /// Returns the labels of series `i`, the constant ones first. [`series`](Self::series) is
+    /// faster for all of them.
     ///
     /// ```
     /// let registry = tallies::Registry::new();

@@ -211,6 +211,28 @@ fn a_receiver_says_how_long_to_wait() {
     assert_eq!(stop(sending), "arrived");
 }
 
+/// Also at the end of the program.
+#[test]
+fn a_receiver_that_wants_a_longer_pause_than_the_timeout_gets_no_request() {
+    let receiver = Gateway::of(Answer::Status(
+        "503 Service Unavailable\r\nRetry-After: 100\r\n",
+        String::new(),
+    ));
+    let program = Program::new();
+    let sender = program
+        .sender(&receiver.url, Otlp::new())
+        .timeout(Duration::from_millis(300));
+    let sending = sender.interval(LONG).start().unwrap();
+    receiver.next_request();
+    eventually("a failure", || {
+        let failures = program.about("tallies_send_failures_total");
+        (failures == 1.0).then_some(()).ok_or(failures)
+    });
+    let error = stop(sending);
+    assert!(error.contains("asked for a longer pause"), "{error}");
+    assert!(receiver.is_quiet());
+}
+
 #[test]
 fn what_a_receiver_refuses_is_not_sent_again() {
     for status in [

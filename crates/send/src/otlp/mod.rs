@@ -8,7 +8,8 @@
 //! | here | OTLP |
 //! |---|---|
 //! | counter | monotonic Sum, of integers up to 2⁶³ - 1 or of floats |
-//! | gauge, up-down counter, info, state set, metric of no type | Gauge |
+//! | up-down counter, and a gauge that [adds up](tallies::snapshot::Family::adds_up) | cumulative Sum that is not monotonic |
+//! | other gauge, info, state set, metric of no type | Gauge |
 //! | histogram with fixed buckets | Histogram |
 //! | histogram with exponential buckets, also if it has fixed ones | ExponentialHistogram |
 //! | summary | Summary |

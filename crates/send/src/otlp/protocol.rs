@@ -96,11 +96,14 @@ impl OtlpProtocol {
 
     /// Returns the first total that is not acknowledged: its family, and the index of its series.
     fn first_unsent_total(&self) -> Option<(String, usize)> {
-        let mut parts = self.batch.parts.iter().enumerate().skip(self.next.part);
-        let (at, part) = parts.find(|(_, part)| !part.is_delta)?;
-        let is_next = at == self.next.part;
-        let series = part.from + if is_next { self.next.series } else { 0 };
-        Some((part.family.name().to_owned(), series))
+        let parts = self.batch.parts.iter().enumerate().skip(self.next.part);
+        let mut unsent = parts.filter_map(|(at, part)| {
+            let is_next = at == self.next.part;
+            let series = if is_next { self.next.series } else { 0 };
+            let has_unsent = !part.is_delta && series < part.family.len();
+            has_unsent.then(|| (part.family.name().to_owned(), part.from + series))
+        });
+        unsent.next()
     }
 
     /// Removes the deltas that are not acknowledged from the batch.

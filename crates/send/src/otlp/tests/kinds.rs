@@ -10,6 +10,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use tallies::snapshot::{Histogram, Number, Summary};
 use tallies::{Counter, Registry};
 
+use crate::otlp::point::nanos;
+
 use super::*;
 
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
@@ -115,6 +117,32 @@ fn a_series_without_a_start_begins_with_the_first_snapshot() {
         assert_eq!(point.value, Some(number_data_point::Value::AsDouble(0.5)));
         let window = (point.start_time_unix_nano, point.time_unix_nano);
         assert_eq!(window, (nanos_at(5), nanos_at(millis)));
+    }
+}
+
+/// A sum that can go down is cumulative, also where counters are sent as deltas.
+#[test]
+fn an_up_down_counter_is_a_sum_that_can_go_down() {
+    let registry = Registry::new();
+    let waiting = tallies::UpDownCounter::builder("jobs_waiting", "Jobs.");
+    let waiting = waiting.register(&registry).unwrap();
+    waiting.add(3);
+    for (otlp, n) in [
+        (Otlp::new(), 3.0),
+        (Otlp::new().temporality(Temporality::Delta), 2.0),
+    ] {
+        let snapshot = registry.snapshot();
+        let metrics = metrics(request(&otlp, &snapshot));
+        let Some(Data::Sum(sum)) = &metrics[0].data else {
+            panic!("{metrics:?}");
+        };
+        assert!(!sum.is_monotonic);
+        assert_eq!(sum.aggregation_temporality, CUMULATIVE);
+        let point = &sum.data_points[0];
+        assert_eq!(point.value, Some(number_data_point::Value::AsDouble(n)));
+        let start = snapshot.family("jobs_waiting").unwrap().created(0);
+        assert_eq!(point.start_time_unix_nano, nanos(start.unwrap()));
+        waiting.dec();
     }
 }
 

@@ -128,6 +128,53 @@ fn a_request_is_sent_again_byte_for_byte_until_it_is_answered() {
     }
 }
 
+/// The receiver takes one request of each snapshot.
+#[test]
+fn a_receiver_that_is_too_slow_gets_each_total_in_turn() {
+    for temporality in [Temporality::Cumulative, Temporality::Delta] {
+        let otlp = Otlp::new().temporality(temporality);
+        let mut protocol = otlp.protocol().limits(RequestLimits {
+            points: 3,
+            bytes: usize::MAX,
+        });
+        let gauges = |name| {
+            let series = [[("i", "0")], [("i", "1")]];
+            let series = series
+                .each_ref()
+                .map(|labels| (&labels[..], Value::Gauge(0.5)));
+            family(name, Kind::Gauge, &series)
+        };
+        let mut snapshots = (5..).map(|time| {
+            let names = ["a", "b", "c"].into_iter();
+            snapshot(names.map(gauges).collect(), time)
+        });
+        let mut first = || {
+            protocol.take(&snapshots.next().unwrap());
+            let mut body = Vec::new();
+            protocol.next(&mut body).unwrap();
+            accept(&mut protocol);
+            let points = points(&[body]).into_iter();
+            points
+                .map(|(name, i)| format!("{name}{i}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let seen = [first(), first(), first()];
+        assert_eq!(
+            seen,
+            ["a0 a1 b0", "b1 c0 c1", "a0 a1 b0"],
+            "{temporality:?}"
+        );
+        // One that is fast gets all of them.
+        protocol.take(&snapshots.next().unwrap());
+        let all = points(&bodies(&mut protocol));
+        let all: Vec<_> = all.iter().map(|(name, i)| format!("{name}{i}")).collect();
+        assert_eq!(all, ["b1", "c0", "c1", "a0", "a1", "b0"]);
+        protocol.take(&snapshots.next().unwrap());
+        assert_eq!(points(&bodies(&mut protocol))[0], ("a".to_owned(), 0));
+    }
+}
+
 #[test]
 fn a_snapshot_takes_the_place_of_the_last() {
     let mut protocol = Otlp::new().protocol().limits(RequestLimits {
