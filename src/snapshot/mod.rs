@@ -478,3 +478,63 @@ impl Snapshot {
         &mut self.families[at]
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A snapshot whose pass took `took`. The system's clock said `taken`, the steady one `began`.
+    fn passed(taken: SystemTime, began: Instant, took: Duration) -> Snapshot {
+        Snapshot {
+            families: Vec::new(),
+            taken,
+            pass: Some((began, took)),
+        }
+    }
+
+    #[test]
+    fn time_is_from_the_middle_of_one_pass_to_the_middle_of_the_other() {
+        let (taken, began) = (SystemTime::now(), Instant::now());
+        let before = passed(taken, began, 4 * SECOND);
+        assert_eq!(before.ended(), taken + 4 * SECOND);
+        for set_back in [0, 3_600] {
+            let now = passed(
+                taken + 10 * SECOND - set_back * SECOND,
+                began + 10 * SECOND,
+                2 * SECOND,
+            );
+            assert_eq!(now.time_since(&before), Some(9 * SECOND));
+            assert_eq!(before.time_since(&now), None);
+            assert_eq!(now.since(&before).time_since(&before), Some(9 * SECOND));
+        }
+        assert_eq!(before.time_since(&before), None);
+    }
+
+    #[test]
+    fn snapshots_from_elsewhere_have_the_time_between_them() {
+        let (taken, began) = (SystemTime::now(), Instant::now());
+        let mut read = passed(taken + 5 * SECOND, began, SECOND);
+        read.pass = None;
+        assert_eq!(read.ended(), read.taken());
+        let before = passed(taken, began, 4 * SECOND);
+        assert_eq!(read.time_since(&before), Some(5 * SECOND));
+        assert_eq!(before.time_since(&read), None);
+    }
+
+    #[test]
+    fn a_merged_snapshot_has_the_later_pass() {
+        let (taken, began) = (SystemTime::now(), Instant::now());
+        let [early, late] = [0, 10].map(|at| at * SECOND).map(|at| {
+            let took = SECOND + at / 5;
+            passed(taken + at, began + at, took)
+        });
+        for (one, other) in [(&early, &late), (&late, &early)] {
+            let mut both = one.clone();
+            both.merge(other).unwrap();
+            assert_eq!(both.taken(), late.taken());
+            assert_eq!(both.ended(), late.ended());
+        }
+    }
+}
