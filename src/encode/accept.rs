@@ -32,6 +32,9 @@ pub enum Syntax {
     Text1,
     /// OpenMetrics text 1.0.0.
     OpenMetrics,
+    /// OpenMetrics text 2.0.0 (release candidate 0), which has exponential buckets. Only a client
+    /// that names this version gets it.
+    OpenMetrics2,
     /// `io.prometheus.client.MetricFamily` messages, each after its length.
     Protobuf,
 }
@@ -73,6 +76,28 @@ impl Format {
     /// assert!(page.ends_with(b"# EOF\n"));
     /// ```
     pub const OPEN_METRICS: Self = Self::plain(Syntax::OpenMetrics);
+
+    /// OpenMetrics text 2.0.0.
+    ///
+    /// ```
+    /// use tallies::encode::{Format, Options};
+    ///
+    /// let registry = tallies::Registry::new();
+    /// registry.histogram("wait_seconds", "")?.observe(0.3);
+    /// let mut page = Vec::new();
+    /// Options::new().write(&registry.snapshot(), Format::OPEN_METRICS_2, &mut page);
+    /// let page = String::from_utf8(page).unwrap();
+    /// assert!(page.contains("\nwait_seconds {count:1,sum:0.3,bucket:[0.005:0,"), "{page}");
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// A series is one line, exponential buckets, start time and exemplars included. Names are as
+    /// they are declared. What the format forbids is written in another way: an info whose name
+    /// does not end in `_info` as a gauge, and a summary of negative values as an unknown type.
+    /// Left out are exemplars without a time, and summaries without a count, from pages.
+    ///
+    /// Source: the OpenMetrics specification, version 2.0.0-rc0.
+    pub const OPEN_METRICS_2: Self = Self::plain(Syntax::OpenMetrics2);
 
     /// Delimited `io.prometheus.client.MetricFamily` messages.
     ///
@@ -136,7 +161,9 @@ impl Format {
     /// among all but OpenMetrics.
     #[cfg(feature = "page")]
     pub(crate) fn negotiate_without_open_metrics(accept: &str) -> Self {
-        Self::among(accept, |syntax| syntax != Syntax::OpenMetrics)
+        Self::among(accept, |syntax| {
+            !matches!(syntax, Syntax::OpenMetrics | Syntax::OpenMetrics2)
+        })
     }
 
     fn among(accept: &str, is_offered: impl Fn(Syntax) -> bool) -> Self {
@@ -160,7 +187,11 @@ impl Format {
                 _ => return None,
             }
         } else if range.is("application/openmetrics-text") {
-            matches!(version.unwrap_or("1.0.0"), "1.0.0").then_some(Syntax::OpenMetrics)?
+            match version.unwrap_or("1.0.0") {
+                "1.0.0" => Syntax::OpenMetrics,
+                "2.0.0" => Syntax::OpenMetrics2,
+                _ => return None,
+            }
         } else if range.is("application/vnd.google.protobuf") {
             let ours = range.parameter("proto") == Some("io.prometheus.client.MetricFamily")
                 && range.parameter("encoding") == Some("delimited");
@@ -245,6 +276,9 @@ impl Format {
             Syntax::OpenMetrics => {
                 escaped!("application/openmetrics-text; version=1.0.0; charset=utf-8")
             }
+            Syntax::OpenMetrics2 => {
+                escaped!("application/openmetrics-text; version=2.0.0; charset=utf-8")
+            }
             Syntax::Protobuf => escaped!(
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
             ),
@@ -325,6 +359,7 @@ mod tests {
         Syntax::Text,
         Syntax::Text1,
         Syntax::OpenMetrics,
+        Syntax::OpenMetrics2,
         Syntax::Protobuf,
     ];
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -589,11 +624,12 @@ mod tests {
 
         /// The order of ranges with different q-values does not matter.
         #[test]
-        fn the_highest_q_wins(mut order in Just(vec![0, 1, 2, 3]).prop_shuffle(), top in 0..4_usize) {
+        fn the_highest_q_wins(mut order in Just(vec![0, 1, 2, 3, 4]).prop_shuffle(), top in 0..5_usize) {
             let names = [
                 "text/plain",
                 "text/plain;version=1.0.0",
                 "application/openmetrics-text",
+                "application/openmetrics-text;version=2.0.0",
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
             ];
             order.push(top);

@@ -15,17 +15,47 @@ pub(super) struct Lines<'a> {
     /// The start of the bucket or quantile lines of the current series, in a histogram or a
     /// summary.
     head: Vec<u8>,
-    /// The text between labels and value of each bucket line, in a histogram.
+    /// How bounds and quantiles are written.
+    form: BoundForm,
+    /// The text before the count of each bucket, in a histogram.
     les: Vec<Le>,
     /// The bounds that `les` was prepared for.
     bounds: Vec<f64>,
-    /// Each quantile with the text between labels and value of its line, in a summary.
+    /// Each quantile with the text before its value, in a summary.
     quantiles: Vec<(f64, String)>,
     /// The text after every value: a blank and the timestamp. Empty if samples have no timestamp.
     timestamp: Vec<u8>,
 }
 
-/// The end of a bucket's labels, such as `le="0.005"} `. The longest float has 24 characters.
+/// What stands before and after a bound or a quantile.
+#[derive(Clone, Copy)]
+pub(super) struct BoundForm {
+    le: &'static str,
+    quantile: &'static str,
+    after: &'static str,
+}
+
+impl BoundForm {
+    /// The end of a line's labels, such as `le="0.005"} `.
+    pub(super) const LABEL: Self = Self {
+        le: "le=\"",
+        quantile: "quantile=\"",
+        after: "\"} ",
+    };
+    /// A key in a list, such as `0.005:`.
+    pub(super) const KEY: Self = Self {
+        le: "",
+        quantile: "",
+        after: ":",
+    };
+
+    /// Returns the text before the value of a quantile.
+    fn quantile(self, phi: f64) -> String {
+        format!("{}{}{}", self.quantile, number::bound(phi), self.after)
+    }
+}
+
+/// The text before the count of a bucket. The longest float has 24 characters.
 struct Le {
     text: [u8; LE],
     len: usize,
@@ -34,14 +64,20 @@ struct Le {
 const LE: usize = 32;
 
 impl Le {
-    fn new(bound: f64) -> Self {
-        let bound = format!("le=\"{}\"}} ", number::bound(bound));
+    fn new(form: BoundForm, bound: f64) -> Self {
+        let bound = format!("{}{}{}", form.le, number::bound(bound), form.after);
         let mut text = [0; LE];
         text[..bound.len()].copy_from_slice(bound.as_bytes());
         Self {
             text,
             len: bound.len(),
         }
+    }
+
+    #[inline(always)]
+    fn push(&self, out: &mut Vec<u8>) {
+        let (text, len) = (&self.text[..], self.len);
+        PaddedText { text, len }.push::<LE>(out);
     }
 }
 
@@ -92,11 +128,12 @@ const HEAD: usize = 32;
 const LABELS: usize = 64;
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, form: BoundForm) -> Self {
         Self {
             out,
             heads: Default::default(),
             head: Vec::new(),
+            form,
             les: Vec::new(),
             bounds: Vec::new(),
             quantiles: Vec::new(),
@@ -121,13 +158,13 @@ impl<'a> Lines<'a> {
                 self.bounds.extend_from_slice(&all.bounds);
                 self.les.clear();
                 let all = all.bounds.iter().chain([&f64::INFINITY]);
-                self.les.extend(all.map(|bound| Le::new(*bound)));
+                self.les.extend(all.map(|bound| Le::new(self.form, *bound)));
             }
             Values::Summary(objectives, _) => {
                 let phis = objectives.targets.as_slice().iter().map(|(phi, _)| *phi);
                 self.quantiles.clear();
                 self.quantiles
-                    .extend(phis.map(|phi| (phi, quantile_label(phi))));
+                    .extend(phis.map(|phi| (phi, self.form.quantile(phi))));
             }
             _ => {}
         }
@@ -166,10 +203,16 @@ impl<'a> Lines<'a> {
         });
     }
 
+    /// Writes the start of a sample, up to its value.
+    #[inline(always)]
+    pub(super) fn start(&mut self, head: usize, labels: PaddedText<'_>) {
+        self.heads[head].push(self.out, labels);
+    }
+
     /// Writes a sample up to its value and timestamp. The caller then calls [`end`](Self::end).
     #[inline(always)]
     pub(super) fn number(&mut self, head: usize, labels: PaddedText<'_>, value: Number) {
-        self.heads[head].push(self.out, labels);
+        self.start(head, labels);
         match value {
             Number::Int(n) => number::integer(self.out, n),
             Number::Float(x) => number::float(self.out, x),
@@ -178,7 +221,7 @@ impl<'a> Lines<'a> {
     }
 
     #[inline(always)]
-    fn push_timestamp(&mut self) {
+    pub(super) fn push_timestamp(&mut self) {
         if !self.timestamp.is_empty() {
             self.out.extend_from_slice(&self.timestamp);
         }
@@ -193,7 +236,7 @@ impl<'a> Lines<'a> {
     #[inline(always)]
     pub(super) fn line(&mut self, head: usize, labels: PaddedText<'_>, value: Number) {
         if let (Number::Int(n), true) = (value, self.timestamp.is_empty()) {
-            self.heads[head].push(self.out, labels);
+            self.start(head, labels);
             return number::integer_line(self.out, n);
         }
         self.number(head, labels, value);
@@ -224,8 +267,7 @@ impl<'a> Lines<'a> {
         let mut total = 0;
         for (i, (le, (_, cumulative))) in self.les.iter().zip(value.buckets()).enumerate() {
             self.out.extend_from_slice(&self.head);
-            let (text, len) = (&le.text[..], le.len);
-            PaddedText { text, len }.push::<LE>(self.out);
+            le.push(self.out);
             number::integer(self.out, cumulative);
             if !self.timestamp.is_empty() {
                 self.out.extend_from_slice(&self.timestamp);
@@ -263,21 +305,44 @@ impl<'a> Lines<'a> {
         self.prepare_head(labels);
         for (phi, quantile) in value.exported().filter(|(_, quantile)| wanted(*quantile)) {
             self.out.extend_from_slice(&self.head);
-            match self.quantiles.iter().find(|(other, _)| *other == phi) {
-                Some((_, text)) => self.out.extend_from_slice(text.as_bytes()),
-                // A summary that was read from a page may have any quantiles.
-                None => self.out.extend_from_slice(quantile_label(phi).as_bytes()),
-            }
-            number::float(self.out, quantile);
+            self.push_quantile(phi, quantile);
             self.push_timestamp();
             self.end();
         }
     }
-}
 
-/// Returns the text between labels and value in the line of a quantile.
-fn quantile_label(phi: f64) -> String {
-    format!("quantile=\"{}\"}} ", number::bound(phi))
+    /// Writes a quantile and its value.
+    fn push_quantile(&mut self, phi: f64, quantile: f64) {
+        match self.quantiles.iter().find(|(other, _)| *other == phi) {
+            Some((_, text)) => self.out.extend_from_slice(text.as_bytes()),
+            // A summary that was read from a page may have any quantiles.
+            None => self
+                .out
+                .extend_from_slice(self.form.quantile(phi).as_bytes()),
+        }
+        number::float(self.out, quantile);
+    }
+
+    /// Writes the cumulative buckets of one series as a list, such as `0.5:1,+Inf:2`.
+    pub(super) fn bucket_list(&mut self, value: &Histogram<'_>) {
+        for (i, (le, (_, cumulative))) in self.les.iter().zip(value.buckets()).enumerate() {
+            if i > 0 {
+                self.out.push(b',');
+            }
+            le.push(self.out);
+            number::integer(self.out, cumulative);
+        }
+    }
+
+    /// Writes the quantiles of one series as a list, such as `0.5:1.25,0.9:NaN`.
+    pub(super) fn quantile_list(&mut self, value: &Summary<'_>) {
+        for (i, (phi, quantile)) in value.exported().enumerate() {
+            if i > 0 {
+                self.out.push(b',');
+            }
+            self.push_quantile(phi, quantile);
+        }
+    }
 }
 
 /// Returns the suffixes of the sample names of a kind, in the order of `Lines::heads`.

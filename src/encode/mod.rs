@@ -8,6 +8,7 @@ mod lines;
 mod native;
 mod number;
 mod open_metrics;
+mod open_metrics_2;
 mod options;
 mod pairs;
 mod protobuf;

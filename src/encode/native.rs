@@ -35,25 +35,41 @@ pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
 }
 
 /// Appends the spans and the deltas of the buckets of one sign.
-fn buckets(out: &mut Vec<u8>, [spans, deltas]: [u32; 2], buckets: &[(i32, u64)]) {
-    let is_near = |a: &(i32, u64), b: &(i32, u64)| b.0 - a.0 <= GAP;
-    let mut end = 0;
-    for near in buckets.chunk_by(is_near) {
-        let (first, last) = (near[0].0, near[near.len() - 1].0);
-        // The first offset is an index, the others are gaps.
-        let (offset, len) = (i64::from(first - end), (last - first) as u64 + 1);
-        span(out, spans, offset, len);
-        end = last + 1;
+fn buckets(out: &mut Vec<u8>, [in_spans, in_deltas]: [u32; 2], buckets: &[(i32, u64)]) {
+    for (offset, len) in spans(buckets, GAP) {
+        span(out, in_spans, offset, len);
     }
     let mut before = 0;
-    for near in buckets.chunk_by(is_near) {
-        let mut next = near[0].0;
-        for &(index, count) in near {
-            (next..index).for_each(|_| delta(out, deltas, &mut before, 0));
-            delta(out, deltas, &mut before, count);
-            next = index + 1;
-        }
+    for count in counts(buckets, GAP) {
+        delta(out, in_deltas, &mut before, count);
     }
+}
+
+/// Returns the spans of the buckets of one sign: the offset of each, which is an index for the first
+/// one and a gap for the others, and its length. Buckets whose indices differ by at most `gap` share
+/// one.
+pub(super) fn spans(buckets: &[(i32, u64)], gap: i32) -> impl Iterator<Item = (i64, u64)> {
+    let mut end = 0;
+    let spans = buckets.chunk_by(move |a, b| b.0 - a.0 <= gap);
+    spans.map(move |near| {
+        let (first, last) = (near[0].0, near[near.len() - 1].0);
+        let offset = i64::from(first - end);
+        end = last + 1;
+        (offset, (last - first) as u64 + 1)
+    })
+}
+
+/// Returns the counts of the buckets in these spans, also of those that are empty.
+pub(super) fn counts(buckets: &[(i32, u64)], gap: i32) -> impl Iterator<Item = u64> {
+    let before = buckets.iter().map(|bucket| Some(bucket.0));
+    let before = std::iter::once(None).chain(before);
+    before
+        .zip(buckets)
+        .flat_map(move |(before, (index, count))| {
+            let empty = before.map_or(0, |before| index - before - 1);
+            let empty = if empty < gap { empty as usize } else { 0 };
+            std::iter::repeat_n(0, empty).chain([*count])
+        })
 }
 
 /// Appends the difference of a count to the one before.

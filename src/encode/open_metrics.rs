@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::snapshot::{Exemplar, Family, Histogram, Kind, Number, Summary, millis};
 
-use super::lines::{Lines, suffixes};
+use super::lines::{BoundForm, Lines, suffixes};
 use super::number;
 use super::walk::{EscapedNames, PaddedText, SeriesMeta, Writer};
 
@@ -28,7 +28,7 @@ pub(super) struct OpenMetrics<'a> {
 impl<'a> OpenMetrics<'a> {
     /// Creates a writer that appends to `out`. Timestamps are in seconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>, created: bool) -> Self {
-        let mut lines = Lines::new(out);
+        let mut lines = Lines::new(out, BoundForm::LABEL);
         if let Some(time) = time {
             lines.timestamp(|timestamp| seconds(timestamp, millis(time)));
         }
@@ -143,7 +143,7 @@ impl Writer for OpenMetrics<'_> {
 }
 
 /// Appends an exemplar, such as ` # {trace_id="1f"} 0.7 1700000000.123`.
-fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+pub(super) fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     out.extend_from_slice(b" # {");
     out.extend_from_slice(exemplar.labels.as_bytes());
     out.extend_from_slice(b"} ");
@@ -155,7 +155,7 @@ fn exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
 }
 
 /// Appends milliseconds as seconds, such as `1700000000.007`.
-fn seconds(out: &mut Vec<u8>, millis: u64) {
+pub(super) fn seconds(out: &mut Vec<u8>, millis: u64) {
     number::integer(out, millis / 1000);
     let digit = |unit| b'0' + (millis / unit % 10) as u8;
     out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);

@@ -6,6 +6,7 @@ use crate::snapshot::{Family, Snapshot};
 
 use super::accept::{Format, Syntax};
 use super::open_metrics::OpenMetrics;
+use super::open_metrics_2::OpenMetrics2;
 use super::protobuf::Protobuf;
 use super::text::TextWriter;
 use super::walk::{Cursor, Walk};
@@ -25,7 +26,7 @@ use super::walk::{Cursor, Walk};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether an OpenMetrics page has `_created` samples.
+    /// Whether an OpenMetrics 1.0 page has `_created` samples.
     created: bool,
     /// Whether samples have the time of the snapshot.
     timestamps: bool,
@@ -47,7 +48,7 @@ impl Options {
         }
     }
 
-    /// Sets whether OpenMetrics writes a `_created` sample with the creation time of each series.
+    /// Sets whether OpenMetrics 1.0 writes a `_created` sample with the creation time of each series.
     ///
     /// ```
     /// use tallies::encode::{Format, Options};
@@ -62,8 +63,8 @@ impl Options {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Off by default: Prometheus 2 stores each of them as one more series. Protobuf always
-    /// contains creation times, text never.
+    /// Off by default: Prometheus 2 stores each of them as one more series. OpenMetrics 2.0 and
+    /// protobuf always contain creation times, text never.
     #[must_use]
     pub const fn created(mut self, on: bool) -> Self {
         self.created = on;
@@ -132,6 +133,7 @@ impl Options {
                 let mut text = OpenMetrics::new(out, time, self.created);
                 walk.block(&mut text, families, cursor)
             }
+            Syntax::OpenMetrics2 => walk.block(&mut OpenMetrics2::new(out, time), families, cursor),
             Syntax::Protobuf => walk.block(&mut Protobuf::new(out, time), families, cursor),
         }
     }
@@ -190,6 +192,7 @@ mod tests {
                     "text/plain;version=0.0.4",
                     "text/plain;version=1.0.0;escaping=allow-utf-8",
                     "application/openmetrics-text;version=1.0.0",
+                    "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8",
                     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
                      encoding=delimited;escaping=dots",
                 ] {

@@ -552,6 +552,24 @@ impl<'a> Histogram<'a> {
         })
     }
 
+    /// Returns the histogram with exponential buckets of the same observations.
+    ///
+    /// ```
+    /// use tallies::snapshot::{Histogram, Native};
+    ///
+    /// let native = Native::new(0, 0.0, 0, vec![(1, 4)], Vec::new())?;
+    /// let sizes = Histogram::new(&[1.0], &[0, 4], 6.5)?.and_native(&native);
+    /// assert_eq!(sizes.native().unwrap().positive(), [(1, 4)]);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    #[must_use]
+    pub fn and_native(self, native: &'a Native) -> Self {
+        Self {
+            native: Some(native),
+            ..self
+        }
+    }
+
     /// Returns the exponential buckets of the same observations, if the family has them.
     #[must_use]
     pub fn native(&self) -> Option<&'a Native> {

@@ -4,7 +4,7 @@
 pub(crate) mod index;
 mod quantile;
 
-use crate::error::SettingRule;
+use crate::error::{Error, SettingRule};
 
 use index::{COARSEST, FINEST, coarser};
 
@@ -85,6 +85,63 @@ pub struct Native {
 }
 
 impl Native {
+    /// Returns exponential buckets that another program counted: how fine they are, the zero bucket,
+    /// and index and count of the buckets above and below it, ascending by index.
+    ///
+    /// ```
+    /// use tallies::snapshot::{Histogram, Native};
+    ///
+    /// let native = Native::new(0, 1e-4, 1, vec![(0, 5), (2, 12)], Vec::new())?;
+    /// assert_eq!((native.count(), native.upper_bound(2)), (18, 4.0));
+    /// let sizes = Histogram::new(&[], &[18], 40.5)?.and_native(&native);
+    /// assert_eq!(sizes.native(), Some(&native));
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    ///
+    /// Buckets without observations are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the schema is not from -4 to 8, if the zero threshold is negative or not
+    /// a number below 1e300, and if the indices do not ascend or are beyond the bucket of the
+    /// infinity.
+    pub fn new(
+        schema: i8,
+        zero_threshold: f64,
+        zero_count: u64,
+        mut positive: Vec<(i32, u64)>,
+        mut negative: Vec<(i32, u64)>,
+    ) -> Result<Self, Error> {
+        let resolution = Resolution {
+            zero_threshold,
+            ..Resolution::new(schema)
+        };
+        resolution
+            .check()
+            .map_err(|rule| Error::other(format_args!("{rule}")))?;
+        let valid = index::of(f64::from_bits(1), schema)..=index::of(f64::INFINITY, schema);
+        for buckets in [&mut positive, &mut negative] {
+            let ascend = |pair: &[(i32, u64)]| pair[0].0 < pair[1].0;
+            let descent = buckets.windows(2).find(|pair| !ascend(pair));
+            let beyond = buckets.iter().find(|(index, _)| !valid.contains(index));
+            if let Some((index, _)) = descent.map(|pair| &pair[1]).or(beyond) {
+                let (first, last) = valid.into_inner();
+                return Err(Error::other(format_args!(
+                    "found the exponential bucket {index}; at schema {schema}, indices have to \
+                     ascend from {first} to {last}"
+                )));
+            }
+            buckets.retain(|(_, count)| *count > 0);
+        }
+        Ok(Self {
+            schema,
+            zero_threshold,
+            zero_count,
+            positive,
+            negative,
+        })
+    }
+
     /// Returns an empty histogram of the finest schema, which can be made as coarse as any other.
     pub(crate) fn finest() -> Self {
         Self {
@@ -408,6 +465,30 @@ mod tests {
     }
 
     #[test]
+    fn buckets_of_another_program_are_checked() {
+        let refused = |schema, threshold, positive: &[(i32, u64)], wanted: &str| {
+            let new = Native::new(schema, threshold, 0, positive.to_vec(), Vec::new());
+            let error = new.unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+            // The other sign has the same rules.
+            let new = Native::new(schema, threshold, 0, Vec::new(), positive.to_vec());
+            assert_eq!(new.unwrap_err().to_string(), error);
+        };
+        for schema in [-5, 9] {
+            refused(schema, 0.0, &[], "-4 to 8");
+        }
+        for threshold in [-1.0, f64::NAN, f64::INFINITY] {
+            refused(0, threshold, &[], "threshold");
+        }
+        refused(0, 0.0, &[(1, 1), (1, 1)], "bucket 1;");
+        refused(0, 0.0, &[(2, 1), (1, 1)], "bucket 1;");
+        let (least, infinity) = (index::of(f64::from_bits(1), 0), index::of(f64::INFINITY, 0));
+        assert!(Native::new(0, 0.0, 0, vec![(least, 1), (infinity, 1)], Vec::new()).is_ok());
+        refused(0, 0.0, &[(least - 1, 1)], "ascend from -1074 to 1025");
+        refused(0, 0.0, &[(infinity + 1, 1)], "bucket 1026;");
+    }
+
+    #[test]
     fn a_histogram_says_all_that_it_holds() {
         let native = of(&[-8.0, -1.0, -1.0, 0.0, 0.5, -0.25, 3.0, 4.0], 2, 0.5);
         assert_eq!((native.schema(), native.zero_threshold()), (2, 0.5));
@@ -524,6 +605,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_histogram_is_made_of_its_parts(values in values(), schema in COARSEST..=FINEST) {
+            let native = of(&values, schema, 1e-9);
+            let Native { zero_threshold, zero_count, mut positive, negative, .. } = native.clone();
+            positive.extend(positive.is_empty().then_some((3, 0)));
+            let made = Native::new(schema, zero_threshold, zero_count, positive, negative);
+            prop_assert_eq!(made.unwrap(), native);
+        }
+
         #[test]
         fn reducing_is_observing_at_that_schema(values in values(), fine in -3_i8..=8, halvings in 1_i8..4) {
             let coarse = (fine - halvings).max(COARSEST);
