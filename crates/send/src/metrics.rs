@@ -17,7 +17,7 @@ impl SelfMetrics {
     pub(crate) fn new(registry: &Registry, receiver: &str) -> Result<Self, Error> {
         let counter = |name: &str, help: &str| {
             let family = Counter::builder(name, help).labels(["receiver"]);
-            Ok::<_, Error>(family.register(registry)?.bind([receiver]))
+            Ok::<_, Error>(family.get_or_register(registry)?.bind([receiver]))
         };
         let last = "The time of the last snapshot that a receiver has taken.";
         let last = Gauge::builder("tallies_last_send_timestamp_seconds", last).labels(["receiver"]);
@@ -35,7 +35,7 @@ impl SelfMetrics {
                 "tallies_send_superseded_samples_total",
                 "Samples that were not sent before a newer snapshot replaced them.",
             )?,
-            last: last.register(registry)?.bind([receiver]),
+            last: last.get_or_register(registry)?.bind([receiver]),
         })
     }
 

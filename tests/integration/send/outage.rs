@@ -190,7 +190,8 @@ impl Program {
             let about = self.about.snapshot();
             let sends = about.family("tallies_sends_total").unwrap().series();
             let sends: u64 = sends.map(|(_, value)| count(value)).sum();
-            (sends == taken).then_some(()).ok_or((sends, taken))
+            let settled = (sends == taken).then_some(());
+            settled.ok_or(format!("{sends} of {taken} requests"))
         });
     }
 }
