@@ -27,7 +27,7 @@ pub(super) struct Lines<'a> {
     timestamp: Vec<u8>,
 }
 
-/// What stands before and after a bound or a quantile.
+/// The text before and after a bound or a quantile.
 #[derive(Clone, Copy)]
 pub(super) struct BoundForm {
     le: &'static str,

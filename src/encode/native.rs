@@ -45,9 +45,9 @@ fn buckets(out: &mut Vec<u8>, [in_spans, in_deltas]: [u32; 2], buckets: &[(i32, 
     }
 }
 
-/// Returns the spans of the buckets of one sign: the offset of each, which is an index for the first
-/// one and a gap for the others, and its length. Buckets whose indices differ by at most `gap` share
-/// one.
+/// Returns the spans of the buckets of one sign: the offset of each, which is an index for the
+/// first one and a gap for the others, and its length. Buckets whose indices differ by at most
+/// `gap` share one.
 pub(super) fn spans(buckets: &[(i32, u64)], gap: i32) -> impl Iterator<Item = (i64, u64)> {
     let mut end = 0;
     let spans = buckets.chunk_by(move |a, b| b.0 - a.0 <= gap);

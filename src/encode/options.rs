@@ -48,7 +48,8 @@ impl Options {
         }
     }
 
-    /// Sets whether OpenMetrics 1.0 writes a `_created` sample with the creation time of each series.
+    /// Sets whether OpenMetrics 1.0 writes a `_created` sample with the creation time of each
+    /// series.
     ///
     /// ```
     /// use tallies::encode::{Format, Options};

@@ -85,8 +85,8 @@ pub struct Native {
 }
 
 impl Native {
-    /// Returns exponential buckets that another program counted: how fine they are, the zero bucket,
-    /// and index and count of the buckets above and below it, ascending by index.
+    /// Returns exponential buckets that another program counted: how fine they are, the zero
+    /// bucket, and index and count of the buckets above and below it, ascending by index.
     ///
     /// ```
     /// use tallies::snapshot::{Histogram, Native};

@@ -191,6 +191,48 @@ fn totals_are_right_after_an_outage() {
     }
 }
 
+/// `SERIES=1000000` sends a million of them.
+#[test]
+fn every_series_of_a_snapshot_arrives_once() {
+    let series = std::env::var("SERIES").map_or(30_000, |n| n.parse().unwrap());
+    let receiver = Gateway::of(fine());
+    let program = Program::new();
+    let family = Counter::builder("jobs_by_shard_total", "Jobs done.").labels(["shard"]);
+    let family = family.limit(series).register(&program.registry).unwrap();
+    for shard in 0..series {
+        family.with([&*shard.to_string()]).inc();
+    }
+    let sender = program.sender(&receiver.url, Otlp::new()).interval(LONG);
+    let sending = sender.start().unwrap();
+    let mut shards = std::collections::HashSet::new();
+    let (mut received, mut requests) = (0.0, 0);
+    while received < series as f64 {
+        let request = receiver.next_request();
+        received += jobs(&request.body);
+        requests += 1;
+        let request = ExportMetricsServiceRequest::decode(&*request.body).unwrap();
+        let scopes = request
+            .resource_metrics
+            .into_iter()
+            .flat_map(|of| of.scope_metrics);
+        for metric in scopes.flat_map(|scope| scope.metrics) {
+            let Some(Data::Sum(sum)) = metric.data else {
+                panic!("{}", metric.name);
+            };
+            shards.extend(
+                sum.data_points
+                    .into_iter()
+                    .map(|point| format!("{:?}", point.attributes)),
+            );
+        }
+    }
+    println!("{requests} requests");
+    // The counter without labels is one more.
+    assert_eq!(shards.len(), series + 1);
+    assert_eq!(received, series as f64);
+    drop(sending);
+}
+
 #[test]
 fn a_receiver_says_how_long_to_wait() {
     let receiver = Gateway::new(|n| match n {

@@ -34,7 +34,7 @@ use tokio::runtime::Runtime;
 const INTERVAL: Duration = Duration::from_millis(100);
 const QUEUES: usize = 200;
 
-/// What a receiver has of each sender, which has a path of its own.
+/// The data that a receiver has of each sender, which has a path of its own.
 #[derive(Default)]
 struct Received {
     /// The counts of the series, by path and series.
