@@ -5,6 +5,7 @@
 //! only, and a scrape is part of a pass. So while a scrape builds a page, series can become live,
 //! and none can be removed or get another label set.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -130,8 +131,7 @@ impl PageBuilder {
         let from = self.old;
         self.old += old.live.count_ones() as usize;
         if *old != version || self.changed {
-            let labels = &mut group.slices().map(|(first, _, labels)| (first, labels));
-            self.build(page.as_deref(), from, labels, old, version);
+            self.build(page.as_deref(), from, &mut group.labels(), old, version);
         }
         old.live
     }
@@ -143,7 +143,7 @@ impl PageBuilder {
         &mut self,
         page: Option<&Page>,
         from: usize,
-        labels: &mut dyn Iterator<Item = (usize, &[AtomicText])>,
+        labels: &mut dyn Iterator<Item = (Range<usize>, &[AtomicText])>,
         old: &mut GroupVersion,
         version: GroupVersion,
     ) {
@@ -159,8 +159,8 @@ impl PageBuilder {
             return;
         }
         *old = GroupVersion { live: 0, ..version };
-        for (first, labels) in labels {
-            for (bit, label) in (first..).zip(labels) {
+        for (bits, labels) in labels {
+            for (bit, label) in bits.zip(labels) {
                 if version.live >> bit & 1 == 1 && copy_text(label, &mut self.fresh) {
                     old.live |= 1 << bit;
                 }

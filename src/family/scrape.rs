@@ -169,7 +169,7 @@ impl<C: MetricCells> Family<C> {
         totals: &mut Vec<C::Total>,
     ) {
         totals.resize_with(totals.len().max(group.end()), C::Total::default);
-        for (_, slice, _) in group.slices() {
+        for (_, slice) in group.slices() {
             if slice.len() < GROUP {
                 // Small chunks lie anywhere, so their cache misses have to overlap.
                 prefetch(slice.as_ptr(), slice.len());
@@ -178,10 +178,14 @@ impl<C: MetricCells> Family<C> {
                 prefetch(slice.as_ptr_range().end, slice.len());
             }
         }
-        for (first, slice, _) in group.slices() {
+        for (bits, slice) in group.slices() {
             let series = slice.iter();
             self.fold_idle(pass, series.clone());
-            let totals = &mut totals[first..first + slice.len()];
+            let totals = &mut totals[bits];
+            if slice.is_empty() {
+                // One of its series may be live by the time that its text is read.
+                totals.iter_mut().for_each(C::reset);
+            }
             // Reading series together costs more than it saves if they are few.
             if slice.len() < GROUP / 4 {
                 series

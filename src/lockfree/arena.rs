@@ -9,18 +9,28 @@
 //! on the heap.
 //!
 //! - R1: a series keeps its address until its arena is dropped.
-//! - R2: a [`Run`] is made by `Run::new`, which initializes all of its series.
+//! - R2: a [`Run`] is made by `Run::new`, which initializes all of its series. That of a chunk has
+//!   as many as `len_of` says.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
+use super::PartRef;
 use crate::mapped::{Place, Words, region};
 
-/// Chunks double in size every eight chunks, so at most an eighth of the series is allocated ahead.
-const CHUNKS: usize = 8 * 29;
+/// The number of chunks below place [`MANY`], which double in size every two chunks. Few chunks are
+/// few cache lines for a scrape.
+const FIRST: usize = 12;
+
+/// The place from which on chunks double in size every eight chunks, so that at most an eighth of
+/// many series is allocated ahead.
+const MANY: usize = 512;
+
+const CHUNKS: usize = FIRST + 8 * 23;
 
 /// The number of series in a group.
 pub const GROUP: usize = 64;
@@ -34,7 +44,7 @@ const BIAS: usize = 8;
 pub const SKIPPED: usize = 1024;
 
 /// The number of groups that consist of smaller chunks.
-const SMALL: usize = 8;
+const SMALL: usize = 2;
 
 /// The chunks of an arena that has a series.
 struct Chunks<S, L> {
@@ -43,7 +53,8 @@ struct Chunks<S, L> {
     /// The numbers of live series among the first places, `SKIPPED` places each, where chunks are
     /// smaller. As [`Chunk::live`].
     first_live: [AtomicU64; 8],
-    chunks: [OnceLock<Chunk<S, L>>; CHUNKS],
+    /// Each chunk, and its series, which a scrape finds without it.
+    chunks: [PartRef<Chunk<S, L>, S>; CHUNKS],
 }
 
 /// Series that were allocated together.
@@ -260,32 +271,42 @@ impl<'a, S, L> Group<'a, S, L> {
         (self.number * GROUP + bit - BIAS) as u32
     }
 
-    /// Iterates over the series and their labels, in slices that are contiguous in memory. Each
-    /// comes with the bit of its first series.
+    /// Iterates over the series, in slices that are contiguous in memory, each with the bits of its
+    /// series. The slice of a chunk that another thread is about to make is empty.
     #[inline]
-    pub fn slices(&self) -> impl Iterator<Item = (usize, &'a [S], &'a [L])> + use<'a, S, L> {
-        let Self {
-            chunks,
-            mut start,
-            end,
-            ..
-        } = *self;
-        let first = self.number * GROUP;
+    pub fn slices(&self) -> impl Iterator<Item = (Range<usize>, &'a [S])> + use<'a, S, L> {
+        let chunks = self.chunks;
+        self.parts().map(move |(bits, chunk, offset)| {
+            let end = offset + bits.len();
+            let slice = chunks.series(chunk).and_then(|all| all.get(offset..end));
+            (bits, slice.unwrap_or_default())
+        })
+    }
+
+    /// Iterates over the labels as [`slices`](Self::slices) does over the series.
+    pub fn labels(&self) -> impl Iterator<Item = (Range<usize>, &'a [L])> + use<'a, S, L> {
+        let chunks = self.chunks;
+        self.parts().map(move |(bits, chunk, offset)| {
+            let end = offset + bits.len();
+            let slice = chunks.chunk(chunk);
+            let slice = slice.and_then(|chunk| chunk.series.labels.get(offset..end));
+            (bits, slice.unwrap_or_default())
+        })
+    }
+
+    /// Iterates over the parts of its chunks: the bits, the number of the chunk, and the index of
+    /// the first series in it.
+    #[inline]
+    fn parts(&self) -> impl Iterator<Item = (Range<usize>, usize, usize)> + use<S, L> {
+        let (mut start, end, first) = (self.start, self.end, self.number * GROUP);
         std::iter::from_fn(move || {
             if start >= end {
                 return None;
             }
             let (chunk, offset) = locate(start - BIAS);
-            let len = ((1 << (chunk / 8)) - offset).min(end - start);
-            // A chunk that does not exist has no live series. Another thread is about to create it.
-            let series = chunks.chunks.get(chunk).and_then(OnceLock::get);
-            let range = offset..offset + len;
-            let run = series.map(|chunk| &chunk.series);
-            let slice = run.and_then(|run| run.series.get(range.clone()));
-            let labels = run.and_then(|run| run.labels.get(range));
-            let bit = start - first;
-            start += len;
-            Some((bit, slice.unwrap_or_default(), labels.unwrap_or_default()))
+            let from = start - first;
+            start += (len_of(chunk) - offset).min(end - start);
+            Some((from..start - first, chunk, offset))
         })
     }
 }
@@ -309,8 +330,7 @@ impl<S, L: Default> Arena<S, L> {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&S> {
         let (chunk, offset) = locate(index);
-        let chunks = &self.chunks.get()?.chunks;
-        chunks.get(chunk)?.get()?.series.series.get(offset)
+        self.chunks.get()?.series(chunk)?.get(offset)
     }
 
     /// Returns the run that has series `index`, and the index of the series in it.
@@ -318,17 +338,16 @@ impl<S, L: Default> Arena<S, L> {
     #[must_use]
     pub fn run_of(&self, index: usize) -> Option<(&LabelledRun<S, L>, usize)> {
         let (chunk, offset) = locate(index);
-        let chunk = self.chunks.get()?.chunks.get(chunk)?.get()?;
-        (offset < chunk.series.series.len()).then_some((&chunk.series, offset))
+        Some((&self.chunks.get()?.chunk(chunk)?.series, offset))
     }
 
     /// Iterates over all runs, each with the number of its first series.
     pub fn runs(&self) -> impl Iterator<Item = (usize, &LabelledRun<S, L>)> {
         let chunks = self.chunks.get().map_or(&[][..], |chunks| &chunks.chunks);
-        chunks.iter().enumerate().filter_map(|(i, chunk)| {
-            let place = (8 + i % 8) << (i / 8);
-            Some((place - BIAS, &chunk.get()?.series))
-        })
+        chunks
+            .iter()
+            .enumerate()
+            .filter_map(|(i, chunk)| Some((first_place(i) - BIAS, &chunk.owner()?.series)))
     }
 
     /// Returns series `index`, and creates its whole chunk first if needed. Returns `None` beyond
@@ -339,24 +358,23 @@ impl<S, L: Default> Arena<S, L> {
             Box::new(Chunks {
                 small: Default::default(),
                 first_live: Default::default(),
-                chunks: [const { OnceLock::new() }; CHUNKS],
+                chunks: [const { PartRef::new() }; CHUNKS],
             })
         };
-        self.chunks
-            .get_or_init(new)
-            .chunks
-            .get(chunk)?
-            .get_or_init(|| {
-                let len: usize = 1 << (chunk / 8);
-                Chunk {
+        let chunks = self.chunks.get_or_init(new);
+        if chunks.series(chunk).is_none() {
+            let made = chunks.chunks.get(chunk)?;
+            made.owner_or(|| {
+                let len = len_of(chunk);
+                Arc::new(Chunk {
                     series: LabelledRun::new(len, &make),
                     groups: (0..len / GROUP).map(|_| GroupState::default()).collect(),
                     live: AtomicU64::new(0),
-                }
-            })
-            .series
-            .series
-            .get(offset)
+                })
+            });
+            made.set_parts(|chunk| &chunk.series.series);
+        }
+        chunks.series(chunk)?.get(offset)
     }
 
     /// Sets or clears the live bit of a series that was created.
@@ -422,8 +440,8 @@ impl<S, L> Chunks<S, L> {
         match self.first_live.get(place / SKIPPED) {
             Some(live) => Some((live, SKIPPED)),
             None => {
-                let chunk = self.chunks.get(locate(place - BIAS).0)?.get()?;
-                Some((&chunk.live, chunk.series.series.len()))
+                let (chunk, _) = locate(place - BIAS);
+                Some((&self.chunk(chunk)?.live, len_of(chunk)))
             }
         }
     }
@@ -435,18 +453,54 @@ impl<S, L> Chunks<S, L> {
             return Some(&self.small[number]);
         }
         let (chunk, offset) = locate(number * GROUP - BIAS);
-        self.chunks.get(chunk)?.get()?.groups.get(offset / GROUP)
+        self.chunk(chunk)?.groups.get(offset / GROUP)
+    }
+
+    /// Returns a chunk, if it was made.
+    #[inline]
+    fn chunk(&self, chunk: usize) -> Option<&Chunk<S, L>> {
+        self.chunks.get(chunk)?.owner().map(|chunk| &**chunk)
+    }
+
+    /// Returns the series of a chunk, if it was made.
+    #[inline]
+    fn series(&self, chunk: usize) -> Option<&[S]> {
+        // SAFETY: a chunk has so many series (R2).
+        unsafe { self.chunks.get(chunk)?.parts(len_of(chunk)) }
     }
 }
 
 /// Returns the number of the chunk that holds a series, and the index of the series in that chunk.
-/// The chunks of the `o`th group of eight have 2^o series each.
 #[inline]
 fn locate(index: usize) -> (usize, usize) {
-    let biased = index + BIAS;
-    let octave = biased.ilog2() as usize - 3;
-    let chunk = 8 * octave + (biased >> octave & 7);
-    (chunk, biased & ((1 << octave) - 1))
+    let place = index + BIAS;
+    let octave = place.ilog2() as usize;
+    let (chunk, len) = if place < MANY {
+        (2 * octave + (place >> (octave - 1) & 1) - 6, octave - 1)
+    } else {
+        (
+            8 * octave + (place >> (octave - 3) & 7) + FIRST - 72,
+            octave - 3,
+        )
+    };
+    (chunk, place & ((1 << len) - 1))
+}
+
+/// Returns the place of the first series of a chunk.
+fn first_place(chunk: usize) -> usize {
+    match chunk.checked_sub(FIRST) {
+        None => (2 + chunk % 2) << (2 + chunk / 2),
+        Some(chunk) => (8 + chunk % 8) << (6 + chunk / 8),
+    }
+}
+
+/// Returns the number of series of a chunk.
+#[inline]
+fn len_of(chunk: usize) -> usize {
+    match chunk.checked_sub(FIRST) {
+        None => 4 << (chunk / 2),
+        Some(chunk) => 64 << (chunk / 8),
+    }
 }
 
 /// Prefetches `len` items from `from` on. A hint: nothing is read, and any address is allowed.
@@ -474,15 +528,17 @@ mod tests {
                 (chunk, offset) == next || (chunk, offset) == (next.0 + 1, 0),
                 "{index}"
             );
-            assert!(offset < 1 << (chunk / 8) && chunk < CHUNKS);
+            assert!(offset < len_of(chunk) && chunk < CHUNKS);
+            assert_eq!(first_place(chunk) + offset, index + BIAS);
             next = (chunk, offset + 1);
         }
         let arena = Arena::<i32, ()>::new();
         (0..1000).for_each(|i| assert!(arena.get_or_make(i, || 7).is_some()));
         let mut next = 0;
         for group in arena.groups(990) {
-            for (bit, slice, _) in group.slices() {
-                assert_eq!(group.index(bit) as usize, next);
+            for (bits, slice) in group.slices() {
+                assert_eq!(group.index(bits.start) as usize, next);
+                assert_eq!(slice.len(), bits.len());
                 next += slice.len();
             }
             assert!(next == 990 || (next + BIAS) % GROUP == 0);

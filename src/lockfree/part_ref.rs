@@ -1,16 +1,18 @@
-//! An owner that is made once, and a reference to a part of it, which takes one load to find.
+//! An owner that is made once, and a reference to a part of it, or to several parts that follow each
+//! other, which takes one load to find.
 //!
 //! - N1: the owner is never replaced, and the part is borrowed from it for any lifetime. The owner
 //!   is in an `Arc`, so no thread has exclusive access to it.
 
-use std::ptr::{from_ref, null_mut};
+use std::ptr::null_mut;
+use std::slice;
 use std::sync::{Arc, OnceLock};
 
 use crate::sync::{Acquire, AtomicPtr, Release, const_fn};
 
 /// An owner that is made once, and a part of it. See the module's documentation.
 pub struct PartRef<O, P> {
-    /// The part, or null. Written by threads that find it, read by every user.
+    /// The first part, or null. Written by threads that find it, read by every user.
     part: AtomicPtr<P>,
     /// Written once.
     owner: OnceLock<Arc<O>>,
@@ -42,16 +44,34 @@ impl<O, P> PartRef<O, P> {
     /// Returns the part, if it was set.
     #[inline(always)]
     pub fn part(&self) -> Option<&P> {
-        // Acquire: pairs with the Release in `set_part`.
-        // SAFETY: null, or a part of the owner, which lives as long as this value (N1).
-        unsafe { self.part.load(Acquire).as_ref() }
+        // SAFETY: if any parts were set, there is a first one.
+        unsafe { self.parts(1) }.map(|parts| &parts[0])
+    }
+
+    /// Returns the first `len` parts, if they were set.
+    ///
+    /// # Safety
+    ///
+    /// `len` is at most the number of parts that were set.
+    #[inline(always)]
+    pub unsafe fn parts(&self, len: usize) -> Option<&[P]> {
+        // Acquire: pairs with the Release in `set_parts`.
+        let first = self.part.load(Acquire);
+        // SAFETY: null, or parts of the owner, which lives as long as this value (N1).
+        (!first.is_null()).then(|| unsafe { slice::from_raw_parts(first, len) })
     }
 
     /// Sets the part, if the owner was made.
     pub fn set_part(&self, find: impl for<'o> FnOnce(&'o O) -> &'o P) {
-        if let Some(owner) = self.owner() {
-            // Release: pairs with the Acquire in `part`.
-            self.part.store(from_ref(find(owner)).cast_mut(), Release);
+        self.set_parts(|owner| slice::from_ref(find(owner)));
+    }
+
+    /// Sets the parts, if the owner was made and has any.
+    pub fn set_parts(&self, find: impl for<'o> FnOnce(&'o O) -> &'o [P]) {
+        let parts = self.owner().map(|owner| find(owner));
+        if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+            // Release: pairs with the Acquire in `parts`.
+            self.part.store(parts.as_ptr().cast_mut(), Release);
         }
     }
 }

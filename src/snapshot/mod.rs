@@ -467,13 +467,16 @@ impl Snapshot {
     /// `at` then has the description and the shape of `empty`, it is reused. Otherwise, a clone of
     /// `empty` is inserted.
     pub(crate) fn family_for(&mut self, at: usize, empty: &Family) -> &mut Family {
-        while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
-            self.families.remove(at);
-        }
-        match self.families.get_mut(at) {
-            Some(old) if old.meta == empty.meta && old.values.same_shape(&empty.values) => {}
-            Some(old) if old.meta.name == empty.meta.name => *old = empty.clone(),
-            _ => self.families.insert(at, empty.clone()),
+        let fits = |old: &Family| old.meta == empty.meta && old.values.same_shape(&empty.values);
+        if !self.families.get(at).is_some_and(fits) {
+            while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
+                self.families.remove(at);
+            }
+            match self.families.get_mut(at) {
+                Some(old) if fits(old) => {}
+                Some(old) if old.meta.name == empty.meta.name => *old = empty.clone(),
+                _ => self.families.insert(at, empty.clone()),
+            }
         }
         &mut self.families[at]
     }

@@ -50,7 +50,8 @@ impl Borrow<str> for Text {
 
 impl PartialEq for Text {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        // A snapshot that is used again has the texts of its families: no cache line is read.
+        std::ptr::eq(&**self, &**other) || **self == **other
     }
 }
 
