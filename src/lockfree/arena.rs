@@ -546,6 +546,16 @@ mod tests {
         assert_eq!(next, 990);
     }
 
+    /// A scrape looks while another thread is about to make the chunk.
+    #[test]
+    fn a_chunk_that_is_not_made_has_no_series() {
+        let arena = Arena::<i32, ()>::new();
+        assert!(arena.get_or_make(0, || 7).is_some());
+        let group = arena.groups(6).next().unwrap();
+        let lens: Vec<_> = group.slices().map(|(bits, s)| (bits, s.len())).collect();
+        assert_eq!(lens, [(8..12, 4), (12..14, 0)]);
+    }
+
     #[test]
     fn large_chunks_without_live_series_are_skipped() {
         let made = if cfg!(miri) { 17_000 } else { 70_000 };
