@@ -114,8 +114,9 @@ impl Writer for OpenMetrics<'_> {
     fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let exemplars = series.exemplars();
         let count = self.lines.buckets(labels, value, |out, bucket| {
-            // A page that was read may have several.
-            let last = exemplars.iter().rfind(|(_, at, _)| *at as usize == bucket);
+            // A page that was read may have several, and also NaN, which no bound includes.
+            let is_here = |at: u32, value: f64| at as usize == bucket && !value.is_nan();
+            let last = exemplars.iter().rfind(|(_, at, of)| is_here(*at, of.value));
             if let Some((.., last)) = last {
                 exemplar(out, last);
             }

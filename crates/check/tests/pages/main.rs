@@ -1,5 +1,6 @@
 //! Tests of the reader: valid pages, broken pages and round trips.
 
+mod open_metrics_2;
 mod refused;
 
 use std::collections::BTreeMap;
