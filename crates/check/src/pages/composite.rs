@@ -55,7 +55,12 @@ impl Composite {
                     ..count
                 });
             } else {
-                line.expect(",bucket:[")?;
+                if !line.skip(",bucket:[") {
+                    return line.expected(match value.native {
+                        None => "`,bucket:[`, `,schema:` or `,quantile:[` is expected",
+                        Some(_) => "`,bucket:[` or `}` is expected",
+                    });
+                }
                 value.steps(line, Part::Bucket)?;
             }
         }
@@ -144,7 +149,9 @@ fn buckets(line: &mut Line<'_>, spans: &str, buckets: &str) -> Result<Vec<(i32, 
             },
         )?;
         line.expect(":")?;
-        let len: u32 = line.item("length", |text, _| text.parse().ok().filter(|len| *len > 0))?;
+        let len: u32 = line.item("span length", |text, _| {
+            text.parse().ok().filter(|len| *len > 0)
+        })?;
         spans.push((first, len));
         Ok(())
     })?;

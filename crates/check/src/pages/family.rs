@@ -185,7 +185,7 @@ impl<'a> PartialFamily<'a> {
                 None => "a number".to_owned(),
             };
             let (found, wanted, name) = (value(found), value(wanted), show(&self.name));
-            let what = format!("found {found}; the values of {kind} {name} are {wanted}");
+            let what = format!("found {found}; {kind} {name} needs {wanted}");
             return Err(Fault::new(sample.value_offset, what));
         }
         let is_gauge = matches!(kind, Kind::Gauge | Kind::Info | Kind::StateSet);

@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
     }
 
     /// Returns an error that shows the rest of the line, and says what was `wanted` instead.
-    fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
+    pub(super) fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
         self.fault(match self.rest() {
             "" => format!("the line ends; {wanted}"),
             rest => format!("found {}; {wanted}", show(rest)),

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use tallies::snapshot::{Family, Histogram, Kind, Number, Snapshot, Summary, Value};
 use tallies::{Error, encode};
-use tallies_check::{read, read_open_metrics, read_text};
+use tallies_check::{read, read_open_metrics, read_open_metrics_2, read_text};
 
 /// Returns the value of the first series.
 fn value(family: &Family) -> Value<'_> {

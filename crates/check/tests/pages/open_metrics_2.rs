@@ -3,7 +3,6 @@
 use tallies::encode::{Escaping, Format, Options};
 use tallies::snapshot::Native;
 use tallies::{Counter, Gauge, Info, Registry, StateSet, UpDownCounter};
-use tallies_check::read_open_metrics_2;
 
 use super::*;
 
@@ -261,7 +260,7 @@ fn a_page_with_a_composite_value_or_a_start_time_is_version_2() {
     let error = |page: &str| read(page).unwrap_err().to_string();
     assert_eq!(
         error("a {count:1,sum:1}\n# EOF\n"),
-        "line 1, column 17: found `}`; `,bucket:[` is expected"
+        "line 1, column 17: found `}`; `,bucket:[`, `,schema:` or `,quantile:[` is expected"
     );
     for page in [
         "# TYPE a counter\na 1\n# EOF\n",
