@@ -9,12 +9,18 @@ use tallies::snapshot::Snapshot;
 use super::history::{FamilyHistory, GONE_PAGES};
 use crate::fetch::Client;
 
-/// Formats in the order of preference. Names outside the legacy character set stay as they are.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,\
-                      application/openmetrics-text;version=1.0.0;q=0.9,\
-                      text/plain;version=1.0.0;escaping=allow-utf-8;q=0.8,\
-                      text/plain;version=0.0.4;q=0.7,*/*;q=0.1";
-const PLAIN: &str = "text/plain;version=0.0.4";
+/// Formats in the order of preference, and what is asked for where the first ones are broken. Names
+/// outside the legacy character set stay as they are.
+const ACCEPTS: [&str; 3] = [
+    "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8,\
+     application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.9,\
+     application/openmetrics-text;version=1.0.0;q=0.8,\
+     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.7,\
+     text/plain;version=0.0.4;q=0.6,*/*;q=0.1",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,\
+     text/plain;version=0.0.4;q=0.6",
+    "text/plain;version=0.0.4",
+];
 
 /// A report of a thread about its endpoint.
 pub enum Report {
@@ -38,7 +44,7 @@ pub fn start(clients: Vec<Client>, interval: Duration) -> Receiver<(usize, Repor
 
 /// Asks until the receiver is gone.
 fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Report)>) {
-    let mut accept = ACCEPT;
+    let mut accept = 0;
     let mut next = Instant::now();
     while sender.send((i, Report::Asking)).is_ok() {
         let asked = Instant::now();
@@ -53,13 +59,14 @@ fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Re
     }
 }
 
-/// Reads a page. An endpoint whose OpenMetrics is broken is asked for plain text from then on.
-fn page(client: &Client, accept: &mut &'static str) -> Result<(Snapshot, usize), String> {
+/// Reads a page. An endpoint whose OpenMetrics is broken is asked for the next of [`ACCEPTS`] from
+/// then on.
+fn page(client: &Client, accept: &mut usize) -> Result<(Snapshot, usize), String> {
     loop {
-        let page = client.get(accept)?;
+        let page = client.get(ACCEPTS[*accept])?;
         match page.read() {
             Ok(snapshot) => return Ok((snapshot, page.body.len())),
-            Err(_) if page.is_open_metrics && *accept != PLAIN => *accept = PLAIN,
+            Err(_) if page.is_open_metrics() && *accept + 1 < ACCEPTS.len() => *accept += 1,
             Err(error) => return Err(format!("the page cannot be read: {error}")),
         }
     }
