@@ -19,7 +19,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 const MAX_MIB: u64 = 64;
 
 /// How endpoints are asked.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Access {
     /// Give up waiting for a page after so many seconds: 5 for `top`, 10 for `lint`.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]

@@ -143,3 +143,64 @@ impl Endpoint {
         (self.page, self.arrived) = (snapshot, Some(at));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::fetch::Access;
+
+    /// Answers with a page for each request, and returns the Accept headers.
+    fn answer(listener: &TcpListener, pages: &[(&str, &str)]) -> Vec<String> {
+        let answered = pages.iter().map(|(content_type, page)| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut request, mut byte) = (Vec::new(), [0]);
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n");
+            write!(stream, "{head}connection: close\r\n\r\n{page}").unwrap();
+            let request = String::from_utf8(request).unwrap();
+            let accept = request.lines().find(|line| line.starts_with("accept: "));
+            accept.unwrap().to_owned()
+        });
+        answered.collect()
+    }
+
+    #[test]
+    fn an_endpoint_whose_open_metrics_is_broken_is_asked_for_another_format() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let client = Access::default().client(&url, Duration::from_secs(10));
+        let client = client.unwrap();
+        let answers = std::thread::spawn(move || {
+            let newer = "application/openmetrics-text; version=2.0.0; charset=utf-8";
+            let older = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            let jobs = "# TYPE jobs counter\njobs 1\n# EOF\n";
+            let broken = [(newer, "a b\n"), (older, jobs), ("text/plain", "a 1\n")];
+            (
+                answer(&listener, &[(newer, jobs)]),
+                answer(&listener, &broken),
+            )
+        });
+        let mut accept = 0;
+        let (newest, _) = page(&client, &mut accept).unwrap();
+        assert_eq!((newest.get("jobs", &[]), accept), (Some(1.0), 0));
+        let (text, _) = page(&client, &mut accept).unwrap();
+        assert_eq!((text.get("a", &[]), accept), (Some(1.0), 2));
+        let (first, others) = answers.join().unwrap();
+        let formats = [
+            "openmetrics-text;version=2.0.0",
+            "openmetrics-text;version=1.0.0",
+            "plain",
+        ];
+        assert!(first[0].contains(formats[0]), "{first:?}");
+        for (asked, format) in others.iter().zip(formats) {
+            let range = asked.split(',').next().unwrap();
+            assert!(range.contains(format), "{others:?}");
+        }
+    }
+}
