@@ -212,8 +212,17 @@ fn every_number_of_a_composite_value_is_read() {
     assert!((seen.count(), seen.sum()) == (4, 6.0) && quantiles[0].1.is_nan());
     assert_eq!(quantiles[1..], [(0.5, 2.0), (1.0, 3.0)]);
     assert!(s.exemplars(0).map(|(bucket, _)| bucket).eq([0]));
-    // OpenMetrics 1.0 has one exemplar per bucket.
-    open_metrics(&encode::open_metrics(&read));
+    // OpenMetrics 1.0 has one exemplar per bucket, the last.
+    let older = encode::open_metrics(&read);
+    open_metrics(&older);
+    assert!(
+        older.contains("{t=\"2\"}") && !older.contains("{t=\"1\"}"),
+        "{older}"
+    );
+    // NaN is counted, but is in no exponential bucket.
+    let page =
+        "# TYPE h histogram\nh {count:3,sum:NaN,schema:0,zero_threshold:0,zero_count:2}\n# EOF\n";
+    assert_eq!(write_2(&read_2(page)), page);
 }
 
 /// A family without a type may have any values. They have no rules, except for their fields.
