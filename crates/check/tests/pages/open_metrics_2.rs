@@ -409,8 +409,8 @@ proptest! {
             let mut family = Family::empty(name, help, "x:1", kind).unwrap();
             for (i, (label, value)) in values.into_iter().enumerate() {
                 family.push(&[("x.y", label)], value).unwrap();
+                family.set_created(i, at(start));
                 if kind == Kind::Counter || kind == Kind::Histogram {
-                    family.set_created(i, at(start));
                     let bucket = |value: f64| usize::from(kind == Kind::Histogram && (value.is_nan() || value > 1.0));
                     for at_bucket in 0..2 {
                         let here = |(_, value, _): &&(String, f64, u64)| bucket(*value) == at_bucket;
