@@ -192,7 +192,7 @@ mod tests {
         counter.texts.push("x=\"2\"", 0);
         let traced = exemplar("trace_id=\"a\\\"b\"", 0.5, Some(1_700_000_000_007));
         // Each line has one exemplar, the last.
-        let first = exemplar("trace_id=\"a\\\"b\"", 0.25, None);
+        let first = exemplar("trace_id=\"first\"", 0.25, None);
         counter.exemplars = vec![(1, 0, first.clone()), (1, 0, traced.clone())];
         let mut values = Values::histogram([1.0].into(), false);
         values.push(Value::Histogram(
@@ -232,5 +232,6 @@ h_created 2 12.034
         let label = b"\x0a\x0f\x0a\x08trace_id\x12\x03a\"b";
         let hits = protobuf.windows(label.len()).filter(|w| w == label);
         assert_eq!(hits.count(), 2, "{protobuf:?}");
+        assert!(!protobuf.windows(5).any(|w| w == b"first"), "{protobuf:?}");
     }
 }
