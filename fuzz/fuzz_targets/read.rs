@@ -24,10 +24,15 @@ fn open_metrics(snapshot: &Snapshot) -> String {
     page(snapshot, Format::OPEN_METRICS)
 }
 
+fn open_metrics_2(snapshot: &Snapshot) -> String {
+    page(snapshot, Format::OPEN_METRICS_2)
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let reads = [
         (tallies_check::read_text(bytes), text as fn(&_) -> _),
         (tallies_check::read_open_metrics(bytes), open_metrics),
+        (tallies_check::read_open_metrics_2(bytes), open_metrics_2),
     ];
     for (i, (read, write)) in reads.iter().enumerate() {
         let read = match read {
@@ -38,15 +43,19 @@ fuzz_target!(|bytes: &[u8]| {
             }
         };
         let page = write(read);
-        let again =
-            [tallies_check::read_text, tallies_check::read_open_metrics][i](page.as_bytes())
-                .unwrap_or_else(|e| panic!("{e}\n{page}"));
+        let again = [
+            tallies_check::read_text,
+            tallies_check::read_open_metrics,
+            tallies_check::read_open_metrics_2,
+        ][i](page.as_bytes())
+        .unwrap_or_else(|e| panic!("{e}\n{page}"));
         assert_eq!(page, write(&again));
         // Names that differ in one format may be equal in another, and reading then returns an
         // error.
         let _ = (
             tallies_check::read_text(text(read)),
             tallies_check::read_open_metrics(open_metrics(read)),
+            tallies_check::read_open_metrics_2(open_metrics_2(read)),
         );
         let _ = encode::protobuf(read);
         let mut twice = again.clone();

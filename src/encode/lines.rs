@@ -186,13 +186,17 @@ impl<'a> Lines<'a> {
     }
 
     /// Writes `# HELP name text` unless the help is empty. Escapes `\` and line feeds; if `quotes`
-    /// is set, as OpenMetrics requires, also escapes `"`.
+    /// is set, as OpenMetrics requires, also escapes `"`, and ends no line in a carriage return.
     pub(super) fn help(&mut self, family: &Family, names: &EscapedNames<'_>, quotes: bool) {
-        if family.help().is_empty() {
+        let help = match quotes {
+            true => family.help().trim_end_matches('\r'),
+            false => family.help(),
+        };
+        if help.is_empty() {
             return;
         }
         self.comment("HELP", names, |out| {
-            for byte in family.help().bytes() {
+            for byte in help.bytes() {
                 match byte {
                     b'\\' => out.extend_from_slice(b"\\\\"),
                     b'"' if quotes => out.extend_from_slice(b"\\\""),

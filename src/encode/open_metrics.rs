@@ -99,7 +99,7 @@ impl Writer for OpenMetrics<'_> {
     #[inline(always)]
     fn counter(&mut self, labels: PaddedText<'_>, value: Number, series: SeriesMeta<'_>) {
         self.lines.number(0, labels, value);
-        if let [(.., last)] = series.exemplars() {
+        if let [.., (.., last)] = series.exemplars() {
             exemplar(self.lines.out, last);
         }
         self.lines.end();
@@ -114,8 +114,11 @@ impl Writer for OpenMetrics<'_> {
     fn histogram(&mut self, labels: PaddedText<'_>, value: &Histogram<'_>, series: SeriesMeta<'_>) {
         let exemplars = series.exemplars();
         let count = self.lines.buckets(labels, value, |out, bucket| {
-            for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == bucket) {
-                exemplar(out, of_bucket);
+            // A page that was read may have several, and also NaN, which no bound includes.
+            let is_here = |at: u32, value: f64| at as usize == bucket && !value.is_nan();
+            let last = exemplars.iter().rfind(|(_, at, of)| is_here(*at, of.value));
+            if let Some((.., last)) = last {
+                exemplar(out, last);
             }
         });
         // A sum that can decrease is not a counter: OpenMetrics forbids it, and also a count
@@ -188,14 +191,20 @@ mod tests {
         counter.texts.push("x=\"1\"", 1_500);
         counter.texts.push("x=\"2\"", 0);
         let traced = exemplar("trace_id=\"a\\\"b\"", 0.5, Some(1_700_000_000_007));
-        counter.exemplars = vec![(1, 0, traced.clone())];
+        // Each line has one exemplar, the last.
+        let first = exemplar("trace_id=\"first\"", 0.25, None);
+        counter.exemplars = vec![(1, 0, first.clone()), (1, 0, traced.clone())];
         let mut values = Values::histogram([1.0].into(), false);
         values.push(Value::Histogram(
             Histogram::new(&[1.0], &[1, 2], 7.5).unwrap(),
         ));
         let mut histogram = family("h", Kind::Histogram, values);
         histogram.texts.push("", 2_000);
-        histogram.exemplars = vec![(0, 0, exemplar("", 1.0, None)), (0, 1, traced)];
+        histogram.exemplars = vec![
+            (0, 0, first),
+            (0, 0, exemplar("", 1.0, None)),
+            (0, 1, traced),
+        ];
         let snapshot = Snapshot {
             families: vec![counter, histogram],
             taken: UNIX_EPOCH + Duration::from_millis(12_034),
@@ -223,5 +232,6 @@ h_created 2 12.034
         let label = b"\x0a\x0f\x0a\x08trace_id\x12\x03a\"b";
         let hits = protobuf.windows(label.len()).filter(|w| w == label);
         assert_eq!(hits.count(), 2, "{protobuf:?}");
+        assert!(!protobuf.windows(5).any(|w| w == b"first"), "{protobuf:?}");
     }
 }

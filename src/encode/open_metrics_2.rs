@@ -7,7 +7,9 @@
 
 use std::time::SystemTime;
 
-use crate::snapshot::{Family, Histogram, Kind, Native, Number, Summary, Value, millis};
+use crate::snapshot::{
+    Family, Histogram, Kind, Native, Number, Numbers, Summary, Value, Values, millis,
+};
 
 use super::lines::{BoundForm, Lines};
 use super::native;
@@ -118,6 +120,12 @@ fn field(out: &mut Vec<u8>, name: &str, n: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }
 
+/// Returns whether the format can write a unit. A line feed in one would begin another line.
+fn is_unit(unit: &str) -> bool {
+    let is_in = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
+    !unit.is_empty() && unit.bytes().all(is_in)
+}
+
 /// Returns the type of a family that the format admits.
 fn type_of(family: &Family, names: &EscapedNames<'_>) -> &'static str {
     match family.kind() {
@@ -125,9 +133,18 @@ fn type_of(family: &Family, names: &EscapedNames<'_>) -> &'static str {
         Kind::Info => "gauge",
         Kind::StateSet => "stateset",
         Kind::GaugeHistogram => "gaugehistogram",
+        Kind::Counter if !are_counts(&family.values) => "unknown",
         Kind::Summary if !(0..family.len()).all(|i| is_positive(&family.value(i))) => "unknown",
         Kind::Unknown => "unknown",
         other => other.as_text(),
+    }
+}
+
+/// Returns whether no total is negative or NaN. The difference of two infinite totals is NaN.
+fn are_counts(values: &Values) -> bool {
+    match values {
+        Values::Counter(Numbers::Float(totals)) => totals.iter().all(|total| *total >= 0.0),
+        _ => true,
     }
 }
 
@@ -158,7 +175,7 @@ impl Writer for OpenMetrics2<'_> {
         self.lines
             .comment("TYPE", names, |out| out.extend_from_slice(text.as_bytes()));
         let unit = family.unit();
-        if !unit.is_empty() && !matches!(family.kind(), Kind::Info | Kind::StateSet) {
+        if is_unit(unit) && !matches!(family.kind(), Kind::Info | Kind::StateSet) {
             self.lines
                 .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
         }
@@ -229,7 +246,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::snapshot::{Exemplar, GaugeMode, Meta, Snapshot, Values};
+    use crate::snapshot::{Exemplar, GaugeMode, Meta, Snapshot};
 
     fn millis(millis: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(millis)
@@ -442,6 +459,31 @@ mod tests {
         let unknown = Summary::new(None, 1.0, &[]);
         let unknown = family("foo", Kind::Summary, Value::Summary(unknown));
         assert_eq!(page([unknown]), "# TYPE foo summary\n# EOF\n");
+    }
+
+    /// A unit with a line feed began a line of its own, and a help that ended in a carriage return
+    /// ended its line in one.
+    #[test]
+    fn no_text_breaks_its_line() {
+        let mut broken = family("a", Kind::Gauge, Value::Gauge(1.0));
+        broken.meta.help = "Some\rhelp.\r\r".into();
+        for unit in ["x\ny 1", "m/s", "a b"] {
+            broken.meta.unit = unit.into();
+            assert_eq!(
+                page([broken.clone()]),
+                "# TYPE a gauge\n# HELP a Some\rhelp.\na 1\n# EOF\n"
+            );
+        }
+    }
+
+    /// A counter must not have these values, but a family of no type may.
+    #[test]
+    fn a_counter_that_counts_nothing_has_no_type() {
+        for total in [f64::NAN, -1.0] {
+            let total = Value::Counter(Number::Float(total));
+            let page = page([family("foo", Kind::Counter, total)]);
+            assert!(page.starts_with("# TYPE foo unknown\nfoo "), "{page}");
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Writer for Protobuf<'_> {
         let metric = self.metric(labels, series, 0x80);
         let message = Message::field(self.out, COUNTER, 0x80);
         push_double(self.out, 1, value.as_f64());
-        for (.., last) in exemplars {
+        if let Some((.., last)) = exemplars.last() {
             exemplar(self.out, &[tag_of_bytes(2)], last);
         }
         self.out.extend_from_slice(created.as_slice());
@@ -199,8 +199,10 @@ impl Writer for Protobuf<'_> {
             let bucket = Message::field(self.out, 3, 0);
             push_integer(self.out, 1, cumulative);
             push_double(self.out, 2, bound);
-            for (.., of_bucket) in exemplars.iter().filter(|(_, at, _)| *at as usize == i) {
-                exemplar(self.out, &[tag_of_bytes(3)], of_bucket);
+            // A second one would be merged into the first.
+            let last = exemplars.iter().rfind(|(_, at, _)| *at as usize == i);
+            if let Some((.., last)) = last {
+                exemplar(self.out, &[tag_of_bytes(3)], last);
             }
             bucket.end(self.out);
         }

@@ -50,24 +50,22 @@ impl Family {
     ///
     /// let family = Family::empty("wait_seconds", "Time in the queue.", "seconds", Kind::Gauge)?;
     /// assert!(family.is_empty());
-    /// assert!(Family::empty("wait", "", "seconds", Kind::Gauge).is_err());
+    /// assert!(Family::empty("wait\n", "", "", Kind::Gauge).is_err());
     /// # Ok::<(), tallies::Error>(())
     /// ```
+    ///
+    /// OpenMetrics 1.0 leaves a unit out in which the name does not end.
     ///
     /// Where values of several processes are merged, those of gauges are added, and an info or a
     /// state is 1 if one of them is.
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is empty or has a quote, a backslash or a line feed, and if it
-    /// does not end in `_` and the unit, before the suffix of its kind.
+    /// Returns an error if the name is empty or has a quote, a backslash or a line feed.
     pub fn empty(name: &str, help: &str, unit: &str, kind: Kind) -> Result<Self, Error> {
-        let before = kind.stem(name).strip_suffix(unit);
-        let has_unit = unit.is_empty() || before.is_some_and(|before| before.ends_with('_'));
-        if !is_name(name) || !has_unit {
+        if !is_name(name) {
             return Err(Error::other(format_args!(
-                "family `{name}` needs a name without quotes, backslashes and line feeds, which ends \
-                 in `_` and its unit, if it has one; got the unit `{unit}`"
+                "family `{name}` needs a name without quotes, backslashes and line feeds"
             )));
         }
         let mode = match kind {

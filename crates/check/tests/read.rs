@@ -97,6 +97,44 @@ fn pages(n: usize) -> Vec<(&'static str, String)> {
                 "# EOF\n",
             ),
         ),
+        (
+            "fields",
+            page(
+                n,
+                "# TYPE h histogram\nh {count:1,sum:1,bucket:[",
+                |i| format!("{i}:1,"),
+                "+Inf:1]}\n# EOF\n",
+            ),
+        ),
+        (
+            "spans",
+            page(
+                n,
+                "h {count:0,sum:0,schema:0,zero_threshold:0,zero_count:0,positive_spans:[0:1",
+                |_| ",1:4000000000".into(),
+                "],positive_buckets:[0]}\n# EOF\n",
+            ),
+        ),
+        (
+            "exponential buckets",
+            page(
+                n,
+                &format!(
+                    "h {{count:{n},sum:0,schema:8,zero_threshold:0,zero_count:0,\
+                     positive_spans:[0:{n}],positive_buckets:[1"
+                ),
+                |i| if i > 0 { ",1".into() } else { String::new() },
+                "]}\n# EOF\n",
+            ),
+        ),
+        (
+            "exemplars of a line",
+            page(n, "a 1 st@1", |i| format!(" # {{}} {i} 1"), "\n# EOF\n"),
+        ),
+        (
+            "samples of a series",
+            page(n, "", |i| format!("a 1 {i} st@1\n"), "# EOF\n"),
+        ),
         ("escapes", page(n, "a{b=\"", |_| "\\\\".into(), "\"} 1\n")),
         ("quotes", page(n, "a{b=\"", |_| "\\\"".into(), "")),
         ("help", page(n, "# HELP a ", |_| "\\n".into(), "\n")),

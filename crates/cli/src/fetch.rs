@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use percent_encoding::percent_decode_str;
 use tallies::Error;
+use tallies::encode::{Format, Syntax};
 use tallies::snapshot::Snapshot;
 use ureq::Agent;
 use ureq::http::Uri;
@@ -18,7 +19,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 const MAX_MIB: u64 = 64;
 
 /// How endpoints are asked.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Access {
     /// Give up waiting for a page after so many seconds: 5 for `top`, 10 for `lint`.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -117,16 +118,22 @@ fn is_local(url: &str) -> bool {
 /// A page.
 pub struct Page {
     pub body: Vec<u8>,
-    /// Whether its type says so.
-    pub is_open_metrics: bool,
+    /// The format that its Content-Type names; text if it names none.
+    pub syntax: Syntax,
 }
 
 impl Page {
+    /// Returns whether its Content-Type names OpenMetrics.
+    pub fn is_open_metrics(&self) -> bool {
+        matches!(self.syntax, Syntax::OpenMetrics | Syntax::OpenMetrics2)
+    }
+
     /// Parses the page. One without a type shows by its end which format it has.
     pub fn read(&self) -> Result<Snapshot, Error> {
-        match self.is_open_metrics {
-            true => tallies_check::read_open_metrics(&self.body),
-            false => tallies_check::read(&self.body),
+        match self.syntax {
+            Syntax::OpenMetrics => tallies_check::read_open_metrics(&self.body),
+            Syntax::OpenMetrics2 => tallies_check::read_open_metrics_2(&self.body),
+            _ => tallies_check::read(&self.body),
         }
     }
 }
@@ -150,8 +157,17 @@ impl Client {
         if response.status() != 200 {
             return Err(format!("the endpoint answers {}", response.status()));
         }
-        let content_type = response.body().mime_type().unwrap_or_default();
-        let is_open_metrics = content_type.starts_with("application/openmetrics-text");
+        let content_type = response.headers().get("content-type");
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default();
+        // A Content-Type is an Accept header that names one format. Older clients for Python write
+        // OpenMetrics 1.0 as version 0.0.1.
+        let syntax = match Format::negotiate(content_type).syntax() {
+            Syntax::Text if content_type.starts_with("application/openmetrics-text") => {
+                Syntax::OpenMetrics
+            }
+            syntax => syntax,
+        };
         // The client's own limit counts bytes before they are decompressed.
         let reader = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut body = Vec::new();
@@ -160,10 +176,7 @@ impl Client {
         if body.len() as u64 > MAX_MIB << 20 {
             return Err(format!("the page is larger than {MAX_MIB} MiB"));
         }
-        Ok(Page {
-            body,
-            is_open_metrics,
-        })
+        Ok(Page { body, syntax })
     }
 }
 

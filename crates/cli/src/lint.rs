@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tallies::encode::Syntax;
 use tallies_check::lint::{Problem, Rule, lint};
 use tallies_names::Printable;
 
@@ -112,10 +113,21 @@ fn pages(page: &str, access: &Access) -> Result<(String, Vec<Page>), String> {
             let page = client.get(accept);
             page.map_err(|error| format!("{}: {error}", client.url))
         };
-        let mut pages = vec![get("text/plain;version=0.0.4")?];
-        // Only OpenMetrics has units.
-        let other = get("application/openmetrics-text;version=1.0.0")?;
-        pages.extend(Some(other).filter(|page| page.is_open_metrics));
+        // Only OpenMetrics has units, and only version 2.0 every name as it is declared.
+        let mut pages = Vec::new();
+        for (accept, syntax) in [
+            (
+                "application/openmetrics-text;version=2.0.0,text/plain;q=0.5",
+                Syntax::OpenMetrics2,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0",
+                Syntax::OpenMetrics,
+            ),
+        ] {
+            pages.extend(Some(get(accept)?).filter(|page| page.syntax == syntax));
+        }
+        pages.push(get("text/plain;version=0.0.4")?);
         return Ok((client.url, pages));
     }
     let mut body = Vec::new();
@@ -126,7 +138,7 @@ fn pages(page: &str, access: &Access) -> Result<(String, Vec<Page>), String> {
     .map_err(|e| format!("{page}: {e}"))?;
     let read = Page {
         body,
-        is_open_metrics: false,
+        syntax: Syntax::Text,
     };
     Ok((page.to_owned(), vec![read]))
 }

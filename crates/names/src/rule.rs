@@ -18,7 +18,8 @@ pub enum Rule {
     /// A family has a help text.
     Help,
     /// The name of a family with a unit ends in that unit. Text has no units, and the reader
-    /// rejects OpenMetrics that breaks this rule, so only the snapshot of a registry can break it.
+    /// rejects OpenMetrics 1.0 that breaks this rule, so only OpenMetrics 2.0 and the snapshot of a
+    /// registry can break it.
     Unit,
     /// The name of a counter ends in `_total`.
     CounterSuffix,

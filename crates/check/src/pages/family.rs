@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use tallies::snapshot::{Family, Kind};
 
 use super::line::{Label, Line};
-use super::sample::{self, Key, Sample};
+use super::sample::{self, Key, Sample, SampleValue};
 use super::series::{PartialSeries, Step};
 use super::{Dialect, Fault, number, show};
 
@@ -30,6 +30,8 @@ pub(super) struct PartialFamily<'a> {
     pub(super) line: usize,
     dialect: Dialect,
     kind: Option<Kind>,
+    /// The kind that the first composite value shows, if the type is unknown.
+    shown_kind: Option<Kind>,
     help: Option<String>,
     unit: Option<&'a str>,
     /// The series, in the order of the page.
@@ -68,7 +70,7 @@ impl<'a> PartialFamily<'a> {
     }
 
     fn read_help(&self, line: &mut Line<'a>) -> Result<String, Fault> {
-        let help = line.unescape(self.dialect == Dialect::OpenMetrics)?;
+        let help = line.unescape(self.dialect != Dialect::Text)?;
         match line.rest() {
             "" => Ok(help.into_owned()),
             _ => line.fault("a quote in HELP has to be escaped as `\\\"`"),
@@ -90,6 +92,12 @@ impl<'a> PartialFamily<'a> {
 
     fn read_unit(&self, line: &mut Line<'a>) -> Result<&'a str, Fault> {
         let (offset, unit) = (line.offset, line.token());
+        if self.dialect == Dialect::OpenMetrics2 {
+            let is_in = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            let what = format!("found {}; a unit has only a-z, A-Z, 0-9, _, :", show(unit));
+            let is_unit = unit.chars().all(is_in);
+            return is_unit.then_some(unit).ok_or(Fault::new(offset, what));
+        }
         let ends = self.name.strip_suffix(unit);
         if unit.is_empty() || ends.is_some_and(|before| before.ends_with('_')) {
             return Ok(unit);
@@ -99,8 +107,13 @@ impl<'a> PartialFamily<'a> {
         Err(Fault::new(offset, what))
     }
 
-    /// Returns the kind: [`Kind::Unknown`] if there is no TYPE.
+    /// Returns the kind: [`Kind::Unknown`] if there is no TYPE and no composite value.
     fn kind(&self) -> Kind {
+        self.shown_kind.unwrap_or(self.declared_kind())
+    }
+
+    /// Returns the kind of the TYPE line.
+    fn declared_kind(&self) -> Kind {
         self.kind.unwrap_or(Kind::Unknown)
     }
 
@@ -139,8 +152,11 @@ impl<'a> PartialFamily<'a> {
         mut sample: Sample<'a>,
         part: Part,
     ) -> Result<(), Fault> {
+        if self.dialect == Dialect::OpenMetrics2 {
+            self.check_sample(&sample)?;
+        }
         let step = self.take_step(&mut sample, part)?;
-        let kind = self.kind();
+        let kind = self.declared_kind();
         let i = self.series_index(number, &sample)?;
         let series = &mut self.series[i];
         if self.dialect == Dialect::OpenMetrics && series.time != sample.time {
@@ -149,6 +165,46 @@ impl<'a> PartialFamily<'a> {
             return Err(Fault::new(sample.value_offset, what));
         }
         series.add(sample, part, step, kind, self.dialect)
+    }
+
+    /// Checks that a sample of OpenMetrics 2.0 has only what its kind has.
+    fn check_sample(&mut self, sample: &Sample<'a>) -> Result<(), Fault> {
+        let found = match &sample.value {
+            SampleValue::Number(_) => None,
+            SampleValue::Composite(value) => Some(value.kind),
+        };
+        if self.declared_kind() == Kind::Unknown && !self.has_samples() {
+            self.shown_kind = found;
+        }
+        let kind = self.kind();
+        let is_composite = matches!(kind, Kind::Histogram | Kind::GaugeHistogram | Kind::Summary);
+        let wanted = is_composite.then_some(kind);
+        if found != wanted {
+            let value = |kind: Option<Kind>| match kind {
+                Some(kind) => format!("the fields of a {kind}"),
+                None => "a number".to_owned(),
+            };
+            let (found, wanted, name) = (value(found), value(wanted), show(&self.name));
+            let what = format!("found {found}; {kind} {name} needs {wanted}");
+            return Err(Fault::new(sample.value_offset, what));
+        }
+        let is_gauge = matches!(kind, Kind::Gauge | Kind::Info | Kind::StateSet);
+        let start = sample
+            .start
+            .as_ref()
+            .map(|(offset, _)| (*offset, "a start time"));
+        let start = start.filter(|_| is_gauge || kind == Kind::GaugeHistogram);
+        let exemplar = sample
+            .exemplars
+            .first()
+            .map(|(offset, _)| (*offset, "an exemplar"));
+        match start.or(exemplar.filter(|_| is_gauge)) {
+            None => Ok(()),
+            Some((offset, what)) => {
+                let what = format!("{kind} {} cannot have {what}", show(&self.name));
+                Err(Fault::new(offset, what))
+            }
+        }
     }
 
     /// Removes and parses the label that does not identify a series: the bound of a bucket, or a
@@ -164,11 +220,11 @@ impl<'a> PartialFamily<'a> {
         match (part, position) {
             (Part::Bucket | Part::Quantile, Some(position)) => {
                 let Label { value, offset, .. } = sample.labels.remove(position);
-                let valid = match part {
-                    Part::Quantile => 0.0..=1.0,
-                    _ => f64::NEG_INFINITY..=f64::INFINITY,
+                let parsed = match part {
+                    Part::Quantile => number::quantile(&value),
+                    _ => number::bound(&value),
                 };
-                match number::bound(&value).filter(|step| valid.contains(step)) {
+                match parsed {
                     Some(value) => Ok(Some(Step { value, offset })),
                     None => Err(Fault::new(offset, number::describe_invalid(&value, what))),
                 }
@@ -186,18 +242,28 @@ impl<'a> PartialFamily<'a> {
     }
 
     /// Returns the index of the series of a sample, and adds the series if it is new. In
-    /// OpenMetrics, the lines of a series have to be adjacent, and so do those of a state set.
+    /// OpenMetrics, the lines of a series have to be adjacent, and so do those of a state set. In
+    /// OpenMetrics 2.0, each further line is a later point, which replaces the one before.
     fn series_index(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
         let new = self.series.len();
         let key = sample::key(&sample.labels, "");
         let i = *self.indices.entry(key).or_insert(new);
+        let is_newer = self.dialect == Dialect::OpenMetrics2;
         if i == new {
             self.series.push(PartialSeries::new(number, sample));
+        } else if is_newer {
+            let series = &mut self.series[i];
+            if series.time.is_none() || sample.time <= series.time {
+                let what = "has this series, too; a further sample needs a later timestamp";
+                let what = format!("line {} {what}", series.line);
+                return Err(Fault::new(sample.offset, what));
+            }
+            *series = PartialSeries::new(number, sample);
         }
         // A kind with one line per series gets a better error elsewhere: its second line is a
         // duplicate, not just out of order.
         let has_more = parts(self.kind(), self.dialect).len() > 1;
-        let is_strict = self.dialect == Dialect::OpenMetrics && has_more;
+        let is_strict = is_newer || (self.dialect == Dialect::OpenMetrics && has_more);
         let mut is_adjacent = !is_strict || i + 1 == self.series.len();
         if self.kind() == Kind::StateSet {
             if !sample.labels.iter().any(|label| label.name == self.name) {
@@ -229,6 +295,10 @@ impl<'a> PartialFamily<'a> {
             let what = format!("{kind} {} cannot have a unit", show(&self.name));
             return Err(Fault::in_line(self.line, what));
         }
+        if self.dialect == Dialect::OpenMetrics2 && kind == Kind::Info && !name.ends_with("_info") {
+            let what = format!("the name of info {} has to end in `_info`", show(&name));
+            return Err(Fault::in_line(self.line, what));
+        }
         let family = Family::empty(&name, &help, unit, kind);
         let mut family = family.map_err(|error| Fault::in_line(self.line, error.to_string()))?;
         let first = self.series.first();
@@ -245,15 +315,15 @@ impl<'a> PartialFamily<'a> {
 /// The name of a type in a TYPE line, its kind, and the formats that have it.
 type Type = (&'static str, Kind, &'static [Dialect]);
 
-const BOTH: &[Dialect] = &[Dialect::Text, Dialect::OpenMetrics];
-const OPEN_METRICS: &[Dialect] = &[Dialect::OpenMetrics];
+const ALL: &[Dialect] = &[Dialect::Text, Dialect::OpenMetrics, Dialect::OpenMetrics2];
+const OPEN_METRICS: &[Dialect] = &[Dialect::OpenMetrics, Dialect::OpenMetrics2];
 
 const TYPES: &[Type] = &[
-    ("counter", Kind::Counter, BOTH),
-    ("gauge", Kind::Gauge, BOTH),
-    ("histogram", Kind::Histogram, BOTH),
+    ("counter", Kind::Counter, ALL),
+    ("gauge", Kind::Gauge, ALL),
+    ("histogram", Kind::Histogram, ALL),
     ("gaugehistogram", Kind::GaugeHistogram, OPEN_METRICS),
-    ("summary", Kind::Summary, BOTH),
+    ("summary", Kind::Summary, ALL),
     ("info", Kind::Info, OPEN_METRICS),
     ("stateset", Kind::StateSet, OPEN_METRICS),
     ("unknown", Kind::Unknown, OPEN_METRICS),
@@ -264,6 +334,7 @@ const TYPES: &[Type] = &[
 fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
     use Part::{Bucket, Count, Created, Quantile, Sum, Value};
     let all: &[(&str, Part)] = match kind {
+        _ if dialect == Dialect::OpenMetrics2 => &[("", Value)],
         Kind::Counter if dialect == Dialect::OpenMetrics => {
             &[("_total", Value), ("_created", Created)]
         }

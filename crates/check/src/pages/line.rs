@@ -18,7 +18,7 @@ pub(super) struct Line<'a> {
 }
 
 /// A parser of a token.
-type Parse<T> = fn(&str, Dialect) -> Option<T>;
+pub(super) type Parse<T> = fn(&str, Dialect) -> Option<T>;
 
 /// A label.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
     }
 
     /// Returns an error that shows the rest of the line, and says what was `wanted` instead.
-    fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
+    pub(super) fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
         self.fault(match self.rest() {
             "" => format!("the line ends; {wanted}"),
             rest => format!("found {}; {wanted}", show(rest)),
@@ -63,6 +63,14 @@ impl<'a> Line<'a> {
             self.offset += token.len();
         }
         is_next
+    }
+
+    /// Skips `token`, or returns an error if something else is next.
+    pub(super) fn expect(&mut self, token: &str) -> Result<(), Fault> {
+        match self.skip(token) {
+            true => Ok(()),
+            false => self.expected(&format!("`{token}` is expected")),
+        }
     }
 
     /// Skips blanks and tabs, in text. OpenMetrics allows none, so this does nothing there.
@@ -233,13 +241,32 @@ impl<'a> Line<'a> {
     pub(super) fn time(&mut self) -> Result<SystemTime, Fault> {
         let what = match self.dialect {
             Dialect::Text => "timestamp in milliseconds",
-            Dialect::OpenMetrics => "timestamp in seconds",
+            _ => "timestamp in seconds",
         };
         self.parsed(what, number::time)
     }
 
     fn parsed<T>(&mut self, what: &str, parse: Parse<T>) -> Result<T, Fault> {
-        let (from, token) = (self.offset, self.token());
+        let from = self.offset;
+        let token = self.token();
+        self.convert(from, token, what, parse)
+    }
+
+    /// Reads a number in a composite value, up to a comma, a colon or a closing bracket.
+    pub(super) fn item<T>(&mut self, what: &str, parse: Parse<T>) -> Result<T, Fault> {
+        let (from, rest) = (self.offset, self.rest());
+        let token = &rest[..rest.find([',', ':', ']', '}', ' ']).unwrap_or(rest.len())];
+        self.offset += token.len();
+        self.convert(from, token, what, parse)
+    }
+
+    fn convert<T>(
+        &self,
+        from: usize,
+        token: &str,
+        what: &str,
+        parse: Parse<T>,
+    ) -> Result<T, Fault> {
         let invalid = || Fault::new(from, number::describe_invalid(token, what));
         parse(token, self.dialect).ok_or_else(invalid)
     }

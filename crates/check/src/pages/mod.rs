@@ -5,6 +5,7 @@
 //! follows, and only then it enters the snapshot. Time and memory are proportional to the size of
 //! the page.
 
+mod composite;
 mod family;
 mod line;
 mod number;
@@ -21,9 +22,10 @@ use tallies_names::Printable;
 
 use family::{Part, PartialFamily};
 use line::Line;
-use sample::Sample;
+use sample::{Sample, SampleValue};
 
-/// Parses a page as OpenMetrics if its last line is `# EOF`, and as text otherwise.
+/// Parses a page as OpenMetrics if its last line is `# EOF`, and as text otherwise. A page of
+/// OpenMetrics is version 2.0 if it has a composite value or a start time, and 1.0 otherwise.
 ///
 /// ```
 /// let registry = tallies::Registry::new();
@@ -39,7 +41,9 @@ use sample::Sample;
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// See [`read_open_metrics`] and [`read_text`].
+/// See [`read_open_metrics`], [`read_open_metrics_2`] and [`read_text`]. Call one of them where the
+/// format is known, from a Content-Type for example: a page of version 2.0 that has only numbers
+/// looks like one of 1.0.
 ///
 /// # Errors
 ///
@@ -49,9 +53,26 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     let body = page.strip_suffix(b"\n").unwrap_or(page);
     let last = body.rsplit(|b| *b == b'\n').next();
     match last {
+        Some(b"# EOF") if is_open_metrics_2(page) => read_open_metrics_2(page),
         Some(b"# EOF") => read_open_metrics(page),
         _ => read_text(page),
     }
+}
+
+/// Returns whether a page has a sample that only OpenMetrics 2.0 has. A sample that looks like one,
+/// but is broken, counts.
+fn is_open_metrics_2(page: &[u8]) -> bool {
+    let text = std::str::from_utf8(page).unwrap_or_default();
+    text.lines().any(|line| {
+        let has = |mark: &&str| line.contains(*mark);
+        if line.starts_with('#') || !["{count:", "{gcount:", " st@"].iter().any(has) {
+            return false;
+        }
+        let sample = Sample::read(&mut Line::new(line, Dialect::OpenMetrics2));
+        sample.map_or(true, |sample| {
+            sample.start.is_some() || matches!(sample.value, SampleValue::Composite(_))
+        })
+    })
 }
 
 /// Parses a page in the Prometheus text format 0.0.4, or 1.0.0 with names in quotes, into a
@@ -117,6 +138,47 @@ pub fn read_open_metrics(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page.as_ref(), Dialect::OpenMetrics)
 }
 
+/// Parses a page in OpenMetrics 2.0 (release candidate 0) into a snapshot.
+///
+/// ```
+/// use tallies::snapshot::Value;
+///
+/// let page = "# TYPE sizes histogram\n\
+///     sizes {count:3,sum:9.5,schema:0,zero_threshold:0,zero_count:0,positive_spans:[1:2],\
+///     positive_buckets:[1,2]} st@1520430000.123 # {trace_id=\"1f\"} 3.5 1520430000.5\n# EOF\n";
+/// let read = tallies_check::read_open_metrics_2(page)?;
+/// let sizes = read.family("sizes").unwrap();
+/// let Value::Histogram(value) = sizes.value(0) else { panic!() };
+/// assert_eq!(value.native().unwrap().positive(), [(1, 1), (2, 2)]);
+/// assert!(sizes.created(0).is_some());
+/// assert_eq!(sizes.exemplars(0).count(), 1);
+/// # Ok::<(), tallies::Error>(())
+/// ```
+///
+/// Like [`read_open_metrics`], with exponential buckets, and with every name and unit as it is on
+/// the page:
+///
+/// - A series may have several samples, with ascending timestamps. The snapshot has the last one.
+/// - A family without a type is of the kind that its values show: with fields, it is a histogram, a
+///   gauge histogram or a summary.
+/// - Each exemplar belongs to the bucket of its value. Exemplars whose labels have more than 128
+///   characters are left out.
+///
+/// # Errors
+///
+/// Returns an error in the cases of [`read_open_metrics`], for fields that are missing, out of
+/// order or contradict each other, and for exemplars without a timestamp.
+///
+/// Valid pages can have what a snapshot cannot hold, and this is an error, too: fractions of
+/// observations, buckets that differ within a family, a label `le` of a histogram with exponential
+/// buckets only, and names with a quote, a backslash or a line feed. So is a backslash that begins
+/// none of the three escape sequences.
+///
+/// Source: the OpenMetrics specification, version 2.0.0-rc0.
+pub fn read_open_metrics_2(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
+    read_as(page.as_ref(), Dialect::OpenMetrics2)
+}
+
 /// The format of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Dialect {
@@ -125,6 +187,8 @@ enum Dialect {
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// OpenMetrics 2.0.
+    OpenMetrics2,
 }
 
 /// An error at a position of the page.
@@ -218,10 +282,15 @@ impl<'a> PageReader<'a> {
             return line.fault("nothing may follow `# EOF`");
         }
         line.blanks();
-        match (self.dialect, line.rest()) {
-            (Dialect::Text, "") => Ok(()),
-            (Dialect::OpenMetrics, "") => line.fault("OpenMetrics allows no empty lines"),
-            (Dialect::OpenMetrics, "# EOF") => {
+        let is_text = self.dialect == Dialect::Text;
+        if let (false, Some(before)) = (is_text, text.strip_suffix('\r')) {
+            let what = "OpenMetrics allows no carriage return at the end of a line";
+            return Err(Fault::new(before.len(), what));
+        }
+        match (is_text, line.rest()) {
+            (true, "") => Ok(()),
+            (false, "") => line.fault("OpenMetrics allows no empty lines"),
+            (false, "# EOF") => {
                 self.ended = true;
                 Ok(())
             }
@@ -251,7 +320,7 @@ impl<'a> PageReader<'a> {
         let is_text = self.dialect == Dialect::Text;
         match self.dialect {
             Dialect::Text => line.blanks(),
-            Dialect::OpenMetrics => line.gap("HELP, TYPE or UNIT")?,
+            _ => line.gap("HELP, TYPE or UNIT")?,
         }
         let offset = line.offset;
         let word = line.token();
@@ -334,7 +403,7 @@ impl<'a> PageReader<'a> {
                 let what = "the last line has to end in a line feed";
                 return Err(Fault::new(last.len(), what));
             }
-            Dialect::OpenMetrics if !self.ended => {
+            Dialect::OpenMetrics | Dialect::OpenMetrics2 if !self.ended => {
                 let end = last.trim_end_matches('\n').len();
                 let what = "the page is cut off: its last line has to be `# EOF`";
                 return Err(Fault::new(end, what));

@@ -15,8 +15,8 @@ pub(super) fn value(text: &str, dialect: Dialect) -> Option<Number> {
         return Some(Number::Int(n));
     }
     let x = match dialect {
-        Dialect::Text => bound(text)?,
-        Dialect::OpenMetrics => text.parse().ok()?,
+        Dialect::Text => canonical(text)?,
+        _ => text.parse().ok()?,
     };
     // Infinity is a word, and not a number that is too large. The word for NaN has no sign.
     let is_word = text.ends_with(|c: char| c.is_ascii_alphabetic());
@@ -39,8 +39,23 @@ pub(super) fn whole(value: Number) -> Option<u64> {
     }
 }
 
-/// Parses a bound or a quantile. It identifies a series, so infinities have only one spelling.
+/// Converts a value to a number of observations. Returns the error message if it is none.
+pub(super) fn count(value: Number) -> Result<u64, &'static str> {
+    whole(value).ok_or("a number of observations has to be an integer below 2^64")
+}
+
+/// Parses the bound of a bucket.
 pub(super) fn bound(text: &str) -> Option<f64> {
+    canonical(text).filter(|bound| !bound.is_nan())
+}
+
+/// Parses a quantile.
+pub(super) fn quantile(text: &str) -> Option<f64> {
+    canonical(text).filter(|phi| (0.0..=1.0).contains(phi))
+}
+
+/// Parses a number whose infinities and NaN have only one spelling.
+fn canonical(text: &str) -> Option<f64> {
     match text {
         "+Inf" => Some(f64::INFINITY),
         "-Inf" => Some(f64::NEG_INFINITY),
@@ -51,7 +66,7 @@ pub(super) fn bound(text: &str) -> Option<f64> {
 
 /// Parses digits with optional sign, point and exponent. Returns `None` for the words that Rust's
 /// parser accepts, and for numbers that overflow a float.
-fn real(text: &str) -> Option<f64> {
+pub(super) fn real(text: &str) -> Option<f64> {
     text.parse().ok().filter(|x: &f64| x.is_finite())
 }
 
@@ -65,7 +80,7 @@ pub(super) fn time(text: &str, dialect: Dialect) -> Option<SystemTime> {
     let since = match dialect {
         Dialect::Text if text.starts_with('+') => return None,
         Dialect::Text => Duration::from_millis(text.parse::<i64>().ok()?.unsigned_abs()),
-        Dialect::OpenMetrics => seconds(text)?,
+        _ => seconds(text)?,
     };
     if since.as_secs() >= FIRST_INVALID_SECOND {
         None
@@ -103,6 +118,10 @@ pub(super) fn describe_invalid(text: &str, what: &str) -> String {
     let right = match what {
         "number" => "digits with optional sign, point and exponent, `+Inf`, `-Inf` or `NaN`",
         "bound" => "digits with optional sign, point and exponent, or `+Inf`",
+        "schema" => "an integer from -4 to 8",
+        "zero threshold" => "digits with optional sign, point and exponent",
+        "span offset" => "an integer, which is 0 or more in all spans but the first",
+        "span length" => "an integer of 1 or more",
         "quantile" => "a number from 0 to 1",
         "timestamp in milliseconds" => "an integer number of them since 1970, up to the year 9999",
         _ => "a number of them since 1970, up to the year 9999",

@@ -5,11 +5,16 @@ use std::time::SystemTime;
 
 use tallies::snapshot::Number;
 
+use super::composite::Composite;
 use super::line::{Label, Line};
 use super::{Dialect, Fault};
 
 /// The maximum number of characters in the labels of an exemplar, names and values together.
+/// OpenMetrics 2.0 has no limit, but a snapshot has this one.
 const EXEMPLAR: usize = 128;
+
+/// The text before a start time.
+const START: &str = " st@";
 
 /// A sample line.
 pub(super) struct Sample<'a> {
@@ -17,12 +22,21 @@ pub(super) struct Sample<'a> {
     /// The offset of the name in the line.
     pub(super) offset: usize,
     pub(super) labels: Vec<Label<'a>>,
-    pub(super) value: Number,
+    pub(super) value: SampleValue,
     /// The offset of the value in the line.
     pub(super) value_offset: usize,
     pub(super) time: Option<SystemTime>,
-    /// The exemplar and its offset in the line.
-    pub(super) exemplar: Option<(usize, Exemplar<'a>)>,
+    /// The start time and its offset in the line.
+    pub(super) start: Option<(usize, SystemTime)>,
+    /// The exemplars, each with its offset in the line.
+    pub(super) exemplars: Vec<(usize, Exemplar<'a>)>,
+}
+
+/// The value of a sample.
+pub(super) enum SampleValue {
+    Number(Number),
+    /// Only OpenMetrics 2.0 has it.
+    Composite(Composite),
 }
 
 /// An exemplar.
@@ -30,6 +44,15 @@ pub(super) struct Exemplar<'a> {
     pub(super) labels: Vec<Label<'a>>,
     pub(super) value: f64,
     pub(super) time: Option<SystemTime>,
+}
+
+impl Exemplar<'_> {
+    /// Returns the number of characters in its labels.
+    fn chars(&self) -> usize {
+        let texts = self.labels.iter();
+        let texts = texts.flat_map(|label| [&label.name, &label.value]);
+        texts.map(|text| text.chars().count()).sum()
+    }
 }
 
 /// Names and values of labels, by which a series is found.
@@ -72,9 +95,13 @@ impl<'a> Sample<'a> {
             offset,
             labels,
             value_offset: line.offset,
-            value: line.value()?,
+            value: match line.rest().starts_with('{') && line.dialect == Dialect::OpenMetrics2 {
+                true => SampleValue::Composite(Composite::read(line)?),
+                false => SampleValue::Number(line.value()?),
+            },
             time: None,
-            exemplar: None,
+            start: None,
+            exemplars: Vec::new(),
         };
         line.blanks();
         let is_text = line.dialect == Dialect::Text;
@@ -82,14 +109,28 @@ impl<'a> Sample<'a> {
             let what = "the text format allows no exemplars and no comments after a value";
             return line.fault(what);
         }
-        if !line.rest().is_empty() && !line.rest().starts_with(" #") {
+        let is_newer = line.dialect == Dialect::OpenMetrics2;
+        let ends = |rest: &str| rest.starts_with(" #") || (is_newer && rest.starts_with(START));
+        if !line.rest().is_empty() && !ends(line.rest()) {
             if !is_text {
                 line.gap("the timestamp")?;
             }
             sample.time = Some(line.time()?);
         }
-        if !is_text && line.skip(" # ") {
-            sample.exemplar = Some((line.offset, exemplar(line)?));
+        if is_newer && line.skip(START) {
+            sample.start = Some((line.offset, line.time()?));
+        }
+        while !is_text && (is_newer || sample.exemplars.is_empty()) && line.skip(" # ") {
+            let offset = line.offset;
+            let exemplar = exemplar(line)?;
+            let chars = exemplar.chars();
+            if chars <= EXEMPLAR {
+                sample.exemplars.push((offset, exemplar));
+            } else if !is_newer {
+                let what = "an exemplar's labels have";
+                let what = format!("{what} {EXEMPLAR} characters at most, got {chars}");
+                return Err(Fault::new(offset, what));
+            }
         }
         line.end()?;
         Ok(sample)
@@ -98,24 +139,17 @@ impl<'a> Sample<'a> {
 
 /// Reads an exemplar, after its `#`.
 fn exemplar<'a>(line: &mut Line<'a>) -> Result<Exemplar<'a>, Fault> {
-    let offset = line.offset;
     if !line.skip("{") {
         return line.fault("an exemplar begins with its labels in braces");
     }
     let labels = line.labels(None)?;
-    let texts = labels.iter().flat_map(|label| [&label.name, &label.value]);
-    let chars: usize = texts.map(|text| text.chars().count()).sum();
-    if chars > EXEMPLAR {
-        let what = format!("an exemplar's labels have {EXEMPLAR} characters at most, got {chars}");
-        return Err(Fault::new(offset, what));
-    }
     line.gap("the exemplar's value")?;
     let mut exemplar = Exemplar {
         labels,
         value: line.value()?.as_f64(),
         time: None,
     };
-    if !line.rest().is_empty() {
+    if !line.rest().is_empty() || line.dialect == Dialect::OpenMetrics2 {
         line.gap("the exemplar's timestamp")?;
         exemplar.time = Some(line.time()?);
     }

@@ -2,11 +2,11 @@
 
 use std::time::SystemTime;
 
-use tallies::snapshot::{Family, Histogram, Kind, Number, Summary, Value};
+use tallies::snapshot::{Family, Histogram, Kind, Native, Number, Summary, Value};
 
 use super::family::Part;
 use super::line::Label;
-use super::sample::{self, Exemplar, Sample};
+use super::sample::{self, Exemplar, Sample, SampleValue};
 use super::{Dialect, Fault, number, show};
 
 /// The bound of a bucket, or a quantile.
@@ -14,6 +14,16 @@ use super::{Dialect, Fault, number, show};
 pub(super) struct Step {
     pub(super) value: f64,
     /// The offset of its label in the line.
+    pub(super) offset: usize,
+}
+
+/// A number of a series: the value of a sample, or a part of a composite value.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) part: Part,
+    pub(super) step: Option<Step>,
+    pub(super) value: Number,
+    /// The offset of the value in the line.
     pub(super) offset: usize,
 }
 
@@ -31,6 +41,9 @@ pub(super) struct PartialSeries<'a> {
     steps: Vec<(f64, Number)>,
     /// The values of the parts that are no steps, by part.
     values: [Option<Number>; Part::Created as usize + 1],
+    native: Option<Native>,
+    /// The start time in the sample's line.
+    start: Option<SystemTime>,
 }
 
 impl<'a> PartialSeries<'a> {
@@ -39,11 +52,12 @@ impl<'a> PartialSeries<'a> {
             line,
             labels: sample.labels.clone(),
             time: sample.time,
+            start: sample.start.map(|(_, time)| time),
             ..Self::default()
         }
     }
 
-    /// Adds one of its samples.
+    /// Adds one of its samples. `kind` is the type of its family.
     pub(super) fn add(
         &mut self,
         sample: Sample<'a>,
@@ -52,44 +66,78 @@ impl<'a> PartialSeries<'a> {
         kind: Kind,
         dialect: Dialect,
     ) -> Result<(), Fault> {
-        let value = check(part, kind, dialect, sample.value);
-        let value = value.map_err(|what| fault(&sample, what))?;
-        let is_duplicate = match step {
-            Some(step) => self.add_step(&sample, step, part, value)?,
-            None => self.values[part as usize].replace(value).is_some(),
-        };
-        if is_duplicate {
-            let what = "of this series is given twice; a snapshot holds one point per series";
-            let what = format!("{} {what}", show(&sample.name));
-            return Err(Fault::new(sample.offset, what));
-        }
-        let Some((offset, exemplar)) = sample.exemplar else {
-            return Ok(());
-        };
-        let what = match (part, self.steps.last()) {
-            (Part::Value, _) if kind == Kind::Counter => None,
-            (Part::Bucket, Some((bound, _))) if exemplar.value <= *bound => None,
-            (Part::Bucket, _) => {
-                Some("the value of this exemplar is not within the bound of its bucket")
+        let has_quantiles =
+            matches!(&sample.value, SampleValue::Composite(value) if value.kind == Kind::Summary);
+        match sample.value {
+            SampleValue::Number(value) => {
+                let offset = sample.value_offset;
+                let entry = Entry {
+                    part,
+                    step,
+                    value,
+                    offset,
+                };
+                if self.add_entry(entry, kind, dialect)? {
+                    let what =
+                        "of this series is given twice; a snapshot holds one point per series";
+                    let what = format!("{} {what}", show(&sample.name));
+                    return Err(Fault::new(sample.offset, what));
+                }
             }
-            _ => Some("only totals of counters and buckets can have exemplars"),
-        };
-        if let Some(what) = what {
-            return Err(Fault::new(offset, what));
+            SampleValue::Composite(value) => {
+                for entry in value.entries {
+                    if self.add_entry(entry, kind, dialect)? {
+                        let offset = entry.step.map_or(entry.offset, |step| step.offset);
+                        return Err(Fault::new(offset, "this bound or quantile is given twice"));
+                    }
+                }
+                self.native = value.native;
+            }
         }
-        let bucket = self.steps.len().saturating_sub(1);
-        self.exemplars.push((bucket, exemplar));
+        let buckets = &self.steps[if has_quantiles { self.steps.len() } else { 0 }..];
+        let last = buckets.len().saturating_sub(1);
+        for (offset, exemplar) in sample.exemplars {
+            let value = exemplar.value;
+            let what = match (part, buckets.last()) {
+                _ if dialect == Dialect::OpenMetrics2 => None,
+                (Part::Value, _) if kind == Kind::Counter => None,
+                (Part::Bucket, Some((bound, _))) if value <= *bound => None,
+                (Part::Bucket, _) => {
+                    Some("the value of this exemplar is not within the bound of its bucket")
+                }
+                _ => Some("only totals of counters and buckets can have exemplars"),
+            };
+            if let Some(what) = what {
+                return Err(Fault::new(offset, what));
+            }
+            // In OpenMetrics 1.0, the line is that of a bucket. NaN is in the last bucket.
+            let bucket = match dialect == Dialect::OpenMetrics2 && !value.is_nan() {
+                true => buckets
+                    .partition_point(|(bound, _)| *bound < value)
+                    .min(last),
+                false => last,
+            };
+            self.exemplars.push((bucket, exemplar));
+        }
+        if dialect == Dialect::OpenMetrics2 {
+            self.exemplars.sort_by_key(|(bucket, _)| *bucket);
+        }
         Ok(())
     }
 
+    /// Adds a number. Returns whether it is a duplicate.
+    fn add_entry(&mut self, entry: Entry, kind: Kind, dialect: Dialect) -> Result<bool, Fault> {
+        let value = check(entry.part, kind, dialect, entry.value);
+        let value = value.map_err(|what| fault(&entry, what))?;
+        match entry.step {
+            Some(step) => self.add_step(step, Entry { value, ..entry }),
+            None => Ok(self.values[entry.part as usize].replace(value).is_some()),
+        }
+    }
+
     /// Adds a bucket or a quantile. Returns whether it is a duplicate of the last one.
-    fn add_step(
-        &mut self,
-        sample: &Sample<'_>,
-        step: Step,
-        part: Part,
-        value: Number,
-    ) -> Result<bool, Fault> {
+    fn add_step(&mut self, step: Step, entry: Entry) -> Result<bool, Fault> {
+        let Entry { part, value, .. } = entry;
         if let Some((last, below)) = self.steps.last() {
             if *last == step.value {
                 return Ok(true);
@@ -104,7 +152,7 @@ impl<'a> PartialSeries<'a> {
                 let below = below.unwrap_or_default();
                 let what = "and the counts of buckets are cumulative";
                 let what = format!("the bucket before has {below}, {what}");
-                return Err(fault(sample, &what));
+                return Err(fault(&entry, &what));
             }
         }
         self.steps.push((step.value, value));
@@ -127,6 +175,15 @@ impl<'a> PartialSeries<'a> {
         };
         let has_negative = self.steps[0].0 < 0.0;
         let is_text = dialect == Dialect::Text;
+        let is_first = dialect == Dialect::OpenMetrics;
+        if let Some(native) = self.native.as_ref().map(Native::count) {
+            // Only NaN is in no exponential bucket, and makes the sum NaN.
+            let is_nan = self.get(Part::Sum).is_some_and(f64::is_nan);
+            if native > *last || (native < *last && !is_nan) {
+                let what = format!("has a count of {last} and {native} in its exponential buckets");
+                return Err(what);
+            }
+        }
         let what = match (self.get(Part::Sum), self.count()) {
             (_, Some(count)) if count != *last => {
                 return Err(format!("has a count of {count} and {last} in all buckets"));
@@ -134,10 +191,10 @@ impl<'a> PartialSeries<'a> {
             (None, _) if is_text => "has no sum",
             (_, None) if is_text => "has no count",
             (Some(_), None) | (None, Some(_)) => "has only one of sum and count; both are required",
-            (Some(_), _) if !is_text && has_negative && kind != Kind::GaugeHistogram => {
+            (Some(_), _) if is_first && has_negative && kind != Kind::GaugeHistogram => {
                 "has a sum and a bucket below 0; OpenMetrics allows no sum there"
             }
-            (Some(sum), _) if !is_text && sum < 0.0 && !has_negative => {
+            (Some(sum), _) if is_first && sum < 0.0 && !has_negative => {
                 return Err(format!("has a sum of {sum} and no bucket below 0"));
             }
             _ => return Ok(()),
@@ -189,7 +246,11 @@ impl<'a> PartialSeries<'a> {
                     count - std::mem::replace(&mut below, count)
                 }));
                 let value = Histogram::new(bounds, &counts, sum);
-                Value::Histogram(value.map_err(|error| error.to_string())?)
+                let value = value.map_err(|error| error.to_string())?;
+                Value::Histogram(match &self.native {
+                    Some(native) => value.and_native(native),
+                    None => value,
+                })
             }
             (Kind::Summary, _) => {
                 quantiles.extend(self.steps.iter().map(|(phi, x)| (*phi, x.as_f64())));
@@ -201,7 +262,8 @@ impl<'a> PartialSeries<'a> {
         };
         let mut add = || {
             family.push(&sample::borrowed(&self.labels), value)?;
-            if let Some(created) = self.get(Part::Created).and_then(number::created) {
+            let created = self.get(Part::Created).and_then(number::created);
+            if let Some(created) = self.start.or(created) {
                 family.set_created(family.len() - 1, created);
             }
             self.exemplars.iter().try_for_each(|(bucket, exemplar)| {
@@ -217,33 +279,39 @@ impl<'a> PartialSeries<'a> {
 /// integers then. Returns the error message if it is not valid.
 fn check(part: Part, kind: Kind, dialect: Dialect, value: Number) -> Result<Number, &'static str> {
     let x = value.as_f64();
-    let is_strict = dialect == Dialect::OpenMetrics;
-    let is_gauge = kind == Kind::GaugeHistogram;
+    // In OpenMetrics 2.0, the sum of a histogram may be any number, also none.
+    let has_sum = dialect == Dialect::OpenMetrics;
+    let has_positive_sum = match dialect {
+        Dialect::Text => false,
+        Dialect::OpenMetrics => kind != Kind::GaugeHistogram,
+        Dialect::OpenMetrics2 => kind == Kind::Summary,
+    };
     Err(match (part, kind) {
         (Part::Value, Kind::Counter) if x.is_nan() || x < 0.0 => "a counter has to be 0 or more",
         (Part::Value, Kind::Info) if x != 1.0 => "the value of an info has to be 1",
         (Part::Value, Kind::StateSet) if x != 0.0 && x != 1.0 => {
             "the value of a state has to be 0 or 1"
         }
-        (Part::Sum, _) if is_strict && (x.is_nan() || (x < 0.0 && !is_gauge)) => {
+        (Part::Sum, _)
+            if x.is_nan() && (has_sum || has_positive_sum) || x < 0.0 && has_positive_sum =>
+        {
             "a sum in OpenMetrics has to be 0 or more"
         }
-        (Part::Quantile, _) if is_strict && x < 0.0 => {
+        (Part::Quantile, Kind::Summary) if dialect != Dialect::Text && x < 0.0 => {
             "a quantile in OpenMetrics has to be 0 or more"
         }
         (Part::Created, _) if number::created(x).is_none() => {
             "a creation time is a number of seconds since 1970"
         }
         (Part::Count | Part::Bucket, _) => {
-            let count = number::whole(value).map(Number::Int);
-            return count.ok_or("a number of observations has to be an integer below 2^64");
+            return number::count(value).map(Number::Int);
         }
         _ => return Ok(value),
     })
 }
 
-/// Returns an error at the value of a sample.
-fn fault(sample: &Sample<'_>, what: &str) -> Fault {
-    let what = format!("found {}; {what}", sample.value.as_f64());
-    Fault::new(sample.value_offset, what)
+/// Returns an error at a number.
+pub(super) fn fault(entry: &Entry, what: &str) -> Fault {
+    let what = format!("found {}; {what}", entry.value.as_f64());
+    Fault::new(entry.offset, what)
 }

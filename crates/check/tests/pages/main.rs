@@ -1,5 +1,6 @@
 //! Tests of the reader: valid pages, broken pages and round trips.
 
+mod open_metrics_2;
 mod refused;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 
 use tallies::snapshot::{Family, Histogram, Kind, Number, Snapshot, Summary, Value};
 use tallies::{Error, encode};
-use tallies_check::{read, read_open_metrics, read_text};
+use tallies_check::{read, read_open_metrics, read_open_metrics_2, read_text};
 
 /// Returns the value of the first series.
 fn value(family: &Family) -> Value<'_> {
@@ -153,23 +154,28 @@ fn every_kind_of_open_metrics() {
 }
 
 /// A page of each format that uses most of its features.
-const PAGES: [&str; 2] = [
+const PAGES: [&str; 3] = [
     "# HELP c_total A \\\\ help.\n# TYPE c_total counter\nc_total{a=\"b\\n\\\"\",ä=\"\"} 3 1500\n\
         # TYPE h histogram\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 0.5\nh_count 2\n\
         # TYPE s summary\ns{quantile=\"0.5\"} NaN\ns_sum 0\ns_count 0\n{\"a.b\",\"c.d\"=\"e\"} 1e+06\n",
     "# TYPE c_x counter\n# UNIT c_x x\nc_x_total 1.5 2 # {a=\"b\"} 0.5 1.5\nc_x_created 1.25 2\n\
         # TYPE p stateset\np{p=\"on\"} 1\n# TYPE h gaugehistogram\nh_bucket{le=\"+Inf\"} 3 # {} 7\n# EOF\n",
+    "# TYPE h histogram\nh{a=\"b\"} {count:3,sum:1.5,schema:0,zero_threshold:0,zero_count:0,\
+        negative_spans:[-1:1],negative_buckets:[1],positive_spans:[1:1,3:1],positive_buckets:[1,1],\
+        bucket:[0.5:1,+Inf:3]} 2 st@1.5 # {} 0.5 1 # {c=\"d\"} 7 1\n\
+        # TYPE s summary\ns {count:1,sum:2,quantile:[0.5:NaN]}\n# EOF\n",
 ];
 
 proptest! {
     /// Random edits of a page never cause a panic, and an error names a line of the page.
     #[test]
-    fn broken_pages(page in 0..2_usize, at in 0..300_usize, with in "\\PC{0,3}|[\" {}\\\\,=#\n\t0-9eE.+-]{0,4}", cut in any::<bool>()) {
+    fn broken_pages(page in 0..3_usize, at in 0..350_usize, with in "\\PC{0,3}|[\" {}\\\\,=#\n\t0-9eE.+-]{0,4}", cut in any::<bool>()) {
         let page = PAGES[page];
         let at = (0..=page.len()).rev().find(|i| *i <= at && page.is_char_boundary(*i)).unwrap_or(0);
         let after = if cut { "" } else { &page[at..] };
         let broken = format!("{}{with}{after}", &page[..at]);
-        for read in [read_text(&broken), read_open_metrics(&broken)] {
+        let reads = [read_text(&broken), read_open_metrics(&broken), read_open_metrics_2(&broken)];
+        for read in reads {
             if let Err(e) = read {
                 let e = e.to_string();
                 let line: usize = e["line ".len()..].split(',').next().unwrap().parse().unwrap();
@@ -180,10 +186,12 @@ proptest! {
 
     /// The reader notices that a page is cut off.
     #[test]
-    fn open_metrics_ends_in_eof(len in 0..300_usize) {
-        let page = PAGES[1].trim_end();
-        prop_assume!(len < page.len());
-        prop_assert!(read_open_metrics(&page[..len]).is_err());
+    fn open_metrics_ends_in_eof(len in 0..350_usize) {
+        for (page, read) in [(PAGES[1], read_open_metrics as fn(_) -> _), (PAGES[2], read_open_metrics_2)] {
+            let page = page.trim_end();
+            let cut = &page[..len.min(page.len() - 1)];
+            prop_assert!(read(cut).is_err());
+        }
     }
 
     /// A written page reads back, and writing what was read gives the same page.

@@ -9,12 +9,18 @@ use tallies::snapshot::Snapshot;
 use super::history::{FamilyHistory, GONE_PAGES};
 use crate::fetch::Client;
 
-/// Formats in the order of preference. Names outside the legacy character set stay as they are.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,\
-                      application/openmetrics-text;version=1.0.0;q=0.9,\
-                      text/plain;version=1.0.0;escaping=allow-utf-8;q=0.8,\
-                      text/plain;version=0.0.4;q=0.7,*/*;q=0.1";
-const PLAIN: &str = "text/plain;version=0.0.4";
+/// Formats in the order of preference, and what is asked for where the first ones are broken. Names
+/// outside the legacy character set stay as they are.
+const ACCEPTS: [&str; 3] = [
+    "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8,\
+     application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.9,\
+     application/openmetrics-text;version=1.0.0;q=0.8,\
+     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.7,\
+     text/plain;version=0.0.4;q=0.6,*/*;q=0.1",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,\
+     text/plain;version=0.0.4;q=0.6",
+    "text/plain;version=0.0.4",
+];
 
 /// A report of a thread about its endpoint.
 pub enum Report {
@@ -38,7 +44,7 @@ pub fn start(clients: Vec<Client>, interval: Duration) -> Receiver<(usize, Repor
 
 /// Asks until the receiver is gone.
 fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Report)>) {
-    let mut accept = ACCEPT;
+    let mut accept = 0;
     let mut next = Instant::now();
     while sender.send((i, Report::Asking)).is_ok() {
         let asked = Instant::now();
@@ -53,13 +59,14 @@ fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Re
     }
 }
 
-/// Reads a page. An endpoint whose OpenMetrics is broken is asked for plain text from then on.
-fn page(client: &Client, accept: &mut &'static str) -> Result<(Snapshot, usize), String> {
+/// Reads a page. An endpoint whose OpenMetrics is broken is asked for the next of [`ACCEPTS`] from
+/// then on.
+fn page(client: &Client, accept: &mut usize) -> Result<(Snapshot, usize), String> {
     loop {
-        let page = client.get(accept)?;
+        let page = client.get(ACCEPTS[*accept])?;
         match page.read() {
             Ok(snapshot) => return Ok((snapshot, page.body.len())),
-            Err(_) if page.is_open_metrics && *accept != PLAIN => *accept = PLAIN,
+            Err(_) if page.is_open_metrics() && *accept + 1 < ACCEPTS.len() => *accept += 1,
             Err(error) => return Err(format!("the page cannot be read: {error}")),
         }
     }
@@ -134,5 +141,66 @@ impl Endpoint {
             history.add(family, new, seconds);
         }
         (self.page, self.arrived) = (snapshot, Some(at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::fetch::Access;
+
+    /// Answers with a page for each request, and returns the Accept headers.
+    fn answer(listener: &TcpListener, pages: &[(&str, &str)]) -> Vec<String> {
+        let answered = pages.iter().map(|(content_type, page)| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut request, mut byte) = (Vec::new(), [0]);
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n");
+            write!(stream, "{head}connection: close\r\n\r\n{page}").unwrap();
+            let request = String::from_utf8(request).unwrap();
+            let accept = request.lines().find(|line| line.starts_with("accept: "));
+            accept.unwrap().to_owned()
+        });
+        answered.collect()
+    }
+
+    #[test]
+    fn an_endpoint_whose_open_metrics_is_broken_is_asked_for_another_format() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let client = Access::default().client(&url, Duration::from_secs(10));
+        let client = client.unwrap();
+        let answers = std::thread::spawn(move || {
+            let newer = "application/openmetrics-text; version=2.0.0; charset=utf-8";
+            let older = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            let jobs = "# TYPE jobs counter\njobs 1\n# EOF\n";
+            let broken = [(newer, "a b\n"), (older, jobs), ("text/plain", "a 1\n")];
+            (
+                answer(&listener, &[(newer, jobs)]),
+                answer(&listener, &broken),
+            )
+        });
+        let mut accept = 0;
+        let (newest, _) = page(&client, &mut accept).unwrap();
+        assert_eq!((newest.get("jobs", &[]), accept), (Some(1.0), 0));
+        let (text, _) = page(&client, &mut accept).unwrap();
+        assert_eq!((text.get("a", &[]), accept), (Some(1.0), 2));
+        let (first, others) = answers.join().unwrap();
+        let formats = [
+            "openmetrics-text;version=2.0.0",
+            "openmetrics-text;version=1.0.0",
+            "plain",
+        ];
+        assert!(first[0].contains(formats[0]), "{first:?}");
+        for (asked, format) in others.iter().zip(formats) {
+            let range = asked.split(',').next().unwrap();
+            assert!(range.contains(format), "{others:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of pages that the reader rejects, and of its error messages.
 
 mod open_metrics;
+mod open_metrics_2;
 mod text;
 
 use super::*;
