@@ -1,5 +1,5 @@
-//! An owner that is made once, and a reference to a part of it, or to several parts that follow each
-//! other, which takes one load to find.
+//! An owner that is made once, and a reference to a part of it, or to several parts that follow
+//! each other, which takes one load to find.
 //!
 //! - N1: the owner is never replaced, and the part is borrowed from it for any lifetime. The owner
 //!   is in an `Arc`, so no thread has exclusive access to it.

@@ -17,8 +17,8 @@ pub(crate) fn write_2(snapshot: &Snapshot) -> String {
     String::from_utf8(page).unwrap()
 }
 
-/// All that a page says about a snapshot, as text, since NaN is not equal to itself. Pages have times
-/// in milliseconds.
+/// All that a page says about a snapshot, as text, since NaN is not equal to itself. Pages have
+/// times in milliseconds.
 pub(crate) fn facts(snapshot: &Snapshot) -> Vec<String> {
     let of = |family: &Family| {
         let series = family.series().enumerate().map(|(i, (labels, value))| {
