@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Text;
 use super::exact::ExactSum;
 use super::exemplar::Exemplar;
-use super::labels;
+use super::labels::{self, Pairs, Parts};
 use super::removed::RemovedList;
 use super::texts::LabelTexts;
 use super::values::{Value, Values};
@@ -362,7 +362,7 @@ impl Family {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn series(&self) -> impl Iterator<Item = (SeriesLabels<'_>, Value<'_>)> {
-        let labels = self.texts.iter().map(|text| self.labels_of(text));
+        let labels = self.texts.all_cut().map(|cut| self.labels_of(cut));
         labels.zip((0..).map(|i| self.value(i)))
     }
 
@@ -386,7 +386,7 @@ impl Family {
     /// Panics if there is no series `i`.
     #[must_use]
     pub fn labels(&self, i: usize) -> SeriesLabels<'_> {
-        self.labels_of(self.texts.get(i))
+        self.labels_of(self.texts.get_cut(i))
     }
 
     /// Returns the value of series `i`.
@@ -524,9 +524,13 @@ impl Family {
         }
     }
 
-    pub(super) fn labels_of<'a>(&'a self, own: &'a str) -> SeriesLabels<'a> {
+    fn labels_of<'a>(&'a self, (own, cuts): (&'a str, &'a [u8])) -> SeriesLabels<'a> {
         let constant = &self.meta.constant;
-        SeriesLabels { constant, own }
+        SeriesLabels {
+            constant,
+            own,
+            cuts,
+        }
     }
 
     /// Returns the time since when series `i` counts, if it is known, to the millisecond.
@@ -643,6 +647,8 @@ impl Family {
 pub struct SeriesLabels<'a> {
     constant: &'a str,
     own: &'a str,
+    /// The [cuts](super::texts::LabelEntry::cuts) of `own`, or empty.
+    cuts: &'a [u8],
 }
 
 impl<'a> SeriesLabels<'a> {
@@ -660,12 +666,13 @@ impl<'a> SeriesLabels<'a> {
         Self {
             constant: "",
             own: text,
+            cuts: &[],
         }
     }
 
     /// Iterates over the names and unescaped values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        labels::pairs(self.constant).chain(labels::pairs(self.own))
+        labels::pairs(self.constant).chain(Pairs(Parts::new(self.own, self.cuts)))
     }
 
     /// Returns the unescaped value of one label.
@@ -690,7 +697,8 @@ impl<'a> SeriesLabels<'a> {
     /// ```
     #[must_use]
     pub fn is_overflow(&self) -> bool {
-        let mut parts = labels::parts(self.own).chain(labels::parts(self.constant));
+        let own = Parts::new(self.own, self.cuts);
+        let mut parts = own.chain(labels::parts(self.constant));
         parts.any(|(_, value)| value == labels::OVERFLOW)
     }
 

@@ -97,23 +97,85 @@ fn escape_into(text: &mut String, value: &str) {
 
 /// Iterates over the names and unescaped values of a label text. Stops early if [`push`] did not
 /// write the text.
-pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-    parts(text).map(|(name, value)| (name, unescape(value)))
+pub(crate) fn pairs(text: &str) -> Pairs<'_> {
+    Pairs(Parts::new(text, &[]))
 }
 
 /// Iterates over the names and escaped values of a label text.
-pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (name, value) = match rest.strip_prefix('"') {
+pub(crate) fn parts(text: &str) -> Parts<'_> {
+    Parts::new(text, &[])
+}
+
+/// The names and escaped values of a label text.
+pub(crate) struct Parts<'a> {
+    rest: &'a str,
+    /// The [cuts](super::texts::LabelEntry::cuts) of the rest, or empty.
+    cuts: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Iterates over a label text with these [cuts](super::texts::LabelEntry::cuts), which may be
+    /// empty.
+    pub(super) fn new(text: &'a str, cuts: &'a [u8]) -> Self {
+        Self { rest: text, cuts }
+    }
+
+    /// Returns the next label if there are no cuts.
+    fn search(&mut self) -> Option<(&'a str, &'a str)> {
+        let (name, value) = match self.rest.strip_prefix('"') {
             Some(quoted) => quoted.split_once("\"=\"")?,
-            None => rest.split_once("=\"")?,
+            None => {
+                // Names are short, so this is faster than `split_once`, which prepares its search.
+                let end = self
+                    .rest
+                    .as_bytes()
+                    .windows(2)
+                    .position(|two| two == b"=\"")?;
+                (&self.rest[..end], &self.rest[end + 2..])
+            }
         };
         let end = closing_quote(value)?;
         let after = &value[end + 1..];
-        rest = after.strip_prefix(',').unwrap_or(after);
+        self.rest = after.strip_prefix(',').unwrap_or(after);
         Some((name, &value[..end]))
-    })
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = (&'a str, &'a str);
+
+    #[inline]
+    fn next(&mut self) -> Option<(&'a str, &'a str)> {
+        let [name, value, cuts @ ..] = self.cuts else {
+            return self.search();
+        };
+        let (name, rest) = self.rest.split_at(usize::from(*name));
+        let (value, rest) = rest[2..].split_at(usize::from(*value));
+        // The closing quote, and a comma if another label follows.
+        self.rest = rest.get(2..).unwrap_or_default();
+        self.cuts = cuts;
+        Some((name, value))
+    }
+}
+
+/// The names and unescaped values of a label text.
+pub(crate) struct Pairs<'a>(pub(super) Parts<'a>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a str, Cow<'a, str>);
+
+    #[inline]
+    fn next(&mut self) -> Option<(&'a str, Cow<'a, str>)> {
+        // Texts with cuts have no escapes.
+        let is_plain = !self.0.cuts.is_empty();
+        let (name, value) = self.0.next()?;
+        let value = if is_plain {
+            Cow::Borrowed(value)
+        } else {
+            unescape(value)
+        };
+        Some((name, value))
+    }
 }
 
 /// Returns the label text of both, of which either may be empty.

@@ -41,7 +41,7 @@ impl Serialize for SeriesFields<'_> {
         let Self(family, i) = *self;
         let exemplars = || family.exemplars(i).map(|(_, exemplar)| exemplar);
         let mut fields = serializer.serialize_map(None)?;
-        fields.serialize_entry("labels", &family.labels_of(family.label_text(i)))?;
+        fields.serialize_entry("labels", &family.labels(i))?;
         fields.serialize_entry("value", &family.value(i))?;
         if let Some(created) = family.created(i) {
             fields.serialize_entry("created", &seconds(created))?;

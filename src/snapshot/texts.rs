@@ -91,6 +91,15 @@ impl Page {
         &self.text[self.end_before(i).text..self.ends[i].text]
     }
 
+    /// Returns the label text of series `i` and its [`LabelEntry::cuts`].
+    fn get_cut(&self, i: usize) -> (&str, &[u8]) {
+        let (from, to) = (self.end_before(i), self.ends[i]);
+        (
+            &self.text[from.text..to.text],
+            &self.cuts[from.cuts..to.cuts],
+        )
+    }
+
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|i| self.get(i))
     }
@@ -201,6 +210,12 @@ impl LabelTexts {
         self.pages[page].page.get(at)
     }
 
+    /// Returns the label text of series `i` and its [`LabelEntry::cuts`].
+    pub(super) fn get_cut(&self, i: usize) -> (&str, &[u8]) {
+        let (page, at) = self.locate(i);
+        self.pages[page].page.get_cut(at)
+    }
+
     /// Returns [`LabelEntry::created`] of series `i`.
     pub(crate) fn created(&self, i: usize) -> u64 {
         let (page, at) = self.locate(i);
@@ -210,6 +225,12 @@ impl LabelTexts {
     /// Iterates over the texts.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.pages.iter().flat_map(|placed| placed.page.texts())
+    }
+
+    /// Iterates over the texts and their [`LabelEntry::cuts`].
+    pub(super) fn all_cut(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let pages = self.pages.iter().map(|placed| &*placed.page);
+        pages.flat_map(|page| (0..page.len()).map(|i| page.get_cut(i)))
     }
 
     /// Iterates over the texts and the values of [`LabelEntry::created`].

@@ -7,15 +7,21 @@ mod gateway;
 #[path = "../../support/mod.rs"]
 mod support;
 
+mod ends;
+mod roads;
+mod write_request;
+
 use std::time::{Duration, Instant};
 
 use gateway::{Answer, Gateway, fine};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message;
 use support::eventually;
 use tallies::{Counter, Registry};
-use tallies_send::{Otlp, RemoteWrite, Sender, Sending, Temporality, Version};
+use tallies_send::{AnyProtocol, Otlp, RemoteWrite, Sender, Sending, Temporality, Version};
+use write_request::WriteRequest;
 
 const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
@@ -194,42 +200,98 @@ fn totals_are_right_after_an_outage() {
 /// `SERIES=1000000` sends a million of them.
 #[test]
 fn every_series_of_a_snapshot_arrives_once() {
-    let series = std::env::var("SERIES").map_or(30_000, |n| n.parse().unwrap());
-    let receiver = Gateway::of(fine());
-    let program = Program::new();
+    all_arrive_once(Otlp::new(), fine(), |body| {
+        let request = ExportMetricsServiceRequest::decode(body).unwrap();
+        let scopes = request.resource_metrics.into_iter();
+        let scopes = scopes.flat_map(|of| of.scope_metrics);
+        let metrics = scopes.flat_map(|scope| scope.metrics);
+        let points = metrics.flat_map(|metric| match metric.data {
+            Some(Data::Sum(sum)) => sum.data_points,
+            other => panic!("{other:?}"),
+        });
+        let shards = points.map(|point| {
+            assert_eq!(point.value, Some(Value::AsInt(1)));
+            let value = point.attributes[0].value.clone().unwrap().value.unwrap();
+            let any_value::Value::StringValue(shard) = value else {
+                panic!("{value:?}");
+            };
+            shard.parse().unwrap()
+        });
+        shards.collect()
+    });
+}
+
+#[test]
+fn every_series_of_a_snapshot_arrives_once_by_remote_write_1() {
+    let protocol = RemoteWrite::new().version(Version::V1);
+    let answer = Answer::Status("204 No Content\r\n", String::new());
+    all_arrive_once(protocol, answer, shards_of_remote_write);
+}
+
+/// The receiver goes away while it has the fourth of ten requests, and then is there again.
+#[test]
+fn a_restart_in_the_middle_of_a_snapshot_loses_nothing() {
+    let receiver = Gateway::new(|n| match n {
+        3 => Answer::Bytes(""),
+        _ => Answer::Status("204 No Content\r\n", String::new()),
+    });
+    let registry = sharded(20_000);
+    let protocol = RemoteWrite::new().version(Version::V1);
+    let sender = Sender::new(&receiver.url, protocol).registry(&registry);
+    let sending = sender.interval(LONG).start().unwrap();
+    let mut bodies: Vec<_> = (0..11).map(|_| receiver.next_request().body).collect();
+    assert_eq!(bodies[3], bodies[4]);
+    bodies.remove(3);
+    let shards = bodies.iter().flat_map(|body| shards_of_remote_write(body));
+    let mut shards: Vec<_> = shards.collect();
+    shards.sort_unstable();
+    assert!(shards.into_iter().eq(0..20_000));
+    drop(sending);
+}
+
+/// The values of the label `shard` in a request of version 1.0.
+fn shards_of_remote_write(body: &[u8]) -> Vec<usize> {
+    let request = WriteRequest::of(body);
+    let shards = request.timeseries.iter().map(|series| {
+        assert_eq!(series.samples[0].value, 1.0);
+        series.label("shard").unwrap().parse().unwrap()
+    });
+    shards.collect()
+}
+
+/// A registry with a counter of this many shards, each with one job.
+fn sharded(series: usize) -> Registry {
+    let registry = Registry::new();
     let family = Counter::builder("jobs_by_shard_total", "Jobs done.").labels(["shard"]);
-    let family = family.limit(series).register(&program.registry).unwrap();
+    let family = family.limit(series).register(&registry).unwrap();
     for shard in 0..series {
         family.with([&*shard.to_string()]).inc();
     }
-    let sender = program.sender(&receiver.url, Otlp::new()).interval(LONG);
-    let sending = sender.start().unwrap();
-    let mut shards = std::collections::HashSet::new();
-    let (mut received, mut requests) = (0.0, 0);
-    while received < series as f64 {
-        let request = receiver.next_request();
-        received += jobs(&request.body);
-        requests += 1;
-        let request = ExportMetricsServiceRequest::decode(&*request.body).unwrap();
-        let scopes = request
-            .resource_metrics
-            .into_iter()
-            .flat_map(|of| of.scope_metrics);
-        for metric in scopes.flat_map(|scope| scope.metrics) {
-            let Some(Data::Sum(sum)) = metric.data else {
-                panic!("{}", metric.name);
-            };
-            shards.extend(
-                sum.data_points
-                    .into_iter()
-                    .map(|point| format!("{:?}", point.attributes)),
-            );
+    registry
+}
+
+/// Sends many series once, and expects each in one request. `shards` reads a request.
+fn all_arrive_once(
+    protocol: impl Into<AnyProtocol>,
+    answer: Answer,
+    shards: fn(&[u8]) -> Vec<usize>,
+) {
+    let series = std::env::var("SERIES").map_or(30_000, |n| n.parse().unwrap());
+    let (receiver, registry) = (Gateway::of(answer), sharded(series));
+    let begin = Instant::now();
+    let sender = Sender::new(&receiver.url, protocol).registry(&registry);
+    let sending = sender.interval(LONG).start().unwrap();
+    let mut received = vec![false; series];
+    let (mut count, mut requests) = (0, 0);
+    while count < series {
+        for shard in shards(&receiver.next_request().body) {
+            assert!(!received[shard], "shard {shard} twice");
+            received[shard] = true;
+            count += 1;
         }
+        requests += 1;
     }
-    println!("{requests} requests");
-    // The counter without labels is one more.
-    assert_eq!(shards.len(), series + 1);
-    assert_eq!(received, series as f64);
+    println!("{requests} requests in {:?}", begin.elapsed());
     drop(sending);
 }
 
@@ -340,6 +402,40 @@ fn a_receiver_that_hangs_delays_the_end_for_a_bounded_time() {
     let begin = Instant::now();
     let error = stop(sending);
     assert!(error.contains("no response within 200ms"), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+/// The connection takes no more bytes, or the receiver answers nothing: in both cases, time is up.
+#[test]
+fn a_receiver_that_reads_nothing_delays_the_end_for_a_bounded_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let registry = sharded(30_000);
+    let sender = Sender::new(&url, Otlp::new().json()).registry(&registry);
+    let sender = sender.timeout(Duration::from_millis(200));
+    let sending = sender.interval(LONG).start().unwrap();
+    let _connection = listener.accept().unwrap();
+    let begin = Instant::now();
+    let error = stop(sending);
+    assert!(error.contains("no response within 200ms"), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+/// Each request takes a part of the time that all last ones have together.
+#[test]
+fn a_slow_receiver_gets_what_the_timeout_allows_at_the_end() {
+    let receiver = Gateway::new(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        fine()
+    });
+    let registry = sharded(100_000);
+    let sender = Sender::new(&receiver.url, Otlp::new()).registry(&registry);
+    let sender = sender.timeout(Duration::from_millis(500));
+    let sending = sender.interval(LONG).start().unwrap();
+    receiver.next_request();
+    let begin = Instant::now();
+    let error = stop(sending);
+    assert!(error.contains("the timeout was over"), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Sources: OTLP 1.x, section "JSON Protobuf Encoding"; Protocol Buffers, "ProtoJSON Format".
 
-use std::io::Write;
-
 use super::writer::{Field, Writer};
 
 /// Writes JSON.
@@ -20,12 +18,17 @@ impl Json<'_> {
 
     fn key(&mut self, field: Field) {
         self.comma();
-        self.put(format_args!("\"{}\":", field.name));
+        self.0.push(b'"');
+        self.put(field.name);
+        self.put("\":");
     }
 
-    fn put(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to a vector cannot fail.
-        _ = self.0.write_fmt(text);
+    fn put(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn decimal(&mut self, n: impl itoa::Integer) {
+        self.put(itoa::Buffer::new().format(n));
     }
 
     fn object(&mut self, content: impl FnOnce(&mut Self)) {
@@ -51,31 +54,47 @@ impl Json<'_> {
 
     /// Writes a 64-bit integer, which is a string because JavaScript would round a number.
     fn integer(&mut self, n: u64) {
-        self.put(format_args!("\"{n}\""));
+        self.0.push(b'"');
+        self.decimal(n);
+        self.0.push(b'"');
     }
 
     fn number(&mut self, x: f64) {
-        if x.is_nan() {
-            self.put(format_args!("\"NaN\""));
-        } else if x.is_infinite() {
-            let sign = if x < 0.0 { "-" } else { "" };
-            self.put(format_args!("\"{sign}Infinity\""));
+        if x.is_finite() {
+            self.put(zmij::Buffer::new().format_finite(x));
+        } else if x.is_nan() {
+            self.put("\"NaN\"");
         } else {
-            // Debug has an exponent where the digits would be many.
-            self.put(format_args!("{x:?}"));
+            self.put(if x < 0.0 {
+                "\"-Infinity\""
+            } else {
+                "\"Infinity\""
+            });
         }
     }
 
     fn string(&mut self, text: &str) {
         self.0.push(b'"');
-        for byte in text.bytes() {
-            match byte {
-                b'"' | b'\\' => self.0.extend([b'\\', byte]),
-                0..0x20 => self.put(format_args!("\\u{byte:04x}")),
-                byte => self.0.push(byte),
+        let mut rest = text;
+        let is_escaped = |byte: u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        while let Some(end) = rest.bytes().position(is_escaped) {
+            self.put(&rest[..end]);
+            match rest.as_bytes()[end] {
+                byte @ (b'"' | b'\\') => self.0.extend([b'\\', byte]),
+                byte => {
+                    self.put("\\u00");
+                    self.hexadecimal(byte);
+                }
             }
+            rest = &rest[end + 1..];
         }
+        self.put(rest);
         self.0.push(b'"');
+    }
+
+    fn hexadecimal(&mut self, byte: u8) {
+        let digit = |n: u8| b"0123456789abcdef"[usize::from(n & 0xf)];
+        self.0.extend([digit(byte >> 4), digit(byte)]);
     }
 }
 
@@ -108,17 +127,17 @@ impl Writer for Json<'_> {
 
     fn flag(&mut self, field: Field, flag: bool) {
         self.key(field);
-        self.put(format_args!("{flag}"));
+        self.put(if flag { "true" } else { "false" });
     }
 
     fn code(&mut self, field: Field, code: u64) {
         self.key(field);
-        self.put(format_args!("{code}"));
+        self.decimal(code);
     }
 
     fn signed(&mut self, field: Field, n: i32) {
         self.key(field);
-        self.put(format_args!("{n}"));
+        self.decimal(n);
     }
 
     fn fixed(&mut self, field: Field, n: u64) {
@@ -134,8 +153,7 @@ impl Writer for Json<'_> {
     fn id(&mut self, field: Field, id: &[u8]) {
         self.key(field);
         self.0.push(b'"');
-        id.iter()
-            .for_each(|byte| self.put(format_args!("{byte:02x}")));
+        id.iter().for_each(|byte| self.hexadecimal(*byte));
         self.0.push(b'"');
     }
 

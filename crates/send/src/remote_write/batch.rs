@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tallies::snapshot::{Exemplar, Kind};
+use tallies::snapshot::{Exemplar, Kind, SeriesLabels};
 
 use super::HistogramForm;
 use super::held::{Cursor, Held, families_of};
@@ -131,7 +131,9 @@ impl<W: RequestWriter> Filler<'_, W> {
                 if i == 0 {
                     self.writer.family(&group.description(), false);
                 }
-                labels.fill(text, &group.constant, self.limits.external, names.label());
+                let all = [&group.constant, text].map(|text| SeriesLabels::of_text(text));
+                let all = all.iter().flat_map(SeriesLabels::iter);
+                labels.fill(all, self.limits.external, names.label());
                 self.markers(&mut labels, &names, &group.shape, group.time);
                 series += 1;
             }
@@ -172,14 +174,14 @@ impl<W: RequestWriter> Filler<'_, W> {
         self.writer.family(&Description::of(family), with_metadata);
         let names = PartNames::new(family.name(), &own.shape.parts);
         let mut labels = LabelSet::default();
-        let (constant, external) = (family.constant_text(), self.limits.external);
+        let external = self.limits.external;
         let mut samples = Vec::new();
         if held.is_ending {
             for i in range.clone().filter(|i| own.known[*i]) {
                 if !self.has_room(own.shape.parts.len()) {
                     return i;
                 }
-                labels.fill(family.label_text(i), constant, external, names.label());
+                labels.fill(family.labels(i).iter(), external, names.label());
                 self.markers(&mut labels, &names, &own.shape, held.time);
             }
             return range.end;
@@ -189,7 +191,7 @@ impl<W: RequestWriter> Filler<'_, W> {
             if !self.has_room(samples.len()) {
                 return i;
             }
-            labels.fill(family.label_text(i), constant, external, names.label());
+            labels.fill(family.labels(i).iter(), external, names.label());
             let exemplars = own.exemplars(family, i);
             let start = match family.kind() {
                 Kind::Counter | Kind::Histogram | Kind::Summary => family.created(i).map(millis),

@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use tallies::snapshot::SeriesLabels;
-
 /// The label that has the name of the metric.
 pub(super) const METRIC: &str = "__name__";
 
@@ -23,13 +21,11 @@ pub(super) struct LabelSet<'a> {
 }
 
 impl<'a> LabelSet<'a> {
-    /// Replaces the labels by those of a series: its label text, that of the constant labels of its
-    /// family, and the external labels that it does not have. `added` is `le` or `quantile` if
-    /// samples of the series have it.
+    /// Replaces the labels by those of a series, the constant ones first, and the external labels
+    /// that it does not have. `added` is `le` or `quantile` if samples of the series have it.
     pub(super) fn fill(
         &mut self,
-        own: &'a str,
-        constant: &'a str,
+        own: impl Iterator<Item = LabelPair<'a>>,
         external: &'a [(String, String)],
         added: Option<&'static str>,
     ) {
@@ -37,9 +33,7 @@ impl<'a> LabelSet<'a> {
         labels.clear();
         labels.push((METRIC, Cow::Borrowed("")));
         labels.extend(added.map(|name| (name, Cow::Borrowed(""))));
-        let all = [constant, own].map(SeriesLabels::of_text);
-        let all = all.iter().flat_map(SeriesLabels::iter);
-        labels.extend(all.filter(|(_, value)| !value.is_empty()));
+        labels.extend(own.filter(|(_, value)| !value.is_empty()));
         for label in external {
             if !labels.iter().any(|(name, _)| *name == label.0) {
                 labels.push((&label.0, Cow::Borrowed(&label.1)));

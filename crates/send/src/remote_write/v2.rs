@@ -4,6 +4,7 @@
 //! Source: `prompb/io/prometheus/write/v2/types.proto` of prometheus/prometheus, v2.0-rc.4.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::protobuf::{begin, bytes, double, integer, varint};
 
@@ -13,6 +14,13 @@ use super::v1::kind_number;
 
 use tallies::snapshot::Kind;
 
+/// A text of a request.
+#[derive(Default)]
+struct Symbol {
+    text: String,
+    index: u32,
+}
+
 /// Writes a request.
 pub(super) struct RequestV2 {
     /// The symbols as fields, and after [`message`](Self::message) the series.
@@ -20,7 +28,10 @@ pub(super) struct RequestV2 {
     /// The series as fields.
     series: Vec<u8>,
     /// The indices of the symbols.
-    symbols: HashMap<Box<str>, u32>,
+    symbols: HashMap<Box<str>, u32, ahash::RandomState>,
+    /// The texts of the last sample, in their order. Most of the next one are the same, and a
+    /// comparison is faster than a look-up.
+    last: Vec<Symbol>,
     kind: Kind,
     help: u32,
     unit: u32,
@@ -33,7 +44,11 @@ impl RequestV2 {
         Self {
             out: Vec::new(),
             series: Vec::new(),
-            symbols: HashMap::new(),
+            // Clients of the program may choose label values, so the seed is random.
+            symbols: HashMap::with_hasher(ahash::RandomState::with_seed(
+                RandomState::new().build_hasher().finish() as usize,
+            )),
+            last: Vec::new(),
             kind: Kind::Unknown,
             help: 0,
             unit: 0,
@@ -45,6 +60,7 @@ impl RequestV2 {
         self.out.clear();
         self.series.clear();
         self.symbols.clear();
+        self.last.clear();
         // The first symbol is the empty text.
         self.symbol("");
     }
@@ -66,12 +82,29 @@ impl RequestV2 {
         index
     }
 
+    /// Returns the index of the `k`-th text of a sample.
+    fn symbol_at(&mut self, k: usize, text: &str) -> u32 {
+        if let Some(last) = self.last.get(k).filter(|last| last.text == text) {
+            return last.index;
+        }
+        let index = self.symbol(text);
+        if self.last.len() <= k {
+            self.last.resize_with(k + 1, Symbol::default);
+        }
+        let last = &mut self.last[k];
+        last.text.clear();
+        last.text.push_str(text);
+        last.index = index;
+        index
+    }
+
     /// Replaces `refs` by the symbols of these labels, without those whose value is empty.
     fn reference<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) {
         self.refs.clear();
         for (name, value) in labels.filter(|(_, value)| !value.is_empty()) {
-            let (name, value) = (self.symbol(name), self.symbol(value));
-            self.refs.extend([name, value]);
+            let k = self.refs.len();
+            let refs = [self.symbol_at(k, name), self.symbol_at(k + 1, value)];
+            self.refs.extend(refs);
         }
     }
 
