@@ -164,14 +164,16 @@ fn each_body(
             i += 1;
             continue;
         }
-        let skip = format!("{kind}(skip)");
-        let skipped = tokens[start..i].iter().any(|token| {
-            let attribute = token.to_string().replace(' ', "");
-            attribute.ends_with(&(skip.clone() + "]"))
-        });
+        let mut attributes = (start..i).filter(|i| skips(&tokens[*i], kind));
+        if let Some(attribute) = attributes.next() {
+            let body = signature(&tokens, i).1 - 2;
+            tokens.drain(attribute - 1..=attribute);
+            (start, i) = (body + 1, body + 1);
+            continue;
+        }
         let (output, body) = signature(&tokens, i);
         let name = text(&tokens, i + 1);
-        if let Some(TokenTree::Group(block)) = tokens.get(body).filter(|_| !skipped) {
+        if let Some(TokenTree::Group(block)) = tokens.get(body) {
             let checked = check(Function {
                 name: name.trim_start_matches("r#").to_owned(),
                 output,
@@ -183,6 +185,13 @@ fn each_body(
         (start, i) = (body + 1, body + 1);
     }
     tokens.into_iter().collect()
+}
+
+/// Returns whether this is the bracket of `#[timed(skip)]`, with any path before `timed`.
+fn skips(token: &TokenTree, kind: &str) -> bool {
+    let attribute = token.to_string().replace(' ', "");
+    let path = attribute.strip_suffix("(skip)]");
+    path.and_then(|path| path.strip_suffix(kind)).is_some_and(|path| path.ends_with(['[', ':']))
 }
 
 /// Returns the return type of the function whose `fn` is at `start`, and the index of its body, or
