@@ -191,7 +191,8 @@ fn each_body(
 fn skips(token: &TokenTree, kind: &str) -> bool {
     let attribute = token.to_string().replace(' ', "");
     let path = attribute.strip_suffix("(skip)]");
-    path.and_then(|path| path.strip_suffix(kind)).is_some_and(|path| path.ends_with(['[', ':']))
+    path.and_then(|path| path.strip_suffix(kind))
+        .is_some_and(|path| path.ends_with(['[', ':']))
 }
 
 /// Returns the return type of the function whose `fn` is at `start`, and the index of its body, or

@@ -78,12 +78,12 @@ fn metrics_of_a_registry_run_with_the_engine_and_without() -> Result<(), Error> 
     assert_eq!(block_on(client.put(4)), 4);
     assert_eq!(built.took.get().count(), count(3));
     let builder = Histogram::builder("generic", "");
-    let builder = generic::<_, Query>(builder, built.took.with(()), &BYTES, &_track());
+    let builder = generic::<_, Query>(builder, built.took.with(()), &BYTES, &tracked());
     assert_eq!(builder.register(&registry)?.len(), 0);
     Ok(())
 }
 
-fn _track() -> tallies::UpDownCounter {
+fn tracked() -> tallies::UpDownCounter {
     Registry::new().up_down_counter("tracked", "").unwrap()
 }
 
@@ -96,4 +96,25 @@ fn label_values_have_texts_with_the_engine_and_without() {
         ("w", 1)
     );
     assert_eq!(Some(404_u16).text(&mut scratch), "404");
+}
+
+async fn bare(table: String) -> usize {
+    std::future::ready(()).await;
+    table.len()
+}
+
+#[tallies::timed(BYTES_OF_CALL)]
+#[tallies::count_errors(BYTES, on(panic, cancel))]
+async fn measured(table: String) -> usize {
+    std::future::ready(()).await;
+    table.len()
+}
+
+static BYTES_OF_CALL: Histogram = Histogram::new("both_call_bytes");
+
+#[test]
+fn the_future_of_a_measured_function_has_no_byte_more_without_the_engine() {
+    let (bare, measured) = (bare("ab".to_owned()), measured("ab".to_owned()));
+    assert_eq!(size_of_val(&bare) == size_of_val(&measured), OFF);
+    assert_eq!(block_on(bare), block_on(measured));
 }
