@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::builder::{Builder, Metric, MetricParts};
 use super::instrument::{InFlight, Sampled, Timer};
-use super::label_set::{LabelSet, LabelValue, NamedLabels, Unlabelled};
+use super::label_set::{LabelSet, LabelValue, NamedLabels};
 use super::{Bound, Error, Registry, Series, idle, setters};
 
 pub trait Number:
@@ -266,73 +266,14 @@ metric!(
 );
 
 impl<L: LabelSet, N: Number> Counter<L, N> {
-    idle! { [where L: Unlabelled]
-        add(N);
-        inc();
-        add_exemplar(N, &[(&str, &str)]);
-        add_traced(N);
-        inc_traced();
-        try_add(N) -> Result<(), Error> = Ok(());
-        try_add_exemplar(N, &[(&str, &str)]) -> Result<(), Error> = Ok(());
-        get() -> N = N::default();
-    }
-
     idle! { []
         name_in(Option<&Registry>) -> String = String::new();
     }
 }
 
 impl<L: LabelSet> UpDownCounter<L> {
-    idle! { [where L: Unlabelled]
-        add(u64);
-        sub(u64);
-        inc();
-        dec();
-        get() -> i64 = 0;
-    }
-
     idle! { []
         name_in(Option<&Registry>) -> String = String::new();
-    }
-}
-
-impl<L: LabelSet> Gauge<L> {
-    idle! { [where L: Unlabelled]
-        set(impl GaugeValue);
-        add(impl GaugeValue);
-        sub(impl GaugeValue);
-        inc();
-        dec();
-        raise(impl GaugeValue);
-        lower(impl GaugeValue);
-        set_to_current_time();
-        get() -> f64 = 0.0;
-    }
-}
-
-impl<L: LabelSet> Histogram<L> {
-    idle! { [where L: Unlabelled]
-        observe(f64);
-        observe_many(f64, u64);
-        observe_duration(Duration);
-        observe_exemplar(f64, &[(&str, &str)]);
-        observe_traced(f64);
-        try_observe(f64) -> Result<(), Error> = Ok(());
-        try_observe_exemplar(f64, &[(&str, &str)]) -> Result<(), Error> = Ok(());
-        get() -> Observed = Observed::default();
-    }
-
-    idle! { []
-        sample(u32) -> Sampled<'_> = Sampled::OFF;
-    }
-}
-
-impl<L: LabelSet> Summary<L> {
-    idle! { [where L: Unlabelled]
-        observe(f64);
-        observe_duration(Duration);
-        try_observe(f64) -> Result<(), Error> = Ok(());
-        get() -> Quantiles = Quantiles::default();
     }
 }
 
@@ -340,14 +281,6 @@ impl<L: LabelSet> Info<L> {
     idle! { []
         set(L::Borrowed<'_>);
         get() -> Option<Vec<(String, String)>> = None;
-    }
-}
-
-impl<T: LabelValue, L: LabelSet> StateSet<T, L> {
-    idle! { [where L: Unlabelled]
-        set(T);
-        try_set(T) -> Result<(), Error> = Ok(());
-        get() -> &'static str = "";
     }
 }
 

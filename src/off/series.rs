@@ -1,11 +1,14 @@
-//! One series of a metric.
+//! One series of a metric, and the updates.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::instrument::{InFlight, Observe, Sampled, Timer, Track};
-use super::metrics::{Counter, Gauge, Histogram, StateSet, Summary, UpDownCounter};
+use super::label_set::{LabelSet, Unlabelled};
+use super::metrics::{
+    Counter, Gauge, Histogram, Observed, Quantiles, StateSet, Summary, UpDownCounter,
+};
 use super::{Error, GaugeValue, LabelValue, Metric, Number, idle};
 
 pub struct Series<'a, M: Metric> {
@@ -125,20 +128,30 @@ impl<M: Metric> Bound<M> {
     }
 }
 
-/// Implements the updates of a kind for its series.
+/// Implements the updates of a kind, for the metric and its series. [`Series`] has those after
+/// `generic` for all kinds.
 macro_rules! updates {
-    ([$($generics:tt)*] $metric:ty { $($updates:tt)* } bound { $($bound:tt)* }) => {
-        impl<$($generics)*> Series<'_, $metric> {
+    ([$($generics:tt)*] $metric:ty, [$($plain_generics:tt)*] $plain:ty, get: $value:ty,
+     { $($updates:tt)* } generic { $($more:tt)* }) => {
+        impl<$($generics)*> $metric {
+            idle! { [where L: Unlabelled]
+                $($updates)*
+                $($more)*
+                get() -> $value = <$plain as Metric>::nothing();
+            }
+        }
+
+        impl<$($plain_generics)*> Series<'_, $plain> {
             idle! { [] $($updates)* }
         }
 
-        impl<$($generics)*> Bound<$metric> {
-            idle! { [] $($updates)* $($bound)* }
+        impl<$($plain_generics)*> Bound<$plain> {
+            idle! { [] $($updates)* $($more)* }
         }
     };
 }
 
-updates!([N: Number] Counter<(), N> {
+updates!([L: LabelSet, N: Number] Counter<L, N>, [N: Number] Counter<(), N>, get: N, {
     add(N);
     inc();
     add_exemplar(N, &[(&str, &str)]);
@@ -146,16 +159,16 @@ updates!([N: Number] Counter<(), N> {
     inc_traced();
     try_add(N) -> Result<(), Error> = Ok(());
     try_add_exemplar(N, &[(&str, &str)]) -> Result<(), Error> = Ok(());
-} bound {});
+} generic {});
 
-updates!([] UpDownCounter {
+updates!([L: LabelSet] UpDownCounter<L>, [] UpDownCounter, get: i64, {
     add(u64);
     sub(u64);
     inc();
     dec();
-} bound {});
+} generic {});
 
-updates!([] Gauge {
+updates!([L: LabelSet] Gauge<L>, [] Gauge, get: f64, {
     set(impl GaugeValue);
     add(impl GaugeValue);
     sub(impl GaugeValue);
@@ -164,30 +177,39 @@ updates!([] Gauge {
     raise(impl GaugeValue);
     lower(impl GaugeValue);
     set_to_current_time();
-} bound {});
+} generic {});
 
-updates!([] Histogram {
+updates!([L: LabelSet] Histogram<L>, [] Histogram, get: Observed, {
     observe(f64);
     observe_many(f64, u64);
     observe_exemplar(f64, &[(&str, &str)]);
     observe_traced(f64);
     try_observe_exemplar(f64, &[(&str, &str)]) -> Result<(), Error> = Ok(());
-} bound {
+} generic {
     observe_duration(Duration);
     try_observe(f64) -> Result<(), Error> = Ok(());
 });
 
-updates!([] Summary {
+updates!([L: LabelSet] Summary<L>, [] Summary, get: Quantiles, {
     observe(f64);
-} bound {
+} generic {
     observe_duration(Duration);
     try_observe(f64) -> Result<(), Error> = Ok(());
 });
 
-updates!([T: LabelValue] StateSet<T> {
-    set(T);
-    try_set(T) -> Result<(), Error> = Ok(());
-} bound {});
+updates!(
+    [T: LabelValue, L: LabelSet] StateSet<T, L>, [T: LabelValue] StateSet<T>, get: &'static str,
+    {
+        set(T);
+        try_set(T) -> Result<(), Error> = Ok(());
+    } generic {}
+);
+
+impl<L: LabelSet> Histogram<L> {
+    idle! { []
+        sample(u32) -> Sampled<'_> = Sampled::OFF;
+    }
+}
 
 impl<'a> Series<'a, Histogram> {
     pub fn sample(self, _: u32) -> Sampled<'a> {

@@ -176,7 +176,7 @@ pub fn build(registry: &Registry) -> Result<Built, Error> {
         .native_limit(99)
         .zero_threshold(1e-9)
         .get_or_register(registry)?;
-    let names = vec!["disk".to_owned()];
+    let names = ["disk".to_owned()];
     let sizes = Gauge::builder("built.size_bytes", "Sizes.")
         .utf8()
         .labels(&names[..])
@@ -392,7 +392,7 @@ where
 /// Returns a future.
 #[tallies::count_errors(FAILURES, labels = ["reply"])]
 pub fn reply(code: u16) -> impl Future<Output = Reply> {
-    async move { Reply(code) }
+    std::future::ready(Reply(code))
 }
 
 /// Methods with attributes.

@@ -66,7 +66,7 @@ fn parse_bare(text: &str) -> Result<u64, std::num::ParseIntError> {
 #[inline(never)]
 #[tallies::timed(LATENCY)]
 #[tallies::in_progress(ACTIVE)]
-#[tallies::count(REQUESTS, labels = Request { route: &text.to_owned(), status: 0 })]
+#[tallies::count(REQUESTS, labels = Request { route: &text.to_uppercase(), status: 0 })]
 #[tallies::count_errors(EVENTS, labels = |error| &[("error", &error.to_string())])]
 fn parse_measured(text: &str) -> Result<u64, std::num::ParseIntError> {
     Ok(black_box(text).parse::<u64>()? + 1)
