@@ -264,14 +264,17 @@ wrapper!(Errors [M] [M: Count] Outcome);
 
 /// Names the return type of a function, from a branch that never runs.
 #[cold]
+#[doc(hidden)]
 pub fn nothing<T>() -> T {
     unreachable!("a branch that is never taken")
 }
 
 /// Gives the type of the error to the closure that labels it.
+#[doc(hidden)]
 pub fn error<R: Outcome, T>(_: R, _: impl FnOnce(&R::Error) -> T) {}
 
 /// Requires a label value, and returns the text of none.
+#[doc(hidden)]
 pub fn error_label(_: impl LabelValue) -> &'static str {
     ""
 }

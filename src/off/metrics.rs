@@ -114,7 +114,7 @@ const fn check(name: &str) {
 /// Declares a kind of metric: the type, and what all kinds have.
 macro_rules! metric {
     ($metric:ident [$($generics:tt)*] [$($names:ident),*], struct [$($params:tt)*],
-     plain: [$($plain_generics:tt)*] $plain:ty, labelled: $labelled:ty,
+     plain: $plain:ty, built: [$($built_generics:tt)*] $built:ty, labelled: $labelled:ty,
      named: [$($rest:tt)*] $named:ty, value: $value:ty = $nothing:expr,
      { $($setters:tt)* }) => {
         pub struct $metric<$($params)*>(PhantomData<fn($($names),*)>);
@@ -169,7 +169,7 @@ macro_rules! metric {
             }
         }
 
-        impl<$($plain_generics)*> $plain {
+        impl<$($built_generics)*> $built {
             pub fn builder(_: &str, _: &str) -> Builder<Self> {
                 Builder::NEW
             }
@@ -211,7 +211,8 @@ macro_rules! metric {
     // A kind whose only parameter is the label set.
     ($metric:ident, value: $value:ty, { $($setters:tt)* }) => {
         metric!(
-            $metric [L: LabelSet] [L], struct [L = ()], plain: [] $metric, labelled: $metric<X>,
+            $metric [L: LabelSet] [L], struct [L = ()],
+            plain: $metric, built: [] $metric, labelled: $metric<X>,
             named: [] $metric<[&'static str; LABELS]>, value: $value = Default::default(),
             { unit(&'static str); hot(); $($setters)* }
         );
@@ -232,7 +233,7 @@ macro_rules! metric {
 
 metric!(
     Counter [L: LabelSet, N: Number] [L, N], struct [L = (), N: Number = u64],
-    plain: [N: Number] Counter<(), N>, labelled: Counter<X, N>,
+    plain: Counter<(), N>, built: [] Counter, labelled: Counter<X, N>,
     named: [N: Number] Counter<[&'static str; LABELS], N>, value: N = N::default(),
     { unit(&'static str); hot(); expire_after(Duration); }
 );
@@ -260,7 +261,7 @@ metric!(Summary, value: Quantiles, {
 metric!(Info, value: f64, {});
 metric!(
     StateSet [T: LabelValue, L: LabelSet] [T, L], struct [T, L = ()],
-    plain: [T: LabelValue] StateSet<T>, labelled: StateSet<T, X>,
+    plain: StateSet<T>, built: [T: LabelValue] StateSet<T>, labelled: StateSet<T, X>,
     named: [T: LabelValue] StateSet<T, [&'static str; LABELS]>, value: &'static str = "",
     {}
 );
