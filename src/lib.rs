@@ -13,6 +13,7 @@
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
 //! - change them without their code: [`View`], [`Registry::add_view`]
 //! - from data, such as a file: the crate `tallies-config`
+//! - in a library, at no cost for programs that do not count: [metrics in a library][libraries]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`collect`]
 //!
 //! Labels:
@@ -326,6 +327,9 @@ pub mod docs {
         sharing: "../docs/sharing.md",
         mapped_files: "../docs/mapped-files.md",
         redis_store: "../docs/redis-store.md",
+        // Its programs are a library without the engine: `tests/library` is one.
+        #[cfg(not(doctest))]
+        libraries: "../docs/libraries.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.

@@ -78,10 +78,12 @@ fn metrics_of_a_registry_run_with_the_engine_and_without() -> Result<(), Error> 
     assert_eq!(block_on(client.put(4)), 4);
     assert_eq!(built.took.get().count(), count(3));
     let builder = Histogram::builder("generic", "");
-    let builder = generic::<_, Query>(builder, built.took.with(()), &BYTES, &tracked());
+    let builder = generic::<_, Query>(builder, built.took.with(()), &GENERIC, &tracked());
     assert_eq!(builder.register(&registry)?.len(), 0);
     Ok(())
 }
+
+static GENERIC: Counter = Counter::new("both_generic_total");
 
 fn tracked() -> tallies::UpDownCounter {
     Registry::new().up_down_counter("tracked", "").unwrap()

@@ -1,5 +1,7 @@
 //! The same functions with metrics and without, whose instructions `nothing.rs` compares.
 
+#![allow(deprecated, reason = "no help texts")]
+
 use std::hint::black_box;
 
 use tallies::{Counter, Gauge, Histogram, Labels, Summary, UpDownCounter, label::AnyLabels};
