@@ -3,7 +3,13 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tallies::{Counter, Error, Histogram, LabelValue, Registry, label::Scratch};
+use tallies::instrument::{
+    Errors, Failure, InFlight, InProgress, Sampled, SampledTimer, Start, Timed, Timer,
+};
+use tallies::{
+    Bound, Builder, Counter, Error, Gauge, Histogram, Info, LabelValue, Registry, Series, StateSet,
+    Summary, UpDownCounter, label::Scratch,
+};
 use tallies_library::{
     BYTES, Client, FAILURES, Pool, Query, Shard, Verb, build, connect, generic, list, query, reply,
     update, wrap,
@@ -85,7 +91,7 @@ fn metrics_of_a_registry_run_with_the_engine_and_without() -> Result<(), Error> 
 
 static GENERIC: Counter = Counter::new("both_generic_total");
 
-fn tracked() -> tallies::UpDownCounter {
+fn tracked() -> UpDownCounter {
     Registry::new().up_down_counter("tracked", "").unwrap()
 }
 
@@ -119,4 +125,41 @@ fn the_future_of_a_measured_function_has_no_byte_more_without_the_engine() {
     let (bare, measured) = (bare("ab".to_owned()), measured("ab".to_owned()));
     assert_eq!(size_of_val(&bare) == size_of_val(&measured), OFF);
     assert_eq!(block_on(bare), block_on(measured));
+}
+
+/// A program that compiles without the engine compiles with it: these traits are those of both.
+#[test]
+fn the_types_have_the_same_automatic_traits() {
+    fn has<T: Send + Sync + Unpin>() {}
+    has::<(
+        Counter,
+        Counter<Query, f64>,
+        UpDownCounter,
+        Gauge,
+        Histogram,
+    )>();
+    has::<(Summary, Info<[&str; 1]>, StateSet<Verb>, Registry)>();
+    has::<(
+        Series<'_, Counter>,
+        Series<'_, Histogram>,
+        Series<'_, Gauge>,
+    )>();
+    has::<(
+        Bound<Counter>,
+        Bound<Histogram>,
+        Bound<Summary>,
+        Builder<Counter>,
+    )>();
+    has::<(
+        Timer<&Histogram>,
+        Timer<&Summary>,
+        InFlight<&Gauge>,
+        InFlight<&UpDownCounter>,
+    )>();
+    has::<(Sampled<'_>, SampledTimer<'_>, Start, Failure, Error)>();
+    has::<(
+        Timed<u8, &Histogram>,
+        InProgress<u8, &Gauge>,
+        Errors<u8, &Counter>,
+    )>();
 }
