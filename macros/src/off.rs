@@ -7,12 +7,12 @@ use std::iter::{once, repeat_n};
 use proc_macro::{Delimiter, Group, Ident, Literal, Spacing, TokenStream, TokenTree};
 
 /// A measuring attribute: its name, and the function in `tallies` that takes its metric.
-pub(crate) type Kind = (&'static str, &'static str);
+pub(crate) type Attribute = (&'static str, &'static str);
 
-pub(crate) const TIMED: Kind = ("timed", "Timer::start");
-pub(crate) const IN_PROGRESS: Kind = ("in_progress", "InFlight::enter");
-pub(crate) const COUNT: Kind = ("count", "Count::count");
-pub(crate) const COUNT_ERRORS: Kind = ("count_errors", "Count::count");
+pub(crate) const TIMED: Attribute = ("timed", "Timer::start");
+pub(crate) const IN_PROGRESS: Attribute = ("in_progress", "InFlight::enter");
+pub(crate) const COUNT: Attribute = ("count", "Count::count");
+pub(crate) const COUNT_ERRORS: Attribute = ("count_errors", "Count::count");
 
 /// Returns the static. The engine lists it, so it is used.
 pub(crate) fn metric(item: TokenStream) -> TokenStream {
@@ -20,27 +20,33 @@ pub(crate) fn metric(item: TokenStream) -> TokenStream {
 }
 
 /// Adds a branch to every body that never runs, in which the metric and its labels are used.
-pub(crate) fn measure(kind: Kind, args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn measure(attribute: Attribute, args: TokenStream, item: TokenStream) -> TokenStream {
     if args.to_string() == "skip" {
         return item;
     }
-    let args = Args::parse(args);
-    let is_impl = words(&item).find(|word| word == "fn" || word == "impl");
-    if is_impl.is_none_or(|word| word == "fn") {
-        return each_body(item, kind.0, &|function| args.check(kind, function));
+    let args = Arguments::parse(args);
+    let checked = |item| {
+        each_body(item, attribute.0, &|function| {
+            args.check(attribute, function)
+        })
+    };
+    let mut tokens: Vec<_> = item.clone().into_iter().collect();
+    let mut keywords = tokens.iter().map(ToString::to_string);
+    if keywords
+        .find(|word| word == "fn" || word == "impl")
+        .as_deref()
+        != Some("impl")
+    {
+        return checked(item);
     }
-    let mut tokens: Vec<_> = item.into_iter().collect();
     if let Some(TokenTree::Group(methods)) = tokens.pop() {
-        let stream = each_body(methods.stream(), kind.0, &|function| {
-            args.check(kind, function)
-        });
-        tokens.push(group(&methods, stream));
+        tokens.push(group(&methods, checked(methods.stream())));
     }
     tokens.into_iter().collect()
 }
 
 /// The arguments of a measuring attribute.
-struct Args {
+struct Arguments {
     tallies: TokenStream,
     metric: TokenStream,
     labels: Option<TokenStream>,
@@ -54,7 +60,7 @@ struct Function {
     output: Option<TokenStream>,
 }
 
-impl Args {
+impl Arguments {
     fn parse(args: TokenStream) -> Self {
         let tokens: Vec<_> = args.into_iter().collect();
         let is_key = |i: usize| {
@@ -83,56 +89,42 @@ impl Args {
         }
     }
 
-    fn check(&self, kind: Kind, function: Function) -> TokenStream {
+    /// Returns the branch that never runs.
+    fn check(&self, attribute: Attribute, function: Function) -> TokenStream {
         let labels = self.labels.clone();
         let labels = labels.map(|labels| name_function(labels, &function.name));
-        let error = [&labels, &self.error_label].into_iter().flatten();
-        let error = error.filter_map(closure).next();
-        let (template, pattern, value) = match (error, labels) {
-            (Some((pattern, body)), _) => match (&function.output, &self.error_label) {
-                (None, _) => ("let _ = &METRIC;", pattern, body),
-                (Some(_), None) => (
-                    "TALLIES::__private::error(
-                        TALLIES::__private::nothing::<OUTPUT>(),
-                        |PATTERN| { let _ = METRIC.with(VALUE); },
-                    );",
-                    pattern,
-                    body,
-                ),
-                (Some(_), Some(_)) => (
-                    "TALLIES::__private::error(
-                        TALLIES::__private::nothing::<OUTPUT>(),
-                        |PATTERN| {
-                            let _ = METRIC.with([TALLIES::__private::error_label(VALUE)]);
-                        },
-                    );",
-                    pattern,
-                    body,
-                ),
-            },
-            (None, Some(labels)) => (
-                "let _ = TALLIES::instrument::FUNCTION(&METRIC.with(VALUE));",
-                TokenStream::new(),
-                labels,
-            ),
-            (None, None) => (
-                "let _ = TALLIES::instrument::FUNCTION(&METRIC);",
-                TokenStream::new(),
-                TokenStream::new(),
-            ),
+        let closure = (self.error_label.as_ref().or(labels.as_ref())).and_then(closure);
+        let labels_of_error = match &self.error_label {
+            Some(_) => "[TALLIES::__private::error_label(VALUE)]",
+            None => "VALUE",
         };
-        let template = format!("if false {{ {} }}", template.replace("FUNCTION", kind.1));
+        let statement = match (&closure, &labels, &function.output) {
+            // The closure needs the type of an error.
+            (Some(_), _, None) => "let _ = &METRIC;",
+            (Some(_), _, Some(_)) => {
+                "TALLIES::__private::error(
+                    TALLIES::__private::nothing::<OUTPUT>(),
+                    |PATTERN| { let _ = METRIC.with(LABELS); },
+                );"
+            }
+            (None, Some(_), _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC.with(VALUE));",
+            (None, None, _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC);",
+        };
+        let statement = statement.replace("FUNCTION", attribute.1);
+        let statement = statement.replace("LABELS", labels_of_error);
+        let (pattern, value) = closure.unwrap_or_else(|| {
+            let value = labels.unwrap_or_default();
+            (TokenStream::new(), value)
+        });
+        let metric = Group::new(Delimiter::Parenthesis, self.metric.clone());
         let parts = [
             ("TALLIES", self.tallies.clone()),
-            (
-                "METRIC",
-                quote("(METRIC)", &[("METRIC", self.metric.clone())]),
-            ),
+            ("METRIC", TokenTree::from(metric).into()),
             ("OUTPUT", function.output.unwrap_or_default()),
             ("PATTERN", pattern),
             ("VALUE", value),
         ];
-        quote(&template, &parts)
+        quote(&format!("if false {{ {statement} }}"), &parts)
     }
 }
 

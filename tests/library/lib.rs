@@ -21,7 +21,7 @@ use tallies::{
 pub struct Query<'a> {
     /// The table.
     pub table: &'a str,
-    /// What is done to it.
+    /// The operation on it.
     pub verb: Verb,
     /// A label of another name.
     #[label("code")]
@@ -31,7 +31,7 @@ pub struct Query<'a> {
 /// A closed label set.
 #[derive(Labels)]
 pub struct Verbs {
-    /// What is done.
+    /// The operation.
     pub verb: Verb,
     /// Whether it is the first attempt.
     pub first: bool,
@@ -141,7 +141,7 @@ pub struct Pool<T: LabelValue + 'static = Verb> {
     /// Queries of this pool.
     #[metric(name = "sample_pool_queries_total")]
     pub queries: Counter<Query<'static>, f64>,
-    /// What the pool does.
+    /// The state of the pool.
     #[metric(name = "sample_pool_state")]
     pub state: StateSet<T>,
 }
@@ -354,7 +354,7 @@ pub fn update() -> (u64, f64, i64, f64, u64, u64) {
     )
 }
 
-/// A function with every attribute.
+/// A function with every attribute. No `impl Future` is in it.
 #[tallies::timed(CONNECT)]
 #[tallies::in_progress(IN_FLIGHT)]
 #[tallies::count(QUERIES, labels = Query { table: name, verb: Verb::Read, status: None })]
