@@ -215,12 +215,26 @@ fn signature(tokens: &[TokenTree], start: usize) -> (Option<TokenStream>, usize)
     (None, tokens.len())
 }
 
-/// Returns a return type, unless it is that of a future or cannot be written in a body.
+/// Returns the type of a result, that of a boxed future if the function returns one. `None` if a
+/// body cannot name it.
 fn nameable(output: &[TokenTree]) -> Option<TokenStream> {
-    let output: TokenStream = output.iter().cloned().collect();
-    let hidden = |word: String| word == "impl" || word == "dyn" || word.ends_with("Future");
-    let is_never = output.to_string() == "!";
-    (!is_never && !words(&output).any(hidden)).then_some(output)
+    let stream: TokenStream = output.iter().cloned().collect();
+    if stream.to_string() == "!" || words(&stream).any(|word| word == "impl") {
+        return None;
+    }
+    let generics = (0..output.len()).find(|i| text(output, *i) == "<");
+    let is_future = match &*text(output, generics.unwrap_or(0).wrapping_sub(1)) {
+        "BoxFuture" | "LocalBoxFuture" => true,
+        "Pin" | "Box" => words(&stream).any(|word| word == "Future"),
+        _ => false,
+    };
+    Some(match is_future {
+        true => quote(
+            "<FUTURE as ::core::future::Future>::Output",
+            &[("FUTURE", stream)],
+        ),
+        false => stream,
+    })
 }
 
 /// Splits a block after its inner attributes.

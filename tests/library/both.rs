@@ -11,8 +11,8 @@ use tallies::{
     Summary, UpDownCounter, label::Scratch,
 };
 use tallies_library::{
-    BYTES, Client, FAILURES, Pool, Query, Shard, Verb, build, connect, generic, list, query, reply,
-    update, wrap,
+    BYTES, Client, FAILURES, Pool, Query, Shard, Verb, boxed, build, connect, generic, list, query,
+    reply, update, wrap,
 };
 
 /// Whether nothing is counted.
@@ -49,6 +49,8 @@ fn the_library_runs_with_the_engine_and_without() {
     assert_eq!(FAILURES.with(["w"]).get(), count(1));
     assert_eq!(block_on(reply(404)).0, 404);
     assert_eq!(FAILURES.with(["reply"]).get(), count(1));
+    assert_eq!(block_on(boxed("boxed", 404)).0, 404);
+    assert_eq!(FAILURES.with(["boxed"]).get(), count(1));
     assert_eq!(block_on(wrap()), None);
     assert_eq!(BYTES.get(), count(13));
 }

@@ -3,6 +3,7 @@
 #![deny(warnings)]
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tallies::collect::{Collect, Collected};
@@ -393,6 +394,12 @@ where
 #[tallies::count_errors(FAILURES, labels = ["reply"])]
 pub fn reply(code: u16) -> impl Future<Output = Reply> {
     std::future::ready(Reply(code))
+}
+
+/// Returns a boxed future. Only the attribute uses `name`.
+#[tallies::count_errors(FAILURES, labels = |code| [if *code == 404 { name } else { "" }])]
+pub fn boxed<'a>(name: &'a str, code: u16) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+    Box::pin(async move { Reply(code) })
 }
 
 /// Methods with attributes.
