@@ -1,7 +1,14 @@
 //! Exports compiler and target for `build_info!`, refuses processors without 64-bit atomics, and
 //! sets `cfg(mapped)` where cells can be in a mapped file. Also required by `links`, which keeps
-//! two versions out of one program.
+//! two versions out of one program. Without the feature `enabled` it does nothing else.
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(mapped)");
+    println!("cargo::rustc-check-cfg=cfg(reader)");
+    let has = |name| std::env::var_os(name).is_some();
+    if !has("CARGO_FEATURE_ENABLED") {
+        return;
+    }
     let text = |name| std::env::var(name).unwrap_or_default();
     if !text("CARGO_CFG_TARGET_HAS_ATOMIC")
         .split(',')
@@ -24,9 +31,7 @@ fn main() {
     println!("cargo::rustc-env=TALLIES_RUSTC={}", version.trim());
     println!("cargo::rustc-env=TALLIES_TARGET={}", text("TARGET"));
     // Models and Miri know no mapped files.
-    let has = |name| std::env::var_os(name).is_some();
     let system = text("CARGO_CFG_TARGET_OS");
-    println!("cargo::rustc-check-cfg=cfg(mapped)");
     if has("CARGO_FEATURE_MMAP")
         && (system == "linux" || system == "android")
         && text("CARGO_CFG_TARGET_POINTER_WIDTH") == "64"
@@ -36,9 +41,7 @@ fn main() {
         println!("cargo::rustc-cfg=mapped");
     }
     // Unit tests read pages with the sources of `tallies-check`, which the published archive lacks.
-    println!("cargo::rustc-check-cfg=cfg(reader)");
     if std::path::Path::new("crates/check/src/pages/mod.rs").exists() {
         println!("cargo::rustc-cfg=reader");
     }
-    println!("cargo::rerun-if-changed=build.rs");
 }

@@ -13,6 +13,7 @@
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
 //! - change them without their code: [`View`], [`Registry::add_view`]
 //! - from data, such as a file: the crate `tallies-config`
+//! - in a library, at no cost for programs that do not count: [metrics in a library][libraries]
 //! - bucket bounds: [`buckets`]; values that are read at scrape time: [`collect`]
 //!
 //! Labels:
@@ -52,7 +53,7 @@
 //!
 //! The design: [architecture].
 
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped))))]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped, feature = "enabled"))))]
 // The index has links to items of all features.
 #![cfg_attr(
     not(all(
@@ -66,25 +67,29 @@
 )]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 mod clock;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 mod declare;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod encode;
+#[cfg(feature = "enabled")]
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 mod error;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 mod family;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod instrument;
+#[cfg(feature = "enabled")]
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 #[allow(
     unreachable_pub,
     reason = "a private module whose types stand in the signatures of public ones"
 )]
 mod lockfree;
+#[cfg(feature = "enabled")]
 mod mapped;
+#[cfg(feature = "enabled")]
 #[cfg_attr(
     not(mapped),
     allow(dead_code, reason = "without mapped files, nothing moves to one")
@@ -96,50 +101,57 @@ mod mapped;
 mod observe;
 // The crate has no reader of its own, and `tallies_check` has other types than a unit test. The
 // published archive has neither, so `build.rs` looks for it.
-#[cfg(all(test, reader, not(loom)))]
+#[cfg(all(test, reader, feature = "enabled", not(loom)))]
 #[allow(dead_code, unreachable_pub, reason = "a part of another crate")]
 #[path = "../crates/check/src/pages/mod.rs"]
 mod pages;
-#[cfg(all(test, reader, not(loom)))]
+#[cfg(all(test, reader, feature = "enabled", not(loom)))]
 extern crate self as tallies;
-#[cfg(not(loom))]
+#[cfg(not(feature = "enabled"))]
+mod off;
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod process;
 #[cfg(all(feature = "push", not(loom)))]
 pub mod push;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 mod registry;
 #[cfg(all(feature = "page", not(loom)))]
 pub mod serve;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 mod setters;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 #[cfg(all(feature = "store", not(loom)))]
 pub mod share;
+#[cfg(feature = "enabled")]
 pub mod snapshot;
+#[cfg(feature = "enabled")]
 mod sync;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod testing;
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub use declare::macros::{LabelValue, Labels, Metrics, metric};
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub use declare::{
     Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, Metric, Series, StateSet, Summary,
     UpDownCounter,
 };
+#[cfg(feature = "enabled")]
 pub use error::Error;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub use family::label::LabelValue;
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 #[doc(inline)]
 pub use instrument::attributes::{count, count_errors, in_progress, timed};
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub use observe::Number;
-#[cfg(not(loom))]
+#[cfg(not(feature = "enabled"))]
+pub use off::*;
+#[cfg(all(feature = "enabled", not(loom)))]
 pub use registry::{AddedViews, Description, Registry, View, registry};
 
 /// Bucket bounds, and the values of a histogram.
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod buckets {
     pub use crate::declare::buckets::{
         DEFAULT, exponential, exponential_array, linear, linear_array,
@@ -148,13 +160,13 @@ pub mod buckets {
 }
 
 /// Values that are read at scrape time.
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod collect {
     pub use crate::registry::{Collect, Collected};
 }
 
 /// Label sets and their names.
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod label {
     pub use crate::family::desc::{DEFAULT_LIMIT, values_in_order};
     pub use crate::family::label::{
@@ -187,7 +199,7 @@ pub mod label {
 /// assert_eq!(catalogue.get("requests_total").unwrap().labels[0].values, ["get", "put"]);
 /// # let _ = (&REQUESTS, Method::Get, Method::Put);
 /// ```
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 #[must_use]
 pub fn catalogue() -> snapshot::catalogue::Catalogue {
     registry().catalogue()
@@ -198,7 +210,7 @@ pub fn catalogue() -> snapshot::catalogue::Catalogue {
 /// ```
 /// assert!(tallies::snapshot().get("tallies_shards", &[]).is_some());
 /// ```
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 #[must_use]
 pub fn snapshot() -> snapshot::Snapshot {
     registry().snapshot()
@@ -215,7 +227,7 @@ pub fn snapshot() -> snapshot::Snapshot {
 ///
 /// This is all that a handler in any web framework has to call. Its response should have `Vary:
 /// Accept`. [`encode::render`] does the same for any snapshot.
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 #[must_use]
 pub fn render(accept: &str) -> (&'static str, Vec<u8>) {
     encode::render(&snapshot(), accept)
@@ -290,7 +302,7 @@ impl serve::MetricsService {
 }
 
 /// The guides. They exist in the documentation only, and their examples are tests.
-#[cfg(all(doc, not(loom)))]
+#[cfg(all(doc, feature = "enabled", not(loom)))]
 pub mod docs {
     macro_rules! pages {
         ($($(#[$only:meta])? $name:ident: $file:literal),* $(,)?) => {$(
@@ -315,6 +327,9 @@ pub mod docs {
         sharing: "../docs/sharing.md",
         mapped_files: "../docs/mapped-files.md",
         redis_store: "../docs/redis-store.md",
+        // Its programs are a library without the engine: `tests/library` is one.
+        #[cfg(not(doctest))]
+        libraries: "../docs/libraries.md",
         formats: "../docs/formats.md",
         benchmarks: "../docs/benchmarks.md",
         // Its programs need the crate that it is about: `tests/integration/lib.rs` runs them.
@@ -337,7 +352,7 @@ pub mod docs {
 }
 
 /// The items that the expansions of attributes and derives use. Programs do not use them.
-#[cfg(not(loom))]
+#[cfg(all(feature = "enabled", not(loom)))]
 #[doc(hidden)]
 pub mod __private {
     pub use crate::declare::{Declare, Deferred, TextCopies};
@@ -367,7 +382,7 @@ macro_rules! __list {
 }
 
 /// Does nothing without the feature `link-time`.
-#[cfg(not(feature = "link-time"))]
+#[cfg(all(feature = "enabled", not(feature = "link-time")))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __list {

@@ -127,6 +127,11 @@ step_features() {
         cargo rustc --quiet --profile check -p tallies --lib --no-default-features --features "$feature" -- -D warnings
     done
     cargo clippy -p tallies --quiet --lib --no-default-features -- -D warnings
+    # A library in both forms; then what is left of its metrics without the engine. By themselves, since a
+    # workspace enables it.
+    cargo clippy --quiet -p tallies-library --all-targets -- -D warnings
+    cargo test --quiet -p tallies-library --test both --test nothing
+    cargo test --quiet -p tallies-library --features enabled --test both
     # Clippy has seen the other crates with all of theirs.
     cargo check --quiet -p tallies-http -p tallies-redis -p tallies-exporter --lib
     # The dependencies of a program that enables no features.

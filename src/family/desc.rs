@@ -15,6 +15,7 @@ use super::constants::Constants;
 use super::grammar::{check_label, check_label_of, check_labels, check_name_of};
 use super::intern::{intern_bounds, intern_texts};
 use super::label::LabelSet;
+pub use super::label::Names;
 use super::shape::{check_bounds, check_window, without_infinity};
 use super::view::LabelRules;
 
@@ -103,15 +104,6 @@ pub struct FieldOptions<'a> {
     pub utf8: bool,
     /// The module of the struct.
     pub module: &'static str,
-}
-
-/// The label names of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// Every series has these labels, in this order.
-    Fixed(&'static [&'static str]),
-    /// Every series has its own labels.
-    Any,
 }
 
 /// The combinations of a closed label set. An open label set has none.

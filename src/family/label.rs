@@ -3,42 +3,22 @@
 //!
 //! All of them become texts in the order of the label names. The [family](super) looks up a series
 //! by those texts.
+//!
+//! A part of the crate also without the feature `enabled`.
 
 use std::borrow::Cow;
-use std::fmt::{Display, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::desc::Names;
+pub use super::scratch::Scratch;
 
-/// A buffer for the text of a label value that does not contain its text.
-#[derive(Default)]
-#[allow(missing_debug_implementations, reason = "it holds nothing to see")]
-pub struct Scratch {
-    digits: itoa::Buffer,
-    text: String,
-}
-
-impl Scratch {
-    /// Writes an integer in decimal digits.
-    ///
-    /// ```
-    /// assert_eq!(tallies::label::Scratch::default().integer(404_u16), "404");
-    /// ```
-    pub fn integer(&mut self, n: impl itoa::Integer) -> &str {
-        self.digits.format(n)
-    }
-
-    /// Writes a value as its `Display` does. The first call allocates.
-    ///
-    /// ```
-    /// assert_eq!(tallies::label::Scratch::default().display(0.5), "0.5");
-    /// ```
-    pub fn display(&mut self, value: impl Display) -> &str {
-        self.text.clear();
-        let _ = write!(self.text, "{value}");
-        &self.text
-    }
+/// The label names of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Every series has these labels, in this order.
+    Fixed(&'static [&'static str]),
+    /// Every series has its own labels.
+    Any,
 }
 
 /// A type whose values can be label values.

@@ -32,6 +32,7 @@ mod quiet;
 mod retire;
 mod roster;
 mod scrape;
+mod scratch;
 mod series_ref;
 pub(crate) mod shape;
 mod states;

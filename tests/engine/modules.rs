@@ -56,6 +56,8 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
+    // The crate without the engine.
+    ("off", &[]),
 ];
 
 /// The files of `observe` that are the engine. They know no metric kind.
@@ -161,7 +163,7 @@ fn unsafe_code_stays_in_its_modules() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&src, &mut files);
-    let with: Vec<_> = files
+    let mut with: Vec<_> = files
         .iter()
         .filter(|file| {
             let source = std::fs::read_to_string(file).unwrap();
@@ -176,8 +178,10 @@ fn unsafe_code_stays_in_its_modules() {
                 .any(|own| file.starts_with(own))
         })
         .collect();
-    // `owner_load` in a model uses loom's own check; `last_tick` calls libc.
-    assert_eq!(with, ["sync/mod.rs"]);
+    with.sort();
+    // `owner_load` in a model uses loom's own check; `last_tick` calls libc. Without the engine, a
+    // wrapper of futures has no macro that projects its pin.
+    assert_eq!(with, ["off/instrument.rs", "sync/mod.rs"]);
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! Registries, collectors, and functions that compute bucket bounds.
+
+use std::fmt;
+
+use super::{
+    Counter, Error, Gauge, Histogram, Info, Summary, UpDownCounter, builder::MetricParts, idle,
+};
+
+#[derive(Clone, Default)]
+pub struct Registry(());
+
+pub fn registry() -> &'static Registry {
+    &Registry(())
+}
+
+impl Registry {
+    #[must_use]
+    pub fn new() -> Self {
+        Self(())
+    }
+
+    idle! { []
+        counter(&str, &str) -> Result<Counter, Error> = Ok(MetricParts::OFF);
+        up_down_counter(&str, &str) -> Result<UpDownCounter, Error> = Ok(MetricParts::OFF);
+        gauge(&str, &str) -> Result<Gauge, Error> = Ok(MetricParts::OFF);
+        histogram(&str, &str) -> Result<Histogram, Error> = Ok(MetricParts::OFF);
+        summary(&str, &str) -> Result<Summary, Error> = Ok(MetricParts::OFF);
+        info(&str, &str, &[(&str, &str)]) -> Result<Info, Error> = Ok(MetricParts::OFF);
+        counter_fn(&str, &str, impl Fn() -> f64 + Send + Sync + 'static)
+            -> Result<(), Error> = Ok(());
+        gauge_fn(&str, &str, impl Fn() -> f64 + Send + Sync + 'static)
+            -> Result<(), Error> = Ok(());
+        add_collector(&str, impl Collect + 'static) -> Result<(), Error> = Ok(());
+        add_constant(&str, &str) -> Result<(), Error> = Ok(());
+        set_prefix(&str) -> Result<(), Error> = Ok(());
+        remove(&str) -> Result<(), Error> = Ok(());
+        contains(&str) -> bool = false;
+        names() -> Vec<String> = Vec::new();
+        clear();
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+pub trait Collect: Send + Sync {
+    fn collect(&self, out: &mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+impl<F> Collect for F
+where
+    F: Fn(&mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync,
+{
+    fn collect(&self, out: &mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self(out)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Collected {
+    _empty: (),
+}
+
+macro_rules! written {
+    ($($name:ident($($ty:ty),*);)*) => {$(
+        pub fn $name(&mut self, $(_: $ty),*) -> Result<(), Error> {
+            Ok(())
+        }
+    )*};
+}
+
+impl Collected {
+    written! {
+        counter(&str, &str, &[(&str, &str)], f64);
+        gauge(&str, &str, &[(&str, &str)], f64);
+        gauge_histogram(&str, &str, &[(&str, &str)], &[f64], &[u64], f64);
+    }
+}
+
+pub const DEFAULT: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
+    Ok((0..count).map(|i| start + width * i as f64).collect())
+}
+
+pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
+    let bounds = std::iter::successors(Some(start), |bound| Some(bound * factor));
+    Ok(bounds.take(count).collect())
+}
+
+#[must_use]
+pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
+    let (mut bounds, mut i) = ([start; N], 0);
+    while i < N {
+        bounds[i] = start + width * i as f64;
+        i += 1;
+    }
+    bounds
+}
+
+#[must_use]
+pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
+    let (mut bounds, mut i) = ([start; N], 1);
+    while i < N {
+        bounds[i] = bounds[i - 1] * factor;
+        i += 1;
+    }
+    bounds
+}

@@ -1,0 +1,218 @@
+//! One series of a metric, and the updates.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::instrument::{InFlight, Observe, Sampled, Timer, Track};
+use super::label_set::{LabelSet, Unlabelled};
+use super::metrics::{
+    Counter, Gauge, Histogram, Observed, Quantiles, StateSet, Summary, UpDownCounter,
+};
+use super::{Error, GaugeValue, LabelValue, Metric, Number, idle};
+
+pub struct Series<'a, M: Metric> {
+    metric: PhantomData<&'a M>,
+}
+
+pub struct Bound<M: Metric> {
+    metric: PhantomData<fn() -> M>,
+}
+
+impl<M: Metric> Series<'_, M> {
+    pub(super) const OFF: Self = Self {
+        metric: PhantomData,
+    };
+}
+
+impl<M: Metric> Bound<M> {
+    pub(super) const OFF: Self = Self {
+        metric: PhantomData,
+    };
+}
+
+impl<M: Metric> Copy for Series<'_, M> {}
+
+impl<M: Metric> Clone for Series<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Metric> Clone for Bound<M> {
+    fn clone(&self) -> Self {
+        Self::OFF
+    }
+}
+
+impl<M: Metric> fmt::Debug for Series<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series").finish_non_exhaustive()
+    }
+}
+
+impl<M: Metric> fmt::Debug for Bound<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").finish_non_exhaustive()
+    }
+}
+
+impl<'a, M: Metric> Series<'a, M> {
+    idle! { [where Self: Observe]
+        try_observe(f64) -> Result<(), Error> = Ok(());
+        observe_duration(Duration);
+    }
+
+    #[must_use]
+    pub fn get(&self) -> M::Value {
+        M::nothing()
+    }
+
+    pub fn start_timer(self) -> Timer<Self>
+    where
+        Self: Observe,
+    {
+        Timer::start(self)
+    }
+
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
+    where
+        Self: Observe,
+    {
+        f()
+    }
+
+    pub fn track(self) -> InFlight<Self>
+    where
+        Self: Track,
+    {
+        InFlight::enter(self)
+    }
+}
+
+impl<M: Metric> Bound<M> {
+    #[must_use]
+    pub fn series(&self) -> Series<'_, M> {
+        Series::OFF
+    }
+
+    #[must_use]
+    pub fn get(&self) -> M::Value {
+        M::nothing()
+    }
+
+    #[must_use]
+    pub fn is_overflow(&self) -> bool {
+        false
+    }
+
+    pub fn start_timer(&self) -> Timer<&Self>
+    where
+        Self: Observe,
+    {
+        Timer::start(self)
+    }
+
+    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
+    where
+        Self: Observe,
+    {
+        f()
+    }
+
+    pub fn track(&self) -> InFlight<&Self>
+    where
+        Self: Track,
+    {
+        InFlight::enter(self)
+    }
+}
+
+/// Implements the updates of a kind, for the metric and its series. [`Series`] has those after
+/// `generic` for all kinds.
+macro_rules! updates {
+    ([$($generics:tt)*] $metric:ty, [$($plain_generics:tt)*] $plain:ty, get: $value:ty,
+     { $($updates:tt)* } generic { $($more:tt)* }) => {
+        impl<$($generics)*> $metric {
+            idle! { [where L: Unlabelled]
+                $($updates)*
+                $($more)*
+                get() -> $value = <$plain as Metric>::nothing();
+            }
+        }
+
+        impl<$($plain_generics)*> Series<'_, $plain> {
+            idle! { [] $($updates)* }
+        }
+
+        impl<$($plain_generics)*> Bound<$plain> {
+            idle! { [] $($updates)* $($more)* }
+        }
+    };
+}
+
+updates!([L: LabelSet, N: Number] Counter<L, N>, [N: Number] Counter<(), N>, get: N, {
+    add(N);
+    inc();
+    add_exemplar(N, &[(&str, &str)]);
+    add_traced(N);
+    inc_traced();
+    try_add(N) -> Result<(), Error> = Ok(());
+    try_add_exemplar(N, &[(&str, &str)]) -> Result<(), Error> = Ok(());
+} generic {});
+
+updates!([L: LabelSet] UpDownCounter<L>, [] UpDownCounter, get: i64, {
+    add(u64);
+    sub(u64);
+    inc();
+    dec();
+} generic {});
+
+updates!([L: LabelSet] Gauge<L>, [] Gauge, get: f64, {
+    set(impl GaugeValue);
+    add(impl GaugeValue);
+    sub(impl GaugeValue);
+    inc();
+    dec();
+    raise(impl GaugeValue);
+    lower(impl GaugeValue);
+    set_to_current_time();
+} generic {});
+
+updates!([L: LabelSet] Histogram<L>, [] Histogram, get: Observed, {
+    observe(f64);
+    observe_many(f64, u64);
+    observe_exemplar(f64, &[(&str, &str)]);
+    observe_traced(f64);
+    try_observe_exemplar(f64, &[(&str, &str)]) -> Result<(), Error> = Ok(());
+} generic {
+    observe_duration(Duration);
+    try_observe(f64) -> Result<(), Error> = Ok(());
+});
+
+updates!([L: LabelSet] Summary<L>, [] Summary, get: Quantiles, {
+    observe(f64);
+} generic {
+    observe_duration(Duration);
+    try_observe(f64) -> Result<(), Error> = Ok(());
+});
+
+updates!(
+    [T: LabelValue, L: LabelSet] StateSet<T, L>, [T: LabelValue] StateSet<T>, get: &'static str,
+    {
+        set(T);
+        try_set(T) -> Result<(), Error> = Ok(());
+    } generic {}
+);
+
+impl<L: LabelSet> Histogram<L> {
+    idle! { []
+        sample(u32) -> Sampled<'_> = Sampled::OFF;
+    }
+}
+
+impl<'a> Series<'a, Histogram> {
+    pub fn sample(self, _: u32) -> Sampled<'a> {
+        Sampled::OFF
+    }
+}
