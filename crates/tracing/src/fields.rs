@@ -153,7 +153,11 @@ impl Write for Cut<'_> {
         }
         self.text.push_str(&s[..fits]);
         // Stops a `Debug` implementation that has more to say.
-        if fits < s.len() { Err(fmt::Error) } else { Ok(()) }
+        if fits < s.len() {
+            Err(fmt::Error)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -182,7 +182,9 @@ where
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(span) = context.span(&id) else { return };
+        let Some(span) = context.span(&id) else {
+            return;
+        };
         let now = self.clock.now();
         let state = {
             let mut extensions = span.extensions_mut();

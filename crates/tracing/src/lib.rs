@@ -13,6 +13,9 @@ mod settings;
 mod state;
 mod trace;
 
+#[cfg(test)]
+mod tests;
+
 pub use choice::SpanFilter;
 pub use layer::SpanRecorder;
 pub use settings::{SpanLayer, SpanMetrics, SpanTime};

@@ -284,10 +284,7 @@ impl SpanMetrics {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn only(
-        mut self,
-        choose: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static,
-    ) -> Self {
+    pub fn only(mut self, choose: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.filter.only = Some(Arc::new(choose));
         self
     }
@@ -523,6 +520,12 @@ impl SpanMetrics {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
+        let filter = self.filter.clone();
+        Ok(self.recorder(registry)?.with_filter(filter))
+    }
+
+    /// Registers the families and creates the layer without its filter.
+    pub(crate) fn recorder(self, registry: &Registry) -> Result<SpanRecorder, Error> {
         if self.times.is_empty() && self.events.is_none() && !self.in_progress {
             return Err(Error::new(
                 "the layer would measure nothing; give `times` at least one time, or call \
@@ -545,8 +548,7 @@ impl SpanMetrics {
             })?;
         }
         let clock = self.clock.unwrap_or_else(Clock::new);
-        let recorder = SpanRecorder::new(families, self.traces, clock);
-        Ok(recorder.with_filter(self.filter))
+        Ok(SpanRecorder::new(families, self.traces, clock))
     }
 
     #[cfg(test)]
