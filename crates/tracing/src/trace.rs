@@ -6,9 +6,11 @@ use std::sync::Arc;
 use tracing::dispatcher::{self, Dispatch};
 use tracing::span::Id;
 
+type TraceFn = dyn Fn(&Id, &Dispatch) -> Option<u128> + Send + Sync;
+
 /// A function that returns the trace id of a span.
 #[derive(Clone)]
-pub(crate) struct TraceSource(Arc<dyn Fn(&Id, &Dispatch) -> Option<u128> + Send + Sync>);
+pub(crate) struct TraceSource(Arc<TraceFn>);
 
 impl TraceSource {
     pub(crate) fn new(
