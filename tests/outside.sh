@@ -31,6 +31,8 @@ prometheus = "0.14"
 prometheus-client = "0.25"
 reqwest = { version = "0.13", default-features = false }
 tokio = { version = "1", features = ["full"] }
+tracing = "0.1"
+tracing-subscriber = "0.3"
 END
 } >"$package/Cargo.toml"
 

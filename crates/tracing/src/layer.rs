@@ -1,0 +1,220 @@
+//! The layer: what happens to a span becomes its times.
+//!
+//! No two locks are held at once: the lock of a span's extensions is taken for a few instructions,
+//! never while code of the program runs, and never while the lock of its parent is.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tracing::dispatcher::{Dispatch, WeakDispatch};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use crate::clock::Clock;
+use crate::cover::Cover;
+use crate::families::{ByTime, SpanFamilies};
+use crate::settings::SpanTime;
+use crate::state::{LayerNumber, SpanState, SpanStates};
+use crate::trace::{TraceSource, TraceState};
+
+/// The part of a [`SpanLayer`](crate::SpanLayer) that measures. Its filter chooses.
+///
+/// ```
+/// # fn main() -> Result<(), tallies::Error> {
+/// use tallies_tracing::{SpanLayer, SpanMetrics, SpanRecorder};
+/// use tracing_subscriber::Registry;
+///
+/// let layer: SpanLayer<Registry> = SpanMetrics::new().register(&tallies::Registry::new())?;
+/// let recorder: &SpanRecorder = layer.inner();
+/// # let _ = recorder;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SpanRecorder {
+    number: LayerNumber,
+    clock: Clock,
+    families: SpanFamilies,
+    traces: Option<TraceSource>,
+    /// The subscriber that the layer is part of. Set when it becomes one.
+    dispatch: OnceLock<WeakDispatch>,
+}
+
+/// The number of the last layer.
+static LAYERS: AtomicU64 = AtomicU64::new(0);
+
+impl SpanRecorder {
+    pub(crate) fn new(families: SpanFamilies, traces: Option<TraceSource>, clock: Clock) -> Self {
+        Self {
+            number: LAYERS.fetch_add(1, Relaxed) + 1,
+            clock,
+            families,
+            traces,
+            dispatch: OnceLock::new(),
+        }
+    }
+
+    /// Runs `change` on the state of a span, unless the span has none.
+    fn change<S: for<'a> LookupSpan<'a>, R>(
+        &self,
+        span: &SpanRef<'_, S>,
+        change: impl FnOnce(&mut SpanState) -> R,
+    ) -> Option<R> {
+        let mut extensions = span.extensions_mut();
+        let states = extensions.get_mut::<SpanStates>()?;
+        states.of(self.number).map(change)
+    }
+
+    /// Changes the cover of the nearest measured ancestor.
+    fn change_parent<S: for<'a> LookupSpan<'a>>(
+        &self,
+        span: &SpanRef<'_, S>,
+        change: impl FnOnce(&mut Cover),
+    ) {
+        if self.families.has(SpanTime::SelfTime) {
+            if let Some(parent) = span.parent() {
+                self.change(&parent, |state| change(&mut state.children));
+            }
+        }
+    }
+
+    /// Returns whether the time inside spans is measured.
+    fn measures_inside(&self) -> bool {
+        self.families.has(SpanTime::Busy) || self.families.has(SpanTime::Idle)
+    }
+
+    /// Returns the trace id of a span. No lock of the span may be held.
+    fn trace_of(&self, span: &Id) -> Option<u128> {
+        let traces = self.traces.as_ref()?;
+        let dispatch = self.dispatch.get()?.upgrade()?;
+        traces.of(span, &dispatch)
+    }
+}
+
+impl<S> Layer<S> for SpanRecorder
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        let _ = self.dispatch.set(subscriber.downgrade());
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let now = self.clock.now();
+        let has_fields = self.families.begin(attributes.metadata());
+        let fields = &self.families.fields;
+        let read = || Box::new(fields.read(|visitor| attributes.record(visitor)));
+        let state = SpanState {
+            layer: self.number,
+            started: now,
+            values: has_fields.then(read),
+            ..SpanState::default()
+        };
+        {
+            let mut extensions = span.extensions_mut();
+            match extensions.get_mut::<SpanStates>() {
+                Some(states) => states.add(state),
+                None => drop(extensions.replace(SpanStates::new(state))),
+            }
+        }
+        self.change_parent(&span, |children| children.begin(now));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if !self.families.fields.any_in(span.metadata()) {
+            return;
+        }
+        let newer = self.families.fields.read(|visitor| values.record(visitor));
+        self.change(&span, |state| {
+            if let Some(values) = &mut state.values {
+                values.update(&newer);
+            }
+        });
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        if self.measures_inside() {
+            if let Some(span) = context.span(id) {
+                let now = self.clock.now();
+                self.change(&span, |state| state.inside.begin(now));
+            }
+        }
+    }
+
+    /// Asks for the trace id when the span is left first. Then the span has begun for OpenTelemetry,
+    /// too, so the answer is final. When it is closed, the layer of OpenTelemetry may have forgotten
+    /// it already.
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        let measures_inside = self.measures_inside();
+        if !measures_inside && self.traces.is_none() {
+            return;
+        }
+        let Some(span) = context.span(id) else { return };
+        let now = match measures_inside {
+            true => self.clock.now(),
+            false => 0,
+        };
+        let trace = self.change(&span, |state| {
+            state.inside.end(now);
+            state.trace
+        });
+        if self.traces.is_some() && trace == Some(TraceState::Unknown) {
+            let trace = self.trace_of(id).into();
+            self.change(&span, |state| state.trace = trace);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let metadata = event.metadata();
+        // A link to a trace is worth a look-up where something went wrong.
+        let trace = match self.traces.is_some() && *metadata.level() <= Level::WARN {
+            true => context
+                .event_span(event)
+                .and_then(|span| self.trace_of(&span.id())),
+            false => None,
+        };
+        self.families.event(metadata, trace);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else {
+            return;
+        };
+        let now = self.clock.now();
+        let state = {
+            let mut extensions = span.extensions_mut();
+            let states = extensions.get_mut::<SpanStates>();
+            states.and_then(|states| states.take(self.number))
+        };
+        // A span that is closed a second time has no state.
+        let Some(state) = state else { return };
+        self.change_parent(&span, |children| children.end(now));
+        self.families.end(
+            span.metadata(),
+            times(&state, now),
+            state.values.as_deref(),
+            state.trace.id(),
+        );
+    }
+}
+
+/// Returns the times of a span that ends now. All are at most its duration.
+fn times(state: &SpanState, now: u64) -> ByTime<u64> {
+    let duration = now.saturating_sub(state.started);
+    let busy = state.inside.total(now).min(duration);
+    let mut times = ByTime::default();
+    for time in SpanTime::ALL {
+        times[time as usize] = match time {
+            SpanTime::Duration => duration,
+            SpanTime::SelfTime => duration.saturating_sub(state.children.total(now)),
+            SpanTime::Busy => busy,
+            SpanTime::Idle => duration - busy,
+        };
+    }
+    times
+}
