@@ -53,7 +53,11 @@
 //!
 //! The design: [architecture].
 
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom, mapped, feature = "enabled"))))]
+#![cfg_attr(
+    docsrs,
+    feature(doc_cfg),
+    doc(auto_cfg(hide(loom, mapped, feature = "enabled")))
+)]
 // The index has links to items of all features.
 #![cfg_attr(
     not(all(
