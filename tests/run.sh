@@ -105,7 +105,7 @@ note_proof() ( # proof, fingerprint
 
 step_format() {
     cargo fmt --all --check
-    for folder in fuzz benches/peers benches/http benches/trials; do
+    for folder in fuzz benches/peers benches/http benches/trials benches/wire; do
         (cd $folder && cargo fmt --check && cargo metadata --locked --format-version 1 >/dev/null)
     done
     cargo metadata --locked --format-version 1 >/dev/null
@@ -213,7 +213,7 @@ step_platforms() { tests/platforms.sh; }
 step_benches() {
     cargo bench -- --test
     local folder
-    for folder in benches/peers benches/http benches/trials; do
+    for folder in benches/peers benches/http benches/trials benches/wire; do
         (cd $folder && CARGO_TARGET_DIR=$CARGO_TARGET_DIR/peers cargo check --quiet --locked)
     done
 }
