@@ -131,11 +131,9 @@ fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
     match answer {
         Answer::Status(head, body) => {
             let length = body.len();
-            write!(
-                stream,
-                "HTTP/1.1 {head}Content-Length: {length}\r\n\r\n{body}"
-            )
-            .is_ok()
+            // In one piece: the second of two would wait for the client's delayed acknowledgement.
+            let answer = format!("HTTP/1.1 {head}Content-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).is_ok()
         }
         Answer::Bytes(bytes) => {
             let _ = stream.write_all(bytes.as_bytes());

@@ -23,11 +23,11 @@ pub fn rows(kind: Kind) -> Vec<Row> {
     if kind != Kind::Native {
         rows.push(row(
             "`prometheus-reqwest-remote-write`",
-            Written::from_families,
+            Written::of_families,
         ));
     }
     if kind == Kind::Counter {
-        rows.push(row("`prometheus_remote_write`", Written::from_text));
+        rows.push(row("`prometheus_remote_write`", Written::of_text));
     }
     rows
 }
@@ -92,7 +92,7 @@ impl Written {
         }
     }
 
-    fn from_families(&self) -> reqwest::Request {
+    fn of_families(&self) -> reqwest::Request {
         let request = by_reqwest::WriteRequest::from_metric_families(self.registry.gather(), None);
         let request = request.expect("families of known kinds");
         let request = request.build_http_request(self.client.clone(), &self.url, "wire");
@@ -100,7 +100,7 @@ impl Written {
     }
 
     /// The crate reads the text page.
-    fn from_text(&self) -> reqwest::Request {
+    fn of_text(&self) -> reqwest::Request {
         let text = TextEncoder::new().encode_to_string(&self.registry.gather());
         let text = text.expect("a page");
         let request = prometheus_remote_write::WriteRequest::from_text_format(text);

@@ -22,6 +22,7 @@ pub(crate) struct SpanFamilies {
     times: ByTime<Option<Histogram<DynLabels>>>,
     in_progress: Option<UpDownCounter<DynLabels>>,
     events: Option<Counter<DynLabels>>,
+    unmeasured: Counter,
     pub(crate) fields: FieldList,
     callsites: CallsiteTable<CallsiteSeries>,
 }
@@ -78,10 +79,15 @@ impl SpanFamilies {
             let builder = settings.apply(events.labels(&["level", "target"][..]));
             builder.limit(settings.limit).get_or_register(registry)
         });
+        let unmeasured = Counter::builder(
+            "spans_unmeasured_total",
+            "Spans that were not measured, because another layer panicked in the middle of them.",
+        );
         Ok(Self {
             times,
             in_progress: in_progress.transpose()?,
             events: events.transpose()?,
+            unmeasured: settings.apply(unmeasured).get_or_register(registry)?,
             fields: settings.fields.clone(),
             callsites: CallsiteTable::new(),
         })
@@ -149,6 +155,19 @@ impl SpanFamilies {
             }
             None => self.end_by_labels(metadata, times, values, trace),
         }
+    }
+
+    /// Counts a span whose state cannot be reached. Logs the first one of its name.
+    #[cold]
+    pub(crate) fn lose(&self, metadata: &Metadata<'static>) {
+        self.unmeasured.inc();
+        Error::new(format!(
+            "the span `{}` of `{}` is not measured: another layer panicked while it held the lock \
+             of the span's extensions",
+            metadata.name(),
+            metadata.target()
+        ))
+        .log_once();
     }
 
     /// Observes times in the series that the values of fields say.

@@ -2,7 +2,13 @@
 //!
 //! No two locks are held at once: the lock of a span's extensions is taken for a few instructions,
 //! never while code of the program runs, and never while the lock of its parent is.
+//!
+//! Another layer that panics while it holds this lock poisons it (a `Debug` implementation of the
+//! program that panics while a layer formats it, say), and from then on the registry panics whenever
+//! the lock is taken. The layer catches that: the span is closed while the first panic unwinds, and
+//! a second one would abort the program.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,7 +17,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::{LookupSpan, SpanRef};
+use tracing_subscriber::registry::{ExtensionsMut, LookupSpan, SpanRef};
 
 use crate::clock::Clock;
 use crate::cover::Cover;
@@ -63,9 +69,11 @@ impl SpanRecorder {
         span: &SpanRef<'_, S>,
         change: impl FnOnce(&mut SpanState) -> R,
     ) -> Option<R> {
-        let mut extensions = span.extensions_mut();
-        let states = extensions.get_mut::<SpanStates>()?;
-        states.of(self.number).map(change)
+        let change = |mut extensions: ExtensionsMut<'_>| {
+            let states = extensions.get_mut::<SpanStates>()?;
+            states.of(self.number).map(change)
+        };
+        locked(span, change).flatten()
     }
 
     /// Changes the cover of the nearest measured ancestor.
@@ -114,13 +122,12 @@ where
             values: has_fields.then(read),
             ..SpanState::default()
         };
-        {
-            let mut extensions = span.extensions_mut();
+        locked(&span, |mut extensions| {
             match extensions.get_mut::<SpanStates>() {
                 Some(states) => states.add(state),
                 None => drop(extensions.replace(SpanStates::new(state))),
             }
-        }
+        });
         self.change_parent(&span, |children| children.begin(now));
     }
 
@@ -186,13 +193,16 @@ where
             return;
         };
         let now = self.clock.now();
-        let state = {
-            let mut extensions = span.extensions_mut();
+        let take = |mut extensions: ExtensionsMut<'_>| {
             let states = extensions.get_mut::<SpanStates>();
             states.and_then(|states| states.take(self.number))
         };
-        // A span that is closed a second time has no state.
-        let Some(state) = state else { return };
+        let state = match locked(&span, take) {
+            Some(Some(state)) => state,
+            // It is closed for the second time.
+            Some(None) => return,
+            None => return self.families.lose(span.metadata()),
+        };
         self.change_parent(&span, |children| children.end(now));
         self.families.end(
             span.metadata(),
@@ -201,6 +211,15 @@ where
             state.trace.id(),
         );
     }
+}
+
+/// Runs `f` with the extensions of a span, under their lock. Returns `None` if the lock is poisoned.
+/// `f` runs no code of others.
+fn locked<'a, S: LookupSpan<'a>, R>(
+    span: &SpanRef<'a, S>,
+    f: impl FnOnce(ExtensionsMut<'_>) -> R,
+) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(|| f(span.extensions_mut()))).ok()
 }
 
 /// Returns the times of a span that ends now. All are at most its duration.

@@ -3,7 +3,7 @@
 use tallies::Registry;
 use tallies_tracing::{SpanLayer, SpanMetrics};
 use tracing::field::{Empty, debug};
-use tracing::{info_span, subscriber::with_default};
+use tracing::{Level, info_span, subscriber::with_default};
 use tracing_subscriber::layer::SubscriberExt;
 
 type Layer = SpanLayer<tracing_subscriber::Registry>;
@@ -115,6 +115,26 @@ fn values_beyond_the_limit_count_in_one_series() {
     let now = registry.snapshot();
     let labels = [("span", "s"), ("target", "labels")];
     assert_eq!(now.get("spans_in_progress", &labels), Some(0.0));
+}
+
+#[test]
+fn callsites_beyond_the_limit_count_in_one_series() {
+    let registry = Registry::new();
+    let settings = SpanMetrics::new().limit(1).in_progress();
+    let spans = settings
+        .count_events(Level::INFO)
+        .register(&registry)
+        .unwrap();
+    with_default(tracing_subscriber::registry().with(spans), || {
+        let _open = (info_span!("a"), info_span!("b"), info_span!("c"));
+        tracing::info!("a");
+        tracing::warn!("b");
+        let now = registry.snapshot();
+        let over = [("span", "__overflow__"), ("target", "__overflow__")];
+        assert_eq!(now.get("spans_in_progress", &over), Some(2.0));
+        let over = [("level", "__overflow__"), ("target", "__overflow__")];
+        assert_eq!(now.get("tracing_events_total", &over), Some(1.0));
+    });
 }
 
 #[test]

@@ -42,9 +42,16 @@ fn the_source_is_asked_once_per_span_and_for_errors() {
         }
         assert_eq!(asked.load(Relaxed), 2);
         let never_entered = info_span!("s");
-        tracing::info!("no link");
         tracing::error!("no span");
         drop(never_entered);
+        let known = info_span!("s").entered();
+        tracing::info!("no link");
+        assert_eq!(
+            asked.load(Relaxed),
+            2,
+            "a link to an event of INFO is not asked for"
+        );
+        std::mem::forget(known);
         assert_eq!(asked.load(Relaxed), 2);
         assert!(exemplars(&registry, "tracing_events_total").is_empty());
         info_span!("s").in_scope(|| tracing::error!("a link"));

@@ -2,10 +2,12 @@
 //! layers.
 
 use tallies::Registry;
-use tracing::span::{Attributes, Id};
+use tracing::field::Empty;
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Subscriber, dispatcher, info_span};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::{Hands, all_times, times_of};
 use crate::settings::{SpanMetrics, SpanTime};
@@ -143,6 +145,49 @@ fn a_span_that_outlives_its_subscriber_is_counted() {
         registry.snapshot().get("spans_in_progress", &labels),
         Some(1.0)
     );
+}
+
+/// A layer that panics while it holds the lock of a span's extensions.
+struct Poisons;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Poisons {
+    fn on_record(&self, id: &Id, _: &Record<'_>, context: Context<'_, S>) {
+        let span = context.span(id).unwrap();
+        let _lock = span.extensions_mut();
+        panic!("in a `Debug` implementation, say");
+    }
+}
+
+/// The span is left and closed while the panic unwinds: a second panic would abort the program.
+#[test]
+fn a_layer_that_panics_costs_a_span_and_no_more() {
+    let hands = Hands::default();
+    let (registry, settings) = all_times(hands.clock());
+    let layer = settings.field("x").register(&registry).unwrap();
+    let subscriber = tracing_subscriber::registry().with(Poisons).with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let outer = info_span!(target: "t", "outer").entered();
+        let work = || {
+            let span = info_span!(target: "t", "poisoned", x = Empty).entered();
+            let child = info_span!(target: "t", "child").entered();
+            hands.advance(3);
+            drop(child);
+            span.record("x", 1);
+        };
+        assert!(std::panic::catch_unwind(work).is_err());
+        drop(outer);
+    });
+    let now = registry.snapshot();
+    assert_eq!(now.get("spans_unmeasured_total", &[]), Some(1.0));
+    for (span, count) in [
+        ("outer", Some(1.0)),
+        ("child", Some(1.0)),
+        ("poisoned", None),
+    ] {
+        let labels = [("span", span), ("target", "t"), ("x", "")];
+        let counted = now.get("span_duration_seconds_count", &labels);
+        assert_eq!(counted.filter(|n| *n > 0.0), count, "{span}");
+    }
 }
 
 #[test]
