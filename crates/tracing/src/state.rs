@@ -67,3 +67,15 @@ impl SpanStates {
         self.of(layer).map(mem::take)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The crate's page says this.
+    #[test]
+    fn the_extension_has_about_170_bytes() {
+        let bytes = mem::size_of::<SpanStates>();
+        assert!((150..=190).contains(&bytes), "{bytes}");
+    }
+}
