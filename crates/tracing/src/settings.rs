@@ -1,4 +1,4 @@
-//! What a layer measures, of which spans, under which names.
+//! Settings: the measured times, the chosen spans, the names.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use crate::trace::TraceState;
 /// The number of a layer. 0 is none.
 pub(crate) type LayerNumber = u64;
 
-/// What one layer knows of an open span.
+/// The knowledge of one layer about an open span.
 #[derive(Debug, Default)]
 pub(crate) struct SpanState {
     /// The layer that this state belongs to; 0 after the span was closed.
