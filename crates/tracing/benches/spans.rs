@@ -2,9 +2,8 @@
 //!
 //!     cargo bench -p tallies-tracing --bench spans
 //!
-//! A span is created, entered, left and closed. `empty` is a layer that does nothing, `filtered` the
-//! same with a per-layer filter, `extension` one that stores a box in each span: the least that a
-//! layer which measures must do.
+//! A span is created, entered, left and closed. `empty` is a layer that does nothing, `filtered`
+//! the same with a per-layer filter. `by_hand` is a layer that measures durations, in 15 lines.
 
 use std::hint::black_box;
 use std::time::Instant;

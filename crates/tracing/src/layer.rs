@@ -4,9 +4,9 @@
 //! never while code of the program runs, and never while the lock of its parent is.
 //!
 //! Another layer that panics while it holds this lock poisons it (a `Debug` implementation of the
-//! program that panics while a layer formats it, say), and from then on the registry panics whenever
-//! the lock is taken. The layer catches that: the span is closed while the first panic unwinds, and
-//! a second one would abort the program.
+//! program that panics while a layer formats it, say), and from then on the registry panics
+//! whenever the lock is taken. The layer catches that: the span is closed while the first panic
+//! unwinds, and a second one would abort the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -153,9 +153,9 @@ where
         }
     }
 
-    /// Asks for the trace id when the span is left first. Then the span has begun for OpenTelemetry,
-    /// too, so the answer is final. When it is closed, the layer of OpenTelemetry may have forgotten
-    /// it already.
+    /// Asks for the trace id when the span is left for the first time. Then the span has begun for
+    /// OpenTelemetry, too, so the answer is final. When it is closed, the layer of OpenTelemetry
+    /// may have forgotten it already.
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
         let measures_inside = self.measures_inside();
         if !measures_inside && self.traces.is_none() {
@@ -213,8 +213,8 @@ where
     }
 }
 
-/// Runs `f` with the extensions of a span, under their lock. Returns `None` if the lock is poisoned.
-/// `f` runs no code of others.
+/// Runs `f` with the extensions of a span, under their lock. Returns `None` if the lock is
+/// poisoned. `f` runs no code of others.
 fn locked<'a, S: LookupSpan<'a>, R>(
     span: &SpanRef<'a, S>,
     f: impl FnOnce(ExtensionsMut<'_>) -> R,

@@ -1,4 +1,4 @@
-//! What a layer measures, of which spans, under which names.
+//! Settings: the measured times, the chosen spans, the names.
 
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ impl SpanMetrics {
     }
 
     /// Counts the spans that are open, in `spans_in_progress`, by `span` and `target`. A span that
-    /// is never closed shows here and nowhere else. Costs about 6 ns per span.
+    /// is never closed shows here and nowhere else. Costs two updates of a counter per span.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -242,7 +242,7 @@ impl SpanMetrics {
     }
 
     /// Counts events up to this level, in `tracing_events_total`, by `level` and `target`. Without
-    /// this, events are not counted. Costs about 15 ns per event.
+    /// this, events are not counted. Costs about 3 ns per event.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {

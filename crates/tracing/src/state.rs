@@ -13,7 +13,7 @@ use crate::trace::TraceState;
 /// The number of a layer. 0 is none.
 pub(crate) type LayerNumber = u64;
 
-/// What one layer knows of an open span.
+/// The knowledge of one layer about an open span.
 #[derive(Debug, Default)]
 pub(crate) struct SpanState {
     /// The layer that this state belongs to; 0 after the span was closed.
@@ -65,5 +65,17 @@ impl SpanStates {
     #[inline]
     pub(crate) fn take(&mut self, layer: LayerNumber) -> Option<SpanState> {
         self.of(layer).map(mem::take)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The crate's page says this.
+    #[test]
+    fn the_extension_has_about_170_bytes() {
+        let bytes = mem::size_of::<SpanStates>();
+        assert!((150..=190).contains(&bytes), "{bytes}");
     }
 }

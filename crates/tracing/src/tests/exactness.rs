@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::{Hands, all_times, sum};
 use crate::settings::SpanTime;
 
-/// What the parent of a new span is.
+/// The parent of a new span.
 #[derive(Clone, Copy, Debug)]
 enum Parent {
     /// The span that the thread is in.

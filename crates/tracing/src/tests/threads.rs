@@ -11,7 +11,8 @@ use super::{all_times, sum, times_of};
 use crate::clock::Clock;
 use crate::settings::SpanTime;
 
-/// Children of one thread do not overlap, so the self times of a tree add up to its root's duration.
+/// Children of one thread do not overlap, so the self times of a tree add up to the duration of its
+/// root.
 #[test]
 fn self_times_of_trees_on_many_threads_add_up_to_the_roots() {
     fn grow(depth: u32, seed: u64) {
