@@ -38,7 +38,7 @@ trait Way {
     fn send(&mut self) -> Interval;
 }
 
-/// What was measured of one interval.
+/// The measurement of one interval.
 struct Interval {
     /// The processor time of all threads but the receiver's.
     processor: Duration,

@@ -14,7 +14,7 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 static CONTENT: AtomicU64 = AtomicU64::new(0);
 static WIRE: AtomicU64 = AtomicU64::new(0);
 
-/// What was received.
+/// The requests of one interval, as a receiver counts them.
 #[derive(Clone, Copy, Default)]
 pub struct Traffic {
     pub requests: u64,
