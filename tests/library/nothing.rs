@@ -31,7 +31,7 @@ fn a_measured_function_has_the_instructions_of_a_bare_one() {
         "--release",
         "--quiet",
         "--example",
-        "updates",
+        "idle",
         "--",
     ];
     cargo(&[&arguments[..], &[&emit, "-Ccodegen-units=1"]].concat());
