@@ -26,14 +26,7 @@ fn cargo_builds_this_crate_and_its_macros() {
 fn a_measured_function_has_the_instructions_of_a_bare_one() {
     let file = std::env::temp_dir().join(format!("tallies-{}.s", std::process::id()));
     let emit = format!("--emit=asm={}", file.display());
-    let arguments = [
-        "rustc",
-        "--release",
-        "--quiet",
-        "--example",
-        "idle",
-        "--",
-    ];
+    let arguments = ["rustc", "--release", "--quiet", "--example", "idle", "--"];
     cargo(&[&arguments[..], &[&emit, "-Ccodegen-units=1"]].concat());
     let assembly = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
