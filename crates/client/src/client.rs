@@ -172,7 +172,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn no_response(&self, method: &str) -> ClientError {
-        let why = format_args!("no response within {:?}", self.timeout);
+        let why = format!("no response within {:?}", self.timeout);
         self.failed(method, Some(io::ErrorKind::TimedOut), &why)
     }
 
