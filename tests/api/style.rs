@@ -196,3 +196,20 @@ fn programs_in_documents_have_no_hidden_lines() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// A build of the whole workspace enables it for all, so that a crate that forgets it compiles here
+/// and nowhere else.
+#[test]
+fn crates_on_the_engine_enable_it() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates");
+    for entry in std::fs::read_dir(crates).unwrap() {
+        let manifest = entry.unwrap().path().join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let mut lines = text.lines().filter(|line| line.starts_with("tallies = "));
+        let is_off = |line: &str| {
+            line.contains("default-features = false, path")
+                || line.ends_with("default-features = false }")
+        };
+        assert!(!lines.any(is_off), "{}", manifest.display());
+    }
+}
