@@ -182,10 +182,6 @@ impl<C: MetricCells> Family<C> {
             let series = slice.iter();
             self.fold_idle(pass, series.clone());
             let totals = &mut totals[bits];
-            if slice.is_empty() {
-                // One of its series may be live by the time that its text is read.
-                totals.iter_mut().for_each(C::reset);
-            }
             // Reading series together costs more than it saves if they are few.
             if slice.len() < GROUP / 4 {
                 series

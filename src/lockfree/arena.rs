@@ -247,14 +247,24 @@ pub struct Group<'a, S, L> {
 }
 
 impl<'a, S, L> Group<'a, S, L> {
-    /// Returns the present state of the group.
+    /// Returns the present state of the group, without live series that another thread is making:
+    /// [`slices`](Self::slices) may not have them yet.
     #[inline]
     #[must_use]
     pub fn version(&self) -> GroupVersion {
+        let live = self.state.live.load(Relaxed);
         GroupVersion {
-            live: self.state.live.load(Relaxed),
+            live: if live == 0 { 0 } else { live & self.made() },
             removals: self.state.removals.load(Relaxed),
         }
+    }
+
+    /// Returns the bits of the series that `slices` has.
+    #[inline]
+    fn made(&self) -> u64 {
+        let bits_of = |bits: Range<usize>| u64::MAX >> (GROUP - bits.len()) << bits.start;
+        let made = self.slices().filter(|(_, slice)| !slice.is_empty());
+        made.fold(0, |made, (bits, _)| made | bits_of(bits))
     }
 
     /// Returns the bit of the last series, plus one.
@@ -473,7 +483,8 @@ impl<S, L> Chunks<S, L> {
 /// Returns the number of the chunk that holds a series, and the index of the series in that chunk.
 #[inline]
 fn locate(index: usize) -> (usize, usize) {
-    let place = index + BIAS;
+    // The number of the overflow series is beyond all chunks, where `usize` has 32 bits, too.
+    let place = index.saturating_add(BIAS);
     let octave = place.ilog2() as usize;
     let (chunk, len) = if place < MANY {
         (2 * octave + (place >> (octave - 1) & 1) - 6, octave - 1)
@@ -551,9 +562,24 @@ mod tests {
     fn a_chunk_that_is_not_made_has_no_series() {
         let arena = Arena::<i32, ()>::new();
         assert!(arena.get_or_make(0, || 7).is_some());
+        for index in [1, 2, 5] {
+            arena.set_live(index, true);
+        }
         let group = arena.groups(6).next().unwrap();
         let lens: Vec<_> = group.slices().map(|(bits, s)| (bits, s.len())).collect();
         assert_eq!(lens, [(8..12, 4), (12..14, 0)]);
+        assert_eq!(group.version().live, 1 << 9 | 1 << 10);
+        // Two were made when the scrape began.
+        let group = arena.groups(2).next().unwrap();
+        assert_eq!(group.version().live, 1 << 9);
+    }
+
+    #[test]
+    fn the_last_number_is_in_the_last_chunk() {
+        let last = u32::MAX as usize - BIAS;
+        assert_eq!(locate(last).0, CHUNKS - 1);
+        assert_eq!(first_place(CHUNKS - 1) + locate(last).1, u32::MAX as usize);
+        assert!(Arena::<i32, ()>::new().get(u32::MAX as usize).is_none());
     }
 
     #[test]

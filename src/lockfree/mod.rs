@@ -2,7 +2,7 @@
 //!
 //! - `arena`: series that never move. `label_cache`: each thread's cache of the label sets it used.
 //! - `cached_ref`: the series that a bound series found last. `part_ref`: the cells of a
-//!   declaration.
+//!   declaration, the series of a chunk.
 //! - [`atomic_box`]: a value that is replaced as a whole. `atomic_text` and `exemplars` use it.
 //! - `owners`: the number of owners of one allocation.
 //! - [`epoch`]: pins, and work that is deferred until all current pins are released.
