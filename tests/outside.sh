@@ -33,8 +33,17 @@ reqwest = { version = "0.13", default-features = false }
 tokio = { version = "1", features = ["full"] }
 tracing = "0.1"
 tracing-subscriber = "0.3"
+thumbs = { path = "thumbs" }
 END
 } >"$package/Cargo.toml"
+
+# The library of docs/libraries.md, for the program there.
+mkdir -p "$package/thumbs/src"
+{
+    printf '[package]\nname = "thumbs"\nedition = "2024"\n\n[dependencies]\n'
+    echo "tallies = { path = \"$root\", default-features = false }"
+} >"$package/thumbs/Cargo.toml"
+awk '/^```rust/ { inside = ++n == 1; next } /^```/ { inside = 0 } inside' docs/libraries.md >"$package/thumbs/src/lib.rs"
 
 # Writes the programs to files whose names end in the kind of their block. Statements stand in a `main`
 # that returns an error. A block of another crate that is `ignore`d is no program.
