@@ -169,6 +169,15 @@ pub mod collect {
     pub use crate::registry::{Collect, Collected};
 }
 
+/// Events: several metrics that count together, under one label set. See
+/// [`Events`](event::Events).
+#[cfg(all(feature = "enabled", not(loom)))]
+pub mod event {
+    pub use crate::declare::event::{Event, Events, Observation, Recorded};
+    pub use crate::declare::macros::Event;
+    pub use crate::family::event::Metric;
+}
+
 /// Label sets and their names.
 #[cfg(all(feature = "enabled", not(loom)))]
 pub mod label {

@@ -228,7 +228,7 @@ fn options(field: &Field) -> syn::Result<(LitStr, TokenStream)> {
     Ok((name, options))
 }
 
-fn named_fields<'a>(
+pub(crate) fn named_fields<'a>(
     item: &'a DeriveInput,
     what: &str,
 ) -> syn::Result<&'a Punctuated<Field, Token![,]>> {
@@ -242,7 +242,7 @@ fn named_fields<'a>(
 }
 
 /// Returns the name of a named field.
-fn own_name(field: &Field) -> LitStr {
+pub(crate) fn own_name(field: &Field) -> LitStr {
     let ident = field.ident.as_ref().expect("named");
     LitStr::new(&ident.unraw().to_string(), ident.span())
 }

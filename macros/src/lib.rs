@@ -12,6 +12,8 @@ mod crate_path;
 #[cfg(feature = "enabled")]
 mod derives;
 #[cfg(feature = "enabled")]
+mod event;
+#[cfg(feature = "enabled")]
 mod fallback;
 #[cfg(feature = "enabled")]
 mod instrument;
@@ -57,6 +59,13 @@ pub fn label_value(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Metrics, attributes(metric))]
 pub fn metrics(item: TokenStream) -> TokenStream {
     derive(item, derives::metrics, fallback::metrics)
+}
+
+/// Documented at its re-export, `tallies::event::Event`.
+#[cfg(feature = "enabled")]
+#[proc_macro_derive(Event, attributes(metric))]
+pub fn event(item: TokenStream) -> TokenStream {
+    derive(item, event::event, event::fallback)
 }
 
 /// Documented at its re-export, `tallies::timed`.

@@ -109,7 +109,7 @@ fn kind(ty: &Type) -> &'static str {
 }
 
 /// Returns whether the last name of a type's path is one of these.
-fn is_type(ty: &Type, names: &[&str]) -> bool {
+pub(crate) fn is_type(ty: &Type, names: &[&str]) -> bool {
     last_name(ty).is_some_and(|last| names.iter().any(|name| last == name))
 }
 

@@ -100,6 +100,14 @@ impl<M: Metric> Builder<M> {
         }
     }
 
+    /// Returns a builder for a description.
+    pub(super) fn of(desc: Desc) -> Self {
+        Self {
+            desc,
+            metric: PhantomData,
+        }
+    }
+
     /// Registers a field of a `#[derive(Metrics)]` struct.
     #[track_caller]
     pub(super) fn declare<L: LabelSet>(

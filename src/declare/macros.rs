@@ -78,6 +78,35 @@ pub use tallies_macros::metric;
 /// ```
 pub use tallies_macros::Labels;
 
+/// Implements [`Event`](trait@crate::event::Event) for a struct with named fields. The fields are the
+/// metrics, and their doc comments the help texts.
+///
+/// A `u64` is a counter, and a field of any other type that is an
+/// [`Observation`](crate::event::Observation) a histogram, of which there is at most one. A metric
+/// has the name of its field, unless `#[metric(name = "..")]` changes it. The attribute also accepts
+/// `unit = ".."` and `buckets = [..]`. `#[metric(crate = my::path)]` on the struct sets the path of
+/// the `tallies` crate, if it is not `::tallies`.
+///
+/// ```
+/// use tallies::event::{Event, Events};
+///
+/// #[derive(Event)]
+/// struct Mail {
+///     /// Messages sent.
+///     mail_sent_total: u64,
+///     /// Time to send one.
+///     #[metric(name = "mail_send_duration_seconds", buckets = [0.1, 1.0, 10.0])]
+///     took: Option<f64>,
+/// }
+///
+/// static MAIL: Events<Mail> = Events::new();
+///
+/// MAIL.record(Mail { mail_sent_total: 1, took: Some(0.5) });
+/// MAIL.record(Mail { mail_sent_total: 2, took: None });
+/// assert_eq!(MAIL.get().counts, [3]);
+/// ```
+pub use tallies_macros::Event;
+
 /// Implements `LabelValue` for an enum without fields. The values form a closed set: the variants
 /// in snake case, or the texts given with `#[label("text")]`.
 ///

@@ -13,6 +13,7 @@ mod builder;
 pub(crate) mod counter;
 mod declaration;
 mod deferred;
+pub(crate) mod event;
 mod exemplar;
 pub(crate) mod gauge;
 pub(crate) mod histogram;

@@ -12,6 +12,7 @@ use crate::snapshot::{
 };
 
 use super::constants::Constants;
+use super::event;
 use super::grammar::{check_label, check_label_of, check_labels, check_name_of};
 use super::intern::{intern_bounds, intern_texts};
 use super::label::LabelSet;
@@ -74,6 +75,9 @@ pub(crate) struct Desc {
     /// Whether its name and label names may be outside the legacy character set.
     pub(crate) utf8: bool,
     pub(crate) closed: ClosedSet,
+    /// The metrics of an event, whose cells the family has. The fields above are those of the first
+    /// one, but for the bounds.
+    pub(crate) event: &'static [event::Metric],
     /// The states of a state set.
     pub(crate) states: &'static [&'static str],
     /// The module that declared the family, if the declaration says it.
@@ -235,6 +239,7 @@ impl Desc {
             shared_ttl: None,
             utf8: false,
             closed: ClosedSet::NONE,
+            event: &[],
             states: &[],
             module: "",
             lint: true,
@@ -519,9 +524,10 @@ impl Desc {
     }
 
     /// Returns whether handles of the two descriptions can be exchanged: a series of a closed label
-    /// set is identified by its index, so both need the same combinations.
+    /// set is identified by its index, so both need the same combinations; and the cells of an event
+    /// are those of its metrics.
     pub(crate) fn has_same_combinations(&self, other: &Self) -> bool {
-        self.closed.texts().eq(other.closed.texts())
+        self.closed.texts().eq(other.closed.texts()) && self.event == other.event
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`retire`] | the ways in which series leave the family |
 //! | [`quiet`] | series that went quiet, which give their slots back |
 //! | [`desc`], [`shape`], [`grammar`], [`lint`] | the description, and its checks |
+//! | [`event`] | the metrics of an event, whose series have their cells in one block |
 //! | [`constants`], [`intern`] | constant labels; names and bounds that live as long as the program |
 //! | [`series_ref`] | a series and the key that it had, from the look-up to the update |
 //! | [`scrape`], [`pages`], [`states`] | the way to a snapshot |
@@ -19,6 +20,7 @@
 mod constants;
 mod core;
 pub(crate) mod desc;
+pub(crate) mod event;
 pub(crate) mod grammar;
 mod index;
 mod intern;

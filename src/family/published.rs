@@ -396,6 +396,7 @@ mod process {
     use std::sync::{Arc, RwLockWriteGuard, Weak};
 
     use super::super::AnyFamily;
+    use super::super::event::EventMetric;
     use super::super::index::{Index, wait};
     use super::super::view::LabelRules;
     use super::*;
@@ -451,6 +452,24 @@ mod process {
             self.core.start_over();
             self.records
                 .with_all_locked(|records| *records = Records::default());
+        }
+    }
+
+    impl FamilyHooks for EventMetric {
+        fn locks(&self) -> Vec<&ColdLock> {
+            self.family().locks()
+        }
+
+        fn blocks_to_move(&self) -> Vec<(u64, MoveBlock)> {
+            self.family().blocks_to_move()
+        }
+
+        fn lock(&self) -> Box<dyn Guards + '_> {
+            self.family().lock()
+        }
+
+        fn after_fork(&self) {
+            self.family().after_fork();
         }
     }
 

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 0 | `state`: count << 1 \| side |
 //! | 1, 2 | `sum[1]` and `sum[0]`; `sum[side]` belongs to `count` |
-//! | 3, 4, … | one count per bucket |
+//! | 3, 4, … | of an event, two cells per counter; then one count per bucket |
 //!
 //! An observation makes three Release stores, in this order: the other sum (`sum[side ^ 1]`), its
 //! bucket, and `state` with the new count and the other side. The bucket is the store that makes it
@@ -29,10 +29,19 @@
 //!   fence stands before the second load. So it retries.
 //! - B3: A read that is not retried therefore differs from observations 1 to N at most by the
 //!   bucket and the sum of N+1. The writer stored that sum before the bucket (Release).
-//! - B4: A block has `BUCKET + buckets` cells; the block of a native histogram has one cell, the
-//!   address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
+//! - B4: A block has `BUCKET + buckets` cells, and two more for each counter of an event; the block
+//!   of a native histogram has one cell, the address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
 //!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of the cold block
 //!   (invariant U1 of [`cold_lock`](super::cold_lock)).
+//!
+//! # Events
+//!
+//! The block of an [event](crate::event) has counters between the sums and the buckets, two cells
+//! for each, as a sum has: one belongs to `state`, the other one to the next event. An event stores
+//! the next sum and the next counters, its bucket, and `state`. An event that observes nothing
+//! counts in the last bucket, which is no bucket of the histogram. So each event stores to exactly
+//! one bucket, and all above holds for its counters as it does for its sum: a reader sees all of an
+//! event or nothing.
 //!
 //! A writer that is suspended at any instruction leaves `state` unchanged, so the reader's next try
 //! succeeds. It misses at most the unfinished observation.
@@ -79,6 +88,17 @@ const SUM_0: usize = 2;
 /// The index of the first bucket in a block.
 pub const BUCKET: usize = 3;
 
+/// Returns the cell of a side's counter.
+///
+/// # Safety
+///
+/// The same as for [`sum_cell`], and the block has a counter of this number.
+#[inline(always)]
+unsafe fn counter_cell<'a>(block: Block, counter: usize, side: u64) -> &'a AtomicU64 {
+    // SAFETY: the caller's contract.
+    unsafe { block.cell_above(SUM_0 + 2 * (counter + 1), side as usize) }
+}
+
 /// The distance, in series, at which a scrape prefetches memory.
 const PREFETCH_DISTANCE: usize = 4;
 
@@ -93,8 +113,10 @@ pub struct Buckets {
     /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by
     /// passes under the lock, read by writers under the lock and by passes.
     cold: AtomicU64,
-    /// The number of cells for `state`, the sums and the fixed buckets. Never changes.
+    /// The number of cells for `state`, the sums, the counters and the fixed buckets. Never changes.
     cells: u32,
+    /// The number of counters of an event. Never changes.
+    counters: u32,
     /// The resolution of a native histogram, `None` for any other. Never changes.
     native: Option<Arc<Resolution>>,
 }
@@ -108,6 +130,8 @@ pub struct Shape {
     pub native: Option<Arc<Resolution>>,
     /// The bounds of the fixed buckets.
     pub index: BucketIndex,
+    /// The number of counters of an event. It has one bucket more than its bounds say.
+    pub counters: usize,
 }
 
 impl Shape {
@@ -118,7 +142,24 @@ impl Shape {
             buckets: bounds.len() + 1,
             native: native.map(Arc::new),
             index: BucketIndex::new(bounds),
+            counters: 0,
         }
+    }
+
+    /// Returns the shape of an event with this many counters, and a histogram with these bounds.
+    #[must_use]
+    pub(crate) fn event(counters: usize, bounds: &'static [f64]) -> Self {
+        Self {
+            buckets: bounds.len() + 2,
+            counters,
+            ..Self::new(bounds, None)
+        }
+    }
+
+    /// Returns the bucket of an event that observes nothing.
+    #[inline]
+    pub(crate) fn no_bucket(&self) -> usize {
+        self.buckets - 1
     }
 
     /// Returns the shape of a histogram that has fixed buckets only, for callers that know the
@@ -193,6 +234,8 @@ pub struct ObservedTotal {
     pub sum: FloatSum,
     /// The exponential buckets of a native histogram.
     pub native: Option<Native>,
+    /// The counters of an event.
+    pub counters: Vec<u64>,
 }
 
 impl ObservedTotal {
@@ -216,6 +259,83 @@ impl Buckets {
     #[inline(always)]
     pub const fn fixed_cells(buckets: usize) -> usize {
         BUCKET + buckets
+    }
+
+    /// Returns the number of cells of an event.
+    #[inline(always)]
+    pub const fn event_cells(counters: usize, buckets: usize) -> usize {
+        BUCKET + 2 * counters + buckets
+    }
+
+    /// Records an event: `added` to the counters, and `value`, which falls into `bucket`. Returns
+    /// `false` if the caller has to take the cold path.
+    #[inline(always)]
+    pub fn record(thread: &Thread, last: u64, added: &[u64], bucket: usize, value: f64) -> bool {
+        let Some(block) = thread.hot(last) else {
+            return false;
+        };
+        // SAFETY: B4; the calling thread owns the block, whose series has as many counters and
+        // this bucket, as in `observe`.
+        unsafe { record(block, added, bucket, value) };
+        true
+    }
+
+    /// The cold path of [`record`](Self::record).
+    pub fn record_cold(
+        &self,
+        engine: &Engine,
+        thread: &Thread,
+        generation: Generation,
+        (added, bucket, value): (&[u64], usize, f64),
+        eager: bool,
+    ) -> Outcome {
+        debug_assert_eq!(added.len(), self.counters as usize);
+        // SAFETY: this thread is the only writer of the block (B4): it owns the block that `run`
+        // passes, or holds the lock of the cold block. The series has this bucket, as in `observe`.
+        let write = |block| unsafe { record(block, added, bucket, value) };
+        if !eager && self.write_if_cold(engine, generation, write) {
+            return Outcome::Done;
+        }
+        let update = Update::new(self, (engine, thread), generation, self.cells.into(), eager);
+        let mut own = |block| {
+            write(block);
+            true
+        };
+        let mut cold = || {
+            self.cold();
+            update.count_cold(|| write(self.cold()))
+        };
+        update.run(&mut own, &mut cold)
+    }
+
+    /// Writes the cold block in the common case: there is one of fixed buckets, the series is cold,
+    /// and no other thread has the lock. Returns `false`, and writes nothing, in any other.
+    #[inline(always)]
+    fn write_if_cold(
+        &self,
+        engine: &Engine,
+        generation: Generation,
+        write: impl FnOnce(Block),
+    ) -> bool {
+        // Relaxed: only whether there is a block, which nobody removes.
+        if self.native.is_some() || self.cold.load(Relaxed) == 0 {
+            return false;
+        }
+        let SeriesWords { slot_word, lock } = &self.series;
+        let locked = lock_if_cold(engine, slot_word.last(generation), (lock, generation));
+        let Some((held, minute)) = locked else {
+            return false;
+        };
+        let block = self.cold_of(self.cells as usize);
+        write(block.unwrap_or_else(|| self.cold()));
+        let slot = (slot_word, u64::from(self.cells));
+        held.count(minute, engine, slot, || false);
+        true
+    }
+
+    /// Returns the index of the first bucket in a block.
+    fn first_bucket(&self) -> usize {
+        Self::event_cells(self.counters as usize, 0)
     }
 
     /// Observes `value`, which falls into `bucket`, `times` times. Returns `false` if the caller
@@ -281,21 +401,12 @@ impl Buckets {
         observation: Observation,
         eager: bool,
     ) -> Outcome {
-        // Relaxed: only whether there is a block, which nobody removes.
-        if !eager && self.native.is_none() && self.cold.load(Relaxed) != 0 {
-            let SeriesWords { slot_word, lock } = &self.series;
-            let locked = lock_if_cold(engine, slot_word.last(generation), (lock, generation));
-            if let Some((held, minute)) = locked {
-                let Observation { bucket, times, .. } = observation;
-                let block = self.cold_of(self.cells as usize);
-                let block = block.unwrap_or_else(|| self.cold());
-                // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the
-                // series' buckets, as in `observe`.
-                unsafe { observe(block, bucket, observation.sum(), times) };
-                let slot = (slot_word, u64::from(self.cells));
-                held.count(minute, engine, slot, || eager);
-                return Outcome::Done;
-            }
+        let Observation { bucket, times, .. } = observation;
+        // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the series'
+        // buckets, as in `observe`.
+        let add = |block| unsafe { observe(block, bucket, observation.sum(), times) };
+        if !eager && self.write_if_cold(engine, generation, add) {
+            return Outcome::Done;
         }
         let rejected = Cell::new(false);
         let write = |block| {
@@ -411,7 +522,11 @@ impl Buckets {
         let zeroed = unsafe {
             add_total(block, old);
             add_total(block, other);
-            for i in BUCKET..cells {
+            for i in 0..self.counters as usize {
+                add_counter(block, old, i);
+                add_counter(block, other, i);
+            }
+            for i in self.first_bucket()..cells {
                 let count = owner_load(old.cell(i)).wrapping_add(owner_load(other.cell(i)));
                 block.cell(i).store(count, Relaxed);
             }
@@ -508,6 +623,46 @@ pub(super) unsafe fn add_total(block: Block, other: Block) {
     }
 }
 
+/// Adds a counter in another block, which no other thread writes, to that of a block that is not
+/// published yet, and has side 0.
+///
+/// # Safety
+///
+/// Both blocks are those of events that have a counter of this number.
+unsafe fn add_counter(block: Block, other: Block, i: usize) {
+    // SAFETY: the caller's contract. Relaxed: what publishes the block carries the store.
+    unsafe {
+        let side = owner_load(other.cell(0)) & 1;
+        let (own, added) = (counter_cell(block, i, 0), counter_cell(other, i, side));
+        own.store(owner_load(own).wrapping_add(owner_load(added)), Relaxed);
+    }
+}
+
+/// Adds an event to a block: one observation of `value` in `bucket`, and `added` to the counters.
+///
+/// # Safety
+///
+/// The block has [`Buckets::event_cells`] of `added.len()` counters and more than `bucket` buckets,
+/// and the caller is the only writer of the block.
+#[inline(always)]
+pub(super) unsafe fn record(block: Block, added: &[u64], bucket: usize, value: f64) {
+    // SAFETY: the caller's contract. The Release stores pair with `read_event`, as those of
+    // `observe` do: those of the counters as that of the sum.
+    unsafe {
+        let state = owner_load(block.cell(0));
+        let side = state & 1;
+        let sum = f64::from_bits(owner_load(sum_cell(block, side))) + value;
+        sum_cell(block, side ^ 1).store(sum.to_bits(), Release);
+        for (i, added) in added.iter().enumerate() {
+            let count = owner_load(counter_cell(block, i, side)).wrapping_add(*added);
+            counter_cell(block, i, side ^ 1).store(count, Release);
+        }
+        let count = block.cell(BUCKET + 2 * added.len() + bucket);
+        count.store(owner_load(count).wrapping_add(1), Release);
+        block.cell(0).store(state.wrapping_add(2) ^ 1, Release);
+    }
+}
+
 /// Reads a prefix of the block's observations into `counts`, and returns their sum. Returns `None`,
 /// with garbage in `counts`, if an observation was completed during the read.
 ///
@@ -527,11 +682,23 @@ pub(super) unsafe fn try_read(block: Block, counts: &mut [u64]) -> Option<f64> {
 /// cell below `BUCKET + counts.len()`.
 #[inline(always)]
 pub fn read_prefix(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> Option<f64> {
+    read_event(load, &mut [], counts)
+}
+
+/// The same for the block of an event, whose counters it reads, too: `load` loads a cell below
+/// [`Buckets::event_cells`].
+#[inline(always)]
+pub fn read_event(
+    load: impl Fn(usize, Ordering) -> u64,
+    counters: &mut [u64],
+    counts: &mut [u64],
+) -> Option<f64> {
+    let first = BUCKET + 2 * counters.len();
     // Acquire: pairs with the Release store of `state` in `observe` (B1).
     let state = load(0, Acquire);
     let mut total = 0_u64;
     for (i, count) in counts.iter_mut().enumerate() {
-        *count = load(BUCKET + i, Relaxed);
+        *count = load(first + i, Relaxed);
         total = total.wrapping_add(*count);
     }
     // Acquire: pairs with the Release store of the bucket in `observe` (B3).
@@ -540,6 +707,9 @@ pub fn read_prefix(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) ->
     fence(Acquire);
     let side = state & 1 ^ u64::from(total << 1 != state & !1);
     let sum = load(SUM_0 - side as usize, Relaxed);
+    for (i, counter) in counters.iter_mut().enumerate() {
+        *counter = load(SUM_0 + 2 * (i + 1) - side as usize, Relaxed);
+    }
     // Acquire: pairs with the Release stores of sum and bucket in `observe` (B2). If one of the
     // loads above got a value of observation N+2 or later, the load below gets a later `state`.
     fence(Acquire);
@@ -565,13 +735,15 @@ impl Cells for Buckets {
         Self {
             series: SeriesWords::new(),
             cold: AtomicU64::new(0),
-            cells: (BUCKET + shape.buckets) as u32,
+            cells: Self::event_cells(shape.counters, shape.buckets) as u32,
+            counters: shape.counters as u32,
             native: shape.native.clone(),
         }
     }
 
     fn reset(total: &mut ObservedTotal) {
         total.counts.fill(0);
+        total.counters.fill(0);
         total.sum = FloatSum::default();
         if let Some(native) = &mut total.native {
             native.reset();
@@ -586,14 +758,16 @@ impl Cells for Buckets {
         if shape.native.is_some() {
             1
         } else {
-            Self::fixed_cells(shape.buckets)
+            Self::event_cells(shape.counters, shape.buckets)
         }
     }
 
     fn read(&self, pass: &mut Pass<'_>, slot: Option<u64>, total: &mut ObservedTotal) {
         let cells = self.cells as usize;
-        let buckets = cells - BUCKET;
+        let counters = self.counters as usize;
+        let buckets = cells - self.first_bucket();
         total.counts.resize(buckets, 0);
+        total.counters.resize(counters, 0);
         let cold = self.cold_block().map(|block| (block, self.cold_lock()));
         if let Some(resolution) = &self.native {
             let native = total.native.get_or_insert_with(Native::finest);
@@ -609,13 +783,16 @@ impl Cells for Buckets {
             return;
         }
         let find = |block| Some(in_place(block, cells));
-        pass.blocks(cold, slot, find, |(), block, counts| {
-            counts.resize(buckets, 0);
-            // SAFETY: the block belongs to this series (B4).
-            let Some(sum) = (unsafe { try_read(block, counts) }) else {
+        pass.blocks(cold, slot, find, |(), block, words| {
+            words.resize(buckets + counters, 0);
+            let (counts, counters) = words.split_at_mut(buckets);
+            // SAFETY: the block belongs to this series, and has these cells (B4).
+            let load = |cell, order| unsafe { block.cell(cell) }.load(order);
+            let Some(sum) = read_event(load, counters, counts) else {
                 return false;
             };
-            for (total, count) in total.counts.iter_mut().zip(&*counts) {
+            let totals = total.counts.iter_mut().chain(&mut total.counters);
+            for (total, count) in totals.zip(counts.iter().chain(&*counters)) {
                 *total = total.wrapping_add(*count);
             }
             total.sum.add(sum);

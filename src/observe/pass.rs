@@ -65,6 +65,8 @@ pub(crate) struct Collector {
     lagging: Vec<(u64, u64)>,
     /// The number of passes since the last request.
     passes: u32,
+    /// The number of the running pass.
+    number: u64,
     /// The slots that were cleared and are not free yet: last cell and number of cells. Locks on
     /// growth are held while a pass adds to them.
     pub(super) cleared: Vec<(u64, u64)>,
@@ -93,6 +95,7 @@ impl Collector {
             request_due: false,
             lagging: Vec::new(),
             passes: 0,
+            number: 0,
             cleared: Vec::new(),
             scratch: Vec::new(),
         }
@@ -219,6 +222,11 @@ impl<'e> Pass<'e> {
     pub fn read_own_cells_only(&mut self) {
         self.own_cells_only = true;
         self.reload();
+    }
+
+    /// Returns the number of this pass, which is no other pass's and not 0.
+    pub fn number(&self) -> u64 {
+        self.collector.number
     }
 
     /// Returns a word that differs from minute to minute.
@@ -526,6 +534,7 @@ impl<'e> Pass<'e> {
         let asks = !self.collector.lagging.is_empty() && self.collector.passes % 16 == 0;
         self.engine.ask_threads(asks);
         self.collector.passes = self.collector.passes.wrapping_add(1);
+        self.collector.number += 1;
     }
 
     /// Acknowledges for the unowned shards. Then determines which members have not acknowledged the

@@ -30,6 +30,8 @@ pub(crate) struct Histograms {
     pub(crate) sums: Vec<f64>,
     /// One native histogram per series, if the family has exponential buckets.
     pub(crate) natives: Option<Natives>,
+    /// While the series of an event are read: for each, the counters beside the histogram.
+    pub(crate) counters: Vec<u64>,
 }
 
 /// The quantiles that a summary exports, and the observations that they cover.
@@ -152,6 +154,7 @@ impl Values {
             counts: Vec::new(),
             sums: Vec::new(),
             natives: has_natives.then(Natives::default),
+            counters: Vec::new(),
         })
     }
 
@@ -256,6 +259,7 @@ impl Values {
             Self::Histogram(all) => {
                 restart(&mut all.counts, series * (all.bounds.len() + 1));
                 restart(&mut all.sums, series);
+                all.counters.clear();
                 all.natives.iter_mut().for_each(Natives::clear);
             }
             Self::Summary(_, values) => restart(values, series),

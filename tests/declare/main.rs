@@ -1,6 +1,7 @@
 //! Metrics as users declare them: statics, builders, structs, label sets, and their errors.
 
 mod errors;
+mod events;
 mod families;
 mod macros;
 mod series;

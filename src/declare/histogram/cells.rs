@@ -3,6 +3,7 @@
 
 use crate::declare::{buckets, column};
 use crate::family::desc::Desc;
+use crate::family::event;
 use crate::family::{CellKind, MetricCells, SeriesRef};
 use crate::observe::{self, Buckets, Cells, Observation, ObservedTotal, Outcome, Shape, is_finite};
 use crate::snapshot::{Histograms, Kind, Values, sum_since};
@@ -10,7 +11,7 @@ use crate::snapshot::{Histograms, Kind, Values, sum_since};
 /// Returns the bounds of a family's buckets.
 #[inline(always)]
 fn bounds(desc: &Desc) -> &'static [f64] {
-    if desc.bounds.is_empty() && desc.native.is_none() {
+    if desc.bounds.is_empty() && desc.native.is_none() && desc.event.is_empty() {
         buckets::DEFAULT
     } else {
         desc.bounds
@@ -98,7 +99,9 @@ impl MetricCells for Buckets {
 
     #[inline(always)]
     fn cells(desc: &Desc) -> usize {
-        if desc.native.is_some() {
+        if !desc.event.is_empty() {
+            Self::event_cells(event::counters(desc.event), desc.bounds.len() + 2)
+        } else if desc.native.is_some() {
             1
         } else {
             Self::fixed_cells(bounds(desc).len() + 1)
@@ -106,7 +109,11 @@ impl MetricCells for Buckets {
     }
 
     fn shape(desc: &Desc) -> Shape {
-        Shape::new(bounds(desc), desc.native)
+        if desc.event.is_empty() {
+            Shape::new(bounds(desc), desc.native)
+        } else {
+            Shape::event(event::counters(desc.event), desc.bounds)
+        }
     }
 
     fn values(desc: &Desc, shape: &Shape) -> Values {
@@ -123,7 +130,10 @@ impl MetricCells for Buckets {
     column!(Histograms, Values::Histogram(all) => all);
 
     fn write(total: &ObservedTotal, column: &mut Histograms) {
-        column.push(&total.counts, total.sum.value(), total.native.as_ref());
+        // An event has one bucket more, for those that observe nothing.
+        let counts = &total.counts[..=column.bounds.len()];
+        column.push(counts, total.sum.value(), total.native.as_ref());
+        column.counters.extend_from_slice(&total.counters);
     }
 
     fn fingerprint(total: &ObservedTotal) -> u64 {
@@ -139,6 +149,9 @@ impl MetricCells for Buckets {
 
     fn subtract(total: &mut ObservedTotal, baseline: &ObservedTotal) {
         for (count, before) in total.counts.iter_mut().zip(&baseline.counts) {
+            *count = count.wrapping_sub(*before);
+        }
+        for (count, before) in total.counters.iter_mut().zip(&baseline.counters) {
             *count = count.wrapping_sub(*before);
         }
         // Both are rounded before, so that nothing is left if nothing was added since.

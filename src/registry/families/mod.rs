@@ -14,6 +14,7 @@ use crate::sync::lock;
 
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
+use crate::family::event;
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
 use tallies_names::capture;
@@ -79,7 +80,7 @@ pub(crate) enum Note {
 
 impl Registry {
     /// Adds a family.
-    pub(crate) fn add_family(&self, family: Arc<dyn AnyFamily>) -> Result<(), Error> {
+    pub(crate) fn add_family<F: AnyFamily + 'static>(&self, family: Arc<F>) -> Result<(), Error> {
         self.lock().add(Arc::clone(&family), false)?;
         self.log_notes(family.desc());
         Ok(())
@@ -88,7 +89,7 @@ impl Registry {
     /// Logs notes about the name of a family that was just added.
     fn log_notes(&self, desc: &Desc) {
         if self.lints() {
-            lint::log_notes(desc);
+            event::descriptions(desc).iter().for_each(lint::log_notes);
         }
     }
 
@@ -256,13 +257,9 @@ impl Registry {
 
     /// Changes a description by the views of its family. `shares`: label sets that become equal can
     /// share the cells of a series.
-    pub(crate) fn viewed(&self, mut desc: Desc, shares: bool) -> Desc {
+    pub(crate) fn viewed(&self, desc: Desc, shares: bool) -> Desc {
         let views = Arc::clone(&self.lock().views);
-        let name = desc.name.clone();
-        if let Some(views) = View::of(&views, &name) {
-            views.apply(&mut desc, shares);
-        }
-        desc
+        View::viewed(&views, desc, shares)
     }
 
     /// Describes a family again, for adapters of libraries that describe a metric after its first

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::Error;
 use crate::family::AnyFamily;
 use crate::family::desc::Desc;
+use crate::family::event;
 use crate::snapshot::{ClashIndex, Difference, ExposedName, Text};
 use crate::sync::RandomState;
 
@@ -44,8 +45,30 @@ pub(in crate::registry) struct RegistryNames {
 }
 
 impl RegistryNames {
+    /// Adds a family, or the metrics of an event. If one of them is rejected, the others of a static
+    /// are added all the same; at run time none is.
+    pub(super) fn add<F: AnyFamily + 'static>(
+        &mut self,
+        family: Arc<F>,
+        is_static: bool,
+    ) -> Result<(), Error> {
+        let views = Arc::clone(&self.views);
+        let (mut added, mut result) = (Vec::new(), Ok(()));
+        for family in event::listed(family, |desc| View::viewed(&views, desc, false)) {
+            let name = family.desc().name.clone();
+            match self.add_one(family, is_static) {
+                Ok(()) => added.push(name),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        if result.is_err() && !is_static {
+            added.iter().for_each(|name| drop(self.take(name)));
+        }
+        result
+    }
+
     /// Adds a family, or makes it share the entry of an equal static.
-    pub(super) fn add(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
+    fn add_one(&mut self, family: Arc<dyn AnyFamily>, is_static: bool) -> Result<(), Error> {
         let desc = family.desc();
         desc.check()?;
         desc.check_prefixed(&self.prefix)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::family::desc::{Desc, Names};
+use crate::family::event;
 use crate::family::view::{Cap, LabelRules};
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{self, GaugeMode, Kind, Resolution, Text};
@@ -38,6 +39,26 @@ impl View {
         all
     }
 
+    /// Changes a description by the views of its family, as [`apply`](Self::apply) does. Of the
+    /// views of an event's metrics, only limit and buckets change its cells.
+    pub(in crate::registry) fn viewed(views: &[Arc<Self>], mut desc: Desc, shares: bool) -> Desc {
+        if shares && !desc.event.is_empty() {
+            for metric in event::descriptions(&desc) {
+                let metric = Self::viewed(views, metric, false);
+                desc.limit = desc.limit.min(metric.limit);
+                if metric.kind == Kind::Histogram {
+                    desc.bounds = metric.bounds;
+                }
+            }
+            return desc;
+        }
+        let name = desc.name.clone();
+        if let Some(view) = Self::of(views, &name) {
+            view.apply(&mut desc, shares);
+        }
+        desc
+    }
+
     fn is_off(&self) -> bool {
         self.off == Some(true)
     }
@@ -62,8 +83,13 @@ impl View {
         let caps = self.caps.iter();
         let caps = caps.filter(|(label, _)| has(label) && !self.drop.contains(label));
         let caps: Box<[Cap]> = caps.map(|(label, n)| Cap::new(label, *n)).collect();
-        let is_combined =
-            desc.kind == Kind::Gauge && !shares && !rule.is_recent() && !dropped.is_empty();
+        let combines = match desc.kind {
+            Kind::Gauge => !rule.is_recent(),
+            // The metrics of an event have common series.
+            Kind::Counter | Kind::Histogram => true,
+            _ => false,
+        };
+        let is_combined = combines && !shares && !dropped.is_empty();
         let (dropped, combined) = if is_combined && !self.is_off() {
             (Box::default(), Some((dropped, rule)))
         } else {

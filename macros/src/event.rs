@@ -1,0 +1,111 @@
+//! The derive macro of events: structs whose fields count in metrics.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::meta::ParseNestedMeta;
+use syn::{DeriveInput, Expr, Field, LitStr};
+
+use crate::crate_path;
+use crate::derives::{named_fields, own_name};
+use crate::metric::{help, is_type};
+
+pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
+    let what = "`Event` needs a struct with named fields: a `u64` for each counter, and at most \
+                one `f64` or `Duration` for a histogram";
+    let fields = named_fields(item, what)?;
+    let tallies = crate_path::from_attrs(&item.attrs, "metric")?;
+    let is_counter = |field: &&Field| is_type(&field.ty, &["u64"]);
+    let mut histograms = fields.iter().filter(|field| !is_counter(field));
+    let observed = histograms.next();
+    if let Some(second) = histograms.next() {
+        let message = "an event observes one value at most; a counter is a `u64`";
+        return Err(syn::Error::new_spanned(&second.ty, message));
+    }
+    let metrics = fields.iter().map(|field| {
+        let kind = if is_counter(&field) {
+            quote!(counter)
+        } else {
+            quote!(histogram)
+        };
+        metric(field, &kind, &tallies)
+    });
+    let metrics = metrics.collect::<syn::Result<Vec<_>>>()?;
+    let counters: Vec<_> = fields
+        .iter()
+        .filter(is_counter)
+        .map(|field| &field.ident)
+        .collect();
+    let count = counters.len();
+    let observed = match observed.map(|field| &field.ident) {
+        Some(field) => quote!(#tallies::event::Observation::value(&self.#field)),
+        None => quote!(::core::option::Option::None),
+    };
+    let name = &item.ident;
+    let (generics, names, bounds) = item.generics.split_for_impl();
+    Ok(quote! {
+        #[automatically_derived]
+        impl #generics #tallies::event::Event for #name #names #bounds {
+            const METRICS: &'static [#tallies::event::Metric] = &[#(#metrics),*];
+
+            type Counts = [u64; #count];
+
+            #[inline(always)]
+            fn counts(&self) -> [u64; #count] {
+                [#(self.#counters),*]
+            }
+
+            #[inline(always)]
+            fn observed(&self) -> ::core::option::Option<f64> {
+                #observed
+            }
+        }
+    })
+}
+
+/// Returns the description of a field's metric.
+fn metric(field: &Field, kind: &TokenStream, tallies: &syn::Path) -> syn::Result<TokenStream> {
+    let (mut name, mut settings) = (own_name(field), TokenStream::new());
+    let mut set = |meta: ParseNestedMeta<'_>| {
+        let key = &meta.path;
+        if key.is_ident("name") {
+            name = meta.value()?.parse::<LitStr>()?;
+        } else if key.is_ident("unit") {
+            let unit: Expr = meta.value()?.parse()?;
+            settings.extend(quote!(.unit(#unit)));
+        } else if key.is_ident("buckets") {
+            let bounds: Expr = meta.value()?.parse()?;
+            settings.extend(quote!(.buckets(&#bounds)));
+        } else {
+            return Err(meta.error("unknown setting; there are `name`, `unit` and `buckets`"));
+        }
+        Ok(())
+    };
+    for attr in &field.attrs {
+        if attr.path().is_ident("metric") {
+            attr.parse_nested_meta(&mut set)?;
+        }
+    }
+    let help = help(&field.attrs);
+    Ok(quote!(#tallies::event::Metric::#kind(#name).help(#help)#settings))
+}
+
+/// Implements `Event` with nothing, for a struct whose derive failed.
+pub(crate) fn fallback(item: &DeriveInput) -> TokenStream {
+    let tallies = crate_path::from_attrs(&item.attrs, "metric");
+    let tallies = tallies.unwrap_or_else(|_| crate_path::default());
+    let name = &item.ident;
+    let (generics, names, bounds) = item.generics.split_for_impl();
+    quote! {
+        impl #generics #tallies::event::Event for #name #names #bounds {
+            const METRICS: &'static [#tallies::event::Metric] =
+                &[#tallies::event::Metric::counter("failed")];
+            type Counts = [u64; 1];
+            fn counts(&self) -> [u64; 1] {
+                [0]
+            }
+            fn observed(&self) -> ::core::option::Option<f64> {
+                ::core::option::Option::None
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The metrics of an event: families of a registry whose series have their cells in one block.
+//!
+//! A label set of an event has one series, in a `Family<Buckets>` that no registry lists. A registry
+//! lists one [`EventMetric`] for each metric. The first one that a pass asks reads the series of all,
+//! so that what a scrape shows of an event comes from one read.
+
+use std::sync::{Arc, Mutex};
+
+use crate::observe::{Buckets, Pass};
+use crate::setters::setters;
+use crate::snapshot::{self, GaugeMode, Kind, Meta, Number, Text, Values};
+use crate::sync::lock;
+
+use super::desc::{Desc, Names};
+use super::grammar::check_name;
+use super::shape::{check_bounds, without_infinity};
+use super::{AnyFamily, Family};
+
+/// One metric of an [event](crate::event): a counter or a histogram, with its name and help text.
+///
+/// ```
+/// use tallies::event::Metric;
+///
+/// const BYTES: Metric = Metric::counter("sent_bytes_total").help("Sent.").unit("bytes");
+/// const TIME: Metric = Metric::histogram("send_duration_seconds").buckets(&[0.1, 1.0]);
+/// # let _ = (BYTES, TIME);
+/// ```
+///
+/// `#[derive(Event)]` makes them from the fields of a struct.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metric {
+    name: &'static str,
+    help: &'static str,
+    unit: &'static str,
+    kind: Kind,
+    bounds: &'static [f64],
+}
+
+impl Metric {
+    const fn new(name: &'static str, kind: Kind, bounds: &'static [f64]) -> Self {
+        if let Err(rule) = check_name(name.as_bytes()) {
+            panic!("{}", rule.metric_text());
+        }
+        let (help, unit) = ("", "");
+        Self {
+            name,
+            help,
+            unit,
+            kind,
+            bounds,
+        }
+    }
+
+    /// Describes a counter.
+    ///
+    /// # Panics
+    ///
+    /// If the name is invalid: a compile error in a `const`.
+    #[must_use]
+    pub const fn counter(name: &'static str) -> Self {
+        Self::new(name, Kind::Counter, &[])
+    }
+
+    /// Describes a histogram with the buckets [`DEFAULT`](crate::buckets::DEFAULT).
+    ///
+    /// # Panics
+    ///
+    /// If the name is invalid: a compile error in a `const`.
+    #[must_use]
+    pub const fn histogram(name: &'static str) -> Self {
+        Self::new(name, Kind::Histogram, &[])
+    }
+
+    setters! {
+        /// Sets the help text.
+        const fn help(self, help: &'static str) = self.help = help;
+
+        /// Sets the unit, such as `seconds`. By convention the name ends in it.
+        const fn unit(self, unit: &'static str) = self.unit = unit;
+    }
+
+    /// Sets the upper bounds of the buckets of a histogram, in ascending order.
+    ///
+    /// # Panics
+    ///
+    /// If the bounds do not ascend, or one of them is not finite (except a last `+Inf`): a compile
+    /// error in a `const`.
+    #[must_use]
+    pub const fn buckets(mut self, bounds: &'static [f64]) -> Self {
+        self.bounds = without_infinity(bounds);
+        if let Err(rule) = check_bounds(self.bounds) {
+            panic!("{}", rule.text());
+        }
+        self
+    }
+
+    const fn is_counter(&self) -> bool {
+        matches!(self.kind, Kind::Counter)
+    }
+
+    /// Changes the description of an event to that of this metric.
+    const fn describe(&self, mut desc: Desc) -> Desc {
+        desc.help.set(self.help);
+        desc.unit.set(self.unit);
+        desc.kind = self.kind;
+        desc
+    }
+}
+
+/// Returns the number of counters among the metrics of an event.
+#[inline]
+pub(crate) const fn counters(metrics: &[Metric]) -> usize {
+    let (mut counters, mut i) = (0, 0);
+    while i < metrics.len() {
+        counters += metrics[i].is_counter() as usize;
+        i += 1;
+    }
+    counters
+}
+
+impl Desc {
+    /// Creates the description of an event with these metrics, whose histogram has the bounds
+    /// `default` if it has none of its own.
+    ///
+    /// # Panics
+    ///
+    /// If there is no metric, or more than one histogram.
+    #[track_caller]
+    pub(crate) const fn of_event(
+        metrics: &'static [Metric],
+        labels: Names,
+        default: &'static [f64],
+    ) -> Self {
+        assert!(!metrics.is_empty(), "an event needs at least one metric");
+        let first = &metrics[0];
+        let mut desc = first.describe(Self::new(first.name, Kind::Histogram, labels));
+        desc.event = metrics;
+        let mut i = 0;
+        while i < metrics.len() {
+            if !metrics[i].is_counter() {
+                assert!(
+                    counters(metrics) + 1 == metrics.len(),
+                    "an event has at most one histogram"
+                );
+                let own = metrics[i].bounds;
+                desc.bounds = if own.is_empty() { default } else { own };
+            }
+            i += 1;
+        }
+        desc
+    }
+}
+
+/// The family of an event, and the series that the last pass read.
+struct Event {
+    family: Arc<Family<Buckets>>,
+    /// Locked by scrapes.
+    read: Mutex<Read>,
+}
+
+/// The series of an event, as a pass has read them.
+struct Read {
+    /// The pass, by its number. 0: none.
+    pass: u64,
+    series: snapshot::Family,
+}
+
+/// One metric of an event, as a registry lists it.
+pub(super) struct EventMetric {
+    event: Arc<Event>,
+    desc: Desc,
+    /// The number of its counter; `None` for the histogram.
+    counter: Option<usize>,
+}
+
+/// Returns the families that a registry lists for this one: itself, or one for each metric of an
+/// event. `viewed` applies the views of the registry to the description of a metric.
+pub(crate) fn listed<F: AnyFamily + 'static>(
+    family: Arc<F>,
+    viewed: impl Fn(Desc) -> Desc,
+) -> Vec<Arc<dyn AnyFamily>> {
+    if family.desc().event.is_empty() {
+        return vec![family];
+    }
+    let Ok(family) = family.as_any().downcast::<Family<Buckets>>() else {
+        return Vec::new();
+    };
+    let own = family.desc.clone();
+    let meta = Meta::new(
+        &own.name,
+        "",
+        Kind::Histogram,
+        GaugeMode::of(Kind::Histogram),
+    );
+    let event = Arc::new(Event {
+        read: Mutex::new(Read {
+            pass: 0,
+            series: snapshot::Family::new(meta, AnyFamily::values(&*family)),
+        }),
+        family,
+    });
+    let listed = descriptions(&own).into_iter().enumerate().map(|(i, desc)| {
+        let counter = own.event[i].is_counter().then(|| counters(&own.event[..i]));
+        let (event, desc) = (Arc::clone(&event), viewed(desc));
+        Arc::new(EventMetric {
+            event,
+            desc,
+            counter,
+        }) as _
+    });
+    listed.collect()
+}
+
+/// Returns the descriptions of the metrics of an event; of any other family its own. That of the
+/// first one has the metrics, too: it stands for the event in a registry.
+pub(crate) fn descriptions(desc: &Desc) -> Vec<Desc> {
+    let Some(first) = desc.event.first() else {
+        return vec![desc.clone()];
+    };
+    // A builder may have put a prefix before the name of the first one.
+    let prefix = desc.name.strip_suffix(first.name).unwrap_or_default();
+    let each = desc.event.iter().enumerate().map(|(i, metric)| {
+        let mut own = metric.describe(desc.clone());
+        if i > 0 {
+            own.name = Text::from(&*format!("{prefix}{}", metric.name));
+            own.event = &[];
+        }
+        own
+    });
+    each.collect()
+}
+
+impl EventMetric {
+    /// Returns the family that has the series.
+    pub(super) fn family(&self) -> &Family<Buckets> {
+        &self.event.family
+    }
+}
+
+impl AnyFamily for EventMetric {
+    fn has_own_cells(&self) -> bool {
+        true
+    }
+
+    fn desc(&self) -> &Desc {
+        &self.desc
+    }
+
+    fn values(&self) -> Values {
+        match self.counter {
+            Some(_) => Values::of(Kind::Counter),
+            None => AnyFamily::values(self.family()),
+        }
+    }
+
+    fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {
+        let mut read = lock(&self.event.read);
+        if read.pass != pass.number() {
+            self.event.family.write(pass, &mut read.series);
+            read.pass = pass.number();
+        }
+        let series = &read.series;
+        out.begin(series.len());
+        out.texts.clone_from(&series.texts);
+        out.removed.clone_from(&series.removed);
+        let Values::Histogram(all) = &series.values else {
+            return;
+        };
+        match (self.counter, &mut out.values) {
+            (Some(counter), Values::Counter(out)) => {
+                let counts = all.counters.iter().skip(counter);
+                let each = counts.step_by(counters(self.family().desc.event));
+                each.for_each(|count| out.push(Number::Int(*count)));
+            }
+            (_, Values::Histogram(out)) => {
+                out.counts.extend_from_slice(&all.counts);
+                out.sums.extend_from_slice(&all.sums);
+            }
+            _ => {}
+        }
+    }
+
+    fn unusual_updates(&self) -> (u64, u64) {
+        let (rejected, overflowed) = AnyFamily::unusual_updates(self.family());
+        let rejects = self.counter.is_none();
+        (if rejects { rejected } else { 0 }, overflowed)
+    }
+
+    fn skip(&self, pass: &mut Pass<'_>) {
+        AnyFamily::skip(self.family(), pass);
+    }
+
+    fn label_texts(&self, each: &mut dyn FnMut(&str)) {
+        AnyFamily::label_texts(self.family(), each);
+    }
+
+    fn limit(&self) -> Option<usize> {
+        AnyFamily::limit(self.family())
+    }
+
+    fn start_over(&self, pass: &Pass<'_>) {
+        AnyFamily::start_over(self.family(), pass);
+    }
+
+    fn publish(&self, _: &Meta) {}
+
+    fn unpublish(&self) {}
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        if self.desc.event.is_empty() {
+            self
+        } else {
+            Arc::clone(&self.event.family) as _
+        }
+    }
+}
