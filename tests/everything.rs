@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
+use tallies::event::{Event, Events};
 use tallies::snapshot::Value;
 use tallies::{
     Counter, Histogram, LabelValue, Labels, Registry, UpDownCounter, snapshot::Snapshot,
@@ -66,6 +67,29 @@ static MORTAL_HISTOGRAM: Histogram<Open> = Histogram::new("all_mortal_observatio
     .buckets(BOUNDS)
     .expire_after(Duration::ZERO);
 
+/// Some of the metrics under test.
+#[tallies::metric]
+static EVENTS: Events<Deed, Open> = Events::new();
+/// Some of the metrics under test, whose series come and go.
+#[tallies::metric]
+static MORTAL_EVENTS: Events<MortalDeed, Open> = Events::new().expire_after(Duration::ZERO);
+
+#[derive(Event)]
+struct Deed {
+    all_deeds_total: u64,
+    all_deed_bytes_total: u64,
+    #[metric(buckets = [1.0, 2.0, 4.0, 8.0])]
+    all_deed_observations: f64,
+}
+
+#[derive(Event)]
+struct MortalDeed {
+    all_mortal_deeds_total: u64,
+    all_mortal_deed_bytes_total: u64,
+    #[metric(buckets = [1.0, 2.0, 4.0, 8.0])]
+    all_mortal_deed_observations: f64,
+}
+
 /// Performs one round of ten updates.
 fn round(i: u64) {
     const ROUTES: [&str; 3] = ["/", "/users", "/very/long/path/that/is/not/short"];
@@ -90,6 +114,19 @@ fn round(i: u64) {
     MORTAL_HISTOGRAM
         .with(Open { route, status })
         .observe((i % 10) as f64);
+    let value = (i % 10) as f64;
+    EVENTS.with(Open { route, status }).record(Deed {
+        all_deeds_total: 1,
+        all_deed_bytes_total: 7,
+        all_deed_observations: value,
+    });
+    MORTAL_EVENTS
+        .with(Open { route, status })
+        .record(MortalDeed {
+            all_mortal_deeds_total: 1,
+            all_mortal_deed_bytes_total: 7,
+            all_mortal_deed_observations: value,
+        });
     IN_FLIGHT.dec();
     PLAIN.add(1);
 }
@@ -109,7 +146,47 @@ impl Watch {
         *before = now;
     }
 
+    /// Checks that the metrics of an event show the same events, series by series.
+    fn whole(snapshot: &Snapshot, [events, bytes, observed]: [&str; 3]) {
+        let values = |name| {
+            let family = snapshot.family(name).expect("it is registered");
+            family
+                .series()
+                .map(|(labels, value)| {
+                    (
+                        format!("{labels:?}"),
+                        match value {
+                            Value::Counter(n) => n.as_f64(),
+                            Value::Histogram(h) => h.count() as f64,
+                            _ => unreachable!("no other kind is in an event"),
+                        },
+                    )
+                })
+                .collect::<HashMap<_, _>>()
+        };
+        let (events, bytes, observed) = (values(events), values(bytes), values(observed));
+        assert_eq!(events, observed);
+        let expected: HashMap<_, _> = events.into_iter().map(|(l, n)| (l, 7.0 * n)).collect();
+        assert_eq!(bytes, expected);
+    }
+
     fn look(&mut self, snapshot: &Snapshot) {
+        Self::whole(
+            snapshot,
+            [
+                "all_deeds_total",
+                "all_deed_bytes_total",
+                "all_deed_observations",
+            ],
+        );
+        Self::whole(
+            snapshot,
+            [
+                "all_mortal_deeds_total",
+                "all_mortal_deed_bytes_total",
+                "all_mortal_deed_observations",
+            ],
+        );
         for family in snapshot.families().filter(|f| f.name().starts_with("all_")) {
             let mortal = family.name().contains("mortal");
             let mut sum = 0.0;
@@ -238,6 +315,8 @@ fn every_kind_under_scrapes() {
             "all_open_total",
             "all_mortal_total",
             "all_mortal_observations",
+            "all_deeds_total",
+            "all_mortal_deeds_total",
         ] {
             assert_eq!(sum_of(&now, name), n, "{name}");
         }

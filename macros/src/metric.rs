@@ -24,9 +24,14 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
     let mut notes = TokenStream::new();
     // Calls through a lock would only add errors to the one that says that it is no metric.
     if !is_type(&item.ty, &["LazyLock", "Lazy", "OnceLock", "OnceCell"]) {
-        notes = self::notes(&item, &help);
+        // The fields of an event have names and help texts of their own.
+        let is_event = is_type(&item.ty, &["Events"]);
+        if !is_event {
+            notes = self::notes(&item, &help);
+        }
         let expr = &item.expr;
-        let help = (!help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
+        let help =
+            (!is_event && !help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
         // The compiler says here that the number of label names is not that of the type.
         let labels = first_call(expr).and_then(|call| call.args.last());
         let span = Span::call_site().located_at(labels.map_or_else(Span::call_site, Spanned::span));

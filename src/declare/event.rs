@@ -84,6 +84,7 @@ impl<T: Observation> Observation for Option<T> {
 ///     took: Duration,
 /// }
 ///
+/// #[tallies::metric]
 /// static ANSWERS: Events<Answer, [&str; 1]> = Events::labelled(&["method"]);
 ///
 /// let took = Duration::from_millis(50);
@@ -308,8 +309,8 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         Self(MetricFamily::new(Declaration::new(desc)))
     }
 
-    /// Declares the metrics in a `static`. List it with
-    /// [`register_all!`](crate::register_all), so that they are exported before the first event.
+    /// Declares the metrics in a `static`. With [`#[tallies::metric]`](macro@crate::metric) they are
+    /// exported before the first event.
     #[track_caller]
     #[must_use]
     pub const fn new() -> Self
@@ -319,6 +320,14 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         let mut events = Self::of(L::NAMES);
         events.0.declaration.desc.closed = ClosedSet::of::<L>();
         events
+    }
+
+    /// For `#[tallies::metric]`, which knows the module.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __declared_in(mut self, module: &'static str) -> Self {
+        self.0.declaration.desc.module = module;
+        self
     }
 
     setters! {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::observe::{Buckets, Pass};
 use crate::setters::setters;
-use crate::snapshot::{self, GaugeMode, Kind, Meta, Number, Text, Values};
+use crate::snapshot::{self, GaugeMode, Kind, MOST_METRICS, Meta, Text, Values};
 use crate::sync::lock;
 
 use super::desc::{Desc, Names};
@@ -98,6 +98,11 @@ impl Metric {
         matches!(self.kind, Kind::Counter)
     }
 
+    /// Returns the number of its counter, behind these metrics; `None` for a histogram.
+    fn number_of_counter(&self, before: &[Self]) -> Option<usize> {
+        self.is_counter().then(|| counters(before))
+    }
+
     /// Changes the description of an event to that of this metric.
     const fn describe(&self, mut desc: Desc) -> Desc {
         desc.help.set(self.help);
@@ -132,6 +137,10 @@ impl Desc {
         default: &'static [f64],
     ) -> Self {
         assert!(!metrics.is_empty(), "an event needs at least one metric");
+        assert!(
+            metrics.len() <= MOST_METRICS,
+            "an event has at most 256 metrics"
+        );
         let first = &metrics[0];
         let mut desc = first.describe(Self::new(first.name, Kind::Histogram, labels));
         desc.event = metrics;
@@ -156,6 +165,9 @@ struct Event {
     family: Arc<Family<Buckets>>,
     /// Locked by scrapes.
     read: Mutex<Read>,
+    /// The descriptions of the metrics that other processes read. Locked by threads that have the
+    /// lock of the registry.
+    shown: Mutex<Vec<Option<Meta>>>,
 }
 
 /// The series of an event, as a pass has read them.
@@ -169,8 +181,24 @@ struct Read {
 pub(super) struct EventMetric {
     event: Arc<Event>,
     desc: Desc,
+    /// Its number among the metrics of the event.
+    number: usize,
     /// The number of its counter; `None` for the histogram.
     counter: Option<usize>,
+}
+
+impl Event {
+    /// Has other processes read a metric under this description, or not at all.
+    fn show(&self, number: usize, meta: Option<Meta>) {
+        let mut shown = lock(&self.shown);
+        shown[number] = meta;
+        let metrics = shown.iter().zip(self.family.desc.event).enumerate();
+        let metrics = metrics.filter_map(|(i, (meta, metric))| {
+            let counter = metric.number_of_counter(&self.family.desc.event[..i]);
+            Some((meta.as_ref()?, counter))
+        });
+        self.family.publish_event(&metrics.collect::<Vec<_>>());
+    }
 }
 
 /// Returns the families that a registry lists for this one: itself, or one for each metric of an
@@ -197,18 +225,30 @@ pub(crate) fn listed<F: AnyFamily + 'static>(
             pass: 0,
             series: snapshot::Family::new(meta, AnyFamily::values(&*family)),
         }),
+        shown: Mutex::new(vec![None; own.event.len()]),
         family,
     });
     let listed = descriptions(&own).into_iter().enumerate().map(|(i, desc)| {
-        let counter = own.event[i].is_counter().then(|| counters(&own.event[..i]));
+        let counter = own.event[i].number_of_counter(&own.event[..i]);
         let (event, desc) = (Arc::clone(&event), viewed(desc));
         Arc::new(EventMetric {
             event,
             desc,
+            number: i,
             counter,
         }) as _
     });
     listed.collect()
+}
+
+/// Returns a description for the series of an event as they are read.
+pub(super) fn meta(desc: &Desc) -> Meta {
+    Meta::new(
+        &desc.name,
+        "",
+        Kind::Histogram,
+        GaugeMode::of(Kind::Histogram),
+    )
 }
 
 /// Returns the descriptions of the metrics of an event; of any other family its own. That of the
@@ -263,20 +303,8 @@ impl AnyFamily for EventMetric {
         out.begin(series.len());
         out.texts.clone_from(&series.texts);
         out.removed.clone_from(&series.removed);
-        let Values::Histogram(all) = &series.values else {
-            return;
-        };
-        match (self.counter, &mut out.values) {
-            (Some(counter), Values::Counter(out)) => {
-                let counts = all.counters.iter().skip(counter);
-                let each = counts.step_by(counters(self.family().desc.event));
-                each.for_each(|count| out.push(Number::Int(*count)));
-            }
-            (_, Values::Histogram(out)) => {
-                out.counts.extend_from_slice(&all.counts);
-                out.sums.extend_from_slice(&all.sums);
-            }
-            _ => {}
+        if let Values::Histogram(all) = &series.values {
+            all.copy_metric(self.counter, &mut out.values);
         }
     }
 
@@ -302,9 +330,13 @@ impl AnyFamily for EventMetric {
         AnyFamily::start_over(self.family(), pass);
     }
 
-    fn publish(&self, _: &Meta) {}
+    fn publish(&self, meta: &Meta) {
+        self.event.show(self.number, Some(meta.clone()));
+    }
 
-    fn unpublish(&self) {}
+    fn unpublish(&self) {
+        self.event.show(self.number, None);
+    }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
         if self.desc.event.is_empty() {

@@ -17,12 +17,13 @@ use crate::lockfree::{AtomicText, CachedArena, LabelledRun, SeriesKey};
 use crate::mapped::format::{self, chunk, header};
 use crate::mapped::record::{Record, clear_label, describe, set_label};
 use crate::mapped::region;
+use crate::observe::Buckets;
 use crate::snapshot::description::{self, write_float, write_sized, write_varint};
 use crate::snapshot::{Exemplar, Kind, Meta, Resolution, Values};
 use crate::sync::lock;
 
 use super::desc::{Desc, Names};
-use super::{CellKind, Family, LabelledSeries, MetricCells, each_of};
+use super::{CellKind, Family, LabelledSeries, MetricCells, each_of, event};
 
 /// The records of a family.
 #[derive(Default)]
@@ -221,17 +222,25 @@ impl<C: MetricCells> Family<C> {
         if !region::is_published() {
             return;
         }
-        let baseline = self.open();
-        let baseline = baseline.and_then(|open| open.baseline().as_ref().map(C::baseline));
         // Readers know state sets of one series.
         let is_states = self.desc.kind == Kind::StateSet;
         if is_states && !self.desc.is_unlabelled() {
             return;
         }
-        let text = encode(meta, &self.desc, &C::values(&self.desc, &self.shape));
+        self.publish_as(&encode(
+            meta,
+            &self.desc,
+            &C::values(&self.desc, &self.shape),
+        ));
+    }
+
+    /// The same, with a description as bytes.
+    fn publish_as(&self, text: &[u8]) {
+        let baseline = self.open();
+        let baseline = baseline.and_then(|open| open.baseline().as_ref().map(C::baseline));
         let first = std::ptr::from_ref(self.first()).addr() as u64;
         let fields = Fields {
-            kind: if is_states {
+            kind: if self.desc.kind == Kind::StateSet {
                 CellKind::StateSet
             } else {
                 C::format(&self.shape)
@@ -243,7 +252,7 @@ impl<C: MetricCells> Family<C> {
             window: C::window(&self.shape),
         };
         self.records.with(|records| {
-            if records.publish(&text, &fields).is_none() {
+            if records.publish(text, &fields).is_none() {
                 return;
             }
             if let Some(baseline) = baseline {
@@ -359,6 +368,34 @@ impl<C: MetricCells> Family<C> {
         for texts in self.store.runs().filter_map(|(_, run)| run.texts()) {
             texts.iter().for_each(clear_label);
         }
+    }
+}
+
+impl Family<Buckets> {
+    /// Lets other processes read these metrics of an event: of each the description, and the number
+    /// of its counter, if it is one.
+    pub(super) fn publish_event(&self, metrics: &[(&Meta, Option<usize>)]) {
+        if !region::is_published() {
+            return;
+        }
+        if metrics.is_empty() {
+            return self.unpublish();
+        }
+        let values = Buckets::values(&self.desc, &self.shape);
+        let mut text = encode(&event::meta(&self.desc), &self.desc, &values);
+        write_varint(self.shape.counters as u64, &mut text);
+        write_varint(metrics.len() as u64, &mut text);
+        for (meta, counter) in metrics {
+            write_varint(counter.map_or(0, |counter| counter as u64 + 1), &mut text);
+            let mut metric = Vec::new();
+            match counter {
+                Some(_) => description::write(meta, &Values::of(Kind::Counter), &mut metric),
+                None => description::write(meta, &values, &mut metric),
+            }
+            write_sized(&metric, &mut text);
+            write_sized(meta.constant.as_bytes(), &mut text);
+        }
+        self.publish_as(&text);
     }
 }
 

@@ -127,10 +127,11 @@ pub(crate) enum CellKind {
     Native = 6,
     Summary = 7,
     StateSet = 8,
+    Event = 9,
 }
 
 impl CellKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Counter,
         Self::FloatCounter,
         Self::UpDown,
@@ -139,6 +140,7 @@ impl CellKind {
         Self::Native,
         Self::Summary,
         Self::StateSet,
+        Self::Event,
     ];
 
     /// Returns the kind with this number.
@@ -151,7 +153,7 @@ impl CellKind {
         match self {
             Self::Counter | Self::FloatCounter => 24,
             Self::UpDown | Self::Gauge | Self::StateSet => 32,
-            Self::Histogram | Self::Native | Self::Summary => 40,
+            Self::Histogram | Self::Native | Self::Summary | Self::Event => 40,
         }
     }
 }

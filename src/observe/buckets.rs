@@ -156,6 +156,11 @@ impl Shape {
         }
     }
 
+    /// Returns whether it is that of an event.
+    pub(crate) fn is_event(&self) -> bool {
+        self.buckets > self.index.bounds().len() + 1
+    }
+
     /// Returns the bucket of an event that observes nothing.
     #[inline]
     pub(crate) fn no_bucket(&self) -> usize {
@@ -718,13 +723,20 @@ pub fn read_event(
 
 /// Reads the buckets for another process if all its tries failed, since it cannot request a copy.
 /// Every bucket is right for itself, and so is the count, which is their sum. The sum of the values
-/// may be that of a few observations more or less.
-pub fn read_unsteady(load: impl Fn(usize, Ordering) -> u64, counts: &mut [u64]) -> f64 {
-    let state = load(0, Relaxed);
+/// and the counters of an event may be those of a few observations more or less.
+pub fn read_unsteady(
+    load: impl Fn(usize, Ordering) -> u64,
+    counters: &mut [u64],
+    counts: &mut [u64],
+) -> f64 {
+    let side = (load(0, Relaxed) & 1) as usize;
     for (i, count) in counts.iter_mut().enumerate() {
-        *count = load(BUCKET + i, Relaxed);
+        *count = load(BUCKET + 2 * counters.len() + i, Relaxed);
     }
-    f64::from_bits(load(SUM_0 - (state & 1) as usize, Relaxed))
+    for (i, counter) in counters.iter_mut().enumerate() {
+        *counter = load(SUM_0 + 2 * (i + 1) - side, Relaxed);
+    }
+    f64::from_bits(load(SUM_0 - side, Relaxed))
 }
 
 impl Cells for Buckets {

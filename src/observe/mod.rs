@@ -87,7 +87,7 @@ pub use thread::Thread;
 pub use window::Window;
 #[cfg(mapped)]
 pub(crate) use {
-    buckets::{BUCKET, read_prefix, read_unsteady},
+    buckets::{BUCKET, read_event, read_unsteady},
     cells::MoveBlock,
     cold_lock::ColdLock,
     file::process::{ForkGuard, list_blocks, while_locked},

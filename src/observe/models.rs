@@ -19,6 +19,7 @@ mod atomic_box;
 mod buckets;
 mod cached_ref;
 mod closing;
+mod events;
 mod mapped;
 mod native;
 mod passes;

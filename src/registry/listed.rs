@@ -5,7 +5,7 @@
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a metric that can be declared in a `static`",
     label = "not a metric",
-    note = "a `static` metric is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info` or a `StateSet`"
+    note = "a `static` metric is a `Counter`, a `Gauge`, an `UpDownCounter`, a `Histogram`, a `Summary`, an `Info`, a `StateSet` or `Events`"
 )]
 pub trait Listed: Sync {
     /// Registers the static in the default registry, unless it is registered.

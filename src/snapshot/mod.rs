@@ -72,7 +72,7 @@ pub(crate) use texts::{LabelTexts, PAGE, Page, Rewrite};
 #[cfg(feature = "store")]
 pub(crate) use values::PageSummary;
 pub use values::{Histogram, Quantiles, Summary, Value};
-pub(crate) use values::{Histograms, Values};
+pub(crate) use values::{Histograms, MOST_METRICS, Values};
 
 /// A source of snapshots, such as a registry. The reading stages know nothing else about a
 /// registry.

@@ -21,6 +21,9 @@ pub(crate) enum Values {
     PageSummary(Vec<PageSummary>),
 }
 
+/// The most metrics of an event.
+pub(crate) const MOST_METRICS: usize = 256;
+
 /// The values of a histogram's series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Histograms {
@@ -277,6 +280,24 @@ impl Histograms {
             counts: &self.counts[i * n..][..n],
             sum: self.sums[i],
             native: self.natives.as_ref().map(|natives| natives.get(i)),
+        }
+    }
+
+    /// Appends what these series of an event have of one of its metrics to `out`, which has the
+    /// shape of this metric: of counter number `counter`, or of the histogram.
+    pub(crate) fn copy_metric(&self, counter: Option<usize>, out: &mut Values) {
+        match (counter, out) {
+            (Some(counter), Values::Counter(out)) => {
+                let counters = self.counters.len() / self.sums.len().max(1);
+                let counts = self.counters.iter().skip(counter);
+                let counts = counts.step_by(counters.max(1));
+                counts.for_each(|count| out.push(Number::Int(*count)));
+            }
+            (_, Values::Histogram(out)) => {
+                out.counts.extend_from_slice(&self.counts);
+                out.sums.extend_from_slice(&self.sums);
+            }
+            _ => debug_assert!(false, "a metric of another kind"),
         }
     }
 

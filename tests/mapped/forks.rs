@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use tallies::event::{Event, Events};
 use tallies::{
     Counter, Gauge, Histogram, Info, LabelValue, Labels, StateSet, Summary, label::AnyLabels,
 };
@@ -17,6 +18,13 @@ static LEVEL: Gauge = Gauge::new("level").help("Level.");
 static LATENCY: Histogram = Histogram::new("latency_seconds").help("Latency.");
 static NATIVE: Histogram = Histogram::new("native_seconds").help("Latency.").native(3);
 static SIZES: Summary = Summary::new("sizes").help("Sizes.");
+static DEEDS: Events<Deed, [&str; 1]> = Events::labelled(&["peer"]);
+
+#[derive(Event)]
+struct Deed {
+    deeds_total: u64,
+    deed_seconds: f64,
+}
 
 fn update(times: u64) {
     let bound = PEERS.bind(["bound"]);
@@ -28,6 +36,10 @@ fn update(times: u64) {
         LATENCY.observe(0.1);
         NATIVE.observe(i as f64);
         SIZES.observe(i as f64);
+        DEEDS.with(["a"]).record(Deed {
+            deeds_total: 1,
+            deed_seconds: 0.1,
+        });
     }
 }
 
@@ -54,6 +66,8 @@ fn check(directory: &Directory, expected: &[f64]) {
         let updates = snapshot.get("updates_total", &[]).unwrap();
         for (name, labels) in [
             ("peers_total", &[("peer", "a")][..]),
+            ("deeds_total", &[("peer", "a")]),
+            ("deed_seconds_count", &[("peer", "a")]),
             ("peers_total", &[("peer", "bound")]),
         ] {
             assert_eq!(

@@ -1,5 +1,6 @@
 //! Every kind is read from the file of a process that was killed.
 
+use tallies::event::{Event, Events};
 use tallies::{
     Counter, Gauge, Histogram, Info, LabelValue, Labels, StateSet, Summary, UpDownCounter,
 };
@@ -17,7 +18,17 @@ static PEERS: Counter<[&str; 1]> = Counter::labelled("peers_total", &["peer"]);
 static ROOMS: Gauge<[&str; 1]> = Gauge::labelled("rooms", &["room"]);
 static SLOW: Histogram<[&str; 1]> =
     Histogram::labelled("slow_seconds", &["peer"]).buckets(&[0.1, 1.0]);
+static DEEDS: Events<Deed, [&str; 1]> = Events::labelled(&["peer"]);
 static MODE: StateSet<Up> = StateSet::new("mode");
+
+/// The first metric is not that of the first counter.
+#[derive(Event)]
+struct Deed {
+    #[metric(name = "deed_seconds", buckets = [0.1, 1.0])]
+    took: Option<f64>,
+    deeds_total: u64,
+    deed_bytes_total: u64,
+}
 
 #[derive(Labels)]
 struct Direction {
@@ -48,6 +59,12 @@ fn update(n: u64) {
         PEERS.with([if i % 2 == 0 { "even" } else { "odd" }]).inc();
         ROOMS.with(["hall"]).add(1.0);
         SLOW.with(["a"]).observe(0.5);
+        let took = (i % 2 == 0).then_some(0.5);
+        DEEDS.with(["a"]).record(Deed {
+            took,
+            deeds_total: 1,
+            deed_bytes_total: 7,
+        });
         CLOSED.with(Direction { up: Up::Yes }).inc();
     }
     MODE.set(Up::No);
@@ -73,6 +90,8 @@ fn check(directory: &Directory, total: u64, n: u64) {
         get("peers_total", &[("peer", "even")]),
         (count / 2.0).ceil()
     );
+    assert_eq!(get("deeds_total", &[("peer", "a")]), count);
+    assert_eq!(get("deed_bytes_total", &[("peer", "a")]), 7.0 * count);
     assert_eq!(get("closed_total", &[("up", "yes")]), count);
     assert_eq!(get("closed_total", &[("up", "no")]), 0.0);
     let page = tallies::encode::text(&snapshot);
@@ -82,6 +101,11 @@ fn check(directory: &Directory, total: u64, n: u64) {
         format!("slow_seconds_count{{peer=\"a\"}} {total}\n"),
         format!("slow_seconds_sum{{peer=\"a\"}} {}\n", count / 2.0),
         format!("sizes_count {total}\n"),
+        format!(
+            "deed_seconds_bucket{{peer=\"a\",le=\"1.0\"}} {}\n",
+            total.div_ceil(2)
+        ),
+        format!("deed_seconds_count{{peer=\"a\"}} {}\n", total.div_ceil(2)),
     ] {
         assert!(page.contains(&line), "{line}");
     }

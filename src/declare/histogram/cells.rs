@@ -122,6 +122,7 @@ impl MetricCells for Buckets {
 
     fn format(shape: &Shape) -> CellKind {
         match shape.native {
+            None if shape.is_event() => CellKind::Event,
             None => CellKind::Histogram,
             Some(_) => CellKind::Native,
         }
@@ -143,7 +144,7 @@ impl MetricCells for Buckets {
     fn baseline(total: &ObservedTotal) -> Vec<u64> {
         let sum = total.sum.value().to_bits();
         std::iter::once(sum)
-            .chain(total.counts.iter().copied())
+            .chain(total.counts.iter().chain(&total.counters).copied())
             .collect()
     }
 

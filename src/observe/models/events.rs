@@ -100,7 +100,12 @@ fn events_of_a_retired_series_are_folded_whole() {
         let writer = {
             let (old, overflow) = (Arc::clone(&old), Arc::clone(&overflow));
             spawn(&engine, move |engine, thread| {
-                promote(engine, old.slot_word(), Generation::FIRST, Buckets::width(&Shape::event(1, &[])) as u64);
+                promote(
+                    engine,
+                    old.slot_word(),
+                    Generation::FIRST,
+                    Buckets::width(&Shape::event(1, &[])) as u64,
+                );
                 match record(engine, thread, &old) {
                     Outcome::Stale => record(engine, thread, &overflow),
                     done => done,
@@ -116,7 +121,10 @@ fn events_of_a_retired_series_are_folded_whole() {
         let folded = reclaim(&mut pass, &shape, &*old, retired, Some(&*overflow));
         let read = total(&mut pass, &*overflow);
         if folded {
-            assert_eq!((&*read.counters, &*read.counts, read.sum), (&[2][..], &[1, 0][..], 1.0));
+            assert_eq!(
+                (&*read.counters, &*read.counts, read.sum.value()),
+                (&[2][..], &[1, 0][..], 1.0)
+            );
         }
         folded
     });

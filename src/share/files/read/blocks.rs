@@ -1,6 +1,6 @@
 //! The blocks of one series in a writer's memory: numbers, histograms and native histograms.
 
-use crate::observe::{BUCKET, Key, read_prefix, read_unsteady};
+use crate::observe::{BUCKET, Key, read_event, read_unsteady};
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
 use crate::snapshot::sketch::Sketch;
 use crate::snapshot::{FloatSum, Native};
@@ -37,6 +37,8 @@ pub(super) struct Sums {
     /// The sum of all observed values, or a float counter; not rounded yet.
     pub(super) sum: FloatSum,
     pub(super) native: Option<Native>,
+    /// The counters of an event.
+    pub(super) counters: Vec<u64>,
     /// The sketches of a summary.
     pub(super) sketches: Vec<Sketch>,
     /// A buffer.
@@ -48,6 +50,8 @@ impl Sums {
     pub(super) fn reset(&mut self, description: &FileDescription) {
         self.counts.clear();
         self.counts.resize(description.buckets, 0);
+        self.counters.clear();
+        self.counters.resize(description.counters, 0);
         self.sum = FloatSum::default();
         self.native = description.native.as_ref().map(|resolution| {
             let mut native = Native::finest();
@@ -57,13 +61,16 @@ impl Sums {
         self.sketches.clear();
     }
 
-    /// Adds the observations in a block with fixed buckets. Counts wrap, as in the process: a
+    /// Adds the observations in a block with fixed buckets, and the counters of an event. Counts wrap, as in the process: a
     /// baseline is subtracted from them.
     pub(super) fn add_fixed(&mut self, memory: &WriterMemory<'_>, from: BlockAt) -> Try<()> {
         self.scratch.clear();
-        self.scratch.resize(self.counts.len(), 0);
-        let sum = read(memory, from, &mut self.scratch)?;
-        for (total, count) in self.counts.iter_mut().zip(&self.scratch) {
+        let counters = self.counters.len();
+        self.scratch.resize(counters + self.counts.len(), 0);
+        let (counters, counts) = self.scratch.split_at_mut(counters);
+        let sum = read(memory, from, counters, counts)?;
+        let totals = self.counters.iter_mut().chain(&mut self.counts);
+        for (total, count) in totals.zip(&self.scratch) {
             *total = total.wrapping_add(*count);
         }
         self.sum.add(sum);
@@ -97,7 +104,7 @@ impl Sums {
         let from = BlockAt(lowest + 8 * (cells - 1));
         self.scratch.clear();
         self.scratch.resize(entries as usize, 0);
-        let sum = read(memory, from, &mut self.scratch)?;
+        let sum = read(memory, from, &mut [], &mut self.scratch)?;
         let native = self.native.get_or_insert_with(Native::finest);
         native.reduce_to(FINEST - halvings as i8);
         let further = (FINEST - native.schema - halvings as i8) as u32;
@@ -123,19 +130,24 @@ impl Sums {
     }
 }
 
-/// Reads a prefix of a block's observations into `counts`, and returns their sum, by the protocol
-/// of [`read_prefix`].
+/// Reads a prefix of a block's observations into `counts` and, of an event, `counters`, and returns
+/// their sum, by the protocol of [`read_event`].
 ///
 /// A thread that observes without a pause can make every try fail, and is not asked for a copy: it
 /// belongs to another process. Then the last try takes what it gets.
-fn read(memory: &WriterMemory<'_>, from: BlockAt, counts: &mut [u64]) -> Try<f64> {
-    memory.spend(counts.len() as u64 + 3)?;
+fn read(
+    memory: &WriterMemory<'_>,
+    from: BlockAt,
+    counters: &mut [u64],
+    counts: &mut [u64],
+) -> Try<f64> {
+    memory.spend((counts.len() + counters.len()) as u64 + 3)?;
     let load = |cell: usize, order| memory.load(from.cell(cell as u64), order);
     for _ in 0..TRIES {
-        if let Some(sum) = read_prefix(load, counts) {
+        if let Some(sum) = read_event(load, counters, counts) {
             return Ok(sum);
         }
         std::hint::spin_loop();
     }
-    Ok(read_unsteady(load, counts))
+    Ok(read_unsteady(load, counters, counts))
 }

@@ -3,7 +3,7 @@
 use crate::share::bytes::{Bytes, Malformed, Read};
 use crate::share::record::{LONGEST_TEXT, read_description};
 use crate::snapshot::labels::{self, Order};
-use crate::snapshot::{Family, Kind, Numbers, Resolution, Values};
+use crate::snapshot::{Family, Kind, MOST_METRICS, Numbers, Resolution, Values};
 
 use super::super::format::{CellKind, checksum, description};
 use super::memory::{Failed, Try, WriterMemory};
@@ -16,7 +16,8 @@ pub(super) struct FileDescription {
     pub(super) is_labelled: bool,
     /// The label text of the overflow series.
     pub(super) overflow: String,
-    /// The number of fixed buckets, including `+Inf`, of a histogram; 1 for other kinds.
+    /// The number of fixed buckets, including `+Inf`, of a histogram; of an event one more; 1 for
+    /// other kinds.
     pub(super) buckets: usize,
     /// The settings of a native histogram.
     pub(super) native: Option<Resolution>,
@@ -25,6 +26,11 @@ pub(super) struct FileDescription {
     pub(super) has_any_labels: bool,
     /// The label texts of the states of a state set.
     pub(super) states: Vec<String>,
+    /// The number of counters of an event.
+    pub(super) counters: usize,
+    /// The metrics of an event: of each the number of its counter, if it is one, and the family
+    /// without series.
+    pub(super) metrics: Vec<(Option<usize>, Family)>,
 }
 
 impl FileDescription {
@@ -64,9 +70,19 @@ impl FileDescription {
         let states: Vec<String> = (0..bytes.count(1)?)
             .map(|_| Ok(labels::text(&[(empty.name(), bytes.text()?)])))
             .collect::<Read<_>>()?;
+        let (mut counters, mut metrics) = (0, Vec::new());
+        if cells == CellKind::Event {
+            counters = usize::try_from(bytes.varint()?).unwrap_or(usize::MAX);
+            if counters > MOST_METRICS {
+                return Err(Malformed("an event has too many counters"));
+            }
+            for _ in 0..bytes.count(3)? {
+                metrics.push(read_metric(bytes, counters)?);
+            }
+        }
         // A later version of the crate may add more.
         let kind = empty.kind();
-        let (buckets, is_native) = match &empty.values {
+        let (mut buckets, is_native) = match &empty.values {
             Values::Histogram(all) => (all.bounds.len() + 1, all.natives.is_some()),
             _ => (1, false),
         };
@@ -75,7 +91,7 @@ impl FileDescription {
             CellKind::UpDown => kind == Kind::Gauge,
             CellKind::Gauge => matches!(kind, Kind::Gauge | Kind::Info),
             CellKind::StateSet => kind == Kind::StateSet,
-            CellKind::Histogram => kind == Kind::Histogram && !is_native,
+            CellKind::Histogram | CellKind::Event => kind == Kind::Histogram && !is_native,
             CellKind::Native => kind == Kind::Histogram && is_native && resolution.check().is_ok(),
             CellKind::Summary => matches!(empty.values, Values::Summary(..)),
         };
@@ -85,6 +101,7 @@ impl FileDescription {
         if cells == CellKind::FloatCounter {
             empty.values = Values::Counter(Numbers::Float(Vec::new()));
         }
+        buckets += usize::from(cells == CellKind::Event);
         constant.clone_into(&mut empty.meta.constant);
         Ok(Self {
             empty,
@@ -94,8 +111,28 @@ impl FileDescription {
             native: (cells == CellKind::Native).then_some(resolution),
             has_any_labels,
             states,
+            counters,
+            metrics,
         })
     }
+}
+
+/// Reads a metric of an event with this many counters.
+fn read_metric(bytes: &mut Bytes<'_>, counters: usize) -> Read<(Option<usize>, Family)> {
+    let counter = bytes.varint()?.checked_sub(1);
+    let counter = counter.map(|counter| usize::try_from(counter).unwrap_or(usize::MAX));
+    let mut metric = read_description(bytes.sized()?)?;
+    let constant = bytes.text()?;
+    let fits = match (counter, &metric.values) {
+        (Some(counter), Values::Counter(_)) => counter < counters,
+        (None, Values::Histogram(all)) => all.natives.is_none(),
+        _ => false,
+    };
+    if !fits || !is_text(constant) {
+        return Err(Malformed("a metric does not fit the event"));
+    }
+    constant.clone_into(&mut metric.meta.constant);
+    Ok((counter, metric))
 }
 
 /// Returns whether this is a label text as the crate writes it. One that is not would break the

@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::Ages;
 use crate::share::record::LONGEST_TEXT;
-use crate::snapshot::{Exemplar, Family, LAST_MILLIS, PAGE, Page, Value};
+use crate::snapshot::{Exemplar, Family, LAST_MILLIS, PAGE, Page, Value, Values};
 use crate::sync::{Acquire, fence};
 
 use super::super::between;
@@ -101,17 +101,17 @@ pub(super) struct FamilyAt<'a> {
 }
 
 impl Known {
-    /// Reads the family. Returns `None` if the record has none.
+    /// Reads the family, or those of an event's metrics. Returns none if the record has none.
     pub(super) fn read<'a>(
         &mut self,
         memory: &'a WriterMemory<'a>,
         address: u64,
-    ) -> Try<Option<Family>> {
+    ) -> Try<Vec<Family>> {
         let at = |field: usize| address + field as u64;
         let state = memory.published(at(family::STATE));
         if state % 2 == 0 {
             *self = Self::default();
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let record = FamilyRecord::read(memory, address)?;
         let description = match &self.description {
@@ -131,8 +131,13 @@ impl Known {
             return Err(Failed::Changed);
         }
         self.state = state;
+        let families = if record.cells == CellKind::Event {
+            metrics_of(&read, &description)
+        } else {
+            vec![read]
+        };
         self.description = Some(description);
-        Ok(Some(read))
+        Ok(families)
     }
 
     /// Reads the series. Fails with [`Failed::Changed`] if one left or changed its slot meanwhile.
@@ -196,6 +201,10 @@ impl Known {
         self.write_texts(memory, &live, &mut out)?;
         if has_first {
             out.values.push(overflow.get(0));
+            if let (Values::Histogram(all), Values::Histogram(first)) = (&mut out.values, &overflow)
+            {
+                all.counters.extend_from_slice(&first.counters);
+            }
             out.texts.push(&description.overflow, record.created);
             times.push(overflow_set_at);
         }
@@ -259,6 +268,23 @@ impl Known {
         texts.finish();
         Ok(())
     }
+}
+
+/// Returns the metrics of an event whose series were read.
+fn metrics_of(read: &Family, description: &FileDescription) -> Vec<Family> {
+    let Values::Histogram(all) = &read.values else {
+        return Vec::new();
+    };
+    let metrics = description.metrics.iter().map(|(counter, empty)| {
+        let mut metric = empty.clone();
+        metric.texts.clone_from(&read.texts);
+        all.copy_metric(*counter, &mut metric.values);
+        if description.has_any_labels {
+            metric.override_constant_labels();
+        }
+        metric
+    });
+    metrics.collect()
 }
 
 impl FamilyRecord {

@@ -298,14 +298,14 @@ impl WriterFile {
         self.known.retain(|address, _| listed.contains(address));
         for address in records {
             let known = self.known.entry(address).or_default();
-            let family = retry(image, &budget, |memory| known.read(memory, address))?;
-            let Some(family) = family else { continue };
-            match snapshot.position(family.name()) {
-                // Two statics that are declared alike.
-                Ok(at) => snapshot.families[at]
-                    .merge(&family)
-                    .map_err(|_| Failed::Damaged("two families have one name"))?,
-                Err(at) => snapshot.families.insert(at, family),
+            for family in retry(image, &budget, |memory| known.read(memory, address))? {
+                match snapshot.position(family.name()) {
+                    // Two statics that are declared alike.
+                    Ok(at) => snapshot.families[at]
+                        .merge(&family)
+                        .map_err(|_| Failed::Damaged("two families have one name"))?,
+                    Err(at) => snapshot.families.insert(at, family),
+                }
             }
         }
         snapshot.end_pass();

@@ -33,7 +33,9 @@ impl<'a> Total<'a> {
     pub(super) fn new(family: FamilyAt<'a>) -> Try<Self> {
         let width = match family.record.cells {
             CellKind::UpDown => 2,
-            CellKind::Histogram => BUCKET + family.description.buckets,
+            CellKind::Histogram | CellKind::Event => {
+                BUCKET + 2 * family.description.counters + family.description.buckets
+            }
             // A gauge has a slot, whose cell stays 0.
             CellKind::Counter
             | CellKind::FloatCounter
@@ -96,7 +98,7 @@ impl<'a> Total<'a> {
                 self.gauge = f64::from_bits(cold);
                 self.set_at = memory.word(at(series::SET_AT));
             }
-            CellKind::Histogram => {
+            CellKind::Histogram | CellKind::Event => {
                 let cold = BlockAt::own(memory, cold, record.width)?;
                 for block in cold.into_iter().chain(blocks()) {
                     sums.add_fixed(memory, block)?;
@@ -142,13 +144,16 @@ impl<'a> Total<'a> {
                 (None, 0..1)
             }
             CellKind::FloatCounter => (Some(0), 0..0),
-            CellKind::Histogram | CellKind::Native => (Some(0), 1..1 + sums.counts.len()),
+            CellKind::Histogram | CellKind::Native | CellKind::Event => {
+                (Some(0), 1..1 + sums.counts.len() + sums.counters.len())
+            }
             CellKind::Summary => (Some(1), 0..1),
         };
         if words.len() != counts.len() + usize::from(sum.is_some()) {
             return Err(Failed::Damaged("a baseline is invalid"));
         }
-        for (n, i) in sums.counts.iter_mut().zip(counts) {
+        let totals = sums.counts.iter_mut().chain(&mut sums.counters);
+        for (n, i) in totals.zip(counts) {
             *n = n.wrapping_sub(word(i));
         }
         if let Some(sum) = sum {
@@ -189,7 +194,11 @@ impl<'a> Total<'a> {
                 CellKind::UpDown => count as i64 as f64,
                 _ => self.gauge,
             }),
-            Values::Histogram(all) => all.push(&self.sums.counts, sum, self.sums.native.as_ref()),
+            Values::Histogram(all) => {
+                let counts = &self.sums.counts[..=all.bounds.len()];
+                all.push(counts, sum, self.sums.native.as_ref());
+                all.counters.extend_from_slice(&self.sums.counters);
+            }
             Values::Summary(_, values) => values.push(Quantiles {
                 count,
                 sum,
