@@ -173,9 +173,9 @@ pub mod collect {
 /// [`Events`](event::Events).
 #[cfg(all(feature = "enabled", not(loom)))]
 pub mod event {
-    pub use crate::declare::event::{Event, Events, Observation, Recorded};
+    pub use crate::declare::event::{Event, EventValue, Events, Recorded};
     pub use crate::declare::macros::Event;
-    pub use crate::family::event::Metric;
+    pub use crate::family::event::EventMetric;
 }
 
 /// Label sets and their names.

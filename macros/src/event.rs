@@ -37,7 +37,7 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
         .collect();
     let count = counters.len();
     let observed = match observed.map(|field| &field.ident) {
-        Some(field) => quote!(#tallies::event::Observation::value(&self.#field)),
+        Some(field) => quote!(#tallies::event::EventValue::value(&self.#field)),
         None => quote!(::core::option::Option::None),
     };
     let name = &item.ident;
@@ -45,7 +45,7 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(quote! {
         #[automatically_derived]
         impl #generics #tallies::event::Event for #name #names #bounds {
-            const METRICS: &'static [#tallies::event::Metric] = &[#(#metrics),*];
+            const METRICS: &'static [#tallies::event::EventMetric] = &[#(#metrics),*];
 
             type Counts = [u64; #count];
 
@@ -86,7 +86,7 @@ fn metric(field: &Field, kind: &TokenStream, tallies: &syn::Path) -> syn::Result
         }
     }
     let help = help(&field.attrs);
-    Ok(quote!(#tallies::event::Metric::#kind(#name).help(#help)#settings))
+    Ok(quote!(#tallies::event::EventMetric::#kind(#name).help(#help)#settings))
 }
 
 /// Implements `Event` with nothing, for a struct whose derive failed.
@@ -97,8 +97,8 @@ pub(crate) fn fallback(item: &DeriveInput) -> TokenStream {
     let (generics, names, bounds) = item.generics.split_for_impl();
     quote! {
         impl #generics #tallies::event::Event for #name #names #bounds {
-            const METRICS: &'static [#tallies::event::Metric] =
-                &[#tallies::event::Metric::counter("failed")];
+            const METRICS: &'static [#tallies::event::EventMetric] =
+                &[#tallies::event::EventMetric::counter("failed")];
             type Counts = [u64; 1];
             fn counts(&self) -> [u64; 1] {
                 [0]

@@ -139,6 +139,12 @@ pub fn off_metrics(item: TokenStream) -> TokenStream {
     off::metrics(item)
 }
 
+/// `tallies::event::Event` without the feature `enabled`.
+#[proc_macro_derive(OffEvent, attributes(metric))]
+pub fn off_event(item: TokenStream) -> TokenStream {
+    off::event(item)
+}
+
 /// `tallies::timed` without the feature `enabled`.
 #[proc_macro_attribute]
 pub fn off_timed(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -418,6 +418,20 @@ pub(crate) fn label_value(item: TokenStream) -> TokenStream {
     )
 }
 
+/// Implements the trait of an event.
+pub(crate) fn event(item: TokenStream) -> TokenStream {
+    let item = Item::parse(item, "metric");
+    item.expand(
+        "impl PARAMS TALLIES::event::Event for NAME NAMES BOUNDS {
+            fn fields(&self) { FIELDS }
+        }",
+        &[(
+            "FIELDS",
+            item.each("TALLIES::__private::field(&self.MEMBER);"),
+        )],
+    )
+}
+
 /// Adds the function of a struct of metrics.
 pub(crate) fn metrics(item: TokenStream) -> TokenStream {
     let item = Item::parse(item, "metric");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::family::desc::{ClosedSet, Desc, Names};
-use crate::family::event::Metric;
+use crate::family::event::EventMetric;
 use crate::family::label::{LabelSet, NamedLabels, Unlabelled};
 use crate::family::{Family, SeriesRef};
 use crate::lockfree::Generation;
@@ -15,7 +15,7 @@ use crate::setters::setters;
 
 use super::builder::MetricParts;
 use super::declaration::Declaration;
-use super::{Bound, Builder, Metric as AnyMetric, MetricFamily, Series, buckets};
+use super::{Bound, Builder, Metric, MetricFamily, Series, buckets};
 
 /// What happens once and counts in several metrics: a struct with `#[derive(Event)]`.
 ///
@@ -27,7 +27,7 @@ use super::{Bound, Builder, Metric as AnyMetric, MetricFamily, Series, buckets};
 /// counters; other events are rejected.
 pub trait Event {
     /// The metrics, in the order of the fields.
-    const METRICS: &'static [Metric];
+    const METRICS: &'static [EventMetric];
 
     /// An array of as many numbers as there are counters.
     type Counts: AsRef<[u64]>;
@@ -40,26 +40,26 @@ pub trait Event {
 }
 
 /// What a field of an event observes.
-pub trait Observation {
+pub trait EventValue {
     /// Returns the value, in seconds if it is a duration; `None` if there is none.
     fn value(&self) -> Option<f64>;
 }
 
-impl Observation for f64 {
+impl EventValue for f64 {
     #[inline(always)]
     fn value(&self) -> Option<f64> {
         Some(*self)
     }
 }
 
-impl Observation for Duration {
+impl EventValue for Duration {
     #[inline(always)]
     fn value(&self) -> Option<f64> {
         Some(self.as_secs_f64())
     }
 }
 
-impl<T: Observation> Observation for Option<T> {
+impl<T: EventValue> EventValue for Option<T> {
     #[inline(always)]
     fn value(&self) -> Option<f64> {
         self.as_ref().and_then(T::value)
@@ -372,10 +372,7 @@ impl<E: Event> Events<E> {
     }
 }
 
-impl<E: Event, L: LabelSet> Default for Events<E, L>
-where
-    L: NamedLabels,
-{
+impl<E: Event, L: NamedLabels> Default for Events<E, L> {
     #[track_caller]
     fn default() -> Self {
         Self::new()
@@ -403,7 +400,7 @@ impl<E: Event, L: LabelSet> Listed for Events<E, L> {
     }
 }
 
-impl<E: Event, L: LabelSet> AnyMetric for Events<E, L> {
+impl<E: Event, L: LabelSet> Metric for Events<E, L> {
     type Labelled<X: LabelSet> = Events<E, X>;
     type Value = Recorded;
 }

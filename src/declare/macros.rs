@@ -82,7 +82,7 @@ pub use tallies_macros::Labels;
 /// metrics, and their doc comments the help texts.
 ///
 /// A `u64` is a counter, and a field of any other type that is an
-/// [`Observation`](crate::event::Observation) a histogram, of which there is at most one. A metric
+/// [`EventValue`](crate::event::EventValue) a histogram, of which there is at most one. A metric
 /// has the name of its field, unless `#[metric(name = "..")]` changes it. The attribute also accepts
 /// `unit = ".."` and `buckets = [..]`. `#[metric(crate = my::path)]` on the struct sets the path of
 /// the `tallies` crate, if it is not `::tallies`.

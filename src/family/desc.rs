@@ -77,7 +77,7 @@ pub(crate) struct Desc {
     pub(crate) closed: ClosedSet,
     /// The metrics of an event, whose cells the family has. The fields above are those of the first
     /// one, but for the bounds.
-    pub(crate) event: &'static [event::Metric],
+    pub(crate) event: &'static [event::EventMetric],
     /// The states of a state set.
     pub(crate) states: &'static [&'static str],
     /// The module that declared the family, if the declaration says it.

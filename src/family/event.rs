@@ -1,7 +1,7 @@
 //! The metrics of an event: families of a registry whose series have their cells in one block.
 //!
 //! A label set of an event has one series, in a `Family<Buckets>` that no registry lists. A registry
-//! lists one [`EventMetric`] for each metric. The first one that a pass asks reads the series of all,
+//! lists one [`EventPart`] for each metric. The first one that a pass asks reads the series of all,
 //! so that what a scrape shows of an event comes from one read.
 
 use std::sync::{Arc, Mutex};
@@ -19,16 +19,16 @@ use super::{AnyFamily, Family};
 /// One metric of an [event](crate::event): a counter or a histogram, with its name and help text.
 ///
 /// ```
-/// use tallies::event::Metric;
+/// use tallies::event::EventMetric;
 ///
-/// const BYTES: Metric = Metric::counter("sent_bytes_total").help("Sent.").unit("bytes");
-/// const TIME: Metric = Metric::histogram("send_duration_seconds").buckets(&[0.1, 1.0]);
+/// const BYTES: EventMetric = EventMetric::counter("sent_bytes_total").help("Sent.").unit("bytes");
+/// const TIME: EventMetric = EventMetric::histogram("send_duration_seconds").buckets(&[0.1, 1.0]);
 /// # let _ = (BYTES, TIME);
 /// ```
 ///
 /// `#[derive(Event)]` makes them from the fields of a struct.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Metric {
+pub struct EventMetric {
     name: &'static str,
     help: &'static str,
     unit: &'static str,
@@ -36,7 +36,7 @@ pub struct Metric {
     bounds: &'static [f64],
 }
 
-impl Metric {
+impl EventMetric {
     const fn new(name: &'static str, kind: Kind, bounds: &'static [f64]) -> Self {
         if let Err(rule) = check_name(name.as_bytes()) {
             panic!("{}", rule.metric_text());
@@ -114,7 +114,7 @@ impl Metric {
 
 /// Returns the number of counters among the metrics of an event.
 #[inline]
-pub(crate) const fn counters(metrics: &[Metric]) -> usize {
+pub(crate) const fn counters(metrics: &[EventMetric]) -> usize {
     let (mut counters, mut i) = (0, 0);
     while i < metrics.len() {
         counters += metrics[i].is_counter() as usize;
@@ -132,7 +132,7 @@ impl Desc {
     /// If there is no metric, or more than one histogram.
     #[track_caller]
     pub(crate) const fn of_event(
-        metrics: &'static [Metric],
+        metrics: &'static [EventMetric],
         labels: Names,
         default: &'static [f64],
     ) -> Self {
@@ -161,25 +161,25 @@ impl Desc {
 }
 
 /// The family of an event, and the series that the last pass read.
-struct Event {
+struct EventSeries {
     family: Arc<Family<Buckets>>,
     /// Locked by scrapes.
-    read: Mutex<Read>,
+    read: Mutex<LastRead>,
     /// The descriptions of the metrics that other processes read. Locked by threads that have the
     /// lock of the registry.
     shown: Mutex<Vec<Option<Meta>>>,
 }
 
 /// The series of an event, as a pass has read them.
-struct Read {
+struct LastRead {
     /// The pass, by its number. 0: none.
     pass: u64,
     series: snapshot::Family,
 }
 
 /// One metric of an event, as a registry lists it.
-pub(super) struct EventMetric {
-    event: Arc<Event>,
+pub(super) struct EventPart {
+    event: Arc<EventSeries>,
     desc: Desc,
     /// Its number among the metrics of the event.
     number: usize,
@@ -187,7 +187,7 @@ pub(super) struct EventMetric {
     counter: Option<usize>,
 }
 
-impl Event {
+impl EventSeries {
     /// Has other processes read a metric under this description, or not at all.
     fn show(&self, number: usize, meta: Option<Meta>) {
         let mut shown = lock(&self.shown);
@@ -220,8 +220,8 @@ pub(crate) fn listed<F: AnyFamily + 'static>(
         Kind::Histogram,
         GaugeMode::of(Kind::Histogram),
     );
-    let event = Arc::new(Event {
-        read: Mutex::new(Read {
+    let event = Arc::new(EventSeries {
+        read: Mutex::new(LastRead {
             pass: 0,
             series: snapshot::Family::new(meta, AnyFamily::values(&*family)),
         }),
@@ -231,7 +231,7 @@ pub(crate) fn listed<F: AnyFamily + 'static>(
     let listed = descriptions(&own).into_iter().enumerate().map(|(i, desc)| {
         let counter = own.event[i].number_of_counter(&own.event[..i]);
         let (event, desc) = (Arc::clone(&event), viewed(desc));
-        Arc::new(EventMetric {
+        Arc::new(EventPart {
             event,
             desc,
             number: i,
@@ -270,14 +270,14 @@ pub(crate) fn descriptions(desc: &Desc) -> Vec<Desc> {
     each.collect()
 }
 
-impl EventMetric {
+impl EventPart {
     /// Returns the family that has the series.
     pub(super) fn family(&self) -> &Family<Buckets> {
         &self.event.family
     }
 }
 
-impl AnyFamily for EventMetric {
+impl AnyFamily for EventPart {
     fn has_own_cells(&self) -> bool {
         true
     }

@@ -433,7 +433,7 @@ mod process {
     use std::sync::{Arc, RwLockWriteGuard, Weak};
 
     use super::super::AnyFamily;
-    use super::super::event::EventMetric;
+    use super::super::event::EventPart;
     use super::super::index::{Index, wait};
     use super::super::view::LabelRules;
     use super::*;
@@ -492,7 +492,7 @@ mod process {
         }
     }
 
-    impl FamilyHooks for EventMetric {
+    impl FamilyHooks for EventPart {
         fn locks(&self) -> Vec<&ColdLock> {
             self.family().locks()
         }

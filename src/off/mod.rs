@@ -9,6 +9,7 @@
 
 mod builder;
 mod error;
+mod events;
 #[path = "../family/label.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a part of the engine")]
 mod label_set;
@@ -42,6 +43,10 @@ pub mod collect {
     pub use super::registry::{Collect, Collected};
 }
 
+pub mod event {
+    pub use super::events::{Event, EventValue, Events, Recorded};
+}
+
 pub mod label {
     pub use super::label_set::{
         AnyLabels, DynLabels, LabelNames, LabelSet, NamedLabels, Scratch, Unlabelled,
@@ -57,6 +62,7 @@ pub mod snapshot {
 
 #[doc(hidden)]
 pub mod __private {
+    pub use super::events::field;
     pub use super::instrument::{error, error_label, nothing};
     pub use super::label_set::Names;
     pub use super::metrics::{Declare, Listed};

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use tallies::event::{Event, Events, Metric, Recorded};
+use tallies::event::{Event, EventMetric, Events, Recorded};
 use tallies::{Counter, Histogram, Labels, Registry, View};
 
 use crate::Closed;
@@ -283,8 +283,10 @@ fn counts_that_do_not_fit_are_rejected() {
     struct Wrong;
 
     impl Event for Wrong {
-        const METRICS: &'static [Metric] =
-            &[Metric::counter("a_total"), Metric::counter("b_total")];
+        const METRICS: &'static [EventMetric] = &[
+            EventMetric::counter("a_total"),
+            EventMetric::counter("b_total"),
+        ];
         type Counts = [u64; 3];
         fn counts(&self) -> [u64; 3] {
             [1; 3]

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tallies::collect::{Collect, Collected};
+use tallies::event::{Event, Events};
 use tallies::instrument::{
     self, Count, Failure, InFlight, Measure, Observe, Outcome, Start, Timer, Track,
 };
@@ -68,6 +69,26 @@ impl Outcome for Reply {
         (self.0 >= 400).then_some(&self.0)
     }
 }
+
+/// A query that was answered.
+#[derive(Event)]
+pub struct Answered {
+    /// Queries answered.
+    pub sample_answers_total: u64,
+    /// Rows sent.
+    #[metric(name = "sample_sent_rows_total")]
+    pub rows: u64,
+    /// Time to answer.
+    #[metric(name = "sample_answer_seconds", unit = "seconds", buckets = [0.1, 1.0])]
+    pub took: Option<Duration>,
+}
+
+/// Answers, by operation.
+#[tallies::metric]
+pub static ANSWERS: Events<Answered, Verbs> = Events::new().hot();
+/// Answers, by table.
+pub static BY_TABLE: Events<Answered, [&str; 1]> =
+    Events::labelled(&["table"]).limit(10).constant(&[("by", "table")]);
 
 /// Queries.
 #[tallies::metric]

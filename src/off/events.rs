@@ -1,0 +1,150 @@
+//! Events: several metrics that count together.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::builder::{Builder, Metric, MetricParts};
+use super::label_set::{LabelSet, NamedLabels, Unlabelled};
+use super::metrics::{Listed, Observed};
+use super::{Bound, Series, idle, setters};
+
+pub use tallies_macros::OffEvent as Event;
+
+pub trait Event {
+    /// Uses the fields, so that the compiler does not call them unused.
+    #[doc(hidden)]
+    fn fields(&self);
+}
+
+pub trait EventValue {}
+
+impl EventValue for f64 {}
+impl EventValue for Duration {}
+impl<T: EventValue> EventValue for Option<T> {}
+
+/// A field of an event.
+pub trait Field {}
+
+impl Field for u64 {}
+impl Field for f64 {}
+impl Field for Duration {}
+impl<T: EventValue> Field for Option<T> {}
+
+pub fn field(_: &impl Field) {}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    pub counts: Vec<u64>,
+    pub observed: Option<Observed>,
+}
+
+pub struct Events<E, L = ()>(PhantomData<fn(E, L)>);
+
+impl<E: Event, L: LabelSet> Events<E, L> {
+    #[must_use]
+    pub const fn new() -> Self
+    where
+        L: NamedLabels,
+    {
+        Self(PhantomData)
+    }
+
+    idle! { [where L: Unlabelled]
+        record(E);
+        get() -> Recorded = Self::nothing();
+    }
+
+    idle! { []
+        with(L::Borrowed<'_>) -> Series<'_, Events<E>> = Series::OFF;
+        bind(L::Borrowed<'_>) -> Bound<Events<E>> = Bound::OFF;
+        find(L::Borrowed<'_>) -> Option<Series<'_, Events<E>>> = None;
+        get_all() -> Vec<(Vec<(String, String)>, Recorded)> = Vec::new();
+        remove(L::Borrowed<'_>) -> bool = false;
+        retire(L::Borrowed<'_>) -> bool = false;
+        retain(impl FnMut(&[(&str, Cow<'_, str>)]) -> bool) -> usize = 0;
+        clear();
+        len() -> usize = 0;
+        is_empty() -> bool = true;
+    }
+
+    setters! { const
+        constant(&'static [(&'static str, &'static str)]);
+        limit(usize);
+        expire_after(Duration);
+        hot();
+    }
+}
+
+impl<E: Event, const LABELS: usize> Events<E, [&'static str; LABELS]> {
+    #[must_use]
+    pub const fn labelled(_: &'static [&'static str; LABELS]) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E: Event> Events<E> {
+    pub fn builder() -> Builder<Self> {
+        Builder::NEW
+    }
+}
+
+impl<E: Event> Series<'_, Events<E>> {
+    idle! { []
+        record(E);
+    }
+}
+
+impl<E: Event> Bound<Events<E>> {
+    idle! { []
+        record(E);
+    }
+}
+
+impl<E: Event, L: LabelSet> Metric for Events<E, L> {
+    type Labelled<X: LabelSet> = Events<E, X>;
+    type Value = Recorded;
+
+    fn nothing() -> Recorded {
+        Recorded {
+            counts: Vec::new(),
+            observed: None,
+        }
+    }
+}
+
+impl<E: Event, L: LabelSet> MetricParts for Events<E, L> {
+    const OFF: Self = Self(PhantomData);
+}
+
+impl<E: Event, L: LabelSet> Listed for Events<E, L> {}
+
+impl<E: Event, L: NamedLabels> Default for Events<E, L> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Event, L: LabelSet> Clone for Events<E, L> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E, L> fmt::Debug for Events<E, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+// A static has no bytes.
+const _: () = {
+    struct Nothing;
+
+    impl Event for Nothing {
+        fn fields(&self) {}
+    }
+
+    assert!(size_of::<Events<Nothing, [&'static str; 2]>>() == 0);
+};
