@@ -77,9 +77,6 @@ pub struct LabelledRun<S, L> {
     /// For each series, the address of its label text in the file, or 0. Made once other processes
     /// can read the series.
     texts: OnceLock<Words>,
-    /// Set once other processes find the run. Until then, a thread that makes a series of the run
-    /// publishes it, or waits for the thread that does.
-    published: OnceLock<()>,
 }
 
 impl<S, L: Default> LabelledRun<S, L> {
@@ -89,7 +86,6 @@ impl<S, L: Default> LabelledRun<S, L> {
             series: Run::new(len, make),
             labels: std::iter::repeat_with(L::default).take(len).collect(),
             texts: OnceLock::new(),
-            published: OnceLock::new(),
         }
     }
 }
@@ -109,16 +105,6 @@ impl<S, L> LabelledRun<S, L> {
             self.texts.get_or_init(|| words);
         }
         self.texts()
-    }
-
-    /// Returns whether other processes find the run.
-    pub(crate) fn is_published(&self) -> bool {
-        self.published.get().is_some()
-    }
-
-    /// Says that other processes find the run from now on.
-    pub(crate) fn set_published(&self) {
-        self.published.get_or_init(|| ());
     }
 }
 
