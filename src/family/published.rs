@@ -242,6 +242,9 @@ impl<C: MetricCells> Family<C> {
             created: self.created.load(Relaxed),
             window: C::window(&self.shape),
         };
+        // A thread makes a series under one of these locks. Either this thread finds the series, or
+        // that one finds the words for label texts.
+        let _making = self.open().map(|open| open.roster.index.lock());
         self.records.with(|records| {
             if records.publish(&text, &fields).is_none() {
                 return;
@@ -392,7 +395,6 @@ mod process {
     use std::sync::{Arc, RwLockWriteGuard, Weak};
 
     use super::super::AnyFamily;
-    use super::super::index::{Index, wait};
     use super::super::view::LabelRules;
     use super::*;
     pub(crate) use crate::mapped::held::{Guards, making};
@@ -447,14 +449,6 @@ mod process {
             self.core.start_over();
             self.records
                 .with_all_locked(|records| *records = Records::default());
-        }
-    }
-
-    impl Index {
-        /// Locks all shards. Makes them if a thread may be making them.
-        fn lock(&self) -> Vec<impl Sized> {
-            let shards = self.map().shards().iter();
-            shards.map(|shard| wait(|| shard.try_write())).collect()
         }
     }
 
