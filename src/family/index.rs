@@ -8,7 +8,7 @@
 //! | `with`, if there is no series | `find_or_insert` | write |
 //! | `remove`, `retain`, `clear`, `retire` | `remove` | write |
 //! | a scrape that retires an expired series | `try_remove` | write, if no thread has it |
-//! | a `fork` | `lock` | write, all shards |
+//! | a `fork`, and a thread that has other processes read the family | `lock` | write, all shards |
 //!
 //! A scrape never waits for these locks. The label values to compare are in the series, so an entry
 //! is eight bytes: half the hash and the number.
@@ -122,7 +122,13 @@ impl Index {
         true
     }
 
-    pub(super) fn map(&self) -> &DashMap<u32, u32, RandomState> {
+    /// Locks all shards. Makes them if a thread may be making them.
+    pub(super) fn lock(&self) -> Vec<impl Sized> {
+        let shards = self.map().shards().iter();
+        shards.map(|shard| wait(|| shard.try_write())).collect()
+    }
+
+    fn map(&self) -> &DashMap<u32, u32, RandomState> {
         self.map
             .get_or_init(|| DashMap::with_hasher_and_shard_amount(self.hasher.clone(), SHARDS))
     }

@@ -31,8 +31,8 @@ pub(crate) struct Records {
     /// The record, and the description that it has. `None` if other processes do not read the
     /// family.
     family: Option<(Record, Record)>,
-    /// The chunks in the record.
-    chunks: Vec<Record>,
+    /// The chunks in the record, by the number of their first series.
+    chunks: HashMap<usize, Record>,
     /// The counts that readers subtract from the overflow series.
     baseline: Option<Record>,
     /// The exemplars of each series that has one, by its number.
@@ -251,6 +251,9 @@ impl<C: MetricCells> Family<C> {
             created: self.created.load(Relaxed),
             window: C::window(&self.shape),
         };
+        // A thread makes a series under one of these locks. Either this thread finds the series, or
+        // that one finds the words for label texts.
+        let _making = self.open().map(|open| open.roster.index.lock());
         self.records.with(|records| {
             if records.publish(text, &fields).is_none() {
                 return;
@@ -271,19 +274,13 @@ impl<C: MetricCells> Family<C> {
     pub(super) fn publish_run_of(&self, arena: &CachedArena<C, AtomicText>, index: usize) {
         if region::is_published() {
             if let Some((run, offset)) = arena.run_of(index) {
-                // Not `texts`, which are made before others find the run: a kill in between would
-                // lose what the series has counted.
-                if !run.is_published() {
-                    self.records.with(|records| {
-                        if !run.is_published() {
-                            Self::publish_run(records, run, index - offset, 0);
-                        }
-                    });
-                }
+                self.records
+                    .with(|records| Self::publish_run(records, run, index - offset, 0));
             }
         }
     }
 
+    /// Lets other processes read a run, if they read the family and not the run yet.
     fn publish_run(
         records: &mut Records,
         run: &LabelledRun<C, AtomicText>,
@@ -291,6 +288,9 @@ impl<C: MetricCells> Family<C> {
         flags: u64,
     ) {
         let Some((record, _)) = &records.family else {
+            return;
+        };
+        let Entry::Vacant(place) = records.chunks.entry(first) else {
             return;
         };
         let chunk_and_texts = run.make_texts().and_then(|texts| {
@@ -313,8 +313,7 @@ impl<C: MetricCells> Family<C> {
         chunk_record.set_halves(chunk::FIRST, first as u32, run.series.len() as u32);
         chunk_record.set(chunk::FLAGS, flags);
         chunk_record.push_to(record.word(format::family::CHUNKS));
-        records.chunks.push(chunk_record);
-        run.set_published();
+        place.insert(chunk_record);
     }
 
     /// Has other processes read the exemplar of a bucket of a series.
@@ -434,7 +433,6 @@ mod process {
 
     use super::super::AnyFamily;
     use super::super::event::EventPart;
-    use super::super::index::{Index, wait};
     use super::super::view::LabelRules;
     use super::*;
     pub(crate) use crate::mapped::held::{Guards, making};
@@ -507,14 +505,6 @@ mod process {
 
         fn after_fork(&self) {
             self.family().after_fork();
-        }
-    }
-
-    impl Index {
-        /// Locks all shards. Makes them if a thread may be making them.
-        fn lock(&self) -> Vec<impl Sized> {
-            let shards = self.map().shards().iter();
-            shards.map(|shard| wait(|| shard.try_write())).collect()
         }
     }
 

@@ -381,6 +381,20 @@ mod tests {
         assert_eq!(scraped(&family).len(), 3, "it comes back");
     }
 
+    /// Regression: a scrape read past the totals, for a series that another thread was making.
+    #[test]
+    fn a_scrape_leaves_out_series_that_another_thread_is_making() {
+        let mut desc = Desc::new("made_total", Kind::Counter, Names::Fixed(&["x"]));
+        desc.expire_after = Some(Duration::from_secs(60));
+        let family = Family::<Tally<u64>>::new(desc);
+        family.with(&["a"]);
+        // One is beyond the number with which a scrape begins, and one in a chunk that is not made.
+        for index in [1, 5] {
+            family.open().unwrap().arena.set_live(index, true);
+            assert_eq!(scraped(&family), [("a".into(), 0.0)]);
+        }
+    }
+
     /// A page leaves out exemplars of another series; their memory is freed all the same.
     #[test]
     fn exemplars_are_freed_with_their_series() {

@@ -126,7 +126,8 @@ impl<C: MetricCells> Family<C> {
         for group in open.arena.groups(open.roster.population.made()) {
             let mut version = group.version();
             if version.live != 0 {
-                self.read_group(&group, pass, totals);
+                // Without series that another thread is making.
+                version.live &= self.read_group(&group, pass, totals);
                 if self.desc.expire_after.is_some() && !pass.reads_own_cells_only() {
                     let set = self.set_of(open);
                     version = Self::expire_group(&set, &group, version, pass, totals);
@@ -160,14 +161,14 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Reads the series of a group into `totals`, at the indexes of their bits.
+    /// Reads the series of a group into `totals`, at the indexes of their bits. Returns these bits.
     #[inline]
     fn read_group(
         &self,
         group: &Group<'_, C, AtomicText>,
         pass: &mut Pass<'_>,
         totals: &mut Vec<C::Total>,
-    ) {
+    ) -> u64 {
         totals.resize_with(totals.len().max(group.end()), C::Total::default);
         for (_, slice) in group.slices() {
             if slice.len() < GROUP {
@@ -178,7 +179,9 @@ impl<C: MetricCells> Family<C> {
                 prefetch(slice.as_ptr_range().end, slice.len());
             }
         }
+        let mut found = 0;
         for (bits, slice) in group.slices() {
+            found |= u64::MAX >> (GROUP - bits.len()) << bits.start;
             let series = slice.iter();
             self.fold_idle(pass, series.clone());
             let totals = &mut totals[bits];
@@ -191,6 +194,7 @@ impl<C: MetricCells> Family<C> {
                 C::read_all(pass, series, totals);
             }
         }
+        found
     }
 
     /// Retires the live series of a group that have expired. Returns the version afterwards,

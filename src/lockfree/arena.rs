@@ -77,9 +77,6 @@ pub struct LabelledRun<S, L> {
     /// For each series, the address of its label text in the file, or 0. Made once other processes
     /// can read the series.
     texts: OnceLock<Words>,
-    /// Set once other processes find the run. Until then, a thread that makes a series of the run
-    /// publishes it, or waits for the thread that does.
-    published: OnceLock<()>,
 }
 
 impl<S, L: Default> LabelledRun<S, L> {
@@ -89,7 +86,6 @@ impl<S, L: Default> LabelledRun<S, L> {
             series: Run::new(len, make),
             labels: std::iter::repeat_with(L::default).take(len).collect(),
             texts: OnceLock::new(),
-            published: OnceLock::new(),
         }
     }
 }
@@ -109,16 +105,6 @@ impl<S, L> LabelledRun<S, L> {
             self.texts.get_or_init(|| words);
         }
         self.texts()
-    }
-
-    /// Returns whether other processes find the run.
-    pub(crate) fn is_published(&self) -> bool {
-        self.published.get().is_some()
-    }
-
-    /// Says that other processes find the run from now on.
-    pub(crate) fn set_published(&self) {
-        self.published.get_or_init(|| ());
     }
 }
 
@@ -247,24 +233,15 @@ pub struct Group<'a, S, L> {
 }
 
 impl<'a, S, L> Group<'a, S, L> {
-    /// Returns the present state of the group, without live series that another thread is making:
-    /// [`slices`](Self::slices) may not have them yet.
+    /// Returns the present state of the group. It may have series that another thread is making and
+    /// that [`slices`](Self::slices) does not have yet.
     #[inline]
     #[must_use]
     pub fn version(&self) -> GroupVersion {
-        let live = self.state.live.load(Relaxed);
         GroupVersion {
-            live: if live == 0 { 0 } else { live & self.made() },
+            live: self.state.live.load(Relaxed),
             removals: self.state.removals.load(Relaxed),
         }
-    }
-
-    /// Returns the bits of the series that `slices` has.
-    #[inline]
-    fn made(&self) -> u64 {
-        let bits_of = |bits: Range<usize>| u64::MAX >> (GROUP - bits.len()) << bits.start;
-        let made = self.slices().filter(|(_, slice)| !slice.is_empty());
-        made.fold(0, |made, (bits, _)| made | bits_of(bits))
     }
 
     /// Returns the bit of the last series, plus one.
@@ -282,25 +259,22 @@ impl<'a, S, L> Group<'a, S, L> {
     }
 
     /// Iterates over the series, in slices that are contiguous in memory, each with the bits of its
-    /// series. The slice of a chunk that another thread is about to make is empty.
+    /// series. Leaves out a chunk that another thread is about to make.
     #[inline]
     pub fn slices(&self) -> impl Iterator<Item = (Range<usize>, &'a [S])> + use<'a, S, L> {
         let chunks = self.chunks;
-        self.parts().map(move |(bits, chunk, offset)| {
-            let end = offset + bits.len();
-            let slice = chunks.series(chunk).and_then(|all| all.get(offset..end));
-            (bits, slice.unwrap_or_default())
+        self.parts().filter_map(move |(bits, chunk, offset)| {
+            let slice = chunks.series(chunk)?.get(offset..offset + bits.len())?;
+            Some((bits, slice))
         })
     }
 
     /// Iterates over the labels as [`slices`](Self::slices) does over the series.
     pub fn labels(&self) -> impl Iterator<Item = (Range<usize>, &'a [L])> + use<'a, S, L> {
         let chunks = self.chunks;
-        self.parts().map(move |(bits, chunk, offset)| {
-            let end = offset + bits.len();
-            let slice = chunks.chunk(chunk);
-            let slice = slice.and_then(|chunk| chunk.series.labels.get(offset..end));
-            (bits, slice.unwrap_or_default())
+        self.parts().filter_map(move |(bits, chunk, offset)| {
+            let labels = &chunks.chunk(chunk)?.series.labels;
+            Some((bits.clone(), labels.get(offset..offset + bits.len())?))
         })
     }
 
@@ -567,11 +541,7 @@ mod tests {
         }
         let group = arena.groups(6).next().unwrap();
         let lens: Vec<_> = group.slices().map(|(bits, s)| (bits, s.len())).collect();
-        assert_eq!(lens, [(8..12, 4), (12..14, 0)]);
-        assert_eq!(group.version().live, 1 << 9 | 1 << 10);
-        // Two were made when the scrape began.
-        let group = arena.groups(2).next().unwrap();
-        assert_eq!(group.version().live, 1 << 9);
+        assert_eq!(lens, [(8..12, 4)]);
     }
 
     #[test]

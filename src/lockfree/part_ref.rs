@@ -4,6 +4,7 @@
 //! - N1: the owner is never replaced, and the part is borrowed from it for any lifetime. The owner
 //!   is in an `Arc`, so no thread has exclusive access to it.
 
+use std::marker::PhantomData;
 use std::ptr::null_mut;
 use std::slice;
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,8 @@ pub struct PartRef<O, P> {
     part: AtomicPtr<P>,
     /// Written once.
     owner: OnceLock<Arc<O>>,
+    /// Threads that share this value share the parts.
+    _part: PhantomData<Arc<P>>,
 }
 
 impl<O, P> PartRef<O, P> {
@@ -26,6 +29,7 @@ impl<O, P> PartRef<O, P> {
             Self {
                 part: AtomicPtr::new(null_mut()),
                 owner: OnceLock::new(),
+                _part: PhantomData,
             }
         }
     }
@@ -73,5 +77,29 @@ impl<O, P> PartRef<O, P> {
             // Release: pairs with the Acquire in `parts`.
             self.part.store(parts.as_ptr().cast_mut(), Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Regression: the owner alone decided, although a part may be of any lifetime, and so not in
+    /// the owner.
+    #[test]
+    fn threads_share_only_parts_that_they_may_share() {
+        struct Shared<T>(PhantomData<T>);
+        trait NotShared {
+            const IS_SHARED: bool = false;
+        }
+        impl<T> NotShared for Shared<T> {}
+        impl<T: Send + Sync> Shared<T> {
+            const IS_SHARED: bool = true;
+        }
+        let may = Shared::<PartRef<(), u64>>::IS_SHARED;
+        let may_not = Shared::<PartRef<(), Cell<u64>>>::IS_SHARED;
+        assert_eq!((may, may_not), (true, false));
     }
 }

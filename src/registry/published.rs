@@ -69,37 +69,92 @@ impl LockedRegistry<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::process::Command;
-    use std::sync::Barrier;
     use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::{Barrier, mpsc};
 
     use crate::mapped::region;
     use crate::{Counter, Summary};
 
     use super::*;
 
-    /// Regression: if a thread replaced its slab between the moment in which the region became a
-    /// file and the request to move, it moved no streams, and other processes never read them. Nor
-    /// did the collector move those of a thread that ended then.
-    #[test]
-    fn threads_that_grow_or_end_while_their_process_begins_have_their_streams_moved() {
-        let variable = "TALLIES_GROWS";
+    /// Runs a test in a process of its own, in which this returns `true`.
+    fn is_alone(test: &str) -> bool {
+        let variable = "TALLIES_BEGINS";
         if std::env::var_os(variable).is_some() {
-            return grow_while_beginning();
+            return true;
         }
-        let name = "registry::published::tests::\
-                    threads_that_grow_or_end_while_their_process_begins_have_their_streams_moved";
+        let test = format!("registry::published::tests::{test}");
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--test-threads=1"])
+            .args(["--exact", &*test, "--test-threads=1"])
             .env(variable, "1")
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("1 passed"), "{said}");
+        false
     }
 
-    fn grow_while_beginning() {
+    /// Makes the region a file without a name.
+    fn begin(list_blocks: &dyn Fn()) -> std::io::Result<()> {
+        let path = std::env::temp_dir().join(format!("tallies-begins-{}", std::process::id()));
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        let mut memory = region::lock();
+        list_blocks();
+        region::publish(&mut memory, file, 0, || (), || Ok(()))
+    }
+
+    /// Regression: a thread that was making a series could miss the words for label texts, and the
+    /// publisher its text, because each stores one and then loads the other.
+    #[test]
+    fn a_process_begins_while_no_thread_makes_a_series() {
+        if !is_alone("a_process_begins_while_no_thread_makes_a_series") {
+            return;
+        }
+        let registry = &Registry::new();
+        let made = Counter::builder("made_total", "Made.").labels(["x"]);
+        let _made = made.register(registry).unwrap();
+        let families = all_living().all();
+        let making: Vec<_> = families.iter().map(|family| family.lock()).collect();
+        let (begins, wait) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let begun = scope.spawn(move || {
+                let path = std::fs::canonicalize("/proc/thread-self").unwrap();
+                begins.send(path.join("status")).unwrap();
+                registry.publish(begin).unwrap();
+            });
+            let status = wait.recv().unwrap();
+            let sleeps = || -> u64 {
+                let status = std::fs::read_to_string(&status).unwrap();
+                let count = status.split("\nvoluntary_ctxt_switches:").nth(1).unwrap();
+                count.lines().next().unwrap().trim().parse().unwrap()
+            };
+            // It sleeps again and again while it waits.
+            let before = sleeps();
+            while sleeps() < before + 50 {
+                assert!(!begun.is_finished(), "it did not wait");
+            }
+            drop(making);
+        });
+    }
+
+    /// Regression: if a thread replaced its slab between the moment in which the region became a
+    /// file and the request to move, it moved no streams, and other processes never read them. Nor
+    /// did the collector move those of a thread that ended then.
+    #[test]
+    fn threads_that_grow_or_end_while_their_process_begins_have_their_streams_moved() {
+        let name = "threads_that_grow_or_end_while_their_process_begins_have_their_streams_moved";
+        if !is_alone(name) {
+            return;
+        }
         let registry = &Registry::new();
         let sizes = Summary::builder("sizes", "Sizes.").hot();
         let sizes = &sizes.register(registry).unwrap();
@@ -112,15 +167,6 @@ mod tests {
             })
             .collect();
         let begins = &Barrier::new(2);
-        let path = std::env::temp_dir().join(format!("tallies-grows-{}", std::process::id()));
-        let mut options = std::fs::File::options();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .unwrap();
-        std::fs::remove_file(&path).unwrap();
         let ends = &Barrier::new(2);
         std::thread::scope(|scope| {
             let ending = scope.spawn(|| {
@@ -158,10 +204,7 @@ mod tests {
             begins.wait();
             ends.wait();
             let published = registry.publish(|list_blocks| {
-                let mut memory = region::lock();
-                list_blocks();
-                region::publish(&mut memory, file, 0, || (), || Ok(()))?;
-                drop(memory);
+                begin(list_blocks)?;
                 begins.wait();
                 begins.wait();
                 ends.wait();

@@ -2,7 +2,9 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use tallies::event::Events;
 use tallies::instrument::{
     Errors, Failure, InFlight, InProgress, Sampled, SampledTimer, Start, Timed, Timer,
 };
@@ -11,8 +13,8 @@ use tallies::{
     Summary, UpDownCounter, label::Scratch,
 };
 use tallies_library::{
-    BYTES, Client, FAILURES, Pool, Query, Shard, Verb, boxed, build, connect, generic, list, query,
-    reply, update, wrap,
+    ANSWERS, Answered, BY_TABLE, BYTES, Client, FAILURES, Pool, Query, Shard, Verb, Verbs, boxed,
+    build, connect, generic, list, query, reply, update, wrap,
 };
 
 /// Whether nothing is counted.
@@ -53,6 +55,37 @@ fn the_library_runs_with_the_engine_and_without() {
     assert_eq!(FAILURES.with(["boxed"]).get(), count(1));
     assert_eq!(block_on(wrap()), None);
     assert_eq!(BYTES.get(), count(13));
+}
+
+#[test]
+fn events_count_with_the_engine_and_nothing_without() {
+    let answered = |rows| Answered {
+        sample_answers_total: 1,
+        rows,
+        took: Some(Duration::from_millis(50)),
+    };
+    let verb = Verb::Read;
+    ANSWERS
+        .with(Verbs { verb, first: true })
+        .record(answered(3));
+    BY_TABLE.bind(["t"]).record(answered(4));
+    BY_TABLE.with(["t"]).record(Answered {
+        took: None,
+        ..answered(5)
+    });
+    let counts = BY_TABLE.with(["t"]).get().counts;
+    assert_eq!(counts.iter().sum::<u64>(), count(11));
+    assert_eq!(ANSWERS.get_all().len(), if OFF { 0 } else { 4 });
+    assert_eq!(BY_TABLE.len(), if OFF { 0 } else { 1 });
+    let events = Events::<Answered>::builder()
+        .register(&Registry::new())
+        .unwrap();
+    events.record(answered(1));
+    assert_eq!(
+        events.get().observed.map_or(0, |seen| seen.count()),
+        count(1)
+    );
+    assert_eq!(BY_TABLE.remove(["t"]), !OFF);
 }
 
 #[test]

@@ -87,8 +87,9 @@ pub struct Answered {
 #[tallies::metric]
 pub static ANSWERS: Events<Answered, Verbs> = Events::new().hot();
 /// Answers, by table.
-pub static BY_TABLE: Events<Answered, [&str; 1]> =
-    Events::labelled(&["table"]).limit(10).constant(&[("by", "table")]);
+pub static BY_TABLE: Events<Answered, [&str; 1]> = Events::labelled(&["table"])
+    .limit(10)
+    .constant(&[("by", "table")]);
 
 /// Queries.
 #[tallies::metric]

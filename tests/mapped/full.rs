@@ -82,6 +82,46 @@ fn set_limit(resource: u32, limit: u64) {
     assert!(set, "the limit of this process was not set");
 }
 
+/// A run of series that did not fit in the child's file had been in its parent's, and so was never
+/// tried again.
+#[test]
+fn a_child_tries_again_what_did_not_fit_in_its_file() {
+    if let Some(path) = child() {
+        let dir = tallies::share::dir(path).unwrap();
+        // Their label texts are as large as the records of runs, and take the place of these.
+        let make = |i: usize| LIMITED.with([&*format!("job {i:012}")]).inc();
+        (0..=120).for_each(make);
+        set_limit(libc::RLIMIT_FSIZE, 256 << 10);
+        (0..3000).for_each(|i| MANY.with([&*format!("{i:0200}")]).inc());
+        // SAFETY: the child calls functions that allocate and lock, which the libraries of this
+        // test allow. The alarm ends a child that waits for ever.
+        let id = unsafe { libc::fork() };
+        if id == 0 {
+            // SAFETY: no memory is involved.
+            unsafe { libc::alarm(60) };
+            make(120);
+            let job = [("job", "job 000000000120")];
+            let both = || dir.snapshot().unwrap().get("limited_total", &job);
+            assert_eq!(both(), Some(1.0), "it did not fit");
+            set_limit(libc::RLIMIT_FSIZE, 1 << 30);
+            let made = (121..180).find(|i| {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                make(*i);
+                both() == Some(2.0)
+            });
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(made.is_none())) };
+        }
+        let mut status = 0;
+        // SAFETY: the child of this process.
+        assert_eq!(unsafe { libc::waitpid(id, &mut status, 0) }, id);
+        assert_eq!(status, 0);
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("full::a_child_tries_again_what_did_not_fit_in_its_file");
+}
+
 /// A write beyond the limit is a signal, which ended the process that was scraped.
 #[test]
 fn a_fold_beyond_the_file_limit_is_an_error() {

@@ -22,7 +22,7 @@
 //! 5. The default registry: its settings, its names: scrapes and registration.
 //! 6. The list of all families: making a family.
 //! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss
-//!    the label cache, stale handles).
+//!    the label cache, stale handles, registration).
 //! 8. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
 //!    the lock of one family's records or of the spare records besides, which are therefore free.
 //! 9. `region::MEMORY`: allocation in the file, promotion, and under it the list of blocks to move.
