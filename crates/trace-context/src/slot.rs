@@ -6,8 +6,9 @@
 //! 1. The symbol is a thread-local variable that holds a pointer to a record, or null
 //!    ("Thread-Local Variable"). For such a symbol, `dlsym` returns the address of the calling
 //!    thread's variable.
-//! 2. The variable lives as long as its thread, if its library stays loaded. The module sees to
-//!    that: [`pin`] is called before the address is used.
+//! 2. The variable lives as long as its thread, and its library stays loaded: the `dlsym` of glibc
+//!    makes the object that calls it depend on the one that has the symbol, and musl unloads
+//!    nothing. `tests/late.rs` unloads one.
 //! 3. A pointer that is not null points to a record of at least 28 bytes, which is not freed before
 //!    the pointer is replaced ("Context Attachment", "Context Detachment").
 //! 4. Only the thread writes its variable, and a record that is attached to it ("Concurrency
@@ -24,9 +25,8 @@
 )]
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::CStr;
 use std::ptr;
-use std::sync::Once;
 
 use crate::HEADER;
 
@@ -87,13 +87,7 @@ impl Slot {
             self.pause.set(pause);
             return ptr::null();
         }
-        static PINNED: Once = Once::new();
-        let mut address = look_up();
-        if !address.is_null() && !PINNED.is_completed() {
-            PINNED.call_once(|| pin(address.cast()));
-            // The library may have been unloaded before it was pinned.
-            address = look_up();
-        }
+        let address = look_up();
         self.address.set(address);
         let pause = (2 * self.last_pause.get()).clamp(1, LONGEST_PAUSE);
         self.pause.set(pause);
@@ -112,57 +106,4 @@ fn look_up() -> *const *const [u8; HEADER] {
         true => address,
         false => ptr::null(),
     }
-}
-
-/// The library whose thread-local variables of this thread contain an address.
-struct Owner {
-    address: usize,
-    name: Option<CString>,
-}
-
-/// Keeps the library that defines a thread-local variable of this thread loaded for ever.
-#[cold]
-fn pin(address: *const c_void) {
-    let mut owner = Owner {
-        address: address.addr(),
-        name: None,
-    };
-    // SAFETY: the call returns before `owner` ends, and hands it to `is_owner` only.
-    unsafe { libc::dl_iterate_phdr(Some(is_owner), ptr::from_mut(&mut owner).cast()) };
-    // The program has no name; it is never unloaded.
-    if let Some(name) = owner.name.filter(|name| !name.is_empty()) {
-        let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-        // SAFETY: the name ends with a zero. The library is loaded already, so none of its
-        // initializers runs. The handle is never closed.
-        let _ = unsafe { libc::dlopen(name.as_ptr(), flags) };
-    }
-}
-
-/// Looks whether a library owns the address in `owner`. Returns 1, which ends the search, if so.
-///
-/// # Safety
-///
-/// `info` is valid for reads, as `dl_iterate_phdr` promises, and `owner` is an [`Owner`].
-unsafe extern "C" fn is_owner(
-    info: *mut libc::dl_phdr_info,
-    _: libc::size_t,
-    owner: *mut c_void,
-) -> c_int {
-    // SAFETY: the caller promises that.
-    let (info, owner) = unsafe { (&*info, &mut *owner.cast::<Owner>()) };
-    // Null if the thread has no variables of the library yet.
-    let begin = info.dlpi_tls_data.addr();
-    if begin == 0 || info.dlpi_name.is_null() {
-        return 0;
-    }
-    // SAFETY: `dlpi_phdr` points to `dlpi_phnum` headers; see `dl_iterate_phdr(3)`.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let variables = headers.iter().find(|header| header.p_type == libc::PT_TLS);
-    let len = variables.map_or(0, |header| header.p_memsz as usize);
-    if !(begin..begin.saturating_add(len)).contains(&owner.address) {
-        return 0;
-    }
-    // SAFETY: the name ends with a zero; see `dl_iterate_phdr(3)`.
-    owner.name = Some(unsafe { CStr::from_ptr(info.dlpi_name) }.to_owned());
-    1
 }

@@ -45,7 +45,8 @@ pub struct SpanRecorder {
     clock: Clock,
     families: SpanFamilies,
     traces: Option<TraceSource>,
-    /// The subscriber that the layer is part of. Set when it becomes one, or when a span is entered.
+    /// The subscriber that the layer is part of. Set when it becomes one, or when a span is
+    /// entered.
     dispatch: OnceLock<WeakDispatch>,
 }
 

@@ -517,9 +517,10 @@ impl SpanMetrics {
     /// # Errors
     ///
     /// Returns an error if nothing is to be measured, if there are more than eight fields, if one
-    /// is given twice or two would share a label, if the families reject the prefix, a label or the bounds, if a family
-    /// of another shape has one of the names, or if [`trace_updates`](Self::trace_updates) finds
-    /// that the program has no source of trace ids or has set another one.
+    /// is given twice or two would share a label, if the families reject the prefix, a label or the
+    /// bounds, if a family of another shape has one of the names, or if
+    /// [`trace_updates`](Self::trace_updates) finds that the program has no source of trace ids or
+    /// has set another one.
     pub fn register<S>(self, registry: &Registry) -> Result<SpanLayer<S>, Error>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
