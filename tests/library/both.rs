@@ -11,8 +11,8 @@ use tallies::{
     Summary, UpDownCounter, label::Scratch,
 };
 use tallies_library::{
-    BYTES, Client, FAILURES, Pool, Query, Shard, Verb, boxed, build, connect, generic, list, query,
-    reply, update, wrap,
+    BYTES, Client, FAILURES, Pool, Query, Shard, Side, Verb, boxed, build, connect, generic, list,
+    query, reply, update, wrap,
 };
 
 /// Whether nothing is counted.
@@ -101,6 +101,8 @@ fn tracked() -> UpDownCounter {
 fn label_values_have_texts_with_the_engine_and_without() {
     let mut scratch = Scratch::default();
     assert_eq!(Verb::VALUES, ["read", "w"]);
+    assert_eq!(Side::VALUES, ["client", "srv", "other"]);
+    assert_eq!(Side::Other.index(), 2);
     assert_eq!(
         (Verb::WriteAll.text(&mut scratch), Verb::WriteAll.index()),
         ("w", 1)
