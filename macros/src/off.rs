@@ -300,9 +300,13 @@ impl Item {
         };
         let bounds = bounds[..bounds.len() - 1].iter().cloned().collect();
         let body: Vec<_> = body.stream().into_iter().collect();
-        let members = split(&body)
-            .into_iter()
-            .map(|member| Member::parse(member, helper));
+        // A variant has no type, but its number may be `1 << 2`.
+        let members = match text(&tokens, keyword).as_str() {
+            "enum" => body.split(|token| token.to_string() == ",").collect(),
+            _ => split(&body),
+        };
+        let members = members.into_iter().filter(|member| !member.is_empty());
+        let members = members.map(|member| Member::parse(member, helper));
         let is_path = text(&args, 0) == "crate";
         Self {
             tallies: if is_path {
@@ -354,8 +358,9 @@ impl Item {
 impl Member {
     fn parse(member: &[TokenTree], helper: &str) -> Self {
         let (args, _) = attributes(member, helper);
-        let colon = (0..member.len()).find(|i| is_field_colon(member, *i));
-        let TokenTree::Ident(name) = &member[colon.unwrap_or(member.len()) - 1] else {
+        let is_end = |i: &usize| is_field_colon(member, *i) || text(member, *i) == "=";
+        let end = (0..member.len()).find(is_end).unwrap_or(member.len());
+        let TokenTree::Ident(name) = &member[end - 1] else {
             panic!("a derive of tallies needs named fields, or variants without fields");
         };
         let name = name.clone();

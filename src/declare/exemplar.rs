@@ -26,7 +26,9 @@ static TRACE_ID: OnceLock<TraceId> = OnceLock::new();
 /// # Ok::<(), tallies::Error>(())
 /// ```
 ///
-/// `examples/exemplars.rs` takes the id from `tracing` and OpenTelemetry.
+/// `examples/exemplars.rs` takes the id from `tracing` and OpenTelemetry. The crate
+/// `tallies-trace-context` has a function that takes it from the thread-local record of any tracer
+/// that publishes one.
 ///
 /// Only those updates call the function, in the thread of the update. If it returns `None`, the
 /// update has no exemplar. To link only to sampled traces, return `None` for the others.

@@ -7,7 +7,6 @@
 use std::sync::{Arc, Mutex};
 
 use crate::observe::{Buckets, Pass};
-use crate::setters::setters;
 use crate::snapshot::{self, GaugeMode, Kind, MOST_METRICS, Meta, Text, Values};
 use crate::sync::lock;
 
@@ -71,12 +70,18 @@ impl EventMetric {
         Self::new(name, Kind::Histogram, &[])
     }
 
-    setters! {
-        /// Sets the help text.
-        const fn help(self, help: &'static str) = self.help = help;
+    /// Sets the help text.
+    #[must_use]
+    pub const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
 
-        /// Sets the unit, such as `seconds`. By convention the name ends in it.
-        const fn unit(self, unit: &'static str) = self.unit = unit;
+    /// Sets the unit, such as `seconds`. By convention the name ends in it.
+    #[must_use]
+    pub const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
     }
 
     /// Sets the upper bounds of the buckets of a histogram, in ascending order.

@@ -13,8 +13,13 @@ use tallies::{
     Summary, UpDownCounter, label::Scratch,
 };
 use tallies_library::{
+<<<<<<< HEAD
     ANSWERS, Answered, BY_TABLE, BYTES, Client, FAILURES, Pool, Query, Shard, Verb, Verbs, boxed,
     build, connect, generic, list, query, reply, update, wrap,
+=======
+    BYTES, Client, FAILURES, Pool, Query, Shard, Side, Verb, boxed, build, connect, generic, list,
+    query, reply, update, wrap,
+>>>>>>> main
 };
 
 /// Whether nothing is counted.
@@ -134,6 +139,8 @@ fn tracked() -> UpDownCounter {
 fn label_values_have_texts_with_the_engine_and_without() {
     let mut scratch = Scratch::default();
     assert_eq!(Verb::VALUES, ["read", "w"]);
+    assert_eq!(Side::VALUES, ["client", "srv", "other"]);
+    assert_eq!(Side::Other.index(), 2);
     assert_eq!(
         (Verb::WriteAll.text(&mut scratch), Verb::WriteAll.index()),
         ("w", 1)

@@ -49,6 +49,18 @@ pub enum Verb {
     WriteAll,
 }
 
+/// A label value whose variants have numbers.
+#[derive(LabelValue, Clone, Copy, Debug, PartialEq)]
+pub enum Side {
+    /// The client.
+    Client = 1,
+    /// The server.
+    #[label("srv")]
+    Server = 1 << 1,
+    /// Neither.
+    Other,
+}
+
 /// A label value that is implemented by hand.
 #[derive(Clone, Copy)]
 pub struct Shard(pub u8);

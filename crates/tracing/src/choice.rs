@@ -30,8 +30,8 @@ type Predicate = Arc<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>;
 /// [per-layer filter]: tracing_subscriber::layer#per-layer-filtering
 #[derive(Clone)]
 pub struct SpanFilter {
-    /// The most verbose level of measured spans.
-    pub(crate) spans: Level,
+    /// The most verbose level of measured spans. `None` measures none.
+    pub(crate) spans: Option<Level>,
     /// The most verbose level of counted events. `None` counts none.
     pub(crate) events: Option<Level>,
     pub(crate) only: Option<Predicate>,
@@ -39,12 +39,12 @@ pub struct SpanFilter {
 
 impl SpanFilter {
     fn chooses(&self, metadata: &Metadata<'_>) -> bool {
-        let by_level = if metadata.is_span() {
-            *metadata.level() <= self.spans
-        } else {
-            self.events.is_some_and(|most| *metadata.level() <= most)
+        let most = match metadata.is_span() {
+            true => self.spans,
+            false => self.events,
         };
-        by_level && self.only.as_ref().is_none_or(|only| only(metadata))
+        most.is_some_and(|most| *metadata.level() <= most)
+            && self.only.as_ref().is_none_or(|only| only(metadata))
     }
 }
 
@@ -62,8 +62,7 @@ impl<S> Filter<S> for SpanFilter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        let most = self.events.map_or(self.spans, |most| most.max(self.spans));
-        Some(LevelFilter::from_level(most))
+        Some(self.events.max(self.spans).into())
     }
 }
 

@@ -93,6 +93,12 @@ impl SpanFamilies {
         })
     }
 
+    /// Returns whether anything about spans is measured. Otherwise the layer counts events only.
+    #[inline]
+    pub(crate) fn has_spans(&self) -> bool {
+        self.in_progress.is_some() || self.times.iter().any(Option::is_some)
+    }
+
     /// Returns whether spans are measured by this time.
     #[inline]
     pub(crate) fn has(&self, time: SpanTime) -> bool {
@@ -134,14 +140,7 @@ impl SpanFamilies {
             Some(CallsiteSeries::Span(series)) => Some(series),
             Some(CallsiteSeries::Event(_)) | None => None,
         };
-        match series.and_then(|series| series.in_progress.as_ref()) {
-            Some(in_progress) => in_progress.dec(),
-            None => {
-                if let Some(in_progress) = &self.in_progress {
-                    in_progress.with(&span_labels(metadata)).dec();
-                }
-            }
-        }
+        self.leave(metadata, series);
         match series.filter(|series| !series.has_fields) {
             Some(series) => {
                 for (bound, nanos) in series.times.iter().zip(times) {
@@ -157,9 +156,24 @@ impl SpanFamilies {
         }
     }
 
-    /// Counts a span whose state cannot be reached. Logs the first one of its name.
+    /// Counts a span that is no longer in progress.
+    #[inline]
+    fn leave(&self, metadata: &Metadata<'static>, series: Option<&SpanSeries>) {
+        match series.and_then(|series| series.in_progress.as_ref()) {
+            Some(in_progress) => in_progress.dec(),
+            None => {
+                if let Some(in_progress) = &self.in_progress {
+                    in_progress.with(&span_labels(metadata)).dec();
+                }
+            }
+        }
+    }
+
+    /// Counts a span that has ended and whose state cannot be reached. Logs the first one of its
+    /// name.
     #[cold]
     pub(crate) fn lose(&self, metadata: &Metadata<'static>) {
+        self.leave(metadata, None);
         self.unmeasured.inc();
         Error::new(format!(
             "the span `{}` of `{}` is not measured: another layer panicked while it held the lock \

@@ -2,9 +2,14 @@
 //!
 //! Memory per span is bounded: at most eight values of at most 128 bytes. A longer value is cut
 //! off; a `Debug` implementation that writes more is stopped.
+//!
+//! A `Debug` implementation that panics leaves an empty value. The panic does not go on: it would
+//! end the creation of the span, and the registry would hold that span, and its parent, open for
+//! ever.
 
 use std::fmt::{self, Write};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tallies::Error;
 use tracing::Metadata;
@@ -54,6 +59,11 @@ impl FieldList {
                 return Err(Error::new(format!(
                     "the field `{field}` of spans needs a label other than `{label}`, which every \
                      span has; `field_as(\"{field}\", ..)` gives it one"
+                )));
+            }
+            if fields[..i].iter().any(|other| other.field == *field) {
+                return Err(Error::new(format!(
+                    "the field `{field}` of spans is given twice; one label shows it"
                 )));
             }
             if let Some(other) = fields[..i].iter().find(|other| other.label == *label) {
@@ -114,10 +124,13 @@ impl FieldValues {
         }
         let start = self.text.len();
         // A value that is too long or refuses to be written is cut off there.
-        let _ = write(&mut Cut {
+        let mut cut = Cut {
             text: &mut self.text,
             end: start + MOST_BYTES,
-        });
+        };
+        if catch_unwind(AssertUnwindSafe(|| write(&mut cut))).is_err() {
+            self.text.truncate(start);
+        }
         let small = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
         if let Some(part) = self.parts.get_mut(label) {
             *part = small(start)..small(self.text.len());

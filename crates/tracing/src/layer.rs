@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tracing::dispatcher::{Dispatch, WeakDispatch};
+use tracing::dispatcher::{self, Dispatch, WeakDispatch};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -45,7 +45,8 @@ pub struct SpanRecorder {
     clock: Clock,
     families: SpanFamilies,
     traces: Option<TraceSource>,
-    /// The subscriber that the layer is part of. Set when it becomes one.
+    /// The subscriber that the layer is part of. Set when it becomes one, or when a span is
+    /// entered.
     dispatch: OnceLock<WeakDispatch>,
 }
 
@@ -94,6 +95,21 @@ impl SpanRecorder {
         self.families.has(SpanTime::Busy) || self.families.has(SpanTime::Idle)
     }
 
+    /// Finds the subscriber that the layer is part of, if nobody told the layer: tracing-subscriber
+    /// 0.3.23 does not pass `on_register_dispatch` on to layers in an `Option` or a `Vec`. No call
+    /// has the subscriber, but the thread's default is the right one nearly always.
+    ///
+    /// Of several layers in one subscriber this finds the subscriber of the first.
+    #[cold]
+    fn find_subscriber(&self) {
+        dispatcher::get_default(|dispatch| {
+            let found = dispatch.downcast_ref::<Self>();
+            if found.is_some_and(|recorder| recorder.number == self.number) {
+                let _ = self.dispatch.set(dispatch.downgrade());
+            }
+        });
+    }
+
     /// Returns the trace id of a span. No lock of the span may be held.
     fn trace_of(&self, span: &Id) -> Option<u128> {
         let traces = self.traces.as_ref()?;
@@ -111,6 +127,9 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if !self.families.has_spans() {
+            return;
+        }
         let Some(span) = context.span(id) else { return };
         let now = self.clock.now();
         let has_fields = self.families.begin(attributes.metadata());
@@ -133,7 +152,7 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if !self.families.fields.any_in(span.metadata()) {
+        if !self.families.has_spans() || !self.families.fields.any_in(span.metadata()) {
             return;
         }
         let newer = self.families.fields.read(|visitor| values.record(visitor));
@@ -145,6 +164,9 @@ where
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        if self.traces.is_some() && self.dispatch.get().is_none() {
+            self.find_subscriber();
+        }
         if self.measures_inside() {
             if let Some(span) = context.span(id) {
                 let now = self.clock.now();
@@ -158,7 +180,7 @@ where
     /// may have forgotten it already.
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
         let measures_inside = self.measures_inside();
-        if !measures_inside && self.traces.is_none() {
+        if !measures_inside && (self.traces.is_none() || !self.families.has_spans()) {
             return;
         }
         let Some(span) = context.span(id) else { return };
@@ -189,6 +211,9 @@ where
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
+        if !self.families.has_spans() {
+            return;
+        }
         let Some(span) = context.span(&id) else {
             return;
         };

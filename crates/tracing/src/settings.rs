@@ -165,7 +165,7 @@ impl SpanMetrics {
             buckets: None,
             native: None,
             filter: SpanFilter {
-                spans: Level::INFO,
+                spans: Some(Level::INFO),
                 events: None,
                 only: None,
             },
@@ -177,7 +177,7 @@ impl SpanMetrics {
     }
 
     /// Sets the times that spans are measured by. An empty list measures none, for a layer that
-    /// only counts events.
+    /// only counts events. Unless events have exemplars, it does not ask for spans either.
     ///
     /// [`SpanTime::SelfTime`] locks the parent twice per span; [`SpanTime::Busy`] and
     /// [`SpanTime::Idle`] read the clock on each enter and exit. The crate's page has figures.
@@ -237,12 +237,15 @@ impl SpanMetrics {
     /// # }
     /// ```
     pub fn level(mut self, most_verbose: Level) -> Self {
-        self.filter.spans = most_verbose;
+        self.filter.spans = Some(most_verbose);
         self
     }
 
     /// Counts events up to this level, in `tracing_events_total`, by `level` and `target`. Without
     /// this, events are not counted. Costs about 3 ns per event.
+    ///
+    /// The records of the `log` crate that `tracing-log` turns into events all have the target
+    /// `log`.
     ///
     /// ```
     /// # fn main() -> Result<(), tallies::Error> {
@@ -293,7 +296,8 @@ impl SpanMetrics {
     /// field; characters that a label name cannot contain become `_`.
     ///
     /// The last value counts that was recorded before the span is closed. A span without the field
-    /// has an empty value. Values are cut off after 128 bytes. Label sets beyond
+    /// has an empty value, and so has one whose `Debug` implementation panics. Values are cut off
+    /// after 128 bytes. Label sets beyond
     /// [`limit`](Self::limit) count in the overflow series, so choose fields with few values.
     ///
     /// Spans that have the field take two or three allocations, and a look-up per time when they
@@ -414,8 +418,8 @@ impl SpanMetrics {
     /// that a sampler took, return `None` for the others.
     ///
     /// The layer calls it once per span, when the span is left first, and for events of the levels
-    /// ERROR and WARN. With the feature `opentelemetry`, it is set already, for
-    /// `tracing-opentelemetry` 0.34. With another version:
+    /// ERROR and WARN. A function that panics costs the exemplar, and no more. With the feature
+    /// `opentelemetry`, it is set already, for `tracing-opentelemetry` 0.34. With another version:
     ///
     /// ```
     /// # #[cfg(feature = "opentelemetry")]
@@ -512,15 +516,20 @@ impl SpanMetrics {
     ///
     /// # Errors
     ///
-    /// Returns an error if nothing is to be measured, if there are more than eight fields or two
-    /// would share a label, if the families reject the prefix, a label or the bounds, if a family
-    /// of another shape has one of the names, or if [`trace_updates`](Self::trace_updates) finds
-    /// that the program has no source of trace ids or has set another one.
+    /// Returns an error if nothing is to be measured, if there are more than eight fields, if one
+    /// is given twice or two would share a label, if the families reject the prefix, a label or the
+    /// bounds, if a family of another shape has one of the names, or if
+    /// [`trace_updates`](Self::trace_updates) finds that the program has no source of trace ids or
+    /// has set another one.
     pub fn register<S>(self, registry: &Registry) -> Result<SpanLayer<S>, Error>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let filter = self.filter.clone();
+        let mut filter = self.filter.clone();
+        // Events find the trace in their span.
+        if self.times.is_empty() && !self.in_progress && self.traces.is_none() {
+            filter.spans = None;
+        }
         Ok(self.recorder(registry)?.with_filter(filter))
     }
 

@@ -1,6 +1,7 @@
 //! Trace ids of spans: where they come from, and how exemplars show them.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tracing::dispatcher::{self, Dispatch};
@@ -20,8 +21,12 @@ impl TraceSource {
     }
 
     /// Returns the trace id of a span. 0 is no trace id, by W3C Trace Context.
+    ///
+    /// A panic of the function costs the exemplar and nothing else. Spans are left and events
+    /// happen while another panic unwinds, and then a second one would abort the program.
     pub(crate) fn of(&self, span: &Id, dispatch: &Dispatch) -> Option<u128> {
-        (self.0)(span, dispatch).filter(|id| *id != 0)
+        let id = catch_unwind(AssertUnwindSafe(|| (self.0)(span, dispatch)));
+        id.ok().flatten().filter(|id| *id != 0)
     }
 
     /// Returns the trace id of the thread's current span.

@@ -1,8 +1,11 @@
 //! Which spans and events are measured: levels, predicates, and the filters of other layers.
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use support::{ended, events, exemplars, measure};
 use tallies::Registry;
 use tallies_tracing::{SpanMetrics, SpanTime};
 use tracing::level_filters::LevelFilter;
@@ -10,18 +13,7 @@ use tracing::span::{Attributes, Id};
 use tracing::{Level, Subscriber, subscriber::with_default};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
-
-fn count(registry: &Registry, span: &str) -> Option<f64> {
-    let labels = [("span", span), ("target", "t")];
-    registry
-        .snapshot()
-        .get("span_duration_seconds_count", &labels)
-}
-
-fn events(registry: &Registry, level: &str) -> Option<f64> {
-    let labels = [("level", level), ("target", "t")];
-    registry.snapshot().get("tracing_events_total", &labels)
-}
+use tracing_subscriber::reload;
 
 /// Another layer of the program, such as one that logs.
 #[derive(Clone, Default)]
@@ -48,19 +40,17 @@ fn the_filter_of_a_log_does_not_silence_it() {
     for log_is_outer in [false, true] {
         let registry = Registry::new();
         let log = Log::default();
-        let settings = SpanMetrics::new().count_events(Level::INFO);
-        if log_is_outer {
-            let quiet = log.clone().with_filter(LevelFilter::ERROR);
-            let spans = settings.register(&registry).unwrap();
-            with_default(tracing_subscriber::registry().with(spans).with(quiet), work);
-        } else {
-            let quiet = log.clone().with_filter(LevelFilter::ERROR);
-            let spans = settings.register(&registry).unwrap();
-            with_default(tracing_subscriber::registry().with(quiet).with(spans), work);
-        }
-        assert_eq!(count(&registry, "warn"), Some(1.0));
-        assert_eq!(count(&registry, "info"), Some(1.0));
-        assert_eq!(count(&registry, "debug"), None);
+        let quiet = log.clone().with_filter(LevelFilter::ERROR).boxed();
+        let spans = SpanMetrics::new().count_events(Level::INFO);
+        let spans = spans.register(&registry).unwrap().boxed();
+        let layers = match log_is_outer {
+            true => vec![spans, quiet],
+            false => vec![quiet, spans],
+        };
+        with_default(tracing_subscriber::registry().with(layers), work);
+        assert_eq!(ended(&registry, "warn"), Some(1.0));
+        assert_eq!(ended(&registry, "info"), Some(1.0));
+        assert_eq!(ended(&registry, "debug"), None);
         assert_eq!(
             (events(&registry, "error"), events(&registry, "info")),
             (Some(1.0), Some(1.0))
@@ -81,7 +71,7 @@ fn a_filter_for_everybody_is_also_for_this_layer() {
         .with(spans);
     with_default(subscriber, work);
     assert_eq!(
-        (count(&registry, "warn"), count(&registry, "info")),
+        (ended(&registry, "warn"), ended(&registry, "info")),
         (Some(1.0), None)
     );
 }
@@ -99,11 +89,11 @@ fn the_most_verbose_level_and_a_function_choose() {
     let all = log.clone().with_filter(LevelFilter::TRACE);
     with_default(tracing_subscriber::registry().with(all).with(spans), work);
     assert_eq!(
-        (count(&registry, "warn"), count(&registry, "debug")),
+        (ended(&registry, "warn"), ended(&registry, "debug")),
         (Some(1.0), Some(1.0))
     );
     assert_eq!(
-        (count(&registry, "info"), count(&registry, "other")),
+        (ended(&registry, "info"), ended(&registry, "other")),
         (None, None)
     );
     assert_eq!(
@@ -113,12 +103,47 @@ fn the_most_verbose_level_and_a_function_choose() {
     assert_eq!(log.0.load(Relaxed), 4);
 }
 
+/// Spans were created for this layer although it measures none.
 #[test]
 fn events_are_counted_without_spans() {
+    for has_exemplars in [false, true] {
+        let settings = SpanMetrics::new().times(&[]).count_events(Level::TRACE);
+        let settings = match has_exemplars {
+            true => settings.trace_id(|_, _| Some(7)),
+            false => settings.without_exemplars(),
+        };
+        let registry = measure(settings, |_| {
+            work();
+            // An event finds its trace in the span.
+            let span = tracing::info_span!(target: "t", "span");
+            assert_eq!(span.is_disabled(), !has_exemplars);
+            span.in_scope(|| tracing::warn!(target: "t", "an exemplar"));
+        });
+        assert_eq!(events(&registry, "trace"), Some(1.0));
+        let exemplars = exemplars(&registry, "tracing_events_total");
+        assert_eq!(!exemplars.is_empty(), has_exemplars);
+        assert!(!registry.contains(SpanTime::Duration.family()));
+    }
+}
+
+#[test]
+fn a_filter_that_changes_while_a_span_is_open_does_not_lose_it() {
     let registry = Registry::new();
-    let settings = SpanMetrics::new().times(&[]).count_events(Level::TRACE);
-    let spans = settings.level(Level::ERROR).register(&registry).unwrap();
-    with_default(tracing_subscriber::registry().with(spans), work);
-    assert_eq!(events(&registry, "trace"), Some(1.0));
-    assert!(!registry.contains(SpanTime::Duration.family()));
+    let spans = SpanMetrics::new().in_progress().register(&registry);
+    let (filter, handle) = reload::Layer::new(LevelFilter::INFO);
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(spans.unwrap());
+    with_default(subscriber, || {
+        let open = tracing::info_span!(target: "t", "span").entered();
+        handle.reload(LevelFilter::OFF).unwrap();
+        drop(tracing::info_span!(target: "t", "span"));
+        drop(open);
+        handle.reload(LevelFilter::INFO).unwrap();
+        drop(tracing::info_span!(target: "t", "span"));
+    });
+    assert_eq!(ended(&registry, "span"), Some(2.0));
+    let labels = [("span", "span"), ("target", "t")];
+    let open = registry.snapshot().get("spans_in_progress", &labels);
+    assert_eq!(open, Some(0.0));
 }

@@ -1,5 +1,8 @@
 //! Fields as labels, limits, and mistakes in settings.
 
+mod support;
+
+use support::measure;
 use tallies::Registry;
 use tallies_tracing::{SpanLayer, SpanMetrics};
 use tracing::field::{Empty, debug};
@@ -38,12 +41,7 @@ fn values(registry: &Registry, label: &str) -> Vec<(String, f64)> {
 
 #[test]
 fn fields_of_every_type_are_labels() {
-    let registry = Registry::new();
-    let spans = SpanMetrics::new()
-        .field("value")
-        .register(&registry)
-        .unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    let registry = measure(SpanMetrics::new().field("value"), |_| {
         drop(info_span!("s", value = "text"));
         drop(info_span!("s", value = 7_u64, other = "not a label"));
         drop(info_span!("s", value = -7));
@@ -71,12 +69,10 @@ fn fields_of_every_type_are_labels() {
 
 #[test]
 fn the_last_recorded_value_counts() {
-    let registry = Registry::new();
     let settings = SpanMetrics::new()
         .field("http.status")
         .field_as("http.method", "method");
-    let spans = settings.register(&registry).unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    let registry = measure(settings, |_| {
         let span = info_span!(
             "s",
             "http.status" = Empty,
@@ -101,10 +97,8 @@ fn the_last_recorded_value_counts() {
 
 #[test]
 fn values_beyond_the_limit_count_in_one_series() {
-    let registry = Registry::new();
     let settings = SpanMetrics::new().field("user").limit(3).in_progress();
-    let spans = settings.register(&registry).unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    let registry = measure(settings, |_| {
         for user in 0..1000 {
             drop(info_span!("s", user));
         }
@@ -119,13 +113,8 @@ fn values_beyond_the_limit_count_in_one_series() {
 
 #[test]
 fn callsites_beyond_the_limit_count_in_one_series() {
-    let registry = Registry::new();
     let settings = SpanMetrics::new().limit(1).in_progress();
-    let spans = settings
-        .count_events(Level::INFO)
-        .register(&registry)
-        .unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    measure(settings.count_events(Level::INFO), |registry| {
         let _open = (info_span!("a"), info_span!("b"), info_span!("c"));
         tracing::info!("a");
         tracing::warn!("b");
@@ -146,12 +135,7 @@ fn a_debug_implementation_may_create_spans() {
             f.write_str("value")
         }
     }
-    let registry = Registry::new();
-    let spans = SpanMetrics::new()
-        .field("value")
-        .register(&registry)
-        .unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    let registry = measure(SpanMetrics::new().field("value"), |_| {
         let span = info_span!("s", value = ?Value).entered();
         span.record("value", debug(Value));
     });
@@ -178,6 +162,10 @@ fn mistakes_say_what_would_be_right() {
         "the fields `http.method` and `http_method` of spans would share the label `http_method`; \
          `field_as(\"http_method\", ..)` gives one of them another"
     );
+    assert_eq!(
+        error(SpanMetrics::new().field("a").field_as("a", "b")),
+        "the field `a` of spans is given twice; one label shows it"
+    );
     assert!(error(SpanMetrics::new().field("target")).starts_with("the field `target` of spans"));
     let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     assert_eq!(
@@ -197,13 +185,11 @@ fn mistakes_say_what_would_be_right() {
 
 #[test]
 fn eight_fields_fit() {
-    let registry = Registry::new();
     let eight = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let settings = eight
         .iter()
         .fold(SpanMetrics::new(), |spans, field| spans.field(field));
-    let spans = settings.register(&registry).unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    let registry = measure(settings, |_| {
         drop(info_span!("s", h = "last", a = "first"));
     });
     assert_eq!(values(&registry, "h"), [("last".to_owned(), 1.0)]);
@@ -231,12 +217,8 @@ fn layers_with_the_same_settings_share_families() {
 
 #[test]
 fn exponential_buckets_are_taken() {
-    let registry = Registry::new();
     let settings = SpanMetrics::new().native(3).buckets(&[1.0]);
-    let spans = settings.register(&registry).unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
-        drop(info_span!("s"))
-    });
+    let registry = measure(settings, |_| drop(info_span!("s")));
     let page = tallies::encode::text(&registry.snapshot());
     assert_eq!(
         page.matches("span_duration_seconds_bucket").count(),

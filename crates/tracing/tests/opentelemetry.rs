@@ -2,16 +2,19 @@
 
 #![cfg(feature = "opentelemetry")]
 
+mod support;
+
 use opentelemetry::Context as OtelContext;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
 };
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use support::{ended, events, exemplars, measure};
 use tallies::Registry;
 use tallies_tracing::SpanMetrics;
 use tracing::{Level, info_span, subscriber::with_default};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const TEXT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -21,14 +24,6 @@ fn tracer(sampler: Sampler) -> SdkTracer {
         .with_sampler(sampler)
         .build()
         .tracer("tests")
-}
-
-fn exemplars(registry: &Registry, family: &str) -> Vec<String> {
-    let now = registry.snapshot();
-    let family = now.family(family).unwrap();
-    let all = (0..family.len()).flat_map(|i| family.exemplars(i));
-    all.map(|(_, exemplar)| exemplar.labels().next().unwrap().1.into_owned())
-        .collect()
 }
 
 /// Does the work of a request that belongs to a remote trace.
@@ -47,38 +42,21 @@ fn work() {
     request.in_scope(|| tracing::error!(target: "t", "failed"));
 }
 
-fn count(registry: &Registry) -> Option<f64> {
-    let labels = [("span", "request"), ("target", "t")];
-    registry
-        .snapshot()
-        .get("span_duration_seconds_count", &labels)
-}
-
 #[test]
 fn spans_and_errors_lead_to_their_trace() {
     for (spans_are_outer, activates) in [(true, true), (false, true), (true, false), (false, false)]
     {
         let registry = Registry::new();
         let settings = SpanMetrics::new().count_events(Level::ERROR);
-        let traces = tracer(Sampler::AlwaysOn);
-        if spans_are_outer {
-            let traces = tracing_opentelemetry::layer().with_tracer(traces);
-            let traces = traces.with_context_activation(activates);
-            let spans = settings.register(&registry).unwrap();
-            with_default(
-                tracing_subscriber::registry().with(traces).with(spans),
-                work,
-            );
-        } else {
-            let traces = tracing_opentelemetry::layer().with_tracer(traces);
-            let traces = traces.with_context_activation(activates);
-            let spans = settings.register(&registry).unwrap();
-            with_default(
-                tracing_subscriber::registry().with(spans).with(traces),
-                work,
-            );
-        }
-        assert_eq!(count(&registry), Some(1.0));
+        let traces = tracing_opentelemetry::layer().with_tracer(tracer(Sampler::AlwaysOn));
+        let traces = traces.with_context_activation(activates).boxed();
+        let spans = settings.register(&registry).unwrap().boxed();
+        let layers = match spans_are_outer {
+            true => vec![traces, spans],
+            false => vec![spans, traces],
+        };
+        with_default(tracing_subscriber::registry().with(layers), work);
+        assert_eq!(ended(&registry, "request"), Some(1.0));
         assert_eq!(exemplars(&registry, "span_duration_seconds"), [TEXT]);
         assert_eq!(exemplars(&registry, "span_self_seconds"), [TEXT]);
         assert_eq!(exemplars(&registry, "tracing_events_total"), [TEXT]);
@@ -101,23 +79,17 @@ fn spans_that_a_sampler_dropped_count_without_exemplar() {
             }
         },
     );
-    assert_eq!(count(&registry), Some(10.0));
+    assert_eq!(ended(&registry, "request"), Some(10.0));
     assert!(exemplars(&registry, "span_duration_seconds").is_empty());
-    let labels = [("level", "error"), ("target", "t")];
-    assert_eq!(
-        registry.snapshot().get("tracing_events_total", &labels),
-        Some(10.0)
-    );
+    assert_eq!(events(&registry, "error"), Some(10.0));
 }
 
 #[test]
 fn without_a_layer_of_opentelemetry_nothing_has_a_trace() {
-    let registry = Registry::new();
-    let spans = SpanMetrics::new().register(&registry).unwrap();
-    with_default(tracing_subscriber::registry().with(spans), || {
+    let registry = measure(SpanMetrics::new(), |_| {
         info_span!(target: "t", "request").in_scope(|| ());
     });
-    assert_eq!(count(&registry), Some(1.0));
+    assert_eq!(ended(&registry, "request"), Some(1.0));
     assert!(exemplars(&registry, "span_duration_seconds").is_empty());
 }
 

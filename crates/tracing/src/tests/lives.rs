@@ -1,25 +1,23 @@
 //! Unusual lives of spans: never closed, closed twice, longer than their subscriber, of several
 //! layers.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
 use tallies::Registry;
-use tracing::field::Empty;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Dispatch, Subscriber, dispatcher, info_span};
+use tracing::span::{Attributes, Id};
+use tracing::subscriber::with_default;
+use tracing::{Dispatch, Level, Subscriber, dispatcher, info_span};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
 
-use super::{Hands, all_times, times_of};
+use super::{Hands, all_times, in_progress, measure, sum, times_of};
 use crate::settings::{SpanMetrics, SpanTime};
 
 /// The drawing of the crate's page.
 #[test]
 fn the_drawing_is_right() {
-    let hands = Hands::default();
-    let (registry, settings) = all_times(hands.clock());
-    let layer = settings.register(&registry).unwrap();
-    let subscriber = tracing_subscriber::registry().with(layer);
-    tracing::subscriber::with_default(subscriber, || {
+    let registry = measure(|hands| {
         let request = info_span!(target: "t", "request");
         let entered = request.enter();
         hands.advance(2);
@@ -79,7 +77,7 @@ fn a_span_that_is_closed_twice_counts_once() {
     let (registry, settings) = all_times(hands.clock());
     let recorder = settings.in_progress().recorder(&registry).unwrap();
     let subscriber = tracing_subscriber::registry().with(Twice(recorder));
-    tracing::subscriber::with_default(subscriber, || {
+    with_default(subscriber, || {
         let parent = info_span!(target: "t", "parent");
         let child = info_span!(target: "t", parent: &parent, "child").entered();
         let other = info_span!(target: "t", parent: &parent, "child");
@@ -94,17 +92,13 @@ fn a_span_that_is_closed_twice_counts_once() {
     for (span, count) in [("parent", 1.0), ("child", 2.0)] {
         let labels = [("span", span), ("target", "t")];
         assert_eq!(now.get("span_duration_seconds_count", &labels), Some(count));
-        assert_eq!(now.get("spans_in_progress", &labels), Some(0.0));
+        assert_eq!(in_progress(&registry, span), Some(0.0));
     }
 }
 
 #[test]
 fn a_span_that_is_never_closed_shows_as_in_progress() {
-    let hands = Hands::default();
-    let (registry, settings) = all_times(hands.clock());
-    let layer = settings.in_progress().register(&registry).unwrap();
-    let subscriber = tracing_subscriber::registry().with(layer);
-    tracing::subscriber::with_default(subscriber, || {
+    let registry = measure(|hands| {
         let parent = info_span!(target: "t", "parent");
         std::mem::forget(info_span!(target: "t", parent: &parent, "lost"));
         hands.advance(5);
@@ -113,7 +107,7 @@ fn a_span_that_is_never_closed_shows_as_in_progress() {
     let now = registry.snapshot();
     for span in ["parent", "lost"] {
         let labels = [("span", span), ("target", "t")];
-        assert_eq!(now.get("spans_in_progress", &labels), Some(1.0), "{span}");
+        assert_eq!(in_progress(&registry, span), Some(1.0), "{span}");
         assert_eq!(now.get("span_duration_seconds_count", &labels), Some(0.0));
     }
 }
@@ -140,54 +134,7 @@ fn a_span_that_outlives_its_subscriber_is_counted() {
     drop(parent);
     assert_eq!(times_of(&registry, "alone"), [6, 6, 1, 5]);
     assert_eq!(times_of(&registry, "child"), [6, 6, 0, 6]);
-    let labels = [("span", "parent"), ("target", "t")];
-    assert_eq!(
-        registry.snapshot().get("spans_in_progress", &labels),
-        Some(1.0)
-    );
-}
-
-/// A layer that panics while it holds the lock of a span's extensions.
-struct Poisons;
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Poisons {
-    fn on_record(&self, id: &Id, _: &Record<'_>, context: Context<'_, S>) {
-        let span = context.span(id).unwrap();
-        let _lock = span.extensions_mut();
-        panic!("in a `Debug` implementation, say");
-    }
-}
-
-/// The span is left and closed while the panic unwinds: a second panic would abort the program.
-#[test]
-fn a_layer_that_panics_costs_a_span_and_no_more() {
-    let hands = Hands::default();
-    let (registry, settings) = all_times(hands.clock());
-    let layer = settings.field("x").register(&registry).unwrap();
-    let subscriber = tracing_subscriber::registry().with(Poisons).with(layer);
-    tracing::subscriber::with_default(subscriber, || {
-        let outer = info_span!(target: "t", "outer").entered();
-        let work = || {
-            let span = info_span!(target: "t", "poisoned", x = Empty).entered();
-            let child = info_span!(target: "t", "child").entered();
-            hands.advance(3);
-            drop(child);
-            span.record("x", 1);
-        };
-        assert!(std::panic::catch_unwind(work).is_err());
-        drop(outer);
-    });
-    let now = registry.snapshot();
-    assert_eq!(now.get("spans_unmeasured_total", &[]), Some(1.0));
-    for (span, count) in [
-        ("outer", Some(1.0)),
-        ("child", Some(1.0)),
-        ("poisoned", None),
-    ] {
-        let labels = [("span", span), ("target", "t"), ("x", "")];
-        let counted = now.get("span_duration_seconds_count", &labels);
-        assert_eq!(counted.filter(|n| *n > 0.0), count, "{span}");
-    }
+    assert_eq!(in_progress(&registry, "parent"), Some(1.0));
 }
 
 #[test]
@@ -201,7 +148,7 @@ fn layers_of_one_subscriber_do_not_disturb_each_other() {
         .register(&only)
         .unwrap();
     let subscriber = tracing_subscriber::registry().with(first).with(second);
-    tracing::subscriber::with_default(subscriber, || {
+    with_default(subscriber, || {
         let outer = info_span!(target: "t", "outer").entered();
         hands.advance(1);
         let middle = info_span!(target: "t", "middle").entered();
@@ -225,11 +172,7 @@ fn layers_of_one_subscriber_do_not_disturb_each_other() {
 
 #[test]
 fn a_thread_that_is_still_inside_counts_until_the_close() {
-    let hands = Hands::default();
-    let (registry, settings) = all_times(hands.clock());
-    let layer = settings.register(&registry).unwrap();
-    let subscriber = tracing_subscriber::registry().with(layer);
-    tracing::subscriber::with_default(subscriber, || {
+    let registry = measure(|hands| {
         let span = info_span!(target: "t", "span");
         hands.advance(1);
         span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
@@ -244,7 +187,7 @@ fn only_the_times_that_were_chosen_are_families() {
     let registry = Registry::new();
     let settings = SpanMetrics::new().times(&[SpanTime::Idle]);
     let recorder = settings.recorder(&registry).unwrap();
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(recorder), || {
+    with_default(tracing_subscriber::registry().with(recorder), || {
         drop(info_span!(target: "t", "span").entered());
     });
     let families: Vec<_> = SpanTime::ALL
@@ -255,4 +198,100 @@ fn only_the_times_that_were_chosen_are_families() {
     let labels = [("span", "span"), ("target", "t")];
     let count = registry.snapshot().get("span_idle_seconds_count", &labels);
     assert_eq!(count, Some(1.0));
+}
+
+/// A layer that does work of its own when a span is closed: a span and an event.
+struct Audits;
+
+impl<S: Subscriber> Layer<S> for Audits {
+    fn on_close(&self, _: Id, _: Context<'_, S>) {
+        // Once, since the registry tells the layer of the close of that span, too.
+        thread_local!(static IS_AUDITING: Cell<bool> = const { Cell::new(false) });
+        if !IS_AUDITING.replace(true) {
+            // A root: the registry does not free it, nor would it release its parent.
+            info_span!(target: "t", parent: None, "audit")
+                .in_scope(|| tracing::info!(target: "t", "closed"));
+            IS_AUDITING.set(false);
+        }
+    }
+}
+
+#[test]
+fn a_layer_may_create_and_close_spans_when_a_span_is_closed() {
+    for is_outer in [false, true] {
+        let hands = Hands::default();
+        let (registry, settings) = all_times(hands.clock());
+        let settings = settings.in_progress().count_events(Level::INFO);
+        let work = || {
+            let outer = info_span!(target: "t", "outer").entered();
+            hands.advance(2);
+            info_span!(target: "t", "inner").in_scope(|| hands.advance(3));
+            drop(outer);
+        };
+        let spans = tracing_subscriber::registry();
+        if is_outer {
+            with_default(
+                spans
+                    .with(settings.register(&registry).unwrap())
+                    .with(Audits),
+                work,
+            );
+        } else {
+            with_default(
+                spans
+                    .with(Audits)
+                    .with(settings.register(&registry).unwrap()),
+                work,
+            );
+        }
+        let now = registry.snapshot();
+        for (span, count) in [("outer", 1), ("inner", 1), ("audit", 2)] {
+            let labels = [("span", span), ("target", "t")];
+            assert_eq!(sum(&now, SpanTime::Duration, &labels).0, count, "{span}");
+            assert_eq!(in_progress(&registry, span), Some(0.0), "{span}");
+        }
+        assert_eq!(times_of(&registry, "outer"), [5, 2, 5, 0]);
+        let labels = [("level", "info"), ("target", "t")];
+        assert_eq!(now.get("tracing_events_total", &labels), Some(2.0));
+    }
+}
+
+/// Numbers of spans are used again, by the same slot of the registry.
+#[test]
+fn a_span_has_nothing_of_the_one_that_had_its_number_before() {
+    let ids = RefCell::new(BTreeSet::new());
+    let registry = measure(|hands| {
+        for i in 0..100 {
+            let span = info_span!(target: "t", "span");
+            ids.borrow_mut()
+                .insert(span.id().unwrap().into_u64() & 0xffff);
+            let child = info_span!(target: "t", parent: &span, "child").entered();
+            hands.advance(i);
+            drop(child);
+            hands.advance(1);
+            span.in_scope(|| hands.advance(1));
+        }
+    });
+    assert!(ids.borrow().len() < 100, "no slot was used twice");
+    assert_eq!(
+        times_of(&registry, "span"),
+        [4950 + 200, 200, 100, 4950 + 100]
+    );
+    assert_eq!(times_of(&registry, "child"), [4950, 4950, 4950, 0]);
+}
+
+/// A link to another span is no parent.
+#[test]
+fn a_span_that_follows_another_one_covers_nothing_of_it() {
+    let registry = measure(|hands| {
+        let cause = info_span!(target: "t", "cause");
+        let effect = info_span!(target: "t", parent: None, "effect");
+        effect.follows_from(&cause);
+        hands.advance(3);
+        drop(cause);
+        hands.advance(4);
+        drop(effect);
+    });
+    assert_eq!(times_of(&registry, "cause"), [3, 3, 0, 3]);
+    assert_eq!(times_of(&registry, "effect"), [7, 7, 0, 7]);
 }

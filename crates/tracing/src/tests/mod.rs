@@ -2,6 +2,7 @@
 
 mod exactness;
 mod lives;
+mod panics;
 mod threads;
 
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use tallies::Registry;
 use tallies::snapshot::Snapshot;
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::clock::Clock;
 use crate::settings::{SpanMetrics, SpanTime};
@@ -35,6 +38,21 @@ impl Hands {
 fn all_times(clock: Clock) -> (Registry, SpanMetrics) {
     let settings = SpanMetrics::new().times(&SpanTime::ALL).clock(clock);
     (Registry::new(), settings)
+}
+
+/// Does `work` in a subscriber whose layer measures all times, and whose clock `work` turns.
+fn measure(work: impl FnOnce(&Hands)) -> Registry {
+    let hands = Hands::default();
+    let (registry, settings) = all_times(hands.clock());
+    let layer = settings.in_progress().register(&registry).unwrap();
+    with_default(tracing_subscriber::registry().with(layer), || work(&hands));
+    registry
+}
+
+/// Returns the number of spans of a name that are open.
+fn in_progress(registry: &Registry, span: &str) -> Option<f64> {
+    let labels = [("span", span), ("target", "t")];
+    registry.snapshot().get("spans_in_progress", &labels)
 }
 
 /// Returns the number and the sum, in nanoseconds, of a time of the spans that have these labels.
