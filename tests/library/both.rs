@@ -13,13 +13,8 @@ use tallies::{
     Summary, UpDownCounter, label::Scratch,
 };
 use tallies_library::{
-<<<<<<< HEAD
-    ANSWERS, Answered, BY_TABLE, BYTES, Client, FAILURES, Pool, Query, Shard, Verb, Verbs, boxed,
-    build, connect, generic, list, query, reply, update, wrap,
-=======
-    BYTES, Client, FAILURES, Pool, Query, Shard, Side, Verb, boxed, build, connect, generic, list,
-    query, reply, update, wrap,
->>>>>>> main
+    ANSWERS, Answered, BY_TABLE, BYTES, Client, FAILURES, Pool, Query, Shard, Side, Verb, Verbs,
+    boxed, build, connect, generic, list, query, reply, update, wrap,
 };
 
 /// Whether nothing is counted.
