@@ -1,7 +1,7 @@
 //! The derive macro of events: structs whose fields count in metrics.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::{DeriveInput, Expr, Field, LitStr};
 
@@ -36,8 +36,10 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
         .map(|field| &field.ident)
         .collect();
     let count = counters.len();
-    let observed = match observed.map(|field| &field.ident) {
-        Some(field) => quote!(#tallies::event::EventValue::value(&self.#field)),
+    let observed = match observed.and_then(|field| field.ident.as_ref()) {
+        Some(field) => quote_spanned! {field.span()=>
+            #tallies::event::EventValue::value(&self.#field)
+        },
         None => quote!(::core::option::Option::None),
     };
     let name = &item.ident;

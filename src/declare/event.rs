@@ -17,7 +17,7 @@ use super::builder::MetricParts;
 use super::declaration::Declaration;
 use super::{Bound, Builder, Metric, MetricFamily, Series, buckets};
 
-/// What happens once and counts in several metrics: a struct with `#[derive(Event)]`.
+/// Something that happens once and counts in several metrics: a struct with `#[derive(Event)]`.
 ///
 /// Its fields are the metrics: a `u64` is what the event adds to a counter; an `f64` or a
 /// [`Duration`], or an `Option` of one, is what it observes in a histogram, of which there is at
@@ -39,7 +39,12 @@ pub trait Event {
     fn observed(&self) -> Option<f64>;
 }
 
-/// What a field of an event observes.
+/// A field of an event that is observed: `f64`, `Duration`, or an `Option` of one.
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` counts in no metric",
+    label = "not a field of an event",
+    note = "a field of an event is a `u64`, for a counter, or an `f64`, a `Duration`, or an `Option` of one, for a histogram"
+)]
 pub trait EventValue {
     /// Returns the value, in seconds if it is a duration; `None` if there is none.
     fn value(&self) -> Option<f64>;
@@ -111,7 +116,7 @@ impl<T: EventValue> EventValue for Option<T> {
 /// `tallies_rejected_updates_total`; the counters of its event count.
 pub struct Events<E, L = ()>(MetricFamily<Buckets, Events<E>, L>);
 
-/// What the events of a series have counted.
+/// The counts of a series of events.
 ///
 /// ```
 /// use tallies::event::{Event, Events};
@@ -139,12 +144,16 @@ pub struct Recorded {
     pub observed: Option<Observed>,
 }
 
-/// What an event adds, taken from its fields.
-type Parts<'a> = (&'a [u64], Option<f64>);
+/// The counts of an event and its observation, taken from its fields.
+type EventCounts<'a> = (&'a [u64], Option<f64>);
 
 /// The hot path. Returns `false` if the caller has to take the cold path.
 #[inline(always)]
-fn record_hot(family: Option<&Family<Buckets>>, last: u64, (added, value): Parts<'_>) -> bool {
+fn record_hot(
+    family: Option<&Family<Buckets>>,
+    last: u64,
+    (added, value): EventCounts<'_>,
+) -> bool {
     let Some(family) = family else { return false };
     let shape = &family.shape;
     let bucket = match value {
@@ -162,7 +171,7 @@ fn record_hot(family: Option<&Family<Buckets>>, last: u64, (added, value): Parts
 
 #[cold]
 #[inline(never)]
-fn record_cold(series: SeriesRef<'_, Buckets>, (added, value): Parts<'_>) {
+fn record_cold(series: SeriesRef<'_, Buckets>, (added, value): EventCounts<'_>) {
     let family = series.family;
     let (shape, name) = (&family.shape, &family.desc.name);
     if added.len() != shape.counters {
@@ -309,8 +318,8 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         Self(MetricFamily::new(Declaration::new(desc)))
     }
 
-    /// Declares the metrics in a `static`. With [`#[tallies::metric]`](macro@crate::metric) they are
-    /// exported before the first event.
+    /// Declares the metrics in a `static`. With [`#[tallies::metric]`](macro@crate::metric) they
+    /// are exported before the first event.
     #[track_caller]
     #[must_use]
     pub const fn new() -> Self

@@ -78,14 +78,14 @@ pub use tallies_macros::metric;
 /// ```
 pub use tallies_macros::Labels;
 
-/// Implements [`Event`](trait@crate::event::Event) for a struct with named fields. The fields are the
-/// metrics, and their doc comments the help texts.
+/// Implements [`Event`](trait@crate::event::Event) for a struct with named fields. The fields are
+/// the metrics, and their doc comments the help texts.
 ///
 /// A `u64` is a counter, and a field of any other type that is an
 /// [`EventValue`](crate::event::EventValue) a histogram, of which there is at most one. A metric
-/// has the name of its field, unless `#[metric(name = "..")]` changes it. The attribute also accepts
-/// `unit = ".."` and `buckets = [..]`. `#[metric(crate = my::path)]` on the struct sets the path of
-/// the `tallies` crate, if it is not `::tallies`.
+/// has the name of its field, unless `#[metric(name = "..")]` changes it. The attribute also
+/// accepts `unit = ".."` and `buckets = [..]`. `#[metric(crate = my::path)]` on the struct sets the
+/// path of the `tallies` crate, if it is not `::tallies`.
 ///
 /// ```
 /// use tallies::event::{Event, Events};

@@ -524,8 +524,8 @@ impl Desc {
     }
 
     /// Returns whether handles of the two descriptions can be exchanged: a series of a closed label
-    /// set is identified by its index, so both need the same combinations; and the cells of an event
-    /// are those of its metrics.
+    /// set is identified by its index, so both need the same combinations; and the cells of an
+    /// event are those of its metrics.
     pub(crate) fn has_same_combinations(&self, other: &Self) -> bool {
         self.closed.texts().eq(other.closed.texts()) && self.event == other.event
     }

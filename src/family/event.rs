@@ -1,8 +1,8 @@
 //! The metrics of an event: families of a registry whose series have their cells in one block.
 //!
-//! A label set of an event has one series, in a `Family<Buckets>` that no registry lists. A registry
-//! lists one [`EventPart`] for each metric. The first one that a pass asks reads the series of all,
-//! so that what a scrape shows of an event comes from one read.
+//! A label set of an event has one series, in a `Family<Buckets>` that no registry lists. A
+//! registry lists one [`EventPart`] for each metric. The first one that a pass asks reads the
+//! series of all, so that what a scrape shows of an event comes from one read.
 
 use std::sync::{Arc, Mutex};
 

@@ -30,9 +30,10 @@
 //! - B3: A read that is not retried therefore differs from observations 1 to N at most by the
 //!   bucket and the sum of N+1. The writer stored that sum before the bucket (Release).
 //! - B4: A block has `BUCKET + buckets` cells, and two more for each counter of an event; the block
-//!   of a native histogram has one cell, the address of a [`Table`]. Only one thread observes in a block at a time: the owner of the shard
-//!   (invariant I1 of [`shard`](super::shard)), or the thread that holds the lock of the cold block
-//!   (invariant U1 of [`cold_lock`](super::cold_lock)).
+//!   of a native histogram has one cell, the address of a [`Table`]. Only one thread observes in a
+//!   block at a time: the owner of the shard (invariant I1 of [`shard`](super::shard)), or the
+//!   thread that holds the lock of the cold block (invariant U1 of
+//!   [`cold_lock`](super::cold_lock)).
 //!
 //! # Events
 //!
@@ -113,7 +114,8 @@ pub struct Buckets {
     /// The address of the cold block's lowest word, or 0. Created by its first writer, replaced by
     /// passes under the lock, read by writers under the lock and by passes.
     cold: AtomicU64,
-    /// The number of cells for `state`, the sums, the counters and the fixed buckets. Never changes.
+    /// The number of cells for `state`, the sums, the counters and the fixed buckets. Never
+    /// changes.
     cells: u32,
     /// The number of counters of an event. Never changes.
     counters: u32,

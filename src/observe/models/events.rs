@@ -11,7 +11,7 @@ use super::super::memory::Block;
 use super::super::{Buckets, Cells, Engine, Generation, Outcome, Shape, promote, reclaim};
 use super::{reached, set, spawn, total};
 
-/// What each event adds: to two counters, to a bucket, to the sum. The second one observes nothing.
+/// Events: what they add to two counters, a bucket and the sum. The second one observes nothing.
 const EVENTS: [([u64; 2], usize, f64); 3] = [([1, 10], 0, 1.0), ([1, 0], 2, 0.0), ([1, 5], 1, 4.0)];
 
 /// The counters, the buckets and the sum after each event.

@@ -45,8 +45,8 @@ pub(in crate::registry) struct RegistryNames {
 }
 
 impl RegistryNames {
-    /// Adds a family, or the metrics of an event. If one of them is rejected, the others of a static
-    /// are added all the same; at run time none is.
+    /// Adds a family, or the metrics of an event. If one of them is rejected, the others of a
+    /// static are added all the same; at run time none is.
     pub(super) fn add<F: AnyFamily + 'static>(
         &mut self,
         family: Arc<F>,

@@ -61,8 +61,8 @@ impl Sums {
         self.sketches.clear();
     }
 
-    /// Adds the observations in a block with fixed buckets, and the counters of an event. Counts wrap, as in the process: a
-    /// baseline is subtracted from them.
+    /// Adds the observations in a block with fixed buckets, and the counters of an event. Counts
+    /// wrap, as in the process: a baseline is subtracted from them.
     pub(super) fn add_fixed(&mut self, memory: &WriterMemory<'_>, from: BlockAt) -> Try<()> {
         self.scratch.clear();
         let counters = self.counters.len();
