@@ -320,13 +320,14 @@ struct Add<N: Number>(N);
 
 impl<N: Number> SeriesUpdate<Tally<N>> for Add<N> {
     #[inline(always)]
-    fn quick(
+    fn quick<'a>(
         self,
         cells: &Tally<N>,
         (last, generation): (u64, Generation),
-        is_hot: impl FnOnce() -> bool,
+        family: impl FnOnce() -> &'a Family<Tally<N>>,
     ) -> bool {
         let Self(n) = self;
+        let is_hot = || family().desc.hot;
         n.can_add() && cells.add_if_cold(observe::engine(), (last, generation), n, is_hot)
     }
 

@@ -9,12 +9,13 @@ use crate::family::event::EventMetric;
 use crate::family::label::{LabelSet, NamedLabels, Unlabelled};
 use crate::family::{Family, SeriesRef};
 use crate::lockfree::Generation;
-use crate::observe::{self, Buckets, Cells, Observed, ObservedTotal, is_finite};
+use crate::observe::{self, Buckets, Cells, Observed, ObservedTotal, Shape, is_finite};
 use crate::registry::Listed;
 use crate::setters::setters;
 
 use super::builder::MetricParts;
 use super::declaration::Declaration;
+use super::lazy_ref::SeriesUpdate;
 use super::{Bound, Builder, Metric, MetricFamily, Series, buckets};
 
 /// Something that happens once and counts in several metrics: a struct with `#[derive(Event)]`.
@@ -155,18 +156,51 @@ fn record_hot(
     (added, value): EventCounts<'_>,
 ) -> bool {
     let Some(family) = family else { return false };
-    let shape = &family.shape;
-    let bucket = match value {
+    bucket(&family.shape, (added, value)).is_some_and(|bucket| {
+        let value = value.unwrap_or_default();
+        observe::thread(|thread| Buckets::record(thread, last, added, bucket, value))
+    })
+}
+
+/// Returns the bucket of an event in the common case: it fits the shape, and its bucket is found
+/// without a search.
+#[inline(always)]
+fn bucket(shape: &Shape, (added, value): EventCounts<'_>) -> Option<usize> {
+    // The number of counters comes from code of the user.
+    if added.len() != shape.counters {
+        return None;
+    }
+    match value {
         Some(value) if is_finite(value) => shape.index.find(value),
         Some(_) => None,
         None => Some(shape.no_bucket()),
-    };
-    // The number of counters comes from code of the user.
-    added.len() == shape.counters
-        && bucket.is_some_and(|bucket| {
-            let value = value.unwrap_or_default();
-            observe::thread(|thread| Buckets::record(thread, last, added, bucket, value))
+    }
+}
+
+/// An event that the hot path rejected.
+#[derive(Clone, Copy)]
+struct Record<'a>(EventCounts<'a>);
+
+impl SeriesUpdate<Buckets> for Record<'_> {
+    #[inline(always)]
+    fn quick<'a>(
+        self,
+        cells: &Buckets,
+        at: (u64, Generation),
+        family: impl FnOnce() -> &'a Family<Buckets>,
+    ) -> bool {
+        let (family, Self((added, value))) = (family(), self);
+        let is_hot = || family.desc.hot;
+        bucket(&family.shape, self.0).is_some_and(|bucket| {
+            let event = (added, bucket, value.unwrap_or_default());
+            cells.record_if_cold(observe::engine(), at, event, is_hot)
         })
+    }
+
+    #[inline(always)]
+    fn slow(self, series: SeriesRef<'_, Buckets>) {
+        record_cold(series, self.0);
+    }
 }
 
 #[cold]
@@ -297,9 +331,9 @@ impl<E: Event> Series<'_, Events<E>> {
     pub fn record(&self, event: E) {
         let counts = event.counts();
         let parts = (counts.as_ref(), event.observed());
-        let lazy_ref = &self.lazy_ref;
-        if !record_hot(lazy_ref.family(), lazy_ref.last(), parts) {
-            lazy_ref.resolve(|series| record_cold(series, parts));
+        let (lazy_ref, last) = (&self.lazy_ref, self.lazy_ref.last());
+        if !record_hot(lazy_ref.family(), last, parts) {
+            lazy_ref.update(last, Record(parts));
         }
     }
 }

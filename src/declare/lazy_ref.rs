@@ -40,12 +40,12 @@ pub(crate) trait SeriesUpdate<C: MetricCells>: Copy {
     /// The common case. Returns `false`, and does nothing, in any other.
     ///
     /// Gets the cells; the last cell of their block, as [`SlotWord::last`](observe::SlotWord::last)
-    /// returned it, and the generation; and whether the family is declared hot.
-    fn quick(
+    /// returned it, and the generation; and the family.
+    fn quick<'a>(
         self,
         cells: &C,
         last_and_generation: (u64, Generation),
-        is_hot: impl FnOnce() -> bool,
+        family: impl FnOnce() -> &'a Family<C>,
     ) -> bool;
 
     /// All cases.
@@ -184,7 +184,7 @@ fn update_series<C: MetricCells>(
     last: u64,
     update: impl SeriesUpdate<C>,
 ) {
-    if !update.quick(cells, (last, key.generation()), || family.desc.hot) {
+    if !update.quick(cells, (last, key.generation()), || family) {
         resolve_series(family, cells, key, |series| update.slow(series));
     }
 }
@@ -197,7 +197,7 @@ fn update_bound<C: MetricCells>(
     last: u64,
     update: impl SeriesUpdate<C>,
 ) {
-    if !update.quick(cells, (last, generation), || bound.family().desc.hot) {
+    if !update.quick(cells, (last, generation), || bound.family()) {
         update_current(bound, update);
     }
 }

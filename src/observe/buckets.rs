@@ -300,9 +300,6 @@ impl Buckets {
         // SAFETY: this thread is the only writer of the block (B4): it owns the block that `run`
         // passes, or holds the lock of the cold block. The series has this bucket, as in `observe`.
         let write = |block| unsafe { record(block, added, bucket, value) };
-        if !eager && self.write_if_cold(engine, generation, write) {
-            return Outcome::Done;
-        }
         let update = Update::new(self, (engine, thread), generation, self.cells.into(), eager);
         let mut own = |block| {
             write(block);
@@ -315,28 +312,61 @@ impl Buckets {
         update.run(&mut own, &mut cold)
     }
 
-    /// Writes the cold block in the common case: there is one of fixed buckets, the series is cold,
-    /// and no other thread has the lock. Returns `false`, and writes nothing, in any other.
+    /// Observes in the cold block in the common case; see [`lock_if_cold`]. Returns `false`, and
+    /// observes nothing, in any other. `is_hot`: whether the family is declared hot.
+    #[inline(always)]
+    pub fn observe_if_cold(
+        &self,
+        engine: &Engine,
+        at: (u64, Generation),
+        observation: Observation,
+        is_hot: impl FnOnce() -> bool,
+    ) -> bool {
+        let Observation { bucket, times, .. } = observation;
+        // SAFETY: this thread holds the lock of the cold block (B4). The caller selects `bucket` as
+        // in `observe`.
+        let add = |block| unsafe { observe(block, bucket, observation.sum(), times) };
+        self.write_if_cold(engine, at, add, is_hot)
+    }
+
+    /// Records in the cold block in the common case, as [`observe_if_cold`](Self::observe_if_cold)
+    /// does.
+    #[inline(always)]
+    pub fn record_if_cold(
+        &self,
+        engine: &Engine,
+        at: (u64, Generation),
+        (added, bucket, value): (&[u64], usize, f64),
+        is_hot: impl FnOnce() -> bool,
+    ) -> bool {
+        debug_assert_eq!(added.len(), self.counters as usize);
+        // SAFETY: as above; and the caller adds to as many counters as the series has.
+        let add = |block| unsafe { record(block, added, bucket, value) };
+        self.write_if_cold(engine, at, add, is_hot)
+    }
+
     #[inline(always)]
     fn write_if_cold(
         &self,
         engine: &Engine,
-        generation: Generation,
+        (last, generation): (u64, Generation),
         write: impl FnOnce(Block),
+        is_hot: impl FnOnce() -> bool,
     ) -> bool {
-        // Relaxed: only whether there is a block, which nobody removes.
-        if self.native.is_some() || self.cold.load(Relaxed) == 0 {
+        let SeriesWords { slot_word, lock } = &self.series;
+        // A native histogram has a table, and a fresh series no block yet.
+        if self.native.is_some() {
             return false;
         }
-        let SeriesWords { slot_word, lock } = &self.series;
-        let locked = lock_if_cold(engine, slot_word.last(generation), (lock, generation));
-        let Some((held, minute)) = locked else {
+        let Some(block) = self.cold_of(self.cells as usize) else {
             return false;
         };
-        let block = self.cold_of(self.cells as usize);
-        write(block.unwrap_or_else(|| self.cold()));
-        let slot = (slot_word, u64::from(self.cells));
-        held.count(minute, engine, slot, || false);
+        let Some((held, minute)) = lock_if_cold(engine, last, (lock, generation)) else {
+            return false;
+        };
+        // A pass may have replaced the block before this thread had the lock.
+        write(self.cold_of(self.cells as usize).unwrap_or(block));
+        held.count(minute, engine, (slot_word, u64::from(self.cells)), is_hot);
         true
     }
 
@@ -408,13 +438,6 @@ impl Buckets {
         observation: Observation,
         eager: bool,
     ) -> Outcome {
-        let Observation { bucket, times, .. } = observation;
-        // SAFETY: this thread holds the lock of the cold block (B4). `bucket` is one of the series'
-        // buckets, as in `observe`.
-        let add = |block| unsafe { observe(block, bucket, observation.sum(), times) };
-        if !eager && self.write_if_cold(engine, generation, add) {
-            return Outcome::Done;
-        }
         let rejected = Cell::new(false);
         let write = |block| {
             // SAFETY: this thread is the only writer of the block (B4): it owns the block that

@@ -7,6 +7,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use tallies::event::{Event, Events};
 use tallies::{Bound, Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter, View};
 
 #[derive(LabelValue, Clone, Copy)]
@@ -18,6 +19,15 @@ enum Method {
 #[derive(Labels)]
 struct Request {
     method: Method,
+}
+
+#[derive(Event)]
+struct Deed {
+    deeds_total: u64,
+    bytes_in_total: u64,
+    bytes_out_total: u64,
+    deed_errors_total: u64,
+    deed_seconds: f64,
 }
 
 #[derive(Labels)]
@@ -37,6 +47,10 @@ static UP_DOWN: UpDownCounter = UpDownCounter::new("up_down").hot();
 static HISTOGRAM: Histogram = Histogram::new("histogram").hot();
 static HISTOGRAMS: Histogram<[&str; 1]> = Histogram::labelled("histograms", &["x"]).hot();
 static COLD_HISTOGRAMS: Histogram<[&str; 1]> = Histogram::labelled("cold_histograms", &["x"]);
+/// Four counters and a histogram.
+static EVENT: Events<Deed> = Events::new().hot();
+static EVENT_ENUM: Events<Deed, Request> = Events::new().hot();
+static COLD_EVENTS: Events<Deed, [&str; 1]> = Events::labelled(&["x"]);
 /// Bounds that are too close for the table.
 static CLOSE: Histogram = Histogram::new("close")
     .buckets(&const { tallies::buckets::linear_array::<100>(1.0, 1.0) })
@@ -124,6 +138,17 @@ fn main() {
         .iter()
         .map(|name| COLD_HISTOGRAMS.bind([&**name]))
         .collect();
+    let cold_events: Vec<Bound<Events<Deed>>> = names
+        .iter()
+        .map(|name| COLD_EVENTS.bind([&**name]))
+        .collect();
+    let deed = |i: usize| Deed {
+        deeds_total: 1,
+        bytes_in_total: i as u64,
+        bytes_out_total: 2 * i as u64,
+        deed_errors_total: 0,
+        deed_seconds: VALUES[i % 8],
+    };
     let recorder = RECORDER.bind(());
     let times = VALUES.map(Duration::from_secs_f64);
     let method = |i: usize| {
@@ -152,6 +177,9 @@ fn main() {
         "histogram" => |i| HISTOGRAM.observe(VALUES[i % 8]);
         "histogram, bound" => |i| histogram.observe(VALUES[i % 8]);
         "histogram, bound, cold" => |i| cold_histograms[i % SERIES].observe(VALUES[i % 8]);
+        "event" => |i| EVENT.record(deed(i));
+        "event, enum" => |i| EVENT_ENUM.with(Request { method: method(i) }).record(deed(i));
+        "event, bound, cold" => |i| cold_events[i % SERIES].record(deed(i));
         "histogram, close bounds" => |_| CLOSE.observe(black_box(77.5));
         "native histogram" => |i| NATIVE.observe(VALUES[i % 8]);
         "native histogram, fixed buckets" => |i| BOTH.observe(VALUES[i % 8]);

@@ -1,10 +1,12 @@
 //! The cells of a histogram: the bucket of a value, cold observations, and the series in a
 //! snapshot.
 
+use crate::declare::lazy_ref::SeriesUpdate;
 use crate::declare::{buckets, column};
 use crate::family::desc::Desc;
 use crate::family::event;
-use crate::family::{CellKind, MetricCells, SeriesRef};
+use crate::family::{CellKind, Family, MetricCells, SeriesRef};
+use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observation, ObservedTotal, Outcome, Shape, is_finite};
 use crate::snapshot::{Histograms, Kind, Values, sum_since};
 
@@ -54,6 +56,39 @@ fn observe_both(shape: Option<&Shape>, last: u64, value: f64, times: u64) -> boo
     let Some(shape) = shape else { return false };
     let bucket = shape.index.bucket(value);
     observe::thread(|thread| Buckets::observe_native(thread, last, bucket, value, times))
+}
+
+/// Observations that the hot path rejected.
+#[derive(Clone, Copy)]
+pub(super) struct ObserveMany {
+    pub(super) value: f64,
+    pub(super) times: u64,
+}
+
+impl SeriesUpdate<Buckets> for ObserveMany {
+    #[inline(always)]
+    fn quick<'a>(
+        self,
+        cells: &Buckets,
+        at: (u64, Generation),
+        family: impl FnOnce() -> &'a Family<Buckets>,
+    ) -> bool {
+        let Self { value, times } = self;
+        if !is_finite(value) || times == 0 {
+            return false;
+        }
+        let family = family();
+        let is_hot = || family.desc.hot;
+        family.shape.index.find(value).is_some_and(|bucket| {
+            let observation = Observation::new(bucket, value, times);
+            cells.observe_if_cold(observe::engine(), at, observation, is_hot)
+        })
+    }
+
+    #[inline(always)]
+    fn slow(self, series: SeriesRef<'_, Buckets>) {
+        observe_in_series(series, self.value, self.times);
+    }
 }
 
 pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, times: u64) {

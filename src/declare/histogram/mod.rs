@@ -21,7 +21,7 @@ use crate::family::Family;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{check_bounds, without_infinity};
 
-use cells::{observe_hot, observe_in_series};
+use cells::{ObserveMany, observe_hot, observe_in_series};
 
 /// Counts of observations per bucket, and their sum: latencies in seconds, sizes in bytes.
 ///
@@ -95,17 +95,16 @@ impl<L: LabelSet> Histogram<L> {
     #[inline(never)]
     fn observe_in(&self, family: &Family<Buckets>, value: f64, times: u64) {
         let declaration = &self.0.declaration;
-        let series = Series::<Histogram>::of(family.only());
         if declaration.slot_word.slot().is_some() {
-            series.observe_cold(value, times);
+            observe_in_series(family.only(), value, times);
         } else if family.desc.is_off() {
             // The first use.
         } else if declaration.has_family_buckets() {
-            series.observe_cold(value, times);
+            observe_in_series(family.only(), value, times);
             declaration.copy_slot_word();
         } else {
             // The series may be hot, with buckets that this declaration does not have.
-            series.observe_many(value, times);
+            Series::<Histogram>::of(family.only()).observe_many(value, times);
         }
     }
 
@@ -209,17 +208,11 @@ impl<'a> Series<'a, Histogram> {
     /// Observes `value` `times` times, at the cost of one observation.
     #[inline(always)]
     pub fn observe_many(&self, value: f64, times: u64) {
-        let lazy_ref = &self.lazy_ref;
+        let (lazy_ref, last) = (&self.lazy_ref, self.lazy_ref.last());
         let shape = || lazy_ref.family().map(|family| &family.shape);
-        if !observe_hot(lazy_ref.desc(), shape, lazy_ref.last(), value, times) {
-            self.observe_cold(value, times);
+        if !observe_hot(lazy_ref.desc(), shape, last, value, times) {
+            lazy_ref.update(last, ObserveMany { value, times });
         }
-    }
-
-    #[inline(always)]
-    fn observe_cold(&self, value: f64, times: u64) {
-        self.lazy_ref
-            .resolve(move |series| observe_in_series(series, value, times));
     }
 
     /// Observes `value`, and stores these labels as the exemplar. See
