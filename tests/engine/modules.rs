@@ -39,8 +39,11 @@ const RULES: &[(&str, &[&str])] = &[
         "process",
         &["error", "observe", "family", "registry", "declare"],
     ),
-    ("encode", &["error", "snapshot"]),
-    ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
+    ("encode", &["error", "setters", "snapshot"]),
+    (
+        "serve",
+        &["sync", "error", "setters", "clock", "snapshot", "encode"],
+    ),
     (
         "instrument",
         &[
@@ -54,7 +57,10 @@ const RULES: &[(&str, &[&str])] = &[
             "declare", "encode",
         ],
     ),
-    ("push", &["sync", "error", "clock", "snapshot", "encode"]),
+    (
+        "push",
+        &["sync", "error", "setters", "clock", "snapshot", "encode"],
+    ),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
     // The crate without the engine.
     ("off", &[]),
