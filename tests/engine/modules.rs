@@ -26,15 +26,18 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
-            "sync", "error", "setters", "clock", "snapshot", "observe", "family",
+            "sync", "error", "setters", "clock", "snapshot", "observe", "family", "in_both",
         ],
     ),
     (
         "declare",
         &[
             "error", "setters", "clock", "snapshot", "lockfree", "observe", "family", "registry",
+            "in_both",
         ],
     ),
+    // Its methods return guards, and what it has is part of the modules of both forms.
+    ("in_both", &["instrument"]),
     (
         "process",
         &["error", "observe", "family", "registry", "declare"],
@@ -47,7 +50,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "instrument",
         &[
-            "error", "clock", "snapshot", "observe", "family", "registry", "declare",
+            "error", "clock", "snapshot", "observe", "family", "registry", "declare", "in_both",
         ],
     ),
     (
@@ -63,7 +66,7 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
     // The crate without the engine.
-    ("off", &[]),
+    ("off", &["in_both"]),
 ];
 
 /// The files of `observe` that are the engine. They know no metric kind.
