@@ -61,6 +61,8 @@ pub use gauge_mode::GaugeMode;
 pub(crate) use merged_view::MergedView;
 pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
 pub(crate) use native::Resolution;
+#[cfg(feature = "live")]
+pub(crate) use native::Step;
 pub use native::{Estimate, Native};
 pub use number::Number;
 pub(crate) use number::Numbers;
