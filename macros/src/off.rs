@@ -1,6 +1,7 @@
 //! The macros of a program without the feature `enabled` of `tallies`. They check types, and add no
 //! instruction. They need no crate, because a program that does not count should not build `syn`:
-//! they look for the few tokens that they need.
+//! they look for the few tokens that they need. The other macros use `name_function` and
+//! `snake_case`, too.
 
 use std::iter::{once, repeat_n};
 
@@ -248,8 +249,8 @@ fn inner_attributes(block: TokenStream) -> (Vec<TokenTree>, Vec<TokenTree>) {
     (tokens, rest)
 }
 
-/// Replaces `function!()` with the name of the function.
-fn name_function(labels: TokenStream, name: &str) -> TokenStream {
+/// Replaces `function!()` with the name of the function, as a string literal.
+pub(crate) fn name_function(labels: TokenStream, name: &str) -> TokenStream {
     let mut out: Vec<TokenTree> = Vec::new();
     for token in labels {
         let before = [
@@ -259,7 +260,9 @@ fn name_function(labels: TokenStream, name: &str) -> TokenStream {
         match token {
             TokenTree::Group(group) if before == ["function", "!"] && group.stream().is_empty() => {
                 out.truncate(out.len() - 2);
-                out.push(Literal::string(name).into());
+                let mut text = Literal::string(name);
+                text.set_span(group.span());
+                out.push(text.into());
             }
             TokenTree::Group(inner) => out.push(group(&inner, name_function(inner.stream(), name))),
             token => out.push(token),
@@ -549,7 +552,8 @@ fn words(stream: &TokenStream) -> impl Iterator<Item = String> {
     words.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-fn snake_case(name: &str) -> String {
+/// Returns the name of a variant in snake_case, which is its label value.
+pub(crate) fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     let chars: Vec<_> = name.trim_start_matches("r#").chars().collect();
     for (i, c) in chars.iter().enumerate() {
@@ -589,4 +593,22 @@ fn fill(template: TokenStream, parts: &[(&str, TokenStream)]) -> TokenStream {
         token => TokenStream::from(token),
     });
     each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn snake_cases() {
+        for (name, snake) in [
+            ("Get", "get"),
+            ("NotFound", "not_found"),
+            ("HTTPError", "http_error"),
+            ("V2", "v2"),
+            ("X509Cert", "x509_cert"),
+        ] {
+            assert_eq!(snake_case(name), snake);
+        }
+    }
 }
