@@ -13,7 +13,7 @@ use syn::{
 
 use crate::crate_path;
 use crate::metric::help;
-use crate::off::snake_case;
+use crate::off::{self, snake_case};
 use crate::tokens::rebuild;
 
 pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
@@ -119,29 +119,8 @@ pub(crate) fn label_value(item: &DeriveInput) -> syn::Result<TokenStream> {
     check_distinct(&texts, |text| {
         format!("the label value `{text}` is given twice; each variant needs its own")
     })?;
-    let tallies = crate_path::from_attrs(&item.attrs, "label")?;
-    let name = &item.ident;
-    let variants: Vec<_> = variants.iter().map(|variant| &variant.ident).collect();
-    let indices = 0..variants.len();
-    Ok(quote! {
-        impl #tallies::LabelValue for #name {
-            const VALUES: &'static [&'static str] = &[#(#texts),*];
-
-            #[inline]
-            fn text<'a>(&'a self, _: &'a mut #tallies::label::Scratch) -> &'a str {
-                match self {
-                    #(Self::#variants => #texts,)*
-                }
-            }
-
-            #[inline]
-            fn index(&self) -> usize {
-                match self {
-                    #(Self::#variants => #indices,)*
-                }
-            }
-        }
-    })
+    crate_path::from_attrs(&item.attrs, "label")?;
+    Ok(off::label_value(item.to_token_stream().into()).into())
 }
 
 pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {

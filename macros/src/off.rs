@@ -1,7 +1,7 @@
 //! The macros of a program without the feature `enabled` of `tallies`. They check types, and add no
 //! instruction. They need no crate, because a program that does not count should not build `syn`:
-//! they look for the few tokens that they need. The other macros use `name_function` and
-//! `snake_case`, too.
+//! they look for the few tokens that they need. The other macros use `label_value`, `name_function`
+//! and `snake_case`, too.
 
 use std::iter::{once, repeat_n};
 
@@ -357,8 +357,10 @@ impl Item {
 impl Member {
     fn parse(member: &[TokenTree], helper: &str) -> Self {
         let (args, _) = attributes(member, helper);
-        let colon = (0..member.len()).find(|i| is_field_colon(member, *i));
-        let TokenTree::Ident(name) = &member[colon.unwrap_or(member.len()) - 1] else {
+        // The type of a field, or the discriminant of a variant, may follow.
+        let is_end = |i: &usize| is_field_colon(member, *i) || text(member, *i) == "=";
+        let end = (0..member.len()).find(is_end).unwrap_or(member.len());
+        let TokenTree::Ident(name) = &member[end - 1] else {
             panic!("a derive of tallies needs named fields, or variants without fields");
         };
         let name = name.clone();
@@ -405,10 +407,12 @@ pub(crate) fn label_value(item: TokenStream) -> TokenStream {
         "impl TALLIES::LabelValue for NAME {
             const VALUES: &'static [&'static str] = &[TEXTS];
 
+            #[inline]
             fn text<'a>(&'a self, _: &'a mut TALLIES::label::Scratch) -> &'a str {
                 match self { ARMS }
             }
 
+            #[inline]
             fn index(&self) -> usize {
                 match self { INDICES }
             }
