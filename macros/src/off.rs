@@ -477,34 +477,19 @@ fn generics(params: &[TokenTree]) -> [TokenStream; 2] {
         return Default::default();
     }
     let params = split(&params[1..params.len() - 1]);
-    let before = |param: &[TokenTree], end: &str| {
-        let end = (0..param.len()).find(|i| text(param, *i) == end);
-        param[..end.unwrap_or(param.len())]
-            .iter()
-            .cloned()
-            .collect::<TokenStream>()
+    let before = |param: &[TokenTree], ends: &[&str]| {
+        let is_in = |token: &&TokenTree| !ends.contains(&&*token.to_string());
+        param.iter().take_while(is_in).cloned().collect()
     };
     let list = |each: &dyn Fn(&[TokenTree]) -> TokenStream| {
-        let params = params
-            .iter()
-            .map(|param| quote("PARAM,", &[("PARAM", each(param))]));
-        let (open, close) = ("<", ">");
-        let bracket = |text: &str| text.parse::<TokenStream>().unwrap_or_default();
-        once(bracket(open))
-            .chain(params)
-            .chain(once(bracket(close)))
-            .collect()
+        let params = params.iter();
+        let params = params.map(|param| quote("PARAM,", &[("PARAM", each(param))]));
+        quote("<PARAMS>", &[("PARAMS", params.collect())])
     };
-    let name = |param: &[TokenTree]| {
-        let is_const = usize::from(text(param, 0) == "const");
-        before(&param[is_const..], ":")
-    };
+    let is_const = |param: &[TokenTree]| usize::from(text(param, 0) == "const");
     [
-        list(&|param| before(param, "=")),
-        list(&|param| {
-            let param: Vec<_> = name(param).into_iter().collect();
-            before(&param, "=")
-        }),
+        list(&|param| before(param, &["="])),
+        list(&|param| before(&param[is_const(param)..], &[":", "="])),
     ]
 }
 
