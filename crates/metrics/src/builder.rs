@@ -180,26 +180,23 @@ impl Builder {
         /// # Ok::<(), tallies::Error>(())
         /// ```
         fn window(self, max_age: Duration, ages: u32) = self.window = (max_age, ages);
-    }
 
-    /// Adds a label to every series that does not have a label of this name itself.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.label("service", "mail").build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
-    /// assert_eq!(registry.snapshot().get("jobs", &[("service", "mail")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        let name = label_name(name, None);
-        self.labels.retain(|(other, _)| *other != name);
-        self.labels.push((name, value.to_owned()));
-        self
-    }
+        /// Adds a label to every series that does not have a label of this name itself.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.label("service", "mail").build()?;
+        /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+        /// assert_eq!(registry.snapshot().get("jobs", &[("service", "mail")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn label(self, name: &str, value: &str) = {
+            let name = label_name(name, None);
+            self.labels.retain(|(other, _)| *other != name);
+            self.labels.push((name, value.to_owned()));
+        };
 
-    setters! {
         /// Appends `_total` to the names of counters, and the unit to the names of metrics that are
         /// described with one, like `PrometheusBuilder::with_recommended_naming`. Off by default.
         ///
