@@ -82,6 +82,12 @@ pub mod encode;
 mod error;
 #[cfg(all(feature = "enabled", not(loom)))]
 mod family;
+#[cfg(not(loom))]
+#[cfg_attr(
+    not(feature = "enabled"),
+    allow(dead_code, reason = "the engine reads values")
+)]
+mod in_both;
 #[cfg(all(feature = "enabled", not(loom)))]
 pub mod instrument;
 #[cfg(feature = "enabled")]
@@ -137,13 +143,15 @@ pub mod testing;
 pub use declare::macros::{LabelValue, Labels, Metrics, metric};
 #[cfg(all(feature = "enabled", not(loom)))]
 pub use declare::{
-    Bound, Builder, Counter, Gauge, GaugeValue, Histogram, Info, Metric, Series, StateSet, Summary,
+    Bound, Builder, Counter, Gauge, Histogram, Info, Metric, Series, StateSet, Summary,
     UpDownCounter,
 };
 #[cfg(feature = "enabled")]
 pub use error::Error;
 #[cfg(all(feature = "enabled", not(loom)))]
 pub use family::label::LabelValue;
+#[cfg(not(loom))]
+pub use in_both::gauge_value::GaugeValue;
 #[cfg(all(feature = "enabled", not(loom)))]
 #[doc(inline)]
 pub use instrument::attributes::{count, count_errors, in_progress, timed};
@@ -166,7 +174,8 @@ pub mod buckets {
 /// Values that are read at scrape time.
 #[cfg(all(feature = "enabled", not(loom)))]
 pub mod collect {
-    pub use crate::registry::{Collect, Collected};
+    pub use crate::in_both::collect::Collect;
+    pub use crate::registry::Collected;
 }
 
 /// Events: several metrics that count together, under one label set. See

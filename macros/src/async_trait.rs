@@ -4,7 +4,8 @@
 //! Only that inner block is measured. If the bindings were measured too, a metric that is a field
 //! of `self` would be borrowed while `self` moves into `__self`.
 
-use syn::{Block, Expr, Ident, Local, Pat, Stmt};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Block, Expr, Ident, Local, Pat, PatIdent, Stmt};
 
 /// Matches `{ let __self = self; let name = name; let __ret: T = { .. }; __ret }`. Returns the
 /// variables that the arguments are bound to, and the original body.
@@ -17,14 +18,14 @@ pub(crate) fn original_body(block: &mut Block) -> Option<(Vec<Ident>, &mut Block
     if after.len() > 1 || !before.iter().all(is_binding) {
         return None;
     }
-    let mut names = Vec::new();
+    let mut names = BoundNames::default();
     for stmt in before {
         if let Stmt::Local(local) = stmt {
-            bound_names(&local.pat, &mut names);
+            names.visit_pat_mut(&mut local.pat);
         }
     }
     match &mut *body.init.as_mut()?.expr {
-        Expr::Block(body) => Some((names, &mut body.block)),
+        Expr::Block(body) => Some((names.0, &mut body.block)),
         _ => None,
     }
 }
@@ -66,27 +67,13 @@ fn is_binding(stmt: &Stmt) -> bool {
     }
 }
 
-/// Adds the names that the pattern binds.
-pub(crate) fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
-    let mut all = |pats: &mut dyn Iterator<Item = &Pat>| {
-        pats.for_each(|pat| bound_names(pat, names));
-    };
-    match pat {
-        Pat::Guard(pat) => bound_names(&pat.pat, names),
-        Pat::Ident(pat) => {
-            names.push(pat.ident.clone());
-            if let Some((_, pat)) = &pat.subpat {
-                bound_names(pat, names);
-            }
-        }
-        Pat::Or(pat) => all(&mut pat.cases.iter()),
-        Pat::Paren(pat) => bound_names(&pat.pat, names),
-        Pat::Reference(pat) => bound_names(&pat.pat, names),
-        Pat::Slice(pat) => all(&mut pat.elems.iter()),
-        Pat::Struct(pat) => all(&mut pat.fields.iter().map(|field| &*field.pat)),
-        Pat::Tuple(pat) => all(&mut pat.elems.iter()),
-        Pat::TupleStruct(pat) => all(&mut pat.elems.iter()),
-        Pat::Type(pat) => bound_names(&pat.pat, names),
-        _ => {}
+/// Collects the names that patterns bind.
+#[derive(Default)]
+pub(crate) struct BoundNames(pub(crate) Vec<Ident>);
+
+impl VisitMut for BoundNames {
+    fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
+        self.0.push(pat.ident.clone());
+        visit_mut::visit_pat_ident_mut(self, pat);
     }
 }

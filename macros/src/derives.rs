@@ -12,7 +12,9 @@ use syn::{
 };
 
 use crate::crate_path;
+pub(crate) use crate::event::event;
 use crate::metric::help;
+use crate::off::{self, snake_case};
 use crate::tokens::rebuild;
 
 pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
@@ -108,7 +110,7 @@ pub(crate) fn label_value(item: &DeriveInput) -> syn::Result<TokenStream> {
             return Err(syn::Error::new(variant.span(), MESSAGE));
         }
         let own = || {
-            let name = snake_case(&variant.ident.unraw().to_string());
+            let name = snake_case(&variant.ident.to_string());
             LitStr::new(&name, variant.ident.span())
         };
         Ok(rename(&variant.attrs)?.unwrap_or_else(own))
@@ -118,29 +120,8 @@ pub(crate) fn label_value(item: &DeriveInput) -> syn::Result<TokenStream> {
     check_distinct(&texts, |text| {
         format!("the label value `{text}` is given twice; each variant needs its own")
     })?;
-    let tallies = crate_path::from_attrs(&item.attrs, "label")?;
-    let name = &item.ident;
-    let variants: Vec<_> = variants.iter().map(|variant| &variant.ident).collect();
-    let indices = 0..variants.len();
-    Ok(quote! {
-        impl #tallies::LabelValue for #name {
-            const VALUES: &'static [&'static str] = &[#(#texts),*];
-
-            #[inline]
-            fn text<'a>(&'a self, _: &'a mut #tallies::label::Scratch) -> &'a str {
-                match self {
-                    #(Self::#variants => #texts,)*
-                }
-            }
-
-            #[inline]
-            fn index(&self) -> usize {
-                match self {
-                    #(Self::#variants => #indices,)*
-                }
-            }
-        }
-    })
+    crate_path::from_attrs(&item.attrs, "label")?;
+    Ok(off::label_value(item.to_token_stream().into()).into())
 }
 
 pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
@@ -277,22 +258,6 @@ fn check_label(name: &LitStr) -> syn::Result<()> {
     Ok(())
 }
 
-fn snake_case(name: &str) -> String {
-    let chars: Vec<char> = name.chars().collect();
-    let mut snake = String::new();
-    for (i, c) in chars.iter().enumerate() {
-        let after_lower = i > 0 && (chars[i - 1].is_lowercase() || chars[i - 1].is_ascii_digit());
-        let before_lower = i > 0
-            && chars[i - 1].is_uppercase()
-            && chars.get(i + 1).is_some_and(|next| next.is_lowercase());
-        if c.is_uppercase() && (after_lower || before_lower) {
-            snake.push('_');
-        }
-        snake.extend(c.to_lowercase());
-    }
-    snake
-}
-
 /// Replaces every lifetime parameter of `item` in `part` with `life`.
 fn with_lifetimes(item: &DeriveInput, part: impl ToTokens, life: &Lifetime) -> TokenStream {
     let is_param = |name: &Ident| {
@@ -309,22 +274,4 @@ fn with_lifetimes(item: &DeriveInput, part: impl ToTokens, life: &Lifetime) -> T
             _ => out.push(token),
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::snake_case;
-
-    #[test]
-    fn snake_cases() {
-        for (name, snake) in [
-            ("Get", "get"),
-            ("NotFound", "not_found"),
-            ("HTTPError", "http_error"),
-            ("V2", "v2"),
-            ("X509Cert", "x509_cert"),
-        ] {
-            assert_eq!(snake_case(name), snake);
-        }
-    }
 }

@@ -7,6 +7,7 @@ use syn::{DeriveInput, Path};
 
 use crate::crate_path;
 use crate::derives::{label_set, register};
+pub(crate) use crate::event::fallback as event;
 
 /// Implements the traits of `#[derive(Labels)]`, with no labels.
 pub(crate) fn labels(item: &DeriveInput) -> TokenStream {

@@ -14,6 +14,7 @@ use syn::{
 };
 
 use crate::crate_path;
+use crate::off;
 use crate::shape;
 use crate::tokens::rebuild;
 
@@ -229,10 +230,11 @@ impl Args {
     /// Returns these arguments for the function `name`: replaces `function!()` in the labels, and
     /// records the needs of the attributes written below.
     fn for_function(&self, name: &Ident, below: &[Attribute]) -> Self {
-        let labels = self.labels.clone();
+        let text = name.to_string();
+        let named = |labels: TokenStream| off::name_function(labels.into(), &text).into();
         let uses = below.iter().map(|attr| attribute_uses(&attr.meta));
         Self {
-            labels: labels.map(|labels| name_function(labels, name)),
+            labels: self.labels.clone().map(named),
             below: uses.collect(),
             ..self.clone()
         }
@@ -403,22 +405,5 @@ fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
             out.push(receiver.into());
         }
         token => out.push(token),
-    })
-}
-
-/// Replaces `function!()` with the name as a string literal.
-fn name_function(tokens: TokenStream, name: &Ident) -> TokenStream {
-    rebuild(tokens, &|out, token| {
-        let is_call = matches!(&token, TokenTree::Group(group) if group.stream().is_empty())
-            && matches!(&out[..], [.., TokenTree::Ident(ident), TokenTree::Punct(bang)]
-                if ident == "function" && bang.as_char() == '!');
-        if is_call {
-            out.truncate(out.len() - 2);
-            let mut text = proc_macro2::Literal::string(&name.to_string());
-            text.set_span(token.span());
-            out.push(text.into());
-        } else {
-            out.push(token);
-        }
     })
 }

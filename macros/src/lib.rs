@@ -40,60 +40,63 @@ pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
     expanded.into()
 }
 
-/// Documented at its re-export, `tallies::Labels`.
-#[cfg(feature = "enabled")]
-#[proc_macro_derive(Labels, attributes(label))]
-pub fn labels(item: TokenStream) -> TokenStream {
-    derive(item, derives::labels, fallback::labels)
-}
-
-/// Documented at its re-export, `tallies::LabelValue`.
-#[cfg(feature = "enabled")]
-#[proc_macro_derive(LabelValue, attributes(label))]
-pub fn label_value(item: TokenStream) -> TokenStream {
-    derive(item, derives::label_value, fallback::label_value)
-}
-
-/// Documented at its re-export, `tallies::Metrics`.
-#[cfg(feature = "enabled")]
-#[proc_macro_derive(Metrics, attributes(metric))]
-pub fn metrics(item: TokenStream) -> TokenStream {
-    derive(item, derives::metrics, fallback::metrics)
-}
-
-/// Documented at its re-export, `tallies::event::Event`.
-#[cfg(feature = "enabled")]
-#[proc_macro_derive(Event, attributes(metric))]
-pub fn event(item: TokenStream) -> TokenStream {
-    derive(item, event::event, event::fallback)
-}
-
-/// Documented at its re-export, `tallies::timed`.
-#[cfg(feature = "enabled")]
+/// `tallies::metric` without the feature `enabled`.
 #[proc_macro_attribute]
-pub fn timed(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&instrument::TIMED, args.into(), item.into()).into()
+pub fn off_metric(_: TokenStream, item: TokenStream) -> TokenStream {
+    off::metric(item)
 }
 
-/// Documented at its re-export, `tallies::in_progress`.
-#[cfg(feature = "enabled")]
-#[proc_macro_attribute]
-pub fn in_progress(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&instrument::IN_PROGRESS, args.into(), item.into()).into()
+// Each macro has a twin for programs that do not count. It has a name of its own, because cargo
+// builds this crate once for a build script that does not count and a program that does.
+
+/// Defines derives and their twins.
+macro_rules! derives {
+    ($($Derive:ident, $OffDerive:ident($attribute:ident): $name:ident, $off:ident;)*) => {$(
+        #[doc = concat!("Documented at its re-export, `tallies::", stringify!($Derive), "`.")]
+        #[cfg(feature = "enabled")]
+        #[proc_macro_derive($Derive, attributes($attribute))]
+        pub fn $name(item: TokenStream) -> TokenStream {
+            derive(item, derives::$name, fallback::$name)
+        }
+
+        #[doc = concat!("`tallies::", stringify!($Derive), "` without the feature `enabled`.")]
+        #[proc_macro_derive($OffDerive, attributes($attribute))]
+        pub fn $off(item: TokenStream) -> TokenStream {
+            off::$name(item)
+        }
+    )*};
 }
 
-/// Documented at its re-export, `tallies::count`.
-#[cfg(feature = "enabled")]
-#[proc_macro_attribute]
-pub fn count(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&instrument::COUNT, args.into(), item.into()).into()
+derives! {
+    Labels, OffLabels(label): labels, off_labels;
+    LabelValue, OffLabelValue(label): label_value, off_label_value;
+    Metrics, OffMetrics(metric): metrics, off_metrics;
+    Event, OffEvent(metric): event, off_event;
 }
 
-/// Documented at its re-export, `tallies::count_errors`.
-#[cfg(feature = "enabled")]
-#[proc_macro_attribute]
-pub fn count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
-    instrument::expand(&instrument::COUNT_ERRORS, args.into(), item.into()).into()
+/// Defines measuring attributes and their twins.
+macro_rules! measuring {
+    ($($name:ident, $off:ident: $ATTRIBUTE:ident;)*) => {$(
+        #[doc = concat!("Documented at its re-export, `tallies::", stringify!($name), "`.")]
+        #[cfg(feature = "enabled")]
+        #[proc_macro_attribute]
+        pub fn $name(args: TokenStream, item: TokenStream) -> TokenStream {
+            instrument::expand(&instrument::$ATTRIBUTE, args.into(), item.into()).into()
+        }
+
+        #[doc = concat!("`tallies::", stringify!($name), "` without the feature `enabled`.")]
+        #[proc_macro_attribute]
+        pub fn $off(args: TokenStream, item: TokenStream) -> TokenStream {
+            off::measure(off::$ATTRIBUTE, args, item)
+        }
+    )*};
+}
+
+measuring! {
+    timed, off_timed: TIMED;
+    in_progress, off_in_progress: IN_PROGRESS;
+    count, off_count: COUNT;
+    count_errors, off_count_errors: COUNT_ERRORS;
 }
 
 /// Expands a derive. On an error, implements the same items in a way that compiles, so that the
@@ -110,61 +113,4 @@ fn derive(
         quote!(#error #fallback)
     });
     expanded.into()
-}
-
-// The twins of all of them for programs that do not count. They have names of their own, because
-// cargo builds this crate once for a build script that does not count and a program that does.
-
-/// `tallies::metric` without the feature `enabled`.
-#[proc_macro_attribute]
-pub fn off_metric(_: TokenStream, item: TokenStream) -> TokenStream {
-    off::metric(item)
-}
-
-/// `tallies::Labels` without the feature `enabled`.
-#[proc_macro_derive(OffLabels, attributes(label))]
-pub fn off_labels(item: TokenStream) -> TokenStream {
-    off::labels(item)
-}
-
-/// `tallies::LabelValue` without the feature `enabled`.
-#[proc_macro_derive(OffLabelValue, attributes(label))]
-pub fn off_label_value(item: TokenStream) -> TokenStream {
-    off::label_value(item)
-}
-
-/// `tallies::Metrics` without the feature `enabled`.
-#[proc_macro_derive(OffMetrics, attributes(metric))]
-pub fn off_metrics(item: TokenStream) -> TokenStream {
-    off::metrics(item)
-}
-
-/// `tallies::event::Event` without the feature `enabled`.
-#[proc_macro_derive(OffEvent, attributes(metric))]
-pub fn off_event(item: TokenStream) -> TokenStream {
-    off::event(item)
-}
-
-/// `tallies::timed` without the feature `enabled`.
-#[proc_macro_attribute]
-pub fn off_timed(args: TokenStream, item: TokenStream) -> TokenStream {
-    off::measure(off::TIMED, args, item)
-}
-
-/// `tallies::in_progress` without the feature `enabled`.
-#[proc_macro_attribute]
-pub fn off_in_progress(args: TokenStream, item: TokenStream) -> TokenStream {
-    off::measure(off::IN_PROGRESS, args, item)
-}
-
-/// `tallies::count` without the feature `enabled`.
-#[proc_macro_attribute]
-pub fn off_count(args: TokenStream, item: TokenStream) -> TokenStream {
-    off::measure(off::COUNT, args, item)
-}
-
-/// `tallies::count_errors` without the feature `enabled`.
-#[proc_macro_attribute]
-pub fn off_count_errors(args: TokenStream, item: TokenStream) -> TokenStream {
-    off::measure(off::COUNT_ERRORS, args, item)
 }

@@ -1,6 +1,7 @@
 //! The macros of a program without the feature `enabled` of `tallies`. They check types, and add no
 //! instruction. They need no crate, because a program that does not count should not build `syn`:
-//! they look for the few tokens that they need.
+//! they look for the few tokens that they need. The other macros use `label_value`, `name_function`
+//! and `snake_case`, too.
 
 use std::iter::{once, repeat_n};
 
@@ -248,8 +249,8 @@ fn inner_attributes(block: TokenStream) -> (Vec<TokenTree>, Vec<TokenTree>) {
     (tokens, rest)
 }
 
-/// Replaces `function!()` with the name of the function.
-fn name_function(labels: TokenStream, name: &str) -> TokenStream {
+/// Replaces `function!()` with the name of the function, as a string literal.
+pub(crate) fn name_function(labels: TokenStream, name: &str) -> TokenStream {
     let mut out: Vec<TokenTree> = Vec::new();
     for token in labels {
         let before = [
@@ -259,7 +260,9 @@ fn name_function(labels: TokenStream, name: &str) -> TokenStream {
         match token {
             TokenTree::Group(group) if before == ["function", "!"] && group.stream().is_empty() => {
                 out.truncate(out.len() - 2);
-                out.push(Literal::string(name).into());
+                let mut text = Literal::string(name);
+                text.set_span(group.span());
+                out.push(text.into());
             }
             TokenTree::Group(inner) => out.push(group(&inner, name_function(inner.stream(), name))),
             token => out.push(token),
@@ -358,6 +361,7 @@ impl Item {
 impl Member {
     fn parse(member: &[TokenTree], helper: &str) -> Self {
         let (args, _) = attributes(member, helper);
+        // The type of a field, or the discriminant of a variant, may follow.
         let is_end = |i: &usize| is_field_colon(member, *i) || text(member, *i) == "=";
         let end = (0..member.len()).find(is_end).unwrap_or(member.len());
         let TokenTree::Ident(name) = &member[end - 1] else {
@@ -407,10 +411,12 @@ pub(crate) fn label_value(item: TokenStream) -> TokenStream {
         "impl TALLIES::LabelValue for NAME {
             const VALUES: &'static [&'static str] = &[TEXTS];
 
+            #[inline]
             fn text<'a>(&'a self, _: &'a mut TALLIES::label::Scratch) -> &'a str {
                 match self { ARMS }
             }
 
+            #[inline]
             fn index(&self) -> usize {
                 match self { INDICES }
             }
@@ -489,34 +495,19 @@ fn generics(params: &[TokenTree]) -> [TokenStream; 2] {
         return Default::default();
     }
     let params = split(&params[1..params.len() - 1]);
-    let before = |param: &[TokenTree], end: &str| {
-        let end = (0..param.len()).find(|i| text(param, *i) == end);
-        param[..end.unwrap_or(param.len())]
-            .iter()
-            .cloned()
-            .collect::<TokenStream>()
+    let before = |param: &[TokenTree], ends: &[&str]| {
+        let is_in = |token: &&TokenTree| !ends.contains(&&*token.to_string());
+        param.iter().take_while(is_in).cloned().collect()
     };
     let list = |each: &dyn Fn(&[TokenTree]) -> TokenStream| {
-        let params = params
-            .iter()
-            .map(|param| quote("PARAM,", &[("PARAM", each(param))]));
-        let (open, close) = ("<", ">");
-        let bracket = |text: &str| text.parse::<TokenStream>().unwrap_or_default();
-        once(bracket(open))
-            .chain(params)
-            .chain(once(bracket(close)))
-            .collect()
+        let params = params.iter();
+        let params = params.map(|param| quote("PARAM,", &[("PARAM", each(param))]));
+        quote("<PARAMS>", &[("PARAMS", params.collect())])
     };
-    let name = |param: &[TokenTree]| {
-        let is_const = usize::from(text(param, 0) == "const");
-        before(&param[is_const..], ":")
-    };
+    let is_const = |param: &[TokenTree]| usize::from(text(param, 0) == "const");
     [
-        list(&|param| before(param, "=")),
-        list(&|param| {
-            let param: Vec<_> = name(param).into_iter().collect();
-            before(&param, "=")
-        }),
+        list(&|param| before(param, &["="])),
+        list(&|param| before(&param[is_const(param)..], &[":", "="])),
     ]
 }
 
@@ -568,7 +559,8 @@ fn words(stream: &TokenStream) -> impl Iterator<Item = String> {
     words.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-fn snake_case(name: &str) -> String {
+/// Returns the name of a variant in snake_case, which is its label value.
+pub(crate) fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     let chars: Vec<_> = name.trim_start_matches("r#").chars().collect();
     for (i, c) in chars.iter().enumerate() {
@@ -608,4 +600,22 @@ fn fill(template: TokenStream, parts: &[(&str, TokenStream)]) -> TokenStream {
         token => TokenStream::from(token),
     });
     each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn snake_cases() {
+        for (name, snake) in [
+            ("Get", "get"),
+            ("NotFound", "not_found"),
+            ("HTTPError", "http_error"),
+            ("V2", "v2"),
+            ("X509Cert", "x509_cert"),
+        ] {
+            assert_eq!(snake_case(name), snake);
+        }
+    }
 }

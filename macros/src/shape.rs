@@ -6,16 +6,16 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
-use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::token::Brace;
+use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AngleBracketedGenericArguments, AssocType, Attribute, Block, Expr, ExprAsync, FnArg,
-    GenericArgument, Ident, Path, PathArguments, ReturnType, Signature, Stmt, Token, Type,
-    TypeParamBound, parse_quote,
+    AssocType, Attribute, Block, Expr, ExprAsync, FnArg, GenericArgument, Generics, Ident, Path,
+    PathArguments, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound,
+    TypePath, parse_quote,
 };
 
-use crate::async_trait::{bound_names, original_body};
+use crate::async_trait::{BoundNames, original_body};
 
 /// A call that an attribute measures.
 pub(crate) struct Call {
@@ -244,20 +244,32 @@ fn is_box_pin(callee: &Expr) -> bool {
 /// Returns whether the return type mentions neither a type parameter of the function nor an `impl
 /// Trait`, apart from that of a future.
 fn is_concrete(sig: &Signature) -> bool {
-    let mut hidden = false;
-    each_part_of_output(&mut sig.output.clone(), &mut |part| {
-        match part {
-            Part::Type(Type::ImplTrait(ty)) => hidden |= !has_bound(&ty.bounds, "Future"),
-            Part::Type(Type::Path(ty)) => {
-                let first = ty.path.segments.first().map(|segment| &segment.ident);
-                let mut parameters = sig.generics.type_params();
-                hidden |= parameters.any(|parameter| Some(&parameter.ident) == first);
-            }
-            Part::Type(_) | Part::Assoc(_) => {}
-        }
-        true
-    });
-    !hidden
+    let mut hidden = Hidden {
+        generics: &sig.generics,
+        found: false,
+    };
+    hidden.visit_return_type_mut(&mut sig.output.clone());
+    !hidden.found
+}
+
+/// Looks for what `is_concrete` rules out.
+struct Hidden<'a> {
+    generics: &'a Generics,
+    found: bool,
+}
+
+impl VisitMut for Hidden<'_> {
+    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+        self.found |= !has_bound(&ty.bounds, "Future");
+        visit_mut::visit_type_impl_trait_mut(self, ty);
+    }
+
+    fn visit_type_path_mut(&mut self, ty: &mut TypePath) {
+        let first = ty.path.segments.first().map(|segment| &segment.ident);
+        let mut parameters = self.generics.type_params();
+        self.found |= parameters.any(|parameter| Some(&parameter.ident) == first);
+        visit_mut::visit_type_path_mut(self, ty);
+    }
 }
 
 impl Output {
@@ -265,7 +277,11 @@ impl Output {
         match ty {
             Type::Never(_) => Self::Never,
             Type::Tuple(unit) if unit.elems.is_empty() => Self::Unit,
-            _ => Self::Type(Box::new(writable(ty))),
+            _ => {
+                let mut ty = ty.clone();
+                Writable.visit_type_mut(&mut ty);
+                Self::Type(Box::new(ty))
+            }
         }
     }
 }
@@ -273,145 +289,56 @@ impl Output {
 /// Returns the output type of a future type: its `Output = ..` if written, otherwise a projection
 /// through the `Future` trait.
 fn future_output(ty: &Type) -> Output {
-    let (mut output, mut hidden) = (None, false);
-    each_part(&mut ty.clone(), &mut |part| match part {
-        Part::Assoc(assoc) => {
-            if assoc.ident == "Output" && output.is_none() {
-                output = Some(Output::of(&assoc.ty));
-            }
-            false
-        }
-        Part::Type(ty) => {
-            hidden |= matches!(ty, Type::ImplTrait(_));
-            true
-        }
-    });
-    output.unwrap_or_else(|| match hidden {
+    let mut future = FutureType::default();
+    future.visit_type_mut(&mut ty.clone());
+    future.output.unwrap_or_else(|| match future.hidden {
         // A type that contains `impl Trait` cannot be written inside a body.
         true => Output::Unknown,
         false => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     })
 }
 
-/// Returns the type as it can be written inside a body, with `_` for every `impl Trait`.
-fn writable(ty: &Type) -> Type {
-    let mut ty = ty.clone();
-    each_part(&mut ty, &mut |part| match part {
-        Part::Type(ty) if matches!(ty, Type::ImplTrait(_)) => {
-            *ty = parse_quote!(_);
-            false
+/// The findings of `future_output` in a type.
+#[derive(Default)]
+struct FutureType {
+    output: Option<Output>,
+    /// Whether there is an `impl Trait`.
+    hidden: bool,
+}
+
+impl VisitMut for FutureType {
+    fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
+        if assoc.ident == "Output" && self.output.is_none() {
+            self.output = Some(Output::of(&assoc.ty));
         }
-        _ => true,
-    });
-    ty
-}
-
-/// A part of a type.
-enum Part<'a> {
-    Type(&'a mut Type),
-    /// The `Output = u8` in `Future<Output = u8>`.
-    Assoc(&'a AssocType),
-}
-
-/// Calls `look` with a type and with all parts of it, from the outside in. It returns whether to
-/// look at the parts of this part, too.
-///
-/// `syn` has visitors of all kinds of code, but every program that uses this crate would build
-/// them.
-fn each_part(ty: &mut Type, look: &mut dyn FnMut(Part<'_>) -> bool) {
-    if !look(Part::Type(ty)) {
-        return;
     }
-    match ty {
-        Type::Array(ty) => each_part(&mut ty.elem, look),
-        Type::Group(ty) => each_part(&mut ty.elem, look),
-        Type::Paren(ty) => each_part(&mut ty.elem, look),
-        Type::Ptr(ty) => each_part(&mut ty.elem, look),
-        Type::Reference(ty) => each_part(&mut ty.elem, look),
-        Type::Slice(ty) => each_part(&mut ty.elem, look),
-        Type::Tuple(ty) => ty.elems.iter_mut().for_each(|ty| each_part(ty, look)),
-        Type::FnPtr(ty) => {
-            ty.inputs
-                .iter_mut()
-                .for_each(|input| each_part(&mut input.ty, look));
-            each_part_of_output(&mut ty.output, look);
-        }
-        Type::ImplTrait(ty) => each_part_of_bounds(&mut ty.bounds, look),
-        Type::TraitObject(ty) => each_part_of_bounds(&mut ty.bounds, look),
-        Type::Path(ty) => {
-            if let Some(qself) = &mut ty.qself {
-                each_part(&mut qself.ty, look);
-            }
-            each_part_of_path(&mut ty.path, look);
-        }
-        _ => {}
+
+    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+        self.hidden = true;
+        visit_mut::visit_type_impl_trait_mut(self, ty);
     }
 }
 
-fn each_part_of_output(output: &mut ReturnType, look: &mut dyn FnMut(Part<'_>) -> bool) {
-    if let ReturnType::Type(_, ty) = output {
-        each_part(ty, look);
-    }
-}
+/// Makes a type one that can be written inside a body, with `_` for every `impl Trait`.
+struct Writable;
 
-fn each_part_of_bounds(
-    bounds: &mut Punctuated<TypeParamBound, Token![+]>,
-    look: &mut dyn FnMut(Part<'_>) -> bool,
-) {
-    for bound in bounds {
-        if let TypeParamBound::Trait(bound) = bound {
-            each_part_of_path(&mut bound.path, look);
-        }
-    }
-}
-
-fn each_part_of_path(path: &mut Path, look: &mut dyn FnMut(Part<'_>) -> bool) {
-    for segment in &mut path.segments {
-        match &mut segment.arguments {
-            PathArguments::None => {}
-            PathArguments::AngleBracketed(args) => each_part_of_arguments(args, look),
-            PathArguments::Parenthesized(args) => {
-                args.inputs
-                    .iter_mut()
-                    .for_each(|input| each_part(&mut input.ty, look));
-                each_part_of_output(&mut args.output, look);
-            }
-        }
-    }
-}
-
-fn each_part_of_arguments(
-    args: &mut AngleBracketedGenericArguments,
-    look: &mut dyn FnMut(Part<'_>) -> bool,
-) {
-    for arg in &mut args.args {
-        match arg {
-            GenericArgument::Type(ty) => each_part(ty, look),
-            GenericArgument::AssocType(assoc) if look(Part::Assoc(assoc)) => {
-                if let Some(generics) = &mut assoc.generics {
-                    each_part_of_arguments(generics, look);
-                }
-                each_part(&mut assoc.ty, look);
-            }
-            GenericArgument::Constraint(constraint) => {
-                if let Some(generics) = &mut constraint.generics {
-                    each_part_of_arguments(generics, look);
-                }
-                each_part_of_bounds(&mut constraint.bounds, look);
-            }
-            _ => {}
+impl VisitMut for Writable {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        match ty {
+            Type::ImplTrait(_) => *ty = parse_quote!(_),
+            _ => visit_mut::visit_type_mut(self, ty),
         }
     }
 }
 
 /// Returns the names that the parameters bind.
 fn parameters(sig: &Signature) -> Vec<Ident> {
-    let mut names = Vec::new();
+    let mut names = BoundNames::default();
     for input in &sig.inputs {
         match input {
-            FnArg::Receiver(receiver) => names.push(receiver.self_token.into()),
-            FnArg::Typed(input) => bound_names(&input.pat, &mut names),
+            FnArg::Receiver(receiver) => names.0.push(receiver.self_token.into()),
+            FnArg::Typed(input) => names.visit_pat_mut(&mut input.pat.clone()),
         }
     }
-    names
+    names.0
 }

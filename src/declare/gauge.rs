@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::in_both::gauge_value::GaugeValue;
 use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
 use crate::setters::setters;
 use crate::snapshot::{GaugeMode, Kind, Values};
 
-use super::in_flight::InFlight;
 use super::{
     Bound, Builder, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
     with_builder,
@@ -39,43 +39,6 @@ use crate::family::{CellKind, MetricCells};
 /// Every float is a value, NaN and infinities included; nothing is rejected. A scrape sees a value
 /// that the gauge had during the scrape. With labels, a series that was not set has the value 0.
 pub struct Gauge<L = ()>(MetricFamily<GaugeCell, Gauge, L>);
-
-/// A value of a gauge: an integer or a float. An integer beyond 2⁵³ is rounded.
-///
-/// ```
-/// static QUEUE: tallies::Gauge = tallies::Gauge::new("waiting_jobs");
-///
-/// fn update(queue: &[String]) {
-///     QUEUE.set(queue.len());
-/// }
-/// # update(&[]);
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a value of a gauge",
-    label = "neither an integer nor a float",
-    note = "integers and floats are; a duration is set in seconds: `set(duration.as_secs_f64())`"
-)]
-#[expect(private_bounds, reason = "sealed: gauges have floats")]
-pub trait GaugeValue: IntoF64 {}
-
-trait IntoF64 {
-    fn into_f64(self) -> f64;
-}
-
-macro_rules! gauge_values {
-    ($($ty:ident)*) => {$(
-        impl GaugeValue for $ty {}
-
-        impl IntoF64 for $ty {
-            #[inline(always)]
-            fn into_f64(self) -> f64 {
-                self as f64
-            }
-        }
-    )*};
-}
-
-gauge_values!(f64 f32 u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
 /// The methods that change a gauge: of the metric without labels, with `$L`, and of a series.
 macro_rules! gauge_methods {
@@ -195,25 +158,6 @@ impl<L: LabelSet> Gauge<L> {
     }
 
     gauge_methods!(L);
-}
-
-impl Gauge {
-    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let open = registry.gauge("connections_open", "Open connections.")?;
-    /// let connection = open.track();
-    /// assert_eq!(open.get(), 1.0);
-    /// drop(connection);
-    /// assert_eq!(open.get(), 0.0);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// All threads write one cell. An [`UpDownCounter`] does the same without sharing.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
 }
 
 impl<L: LabelSet> Gauge<L> {
@@ -499,13 +443,6 @@ macro_rules! up_down_methods {
 
 impl<L: LabelSet> UpDownCounter<L> {
     up_down_methods!(L);
-}
-
-impl UpDownCounter {
-    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
-    pub fn track(&self) -> InFlight<&Self> {
-        InFlight::enter(self)
-    }
 }
 
 impl<L: LabelSet> UpDownCounter<L> {

@@ -1,7 +1,5 @@
 //! Guards that add 1 to a metric while they live, for counting what is in flight.
 
-use super::{Bound, Gauge, Series, UpDownCounter};
-
 /// A metric that can count what is in flight: an up-down counter or a gauge, or a series of one.
 ///
 /// [`InFlight`] and `#[tallies::in_progress]` accept any of them. A metric with labels does not
@@ -32,43 +30,6 @@ pub trait Track {
 
     /// Subtracts 1.
     fn down(&self);
-}
-
-macro_rules! track {
-    ($($metric:ty),*) => {$(
-        impl Track for $metric {
-            #[inline]
-            fn up(&self) {
-                self.inc();
-            }
-
-            #[inline]
-            fn down(&self) {
-                self.dec();
-            }
-        }
-    )*};
-}
-
-track!(
-    UpDownCounter,
-    Series<'_, UpDownCounter>,
-    Bound<UpDownCounter>,
-    Gauge,
-    Series<'_, Gauge>,
-    Bound<Gauge>
-);
-
-impl<M: Track + ?Sized> Track for &M {
-    #[inline]
-    fn up(&self) {
-        M::up(self);
-    }
-
-    #[inline]
-    fn down(&self) {
-        M::down(self);
-    }
 }
 
 /// A guard that adds 1 when it is made and subtracts 1 when it is dropped, also by an early return,

@@ -5,9 +5,6 @@
 //! f64>`. The compiler checks a metric in a `static`. A metric that is built at run time returns an
 //! error, which says what would be right.
 
-// First, because a page of the documentation has methods in the order of modules.
-mod registry;
-
 pub(crate) mod buckets;
 mod builder;
 pub(crate) mod counter;
@@ -31,7 +28,7 @@ pub use builder::{Builder, Metric};
 pub use counter::Counter;
 pub use deferred::{Deferred, TextCopies};
 pub use exemplar::trace_ids;
-pub use gauge::{Gauge, GaugeValue, UpDownCounter};
+pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::Histogram;
 pub use in_flight::{InFlight, Track};
 pub use info::Info;

@@ -1,15 +1,12 @@
 //! One series of a metric: borrowed, or bound.
 
-use std::time::Duration;
-
 use crate::error::Error;
 use crate::family::SeriesRef;
 
 use super::builder::Metric;
 use super::declaration::BoundSeries;
-use super::in_flight::{InFlight, Track};
 use super::lazy_ref::LazyRef;
-use super::timer::{Observe, Timer};
+use super::timer::Observe;
 
 /// One series of a metric, as `with` returns it, for use now. It borrows the metric. For a field of
 /// a struct use a [`Bound`], which `bind` returns.
@@ -90,40 +87,6 @@ impl<'a, M: Metric> Series<'a, M> {
         }
         self.observe(value);
         Ok(())
-    }
-
-    /// Observes a duration, in seconds.
-    #[inline]
-    pub fn observe_duration(&self, duration: Duration)
-    where
-        Self: Observe,
-    {
-        self.observe(duration.as_secs_f64());
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(self) -> Timer<Self>
-    where
-        Self: Observe,
-    {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
-    where
-        Self: Observe,
-    {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
-    pub fn track(self) -> InFlight<Self>
-    where
-        Self: Track,
-    {
-        InFlight::enter(self)
     }
 }
 
@@ -207,31 +170,6 @@ impl<M: Metric> Bound<M> {
     #[must_use]
     pub fn get(&self) -> M::Value {
         M::value(&self.bound.family().desc, self.bound.total())
-    }
-
-    /// Starts a timer, which observes the seconds until it is dropped.
-    pub fn start_timer(&self) -> Timer<&Self>
-    where
-        Self: Observe,
-    {
-        Timer::start(self)
-    }
-
-    /// Runs `f`, and observes the seconds that it took.
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
-    where
-        Self: Observe,
-    {
-        let _timer = self.start_timer();
-        f()
-    }
-
-    /// Adds 1 until the guard is dropped, also by a panic or a cancelled future.
-    pub fn track(&self) -> InFlight<&Self>
-    where
-        Self: Track,
-    {
-        InFlight::enter(self)
     }
 
     /// Returns whether this is the overflow series, because the family was at its limit. Then other

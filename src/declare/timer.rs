@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Start;
 
-use super::{Bound, Histogram, Series, Summary};
+use super::{Histogram, Series};
 
 /// A metric that observes values: a histogram or summary, or a series of one.
 ///
@@ -44,33 +44,6 @@ use super::{Bound, Histogram, Series, Summary};
 pub trait Observe {
     /// Observes `value`.
     fn observe(&self, value: f64);
-}
-
-macro_rules! observe {
-    ($($metric:ty),*) => {$(
-        impl Observe for $metric {
-            #[inline]
-            fn observe(&self, value: f64) {
-                <$metric>::observe(self, value);
-            }
-        }
-    )*};
-}
-
-observe!(
-    Histogram,
-    Series<'_, Histogram>,
-    Bound<Histogram>,
-    Summary,
-    Series<'_, Summary>,
-    Bound<Summary>
-);
-
-impl<M: Observe + ?Sized> Observe for &M {
-    #[inline]
-    fn observe(&self, value: f64) {
-        M::observe(self, value);
-    }
 }
 
 /// A timer that observes the seconds from its start until it is dropped, also by an early return, a
@@ -136,37 +109,6 @@ impl<M: Observe> Drop for Timer<M> {
         }
     }
 }
-
-/// Gives the timer methods to a metric that observes durations. `$constructor` is the method of a
-/// registry that makes the metric.
-macro_rules! timer_methods {
-    ($($metric:ident, $constructor:ident);*) => {$(
-        impl $metric {
-            /// Starts a timer, which observes the seconds until it is dropped. See [`Timer`].
-            pub fn start_timer(&self) -> Timer<&Self> {
-                Timer::start(self)
-            }
-
-            /// Runs `f`, and observes the seconds that it took.
-            ///
-            /// ```
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let latency = registry.", stringify!($constructor), "(\"sort_seconds\", \"Time to sort.\")?;")]
-            /// let mut numbers = [3, 1, 2];
-            /// latency.time(|| numbers.sort());
-            /// assert_eq!(latency.get().count(), 1);
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[doc(alias = "observe_closure_duration")]
-            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-                let _timer = self.start_timer();
-                f()
-            }
-        }
-    )*};
-}
-
-timer_methods!(Histogram, histogram; Summary, summary);
 
 /// A histogram that times a random sample of the calls. See
 /// [`Histogram::sample`](crate::Histogram::sample).

@@ -1,6 +1,8 @@
 //! Lines that text and OpenMetrics share. Each line is a few copies of prepared text, and a number.
 
-use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values};
+use std::time::SystemTime;
+
+use crate::snapshot::{Family, Histogram, Kind, Number, Summary, Values, millis};
 
 use super::number;
 use super::walk::{EscapedNames, PaddedBuffer, PaddedText};
@@ -128,7 +130,19 @@ const HEAD: usize = 32;
 const LABELS: usize = 64;
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, form: BoundForm) -> Self {
+    /// Creates a writer that appends to `out`. With a time, `write` writes it after each value, from
+    /// milliseconds since 1970.
+    pub(super) fn new(
+        out: &'a mut Vec<u8>,
+        form: BoundForm,
+        time: Option<SystemTime>,
+        write: fn(&mut Vec<u8>, u64),
+    ) -> Self {
+        let mut timestamp = Vec::new();
+        if let Some(time) = time {
+            timestamp.push(b' ');
+            write(&mut timestamp, millis(time));
+        }
         Self {
             out,
             heads: Default::default(),
@@ -137,14 +151,8 @@ impl<'a> Lines<'a> {
             les: Vec::new(),
             bounds: Vec::new(),
             quantiles: Vec::new(),
-            timestamp: Vec::new(),
+            timestamp,
         }
-    }
-
-    /// Gives every following sample the timestamp that `write` writes.
-    pub(super) fn timestamp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.timestamp = vec![b' '];
-        write(&mut self.timestamp);
     }
 
     /// Prepares the lines of a family. `suffixes` are indexed like the `head` arguments below.

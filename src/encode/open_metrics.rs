@@ -28,12 +28,8 @@ pub(super) struct OpenMetrics<'a> {
 impl<'a> OpenMetrics<'a> {
     /// Creates a writer that appends to `out`. Timestamps are in seconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>, created: bool) -> Self {
-        let mut lines = Lines::new(out, BoundForm::LABEL);
-        if let Some(time) = time {
-            lines.timestamp(|timestamp| seconds(timestamp, millis(time)));
-        }
         Self {
-            lines,
+            lines: Lines::new(out, BoundForm::LABEL, time, seconds),
             created_enabled: created,
             created,
             allows_sum: |_| true,

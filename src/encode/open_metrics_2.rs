@@ -7,9 +7,7 @@
 
 use std::time::SystemTime;
 
-use crate::snapshot::{
-    Family, Histogram, Kind, Native, Number, Numbers, Summary, Value, Values, millis,
-};
+use crate::snapshot::{Family, Histogram, Kind, Native, Number, Numbers, Summary, Value, Values};
 
 use super::lines::{BoundForm, Lines};
 use super::native;
@@ -38,12 +36,8 @@ const START: usize = 32;
 impl<'a> OpenMetrics2<'a> {
     /// Creates a writer that appends to `out`. Timestamps are in seconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
-        let mut lines = Lines::new(out, BoundForm::KEY);
-        if let Some(time) = time {
-            lines.timestamp(|timestamp| seconds(timestamp, millis(time)));
-        }
         Self {
-            lines,
+            lines: Lines::new(out, BoundForm::KEY, time, seconds),
             is_gauge: false,
             start: Default::default(),
         }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::setters::setters;
 use crate::snapshot::{Family, Snapshot};
 
 use super::accept::{Format, Syntax};
@@ -48,52 +49,46 @@ impl Options {
         }
     }
 
-    /// Sets whether OpenMetrics 1.0 writes a `_created` sample with the creation time of each
-    /// series.
-    ///
-    /// ```
-    /// use tallies::encode::{Format, Options};
-    ///
-    /// let registry = tallies::Registry::new();
-    /// registry.counter("jobs_total", "Jobs done.")?.inc();
-    /// let mut page = Vec::new();
-    /// let options = Options::new().created(true);
-    /// options.write(&registry.snapshot(), Format::OPEN_METRICS, &mut page);
-    /// let page = String::from_utf8(page).unwrap();
-    /// assert!(page.contains("\njobs_created "));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Off by default: Prometheus 2 stores each of them as one more series. OpenMetrics 2.0 and
-    /// protobuf always contain creation times, text never.
-    #[must_use]
-    pub const fn created(mut self, on: bool) -> Self {
-        self.created = on;
-        self
-    }
+    setters! {
+        /// Sets whether OpenMetrics 1.0 writes a `_created` sample with the creation time of each
+        /// series.
+        ///
+        /// ```
+        /// use tallies::encode::{Format, Options};
+        ///
+        /// let registry = tallies::Registry::new();
+        /// registry.counter("jobs_total", "Jobs done.")?.inc();
+        /// let mut page = Vec::new();
+        /// let options = Options::new().created(true);
+        /// options.write(&registry.snapshot(), Format::OPEN_METRICS, &mut page);
+        /// let page = String::from_utf8(page).unwrap();
+        /// assert!(page.contains("\njobs_created "));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// Off by default: Prometheus 2 stores each of them as one more series. OpenMetrics 2.0 and
+        /// protobuf always contain creation times, text never.
+        const fn created(self, on: bool) = self.created = on;
 
-    /// Sets whether every sample has the time of the snapshot.
-    ///
-    /// ```
-    /// use tallies::encode::{Format, Options};
-    ///
-    /// let registry = tallies::Registry::new();
-    /// registry.gauge("queue_length", "")?.set(2.5);
-    /// let mut page = Vec::new();
-    /// let options = Options::new().timestamps(true);
-    /// options.write(&registry.snapshot(), Format::TEXT, &mut page);
-    /// let page = String::from_utf8(page).unwrap();
-    /// let millis = page.trim_end().rsplit_once("queue_length 2.5 ").unwrap().1;
-    /// assert!(millis.parse::<u64>().is_ok());
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Off by default: the scraper knows the time, and Prometheus does not mark a series as stale
-    /// if its samples have timestamps.
-    #[must_use]
-    pub const fn timestamps(mut self, on: bool) -> Self {
-        self.timestamps = on;
-        self
+        /// Sets whether every sample has the time of the snapshot.
+        ///
+        /// ```
+        /// use tallies::encode::{Format, Options};
+        ///
+        /// let registry = tallies::Registry::new();
+        /// registry.gauge("queue_length", "")?.set(2.5);
+        /// let mut page = Vec::new();
+        /// let options = Options::new().timestamps(true);
+        /// options.write(&registry.snapshot(), Format::TEXT, &mut page);
+        /// let page = String::from_utf8(page).unwrap();
+        /// let millis = page.trim_end().rsplit_once("queue_length 2.5 ").unwrap().1;
+        /// assert!(millis.parse::<u64>().is_ok());
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// Off by default: the scraper knows the time, and Prometheus does not mark a series as
+        /// stale if its samples have timestamps.
+        const fn timestamps(self, on: bool) = self.timestamps = on;
     }
 
     /// Appends a snapshot to `out` in the given format. Reusing `out` between calls reuses its

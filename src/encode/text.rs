@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use crate::snapshot::{Family, Histogram, Number, Summary, millis};
+use crate::snapshot::{Family, Histogram, Number, Summary};
 
 use super::lines::{BoundForm, Lines, suffixes};
 use super::number;
@@ -15,11 +15,7 @@ pub(super) struct TextWriter<'a>(Lines<'a>);
 impl<'a> TextWriter<'a> {
     /// Creates a writer that appends to `out`. Timestamps are in milliseconds.
     pub(super) fn new(out: &'a mut Vec<u8>, time: Option<SystemTime>) -> Self {
-        let mut lines = Lines::new(out, BoundForm::LABEL);
-        if let Some(time) = time {
-            lines.timestamp(|timestamp| number::integer(timestamp, millis(time)));
-        }
-        Self(lines)
+        Self(Lines::new(out, BoundForm::LABEL, time, number::integer))
     }
 }
 

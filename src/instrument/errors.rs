@@ -1,7 +1,7 @@
 //! Counting of failed calls: the trait for counters, a function for code without attributes, and
 //! the functions that attributes expand to.
 
-use crate::declare::{Bound, Counter, Deferred, Series};
+use crate::declare::{Counter, Deferred};
 use crate::family::label::{LabelValue, Scratch};
 use crate::observe::Number;
 
@@ -36,37 +36,10 @@ pub trait Count {
     fn count(&self);
 }
 
-macro_rules! count {
-    ($($metric:ty = $one:literal),*) => {$(
-        impl Count for $metric {
-            #[inline]
-            fn count(&self) {
-                self.add($one);
-            }
-        }
-    )*};
-}
-
-count!(
-    Counter = 1,
-    Series<'_, Counter> = 1,
-    Bound<Counter> = 1,
-    Counter<(), f64> = 1.0,
-    Series<'_, Counter<(), f64>> = 1.0,
-    Bound<Counter<(), f64>> = 1.0
-);
-
 impl<N: Number> Count for Deferred<'_, Counter<(), N>> {
     #[inline]
     fn count(&self) {
         self.series().inc();
-    }
-}
-
-impl<M: Count + ?Sized> Count for &M {
-    #[inline]
-    fn count(&self) {
-        M::count(self);
     }
 }
 
@@ -130,12 +103,6 @@ pub fn counted(metric: impl Count) {
 #[inline(always)]
 pub fn counts<M: Count>(metric: M) -> M {
     metric
-}
-
-/// Returns whether `result` is a failure of one of the selected kinds.
-#[inline(always)]
-pub fn failed<R: Outcome>(result: &R, error: bool, none: bool) -> bool {
-    (error && result.error().is_some()) || (none && result.is_none())
 }
 
 /// Calls `f` with the error, if there is one.

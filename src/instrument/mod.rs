@@ -17,7 +17,7 @@ mod outcome;
 mod watch;
 
 pub use errors::{Count, count_errors};
-pub use measure::{Errors, Guarded, InProgress, Measure, Timed};
+pub use measure::{Errors, Guarded, InProgress, Timed};
 pub use outcome::{Failure, Outcome};
 
 pub use crate::clock::Start;
@@ -25,15 +25,16 @@ pub use crate::clock::Start;
 pub use crate::clock::calibrate;
 pub use crate::declare::trace_ids;
 pub use crate::declare::{InFlight, Observe, Sampled, SampledTimer, Timer, Track};
+pub use crate::in_both::measure::Measure;
 pub use crate::observe::{limit_cells, limit_summaries, warm};
 
 /// Functions that the expansions of the attributes call.
 #[doc(hidden)]
 pub mod __private {
     pub use super::errors::{
-        Unwinding, call, counted, counts, disarm, error, error_label, failed, nothing, owned,
+        Unwinding, call, counted, counts, disarm, error, error_label, nothing, owned,
     };
     pub use super::measure::{enter, start};
-    pub use super::outcome::Fallible;
+    pub use super::outcome::{Fallible, failed};
     pub use super::watch::watch;
 }

@@ -116,6 +116,12 @@ impl<T> Outcome for Option<T> {
     }
 }
 
+/// Returns whether `result` is a failure of one of the selected kinds.
+#[inline(always)]
+pub fn failed<R: Outcome>(result: &R, error: bool, none: bool) -> bool {
+    (error && result.error().is_some()) || (none && result.is_none())
+}
+
 /// A result that is inspected through its [`Outcome`] if its type has one, and counts as a success
 /// otherwise. `.check()` rejects a type that is known to have none, since counting its errors is a
 /// mistake.
@@ -151,7 +157,7 @@ impl<R: Outcome> Fallible<'_, R> {
     /// Returns whether the result is a failure of one of the selected kinds.
     #[inline(always)]
     pub fn failed(&self, error: bool, none: bool) -> bool {
-        super::errors::failed(self.0.0.0, error, none)
+        failed(self.0.0.0, error, none)
     }
 }
 

@@ -6,23 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::Histogram;
 use super::label_set::LabelValue;
-use super::{Bound, Counter, Gauge, Histogram, Series, Summary, UpDownCounter};
+
+pub use crate::in_both::measure::Measure;
 
 #[path = "../instrument/outcome.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a part of the engine")]
 mod outcome;
-
-/// The function of the engine that `outcome` needs.
-mod errors {
-    #[allow(
-        dead_code,
-        reason = "only expansions of the engine's attributes call it"
-    )]
-    pub(super) fn failed<R>(_: &R, _: bool, _: bool) -> bool {
-        false
-    }
-}
 
 pub use outcome::{Failure, Outcome};
 
@@ -38,39 +29,6 @@ pub trait Track {
     fn up(&self);
     fn down(&self);
 }
-
-/// Implements a trait of metrics for references and for these metrics, with methods that do
-/// nothing.
-macro_rules! implement {
-    ($Trait:ident $methods:tt $($metric:ty),*) => {
-        implement!(@one [M: $Trait + ?Sized] $Trait for &M, $methods);
-        $(implement!(@one [] $Trait for $metric, $methods);)*
-    };
-    (@one [$($generics:tt)*] $Trait:ident for $metric:ty, { $($name:ident($($ty:ty)?);)* }) => {
-        impl<$($generics)*> $Trait for $metric {
-            $(
-                #[inline(always)]
-                fn $name(&self $(, _: $ty)?) {}
-            )*
-        }
-    };
-}
-
-implement!(
-    Count { count(); }
-    Counter, Series<'_, Counter>, Bound<Counter>,
-    Counter<(), f64>, Series<'_, Counter<(), f64>>, Bound<Counter<(), f64>>
-);
-implement!(
-    Observe { observe(f64); }
-    Histogram, Series<'_, Histogram>, Bound<Histogram>,
-    Summary, Series<'_, Summary>, Bound<Summary>
-);
-implement!(
-    Track { up(); down(); }
-    Gauge, Series<'_, Gauge>, Bound<Gauge>,
-    UpDownCounter, Series<'_, UpDownCounter>, Bound<UpDownCounter>
-);
 
 #[inline(always)]
 pub fn count_errors<R: Outcome>(_: impl Count, f: impl FnOnce() -> R) -> R {
@@ -174,22 +132,6 @@ impl Drop for SampledTimer<'_> {
     fn drop(&mut self) {}
 }
 
-pub trait Measure: Sized {
-    fn timed<M: Observe>(self, _: M) -> Timed<Self, M> {
-        Guarded::new(self)
-    }
-
-    fn in_progress<M: Track>(self, _: M) -> InProgress<Self, M> {
-        Guarded::new(self)
-    }
-
-    fn count_errors<M: Count>(self, _: M) -> Errors<Self, M> {
-        Errors::new(self)
-    }
-}
-
-impl<T> Measure for T {}
-
 pub type Timed<T, M> = Guarded<T, M, Timer<M>>;
 
 pub type InProgress<T, M> = Guarded<T, M, InFlight<M>>;
@@ -211,7 +153,19 @@ where
     guard: PhantomData<M>,
 }
 
+impl<T, M, G> Guarded<T, M, G> {
+    pub(crate) fn new(inner: T, _: M, _: fn(M) -> G) -> Self {
+        let guard = PhantomData;
+        Self { inner, guard }
+    }
+}
+
 impl<T, M: Count> Errors<T, M> {
+    pub(crate) fn new(inner: T, _: M) -> Self {
+        let guard = PhantomData;
+        Self { inner, guard }
+    }
+
     pub fn on(self, _: &[Failure]) -> Self {
         self
     }
@@ -221,11 +175,6 @@ impl<T, M: Count> Errors<T, M> {
 macro_rules! wrapper {
     ($wrapper:ident [$($names:ident),*] [$($generics:tt)*] $($bound:ident)?) => {
         impl<T, $($generics)*> $wrapper<T, $($names),*> {
-            fn new(inner: T) -> Self {
-                let guard = PhantomData;
-                Self { inner, guard }
-            }
-
             #[expect(unsafe_code, reason = "std has no safe projection of a pin")]
             fn project(self: Pin<&mut Self>) -> Pin<&mut T> {
                 // SAFETY: `inner` is pinned whenever the wrapper is. Nothing moves it out of a

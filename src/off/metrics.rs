@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::builder::{Builder, Metric, MetricParts};
 use super::instrument::{InFlight, Sampled, Timer};
 use super::label_set::{LabelSet, LabelValue, NamedLabels};
-use super::{Bound, Error, Registry, Series, idle, setters};
+use super::{Bound, Error, Registry, Series, idle, setters, snapshot::GaugeMode};
 
 pub trait Number:
     Copy + PartialOrd + Default + fmt::Debug + Send + Sync + 'static + private::Sealed
@@ -23,35 +23,6 @@ mod private {
     pub trait Sealed {}
     impl Sealed for u64 {}
     impl Sealed for f64 {}
-}
-
-#[expect(private_bounds, reason = "sealed: gauges have floats")]
-pub trait GaugeValue: IntoF64 {}
-
-trait IntoF64 {}
-
-macro_rules! gauge_values {
-    ($($ty:ident)*) => {$(
-        impl GaugeValue for $ty {}
-        impl IntoF64 for $ty {}
-    )*};
-}
-
-gauge_values!(f64 f32 u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum GaugeMode {
-    LiveSum,
-    LiveMin,
-    LiveMax,
-    LiveRecent,
-    #[default]
-    LiveAll,
-    Sum,
-    Min,
-    Max,
-    Recent,
 }
 
 /// The value of a histogram.
@@ -284,34 +255,6 @@ impl<L: LabelSet> Info<L> {
         get() -> Option<Vec<(String, String)>> = None;
     }
 }
-
-macro_rules! timers {
-    ($($metric:ident)*) => {$(
-        impl $metric {
-            pub fn start_timer(&self) -> Timer<&Self> {
-                Timer::start(self)
-            }
-
-            pub fn time<R>(&self, f: impl FnOnce() -> R) -> R {
-                f()
-            }
-        }
-    )*};
-}
-
-timers!(Histogram Summary);
-
-macro_rules! guards {
-    ($($metric:ident)*) => {$(
-        impl $metric {
-            pub fn track(&self) -> InFlight<&Self> {
-                InFlight::enter(self)
-            }
-        }
-    )*};
-}
-
-guards!(Gauge UpDownCounter);
 
 // A static of each kind has no bytes.
 const _: () = {

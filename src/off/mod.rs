@@ -10,6 +10,8 @@
 mod builder;
 mod error;
 mod events;
+#[path = "../snapshot/gauge_mode.rs"]
+mod gauge_mode;
 #[path = "../family/label.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a part of the engine")]
 mod label_set;
@@ -23,9 +25,7 @@ pub mod instrument;
 pub use builder::{Builder, Metric};
 pub use error::Error;
 pub use label_set::LabelValue;
-pub use metrics::{
-    Counter, Gauge, GaugeValue, Histogram, Info, Number, StateSet, Summary, UpDownCounter,
-};
+pub use metrics::{Counter, Gauge, Histogram, Info, Number, StateSet, Summary, UpDownCounter};
 pub use registry::{Registry, registry};
 pub use series::{Bound, Series};
 pub use tallies_macros::{
@@ -40,7 +40,8 @@ pub mod buckets {
 }
 
 pub mod collect {
-    pub use super::registry::{Collect, Collected};
+    pub use super::registry::Collected;
+    pub use crate::in_both::collect::Collect;
 }
 
 pub mod event {
@@ -57,7 +58,8 @@ pub mod label {
 
 /// The values that metrics return and the settings that they take.
 pub mod snapshot {
-    pub use super::metrics::{GaugeMode, Native, Quantiles};
+    pub use super::gauge_mode::GaugeMode;
+    pub use super::metrics::{Native, Quantiles};
 }
 
 #[doc(hidden)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{
-    Counter, Error, Gauge, Histogram, Info, Summary, UpDownCounter, builder::MetricParts, idle,
-};
+use crate::in_both::collect::Collect;
+
+use super::{Error, idle};
 
 #[derive(Clone, Default)]
 pub struct Registry(());
@@ -20,12 +20,6 @@ impl Registry {
     }
 
     idle! { []
-        counter(&str, &str) -> Result<Counter, Error> = Ok(MetricParts::OFF);
-        up_down_counter(&str, &str) -> Result<UpDownCounter, Error> = Ok(MetricParts::OFF);
-        gauge(&str, &str) -> Result<Gauge, Error> = Ok(MetricParts::OFF);
-        histogram(&str, &str) -> Result<Histogram, Error> = Ok(MetricParts::OFF);
-        summary(&str, &str) -> Result<Summary, Error> = Ok(MetricParts::OFF);
-        info(&str, &str, &[(&str, &str)]) -> Result<Info, Error> = Ok(MetricParts::OFF);
         counter_fn(&str, &str, impl Fn() -> f64 + Send + Sync + 'static)
             -> Result<(), Error> = Ok(());
         gauge_fn(&str, &str, impl Fn() -> f64 + Send + Sync + 'static)
@@ -43,19 +37,6 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").finish_non_exhaustive()
-    }
-}
-
-pub trait Collect: Send + Sync {
-    fn collect(&self, out: &mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
-}
-
-impl<F> Collect for F
-where
-    F: Fn(&mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync,
-{
-    fn collect(&self, out: &mut Collected) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self(out)
     }
 }
 

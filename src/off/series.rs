@@ -4,12 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::instrument::{InFlight, Observe, Sampled, Timer, Track};
+use super::instrument::{Observe, Sampled};
 use super::label_set::{LabelSet, Unlabelled};
 use super::metrics::{
     Counter, Gauge, Histogram, Observed, Quantiles, StateSet, Summary, UpDownCounter,
 };
-use super::{Error, GaugeValue, LabelValue, Metric, Number, idle};
+use super::{Error, LabelValue, Metric, Number, idle};
+use crate::in_both::gauge_value::GaugeValue;
 
 pub struct Series<'a, M: Metric> {
     metric: PhantomData<&'a M>,
@@ -60,33 +61,11 @@ impl<M: Metric> fmt::Debug for Bound<M> {
 impl<'a, M: Metric> Series<'a, M> {
     idle! { [where Self: Observe]
         try_observe(f64) -> Result<(), Error> = Ok(());
-        observe_duration(Duration);
     }
 
     #[must_use]
     pub fn get(&self) -> M::Value {
         M::nothing()
-    }
-
-    pub fn start_timer(self) -> Timer<Self>
-    where
-        Self: Observe,
-    {
-        Timer::start(self)
-    }
-
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
-    where
-        Self: Observe,
-    {
-        f()
-    }
-
-    pub fn track(self) -> InFlight<Self>
-    where
-        Self: Track,
-    {
-        InFlight::enter(self)
     }
 }
 
@@ -104,27 +83,6 @@ impl<M: Metric> Bound<M> {
     #[must_use]
     pub fn is_overflow(&self) -> bool {
         false
-    }
-
-    pub fn start_timer(&self) -> Timer<&Self>
-    where
-        Self: Observe,
-    {
-        Timer::start(self)
-    }
-
-    pub fn time<R>(&self, f: impl FnOnce() -> R) -> R
-    where
-        Self: Observe,
-    {
-        f()
-    }
-
-    pub fn track(&self) -> InFlight<&Self>
-    where
-        Self: Track,
-    {
-        InFlight::enter(self)
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tallies_client::{ClientBuilder, ClientError};
 
 use crate::error::{Error, ErrorKind, warn_once};
+use crate::setters::setters;
 use crate::snapshot::{MergedView, Source, Sources};
 
 use gateway::Gateway;
@@ -94,97 +95,80 @@ impl Pusher {
         self
     }
 
-    /// Adds a label to those that identify the group beside the job, often `instance`.
-    ///
-    /// ```no_run
-    /// # use tallies::push::Pusher;
-    /// // Pushes to /metrics/job/import/instance/db1/shard/7.
-    /// let pusher = Pusher::new("http://127.0.0.1:9091", "import");
-    /// pusher.grouping("shard", "7").grouping("instance", "db1").add()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// The value may be any string, even an empty one. The order of calls does not matter, because
-    /// labels are sent in the order of their names.
-    pub fn grouping(mut self, name: &str, value: &str) -> Self {
-        self.grouping.push((name.to_owned(), value.to_owned()));
-        self
-    }
+    setters! {
+        /// Adds a label to those that identify the group beside the job, often `instance`.
+        ///
+        /// ```no_run
+        /// # use tallies::push::Pusher;
+        /// // Pushes to /metrics/job/import/instance/db1/shard/7.
+        /// let pusher = Pusher::new("http://127.0.0.1:9091", "import");
+        /// pusher.grouping("shard", "7").grouping("instance", "db1").add()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// The value may be any string, even an empty one. The order of calls does not matter,
+        /// because labels are sent in the order of their names.
+        fn grouping(self, name: &str, value: &str) =
+            self.grouping.push((name.to_owned(), value.to_owned()));
 
-    /// Pushes to this path, appended to the URL, instead of a group. It is meant for servers that
-    /// read the text format but have no groups.
-    ///
-    /// ```no_run
-    /// # use tallies::push::Pusher;
-    /// Pusher::new("http://127.0.0.1:8428", "import").path("/api/v1/import/prometheus").add()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// `/api/v1/import/prometheus` is the path of VictoriaMetrics, which takes the job and the
-    /// grouping labels in its query (`extra_label`). With a path, [`replace`](Self::replace) and
-    /// [`delete`](Self::delete) return an error.
-    pub fn path(mut self, path: &str) -> Self {
-        self.path = Some(path.to_owned());
-        self
-    }
+        /// Pushes to this path, appended to the URL, instead of a group. It is meant for servers
+        /// that read the text format but have no groups.
+        ///
+        /// ```no_run
+        /// # use tallies::push::Pusher;
+        /// Pusher::new("http://127.0.0.1:8428", "import").path("/api/v1/import/prometheus").add()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// `/api/v1/import/prometheus` is the path of VictoriaMetrics, which takes the job and the
+        /// grouping labels in its query (`extra_label`). With a path, [`replace`](Self::replace)
+        /// and [`delete`](Self::delete) return an error.
+        fn path(self, path: &str) = self.path = Some(path.to_owned());
 
-    /// Authenticates with a user name and a password (RFC 7617).
-    ///
-    /// ```no_run
-    /// # use tallies::push::Pusher;
-    /// Pusher::new("https://gateway.example.org", "import").basic_auth("ann", "a long password").add()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
-        self.client = self.client.basic_auth(user, password);
-        self
-    }
+        /// Authenticates with a user name and a password (RFC 7617).
+        ///
+        /// ```no_run
+        /// # use tallies::push::Pusher;
+        /// Pusher::new("https://gateway.example.org", "import").basic_auth("ann", "a long password").add()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn basic_auth(self, user: &str, password: &str) =
+            self.client = self.client.basic_auth(user, password);
 
-    /// Authenticates with a bearer token (RFC 6750).
-    ///
-    /// ```no_run
-    /// # use tallies::push::Pusher;
-    /// Pusher::new("https://gateway.example.org", "import").bearer_token("a long secret").add()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn bearer_token(mut self, token: &str) -> Self {
-        self.client = self.client.bearer_token(token);
-        self
-    }
+        /// Authenticates with a bearer token (RFC 6750).
+        ///
+        /// ```no_run
+        /// # use tallies::push::Pusher;
+        /// Pusher::new("https://gateway.example.org", "import").bearer_token("a long secret").add()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn bearer_token(self, token: &str) = self.client = self.client.bearer_token(token);
 
-    /// Limits the time of a push, from the name look-up to the last byte of the response. Default:
-    /// 10 s.
-    ///
-    /// ```no_run
-    /// # use tallies::push::Pusher;
-    /// # use std::time::Duration;
-    /// Pusher::new("http://127.0.0.1:9091", "import").timeout(Duration::from_secs(3)).gzip().add()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.client = self.client.timeout(timeout);
-        self
-    }
+        /// Limits the time of a push, from the name look-up to the last byte of the response.
+        /// Default: 10 s.
+        ///
+        /// ```no_run
+        /// # use tallies::push::Pusher;
+        /// # use std::time::Duration;
+        /// Pusher::new("http://127.0.0.1:9091", "import").timeout(Duration::from_secs(3)).gzip().add()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn timeout(self, timeout: Duration) = self.client = self.client.timeout(timeout);
 
-    /// Compresses the body. The Pushgateway supports this since version 1.5.0.
-    pub fn gzip(mut self) -> Self {
-        self.gzip = true;
-        self
-    }
+        /// Compresses the body. The Pushgateway supports this since version 1.5.0.
+        fn gzip(self) = self.gzip = true;
 
-    /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
-    /// Mozilla's root certificates.
-    ///
-    /// ```no_run
-    /// # use tallies::push::Pusher;
-    /// let ca = std::fs::read("ca.crt")?;
-    /// Pusher::new("https://gateway.example.org", "import").root_certificates(&ca).add()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "tls")]
-    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.client = self.client.root_certificates(pem);
-        self
+        /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
+        /// Mozilla's root certificates.
+        ///
+        /// ```no_run
+        /// # use tallies::push::Pusher;
+        /// let ca = std::fs::read("ca.crt")?;
+        /// Pusher::new("https://gateway.example.org", "import").root_certificates(&ca).add()?;
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[cfg(feature = "tls")]
+        fn root_certificates(self, pem: &[u8]) = self.client = self.client.root_certificates(pem);
     }
 
     /// Adds the metrics to the group (POST). Families with the same names are replaced, and others

@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::warn;
+use crate::in_both::collect::Collect;
 use crate::snapshot::{ExposedName, Family, Kind, Text};
 
 use super::Registry;
-use super::collected::{Collect, Collected};
+use super::collected::Collected;
 use super::samples::Samples;
 use super::view::View;
 

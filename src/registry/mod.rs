@@ -22,13 +22,14 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::family::lint;
+use crate::in_both::collect::Collect;
 use crate::observe;
 use crate::snapshot::{
     Cardinality, Catalogue, ClashIndex, Family, FamilyCardinality, Kind, Snapshot, Source, Text,
 };
 use crate::sync::lock;
 
-pub use collected::{Collect, Collected};
+pub use collected::Collected;
 pub use families::{AddedViews, Description};
 #[cfg(feature = "link-time")]
 pub use listed::LISTED;

@@ -1,5 +1,7 @@
 //! Reads the query of a request, as browsers write it.
 
+use percent_encoding::percent_decode_str;
+
 /// Iterates over the names and values of a query. Bytes that are no UTF-8 become `U+FFFD`.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
     query
@@ -13,23 +15,8 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ 
 
 /// Returns the text with `+` and `%20` as a space. A `%` without two digits stays.
 fn decoded(text: &str) -> String {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = match after {
-            [high, low, ..] if *first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        let (byte, len) = match (digits, first) {
-            (Some((high, low)), _) => ((16 * high + low) as u8, 3),
-            (None, b'+') => (b' ', 1),
-            (None, other) => (*other, 1),
-        };
-        bytes.push(byte);
-        rest = &rest[len..];
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

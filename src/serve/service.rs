@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use crate::encode::Options;
+use crate::setters::setters;
 use crate::snapshot::Source;
 
 use super::answer::{Answer, PAGES, Pages, SCRAPES, drop_body, selection};
@@ -80,76 +81,64 @@ impl MetricsService {
         }
     }
 
-    /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
-    /// OpenMetrics. The request, not the options, decides how names are escaped.
-    ///
-    /// ```
-    /// use tallies::{encode::Options, serve::MetricsService};
-    ///
-    /// let service = MetricsService::new().options(Options::new().created(true));
-    /// ```
-    pub fn options(mut self, options: Options) -> Self {
-        self.style.options = options;
-        self
-    }
+    setters! {
+        /// Sets the encoding options, such as a timestamp on every sample or `_created` samples in
+        /// OpenMetrics. The request, not the options, decides how names are escaped.
+        ///
+        /// ```
+        /// use tallies::{encode::Options, serve::MetricsService};
+        ///
+        /// let service = MetricsService::new().options(Options::new().created(true));
+        /// ```
+        fn options(self, options: Options) = self.style.options = options;
 
-    /// Sets whether clients that prefer OpenMetrics get it, like
-    /// [`Server::open_metrics`](crate::serve::Server::open_metrics).
-    ///
-    /// ```
-    /// let service = tallies::serve::MetricsService::new().open_metrics(false);
-    /// ```
-    pub fn open_metrics(mut self, yes: bool) -> Self {
-        self.style.open_metrics = yes;
-        self
-    }
+        /// Sets whether clients that prefer OpenMetrics get it, like
+        /// [`Server::open_metrics`](crate::serve::Server::open_metrics).
+        ///
+        /// ```
+        /// let service = tallies::serve::MetricsService::new().open_metrics(false);
+        /// ```
+        fn open_metrics(self, yes: bool) = self.style.open_metrics = yes;
 
-    /// Sets the level of gzip, like [`Server::gzip_level`](crate::serve::Server::gzip_level).
-    ///
-    /// ```
-    /// let service = tallies::serve::MetricsService::new().gzip_level(6);
-    /// ```
-    #[cfg(feature = "gzip")]
-    pub fn gzip_level(mut self, level: u32) -> Self {
-        self.style.levels.gzip = level;
-        self
-    }
+        /// Sets the level of gzip, like [`Server::gzip_level`](crate::serve::Server::gzip_level).
+        ///
+        /// ```
+        /// let service = tallies::serve::MetricsService::new().gzip_level(6);
+        /// ```
+        #[cfg(feature = "gzip")]
+        fn gzip_level(self, level: u32) = self.style.levels.gzip = level;
 
-    /// Sets the level of zstd, like [`Server::zstd_level`](crate::serve::Server::zstd_level).
-    ///
-    /// ```
-    /// let service = tallies::serve::MetricsService::new().zstd_level(3);
-    /// ```
-    #[cfg(feature = "zstd")]
-    pub fn zstd_level(mut self, level: i32) -> Self {
-        self.style.levels.zstd = level;
-        self
-    }
+        /// Sets the level of zstd, like [`Server::zstd_level`](crate::serve::Server::zstd_level).
+        ///
+        /// ```
+        /// let service = tallies::serve::MetricsService::new().zstd_level(3);
+        /// ```
+        #[cfg(feature = "zstd")]
+        fn zstd_level(self, level: i32) = self.style.levels.zstd = level;
 
-    /// Adds the live page, like [`Server::live`](crate::serve::Server::live), at every path that
-    /// ends in `/live`, with its parts below that path.
-    ///
-    /// ```
-    /// use axum::{Router, extract::Request, routing::any};
-    /// use tallies::serve::MetricsService;
-    ///
-    /// let service = MetricsService::new().live();
-    /// let page = any(move |request: Request| service.answer(&request));
-    /// let app: Router = Router::new()
-    ///     .route("/metrics", page.clone())
-    ///     .route("/live", page.clone())
-    ///     .route("/live/{*part}", page);
-    /// ```
-    ///
-    /// The service has no credentials: the framework has to ask for them. The page needs a Tokio
-    /// runtime with a timer; without a runtime its stream returns 501.
-    ///
-    /// A stream ends after 60 s, and the page begins another one before that. So a framework that
-    /// waits for open connections when it shuts down waits at most that long for the pages.
-    #[cfg(feature = "live")]
-    pub fn live(mut self) -> Self {
-        self.live = Some(live::Live::new(&self.pages.scraper, None, STREAM_AGE));
-        self
+        /// Adds the live page, like [`Server::live`](crate::serve::Server::live), at every path
+        /// that ends in `/live`, with its parts below that path.
+        ///
+        /// ```
+        /// use axum::{Router, extract::Request, routing::any};
+        /// use tallies::serve::MetricsService;
+        ///
+        /// let service = MetricsService::new().live();
+        /// let page = any(move |request: Request| service.answer(&request));
+        /// let app: Router = Router::new()
+        ///     .route("/metrics", page.clone())
+        ///     .route("/live", page.clone())
+        ///     .route("/live/{*part}", page);
+        /// ```
+        ///
+        /// The service has no credentials: the framework has to ask for them. The page needs a
+        /// Tokio runtime with a timer; without a runtime its stream returns 501.
+        ///
+        /// A stream ends after 60 s, and the page begins another one before that. So a framework
+        /// that waits for open connections when it shuts down waits at most that long for the
+        /// pages.
+        #[cfg(feature = "live")]
+        fn live(self) = self.live = Some(live::Live::new(&self.pages.scraper, None, STREAM_AGE));
     }
 
     /// Answers a request. The framework polls the future, which needs neither the request nor the

@@ -20,6 +20,7 @@ mod exact;
 mod exemplar;
 mod family;
 mod float_sum;
+mod gauge_mode;
 pub(crate) mod json;
 pub(crate) mod labels;
 #[cfg(any(feature = "page", feature = "push"))]
@@ -53,12 +54,15 @@ pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::MOST_CHARACTERS;
 pub(crate) use family::Meta;
-pub use family::{Family, GaugeMode, Kind, SeriesLabels};
+pub use family::{Family, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
+pub use gauge_mode::GaugeMode;
 #[cfg(any(feature = "page", feature = "push"))]
 pub(crate) use merged_view::MergedView;
 pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
 pub(crate) use native::Resolution;
+#[cfg(feature = "live")]
+pub(crate) use native::Step;
 pub use native::{Estimate, Native};
 pub use number::Number;
 pub(crate) use number::Numbers;

@@ -612,15 +612,7 @@ impl<'a> Histogram<'a> {
         if let Some(native) = self.native {
             return native.quantile(phi);
         }
-        let mut lower = f64::NEG_INFINITY;
-        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        let steps = bounds.zip(self.counts).map(|(upper, &count)| Step {
-            lower: std::mem::replace(&mut lower, upper),
-            upper,
-            count,
-            geometric: false,
-        });
-        let found = estimate(phi, self.count(), steps)?;
+        let found = estimate(phi, self.count(), self.fixed_steps())?;
         if found.lower.is_finite() || found.upper <= 0.0 || !found.upper.is_finite() {
             return Some(found);
         }
@@ -632,6 +624,18 @@ impl<'a> Histogram<'a> {
             value: found.upper * part.clamp(0.0, 1.0),
             lower,
             ..found
+        })
+    }
+
+    /// Iterates over the fixed buckets in the order of their values.
+    pub(crate) fn fixed_steps(&self) -> impl Iterator<Item = Step> + 'a {
+        let mut lower = f64::NEG_INFINITY;
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.counts).map(move |(upper, &count)| Step {
+            lower: std::mem::replace(&mut lower, upper),
+            upper,
+            count,
+            geometric: false,
         })
     }
 

@@ -26,25 +26,31 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
-            "sync", "error", "setters", "clock", "snapshot", "observe", "family",
+            "sync", "error", "setters", "clock", "snapshot", "observe", "family", "in_both",
         ],
     ),
     (
         "declare",
         &[
             "error", "setters", "clock", "snapshot", "lockfree", "observe", "family", "registry",
+            "in_both",
         ],
     ),
+    // Its methods return guards, and what it has is part of the modules of both forms.
+    ("in_both", &["instrument"]),
     (
         "process",
         &["error", "observe", "family", "registry", "declare"],
     ),
-    ("encode", &["error", "snapshot"]),
-    ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
+    ("encode", &["error", "setters", "snapshot"]),
+    (
+        "serve",
+        &["sync", "error", "setters", "clock", "snapshot", "encode"],
+    ),
     (
         "instrument",
         &[
-            "error", "clock", "snapshot", "observe", "family", "registry", "declare",
+            "error", "clock", "snapshot", "observe", "family", "registry", "declare", "in_both",
         ],
     ),
     (
@@ -54,10 +60,13 @@ const RULES: &[(&str, &[&str])] = &[
             "declare", "encode",
         ],
     ),
-    ("push", &["sync", "error", "clock", "snapshot", "encode"]),
+    (
+        "push",
+        &["sync", "error", "setters", "clock", "snapshot", "encode"],
+    ),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
     // The crate without the engine.
-    ("off", &[]),
+    ("off", &["in_both"]),
 ];
 
 /// The files of `observe` that are the engine. They know no metric kind.

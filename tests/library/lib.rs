@@ -46,7 +46,7 @@ pub enum Verb {
     Read,
     /// Writes.
     #[label("w")]
-    WriteAll,
+    WriteAll = 7,
 }
 
 /// A label value whose variants have numbers.

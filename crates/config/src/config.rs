@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use tallies::{Error, View};
+use tallies_names::setters;
 
 use super::create::Part;
 use super::document::Place;
@@ -106,30 +107,29 @@ impl MetricConfig {
         }
     }
 
-    /// Adds label names.
-    ///
-    /// ```
-    /// use tallies_config::{MetricConfig, MetricKind};
-    ///
-    /// let config = MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter);
-    /// assert_eq!(config.labels(["queue"]).labels, ["queue"]);
-    /// ```
-    pub fn labels(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.labels.extend(names.into_iter().map(Into::into));
-        self
-    }
+    setters! {
+        /// Adds label names.
+        ///
+        /// ```
+        /// use tallies_config::{MetricConfig, MetricKind};
+        ///
+        /// let config = MetricConfig::new("jobs_total", "Jobs done.", MetricKind::Counter);
+        /// assert_eq!(config.labels(["queue"]).labels, ["queue"]);
+        /// ```
+        fn labels(self, names: impl IntoIterator<Item = impl Into<String>>) =
+            self.labels.extend(names.into_iter().map(Into::into));
 
-    /// Sets a setting. The [type](Self) has a table of them.
-    ///
-    /// ```
-    /// use tallies_config::{MetricConfig, MetricKind, Setting};
-    ///
-    /// let config = MetricConfig::new("pump", "The pump.", MetricKind::Enum).set("states", ["off", "on"]);
-    /// assert_eq!(config.config["states"], Setting::from(["off", "on"]));
-    /// ```
-    pub fn set(mut self, key: &str, value: impl Into<Setting>) -> Self {
-        self.config.insert(key.to_owned(), value.into());
-        self
+        /// Sets a setting. The [type](Self) has a table of them.
+        ///
+        /// ```
+        /// use tallies_config::{MetricConfig, MetricKind, Setting};
+        ///
+        /// let config = MetricConfig::new("pump", "The pump.", MetricKind::Enum);
+        /// let config = config.set("states", ["off", "on"]);
+        /// assert_eq!(config.config["states"], Setting::from(["off", "on"]));
+        /// ```
+        fn set(self, key: &str, value: impl Into<Setting>) =
+            self.config.insert(key.to_owned(), value.into());
     }
 }
 

@@ -41,6 +41,7 @@ mod web;
 use std::process::ExitCode;
 
 use tallies::Registry;
+use tallies_names::setters;
 
 pub use args::NoArgs;
 pub use probe::{BadRequest, Probe};
@@ -157,79 +158,62 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
         }
     }
 
-    /// Sets the default of `--port`, instead of 9090.
-    pub fn default_port(mut self, port: u16) -> Self {
-        self.about.port = port;
-        self
-    }
+    setters! {
+        /// Sets the default of `--port`, instead of 9090.
+        fn default_port(self, port: u16) = self.about.port = port;
 
-    /// Sets the default of `--metrics-path`, instead of `/metrics`.
-    pub fn default_metrics_path(mut self, path: &str) -> Self {
-        path.clone_into(&mut self.about.path);
-        self
-    }
+        /// Sets the default of `--metrics-path`, instead of `/metrics`.
+        fn default_metrics_path(self, path: &str) = path.clone_into(&mut self.about.path);
 
-    /// Sets the prefix of environment variables, instead of `EXP`. With `REDIS_EXPORTER`, the
-    /// variable of `--port` is `REDIS_EXPORTER_PORT`.
-    pub fn env_prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.about.prefix);
-        self
-    }
+        /// Sets the prefix of environment variables, instead of `EXP`. With `REDIS_EXPORTER`, the
+        /// variable of `--port` is `REDIS_EXPORTER_PORT`.
+        fn env_prefix(self, prefix: &str) = prefix.clone_into(&mut self.about.prefix);
 
-    /// Sets the default of `--web.allowed-host`: hosts that requests may name in their `Host`
-    /// header.
-    ///
-    /// ```no_run
-    /// let exporter = tallies_exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
-    /// exporter.allowed_hosts(["metrics.example.org"]).run();
-    /// ```
-    ///
-    /// An exporter whose sockets are all on loopback addresses also admits `localhost`,
-    /// `127.0.0.1`, `[::1]` and the hosts that it was told to listen on, and no others: a browser
-    /// on this machine may be led to it by a web site that points a name of its own at 127.0.0.1.
-    /// An exporter with other sockets admits all hosts unless some are named. `*` admits all.
-    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.about.allowed_hosts = hosts.into_iter().map(Into::into).collect();
-        self
-    }
+        /// Sets the default of `--web.allowed-host`: hosts that requests may name in their `Host`
+        /// header.
+        ///
+        /// ```no_run
+        /// let exporter = tallies_exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
+        /// exporter.allowed_hosts(["metrics.example.org"]).run();
+        /// ```
+        ///
+        /// An exporter whose sockets are all on loopback addresses also admits `localhost`,
+        /// `127.0.0.1`, `[::1]` and the hosts that it was told to listen on, and no others: a
+        /// browser on this machine may be led to it by a web site that points a name of its own at
+        /// 127.0.0.1. An exporter with other sockets admits all hosts unless some are named. `*`
+        /// admits all.
+        fn allowed_hosts(self, hosts: impl IntoIterator<Item = impl Into<String>>) =
+            self.about.allowed_hosts = hosts.into_iter().map(Into::into).collect();
 
-    /// Sets whether clients that prefer OpenMetrics get it, as
-    /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same as
-    /// the option `--web.disable-openmetrics`.
-    pub fn open_metrics(mut self, yes: bool) -> Self {
-        self.about.open_metrics = yes;
-        self
-    }
+        /// Sets whether clients that prefer OpenMetrics get it, as
+        /// [`Server::open_metrics`](tallies::serve::Server::open_metrics) does. `false` is the same
+        /// as the option `--web.disable-openmetrics`.
+        fn open_metrics(self, yes: bool) = self.about.open_metrics = yes;
 
-    /// Adds `/live`, a page in the browser where the metrics move, as [`Server::live`] does.
-    /// Without it, the option `--web.enable-live` adds the page.
-    ///
-    /// ```no_run
-    /// let exporter = tallies_exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
-    /// exporter.live().run();
-    /// ```
-    ///
-    /// The page asks for the same password and client certificate as the metrics. The variable
-    /// `EXP_WEB_ENABLE_LIVE=false` takes it away again.
-    ///
-    /// While at least one page is in sight, the updates run for it, for all pages together: each
-    /// before the snapshot of a second, unless it has just run, but then not for ten times as long
-    /// as it took. So an update that takes 3 s runs every 33 s. The page waits for an update for at
-    /// most 0.5 s and then shows the values of before; a later result is in a later second.
-    /// Failures are in the metrics about updates; the page's impatience is not. Scrapes share the
-    /// runs. [`UpdateBuilder::min_interval`] holds here, too.
-    ///
-    /// [`Server::live`]: tallies::serve::Server::live
-    #[cfg(feature = "live")]
-    pub fn live(mut self) -> Self {
-        self.about.live = true;
-        self
-    }
+        /// Adds `/live`, a page in the browser where the metrics move, as [`Server::live`] does.
+        /// Without it, the option `--web.enable-live` adds the page.
+        ///
+        /// ```no_run
+        /// let exporter = tallies_exporter::Exporter::new("my-exporter", "1.0.0", "An example.");
+        /// exporter.live().run();
+        /// ```
+        ///
+        /// The page asks for the same password and client certificate as the metrics. The variable
+        /// `EXP_WEB_ENABLE_LIVE=false` takes it away again.
+        ///
+        /// While at least one page is in sight, the updates run for it, for all pages together:
+        /// each before the snapshot of a second, unless it has just run, but then not for ten times
+        /// as long as it took. So an update that takes 3 s runs every 33 s. The page waits for an
+        /// update for at most 0.5 s and then shows the values of before; a later result is in a
+        /// later second. Failures are in the metrics about updates; the page's impatience is not.
+        /// Scrapes share the runs. [`UpdateBuilder::min_interval`] holds here, too.
+        ///
+        /// [`Server::live`]: tallies::serve::Server::live
+        #[cfg(feature = "live")]
+        fn live(self) = self.about.live = true;
 
-    /// Serves this registry instead of the default one.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
-        self
+        /// Serves this registry instead of the default one.
+        fn registry(self, registry: &Registry) = self.registry = registry.clone();
     }
 
     /// Runs the exporter until SIGTERM or Ctrl-C, in a runtime of its own. Returns the exit code.

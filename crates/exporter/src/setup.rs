@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tallies::{Error, Registry};
 use tallies_config::{Config, Configure, MetricConfig, MetricMap};
+use tallies_names::setters;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -215,31 +216,29 @@ pub struct UpdateBuilder<'a> {
 }
 
 impl UpdateBuilder<'_> {
-    /// Runs the update at this interval, whether or not there are scrapes, and not before pages.
-    /// Its deadline is the next run. The shortest interval is 10 ms.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # use tallies_exporter::{Exporter, NoArgs};
-    /// Exporter::new("my-exporter", "1.0.0", "An example.").configure(|setup, _: NoArgs| {
-    ///     let backups = setup.update("backups").every(Duration::from_secs(300));
-    ///     backups.run_blocking(|metrics| {
-    ///         metrics.with("backups", &[])?.set(std::fs::read_dir("/backups")?.count() as f64)?;
-    ///         Ok(())
-    ///     });
-    ///     Ok(())
-    /// });
-    /// ```
-    pub fn every(mut self, interval: Duration) -> Self {
-        self.every = Some(interval.max(Duration::from_millis(10)));
-        self
-    }
+    setters! {
+        /// Runs the update at this interval, whether or not there are scrapes, and not before
+        /// pages. Its deadline is the next run. The shortest interval is 10 ms.
+        ///
+        /// ```no_run
+        /// # use std::time::Duration;
+        /// # use tallies_exporter::{Exporter, NoArgs};
+        /// Exporter::new("my-exporter", "1.0.0", "An example.").configure(|setup, _: NoArgs| {
+        ///     let backups = setup.update("backups").every(Duration::from_secs(300));
+        ///     backups.run_blocking(|metrics| {
+        ///         let count = std::fs::read_dir("/backups")?.count();
+        ///         metrics.with("backups", &[])?.set(count as f64)?;
+        ///         Ok(())
+        ///     });
+        ///     Ok(())
+        /// });
+        /// ```
+        fn every(self, interval: Duration) =
+            self.every = Some(interval.max(Duration::from_millis(10)));
 
-    /// Sets the least time between the end of a run and the next run. A page that comes sooner has
-    /// the values of before. The default is 0.
-    pub fn min_interval(mut self, interval: Duration) -> Self {
-        self.min_interval = interval;
-        self
+        /// Sets the least time between the end of a run and the next run. A page that comes sooner
+        /// has the values of before. The default is 0.
+        fn min_interval(self, interval: Duration) = self.min_interval = interval;
     }
 
     /// Adds the update, with an async function.

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tallies::{Counter, Error, Gauge, Registry};
+use tallies::{Counter, Gauge, Metrics, Registry};
 use tallies_config::{Configure, MetricMap};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -102,39 +102,23 @@ pub(super) struct Run {
 }
 
 /// The metrics about updates.
-#[derive(Clone)]
+#[derive(Clone, Metrics)]
 pub(super) struct UpdateMetrics {
+    /// Whether the last update succeeded in time.
+    #[metric(name = "exporter_update_success", labels = ["update"])]
     success: Gauge<[&'static str; 1]>,
+    /// Time of the last update, or of the current one until its scrape gave up.
+    #[metric(name = "exporter_update_duration_seconds", labels = ["update"])]
     duration: Gauge<[&'static str; 1]>,
+    /// Time of the last update that succeeded.
+    #[metric(name = "exporter_update_last_success_timestamp_seconds", labels = ["update"])]
     last_success: Gauge<[&'static str; 1]>,
+    /// Updates that failed, by reason: error, panic or timeout.
+    #[metric(name = "exporter_update_errors_total", labels = ["update", "reason"])]
     errors: Counter<[&'static str; 2]>,
 }
 
 impl UpdateMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
-        let gauge = |name, help| {
-            let gauge = Gauge::builder(name, help).labels(["update"]);
-            gauge.register(registry)
-        };
-        let help = "Updates that failed, by reason: error, panic or timeout.";
-        let errors = Counter::builder("exporter_update_errors_total", help);
-        Ok(Self {
-            success: gauge(
-                "exporter_update_success",
-                "Whether the last update succeeded in time.",
-            )?,
-            duration: gauge(
-                "exporter_update_duration_seconds",
-                "Time of the last update, or of the current one until its scrape gave up.",
-            )?,
-            last_success: gauge(
-                "exporter_update_last_success_timestamp_seconds",
-                "Time of the last update that succeeded.",
-            )?,
-            errors: errors.labels(["update", "reason"]).register(registry)?,
-        })
-    }
-
     /// Begins to count the failures of this update.
     pub(super) fn begin(&self, update: &str) {
         for reason in ["error", "panic", "timeout"] {

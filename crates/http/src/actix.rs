@@ -7,14 +7,12 @@ use std::task::{Context, Poll, ready};
 use actix_web::HttpMessage;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
-use futures_core::Stream;
+use futures_util::TryStreamExt;
 use pin_project_lite::pin_project;
 
 use super::body::Measured;
-use super::counting::BytesRead;
 use super::exchange::{Exchange, FailureKind, fail_on_panic};
 use super::server::{ServerLayer, ServerState};
 
@@ -82,9 +80,9 @@ where
         let method = request.method().as_str();
         let (path, pattern) = (request.path(), pattern.as_deref());
         let mut exchange = self.server.begin(method, path, pattern, received);
-        if let Some(read) = exchange.as_mut().and_then(Exchange::count_request_body) {
+        if let Some(mut read) = exchange.as_mut().and_then(Exchange::count_request_body) {
             let inner = request.take_payload();
-            let payload = Box::pin(CountingPayload { inner, read });
+            let payload = Box::pin(inner.inspect_ok(move |bytes| read.add(bytes.len())));
             request.set_payload(Payload::Stream { payload });
         }
         let inner = fail_on_panic(&mut exchange, || self.inner.call(request));
@@ -157,27 +155,5 @@ impl<B: MessageBody> MessageBody for Measured<B> {
             None => Exchange::end(this.exchange, None),
         }
         Poll::Ready(chunk)
-    }
-}
-
-/// A request body whose bytes are counted as the handler reads them.
-struct CountingPayload {
-    inner: Payload,
-    read: BytesRead,
-}
-
-impl Stream for CountingPayload {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = ready!(Pin::new(&mut self.inner).poll_next(cx));
-        if let Some(Ok(bytes)) = &chunk {
-            self.read.add(bytes.len());
-        }
-        Poll::Ready(chunk)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
     }
 }

@@ -26,18 +26,8 @@ const OTHER: usize = METHODS.len() - 1;
 /// Returns the index in [`METHODS`].
 #[inline]
 fn method_index(method: &str) -> usize {
-    match method {
-        "GET" => 0,
-        "HEAD" => 1,
-        "POST" => 2,
-        "PUT" => 3,
-        "DELETE" => 4,
-        "CONNECT" => 5,
-        "OPTIONS" => 6,
-        "TRACE" => 7,
-        "PATCH" => 8,
-        _ => OTHER,
-    }
+    let mut known = METHODS.iter();
+    known.position(|known| *known == method).unwrap_or(OTHER)
 }
 
 /// A route, and its series by method.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tallies::label::{AnyLabels, DEFAULT_LIMIT};
 use tallies::{Error, Gauge, Histogram, Registry, Summary, registry};
+use tallies_names::setters;
 
 use crate::Recorder;
 use crate::names::{Matcher, label_name};
@@ -78,209 +79,192 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets the registry that the recorder writes to, instead of the default one.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
-    /// assert_eq!(registry.snapshot().get("jobs", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
-        self
-    }
+    setters! {
+        /// Sets the registry that the recorder writes to, instead of the default one.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.build()?;
+        /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+        /// assert_eq!(registry.snapshot().get("jobs", &[]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn registry(self, registry: &Registry) = self.registry = registry.clone();
 
-    /// Makes every `histogram!` a histogram with these bucket bounds. By default it is a summary,
-    /// unless [`buckets_for`](Self::buckets_for) or [`native_for`](Self::native_for) applies.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.buckets(&[0.5, 2.5]).build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
-    /// assert_eq!(registry.snapshot().get("wait_seconds_bucket", &[("le", "2.5")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn buckets(mut self, bounds: &[f64]) -> Self {
-        self.buckets = Some(bounds.to_vec());
-        self
-    }
+        /// Makes every `histogram!` a histogram with these bucket bounds. By default it is a
+        /// summary, unless [`buckets_for`](Self::buckets_for) or [`native_for`](Self::native_for)
+        /// applies.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.buckets(&[0.5, 2.5]).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::histogram!("wait_seconds").record(1.0);
+        /// });
+        /// assert_eq!(registry.snapshot().get("wait_seconds_bucket", &[("le", "2.5")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn buckets(self, bounds: &[f64]) = self.buckets = Some(bounds.to_vec());
 
-    /// Makes every `histogram!` that `matcher` matches a histogram with these bucket bounds. If
-    /// several matchers apply to a name, a full name wins over a prefix, and a prefix over a
-    /// suffix.
-    ///
-    /// ```
-    /// use tallies_metrics::Matcher;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.buckets_for(Matcher::suffix("_seconds"), &[0.5, 2.5]).build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
-    /// assert_eq!(registry.snapshot().get("wait_seconds_bucket", &[("le", "2.5")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn buckets_for(mut self, matcher: Matcher, bounds: &[f64]) -> Self {
-        set(&mut self.buckets_for, matcher, bounds.to_vec());
-        self
-    }
+        /// Makes every `histogram!` that `matcher` matches a histogram with these bucket bounds. If
+        /// several matchers apply to a name, a full name wins over a prefix, and a prefix over a
+        /// suffix.
+        ///
+        /// ```
+        /// use tallies_metrics::Matcher;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.buckets_for(Matcher::suffix("_seconds"), &[0.5, 2.5]).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::histogram!("wait_seconds").record(1.0);
+        /// });
+        /// assert_eq!(registry.snapshot().get("wait_seconds_bucket", &[("le", "2.5")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn buckets_for(self, matcher: Matcher, bounds: &[f64]) =
+            set(&mut self.buckets_for, matcher, bounds.to_vec());
 
-    /// Gives every `histogram!` that `matcher` matches exponential buckets, 2^`schema` for every
-    /// power of two. [`Histogram::native`] describes them and their cost. Formats without
-    /// exponential buckets show the bucket bounds, if the histogram has any, and otherwise only
-    /// count and sum. If several matchers apply, the same one wins as in
-    /// [`buckets_for`](Self::buckets_for).
-    ///
-    /// ```
-    /// use tallies_metrics::{Matcher, Recorder};
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let builder = Recorder::builder().registry(&registry);
-    /// let recorder = builder.native_for(Matcher::suffix("_seconds"), 3).build()?;
-    /// metrics::with_local_recorder(&recorder, || {
-    ///     metrics::histogram!("wait_seconds").record(0.25);
-    /// });
-    /// let median = registry.snapshot().quantile("wait_seconds", &[], 0.5).unwrap();
-    /// assert!(median.lower <= 0.25 && 0.25 <= median.upper && median.upper < 1.1 * median.lower);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn native_for(mut self, matcher: Matcher, schema: i8) -> Self {
-        set(&mut self.native_for, matcher, schema);
-        self
-    }
+        /// Gives every `histogram!` that `matcher` matches exponential buckets, 2^`schema` for
+        /// every power of two. [`Histogram::native`] describes them and their cost. Formats without
+        /// exponential buckets show the bucket bounds, if the histogram has any, and otherwise only
+        /// count and sum. If several matchers apply, the same one wins as in
+        /// [`buckets_for`](Self::buckets_for).
+        ///
+        /// ```
+        /// use tallies_metrics::{Matcher, Recorder};
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let builder = Recorder::builder().registry(&registry);
+        /// let recorder = builder.native_for(Matcher::suffix("_seconds"), 3).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::histogram!("wait_seconds").record(0.25);
+        /// });
+        /// let median = registry.snapshot().quantile("wait_seconds", &[], 0.5).unwrap();
+        /// assert!(median.lower <= 0.25 && 0.25 <= median.upper);
+        /// assert!(median.upper < 1.1 * median.lower);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn native_for(self, matcher: Matcher, schema: i8) =
+            set(&mut self.native_for, matcher, schema);
 
-    /// Sets the quantiles of summaries and their rank errors. The default quantiles are 0, 0.5,
-    /// 0.9, 0.95, 0.99, 0.999 and 1. With an empty list, summaries have only sum and count.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.objectives(&[(0.5, 0.01)]).build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
-    /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.5")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn objectives(mut self, objectives: &[(f64, f64)]) -> Self {
-        self.objectives = objectives.to_vec();
-        self
-    }
+        /// Sets the quantiles of summaries and their rank errors. The default quantiles are 0, 0.5,
+        /// 0.9, 0.95, 0.99, 0.999 and 1. With an empty list, summaries have only sum and count.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.objectives(&[(0.5, 0.01)]).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::histogram!("wait_seconds").record(1.0);
+        /// });
+        /// assert_eq!(registry.snapshot().get("wait_seconds", &[("quantile", "0.5")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn objectives(self, objectives: &[(f64, f64)]) = self.objectives = objectives.to_vec();
 
-    /// Sets the window of summaries: quantiles cover the last `max_age`, which advances in `ages`
-    /// steps. The default is one minute in three steps. Sum and count cover the time since program
-    /// start.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.window(std::time::Duration::from_secs(600), 5).build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::histogram!("wait_seconds").record(1.0));
-    /// assert_eq!(registry.snapshot().get("wait_seconds_count", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn window(mut self, max_age: Duration, ages: u32) -> Self {
-        self.window = (max_age, ages);
-        self
-    }
+        /// Sets the window of summaries: quantiles cover the last `max_age`, which advances in
+        /// `ages` steps. The default is one minute in three steps. Sum and count cover the time
+        /// since program start.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.window(std::time::Duration::from_secs(600), 5).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::histogram!("wait_seconds").record(1.0);
+        /// });
+        /// assert_eq!(registry.snapshot().get("wait_seconds_count", &[]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn window(self, max_age: Duration, ages: u32) = self.window = (max_age, ages);
 
-    /// Adds a label to every series that does not have a label of this name itself.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.label("service", "mail").build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
-    /// assert_eq!(registry.snapshot().get("jobs", &[("service", "mail")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        let name = label_name(name, None);
-        self.labels.retain(|(other, _)| *other != name);
-        self.labels.push((name, value.to_owned()));
-        self
-    }
+        /// Adds a label to every series that does not have a label of this name itself.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.label("service", "mail").build()?;
+        /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+        /// assert_eq!(registry.snapshot().get("jobs", &[("service", "mail")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn label(self, name: &str, value: &str) = {
+            let name = label_name(name, None);
+            self.labels.retain(|(other, _)| *other != name);
+            self.labels.push((name, value.to_owned()));
+        };
 
-    /// Appends `_total` to the names of counters, and the unit to the names of metrics that are
-    /// described with one, like `PrometheusBuilder::with_recommended_naming`. Off by default.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.recommended_naming(true).build()?;
-    /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
-    /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn recommended_naming(mut self, on: bool) -> Self {
-        self.recommended_naming = on;
-        self
-    }
+        /// Appends `_total` to the names of counters, and the unit to the names of metrics that are
+        /// described with one, like `PrometheusBuilder::with_recommended_naming`. Off by default.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.recommended_naming(true).build()?;
+        /// metrics::with_local_recorder(&recorder, || metrics::counter!("jobs").increment(1));
+        /// assert_eq!(registry.snapshot().get("jobs_total", &[]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn recommended_naming(self, on: bool) = self.recommended_naming = on;
 
-    /// Sets the limit of series per name; the default is [`DEFAULT_LIMIT`]. Updates beyond it go to
-    /// the overflow series of the name.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.limit(1).build()?;
-    /// metrics::with_local_recorder(&recorder, || {
-    ///     metrics::counter!("jobs", "queue" => "mail").increment(1);
-    ///     metrics::counter!("jobs", "queue" => "print").increment(1);
-    /// });
-    /// let labels = [("overflow", "__overflow__")];
-    /// assert_eq!(registry.snapshot().get("jobs", &labels), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn limit(mut self, series: usize) -> Self {
-        self.limit = series;
-        self
-    }
+        /// Sets the limit of series per name; the default is [`DEFAULT_LIMIT`]. Updates beyond it
+        /// go to the overflow series of the name.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.limit(1).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::counter!("jobs", "queue" => "mail").increment(1);
+        ///     metrics::counter!("jobs", "queue" => "print").increment(1);
+        /// });
+        /// let labels = [("overflow", "__overflow__")];
+        /// assert_eq!(registry.snapshot().get("jobs", &labels), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn limit(self, series: usize) = self.limit = series;
 
-    /// Sets the limit of names; the default is 10 000. Metrics with further names record nothing;
-    /// this is logged once and counted in `tallies_rejected_families_total`. The limit is for names
-    /// made from data: each name takes about 10 KB that is never freed.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.limit_names(1).build()?;
-    /// metrics::with_local_recorder(&recorder, || {
-    ///     metrics::counter!("jobs").increment(1);
-    ///     metrics::counter!("beyond_the_limit").increment(1);
-    /// });
-    /// assert_eq!(registry.names(), ["jobs"]);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn limit_names(mut self, names: usize) -> Self {
-        self.names = names;
-        self
-    }
+        /// Sets the limit of names; the default is 10 000. Metrics with further names record
+        /// nothing; this is logged once and counted in `tallies_rejected_families_total`. The limit
+        /// is for names made from data: each name takes about 10 KB that is never freed.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.limit_names(1).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::counter!("jobs").increment(1);
+        ///     metrics::counter!("beyond_the_limit").increment(1);
+        /// });
+        /// assert_eq!(registry.names(), ["jobs"]);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn limit_names(self, names: usize) = self.names = names;
 
-    /// Stops exposing a series whose value has been the same in every scrape for the duration
-    /// `idle`. A write that does not change the value, such as setting a gauge to its current
-    /// value, does not count as a change.
-    ///
-    /// The counts of an expired series stay in the total of its family. The next update brings the
-    /// series back, and counters start from zero. A counter that is only updated through `absolute`
-    /// then counts the growth of its total from that point on.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
-    /// let recorder = builder.expire_after(Duration::from_secs(3600)).build()?;
-    /// metrics::with_local_recorder(&recorder, || {
-    ///     metrics::counter!("jobs", "queue" => "mail").increment(1);
-    /// });
-    /// assert_eq!(registry.snapshot().get("jobs", &[("queue", "mail")]), Some(1.0));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn expire_after(mut self, idle: Duration) -> Self {
-        self.expire_after = Some(idle);
-        self
+        /// Stops exposing a series whose value has been the same in every scrape for the duration
+        /// `idle`. A write that does not change the value, such as setting a gauge to its current
+        /// value, does not count as a change.
+        ///
+        /// The counts of an expired series stay in the total of its family. The next update brings
+        /// the series back, and counters start from zero. A counter that is only updated through
+        /// `absolute` then counts the growth of its total from that point on.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let builder = tallies_metrics::Recorder::builder().registry(&registry);
+        /// let recorder = builder.expire_after(Duration::from_secs(3600)).build()?;
+        /// metrics::with_local_recorder(&recorder, || {
+        ///     metrics::counter!("jobs", "queue" => "mail").increment(1);
+        /// });
+        /// assert_eq!(registry.snapshot().get("jobs", &[("queue", "mail")]), Some(1.0));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn expire_after(self, idle: Duration) = self.expire_after = Some(idle);
     }
 
     /// Builds a recorder without installing it: for [`metrics::with_local_recorder`], for tests,

@@ -10,6 +10,7 @@ use redis::cluster::ClusterClient;
 use redis::{Client, IntoConnectionInfo, RedisResult};
 use tallies::snapshot::{Family, Source};
 use tallies::{Error, Registry};
+use tallies_names::setters;
 use tokio::sync::mpsc;
 
 use super::connection::{Connection, RedisServer};
@@ -120,18 +121,14 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the namespace: the name of the application. Only processes with one namespace share
-    /// their metrics. Default: `default`.
-    pub fn namespace(mut self, namespace: &str) -> Self {
-        namespace.clone_into(&mut self.namespace);
-        self
-    }
+    setters! {
+        /// Sets the namespace: the name of the application. Only processes with one namespace share
+        /// their metrics. Default: `default`.
+        fn namespace(self, namespace: &str) = namespace.clone_into(&mut self.namespace);
 
-    /// This process shares nothing and is no writer. Like all processes it folds those that have
-    /// ended. For tools, and for a process whose only task is to be scraped.
-    pub fn observe(mut self) -> Self {
-        self.settings.observes = true;
-        self
+        /// This process shares nothing and is no writer. Like all processes it folds those that
+        /// have ended. For tools, and for a process whose only task is to be scraped.
+        fn observe(self) = self.settings.observes = true;
     }
 
     /// Uses a cluster, of which the URL names a node, and so do these.
@@ -158,66 +155,42 @@ impl RedisBuilder {
         Ok(self)
     }
 
-    /// Distributes the writers over this number of shards, each in a slot of its own. All processes
-    /// of a namespace need the same number. Default: 1.
-    pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = shards;
-        self
-    }
+    setters! {
+        /// Distributes the writers over this number of shards, each in a slot of its own. All
+        /// processes of a namespace need the same number. Default: 1.
+        fn shards(self, shards: usize) = self.shards = shards;
 
-    /// Sets how often changes are sent. Default: 1 s.
-    pub fn flush_every(mut self, interval: Duration) -> Self {
-        self.settings.flush = interval;
-        self
-    }
+        /// Sets how often changes are sent. Default: 1 s.
+        fn flush_every(self, interval: Duration) = self.settings.flush = interval;
 
-    /// Sets how often a process sends a sign of life while nothing changes. Default: 30 s. It is
-    /// sent more often if a gauge declares a time to live of less than twice that.
-    pub fn refresh_every(mut self, interval: Duration) -> Self {
-        self.settings.refresh = interval;
-        self
-    }
+        /// Sets how often a process sends a sign of life while nothing changes. Default: 30 s. It
+        /// is sent more often if a gauge declares a time to live of less than twice that.
+        fn refresh_every(self, interval: Duration) = self.settings.refresh = interval;
 
-    /// Sets how long the live gauges of a process are shown that sends nothing more, where their
-    /// declaration has no [`shared_ttl`](tallies::Gauge::shared_ttl). Default: 60 s.
-    pub fn gauge_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.ttl = ttl;
-        self
-    }
+        /// Sets how long the live gauges of a process are shown that sends nothing more, where
+        /// their declaration has no [`shared_ttl`](tallies::Gauge::shared_ttl). Default: 60 s.
+        fn gauge_ttl(self, ttl: Duration) = self.settings.ttl = ttl;
 
-    /// Sets how long a process has to be silent before another one folds its totals into those of
-    /// ended processes. Default: 10 min. A process that is folded and comes back goes on exactly
-    /// where it was.
-    pub fn fold_after(mut self, silence: Duration) -> Self {
-        self.settings.fold_after = silence;
-        self
-    }
+        /// Sets how long a process has to be silent before another one folds its totals into those
+        /// of ended processes. Default: 10 min. A process that is folded and comes back goes on
+        /// exactly where it was.
+        fn fold_after(self, silence: Duration) = self.settings.fold_after = silence;
 
-    /// Sets how long scrapes show the last view of the other processes while Redis cannot be
-    /// reached. After that, they fail. Default: 5 min.
-    pub fn serve_stale_for(mut self, limit: Duration) -> Self {
-        self.settings.stale = limit;
-        self
-    }
+        /// Sets how long scrapes show the last view of the other processes while Redis cannot be
+        /// reached. After that, they fail. Default: 5 min.
+        fn serve_stale_for(self, limit: Duration) = self.settings.stale = limit;
 
-    /// Limits the time of one command, and of opening a connection. Commands that move much data
-    /// may take up to ten times as long. Default: 2 s.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
-        self
-    }
+        /// Limits the time of one command, and of opening a connection. Commands that move much
+        /// data may take up to ten times as long. Default: 2 s.
+        fn timeout(self, timeout: Duration) = self.settings.timeout = timeout;
 
-    /// Limits the time that closing takes. Default: 2 s.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.close = timeout;
-        self
-    }
+        /// Limits the time that closing takes. Default: 2 s.
+        fn close_timeout(self, timeout: Duration) = self.settings.close = timeout;
 
-    /// Trusts only the certificates in this PEM text. Default: Mozilla's root certificates.
-    #[cfg(feature = "tls")]
-    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.own_certificates().root_cert = Some(pem.to_owned());
-        self
+        /// Trusts only the certificates in this PEM text. Default: Mozilla's root certificates.
+        #[cfg(feature = "tls")]
+        fn root_certificates(self, pem: &[u8]) =
+            self.own_certificates().root_cert = Some(pem.to_owned());
     }
 
     /// Identifies this process by a certificate and its key, in PEM format.

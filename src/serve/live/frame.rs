@@ -45,7 +45,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use crate::snapshot::json::Json;
-use crate::snapshot::{Estimate, Family, Histogram, Kind, Number, Summary, Value};
+use crate::snapshot::{Estimate, Family, Histogram, Kind, Number, Step, Summary, Value};
 
 use super::choice::{Choice, FoundSeries};
 use super::moment::Moment;
@@ -358,10 +358,10 @@ fn fields(json: &mut Json, now: Value<'_>, change: Option<Value<'_>>, total: boo
             json.field("sum", now.sum());
             let cells = cells(&change);
             if total || change.native().is_none() {
-                json.list("heat", cells, |json, (from, to, count)| {
-                    json.value(from);
-                    json.value(to);
-                    json.value(count);
+                json.list("heat", cells, |json, cell| {
+                    json.value(cell.lower);
+                    json.value(cell.upper);
+                    json.value(cell.count);
                 });
             } else if cells.len() > 1 {
                 json.list("quantiles", QUANTILES, |json, phi| {
@@ -398,33 +398,14 @@ fn quantile(json: &mut Json, phi: f64, found: &Estimate, error: Option<f64>) {
     json.array(|json| known.into_iter().chain(error).for_each(|x| json.value(x)));
 }
 
-/// Returns the buckets that are not empty, each as its limits and its count. The exponential
-/// buckets, if there are any, because they are finer.
-fn cells(histogram: &Histogram<'_>) -> Vec<(f64, f64, u64)> {
-    let mut cells = Vec::new();
-    let mut bucket = |from: f64, to: f64, count: u64| {
-        if count > 0 {
-            cells.push((from, to, count));
-        }
+/// Returns the buckets that are not empty. The exponential buckets, if there are any, because they
+/// are finer.
+fn cells(histogram: &Histogram<'_>) -> Vec<Step> {
+    let mut cells: Vec<_> = match histogram.native() {
+        Some(native) => native.steps().collect(),
+        None => histogram.fixed_steps().collect(),
     };
-    let Some(native) = histogram.native() else {
-        let (mut from, mut before) = (f64::NEG_INFINITY, 0);
-        for (to, count) in histogram.buckets() {
-            bucket(from, to, count - before);
-            (from, before) = (to, count);
-        }
-        return cells;
-    };
-    for &(index, count) in native.negative().iter().rev() {
-        let (far, near) = (native.upper_bound(index), native.upper_bound(index - 1));
-        bucket(-far, -near, count);
-    }
-    let zero = native.zero_threshold();
-    bucket(-zero, zero, native.zero_count());
-    for &(index, count) in native.positive() {
-        let (near, far) = (native.upper_bound(index - 1), native.upper_bound(index));
-        bucket(near, far, count);
-    }
+    cells.retain(|cell| cell.count > 0);
     cells
 }
 

@@ -339,6 +339,11 @@ impl Native {
     /// Returns `None` before the first observation and for a `phi` outside 0 to 1.
     #[must_use]
     pub fn quantile(&self, phi: f64) -> Option<Estimate> {
+        estimate(phi, self.count(), self.steps())
+    }
+
+    /// Iterates over the buckets in the order of their values.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> {
         let negative = self.negative.iter().rev().map(|&(index, count)| Step {
             lower: -self.upper_bound(index),
             upper: -self.upper_bound(index - 1),
@@ -357,7 +362,7 @@ impl Native {
             count,
             geometric: true,
         });
-        estimate(phi, self.count(), negative.chain([zero]).chain(positive))
+        negative.chain([zero]).chain(positive)
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tallies::serve::tls::{self, Stamp};
 use tallies::serve::{Admission, Peer};
-use tallies::{Error, Gauge, Registry};
+use tallies::{Error, Gauge, Metrics, Registry};
 
 use file::Settings;
 use users::Users;
@@ -34,7 +34,7 @@ pub(super) struct Web {
     /// Locked by checks.
     stamps: tokio::sync::Mutex<Stamps>,
     /// Set once, before the service begins, unless the exporter has no metrics about itself.
-    metrics: OnceLock<Metrics>,
+    metrics: OnceLock<WebMetrics>,
 }
 
 /// A web configuration that is in use, or was.
@@ -73,8 +73,13 @@ struct Stamps {
     is_good: bool,
 }
 
-struct Metrics {
+#[derive(Metrics)]
+struct WebMetrics {
+    /// Whether the web configuration in the file is the one in use.
+    #[metric(name = "exporter_web_config_last_reload_successful")]
     successful: Gauge,
+    /// Time of the last reading of the web configuration that succeeded.
+    #[metric(name = "exporter_web_config_last_reload_success_timestamp_seconds")]
     time: Gauge,
 }
 
@@ -105,18 +110,8 @@ impl Web {
 
     /// Registers the metrics about the configuration.
     pub(super) fn register(&self, registry: &Registry) -> Result<(), Error> {
-        let metrics = Metrics {
-            successful: registry.gauge(
-                "exporter_web_config_last_reload_successful",
-                "Whether the web configuration in the file is the one in use.",
-            )?,
-            time: registry.gauge(
-                "exporter_web_config_last_reload_success_timestamp_seconds",
-                "Time of the last reading of the web configuration that succeeded.",
-            )?,
-        };
         // Called once.
-        let _ = self.metrics.set(metrics);
+        let _ = self.metrics.set(WebMetrics::register(registry)?);
         self.record(true);
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::families::{Families, FamilySettings};
 use crate::routes::Routes;
-use crate::scheme::CLIENT;
+use crate::scheme::{CLIENT, Spec};
 use tallies::{Error, Info, Registry};
+use tallies_names::setters;
 
 use super::ClientLayer;
 use super::classify::Classifiers;
@@ -72,137 +73,116 @@ impl ClientMetrics {
         Self { families, version }
     }
 
-    /// Sets the prefix of all names; the default is `client`, and `""` means no prefix. An
-    /// underscore separates prefix and name, unless the prefix ends in an underscore or in any
-    /// other character that is not an ASCII letter or digit.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new().prefix("shop").register(&registry)?;
-    /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
-    /// # let _ = clients;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.families.prefix);
-        self
-    }
+    setters! {
+        /// Sets the prefix of all names; the default is `client`, and `""` means no prefix. An
+        /// underscore separates prefix and name, unless the prefix ends in an underscore or in any
+        /// other character that is not an ASCII letter or digit.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new().prefix("shop").register(&registry)?;
+        /// assert!(registry.snapshot().family("shop_http_requests_total").is_some());
+        /// # let _ = clients;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn prefix(self, prefix: &str) = prefix.clone_into(&mut self.families.prefix);
 
-    /// Adds `{prefix}_info` with this label `version`: the program's, as in
-    /// `version(env!("CARGO_PKG_VERSION"))`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new().version("1.2.3").register(&registry)?;
-    /// let seen = registry.snapshot();
-    /// assert_eq!(seen.get("client_info", &[("version", "1.2.3")]), Some(1.0));
-    /// # let _ = clients;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn version(mut self, version: &str) -> Self {
-        self.version = Some(version.to_owned());
-        self
-    }
+        /// Adds `{prefix}_info` with this label `version`: the program's, as in
+        /// `version(env!("CARGO_PKG_VERSION"))`.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new().version("1.2.3").register(&registry)?;
+        /// let seen = registry.snapshot();
+        /// assert_eq!(seen.get("client_info", &[("version", "1.2.3")]), Some(1.0));
+        /// # let _ = clients;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn version(self, version: &str) = self.version = Some(version.to_owned());
 
-    /// Sets the name of the counter, without the prefix; the default is `http_requests_total`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new()
-    ///     .requests_name("calls_total")
-    ///     .register(&registry)?;
-    /// assert!(registry.snapshot().family("client_calls_total").is_some());
-    /// # let _ = clients;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn requests_name(mut self, name: &str) -> Self {
-        if let Some(spec) = &mut self.families.scheme.answered {
-            spec.name = Cow::Owned(name.to_owned());
-        }
-        self
-    }
+        /// Sets the name of the counter, without the prefix; the default is `http_requests_total`.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new()
+        ///     .requests_name("calls_total")
+        ///     .register(&registry)?;
+        /// assert!(registry.snapshot().family("client_calls_total").is_some());
+        /// # let _ = clients;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn requests_name(self, name: &str) = rename(&mut self.families.scheme.answered, name);
 
-    /// Sets the name of the histogram, without the prefix; the default is
-    /// `request_latency_seconds`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new()
-    ///     .latency_name("call_seconds")
-    ///     .register(&registry)?;
-    /// assert!(registry.snapshot().family("client_call_seconds").is_some());
-    /// # let _ = clients;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn latency_name(mut self, name: &str) -> Self {
-        if let Some(spec) = &mut self.families.scheme.headers {
-            spec.name = Cow::Owned(name.to_owned());
-        }
-        self
-    }
+        /// Sets the name of the histogram, without the prefix; the default is
+        /// `request_latency_seconds`.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new()
+        ///     .latency_name("call_seconds")
+        ///     .register(&registry)?;
+        /// assert!(registry.snapshot().family("client_call_seconds").is_some());
+        /// # let _ = clients;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn latency_name(self, name: &str) = rename(&mut self.families.scheme.headers, name);
 
-    /// Sets the bucket bounds of the latency, in seconds. [`register`](Self::register) checks them.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new().buckets(&[0.1, 1.0, 10.0]);
-    /// assert!(clients.register(&registry).is_ok());
-    ///
-    /// let descending = tallies_http::ClientMetrics::new().buckets(&[1.0, 0.1]);
-    /// assert!(descending.register(&registry).is_err());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn buckets(mut self, seconds: &[f64]) -> Self {
-        self.families.scheme.buckets = Cow::Owned(seconds.to_vec());
-        self
-    }
+        /// Sets the bucket bounds of the latency, in seconds. [`register`](Self::register) checks
+        /// them.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new().buckets(&[0.1, 1.0, 10.0]);
+        /// assert!(clients.register(&registry).is_ok());
+        ///
+        /// let descending = tallies_http::ClientMetrics::new().buckets(&[1.0, 0.1]);
+        /// assert!(descending.register(&registry).is_err());
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn buckets(self, seconds: &[f64]) =
+            self.families.scheme.buckets = Cow::Owned(seconds.to_vec());
 
-    /// Adds a label to every series.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new()
-    ///     .version("1")
-    ///     .constant("zone", "a")
-    ///     .register(&registry)?;
-    /// let seen = registry.snapshot();
-    /// assert_eq!(seen.get("client_info", &[("version", "1"), ("zone", "a")]), Some(1.0));
-    /// # let _ = clients;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn constant(mut self, name: &str, value: &str) -> Self {
-        let constant = (name.to_owned(), value.to_owned());
-        self.families.constant.push(constant);
-        self
-    }
+        /// Adds a label to every series.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new()
+        ///     .version("1")
+        ///     .constant("zone", "a")
+        ///     .register(&registry)?;
+        /// let seen = registry.snapshot();
+        /// assert_eq!(seen.get("client_info", &[("version", "1"), ("zone", "a")]), Some(1.0));
+        /// # let _ = clients;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn constant(self, name: &str, value: &str) =
+            self.families.constant.push((name.to_owned(), value.to_owned()));
 
-    /// Sets the limit of templates per client; the default is 1000. Calls to templates beyond the
-    /// limit count with the path `__overflow__`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let clients = tallies_http::ClientMetrics::new().limit(100).register(&registry)?;
-    /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
-    /// # let _ = clients;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn limit(mut self, templates: usize) -> Self {
-        self.families.routes = templates;
-        self
+        /// Sets the limit of templates per client; the default is 1000. Calls to templates beyond
+        /// the limit count with the path `__overflow__`.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let clients = tallies_http::ClientMetrics::new().limit(100).register(&registry)?;
+        /// assert!(registry.snapshot().family("client_http_requests_total").is_some());
+        /// # let _ = clients;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn limit(self, templates: usize) = self.families.routes = templates;
     }
 
     /// Registers the families. Reuses families that are already registered with the same settings.
@@ -235,6 +215,12 @@ impl ClientMetrics {
         }
         let named = Arc::default();
         Ok(Clients { families, named })
+    }
+}
+
+fn rename(spec: &mut Option<Spec>, name: &str) {
+    if let Some(spec) = spec {
+        spec.name = Cow::Owned(name.to_owned());
     }
 }
 

@@ -1,9 +1,6 @@
 //! Methods of [`Registry`] that declare a metric by name and help text only.
 
-use crate::error::Error;
-use crate::registry::Registry;
-
-use super::{Counter, Gauge, Histogram, Info, Summary, UpDownCounter};
+use crate::{Counter, Error, Gauge, Histogram, Info, Registry, Summary, UpDownCounter};
 
 impl Registry {
     /// Declares a counter without labels. For labels and settings use [`Counter::builder`].
