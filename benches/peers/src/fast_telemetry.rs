@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use fast_telemetry::{
-    Counter, CounterSet, CounterSetBuffer, Distribution, DynamicCounter, DynamicHistogram,
-    GaugeF64, Histogram, LabelEnum, LabeledCounter, PrometheusExport, SampledTimer,
+    Counter, CounterSet, CounterSetBuffer, Distribution, DynamicCounter, DynamicCounterSet,
+    DynamicHistogram, GaugeF64, Histogram, LabelEnum, LabeledCounter, PrometheusExport,
+    SampledTimer,
 };
 
 use crate::Row;
@@ -118,6 +119,45 @@ pub fn forms(row: Row) -> Vec<Form> {
         | Row::LabelHistogram
         | Row::LabelNative
         | Row::LabelSummary => vec![],
+        Row::Event => {
+            let counters = keep(DynamicCounterSet::with_shards(
+                shards(),
+                ["a", "b", "c", "d"],
+            ));
+            let micros = keep(histograms());
+            let events: &Vec<_> = keep(
+                EVENTS
+                    .iter()
+                    .zip(&*MICROS)
+                    .map(|((labels, counts, _), micros)| {
+                        (*labels, counts.map(|n| n as isize), *micros)
+                    })
+                    .collect(),
+            );
+            vec![Form::new(
+                "DynamicCounterSet and DynamicHistogram of integers",
+                |_, n| {
+                    over(n, events, |(labels, counts, value)| {
+                        let labels = pairs(labels);
+                        counters.add_all_values(&labels, counts);
+                        micros.record(&labels, *value);
+                    })
+                },
+                |done| {
+                    let series = counters.snapshot();
+                    let counts = [0, 1, 2, 3]
+                        .map(|n| series.iter().map(|(_, counts)| counts[n] as u64).sum());
+                    // The sum is in microseconds.
+                    let all = micros.snapshot();
+                    assert_micros(
+                        all.iter().map(|entry| entry.3).sum(),
+                        all.iter().map(|entry| entry.2).sum(),
+                        done.all,
+                    );
+                    assert_events(counts, (done.all, sum_of(done.all)), done.all);
+                },
+            )]
+        }
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

@@ -10,6 +10,7 @@
 //! - I2: slabs are never freed.
 //! - I3: a histogram's fifteen cells always fit below a slab's length.
 
+mod event;
 mod summary;
 
 use std::cell::Cell;
@@ -112,6 +113,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         // See the row of a hundred series: at 100 000 the memory decides.
         Row::InTurn => vec![],
+        Row::Event => event::forms(),
         // Of the contestants with labels as strings.
         Row::LabelFloat
         | Row::LabelGauge

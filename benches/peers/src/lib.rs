@@ -37,6 +37,7 @@ pub enum Row {
     Walk,
     WalkHistogram,
     InTurn,
+    Event,
     Facade,
     Gauge,
     UpDown,

@@ -128,6 +128,62 @@ pub fn forms(row: Row) -> Vec<Form> {
         | Row::LabelHistogram
         | Row::LabelNative
         | Row::LabelSummary => vec![],
+        Row::Event => {
+            let mut paths: Vec<_> = EVENTS.iter().map(|event| event.0.1).collect();
+            paths.sort_unstable();
+            paths.dedup();
+            let fixed_set = || FixedSet {
+                method: reader(&METHODS),
+                path: reader(&paths),
+            };
+            let fixed = keep([(); 4].map(|()| CounterVec::with_label_set(fixed_set())));
+            let thresholds = Thresholds::with_buckets(BOUNDS);
+            let fixed_seconds = keep(HistogramVec::with_label_set_and_metadata(
+                fixed_set(),
+                thresholds,
+            ));
+            let dynamic = keep([(); 4].map(|()| counters()));
+            let dynamic_seconds = keep(histograms());
+            vec![
+                Form::new(
+                    "a fixed set, dense, of each",
+                    |_, n| {
+                        over(n, &EVENTS, |&((method, path), counts, value)| {
+                            let labels = Fixed { method, path };
+                            for (vec, count) in fixed.iter().zip(counts) {
+                                vec.inc_by(labels, count);
+                            }
+                            fixed_seconds.observe(labels, value);
+                        })
+                    },
+                    |done| {
+                        let counts = fixed.each_ref().map(|vec| read(vec, "c{") as u64);
+                        let [count, sum] =
+                            ["c_count{", "c_sum{"].map(|start| read(fixed_seconds, start));
+                        assert_events(counts, (count as u64, sum), done.all);
+                    },
+                ),
+                Form::new(
+                    "a set that grows, sparse, of each",
+                    |_, n| {
+                        over(n, &EVENTS, |&((method, path), counts, value)| {
+                            let labels = Dynamic { method, path };
+                            for (vec, count) in dynamic.iter().zip(counts) {
+                                vec.inc_by(labels, count);
+                            }
+                            dynamic_seconds.observe(labels, value);
+                        })
+                    },
+                    |done| {
+                        let counts = dynamic.each_ref().map(|vec| read(vec, "c{") as u64);
+                        let [count, sum] =
+                            ["c_count{", "c_sum{"].map(|start| read(dynamic_seconds, start));
+                        assert_events(counts, (count as u64, sum), done.all);
+                    },
+                )
+                .readme(),
+            ]
+        }
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

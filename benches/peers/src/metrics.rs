@@ -128,6 +128,23 @@ pub fn forms(row: Row) -> Vec<Form> {
             },
             |done| assert_eq!(global("enums{"), done.all as f64),
         )],
+        Row::Event => vec![Form::new(
+            "counter!(.., labels) and histogram!(.., labels) each time, &'static str, upkeep",
+            |thread, n| {
+                over(n, &EVENTS, |&((method, path), [a, b, c, d], value)| {
+                    counter!("event_a", "method" => method, "path" => path).increment(a);
+                    counter!("event_b", "method" => method, "path" => path).increment(b);
+                    counter!("event_c", "method" => method, "path" => path).increment(c);
+                    counter!("event_d", "method" => method, "path" => path).increment(d);
+                    histogram!("event_seconds", "method" => method, "path" => path).record(value);
+                });
+                upkeep(thread, &GLOBAL);
+            },
+            |done| {
+                let names = ["event_a", "event_b", "event_c", "event_d"];
+                assert_events_of(global, names, "event_seconds", done.all);
+            },
+        )],
         Row::Facade => {
             let recorder = keep(PrometheusBuilder::new().build_recorder());
             vec![Form::new(

@@ -221,6 +221,29 @@ pub fn forms(row: Row) -> Vec<Form> {
                 },
             )]
         }
+        Row::Event => {
+            let counters = keep([(); 4].map(|()| counters()));
+            let seconds = keep(histograms());
+            vec![Form::new(
+                "with_label_values of each",
+                |_, n| {
+                    over(n, &EVENTS, |((method, path), counts, value)| {
+                        for (vec, count) in counters.iter().zip(counts) {
+                            vec.with_label_values(&[method, path]).inc_by(*count);
+                        }
+                        seconds.with_label_values(&[method, path]).observe(*value);
+                    })
+                },
+                |done| {
+                    let page = page(seconds);
+                    let sums = ["seconds_count{", "seconds_sum{"].map(|start| sum_in(&page, start));
+                    let counts = counters
+                        .each_ref()
+                        .map(|vec| sum_in(&self::page(vec), "requests_total{") as u64);
+                    assert_events(counts, (sums[0] as u64, sums[1]), done.all);
+                },
+            )]
+        }
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

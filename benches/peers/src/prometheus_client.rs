@@ -260,6 +260,34 @@ pub fn forms(row: Row) -> Vec<Form> {
             handles(row, all, |histogram| histogram.observe(0.3), |_| 0)
         }
         Row::InTurn | Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
+        Row::Event => {
+            let counters: &[Family<Static, Counter>; 4] = keep(Default::default());
+            let seconds = keep(
+                Family::<Static, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+                    Histogram::new(BOUNDS)
+                }),
+            );
+            vec![Form::new(
+                "get_or_create of each, struct of &'static str",
+                |_, n| {
+                    over(n, &EVENTS, |&((method, path), counts, value)| {
+                        let labels = Static { method, path };
+                        for (family, count) in counters.iter().zip(counts) {
+                            family.get_or_create(&labels).inc_by(count);
+                        }
+                        seconds.get_or_create(&labels).observe(value);
+                    })
+                },
+                |done| {
+                    let counts = counters
+                        .each_ref()
+                        .map(|family| sum_of_page(family.clone(), "c_total{") as u64);
+                    let [count, sum] =
+                        ["c_count{", "c_sum{"].map(|start| sum_of_page(seconds.clone(), start));
+                    assert_events(counts, (count as u64, sum), done.all);
+                },
+            )]
+        }
         // Only the facade's two recorders are in this row.
         Row::Facade => vec![],
         Row::Gauge => {

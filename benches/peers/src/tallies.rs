@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Barrier, Mutex};
 
+use tallies::event::{Event, Events};
 use tallies::{
     Counter, Gauge, Histogram, LabelValue, Labels, Registry, Summary, UpDownCounter,
     snapshot::Snapshot,
@@ -42,6 +43,16 @@ enum Status {
 struct Enums {
     method: Method,
     status: Status,
+}
+
+/// The fields are the metrics.
+#[derive(Event)]
+struct Answer {
+    event_requests_total: u64,
+    event_received_total: u64,
+    event_sent_total: u64,
+    event_calls_total: u64,
+    event_seconds: f64,
 }
 
 static COUNTER: Counter = Counter::new("counter_total").hot();
@@ -82,6 +93,21 @@ static BOTH: Histogram = Histogram::new("both_seconds")
     .buckets(&BOUNDS)
     .hot();
 static TIMED: Histogram = Histogram::new("timed_seconds").buckets(&BOUNDS).hot();
+static ANSWERS: Events<Answer, [&str; 2]> = Events::labelled(&["method", "path"]).hot();
+static APART: [Counter<[&str; 2]>; 4] = [
+    apart("apart_requests_total"),
+    apart("apart_received_total"),
+    apart("apart_sent_total"),
+    apart("apart_calls_total"),
+];
+static APART_SECONDS: Histogram<[&str; 2]> =
+    Histogram::labelled("apart_seconds", &["method", "path"])
+        .buckets(&BOUNDS)
+        .hot();
+
+const fn apart(name: &'static str) -> Counter<[&'static str; 2]> {
+    Counter::labelled(name, &["method", "path"]).hot()
+}
 
 const fn handle(name: &'static str) -> Counter {
     Counter::new(name).hot()
@@ -243,6 +269,60 @@ pub fn forms(row: Row) -> Vec<Form> {
                 |_, n| in_turn(n, |at| family.with([LABELS[at].0, LABELS[at].1]).inc()),
                 |done| assert_eq!(sum_in(&text(registry), "requests_total{"), done.all as f64),
             )]
+        }
+        Row::Event => {
+            let check = |prefix: &'static str, done| {
+                let [a, b, c, d, seconds] = [
+                    "requests_total",
+                    "received_total",
+                    "sent_total",
+                    "calls_total",
+                    "seconds",
+                ]
+                .map(|name| format!("{prefix}_{name}"));
+                let page = text(tallies::registry());
+                assert_events_of(
+                    |start| sum_in(&page, start),
+                    [&a, &b, &c, &d],
+                    &seconds,
+                    done,
+                )
+            };
+            vec![
+                Form::new(
+                    "Events, with(..).record(..)",
+                    |_, n| {
+                        over(n, &EVENTS, |&((method, path), counts, event_seconds)| {
+                            let [
+                                event_requests_total,
+                                event_received_total,
+                                event_sent_total,
+                                event_calls_total,
+                            ] = counts;
+                            ANSWERS.with([method, path]).record(Answer {
+                                event_requests_total,
+                                event_received_total,
+                                event_sent_total,
+                                event_calls_total,
+                                event_seconds,
+                            })
+                        })
+                    },
+                    move |done| check("event", done.all),
+                ),
+                Form::new(
+                    "five metrics apart, with(..) of each",
+                    |_, n| {
+                        over(n, &EVENTS, |&((method, path), counts, seconds)| {
+                            for (counter, count) in APART.iter().zip(counts) {
+                                counter.with([method, path]).add(count);
+                            }
+                            APART_SECONDS.with([method, path]).observe(seconds);
+                        })
+                    },
+                    move |done| check("apart", done.all),
+                ),
+            ]
         }
         Row::Gauge => vec![Form::new(
             "Gauge in a static",

@@ -133,6 +133,53 @@ pub static LABELLED: LazyLock<Vec<(Request, f64)>> = LazyLock::new(|| {
         .collect()
 });
 
+/// What counts in four counters and a histogram: a request, what it adds, and its duration.
+pub type Event = (Request, [u64; 4], f64);
+
+/// The number of label sets of events.
+pub const EVENT_SETS: usize = 1000;
+
+/// Events of a thousand label sets (4 methods, 250 paths), each of which occurs at least twice, in
+/// an order that repeats after a sequence.
+pub static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
+    let mut random = Random(29);
+    let paths: Vec<&str> = (0..EVENT_SETS / 4)
+        .map(|n| &*format!("/api/v1/resource-{n}/items").leak())
+        .collect();
+    let mut sets: Vec<_> = (0..SEQUENCE as usize).map(|n| n % EVENT_SETS).collect();
+    (1..sets.len())
+        .rev()
+        .for_each(|i| sets.swap(i, random.below(i as u64 + 1)));
+    sets.into_iter()
+        .zip(&*VALUES)
+        .map(|(set, value)| {
+            let counts = [1, 4096, 65_536, 2].map(|end| 1 + random.below(end) as u64);
+            ((METHODS[set % 4], paths[set / 4]), counts, *value)
+        })
+        .collect()
+});
+
+/// Asserts what `expected` events, whole sequences of `EVENTS`, have counted: the counters, and
+/// the histogram's count and sum.
+pub fn assert_events(counts: [u64; 4], observed: (u64, f64), expected: u64) {
+    let of_sequence = |n: usize| EVENTS.iter().map(|event| event.1[n]).sum::<u64>();
+    let all = [0, 1, 2, 3].map(|n| expected / SEQUENCE * of_sequence(n));
+    assert_eq!(counts, all, "counters");
+    assert_observed(observed, expected);
+}
+
+/// The same for an exposition. `read` returns the sum of the samples whose lines start with a text.
+pub fn assert_events_of(
+    read: impl Fn(&str) -> f64,
+    counters: [&str; 4],
+    seconds: &str,
+    expected: u64,
+) {
+    let [count, sum] = ["count", "sum"].map(|of| read(&format!("{seconds}_{of}{{")));
+    let counts = counters.map(|name| read(&format!("{name}{{")) as u64);
+    assert_events(counts, (count as u64, sum), expected);
+}
+
 /// Twenty label sets made of enums.
 pub static ENUMS: LazyLock<Vec<(Method, Status)>> = LazyLock::new(|| {
     let mut random = Random(13);
