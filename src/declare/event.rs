@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::family::desc::{ClosedSet, Desc, Names};
-use crate::family::event::EventMetric;
+use crate::family::event::{self, EventMetric};
 use crate::family::label::{LabelSet, NamedLabels, Unlabelled};
 use crate::family::{Family, SeriesRef};
 use crate::lockfree::Generation;
@@ -24,8 +24,8 @@ use super::{Bound, Builder, Metric, MetricFamily, Series, buckets};
 /// [`Duration`], or an `Option` of one, is what it observes in a histogram, of which there is at
 /// most one. See [`Events`].
 ///
-/// A type that implements it by hand returns as many counts as [`METRICS`](Self::METRICS) has
-/// counters; other events are rejected.
+/// A type that implements it by hand has one to 256 metrics, and returns as many counts as
+/// [`METRICS`](Self::METRICS) has counters; other events are rejected.
 pub trait Event {
     /// The metrics, in the order of the fields.
     const METRICS: &'static [EventMetric];
@@ -110,8 +110,8 @@ impl<T: EventValue> EventValue for Option<T> {
 ///
 /// Limits, expiry and removal are those of all metrics together. A [`View`](crate::View) acts on
 /// each metric by its name: it renames it, switches it off, changes its buckets, or drops a label
-/// (when a scrape shows it: the series stay apart in memory). `cap` has no effect, and of several
-/// limits the least one holds.
+/// (when a scrape shows it: the series stay apart in memory, and what is removed is missing from
+/// their sum). `cap` and `native` have no effect, and of several limits the least one holds.
 ///
 /// An observation that is not valid, such as NaN, is rejected and counted in
 /// `tallies_rejected_updates_total`; the counters of its event count.
@@ -250,7 +250,7 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         let counts = event.counts();
         let parts = (counts.as_ref(), event.observed());
         let last = declaration.slot_word.last(Generation::FIRST);
-        if !record_hot(declaration.made(), last, parts) {
+        if !record_hot(declaration.made(), last, parts) && !declaration.is_off() {
             record_cold(declaration.family().only(), parts);
             declaration.copy_slot_word();
         }
@@ -347,7 +347,9 @@ impl<E: Event> Bound<Events<E>> {
 }
 
 impl<E: Event, L: LabelSet> Events<E, L> {
+    #[track_caller]
     const fn of(labels: Names) -> Self {
+        const { event::check(E::METRICS) };
         let desc = Desc::of_event(E::METRICS, labels, buckets::DEFAULT);
         Self(MetricFamily::new(Declaration::new(desc)))
     }
@@ -407,6 +409,7 @@ impl<E: Event> Events<E> {
     /// A prefix goes before all names; a unit that is set here has no effect.
     #[track_caller]
     pub fn builder() -> Builder<Self> {
+        const { event::check(E::METRICS) };
         Builder::of(Desc::of_event(
             E::METRICS,
             Names::Fixed(&[]),

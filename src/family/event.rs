@@ -113,6 +113,9 @@ impl EventMetric {
         desc.help.set(self.help);
         desc.unit.set(self.unit);
         desc.kind = self.kind;
+        if self.is_counter() {
+            desc.bounds = &[];
+        }
         desc
     }
 }
@@ -128,34 +131,38 @@ pub(crate) const fn counters(metrics: &[EventMetric]) -> usize {
     counters
 }
 
+/// Checks the metrics of an event.
+///
+/// # Panics
+///
+/// If there is no metric, more than one histogram, or more than 256 metrics.
+pub(crate) const fn check(metrics: &[EventMetric]) {
+    assert!(!metrics.is_empty(), "an event needs at least one metric");
+    assert!(
+        metrics.len() <= MOST_METRICS,
+        "an event has at most 256 metrics"
+    );
+    assert!(
+        counters(metrics) + 1 >= metrics.len(),
+        "an event has at most one histogram"
+    );
+}
+
 impl Desc {
-    /// Creates the description of an event with these metrics, whose histogram has the bounds
-    /// `default` if it has none of its own.
-    ///
-    /// # Panics
-    ///
-    /// If there is no metric, or more than one histogram.
+    /// Creates the description of an event with these metrics, which are [valid](check). The
+    /// histogram has the bounds `default` if it has none of its own.
     #[track_caller]
     pub(crate) const fn of_event(
         metrics: &'static [EventMetric],
         labels: Names,
         default: &'static [f64],
     ) -> Self {
-        assert!(!metrics.is_empty(), "an event needs at least one metric");
-        assert!(
-            metrics.len() <= MOST_METRICS,
-            "an event has at most 256 metrics"
-        );
         let first = &metrics[0];
         let mut desc = first.describe(Self::new(first.name, Kind::Histogram, labels));
         desc.event = metrics;
         let mut i = 0;
         while i < metrics.len() {
             if !metrics[i].is_counter() {
-                assert!(
-                    counters(metrics) + 1 == metrics.len(),
-                    "an event has at most one histogram"
-                );
                 let own = metrics[i].bounds;
                 desc.bounds = if own.is_empty() { default } else { own };
             }
@@ -170,10 +177,13 @@ struct EventSeries {
     family: Arc<Family<Buckets>>,
     /// Locked by scrapes.
     read: Mutex<LastRead>,
-    /// The descriptions of the metrics that other processes read. Locked by threads that have the
-    /// lock of the registry.
-    shown: Mutex<Vec<Option<Meta>>>,
+    /// The descriptions of the metrics that other processes read. Locked by threads that register
+    /// the metrics or drop them from a registry.
+    shown: Mutex<Vec<Option<Shown>>>,
 }
+
+/// The description of a metric, and the labels that its series lose when they are shown.
+pub(super) type Shown = (Meta, Box<[Box<str>]>);
 
 /// The series of an event, as a pass has read them.
 struct LastRead {
@@ -194,13 +204,13 @@ pub(super) struct EventPart {
 
 impl EventSeries {
     /// Has other processes read a metric under this description, or not at all.
-    fn show(&self, number: usize, meta: Option<Meta>) {
+    fn show(&self, number: usize, as_shown: Option<Shown>) {
         let mut shown = lock(&self.shown);
-        shown[number] = meta;
+        shown[number] = as_shown;
         let metrics = shown.iter().zip(self.family.desc.event).enumerate();
-        let metrics = metrics.filter_map(|(i, (meta, metric))| {
+        let metrics = metrics.filter_map(|(i, (shown, metric))| {
             let counter = metric.number_of_counter(&self.family.desc.event[..i]);
-            Some((meta.as_ref()?, counter))
+            Some((shown.as_ref()?, counter))
         });
         self.family.publish_event(&metrics.collect::<Vec<_>>());
     }
@@ -315,7 +325,8 @@ impl AnyFamily for EventPart {
 
     fn unusual_updates(&self) -> (u64, u64) {
         let (rejected, overflowed) = AnyFamily::unusual_updates(self.family());
-        let rejects = self.counter.is_none();
+        let has_histogram = self.family().shape.counters < self.family().desc.event.len();
+        let rejects = self.counter.is_none() || (!has_histogram && self.number == 0);
         (if rejects { rejected } else { 0 }, overflowed)
     }
 
@@ -336,7 +347,13 @@ impl AnyFamily for EventPart {
     }
 
     fn publish(&self, meta: &Meta) {
-        self.event.show(self.number, Some(meta.clone()));
+        let combined = self
+            .desc
+            .view
+            .as_deref()
+            .and_then(|view| view.combined.as_ref());
+        let dropped = combined.map(|(names, _)| names.clone()).unwrap_or_default();
+        self.event.show(self.number, Some((meta.clone(), dropped)));
     }
 
     fn unpublish(&self) {

@@ -373,7 +373,7 @@ impl<C: MetricCells> Family<C> {
 impl Family<Buckets> {
     /// Lets other processes read these metrics of an event: of each the description, and the number
     /// of its counter, if it is one.
-    pub(super) fn publish_event(&self, metrics: &[(&Meta, Option<usize>)]) {
+    pub(super) fn publish_event(&self, metrics: &[(&event::Shown, Option<usize>)]) {
         if !region::is_published() {
             return;
         }
@@ -384,7 +384,7 @@ impl Family<Buckets> {
         let mut text = encode(&event::meta(&self.desc), &self.desc, &values);
         write_varint(self.shape.counters as u64, &mut text);
         write_varint(metrics.len() as u64, &mut text);
-        for (meta, counter) in metrics {
+        for ((meta, dropped), counter) in metrics {
             write_varint(counter.map_or(0, |counter| counter as u64 + 1), &mut text);
             let mut metric = Vec::new();
             match counter {
@@ -393,6 +393,10 @@ impl Family<Buckets> {
             }
             write_sized(&metric, &mut text);
             write_sized(meta.constant.as_bytes(), &mut text);
+            write_varint(dropped.len() as u64, &mut text);
+            for name in dropped {
+                write_sized(name.as_bytes(), &mut text);
+            }
         }
         self.publish_as(&text);
     }

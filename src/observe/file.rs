@@ -321,8 +321,10 @@ pub(super) mod process {
                 thread.in_allocation.set(false);
             });
             let cleared = std::mem::take(&mut self.collector.cleared);
+            let number = self.collector.number;
             *self.collector = Collector::new();
-            self.collector.cleared = cleared;
+            // No number twice: what a family keeps of a pass is that of no later one.
+            (self.collector.cleared, self.collector.number) = (cleared, number);
             self.engine.shards.joined.store(null_mut(), Relaxed);
             self.pool.unowned.clear();
             self.pool.empty.clear();

@@ -66,7 +66,7 @@ pub(crate) struct Collector {
     /// The number of passes since the last request.
     passes: u32,
     /// The number of the running pass.
-    number: u64,
+    pub(super) number: u64,
     /// The slots that were cleared and are not free yet: last cell and number of cells. Locks on
     /// growth are held while a pass adds to them.
     pub(super) cleared: Vec<(u64, u64)>,

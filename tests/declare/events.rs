@@ -359,3 +359,72 @@ fn an_event_without_updates_expires_whole() {
         Some(1.0)
     );
 }
+
+/// Regressions: with a view of the first metric, the second call was an error.
+#[test]
+fn events_are_found_again_whatever_their_views_are() {
+    for view in [
+        View::new("requests_total").rename("answers_total"),
+        View::new("requests_total").off(),
+        View::new("requests_total").drop_label("route"),
+        View::new("*").native(3),
+        View::new("*").off(),
+    ] {
+        let registry = Registry::new();
+        registry.add_view(view).unwrap();
+        let events = || {
+            Events::<Answer>::builder()
+                .labels(["route"])
+                .get_or_register(&registry)
+        };
+        events().unwrap().with(["/"]).record(answer(1, 0.5));
+        events().unwrap().with(["/"]).record(answer(1, 0.5));
+        let bytes = registry
+            .snapshot()
+            .get("sent_bytes_total", &[("route", "/")]);
+        let is_off = registry.snapshot().families().next().is_none();
+        assert!(is_off || bytes == Some(2.0), "{bytes:?}");
+    }
+}
+
+/// Regression: a limit of a view could only be below that of the declaration.
+#[test]
+fn a_view_raises_the_limit_of_events() {
+    let registry = Registry::new();
+    registry.add_view(View::new("*").limit(3)).unwrap();
+    let events = Events::<Answer>::builder().labels(["route"]).limit(2);
+    let events = events.register(&registry).unwrap();
+    for route in ["a", "b", "c", "d"] {
+        events.with([route]).record(answer(1, 0.5));
+    }
+    assert_eq!(events.len(), 3);
+}
+
+/// Regressions: two equal statics of one program were taken for one, since both had a place in this
+/// crate; and a counter of an event was another one than a counter by itself, for its buckets.
+#[test]
+fn statics_that_are_declared_apart_have_series_of_their_own() {
+    static A: Events<Shared> = Events::new();
+    static B: Events<Shared> = Events::new();
+    static ALONE: Counter = Counter::new("events_shared_total").help("Shared.");
+
+    #[derive(Event)]
+    struct Shared {
+        /// Shared.
+        events_shared_total: u64,
+        /// Seconds.
+        events_shared_seconds: f64,
+    }
+
+    for events in [&A, &B] {
+        events.record(Shared {
+            events_shared_total: 1,
+            events_shared_seconds: 0.5,
+        });
+        assert_eq!(events.get().counts, [1]);
+    }
+    ALONE.inc();
+    let now = tallies::snapshot();
+    assert_eq!(now.get("events_shared_total", &[]), Some(3.0));
+    assert_eq!(now.get("events_shared_seconds_count", &[]), Some(2.0));
+}

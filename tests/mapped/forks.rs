@@ -59,6 +59,40 @@ fn fork(times: u64) {
     }
 }
 
+/// Regression: a child whose scrape had the number of its parent's last one showed what the parent
+/// had read.
+#[test]
+fn a_child_shows_no_event_of_its_parent() {
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        update(5);
+        let _ = tallies::snapshot();
+        for passes in 0..8 {
+            // SAFETY: as in `fork`.
+            match unsafe { libc::fork() } {
+                0 => {
+                    update(1);
+                    for _ in 0..passes {
+                        let _ = UPDATES.get();
+                    }
+                    let labels = [("peer", "a")];
+                    let seen = tallies::snapshot().get("deeds_total", &labels);
+                    std::process::exit(i32::from(seen != Some(1.0)));
+                }
+                child => {
+                    let mut status = 0;
+                    // SAFETY: a child of this process.
+                    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                    assert_eq!(status, 0, "after {passes} passes");
+                }
+            }
+        }
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("forks::a_child_shows_no_event_of_its_parent");
+}
+
 /// Checks what each process has counted.
 fn check(directory: &Directory, expected: &[f64]) {
     let mut all: Vec<f64> = Vec::new();

@@ -111,6 +111,29 @@ fn check(directory: &Directory, total: u64, n: u64) {
     }
 }
 
+/// Regression: other processes showed labels that a view drops from a metric of an event.
+#[test]
+fn a_label_that_a_view_drops_is_in_no_other_process() {
+    if let Some(path) = child() {
+        let view = tallies::View::new("deed_bytes_total").drop_label("peer");
+        tallies::registry().add_view(view).unwrap();
+        tallies::share::dir(path).unwrap();
+        for peer in ["a", "b"] {
+            DEEDS.with([peer]).record(Deed {
+                took: None,
+                deeds_total: 1,
+                deed_bytes_total: 7,
+            });
+        }
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("kinds::a_label_that_a_view_drops_is_in_no_other_process");
+    let snapshot = directory.read();
+    assert_eq!(snapshot.get("deed_bytes_total", &[]), Some(14.0));
+    assert_eq!(snapshot.get("deeds_total", &[("peer", "b")]), Some(1.0));
+}
+
 const MANY: u64 = 5000;
 
 #[test]

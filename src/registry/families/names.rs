@@ -1,5 +1,6 @@
 //! The names of a registry: the families and collectors under its lock, and their conflicts.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
@@ -110,11 +111,22 @@ impl RegistryNames {
         Ok(())
     }
 
+    /// Returns the description under which this family is listed: that of the first metric of an
+    /// event, with its views.
+    fn listed_as<'a>(&self, desc: &'a Desc) -> Cow<'a, Desc> {
+        if desc.event.is_empty() {
+            return Cow::Borrowed(desc);
+        }
+        let first = event::descriptions(desc).swap_remove(0);
+        Cow::Owned(View::viewed(&self.views, first, false))
+    }
+
     /// Returns the family that has this description, or `None` if the name is free.
     pub(super) fn same_as<F: AnyFamily + 'static>(
         &self,
         desc: &Desc,
     ) -> Result<Option<Arc<F>>, Error> {
+        let desc = &*self.listed_as(desc);
         let Some(entry) = self.entries.get(&*desc.name) else {
             return Ok(None);
         };
@@ -138,6 +150,7 @@ impl RegistryNames {
         &mut self,
         desc: &Desc,
     ) -> Option<(Arc<F>, bool)> {
+        let desc = &*self.listed_as(desc);
         let entry = self.entries.get(&*desc.name)?;
         let mut before = entry.duplicates.iter().filter(|family| {
             let before = family.desc();
@@ -146,8 +159,9 @@ impl RegistryNames {
                 && before.has_same_combinations(desc)
         });
         let (family, is_dropped) = before.find_map(|family| {
-            let is_dropped = Arc::strong_count(family) == 1;
-            let family = Arc::clone(family).as_any().downcast().ok()?;
+            let family: Arc<F> = Arc::clone(family).as_any().downcast().ok()?;
+            // The registry, or an event in it, has one; and this is one.
+            let is_dropped = Arc::strong_count(&family) == 2;
             Some((family, is_dropped))
         })?;
         let is_note_due = is_dropped && self.declared_again.insert(desc.name.clone());

@@ -43,17 +43,32 @@ impl View {
     /// views of an event's metrics, only limit and buckets change its cells.
     pub(in crate::registry) fn viewed(views: &[Arc<Self>], mut desc: Desc, shares: bool) -> Desc {
         if shares && !desc.event.is_empty() {
+            let (mut limit, mut is_off) = (usize::MAX, true);
             for metric in event::descriptions(&desc) {
                 let metric = Self::viewed(views, metric, false);
-                desc.limit = desc.limit.min(metric.limit);
+                limit = limit.min(metric.limit);
+                is_off &= metric.is_off();
                 if metric.kind == Kind::Histogram {
                     desc.bounds = metric.bounds;
                 }
             }
+            desc.limit = limit;
+            if is_off {
+                let off = Some(true);
+                let all = Self {
+                    off,
+                    ..Self::default()
+                };
+                all.apply(&mut desc, shares);
+            }
             return desc;
         }
         let name = desc.name.clone();
-        if let Some(view) = Self::of(views, &name) {
+        if let Some(mut view) = Self::of(views, &name) {
+            if !shares && desc.kind == Kind::Histogram {
+                // Of an event: no other histogram is viewed so.
+                view.native = None;
+            }
             view.apply(&mut desc, shares);
         }
         desc

@@ -30,7 +30,7 @@ pub(super) struct FileDescription {
     pub(super) counters: usize,
     /// The metrics of an event: of each the number of its counter, if it is one, and the family
     /// without series.
-    pub(super) metrics: Vec<(Option<usize>, Family)>,
+    pub(super) metrics: Vec<FileMetric>,
 }
 
 impl FileDescription {
@@ -76,8 +76,12 @@ impl FileDescription {
             if counters > MOST_METRICS {
                 return Err(Malformed("an event has too many counters"));
             }
-            for _ in 0..bytes.count(3)? {
-                metrics.push(read_metric(bytes, counters)?);
+            let count = bytes.count(3)?;
+            if count > MOST_METRICS {
+                return Err(Malformed("an event has too many metrics"));
+            }
+            for _ in 0..count {
+                metrics.push(read_metric(bytes, counters, &empty)?);
             }
         }
         // A later version of the crate may add more.
@@ -117,26 +121,93 @@ impl FileDescription {
     }
 }
 
+/// A metric of an event: the number of its counter, if it is one, the family without series, and
+/// the labels that its series lose.
+pub(super) type FileMetric = (Option<usize>, Family, Vec<String>);
+
 /// Reads a metric of an event with this many counters.
-fn read_metric(bytes: &mut Bytes<'_>, counters: usize) -> Read<(Option<usize>, Family)> {
+fn read_metric(bytes: &mut Bytes<'_>, counters: usize, event: &Family) -> Read<FileMetric> {
     let counter = bytes.varint()?.checked_sub(1);
     let counter = counter.map(|counter| usize::try_from(counter).unwrap_or(usize::MAX));
     let mut metric = read_description(bytes.sized()?)?;
     let constant = bytes.text()?;
+    let dropped = (0..bytes.count(1)?).map(|_| Ok(bytes.text()?.to_owned()));
+    let dropped = dropped.collect::<Read<Vec<_>>>()?;
     let fits = match (counter, &metric.values) {
         (Some(counter), Values::Counter(_)) => counter < counters,
-        (None, Values::Histogram(all)) => all.natives.is_none(),
+        (None, Values::Histogram(_)) => {
+            metric.kind() == Kind::Histogram && metric.values == event.values
+        }
         _ => false,
     };
     if !fits || !is_text(constant) {
         return Err(Malformed("a metric does not fit the event"));
     }
     constant.clone_into(&mut metric.meta.constant);
-    Ok((counter, metric))
+    Ok((counter, metric, dropped))
 }
 
 /// Returns whether this is a label text as the crate writes it. One that is not would break the
 /// page.
 pub(super) fn is_text(text: &str) -> bool {
     labels::is_text(text, Order::Any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::description::{self, write_float, write_sized, write_varint};
+    use crate::snapshot::{GaugeMode, Meta};
+
+    /// Returns the description of an event with one counter, and no bounds, whose metrics these are.
+    fn event(metrics: usize, values: &Values) -> Vec<u8> {
+        let describe = |name: &str, kind, values: &Values| {
+            let mut bytes = Vec::new();
+            let meta = Meta::new(name, "", kind, GaugeMode::of(kind));
+            description::write(&meta, values, &mut bytes);
+            bytes
+        };
+        let none = Values::histogram([].into(), false);
+        let mut out = Vec::new();
+        for part in [&*describe("e", Kind::Histogram, &none), b"", b""] {
+            write_sized(part, &mut out);
+        }
+        out.extend([0; 3]);
+        write_varint(0, &mut out);
+        write_float(0.0, &mut out);
+        for number in [0, 1, metrics as u64] {
+            write_varint(number, &mut out);
+        }
+        let (kind, counter) = match values {
+            Values::Counter(_) => (Kind::Counter, 1),
+            _ => (Kind::Histogram, 0),
+        };
+        for i in 0..metrics {
+            write_varint(counter, &mut out);
+            write_sized(&describe(&format!("m{i}"), kind, values), &mut out);
+            write_sized(b"", &mut out);
+            write_varint(0, &mut out);
+        }
+        out
+    }
+
+    /// Regression: each metric got a copy of all series.
+    #[test]
+    fn an_event_has_not_more_metrics_than_a_program_can_declare() {
+        let parse =
+            |n| FileDescription::parse(&event(n, &Values::of(Kind::Counter)), CellKind::Event);
+        assert!(parse(MOST_METRICS).is_ok());
+        assert!(parse(MOST_METRICS + 1).is_err());
+    }
+
+    /// Regression: a reader took as many counts as the metric has bounds, which were not there.
+    #[test]
+    fn a_histogram_has_the_bounds_of_its_event() {
+        let parse = |bounds: &[f64]| {
+            let values = Values::histogram(bounds.into(), false);
+            FileDescription::parse(&event(1, &values), CellKind::Event)
+        };
+        assert!(parse(&[]).is_ok());
+        assert!(parse(&[1.0, 2.0]).is_err());
+    }
 }

@@ -275,10 +275,13 @@ fn metrics_of(read: &Family, description: &FileDescription) -> Vec<Family> {
     let Values::Histogram(all) = &read.values else {
         return Vec::new();
     };
-    let metrics = description.metrics.iter().map(|(counter, empty)| {
+    let metrics = description.metrics.iter().map(|(counter, empty, dropped)| {
         let mut metric = empty.clone();
         metric.texts.clone_from(&read.texts);
         all.copy_metric(*counter, &mut metric.values);
+        if !dropped.is_empty() {
+            metric.drop_labels(dropped, metric.meta.mode);
+        }
         if description.has_any_labels {
             metric.override_constant_labels();
         }
