@@ -143,7 +143,7 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
                 update_series(series.family, series.cells, series.key, last, update);
             }
             Self::Bound { bound, cells, key } => {
-                update_bound(bound, cells, key.generation(), last, update);
+                update_bound(bound, cells, key, last, update);
             }
             Self::Row {
                 declaration, index, ..
@@ -193,19 +193,13 @@ fn update_series<C: MetricCells>(
 fn update_bound<C: MetricCells>(
     bound: &BoundSeries<C>,
     cells: &C,
-    generation: Generation,
+    key: SeriesKey,
     last: u64,
     update: impl SeriesUpdate<C>,
 ) {
-    if !update.quick(cells, (last, generation), || bound.family()) {
-        update_current(bound, update);
+    if !update.quick(cells, (last, key.generation()), || bound.family()) {
+        resolve_bound(bound, cells, key, |series| update.slow(series));
     }
-}
-
-#[cold]
-#[inline(never)]
-fn update_current<C: MetricCells>(bound: &BoundSeries<C>, update: impl SeriesUpdate<C>) {
-    update.slow(bound.get());
 }
 
 #[cold]
