@@ -143,7 +143,7 @@ impl<'a, C: MetricCells> LazyRef<'a, C> {
                 update_series(series.family, series.cells, series.key, last, update);
             }
             Self::Bound { bound, cells, key } => {
-                update_bound(bound, cells, key, last, update);
+                update_bound(bound, cells, key.generation(), last, update);
             }
             Self::Row {
                 declaration, index, ..
@@ -193,13 +193,22 @@ fn update_series<C: MetricCells>(
 fn update_bound<C: MetricCells>(
     bound: &BoundSeries<C>,
     cells: &C,
-    key: SeriesKey,
+    generation: Generation,
     last: u64,
     update: impl SeriesUpdate<C>,
 ) {
-    if !update.quick(cells, (last, key.generation()), || bound.family()) {
-        resolve_bound(bound, cells, key, |series| update.slow(series));
+    if !update.quick(cells, (last, generation), || bound.family()) {
+        update_current(bound, cells, update);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn update_current<C: MetricCells>(bound: &BoundSeries<C>, cells: &C, update: impl SeriesUpdate<C>) {
+    let family = bound.family();
+    // Another look-up would count one more update in the overflow series.
+    let is_first = std::ptr::eq(cells, family.first());
+    update.slow(if is_first { family.only() } else { bound.get() });
 }
 
 #[cold]

@@ -130,8 +130,8 @@ const HEAD: usize = 32;
 const LABELS: usize = 64;
 
 impl<'a> Lines<'a> {
-    /// Creates a writer that appends to `out`. With a time, `write` writes it after each value, from
-    /// milliseconds since 1970.
+    /// Creates a writer that appends to `out`. With a time, `write` writes it after each value,
+    /// from milliseconds since 1970.
     pub(super) fn new(
         out: &'a mut Vec<u8>,
         form: BoundForm,

@@ -78,6 +78,8 @@ pub(crate) struct Desc {
     /// The metrics of an event, whose cells the family has. The fields above are those of the first
     /// one, but for the bounds.
     pub(crate) event: &'static [event::EventMetric],
+    /// The number of counters among them, which look-ups need.
+    pub(crate) counters: usize,
     /// The states of a state set.
     pub(crate) states: &'static [&'static str],
     /// The module that declared the family, if the declaration says it.
@@ -240,6 +242,7 @@ impl Desc {
             utf8: false,
             closed: ClosedSet::NONE,
             event: &[],
+            counters: 0,
             states: &[],
             module: "",
             lint: true,

@@ -160,6 +160,7 @@ impl Desc {
         let first = &metrics[0];
         let mut desc = first.describe(Self::new(first.name, Kind::Histogram, labels));
         desc.event = metrics;
+        desc.counters = counters(metrics);
         let mut i = 0;
         while i < metrics.len() {
             if !metrics[i].is_counter() {
@@ -179,11 +180,11 @@ struct EventSeries {
     read: Mutex<LastRead>,
     /// The descriptions of the metrics that other processes read. Locked by threads that register
     /// the metrics or drop them from a registry.
-    shown: Mutex<Vec<Option<Shown>>>,
+    shown: Mutex<Vec<Option<ShownMetric>>>,
 }
 
 /// The description of a metric, and the labels that its series lose when they are shown.
-pub(super) type Shown = (Meta, Box<[Box<str>]>);
+pub(super) type ShownMetric = (Meta, Box<[Box<str>]>);
 
 /// The series of an event, as a pass has read them.
 struct LastRead {
@@ -204,7 +205,7 @@ pub(super) struct EventPart {
 
 impl EventSeries {
     /// Has other processes read a metric under this description, or not at all.
-    fn show(&self, number: usize, as_shown: Option<Shown>) {
+    fn show(&self, number: usize, as_shown: Option<ShownMetric>) {
         let mut shown = lock(&self.shown);
         shown[number] = as_shown;
         let metrics = shown.iter().zip(self.family.desc.event).enumerate();

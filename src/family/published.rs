@@ -373,7 +373,7 @@ impl<C: MetricCells> Family<C> {
 impl Family<Buckets> {
     /// Lets other processes read these metrics of an event: of each the description, and the number
     /// of its counter, if it is one.
-    pub(super) fn publish_event(&self, metrics: &[(&event::Shown, Option<usize>)]) {
+    pub(super) fn publish_event(&self, metrics: &[(&event::ShownMetric, Option<usize>)]) {
         if !region::is_published() {
             return;
         }

@@ -76,7 +76,8 @@ impl<T, M, G> Guarded<T, M, G> {
 }
 
 pin_project! {
-    /// The wrapper that [`Measure::count_errors`](crate::instrument::Measure::count_errors) returns.
+    /// The wrapper that [`Measure::count_errors`](crate::instrument::Measure::count_errors)
+    /// returns.
     #[derive(Debug)]
     #[must_use = "nothing runs before it is polled"]
     pub struct Errors<T, M>

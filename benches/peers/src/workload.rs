@@ -133,7 +133,7 @@ pub static LABELLED: LazyLock<Vec<(Request, f64)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// What counts in four counters and a histogram: a request, what it adds, and its duration.
+/// Events that count in four counters and a histogram: request, numbers to add, duration.
 pub type Event = (Request, [u64; 4], f64);
 
 /// The number of label sets of events.

@@ -4,7 +4,6 @@
 use crate::declare::lazy_ref::SeriesUpdate;
 use crate::declare::{buckets, column};
 use crate::family::desc::Desc;
-use crate::family::event;
 use crate::family::{CellKind, Family, MetricCells, SeriesRef};
 use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observation, ObservedTotal, Outcome, Shape, is_finite};
@@ -135,7 +134,7 @@ impl MetricCells for Buckets {
     #[inline(always)]
     fn cells(desc: &Desc) -> usize {
         if !desc.event.is_empty() {
-            Self::event_cells(event::counters(desc.event), desc.bounds.len() + 2)
+            Self::event_cells(desc.counters, desc.bounds.len() + 2)
         } else if desc.native.is_some() {
             1
         } else {
@@ -147,7 +146,7 @@ impl MetricCells for Buckets {
         if desc.event.is_empty() {
             Shape::new(bounds(desc), desc.native)
         } else {
-            Shape::event(event::counters(desc.event), desc.bounds)
+            Shape::event(desc.counters, desc.bounds)
         }
     }
 

@@ -159,7 +159,8 @@ mod tests {
     use crate::snapshot::description::{self, write_float, write_sized, write_varint};
     use crate::snapshot::{GaugeMode, Meta};
 
-    /// Returns the description of an event with one counter, and no bounds, whose metrics these are.
+    /// Returns the description of an event with one counter, and no bounds, whose metrics these
+    /// are.
     fn event(metrics: usize, values: &Values) -> Vec<u8> {
         let describe = |name: &str, kind, values: &Values| {
             let mut bytes = Vec::new();
