@@ -12,7 +12,7 @@ use crate::snapshot::{
 };
 use crate::sync::RandomState;
 
-/// The families that a [`Collect`] writes.
+/// The families that a [`Collect`](crate::collect::Collect) writes.
 ///
 /// ```
 /// use tallies::{Registry, collect::Collected};
