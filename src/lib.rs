@@ -11,6 +11,7 @@
 //!   [`StateSet`]
 //! - in a `static`: [`metric`](macro@metric), [`register_all!`]; in a struct:
 //!   [`Metrics`](macro@Metrics); at run time: [`registry()`], [`Registry`], [`Builder`]
+//! - several metrics of one event, for one look-up: [`event`]
 //! - change them without their code: [`View`], [`Registry::add_view`]
 //! - from data, such as a file: the crate `tallies-config`
 //! - in a library, at no cost for programs that do not count: [metrics in a library][libraries]

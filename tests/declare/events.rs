@@ -222,6 +222,15 @@ fn closed_label_sets_and_no_labels_work() {
     assert_eq!(CLOSED.get_all().len(), 4);
 }
 
+/// Ends threads, also if the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// The promise of events.
 #[test]
 fn a_scrape_sees_all_of_an_event_or_nothing() {
@@ -241,6 +250,7 @@ fn a_scrape_sees_all_of_an_event_or_nothing() {
                 }
             });
         }
+        let _end = End(&done);
         let mut scrapes = 0;
         eventually("200 scrapes", || {
             let now = registry.snapshot();
@@ -255,7 +265,6 @@ fn a_scrape_sees_all_of_an_event_or_nothing() {
             scrapes += 1;
             (scrapes > 200).then_some(())
         });
-        done.store(true, Relaxed);
     });
 }
 
