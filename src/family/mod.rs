@@ -52,6 +52,7 @@ use crate::snapshot::{self, GaugeMode, Kind, Values, labels};
 use self::core::Core;
 pub(crate) use crate::mapped::format::CellKind;
 use desc::Desc;
+pub(crate) use scrape::Prefetch;
 use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;
 use store::{OpenSeries, SeriesStore};
@@ -310,6 +311,8 @@ pub(crate) trait AnyFamily: published::FamilyHooks + Send + Sync {
     fn desc(&self) -> &Desc;
     /// Returns the empty columns of values with which the family begins in a snapshot.
     fn values(&self) -> Values;
+    /// Prefetches what [`write`](Self::write) reads; see [`Family::prefetch`].
+    fn prefetch(&self, _step: Prefetch) {}
     /// Writes the series into `out`.
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family);
     /// Returns the numbers of rejected updates and of updates in the overflow series.
@@ -346,6 +349,10 @@ impl<C: MetricCells> AnyFamily for Family<C> {
 
     fn values(&self) -> Values {
         C::values(&self.desc, &self.shape)
+    }
+
+    fn prefetch(&self, step: Prefetch) {
+        self.prefetch(step);
     }
 
     fn write(&self, pass: &mut Pass<'_>, out: &mut snapshot::Family) {

@@ -64,6 +64,16 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
+    /// Prefetches what a scrape reads of this family. It has to follow pointers, so it takes two
+    /// steps, and what the first one prefetches has to come from memory before the second one.
+    pub(super) fn prefetch(&self, step: Prefetch) {
+        match (&self.store, step) {
+            (SeriesStore::Open(open), Prefetch::Places) => open.arena.prefetch_chunks(),
+            (SeriesStore::Open(open), Prefetch::Series) => open.arena.prefetch_series(),
+            (SeriesStore::One | SeriesStore::Closed(_), _) => {}
+        }
+    }
+
     /// Returns the column of a snapshot's family, which has the shape of this family.
     fn column<'a>(&self, values: &'a mut Values) -> &'a mut C::Column {
         if C::column(values).is_none() {
@@ -169,31 +179,31 @@ impl<C: MetricCells> Family<C> {
         pass: &mut Pass<'_>,
         totals: &mut Vec<C::Total>,
     ) -> u64 {
-        totals.resize_with(totals.len().max(group.end()), C::Total::default);
-        for (_, slice) in group.slices() {
-            if slice.len() < GROUP {
-                // Small chunks lie anywhere, so their cache misses have to overlap.
-                prefetch(slice.as_ptr(), slice.len());
-            } else {
-                // The series behind these, which are probably next.
-                prefetch(slice.as_ptr_range().end, slice.len());
-            }
+        let bits = group.bits();
+        totals.resize_with(totals.len().max(bits.end), C::Total::default);
+        let totals = &mut totals[bits.clone()];
+        let mut slices = group.slices().peekable();
+        if let Some((_, slice)) = slices.next_if(|(bits, _)| bits.len() == GROUP) {
+            // The series behind these are probably next.
+            prefetch(slice.as_ptr_range().end, GROUP);
+            self.fold_idle(pass, slice.iter());
+            C::read_all(pass, slice.iter(), totals);
+            return u64::MAX;
         }
-        let mut found = 0;
-        for (bits, slice) in group.slices() {
+        let (mut found, mut series) = (0, [self.first(); GROUP]);
+        for (bits, slice) in slices {
+            // Small chunks lie anywhere, so their cache misses have to overlap.
+            prefetch(slice.as_ptr(), slice.len());
             found |= u64::MAX >> (GROUP - bits.len()) << bits.start;
-            let series = slice.iter();
-            self.fold_idle(pass, series.clone());
-            let totals = &mut totals[bits];
-            // Reading series together costs more than it saves if they are few.
-            if slice.len() < GROUP / 4 {
-                series
-                    .zip(totals)
-                    .for_each(|(series, total)| read(series, pass, total));
-            } else {
-                C::read_all(pass, series, totals);
-            }
+            series[bits]
+                .iter_mut()
+                .zip(slice)
+                .for_each(|(at, one)| *at = one);
         }
+        // Where a chunk is missing, this reads the first series, and nobody asks for its total.
+        let series = series[bits].iter().copied();
+        self.fold_idle(pass, series.clone());
+        C::read_all(pass, series, totals);
         found
     }
 
@@ -265,6 +275,14 @@ impl<C: MetricCells> Family<C> {
             });
         }
     }
+}
+
+/// A step of [`Family::prefetch`].
+#[derive(Clone, Copy)]
+pub(crate) enum Prefetch {
+    /// Where the series are.
+    Places,
+    Series,
 }
 
 /// The label pages, the quiet series, the states and the buffer that a scrape keeps for the next

@@ -14,6 +14,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -42,6 +43,9 @@ const BIAS: usize = 8;
 /// The least number of series that a scrape skips if none of them is live: as many as a label page
 /// has. From place 8 times as many on, each chunk has that many or more.
 pub const SKIPPED: usize = 1024;
+
+/// The number of chunks in these groups, whose series are prefetched together.
+const FEW: usize = 8;
 
 /// The number of groups that consist of smaller chunks.
 const SMALL: usize = 2;
@@ -244,11 +248,12 @@ impl<'a, S, L> Group<'a, S, L> {
         }
     }
 
-    /// Returns the bit of the last series, plus one.
+    /// Returns the bits of its series.
     #[inline]
     #[must_use]
-    pub fn end(&self) -> usize {
-        self.end - self.number * GROUP
+    pub fn bits(&self) -> Range<usize> {
+        let first = self.number * GROUP;
+        self.start - first..self.end - first
     }
 
     /// Returns the number of the series with this bit.
@@ -375,6 +380,25 @@ impl<S, L: Default> Arena<S, L> {
                 state.live.fetch_and(!bit, Relaxed);
                 state.removals.fetch_add(1, Relaxed);
                 count.map(|count| count.fetch_sub(1, Relaxed));
+            }
+        }
+    }
+
+    /// Prefetches where the first series are.
+    #[inline]
+    pub fn prefetch_chunks(&self) {
+        if let Some(chunks) = self.chunks.get() {
+            let bytes = offset_of!(Chunks<S, L>, chunks) + FEW * size_of::<PartRef<(), ()>>();
+            prefetch(std::ptr::from_ref(&**chunks).cast::<u8>(), bytes);
+        }
+    }
+
+    /// Prefetches the first series.
+    #[inline]
+    pub fn prefetch_series(&self) {
+        if let Some(chunks) = self.chunks.get() {
+            for series in (0..FEW).map_while(|chunk| chunks.series(chunk)) {
+                prefetch(series.as_ptr(), series.len());
             }
         }
     }

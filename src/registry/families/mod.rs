@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, NameRule, Subject, is_first, warn};
+use crate::lockfree::prefetch;
 use crate::observe::Pass;
 use crate::snapshot::{self, FamilyCardinality, Kind, LabelCount, Snapshot, Text, labels};
 use crate::sync::lock;
 
-use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
 use crate::family::event;
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
+use crate::family::{AnyFamily, Prefetch};
 use tallies_names::capture;
 
 pub(super) use entry::FamilyEntry;
@@ -450,7 +451,8 @@ impl Registry {
         out.families
             .reserve_exact(entries.len().saturating_sub(out.families.len()));
         let mut count = 0;
-        for entry in entries.iter() {
+        for (i, entry) in entries.iter().enumerate() {
+            prefetch_next(&entries[i + 1..]);
             let first = &entry.duplicates[0];
             if entry.desc().is_off() {
                 entry.duplicates.iter().for_each(|family| family.skip(pass));
@@ -480,6 +482,27 @@ impl Registry {
             count += 1;
         }
         out.families.truncate(count);
+    }
+}
+
+/// Prefetches what a scrape reads of the next families. Each step follows a pointer that the step
+/// before prefetched, when the family was one further away.
+fn prefetch_next(next: &[Arc<FamilyEntry>]) {
+    if let Some(entry) = next.get(4) {
+        prefetch(Arc::as_ptr(entry), 1);
+    }
+    if let Some(entry) = next.get(3) {
+        prefetch(entry.duplicates.as_ptr(), 1);
+    }
+    let family = |at: usize| next.get(at).map(|entry| &*entry.duplicates[0]);
+    if let Some(family) = family(2) {
+        prefetch(std::ptr::from_ref(family).cast::<u8>(), size_of_val(family));
+    }
+    if let Some(family) = family(1) {
+        family.prefetch(Prefetch::Places);
+    }
+    if let Some(family) = family(0) {
+        family.prefetch(Prefetch::Series);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A real Chromium, driven through Debian's chromedriver.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -35,20 +35,34 @@ const WATCH: &str = "
 ";
 
 impl Browser {
-    /// Starts a browser. Fails if there is none: `tests/run.sh browser` installs it.
-    async fn start() -> Self {
+    /// Starts a server of browsers. Returns its port and what else it prints, or `None` if it ended
+    /// without a port.
+    fn start_server() -> Option<(Child, u16, Lines<BufReader<ChildStdout>>)> {
         let mut server = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("chromedriver, of the Debian package chromium-driver");
         let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| {
-                let line = line.ok()?;
-                let (_, port) = line.split_once("started successfully on port ")?;
-                port.trim_end_matches('.').parse::<u16>().ok()
-            })
+        let port = lines.find_map(|line| {
+            let line = line.ok()?;
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        match port {
+            Some(port) => Some((server, port, lines)),
+            None => {
+                server.wait().unwrap();
+                None
+            }
+        }
+    }
+
+    /// Starts a browser. Fails if there is none: `tests/run.sh browser` installs it.
+    async fn start() -> Self {
+        // It binds one free port of IPv4, and then the same port of IPv6, which may be in use.
+        let (server, port, mut lines) = (0..5)
+            .find_map(|_| Self::start_server())
             .expect("chromedriver prints its port");
         // It must never wait for a reader.
         std::thread::spawn(move || lines.for_each(drop));
