@@ -28,8 +28,13 @@ use super::series_key::SeriesKey;
 /// The byte that follows each label value in a table's values.
 const END: u8 = 0xFF;
 
-/// The number of entries at which a thread empties its table of a family.
+/// The most entries of a thread's table of a family.
 const MOST_ENTRIES: usize = 8192;
+
+/// The number of label sets that a full table refuses before it starts again. So label sets in turn
+/// that are too many for it cost no more than the look-up, and it soon has those of a program that
+/// goes on with others.
+const MOST_REFUSED: usize = 2 * MOST_ENTRIES;
 
 /// An arena with each thread's label cache in front of it.
 pub struct CachedArena<S, L> {
@@ -154,6 +159,8 @@ struct LabelTable {
     /// The offset of the last entry in bytes, so that a hash masked with it is the offset of one.
     mask: usize,
     used: usize,
+    /// The number of label sets that were refused since the table is full.
+    refused: usize,
     /// The label values of all entries, each followed by `END` (T3).
     values: Vec<u8>,
 }
@@ -263,7 +270,9 @@ impl LabelTable {
                 return;
             }
             Err(_) if 2 * (self.used + 1) > self.entries.len() => {
-                self.grow();
+                if !self.grow() {
+                    return;
+                }
                 self.free(entry.hash)
             }
             Err(at) => at / SIZE,
@@ -291,13 +300,18 @@ impl LabelTable {
         at / SIZE
     }
 
-    fn grow(&mut self) {
+    /// Makes room. Returns `false` if the table is full.
+    fn grow(&mut self) -> bool {
         if self.entries.len() >= MOST_ENTRIES || self.values.len() > MOST_ENTRIES * 256 {
+            self.refused += 1;
+            if self.refused <= MOST_REFUSED {
+                return false;
+            }
             // Start again. Label sets that are still in use will be added again.
             self.entries.fill(CachedSeries::EMPTY);
             self.values.clear();
-            self.used = 0;
-            return;
+            (self.used, self.refused) = (0, 0);
+            return true;
         }
         let more: Box<[_]> = vec![CachedSeries::EMPTY; 2 * self.entries.len()].into();
         self.mask = (more.len() - 1) * SIZE;
@@ -306,6 +320,7 @@ impl LabelTable {
             let at = self.free(entry.hash);
             self.entries[at] = entry;
         }
+        true
     }
 }
 
@@ -417,6 +432,27 @@ mod tests {
             table.put(entry(i | 1, 0), &[&i.to_string()]);
         }
         assert!(table.entries.len() <= MOST_ENTRIES);
+    }
+
+    /// Otherwise label sets in turn, more than the table has room for, would evict each other.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of label sets")]
+    fn a_full_table_keeps_what_it_has_for_a_while() {
+        let mut table = LabelTable::new(1);
+        let put = |table: &mut LabelTable, i: usize| {
+            table.put(entry(2 * i as u64 | 1, i as u32), &[&i.to_string()]);
+        };
+        let has = |table: &LabelTable, i: usize| {
+            table.find(2 * i as u64 | 1, &[&i.to_string()]).is_some()
+        };
+        let full = MOST_ENTRIES / 2;
+        (0..full + MOST_REFUSED).for_each(|i| put(&mut table, i));
+        assert!(has(&table, 0) && has(&table, full - 1) && !has(&table, full));
+        put(&mut table, full);
+        assert!(
+            !has(&table, 0) && has(&table, full),
+            "it never starts again"
+        );
     }
 
     #[test]
