@@ -116,28 +116,29 @@ impl Desc {
         f(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 
-    /// Returns whether `text` is [`text_of`](Self::text_of) these `texts`. Compares piece by piece,
-    /// so that in most cases nothing is rendered.
+    /// Returns whether `text`, which is that of a series, is [`text_of`](Self::text_of) these
+    /// `texts`. In most cases compares only the values.
     pub(super) fn is_text_of(&self, text: &str, texts: &[&str]) -> bool {
-        if matches!(self.labels, Names::Fixed(names) if names.len() != texts.len()) {
-            return false;
-        }
-        if self.utf8 {
-            // Names may be quoted.
-            return text == self.text_of(texts);
-        }
-        let (mut rest, mut between) = (text, "");
-        for (name, value) in self.pairs(texts) {
+        let rendered = || labels::with_text(self.pairs(texts), |own| own == text);
+        let names = match self.labels {
+            Names::Fixed(names) if names.len() != texts.len() => return false,
+            Names::Fixed(names) if !self.utf8 => names,
+            // Names may differ, or be quoted.
+            Names::Fixed(_) | Names::Any => return rendered(),
+        };
+        let (mut rest, mut comma) = (text.as_bytes(), 0);
+        for (name, value) in names.iter().zip(texts) {
             if labels::needs_escape(value) {
-                return text == self.text_of(texts);
+                return rendered();
             }
-            for piece in [between, name, "=\"", value, "\""] {
-                match rest.strip_prefix(piece) {
-                    Some(after) => rest = after,
-                    None => return false,
-                }
+            // After `name="`. A quote behind the value ends it: nothing in it is escaped.
+            let Some(found) = rest.get(comma + name.len() + 2..) else {
+                return false;
+            };
+            if !found.starts_with(value.as_bytes()) || found.get(value.len()) != Some(&b'"') {
+                return false;
             }
-            between = ",";
+            (rest, comma) = (&found[value.len() + 1..], 1);
         }
         rest.is_empty()
     }
