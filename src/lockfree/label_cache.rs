@@ -72,28 +72,43 @@ impl<S, L: Default> CachedArena<S, L> {
     /// The caller compares the key's generation with the series' current one.
     #[inline(always)]
     pub fn find(&self, hash: u64, texts: &[&str]) -> Option<(&S, SeriesKey)> {
-        // Not the whole look-up inside `with`: the compiler would not inline that, and would not
-        // know the number of texts.
-        let tables = TABLES.get();
-        if self.table >= tables.len() {
-            return None;
-        }
-        // SAFETY: `self.table` is below the length. Nothing in this function writes a table or
-        // allocates (T2).
-        let table = unsafe { &*tables.cast::<LabelTable>().add(self.table) };
-        if table.id != self.id {
-            return None;
-        }
-        let entry = table.find(hash | 1, texts)?;
+        // SAFETY: nothing in this function writes a table or allocates.
+        let entry = unsafe { self.table() }?.find(hash | 1, texts)?;
         // SAFETY: the entry's table has this arena's id, so the pointer is to a series of this
         // arena (T1).
         let series = unsafe { &*entry.series.cast::<S>() };
         Some((series, entry.series_key))
     }
 
+    /// Returns the calling thread's table, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// While it uses the table, the caller writes none, and allocates nothing (T2).
+    #[inline(always)]
+    unsafe fn table(&self) -> Option<&LabelTable> {
+        // Not the whole look-up inside `with`: the compiler would not inline that, and would not
+        // know the number of texts.
+        let tables = TABLES.get();
+        if self.table >= tables.len() {
+            return None;
+        }
+        // SAFETY: `self.table` is below the length, and the caller keeps to its contract.
+        let table = unsafe { &*tables.cast::<LabelTable>().add(self.table) };
+        (table.id == self.id).then_some(table)
+    }
+
     /// Adds a label set to the calling thread's cache. Does nothing if the thread is ending, or if
     /// the call comes from an allocation that this function makes.
+    #[inline]
     pub fn remember(&self, hash: u64, texts: &[&str], series_key: SeriesKey) {
+        // SAFETY: nothing in `refuses` writes a table or allocates.
+        if !unsafe { self.table() }.is_some_and(LabelTable::refuses) {
+            self.put(hash, texts, series_key);
+        }
+    }
+
+    fn put(&self, hash: u64, texts: &[&str], series_key: SeriesKey) {
         let Some(series) = self.get(series_key.index() as usize) else {
             return;
         };
@@ -160,7 +175,7 @@ struct LabelTable {
     mask: usize,
     used: usize,
     /// The number of label sets that were refused since the table is full.
-    refused: usize,
+    refused: Cell<usize>,
     /// The label values of all entries, each followed by `END` (T3).
     values: Vec<u8>,
 }
@@ -270,9 +285,7 @@ impl LabelTable {
                 return;
             }
             Err(_) if 2 * (self.used + 1) > self.entries.len() => {
-                if !self.grow() {
-                    return;
-                }
+                self.grow();
                 self.free(entry.hash)
             }
             Err(at) => at / SIZE,
@@ -300,18 +313,26 @@ impl LabelTable {
         at / SIZE
     }
 
-    /// Makes room. Returns `false` if the table is full.
-    fn grow(&mut self) -> bool {
-        if self.entries.len() >= MOST_ENTRIES || self.values.len() > MOST_ENTRIES * 256 {
-            self.refused += 1;
-            if self.refused <= MOST_REFUSED {
-                return false;
-            }
+    /// Returns whether the table is full. Then it refuses a label set, even one that it has under an
+    /// old key.
+    #[inline]
+    fn refuses(&self) -> bool {
+        let is_full = 2 * (self.used + 1) > self.entries.len() && self.is_largest();
+        is_full && self.refused.replace(self.refused.get() + 1) < MOST_REFUSED
+    }
+
+    fn is_largest(&self) -> bool {
+        self.entries.len() >= MOST_ENTRIES || self.values.len() > MOST_ENTRIES * 256
+    }
+
+    fn grow(&mut self) {
+        if self.is_largest() {
             // Start again. Label sets that are still in use will be added again.
             self.entries.fill(CachedSeries::EMPTY);
             self.values.clear();
-            (self.used, self.refused) = (0, 0);
-            return true;
+            self.used = 0;
+            self.refused.set(0);
+            return;
         }
         let more: Box<[_]> = vec![CachedSeries::EMPTY; 2 * self.entries.len()].into();
         self.mask = (more.len() - 1) * SIZE;
@@ -320,7 +341,6 @@ impl LabelTable {
             let at = self.free(entry.hash);
             self.entries[at] = entry;
         }
-        true
     }
 }
 
@@ -440,7 +460,9 @@ mod tests {
     fn a_full_table_keeps_what_it_has_for_a_while() {
         let mut table = LabelTable::new(1);
         let put = |table: &mut LabelTable, i: usize| {
-            table.put(entry(2 * i as u64 | 1, i as u32), &[&i.to_string()]);
+            if !table.refuses() {
+                table.put(entry(2 * i as u64 | 1, i as u32), &[&i.to_string()]);
+            }
         };
         let has = |table: &LabelTable, i: usize| {
             table.find(2 * i as u64 | 1, &[&i.to_string()]).is_some()
