@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, NameRule, Subject, is_first, warn};
-use crate::lockfree::prefetch;
 use crate::observe::Pass;
 use crate::snapshot::{self, FamilyCardinality, Kind, LabelCount, Snapshot, Text, labels};
 use crate::sync::lock;
@@ -17,7 +16,7 @@ use crate::family::desc::{Desc, Names};
 use crate::family::event;
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
-use crate::family::{AnyFamily, Prefetch};
+use crate::family::{AnyFamily, Prefetch, prefetch};
 use tallies_names::capture;
 
 pub(super) use entry::FamilyEntry;
