@@ -143,3 +143,40 @@ impl Desc {
         rest.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::snapshot::Kind;
+
+    use super::*;
+
+    /// All values of up to two of these characters, and some that look like the rest of a text.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of texts in safe code")]
+    fn a_text_is_that_of_one_label_set() {
+        let mut values: Vec<String> = ["", "a\",y=\"a", "\",y=\"", "a,", "y=", "aaa"]
+            .map(Into::into)
+            .into();
+        let chars = ["a", "\"", "\\", "\n"];
+        values.extend(chars.map(Into::into));
+        values.extend(chars.iter().flat_map(|a| chars.map(|b| format!("{a}{b}"))));
+        let sets = || {
+            values
+                .iter()
+                .flat_map(|x| values.iter().map(move |y| [&**x, &**y]))
+        };
+        for labels in [Names::Fixed(&["x", "y"]), Names::Any] {
+            let desc = Desc::new("texts", Kind::Counter, labels);
+            for (own, text) in sets().map(|own| (own, desc.text_of(&own))) {
+                for given in sets() {
+                    assert_eq!(
+                        desc.is_text_of(&text, &given),
+                        text == desc.text_of(&given),
+                        "{own:?} {given:?}"
+                    );
+                }
+            }
+            assert!(!desc.is_text_of("", &["", ""]) || labels == Names::Any);
+        }
+    }
+}
