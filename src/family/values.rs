@@ -133,13 +133,11 @@ impl Desc {
                 return false;
             };
             let is_named = || head[comma..].starts_with(name.as_bytes()) && head.ends_with(b"=\"");
-            // A quote behind the value ends it: nothing in it is escaped.
-            let has_value =
-                || found.starts_with(value.as_bytes()) && found.get(value.len()) == Some(&b'"');
-            if !(is_fixed || is_named()) || !has_value() {
-                return false;
+            match found.strip_prefix(value.as_bytes()) {
+                // The value ends here, because no quote in it is escaped.
+                Some([b'"', after @ ..]) if is_fixed || is_named() => (rest, comma) = (after, 1),
+                _ => return false,
             }
-            (rest, comma) = (&found[value.len() + 1..], 1);
         }
         rest.is_empty()
     }
