@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tallies::event::{Event, Events};
 use tallies::snapshot::Value;
 use tallies::{Counter, Gauge, Histogram, Labels, UpDownCounter, snapshot::Snapshot};
 
@@ -102,6 +103,22 @@ static MORTAL: Counter<Peer> = Counter::new("soak_mortal_total")
 #[tallies::metric]
 static REMOVED: Counter<Peer> = Counter::new("soak_removed_total").limit(LIMIT);
 
+/// Several metrics of one update.
+#[derive(Event)]
+struct Answer {
+    /// One of the metrics under test.
+    soak_answers_total: u64,
+    /// One of the metrics under test.
+    #[metric(name = "soak_sent_bytes_total", unit = "bytes")]
+    sent: u64,
+    /// One of the metrics under test.
+    #[metric(name = "soak_answer_seconds", unit = "seconds")]
+    took: Option<f64>,
+}
+
+#[tallies::metric]
+static ANSWERS: Events<Answer, Peer> = Events::new().expire_after(EXPIRE_AFTER).limit(LIMIT);
+
 /// Rounds completed so far. Each round updates every metric.
 static ROUNDS: AtomicU64 = AtomicU64::new(0);
 static LIVES: AtomicU64 = AtomicU64::new(0);
@@ -116,6 +133,16 @@ fn update(peer: &str, value: f64) {
     LATENCY.with(Peer { peer }).observe(0.001 * value);
     MORTAL.with(Peer { peer }).inc();
     REMOVED.with(Peer { peer }).inc();
+    ANSWERS.with(Peer { peer }).record(Answer {
+        soak_answers_total: 1,
+        sent: 3,
+        took: Some(0.001 * value),
+    });
+    ANSWERS.with(Peer { peer }).record(Answer {
+        soak_answers_total: 1,
+        sent: 0,
+        took: None,
+    });
 }
 
 /// Runs one thread's life: 2000 rounds, half of them on a label set that no earlier thread used.
@@ -173,6 +200,7 @@ fn at_rest(address: SocketAddr) -> Result<i64, Box<dyn std::error::Error>> {
         if series("soak_level") <= 1
             && series("soak_latency") <= 1
             && series("soak_mortal_total") <= 1
+            && series("soak_answers_total") <= 1
         {
             drop(now);
             (0..300).for_each(|_| _ = tallies::snapshot());
@@ -216,6 +244,9 @@ fn totals_are_exact() -> bool {
         ("soak_latency", rounds),
         ("soak_mortal_total", rounds),
         ("soak_removed_total", rounds),
+        ("soak_answers_total", 2 * rounds),
+        ("soak_sent_bytes_total", 3 * rounds),
+        ("soak_answer_seconds", rounds),
     ]
     .map(|(name, expected)| {
         let counted = sum(&now, name);
@@ -225,7 +256,7 @@ fn totals_are_exact() -> bool {
     let lives = LIVES.load(Relaxed);
     let shards = now.get("tallies_shards", &[]).unwrap_or(0.0);
     println!("{lives} threads lived, {shards} shards");
-    exact == [true; 5] && now.get("soak_in_flight", &[]) == Some(0.0)
+    exact == [true; 8] && now.get("soak_in_flight", &[]) == Some(0.0)
 }
 
 /// Prints the means of the samples and returns whether they are flat after the first quarter.
