@@ -54,6 +54,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tallies::Registry;
+use tallies_names::setters;
 use tokio::runtime::Handle;
 
 use crate::Error;
@@ -121,116 +122,81 @@ impl Load {
         }
     }
 
-    /// Makes the load closed: each of `workers` threads or tasks starts a request when its last one
-    /// has ended.
-    pub fn closed(mut self, workers: usize) -> Self {
-        self.model = Model::Closed(workers);
-        self
-    }
+    setters! {
+        /// Makes the load closed: each of `workers` threads or tasks starts a request when its last
+        /// one has ended.
+        fn closed(self, workers: usize) = self.model = Model::Closed(workers);
 
-    /// Makes the load open: `rate` requests a second, at equal distances.
-    pub fn constant(mut self, rate: f64) -> Self {
-        self.model = Model::Constant(rate);
-        self
-    }
+        /// Makes the load open: `rate` requests a second, at equal distances.
+        fn constant(self, rate: f64) = self.model = Model::Constant(rate);
 
-    /// Makes the load open: `rate` requests a second on average, each at a random time that does
-    /// not depend on the others.
-    pub fn poisson(mut self, rate: f64) -> Self {
-        self.model = Model::Poisson(rate);
-        self
-    }
+        /// Makes the load open: `rate` requests a second on average, each at a random time that
+        /// does not depend on the others.
+        fn poisson(self, rate: f64) = self.model = Model::Poisson(rate);
 
-    /// Sets how long requests are made before the measurement. The default is one second.
-    pub fn warm_up(mut self, time: Duration) -> Self {
-        self.warm_up = time;
-        self
-    }
+        /// Sets how long requests are made before the measurement. The default is one second.
+        fn warm_up(self, time: Duration) = self.warm_up = time;
 
-    /// Sets how long the measurement takes, or may take if there is another rule to stop. The
-    /// default is ten seconds.
-    pub fn measure(mut self, time: Duration) -> Self {
-        self.measure = time;
-        self
-    }
+        /// Sets how long the measurement takes, or may take if there is another rule to stop. The
+        /// default is ten seconds.
+        fn measure(self, time: Duration) = self.measure = time;
 
-    /// Stops after this many measured requests, planned ones that were skipped included.
-    pub fn stop_after(mut self, requests: u64) -> Self {
-        self.count = Some(requests);
-        self
-    }
+        /// Stops after this many measured requests, planned ones that were skipped included.
+        fn stop_after(self, requests: u64) = self.count = Some(requests);
 
-    /// Stops once the interval of the quantile `phi` is at most `width` wide, relative to the
-    /// quantile: 0.05 for 5 %. If the time is over before, the report says so.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tallies_bench::Load;
-    /// use tallies_bench::load::StopReason;
-    ///
-    /// let load = Load::new().warm_up(Duration::ZERO).stop_at_width(0.5, 1000.0);
-    /// let report = load.run(|_| std::hint::black_box(()))?;
-    /// assert_eq!(report.stop_reason(), StopReason::Width);
-    /// # Ok::<(), tallies_bench::Error>(())
-    /// ```
-    ///
-    /// The interval holds at any look, so stopping at the first narrow one does not make it wrong.
-    pub fn stop_at_width(mut self, phi: f64, width: f64) -> Self {
-        self.width = Some((phi, width));
-        self
-    }
+        /// Stops once the interval of the quantile `phi` is at most `width` wide, relative to the
+        /// quantile: 0.05 for 5 %. If the time is over before, the report says so.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use tallies_bench::Load;
+        /// use tallies_bench::load::StopReason;
+        ///
+        /// let load = Load::new().warm_up(Duration::ZERO).stop_at_width(0.5, 1000.0);
+        /// let report = load.run(|_| std::hint::black_box(()))?;
+        /// assert_eq!(report.stop_reason(), StopReason::Width);
+        /// # Ok::<(), tallies_bench::Error>(())
+        /// ```
+        ///
+        /// The interval holds at any look, so stopping at the first narrow one does not make it
+        /// wrong.
+        fn stop_at_width(self, phi: f64, width: f64) = self.width = Some((phi, width));
 
-    /// Sets how many requests of an open load run at once at most. Arrivals beyond them are
-    /// skipped and counted. The default is 64 in [`run`](Self::run), which starts as many threads,
-    /// and 10 000 in [`run_async`](Self::run_async).
-    pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.max_in_flight = Some(requests);
-        self
-    }
+        /// Sets how many requests of an open load run at once at most. Arrivals beyond them are
+        /// skipped and counted. The default is 64 in [`run`](Self::run), which starts as many
+        /// threads, and 10 000 in [`run_async`](Self::run_async).
+        fn max_in_flight(self, requests: usize) = self.max_in_flight = Some(requests);
 
-    /// Sets how long the last requests may run after the measurement in
-    /// [`run_async`](Self::run_async). The default is ten seconds. Later ones are aborted and
-    /// counted as unfinished.
-    pub fn drain(mut self, time: Duration) -> Self {
-        self.drain = time;
-        self
-    }
+        /// Sets how long the last requests may run after the measurement in
+        /// [`run_async`](Self::run_async). The default is ten seconds. Later ones are aborted and
+        /// counted as unfinished.
+        fn drain(self, time: Duration) = self.drain = time;
 
-    /// Makes the random times of a Poisson load those of a seed.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
+        /// Makes the random times of a Poisson load those of a seed.
+        fn seed(self, seed: u64) = self.seed = Some(seed);
 
-    /// Sets the probability with which some interval may miss its quantile. The default is 0.05.
-    pub fn error_probability(mut self, alpha: f64) -> Self {
-        self.alpha = alpha;
-        self
-    }
+        /// Sets the probability with which some interval may miss its quantile. The default is
+        /// 0.05.
+        fn error_probability(self, alpha: f64) = self.alpha = alpha;
 
-    /// Shows progress on standard error: a bar on a terminal, and else a line every second.
-    pub fn progress(mut self) -> Self {
-        self.progress = true;
-        self
-    }
+        /// Shows progress on standard error: a bar on a terminal, and else a line every second.
+        fn progress(self) = self.progress = true;
 
-    /// Records in this registry, so that a server can show the run. A registry is for one run.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tallies_bench::Load;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let load = Load::new().warm_up(Duration::ZERO).stop_after(3).registry(&registry);
-    /// load.run(|_| ())?;
-    /// let labels = [("phase", "measure"), ("result", "ok")];
-    /// assert_eq!(registry.snapshot().get("load_requests_total", &labels), Some(3.0));
-    /// assert!(load.run(|_| ()).is_err());
-    /// # Ok::<(), tallies_bench::Error>(())
-    /// ```
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
-        self
+        /// Records in this registry, so that a server can show the run. A registry is for one run.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use tallies_bench::Load;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let load = Load::new().warm_up(Duration::ZERO).stop_after(3).registry(&registry);
+        /// load.run(|_| ())?;
+        /// let labels = [("phase", "measure"), ("result", "ok")];
+        /// assert_eq!(registry.snapshot().get("load_requests_total", &labels), Some(3.0));
+        /// assert!(load.run(|_| ()).is_err());
+        /// # Ok::<(), tallies_bench::Error>(())
+        /// ```
+        fn registry(self, registry: &Registry) = self.registry = registry.clone();
     }
 
     /// Runs the load, and calls `work` for every request, on many threads.
