@@ -285,28 +285,23 @@ impl Compare {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let setting = |name: &str, value: String, right: &str| {
-            Err(Error::setting(format!(
-                "`{name}` of a comparison is {value}; {right} is right"
-            )))
+        let times = Duration::from_millis(100)..=Duration::from_secs(86_400);
+        let batches = Duration::from_micros(10)..=Duration::from_secs(10);
+        let is_limit = |limit: &f64| (0.0..f64::INFINITY).contains(limit);
+        let (name, value, right) = if !times.contains(&self.time) {
+            ("time", format!("{:?}", self.time), "100 ms to one day")
+        } else if !batches.contains(&self.batch) {
+            ("batch", format!("{:?}", self.batch), "10 µs to 10 s")
+        } else if !(0.0..1.0).contains(&self.same_within) {
+            ("same_within", self.same_within.to_string(), "0 to 1")
+        } else if !(1e-6..=0.5).contains(&self.error) {
+            ("error", self.error.to_string(), "0.000001 to 0.5")
+        } else if let Some(limit) = self.fail_above.filter(|limit| !is_limit(limit)) {
+            ("fail_above", limit.to_string(), "a number from 0")
+        } else {
+            return Ok(());
         };
-        if !(Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(&self.time) {
-            return setting("time", format!("{:?}", self.time), "100 ms to one day");
-        }
-        if !(Duration::from_micros(10)..=Duration::from_secs(10)).contains(&self.batch) {
-            return setting("batch", format!("{:?}", self.batch), "10 µs to 10 s");
-        }
-        if !(self.same_within >= 0.0 && self.same_within < 1.0) {
-            return setting("same_within", self.same_within.to_string(), "0 to 1");
-        }
-        if !(1e-6..=0.5).contains(&self.error) {
-            return setting("error", self.error.to_string(), "0.000001 to 0.5");
-        }
-        match self.fail_above {
-            Some(limit) if !(limit >= 0.0 && limit.is_finite()) => {
-                setting("fail_above", limit.to_string(), "a number from 0")
-            }
-            _ => Ok(()),
-        }
+        let why = format!("`{name}` of a comparison is {value}; {right} is right");
+        Err(Error::setting(why))
     }
 }

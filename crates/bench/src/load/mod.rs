@@ -214,8 +214,8 @@ impl Load {
     /// cannot be started ([`Error::is_io`]); or if the registry had a run before.
     pub fn run<A: Answer>(&self, work: impl Fn(Request) -> A + Sync) -> Result<LoadReport, Error> {
         let most = self.checked(64, MOST_THREADS)?;
-        let run = self.start()?;
-        let mut control = self.control(&run);
+        let run = LoadRun::new(self)?;
+        let mut control = Control::new(self, &run);
         let watch = || control.watch(&run);
         let reason = match self.schedule() {
             Some(schedule) => workers::open(&run, schedule, most, &work, watch)?,
@@ -258,17 +258,15 @@ impl Load {
     {
         let most = self.checked(10_000, MOST_TASKS)?;
         let runtime = Handle::current();
-        let run = Arc::new(self.start()?);
+        let run = Arc::new(LoadRun::new(self)?);
         let guard = StopOnDrop(Arc::clone(&run));
         let (send, receive) = tokio::sync::oneshot::channel();
         let load = self.clone();
         let (run, work) = (Arc::clone(&run), Arc::new(work));
         // The pacing and the watching must not wait for the tasks of the runtime.
-        std::thread::Builder::new()
-            .name("load-control".to_owned())
-            .spawn(move || {
-                let _ = send.send(load.run_tasks(&run, most, &work, &runtime));
-            })?;
+        workers::thread_named("load-control").spawn(move || {
+            let _ = send.send(load.run_tasks(&run, most, &work, &runtime));
+        })?;
         let lost = |_| Error::setting("the thread that controls the run has panicked");
         let report = receive.await.map_err(lost)?;
         drop(guard);
@@ -287,14 +285,12 @@ impl Load {
         A: Answer,
         F: Future<Output = A> + Send + 'static,
     {
-        let mut control = self.control(run);
+        let mut control = Control::new(self, run);
         let (tasks, reason) = match self.schedule() {
             Some(schedule) => std::thread::scope(|scope| {
-                let pacer = std::thread::Builder::new()
-                    .name("load-pacer".to_owned())
-                    .spawn_scoped(scope, || {
-                        workers::open_tasks(run, schedule, most, work, runtime)
-                    })?;
+                let pacer = workers::thread_named("load-pacer");
+                let pace = || workers::open_tasks(run, schedule, most, work, runtime);
+                let pacer = pacer.spawn_scoped(scope, pace)?;
                 let reason = control.watch(run);
                 let tasks = pacer.join().unwrap_or_default();
                 Ok::<_, Error>((tasks, reason))
@@ -318,42 +314,28 @@ impl Load {
 
     /// Checks the settings, and returns the number of workers, or of requests in flight.
     fn checked(&self, default: usize, most: usize) -> Result<usize, Error> {
-        let rule = |is_right: bool, text: String| match is_right {
-            true => Ok(()),
-            false => Err(Error::setting(text)),
-        };
-        let workers = match self.model {
-            Model::Closed(workers) => workers,
+        let (workers, rate) = match self.model {
+            Model::Closed(workers) => (workers, None),
             Model::Constant(rate) | Model::Poisson(rate) => {
-                rule(
-                    rate > 0.0 && rate <= HIGHEST_RATE,
-                    format!(
-                        "the rate {rate} is not above 0 and at most {HIGHEST_RATE} requests a second"
-                    ),
-                )?;
-                self.max_in_flight.unwrap_or(default)
+                (self.max_in_flight.unwrap_or(default), Some(rate))
             }
         };
-        rule(
-            (1..=most).contains(&workers),
-            format!("{workers} workers or requests in flight are not 1 to {most}"),
-        )?;
-        rule(
-            !self.measure.is_zero(),
-            "a measurement of no time measures nothing; `measure` sets it".to_owned(),
-        )?;
-        rule(
-            self.count != Some(0),
-            "a load that stops after 0 requests measures nothing".to_owned(),
-        )?;
-        if let Some((phi, width)) = self.width {
-            rule(
-                width > 0.0,
-                format!("the width {width} is not above 0; 0.05 is 5 % of the quantile"),
-            )?;
-            crate::stats::rank_radius(phi, 1.0, self.alpha)?;
-        }
-        crate::stats::rank_radius(0.5, 1.0, self.alpha).map(|_| workers)
+        let is_rate = |rate: &f64| *rate > 0.0 && *rate <= HIGHEST_RATE;
+        let (phi, width) = self.width.unwrap_or((0.5, 1.0));
+        let why = if let Some(rate) = rate.filter(|rate| !is_rate(rate)) {
+            format!("the rate {rate} is not above 0 and at most {HIGHEST_RATE} requests a second")
+        } else if !(1..=most).contains(&workers) {
+            format!("{workers} workers or requests in flight are not 1 to {most}")
+        } else if self.measure.is_zero() {
+            "a measurement of no time measures nothing; `measure` sets it".to_owned()
+        } else if self.count == Some(0) {
+            "a load that stops after 0 requests measures nothing".to_owned()
+        } else if width.is_nan() || width <= 0.0 {
+            format!("the width {width} is not above 0; 0.05 is 5 % of the quantile")
+        } else {
+            return crate::stats::rank_radius(phi, 1.0, self.alpha).map(|_| workers);
+        };
+        Err(Error::setting(why))
     }
 
     fn schedule(&self) -> Option<Schedule> {
@@ -362,15 +344,6 @@ impl Load {
             Model::Constant(rate) => Some(Schedule::constant(rate)),
             Model::Poisson(rate) => Some(Schedule::poisson(rate, self.seed)),
         }
-    }
-
-    fn start(&self) -> Result<LoadRun, Error> {
-        LoadRun::new(&self.registry, self.warm_up, self.measure, self.count)
-    }
-
-    fn control(&self, run: &LoadRun) -> Control {
-        let is_open = !matches!(self.model, Model::Closed(_));
-        Control::new(run, is_open, self.width, self.alpha, self.progress)
     }
 
     fn report(
