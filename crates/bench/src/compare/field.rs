@@ -452,10 +452,8 @@ impl Rounds {
     fn of(of: &[Timing], to: &[Timing]) -> Self {
         let together = |(of, to): &(&Timing, &Timing)| of.is_together && to.is_together;
         let are_doubtful = of.iter().zip(to).filter(together).count() < 3;
-        let counted = of
-            .iter()
-            .zip(to)
-            .filter(|pair| are_doubtful || together(pair));
+        let counted = of.iter().zip(to);
+        let counted = counted.filter(|pair| are_doubtful || together(pair));
         Self {
             pairs: counted.map(|(of, to)| (of.nanos, to.nanos)).collect(),
             are_doubtful,
