@@ -138,8 +138,7 @@ impl Sender {
     /// Source: OpenTelemetry, "OTLP Exporter Configuration" and "Environment Variable
     /// Specification".
     pub fn from_env() -> Result<Option<Self>, Error> {
-        let read = |name: &str| std::env::var(name).ok();
-        let environment = Environment::read(read).map_err(|error| Error::new(error.to_string()))?;
+        let environment = Environment::read(|name| std::env::var(name).ok())?;
         if environment.is_disabled {
             return Ok(None);
         }
@@ -304,9 +303,9 @@ impl Sender {
         };
         let metrics = self.metrics.as_ref();
         let metrics = metrics.map(|registry| SelfMetrics::new(registry, client.url()));
-        let worker = Worker::new(client.clone(), protocol, sources, self.interval)
-            .gzip(self.gzip)
-            .metrics(metrics.transpose()?);
+        let mut worker = Worker::new(client.clone(), protocol, sources, self.interval);
+        worker.gzip = self.gzip;
+        worker.metrics = metrics.transpose()?;
         // A request is under way, the last ones have as long, and the last of these begins late.
         let longest = client.timeout().saturating_mul(3);
         let background = Background::start("tallies-send", longest, worker);
