@@ -11,11 +11,11 @@ use syn::{
     LitStr, Path, Token, Variant, parse_quote, punctuated::Punctuated, spanned::Spanned,
 };
 
-use crate::crate_path;
-pub(crate) use crate::event::event;
-use crate::metric::help;
+use super::crate_path;
+pub(crate) use super::event::event;
+use super::metric::help;
+use super::tokens::rebuild;
 use crate::off::{self, snake_case};
-use crate::tokens::rebuild;
 
 pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
     let what = "`Labels` needs a struct with named fields, which are its labels";

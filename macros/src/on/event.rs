@@ -4,9 +4,9 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{DeriveInput, Expr, Field};
 
-use crate::crate_path;
-use crate::derives::{named_fields, settings};
-use crate::metric::{help, is_type};
+use super::crate_path;
+use super::derives::{named_fields, settings};
+use super::metric::{help, is_type};
 
 pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
     let what = "`Event` needs a struct with named fields: a `u64` for each counter, and at most \
