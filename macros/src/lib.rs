@@ -3,41 +3,17 @@
 
 #![deny(missing_docs, unreachable_pub)]
 
-#[cfg(feature = "enabled")]
-mod async_trait;
-#[cfg(feature = "enabled")]
-mod count_errors;
-#[cfg(feature = "enabled")]
-mod crate_path;
-#[cfg(feature = "enabled")]
-mod derives;
-#[cfg(feature = "enabled")]
-mod event;
-#[cfg(feature = "enabled")]
-mod fallback;
-#[cfg(feature = "enabled")]
-mod instrument;
-#[cfg(feature = "enabled")]
-mod metric;
 mod off;
 #[cfg(feature = "enabled")]
-mod shape;
-#[cfg(feature = "enabled")]
-mod tokens;
+mod on;
 
 use proc_macro::TokenStream;
-#[cfg(feature = "enabled")]
-use quote::quote;
-#[cfg(feature = "enabled")]
-use syn::{DeriveInput, parse_macro_input};
 
 /// Documented at its re-export, `tallies::metric`.
 #[cfg(feature = "enabled")]
 #[proc_macro_attribute]
 pub fn metric(args: TokenStream, item: TokenStream) -> TokenStream {
-    let expanded = metric::expand(args.into(), item.into());
-    let expanded = expanded.unwrap_or_else(syn::Error::into_compile_error);
-    expanded.into()
+    on::metric(args, item)
 }
 
 /// `tallies::metric` without the feature `enabled`.
@@ -56,7 +32,7 @@ macro_rules! derives {
         #[cfg(feature = "enabled")]
         #[proc_macro_derive($Derive, attributes($attribute))]
         pub fn $name(item: TokenStream) -> TokenStream {
-            derive(item, derives::$name, fallback::$name)
+            on::derive(item, on::derives::$name, on::fallback::$name)
         }
 
         #[doc = concat!("`tallies::", stringify!($Derive), "` without the feature `enabled`.")]
@@ -81,7 +57,7 @@ macro_rules! measuring {
         #[cfg(feature = "enabled")]
         #[proc_macro_attribute]
         pub fn $name(args: TokenStream, item: TokenStream) -> TokenStream {
-            instrument::expand(&instrument::$ATTRIBUTE, args.into(), item.into()).into()
+            on::instrument::expand(&on::instrument::$ATTRIBUTE, args.into(), item.into()).into()
         }
 
         #[doc = concat!("`tallies::", stringify!($name), "` without the feature `enabled`.")]
@@ -97,20 +73,4 @@ measuring! {
     in_progress, off_in_progress: IN_PROGRESS;
     count, off_count: COUNT;
     count_errors, off_count_errors: COUNT_ERRORS;
-}
-
-/// Expands a derive. On an error, implements the same items in a way that compiles, so that the
-/// compiler reports nothing but this error.
-#[cfg(feature = "enabled")]
-fn derive(
-    item: TokenStream,
-    expand: fn(&DeriveInput) -> syn::Result<proc_macro2::TokenStream>,
-    fallback: fn(&DeriveInput) -> proc_macro2::TokenStream,
-) -> TokenStream {
-    let item = parse_macro_input!(item as DeriveInput);
-    let expanded = expand(&item).unwrap_or_else(|error| {
-        let (error, fallback) = (error.into_compile_error(), fallback(&item));
-        quote!(#error #fallback)
-    });
-    expanded.into()
 }

@@ -33,11 +33,8 @@ pub(crate) fn measure(attribute: Attribute, args: TokenStream, item: TokenStream
     };
     let mut tokens: Vec<_> = item.clone().into_iter().collect();
     let mut keywords = tokens.iter().map(ToString::to_string);
-    if keywords
-        .find(|word| word == "fn" || word == "impl")
-        .as_deref()
-        != Some("impl")
-    {
+    let keyword = keywords.find(|word| word == "fn" || word == "impl");
+    if keyword.as_deref() != Some("impl") {
         return checked(item);
     }
     if let Some(TokenTree::Group(methods)) = tokens.pop() {
@@ -134,9 +131,8 @@ fn closure(tokens: &TokenStream) -> Option<(TokenStream, TokenStream)> {
     let tokens: Vec<_> = tokens.clone().into_iter().collect();
     let start = usize::from(text(&tokens, 0) == "move");
     let is_bar = |i: &usize| text(&tokens, *i) == "|";
-    let end = (start + 1..tokens.len())
-        .find(is_bar)
-        .filter(|_| is_bar(&start))?;
+    let end = (start + 1..tokens.len()).find(is_bar);
+    let end = end.filter(|_| is_bar(&start))?;
     let stream = |tokens: &[TokenTree]| tokens.iter().cloned().collect();
     Some((stream(&tokens[start + 1..end]), stream(&tokens[end + 1..])))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use tallies_names::setters;
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -83,76 +84,69 @@ impl ClientBuilder {
         }
     }
 
-    /// Authenticates with a user name and a password (RFC 7617).
-    ///
-    /// ```
-    /// # use tallies_client::ClientBuilder;
-    /// let client = ClientBuilder::new("gateway", "example/1.0");
-    /// let client = client.basic_auth("ann", "a long password");
-    /// assert!(client.build("http://127.0.0.1:9091").is_ok());
-    /// ```
-    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
-        self.authorization = Authorization::Basic(user.to_owned(), password.to_owned());
-        self
-    }
+    setters! {
+        /// Authenticates with a user name and a password (RFC 7617).
+        ///
+        /// ```
+        /// # use tallies_client::ClientBuilder;
+        /// let client = ClientBuilder::new("gateway", "example/1.0");
+        /// let client = client.basic_auth("ann", "a long password");
+        /// assert!(client.build("http://127.0.0.1:9091").is_ok());
+        /// ```
+        fn basic_auth(self, user: &str, password: &str) =
+            self.authorization = Authorization::Basic(user.to_owned(), password.to_owned());
 
-    /// Authenticates with a bearer token (RFC 6750).
-    ///
-    /// ```
-    /// # use tallies_client::ClientBuilder;
-    /// let client = ClientBuilder::new("gateway", "example/1.0").bearer_token("a long secret");
-    /// assert!(client.build("http://127.0.0.1:9091").is_ok());
-    /// ```
-    pub fn bearer_token(mut self, token: &str) -> Self {
-        self.authorization = Authorization::Bearer(token.to_owned());
-        self
-    }
+        /// Authenticates with a bearer token (RFC 6750).
+        ///
+        /// ```
+        /// # use tallies_client::ClientBuilder;
+        /// let client = ClientBuilder::new("gateway", "example/1.0").bearer_token("a long secret");
+        /// assert!(client.build("http://127.0.0.1:9091").is_ok());
+        /// ```
+        fn bearer_token(self, token: &str) =
+            self.authorization = Authorization::Bearer(token.to_owned());
 
-    /// Adds a header to every request, such as a tenant or an API key. It replaces an earlier one
-    /// of the same name. Its value may be a secret, so no error and no log shows it.
-    ///
-    /// The client sets `authorization`, `content-encoding`, `content-length`, `content-type`,
-    /// `host`, `transfer-encoding` and `user-agent` itself.
-    ///
-    /// ```
-    /// # use tallies_client::ClientBuilder;
-    /// let client = ClientBuilder::new("receiver", "example/1.0");
-    /// assert!(client.clone().header("X-Scope-OrgID", "team-a").build("http://127.0.0.1").is_ok());
-    /// let error = client.header("Host", "example.org").build("http://127.0.0.1").unwrap_err();
-    /// assert!(error.to_string().starts_with("header `host` is set by the client itself"));
-    /// ```
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
+        /// Adds a header to every request, such as a tenant or an API key. It replaces an earlier
+        /// one of the same name. Its value may be a secret, so no error and no log shows it.
+        ///
+        /// The client sets `authorization`, `content-encoding`, `content-length`, `content-type`,
+        /// `host`, `transfer-encoding` and `user-agent` itself.
+        ///
+        /// ```
+        /// # use tallies_client::ClientBuilder;
+        /// let client = ClientBuilder::new("receiver", "example/1.0");
+        /// let tenant = client.clone().header("X-Scope-OrgID", "team-a");
+        /// assert!(tenant.build("http://127.0.0.1").is_ok());
+        /// let error = client.header("Host", "example.org").build("http://127.0.0.1").unwrap_err();
+        /// assert!(error.to_string().starts_with("header `host` is set by the client itself"));
+        /// ```
+        fn header(self, name: &str, value: &str) =
+            self.headers.push((name.to_owned(), value.to_owned()));
 
-    /// Limits the time of a request, from the name look-up to the last byte of the response.
-    /// Default: 10 s. More than a year is a year.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use tallies_client::ClientBuilder;
-    /// let client = ClientBuilder::new("gateway", "example/1.0").timeout(Duration::from_secs(3));
-    /// assert_eq!(client.build("http://127.0.0.1:9091")?.timeout(), Duration::from_secs(3));
-    /// # Ok::<(), tallies_client::ClientError>(())
-    /// ```
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(MAX_DURATION);
-        self
-    }
+        /// Limits the time of a request, from the name look-up to the last byte of the response.
+        /// Default: 10 s. More than a year is a year.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use tallies_client::ClientBuilder;
+        /// let client = ClientBuilder::new("gateway", "example/1.0");
+        /// let client = client.timeout(Duration::from_secs(3));
+        /// assert_eq!(client.build("http://127.0.0.1:9091")?.timeout(), Duration::from_secs(3));
+        /// # Ok::<(), tallies_client::ClientError>(())
+        /// ```
+        fn timeout(self, timeout: Duration) = self.timeout = timeout.min(MAX_DURATION);
 
-    /// Trusts only the certificates in this PEM text, such as those of a private CA. Default, also
-    /// with an empty text: Mozilla's root certificates.
-    ///
-    /// ```
-    /// # use tallies_client::ClientBuilder;
-    /// let client = ClientBuilder::new("gateway", "example/1.0").root_certificates(b"nonsense");
-    /// assert!(client.build("https://gateway.example.org").is_err());
-    /// ```
-    #[cfg(feature = "tls")]
-    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.roots = pem.to_owned();
-        self
+        /// Trusts only the certificates in this PEM text, such as those of a private CA. Default,
+        /// also with an empty text: Mozilla's root certificates.
+        ///
+        /// ```
+        /// # use tallies_client::ClientBuilder;
+        /// let client = ClientBuilder::new("gateway", "example/1.0");
+        /// let client = client.root_certificates(b"nonsense");
+        /// assert!(client.build("https://gateway.example.org").is_err());
+        /// ```
+        #[cfg(feature = "tls")]
+        fn root_certificates(self, pem: &[u8]) = self.roots = pem.to_owned();
     }
 
     /// Checks the settings and returns a client for the receiver at `url`, which begins with what

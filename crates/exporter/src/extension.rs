@@ -77,18 +77,14 @@ impl Extension for ExporterPages {
     }
 
     fn before_page(&self, time: PageTime) -> Later<'_, ()> {
-        let limit = limit(time);
-        Box::pin(async move {
-            let updates = self.updates.iter().cloned();
-            finish(updates.map(|update| update.update(limit))).await;
-        })
+        let (limit, updates) = (limit(time), self.updates.iter().cloned());
+        Box::pin(finish(updates.map(move |update| update.update(limit))))
     }
 
     fn before_moment(&self) -> Option<Later<'_, ()>> {
-        Some(Box::pin(async move {
-            let updates = self.updates.iter().cloned();
-            finish(updates.map(|update| update.refresh(DEFAULT_LIMIT, PATIENCE))).await;
-        }))
+        let updates = self.updates.iter().cloned();
+        let refreshed = updates.map(|update| update.refresh(DEFAULT_LIMIT, PATIENCE));
+        Some(Box::pin(finish(refreshed)))
     }
 
     fn page(&self, path: &str, query: &str, time: PageTime) -> Option<Later<'_, PageSource>> {

@@ -116,11 +116,10 @@ fn unit_in_names(unit: Unit) -> Option<&'static str> {
 pub(super) fn recommended(name: &str, unit: Option<Unit>, counter: bool) -> String {
     let mut name = name.to_owned();
     if let Some(unit) = unit.and_then(unit_in_names) {
-        let end = ["_sum", "_count", "_bucket", "_total"]
-            .into_iter()
-            .find(|end| name.ends_with(end))
-            .map_or(name.len(), |end| name.len() - end.len());
-        if !name[..end].ends_with(unit) {
+        let mut ends = ["_sum", "_count", "_bucket", "_total"].iter();
+        let stem = ends.find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+        if !stem.ends_with(unit) {
+            let end = stem.len();
             name.insert_str(end, unit);
             name.insert(end, '_');
         }

@@ -17,7 +17,7 @@ use super::connection::{Connection, RedisServer};
 use super::scripts::Keys;
 use super::store::{Inner, Redis};
 use super::worker::{LastView, Worker};
-use super::{KEEP, WAITING, failed, millis, one_line, url};
+use super::{KEEP, WAITING, failed, millis, one_line, thread, url};
 
 /// The settings that the handles, the thread and the writer of a store share.
 pub(super) struct StoreSettings {
@@ -252,10 +252,7 @@ impl RedisBuilder {
             let worker = Worker::new(settings, connection, keys, last_view);
             runtime.block_on(worker.run(receiver));
         };
-        std::thread::Builder::new()
-            .name("tallies-redis".to_owned())
-            .spawn(run)
-            .map_err(no_thread)?;
+        thread("tallies-redis").spawn(run).map_err(no_thread)?;
         Ok(handle)
     }
 

@@ -64,6 +64,11 @@ const fn millis(time: Duration) -> u64 {
     time.as_millis() as u64
 }
 
+/// Returns a builder of a thread with this name.
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
+}
+
 /// Returns an error of an operation on a store. Its `io_kind` says that the outside failed.
 fn failed(action: &str, store: &str, cause: io::Error) -> Error {
     Error::with_cause(format!("{action} {store}"), cause)

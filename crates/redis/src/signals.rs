@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 use tallies::Error;
 
 use super::store::{Inner, Redis};
+use super::thread;
 
 /// The process that has the thread, and the stores that it closes.
 static STORES: Mutex<(u32, Vec<Weak<Inner>>)> = Mutex::new((0, Vec::new()));
@@ -16,11 +17,8 @@ pub(super) fn close_on_signals(store: &Arc<Inner>) {
     let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
     let (process, stores) = &mut *stores;
     if *process != std::process::id() {
-        let started = Signals::new([SIGINT, SIGTERM]).and_then(|signals| {
-            std::thread::Builder::new()
-                .name("tallies-signals".to_owned())
-                .spawn(move || wait(signals))
-        });
+        let started = Signals::new([SIGINT, SIGTERM])
+            .and_then(|signals| thread("tallies-signals").spawn(move || wait(signals)));
         if let Err(error) = started {
             Error::with_cause("cannot handle signals", error).log();
             return;
@@ -39,9 +37,8 @@ fn wait(mut signals: Signals) {
         std::thread::scope(|scope| {
             for inner in stores.iter().filter_map(Weak::upgrade) {
                 // Without a thread to close it, a store is closed by another process.
-                let _ = std::thread::Builder::new()
-                    .name("tallies-close".to_owned())
-                    .spawn_scoped(scope, || Redis { inner }.close_blocking());
+                let close = || Redis { inner }.close_blocking();
+                let _ = thread("tallies-close").spawn_scoped(scope, close);
             }
         });
         let _ = signal_hook::low_level::emulate_default_handler(signal);

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 
 use super::admin::Overview;
 use super::builder::{RedisBuilder, StoreSettings};
-use super::failed;
 #[cfg(unix)]
 use super::signals;
 use super::worker::{self, Command, LastView, Reply};
+use super::{failed, thread};
 
 /// A store in Redis that has started: a handle, which can be cloned.
 ///
@@ -265,9 +265,7 @@ impl Redis {
         let close = move || {
             let _ = sender.send(store.close_blocking());
         };
-        let spawned = std::thread::Builder::new()
-            .name("tallies-close".to_owned())
-            .spawn(close);
+        let spawned = thread("tallies-close").spawn(close);
         let store = &self.inner.settings.store;
         spawned.map_err(|error| failed("cannot close", store, error))?;
         receiver.await.unwrap_or_else(|_| Err(self.closed()))

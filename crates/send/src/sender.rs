@@ -7,6 +7,7 @@ use std::time::Duration;
 use tallies::snapshot::Source;
 use tallies::{Error, Registry};
 use tallies_client::{Background, Client, ClientBuilder, StopError, Task, base_url};
+use tallies_names::setters;
 
 use crate::metrics::SelfMetrics;
 use crate::otlp::Otlp;
@@ -137,8 +138,7 @@ impl Sender {
     /// Source: OpenTelemetry, "OTLP Exporter Configuration" and "Environment Variable
     /// Specification".
     pub fn from_env() -> Result<Option<Self>, Error> {
-        let read = |name: &str| std::env::var(name).ok();
-        let environment = Environment::read(read).map_err(|error| Error::new(error.to_string()))?;
+        let environment = Environment::read(|name| std::env::var(name).ok())?;
         if environment.is_disabled {
             return Ok(None);
         }
@@ -173,123 +173,105 @@ impl Sender {
         self
     }
 
-    /// The time from one snapshot to the next, at most a year. Default: 15 s; from the environment
-    /// 60 s.
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// # use std::time::Duration;
-    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
-    /// let sending = sender.interval(Duration::from_secs(5)).start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval.min(Duration::from_secs(365 * 24 * 3600));
-        self
-    }
+    setters! {
+        /// The time from one snapshot to the next, at most a year. Default: 15 s; from the
+        /// environment 60 s.
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// # use std::time::Duration;
+        /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+        /// let sending = sender.interval(Duration::from_secs(5)).start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn interval(self, interval: Duration) =
+            self.interval = interval.min(Duration::from_secs(365 * 24 * 3600));
 
-    /// Limits the time of a request, from the name look-up to the last byte of the response, and
-    /// that of the last ones after [`Sending::stop`]. Default: 10 s.
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// # use std::time::Duration;
-    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
-    /// let sending = sender.timeout(Duration::from_secs(3)).start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.client = self.client.timeout(timeout);
-        self
-    }
+        /// Limits the time of a request, from the name look-up to the last byte of the response,
+        /// and that of the last ones after [`Sending::stop`]. Default: 10 s.
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// # use std::time::Duration;
+        /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+        /// let sending = sender.timeout(Duration::from_secs(3)).start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn timeout(self, timeout: Duration) = self.client = self.client.timeout(timeout);
 
-    /// Authenticates with a user name and a password (RFC 7617).
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
-    /// let sending = sender.basic_auth("ann", "a long password").start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
-        self.client = self.client.basic_auth(user, password);
-        self
-    }
+        /// Authenticates with a user name and a password (RFC 7617).
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
+        /// let sending = sender.basic_auth("ann", "a long password").start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn basic_auth(self, user: &str, password: &str) =
+            self.client = self.client.basic_auth(user, password);
 
-    /// Authenticates with a bearer token (RFC 6750).
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
-    /// let sending = sender.bearer_token("a long secret").start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn bearer_token(mut self, token: &str) -> Self {
-        self.client = self.client.bearer_token(token);
-        self
-    }
+        /// Authenticates with a bearer token (RFC 6750).
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
+        /// let sending = sender.bearer_token("a long secret").start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn bearer_token(self, token: &str) = self.client = self.client.bearer_token(token);
 
-    /// Adds a header to every request, such as `X-Scope-OrgID` for a tenant.
-    ///
-    /// ```no_run
-    /// # use tallies_send::{RemoteWrite, Sender};
-    /// let sender = Sender::new("http://mimir:8080/api/v1/push", RemoteWrite::new());
-    /// let sending = sender.header("X-Scope-OrgID", "shop").start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.client = self.client.header(name, value);
-        self
-    }
+        /// Adds a header to every request, such as `X-Scope-OrgID` for a tenant.
+        ///
+        /// ```no_run
+        /// # use tallies_send::{RemoteWrite, Sender};
+        /// let sender = Sender::new("http://mimir:8080/api/v1/push", RemoteWrite::new());
+        /// let sending = sender.header("X-Scope-OrgID", "shop").start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn header(self, name: &str, value: &str) = self.client = self.client.header(name, value);
 
-    /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
-    /// Mozilla's root certificates.
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// let ca = std::fs::read("ca.crt")?;
-    /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
-    /// let sending = sender.root_certificates(&ca).start()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "tls")]
-    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
-        self.client = self.client.root_certificates(pem);
-        self
-    }
+        /// Trusts only the certificates in this PEM text, such as those of a private CA. Default:
+        /// Mozilla's root certificates.
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// let ca = std::fs::read("ca.crt")?;
+        /// let sender = Sender::new("https://collector.example.org/v1/metrics", Otlp::new());
+        /// let sending = sender.root_certificates(&ca).start()?;
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[cfg(feature = "tls")]
+        fn root_certificates(self, pem: &[u8]) = self.client = self.client.root_certificates(pem);
 
-    /// Compresses the bodies of OTLP. Remote write has a compression of its own, and ignores this.
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
-    /// let sending = sender.gzip().start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn gzip(mut self) -> Self {
-        self.gzip = true;
-        self
-    }
+        /// Compresses the bodies of OTLP. Remote write has a compression of its own, and ignores
+        /// this.
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+        /// let sending = sender.gzip().start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn gzip(self) = self.gzip = true;
 
-    /// Counts in this registry how sending goes, in families with the label `receiver`, the URL:
-    ///
-    /// | family | counts |
-    /// |---|---|
-    /// | `tallies_sends_total` | requests that the receiver accepted |
-    /// | `tallies_send_failures_total` | requests without an answer, or with another one |
-    /// | `tallies_send_rejected_samples_total` | samples that the receiver rejected |
-    /// | `tallies_send_superseded_samples_total` | samples that a newer snapshot replaced |
-    /// | `tallies_last_send_timestamp_seconds` | the time of the last snapshot that arrived |
-    ///
-    /// ```no_run
-    /// # use tallies_send::{Otlp, Sender};
-    /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
-    /// let sending = sender.self_metrics(tallies::registry()).start()?;
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    pub fn self_metrics(mut self, registry: &Registry) -> Self {
-        self.metrics = Some(registry.clone());
-        self
+        /// Counts in this registry how sending goes, in families with the label `receiver`, the
+        /// URL:
+        ///
+        /// | family | counts |
+        /// |---|---|
+        /// | `tallies_sends_total` | requests that the receiver accepted |
+        /// | `tallies_send_failures_total` | requests without an answer, or with another one |
+        /// | `tallies_send_rejected_samples_total` | samples that the receiver rejected |
+        /// | `tallies_send_superseded_samples_total` | samples that a newer snapshot replaced |
+        /// | `tallies_last_send_timestamp_seconds` | the time of the last snapshot that arrived |
+        ///
+        /// ```no_run
+        /// # use tallies_send::{Otlp, Sender};
+        /// let sender = Sender::new("http://127.0.0.1:4318/v1/metrics", Otlp::new());
+        /// let sending = sender.self_metrics(tallies::registry()).start()?;
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn self_metrics(self, registry: &Registry) = self.metrics = Some(registry.clone());
     }
 
     /// Sends now, and then every interval, until the returned value is stopped or dropped.
@@ -321,9 +303,9 @@ impl Sender {
         };
         let metrics = self.metrics.as_ref();
         let metrics = metrics.map(|registry| SelfMetrics::new(registry, client.url()));
-        let worker = Worker::new(client.clone(), protocol, sources, self.interval)
-            .gzip(self.gzip)
-            .metrics(metrics.transpose()?);
+        let mut worker = Worker::new(client.clone(), protocol, sources, self.interval);
+        worker.gzip = self.gzip;
+        worker.metrics = metrics.transpose()?;
         // A request is under way, the last ones have as long, and the last of these begins late.
         let longest = client.timeout().saturating_mul(3);
         let background = Background::start("tallies-send", longest, worker);

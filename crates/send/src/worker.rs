@@ -20,8 +20,9 @@ pub(crate) struct Worker {
     protocol: Box<dyn Protocol>,
     sources: Vec<Arc<dyn Source>>,
     interval: Duration,
-    gzip: bool,
-    metrics: Option<SelfMetrics>,
+    /// Whether bodies are compressed that the protocol has not compressed.
+    pub(crate) gzip: bool,
+    pub(crate) metrics: Option<SelfMetrics>,
     /// The last snapshot. Kept for its memory.
     snapshot: Snapshot,
     /// The snapshot of each further source, which is merged into the first.
@@ -112,17 +113,6 @@ impl Worker {
             unsent: None,
             logged_rejection: false,
         }
-    }
-
-    /// Compresses bodies that the protocol has not compressed.
-    pub(crate) fn gzip(mut self, gzip: bool) -> Self {
-        self.gzip = gzip;
-        self
-    }
-
-    pub(crate) fn metrics(mut self, metrics: Option<SelfMetrics>) -> Self {
-        self.metrics = metrics;
-        self
     }
 
     /// Sends one request, and logs the beginning and the end of an outage. Returns the time of the
@@ -254,10 +244,8 @@ impl Worker {
 
     fn exchange(&mut self, headers: &Headers) -> Result<Response, ClientError> {
         let is_compressed = headers.iter().any(|(name, _)| *name == "content-encoding");
-        let mut all: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let all = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut all: Vec<_> = all.collect();
         let mut body = &self.body;
         if self.gzip && !is_compressed {
             all.push(("content-encoding", "gzip"));

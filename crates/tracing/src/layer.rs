@@ -201,12 +201,9 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         // A link to a trace is worth a look-up where something went wrong.
-        let trace = match self.traces.is_some() && *metadata.level() <= Level::WARN {
-            true => context
-                .event_span(event)
-                .and_then(|span| self.trace_of(&span.id())),
-            false => None,
-        };
+        let is_linked = self.traces.is_some() && *metadata.level() <= Level::WARN;
+        let span = is_linked.then(|| context.event_span(event)).flatten();
+        let trace = span.and_then(|span| self.trace_of(&span.id()));
         self.families.event(metadata, trace);
     }
 
@@ -251,14 +248,10 @@ fn locked<'a, S: LookupSpan<'a>, R>(
 fn times(state: &SpanState, now: u64) -> ByTime<u64> {
     let duration = now.saturating_sub(state.started);
     let busy = state.inside.total(now).min(duration);
-    let mut times = ByTime::default();
-    for time in SpanTime::ALL {
-        times[time as usize] = match time {
-            SpanTime::Duration => duration,
-            SpanTime::SelfTime => duration.saturating_sub(state.children.total(now)),
-            SpanTime::Busy => busy,
-            SpanTime::Idle => duration - busy,
-        };
-    }
-    times
+    SpanTime::ALL.map(|time| match time {
+        SpanTime::Duration => duration,
+        SpanTime::SelfTime => duration.saturating_sub(state.children.total(now)),
+        SpanTime::Busy => busy,
+        SpanTime::Idle => duration - busy,
+    })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tallies::label::DEFAULT_LIMIT;
 use tallies::{Error, Registry};
+use tallies_names::setters;
 use tracing::{Dispatch, Level, Metadata, Subscriber, span::Id};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Filtered;
@@ -176,321 +177,290 @@ impl SpanMetrics {
         }
     }
 
-    /// Sets the times that spans are measured by. An empty list measures none, for a layer that
-    /// only counts events. Unless events have exemplars, it does not ask for spans either.
-    ///
-    /// [`SpanTime::SelfTime`] locks the parent twice per span; [`SpanTime::Busy`] and
-    /// [`SpanTime::Idle`] read the clock on each enter and exit. The crate's page has figures.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics, SpanTime};
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let spans = SpanMetrics::new().times(&[SpanTime::Duration, SpanTime::Idle]);
-    /// let layer: SpanLayer<tracing_subscriber::Registry> = spans.register(&registry)?;
-    /// assert!(registry.contains("span_idle_seconds"));
-    /// assert!(!registry.contains("span_self_seconds"));
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn times(mut self, times: &[SpanTime]) -> Self {
-        times.clone_into(&mut self.times);
-        self
-    }
+    setters! {
+        /// Sets the times that spans are measured by. An empty list measures none, for a layer that
+        /// only counts events. Unless events have exemplars, it does not ask for spans either.
+        ///
+        /// [`SpanTime::SelfTime`] locks the parent twice per span; [`SpanTime::Busy`] and
+        /// [`SpanTime::Idle`] read the clock on each enter and exit. The crate's page has figures.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics, SpanTime};
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let spans = SpanMetrics::new().times(&[SpanTime::Duration, SpanTime::Idle]);
+        /// let layer: SpanLayer<tracing_subscriber::Registry> = spans.register(&registry)?;
+        /// assert!(registry.contains("span_idle_seconds"));
+        /// assert!(!registry.contains("span_self_seconds"));
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn times(self, times: &[SpanTime]) = times.clone_into(&mut self.times);
 
-    /// Counts the spans that are open, in `spans_in_progress`, by `span` and `target`. A span that
-    /// is never closed shows here and nowhere else. Costs two updates of a counter per span.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tracing_subscriber::layer::SubscriberExt;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let spans = tallies_tracing::SpanMetrics::new().in_progress().register(&registry)?;
-    /// let subscriber = tracing_subscriber::registry().with(spans);
-    /// tracing::subscriber::with_default(subscriber, || {
-    ///     let _open = tracing::info_span!(target: "shop", "import");
-    ///     let labels = [("span", "import"), ("target", "shop")];
-    ///     assert_eq!(registry.snapshot().get("spans_in_progress", &labels), Some(1.0));
-    /// });
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn in_progress(mut self) -> Self {
-        self.in_progress = true;
-        self
-    }
+        /// Counts the spans that are open, in `spans_in_progress`, by `span` and `target`. A span
+        /// that is never closed shows here and nowhere else. Costs two updates of a counter per
+        /// span.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tracing_subscriber::layer::SubscriberExt;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let spans = tallies_tracing::SpanMetrics::new().in_progress().register(&registry)?;
+        /// let subscriber = tracing_subscriber::registry().with(spans);
+        /// tracing::subscriber::with_default(subscriber, || {
+        ///     let _open = tracing::info_span!(target: "shop", "import");
+        ///     let labels = [("span", "import"), ("target", "shop")];
+        ///     assert_eq!(registry.snapshot().get("spans_in_progress", &labels), Some(1.0));
+        /// });
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn in_progress(self) = self.in_progress = true;
 
-    /// Measures spans up to this level. The default is INFO.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().level(tracing::Level::DEBUG);
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn level(mut self, most_verbose: Level) -> Self {
-        self.filter.spans = Some(most_verbose);
-        self
-    }
+        /// Measures spans up to this level. The default is INFO.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().level(tracing::Level::DEBUG);
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn level(self, most_verbose: Level) = self.filter.spans = Some(most_verbose);
 
-    /// Counts events up to this level, in `tracing_events_total`, by `level` and `target`. Without
-    /// this, events are not counted. Costs about 3 ns per event.
-    ///
-    /// The records of the `log` crate that `tracing-log` turns into events all have the target
-    /// `log`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tracing_subscriber::layer::SubscriberExt;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let layer = tallies_tracing::SpanMetrics::new()
-    ///     .count_events(tracing::Level::WARN)
-    ///     .register(&registry)?;
-    /// tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-    ///     tracing::error!(target: "shop", "no printer");
-    ///     tracing::info!(target: "shop", "not counted");
-    /// });
-    /// let labels = [("level", "error"), ("target", "shop")];
-    /// assert_eq!(registry.snapshot().get("tracing_events_total", &labels), Some(1.0));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn count_events(mut self, most_verbose: Level) -> Self {
-        self.events = Some(most_verbose);
-        self.filter.events = Some(most_verbose);
-        self
-    }
+        /// Counts events up to this level, in `tracing_events_total`, by `level` and `target`.
+        /// Without this, events are not counted. Costs about 3 ns per event.
+        ///
+        /// The records of the `log` crate that `tracing-log` turns into events all have the target
+        /// `log`.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tracing_subscriber::layer::SubscriberExt;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let layer = tallies_tracing::SpanMetrics::new()
+        ///     .count_events(tracing::Level::WARN)
+        ///     .register(&registry)?;
+        /// tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        ///     tracing::error!(target: "shop", "no printer");
+        ///     tracing::info!(target: "shop", "not counted");
+        /// });
+        /// let labels = [("level", "error"), ("target", "shop")];
+        /// assert_eq!(registry.snapshot().get("tracing_events_total", &labels), Some(1.0));
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn count_events(self, most_verbose: Level) = {
+            self.events = Some(most_verbose);
+            self.filter.events = Some(most_verbose);
+        };
 
-    /// Measures only the spans, and counts only the events, for which `choose` returns `true`. They
-    /// must be of the chosen levels, too.
-    ///
-    /// The answer must depend on the metadata alone: it is asked for once per callsite, or for each
-    /// span if other layers filter by more than metadata.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().only(|metadata| metadata.target().starts_with("shop"));
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn only(mut self, choose: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.filter.only = Some(Arc::new(choose));
-        self
-    }
+        /// Measures only the spans, and counts only the events, for which `choose` returns `true`.
+        /// They must be of the chosen levels, too.
+        ///
+        /// The answer must depend on the metadata alone: it is asked for once per callsite, or for
+        /// each span if other layers filter by more than metadata.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().only(|metadata| metadata.target().starts_with("shop"));
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn only(self, choose: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) =
+            self.filter.only = Some(Arc::new(choose));
 
-    /// Adds a label with the value of a field of the span itself. The label has the name of the
-    /// field; characters that a label name cannot contain become `_`.
-    ///
-    /// The last value counts that was recorded before the span is closed. A span without the field
-    /// has an empty value, and so has one whose `Debug` implementation panics. Values are cut off
-    /// after 128 bytes. Label sets beyond
-    /// [`limit`](Self::limit) count in the overflow series, so choose fields with few values.
-    ///
-    /// Spans that have the field take two or three allocations, and a look-up per time when they
-    /// are closed. Others cost the same as before.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().field("tenant").field("http.method");
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?; // labels `tenant`, `http_method`
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn field(mut self, field: &str) -> Self {
-        self.fields.0.push(FieldLabel::new(field));
-        self
-    }
+        /// Adds a label with the value of a field of the span itself. The label has the name of the
+        /// field; characters that a label name cannot contain become `_`.
+        ///
+        /// The last value counts that was recorded before the span is closed. A span without the
+        /// field has an empty value, and so has one whose `Debug` implementation panics. Values are
+        /// cut off after 128 bytes. Label sets beyond [`limit`](Self::limit) count in the overflow
+        /// series, so choose fields with few values.
+        ///
+        /// Spans that have the field take two or three allocations, and a look-up per time when
+        /// they are closed. Others cost the same as before.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().field("tenant").field("http.method");
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?; // labels `tenant`, `http_method`
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn field(self, field: &str) = self.fields.0.push(FieldLabel::new(field));
 
-    /// Adds a label of another name than the field. See [`field`](Self::field).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().field_as("http.request.method", "method");
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn field_as(mut self, field: &str, label: &str) -> Self {
-        self.fields.0.push(FieldLabel {
-            field: field.to_owned(),
-            label: label.to_owned(),
-        });
-        self
-    }
+        /// Adds a label of another name than the field. See [`field`](Self::field).
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().field_as("http.request.method", "method");
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn field_as(self, field: &str, label: &str) = {
+            self.fields.0.push(FieldLabel {
+                field: field.to_owned(),
+                label: label.to_owned(),
+            });
+        };
 
-    /// Sets a prefix for all names. An underscore separates prefix and name.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     SpanMetrics::new().prefix("shop").register(&registry)?;
-    /// assert!(registry.contains("shop_span_duration_seconds"));
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        prefix.clone_into(&mut self.prefix);
-        self
-    }
+        /// Sets a prefix for all names. An underscore separates prefix and name.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     SpanMetrics::new().prefix("shop").register(&registry)?;
+        /// assert!(registry.contains("shop_span_duration_seconds"));
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn prefix(self, prefix: &str) = prefix.clone_into(&mut self.prefix);
 
-    /// Sets the bucket bounds of all times, in seconds. [`register`](Self::register) checks them.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().buckets(&[0.001, 0.01, 0.1, 1.0]);
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn buckets(mut self, seconds: &[f64]) -> Self {
-        self.buckets = Some(seconds.to_vec());
-        self
-    }
+        /// Sets the bucket bounds of all times, in seconds. [`register`](Self::register) checks
+        /// them.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().buckets(&[0.001, 0.01, 0.1, 1.0]);
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn buckets(self, seconds: &[f64]) = self.buckets = Some(seconds.to_vec());
 
-    /// Gives all times exponential buckets of this schema, as `Histogram::native` does: 3 has
-    /// buckets 9 % wide. Without [`buckets`](Self::buckets) they have no others.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     SpanMetrics::new().native(3).register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn native(mut self, schema: i8) -> Self {
-        self.native = Some(schema);
-        self
-    }
+        /// Gives all times exponential buckets of this schema, as `Histogram::native` does: 3 has
+        /// buckets 9 % wide. Without [`buckets`](Self::buckets) they have no others.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     SpanMetrics::new().native(3).register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn native(self, schema: i8) = self.native = Some(schema);
 
-    /// Sets the limit of series per family. The default is 10 000. Spans and events beyond it count
-    /// in the overflow series, whose labels are all `__overflow__`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().field("tenant").limit(200);
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn limit(mut self, series: usize) -> Self {
-        self.limit = series;
-        self
-    }
+        /// Sets the limit of series per family. The default is 10 000. Spans and events beyond it
+        /// count in the overflow series, whose labels are all `__overflow__`.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().field("tenant").limit(200);
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn limit(self, series: usize) = self.limit = series;
 
-    /// Sets the function that returns the trace id of a span, for exemplars. To link only to traces
-    /// that a sampler took, return `None` for the others.
-    ///
-    /// The layer calls it once per span, when the span is left first, and for events of the levels
-    /// ERROR and WARN. A function that panics costs the exemplar, and no more. With the feature
-    /// `opentelemetry`, it is set already, for `tracing-opentelemetry` 0.34. With another version:
-    ///
-    /// ```
-    /// # #[cfg(feature = "opentelemetry")]
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use opentelemetry::trace::TraceContextExt;
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let spans = SpanMetrics::new().trace_id(|span, dispatch| {
-    ///     let context = tracing_opentelemetry::get_otel_context(span, dispatch)?;
-    ///     let trace = context.span().span_context().clone();
-    ///     trace.is_sampled().then(|| u128::from_be_bytes(trace.trace_id().to_bytes()))
-    /// });
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     spans.register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// # #[cfg(not(feature = "opentelemetry"))]
-    /// # fn main() {}
-    /// ```
-    pub fn trace_id(
-        mut self,
-        of: impl Fn(&Id, &Dispatch) -> Option<u128> + Send + Sync + 'static,
-    ) -> Self {
-        self.traces = Some(TraceSource::new(of));
-        self.from_opentelemetry = false;
-        self
-    }
+        /// Sets the function that returns the trace id of a span, for exemplars. To link only to
+        /// traces that a sampler took, return `None` for the others.
+        ///
+        /// The layer calls it once per span, when the span is left first, and for events of the
+        /// levels ERROR and WARN. A function that panics costs the exemplar, and no more. With the
+        /// feature `opentelemetry`, it is set already, for `tracing-opentelemetry` 0.34. With
+        /// another version:
+        ///
+        /// ```
+        /// # #[cfg(feature = "opentelemetry")]
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use opentelemetry::trace::TraceContextExt;
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let spans = SpanMetrics::new().trace_id(|span, dispatch| {
+        ///     let context = tracing_opentelemetry::get_otel_context(span, dispatch)?;
+        ///     let trace = context.span().span_context().clone();
+        ///     trace.is_sampled().then(|| u128::from_be_bytes(trace.trace_id().to_bytes()))
+        /// });
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     spans.register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// # #[cfg(not(feature = "opentelemetry"))]
+        /// # fn main() {}
+        /// ```
+        fn trace_id(self, of: impl Fn(&Id, &Dispatch) -> Option<u128> + Send + Sync + 'static) = {
+            self.traces = Some(TraceSource::new(of));
+            self.from_opentelemetry = false;
+        };
 
-    /// Stores no exemplars.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tallies_tracing::{SpanLayer, SpanMetrics};
-    ///
-    /// let layer: SpanLayer<tracing_subscriber::Registry> =
-    ///     SpanMetrics::new().without_exemplars().register(&tallies::Registry::new())?;
-    /// # let _ = layer;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn without_exemplars(mut self) -> Self {
-        self.traces = None;
-        self
-    }
+        /// Stores no exemplars.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tallies_tracing::{SpanLayer, SpanMetrics};
+        ///
+        /// let layer: SpanLayer<tracing_subscriber::Registry> =
+        ///     SpanMetrics::new().without_exemplars().register(&tallies::Registry::new())?;
+        /// # let _ = layer;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn without_exemplars(self) = self.traces = None;
 
-    /// Gives `inc_traced`, `observe_traced` and the like of the whole program the trace id of the
-    /// current span, as [`tallies::instrument::trace_ids`] does. It can be set once per process.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// use tracing_subscriber::layer::SubscriberExt;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let spans = tallies_tracing::SpanMetrics::new()
-    ///     .trace_id(|_, _| Some(0x4bf92f3577b34da6a3ce929d0e0e4736))
-    ///     .trace_updates()
-    ///     .register(&registry)?;
-    /// let orders = registry.counter("orders_total", "Orders placed.")?;
-    /// tracing::subscriber::with_default(tracing_subscriber::registry().with(spans), || {
-    ///     let _request = tracing::info_span!("request").entered();
-    ///     orders.inc_traced();
-    /// });
-    /// let page = tallies::encode::open_metrics(&registry.snapshot());
-    /// assert!(page.contains(r##"orders_total 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 1"##));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn trace_updates(mut self) -> Self {
-        self.trace_updates = true;
-        self
+        /// Gives `inc_traced`, `observe_traced` and the like of the whole program the trace id of
+        /// the current span, as [`tallies::instrument::trace_ids`] does. It can be set once per
+        /// process.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// use tracing_subscriber::layer::SubscriberExt;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let spans = tallies_tracing::SpanMetrics::new()
+        ///     .trace_id(|_, _| Some(0x4bf92f3577b34da6a3ce929d0e0e4736))
+        ///     .trace_updates()
+        ///     .register(&registry)?;
+        /// let orders = registry.counter("orders_total", "Orders placed.")?;
+        /// tracing::subscriber::with_default(tracing_subscriber::registry().with(spans), || {
+        ///     let _request = tracing::info_span!("request").entered();
+        ///     orders.inc_traced();
+        /// });
+        /// let page = tallies::encode::open_metrics(&registry.snapshot());
+        /// let exemplar = r##"orders_total 1 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 1"##;
+        /// assert!(page.contains(exemplar));
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn trace_updates(self) = self.trace_updates = true;
     }
 
     /// Registers the families and creates the layer. Reuses families that are already registered

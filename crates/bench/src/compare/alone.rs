@@ -84,13 +84,8 @@ pub(super) fn to_bencher(all: &[Alone]) -> String {
 
 /// The benches on a page.
 pub(super) fn section(all: &[Alone]) -> Section {
-    let rows: Vec<_> = all
-        .iter()
-        .map(|one| vec![one.name.clone(), one.time()])
-        .collect();
-    let section = Section::new("Benches").table(&["bench", "time of an iteration"], &rows);
-    match Machine::of_all(all.iter().map(|one| &one.machine)) {
-        Some(machine) => section.machine(&machine),
-        None => section,
-    }
+    let rows = all.iter().map(|one| vec![one.name.clone(), one.time()]);
+    Section::new("Benches")
+        .table(&["bench", "time of an iteration"], rows)
+        .machines(all.iter().map(|one| &one.machine))
 }

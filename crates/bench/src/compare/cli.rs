@@ -272,10 +272,11 @@ fn program_name() -> String {
 fn percent(text: &str) -> Result<f64, String> {
     let number = text
         .strip_suffix('%')
-        .and_then(|number| number.trim().parse::<f64>().ok());
-    number
-        .map(|number| number / 100.0)
-        .ok_or_else(|| "a percentage is right, as `2%`".to_owned())
+        .map(|number| number.trim().parse::<f64>());
+    match number {
+        Some(Ok(number)) => Ok(number / 100.0),
+        _ => Err("a percentage is right, as `2%`".to_owned()),
+    }
 }
 
 /// A reader that is gone is no reason to panic.
@@ -287,10 +288,8 @@ fn finish(result: Result<bool, Error>) -> ExitCode {
     match result {
         Ok(fails) => ExitCode::from(u8::from(fails)),
         Err(error) => {
-            let source = error
-                .source()
-                .map_or(String::new(), |source| format!(": {source}"));
-            eprintln!("error: {error}{source}");
+            let source = error.source().map(|source| format!(": {source}"));
+            eprintln!("error: {error}{}", source.unwrap_or_default());
             ExitCode::from(2)
         }
     }

@@ -142,10 +142,9 @@ impl Start {
         }
         // The file that tells it takes longer to read than a clock.
         let waited = || (!self.is_alone).then(system::waited).unwrap_or_default();
-        let processor = || {
-            (self.clock == Clock::Processor)
-                .then(system::time)
-                .flatten()
+        let processor = || match self.clock {
+            Clock::Processor => system::time(),
+            Clock::Wall => None,
         };
         let waited_before = waited();
         let (start, before) = (Instant::now(), processor());
@@ -153,12 +152,11 @@ impl Start {
         let (after, end) = (processor(), Instant::now());
         let waited = waited().saturating_sub(waited_before);
         drop(result);
+        let time = after.zip(before).map(|(after, before)| after - before);
         Lap {
             start,
             end,
-            time: after
-                .zip(before)
-                .map_or(end - start, |(after, before)| after - before),
+            time: time.unwrap_or(end - start),
             waited,
         }
     }

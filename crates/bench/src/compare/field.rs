@@ -8,6 +8,7 @@ use std::time::Instant;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use tallies_names::setters;
 
 use super::crew::{self, Clock, Crew, Run, Start, Timing};
 use super::report::Nanos;
@@ -71,35 +72,32 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Runs every batch in so many threads at once, from 1, the default, to 1 024.
-    ///
-    /// Each thread stays on a processor, where the system allows it. Rounds in which the threads
-    /// did not run at the same time are left out, since contended memory looks free while the other
-    /// threads do not run.
-    ///
-    /// ```
-    /// use tallies_bench::compare::{Compare, Field};
-    ///
-    /// let pair = Field::new(&Compare::new()).threads(2);
-    /// # let _ = pair;
-    /// ```
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
-        self
-    }
+    setters! {
+        /// Runs every batch in so many threads at once, from 1, the default, to 1 024.
+        ///
+        /// Each thread stays on a processor, where the system allows it. Rounds in which the
+        /// threads did not run at the same time are left out, since contended memory looks free
+        /// while the other threads do not run.
+        ///
+        /// ```
+        /// use tallies_bench::compare::{Compare, Field};
+        ///
+        /// let pair = Field::new(&Compare::new()).threads(2);
+        /// # let _ = pair;
+        /// ```
+        fn threads(self, threads: usize) = self.threads = threads;
 
-    /// Counts the processor time of the threads, and not the time that passes: other programs then
-    /// disturb only caches and clock rate, and waiting for a lock or for input is free. Linux only.
-    ///
-    /// ```
-    /// use tallies_bench::compare::{Compare, Field};
-    ///
-    /// let field = Field::new(&Compare::new()).processor_time();
-    /// # let _ = field;
-    /// ```
-    pub fn processor_time(mut self) -> Self {
-        self.clock = Clock::Processor;
-        self
+        /// Counts the processor time of the threads, and not the time that passes: other programs
+        /// then disturb only caches and clock rate, and waiting for a lock or for input is free.
+        /// Linux only.
+        ///
+        /// ```
+        /// use tallies_bench::compare::{Compare, Field};
+        ///
+        /// let field = Field::new(&Compare::new()).processor_time();
+        /// # let _ = field;
+        /// ```
+        fn processor_time(self) = self.clock = Clock::Processor;
     }
 
     /// Adds a candidate whose iteration is one call of `work`. What it returns is dropped within
@@ -454,10 +452,8 @@ impl Rounds {
     fn of(of: &[Timing], to: &[Timing]) -> Self {
         let together = |(of, to): &(&Timing, &Timing)| of.is_together && to.is_together;
         let are_doubtful = of.iter().zip(to).filter(together).count() < 3;
-        let counted = of
-            .iter()
-            .zip(to)
-            .filter(|pair| are_doubtful || together(pair));
+        let counted = of.iter().zip(to);
+        let counted = counted.filter(|pair| are_doubtful || together(pair));
         Self {
             pairs: counted.map(|(of, to)| (of.nanos, to.nanos)).collect(),
             are_doubtful,

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use serde::{Deserialize, Serialize};
 
-use super::report::{Facts, Report};
+use super::report::Report;
 use super::{Compare, stats};
 use crate::Error;
 use crate::machine::Machine;
@@ -29,7 +30,7 @@ pub(super) enum Lane {
 pub(super) const LANES: [Lane; 3] = [Lane::Old, Lane::New, Lane::Copy];
 
 /// The time of one batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Batch {
     pub(super) nanos: u64,
     pub(super) instructions: Option<u64>,
@@ -80,7 +81,8 @@ impl Unit {
         // Not over the mean of both copies: two lanes are interrupted more often than one, and a
         // location that ignores outliers would then be too low.
         let over_old = |nanos: f64| (nanos / old).ln();
-        let mut batches = rounds.iter().flatten();
+        let is_counted = |batch: &Batch| batch.instructions.is_some();
+        let is_counted = rounds.iter().flatten().all(is_counted);
         let instructions = |lane: Lane| {
             let counts = rounds.iter().map(|round| round[lane as usize].instructions);
             let mut counts: Vec<_> = counts.map(|n| n.unwrap_or_default() as f64).collect();
@@ -90,9 +92,7 @@ impl Unit {
             effect: over_old(new),
             control: over_old(copy),
             nanos: [old, new],
-            instructions: batches
-                .all(|batch| batch.instructions.is_some())
-                .then(|| [Lane::Old, Lane::New].map(instructions)),
+            instructions: is_counted.then(|| [Lane::Old, Lane::New].map(instructions)),
             rounds: rounds.len() as u64,
         }
     }
@@ -158,16 +158,16 @@ pub(super) fn warm_up(lanes: &mut impl Lanes, iterations: u64) -> Result<(), Err
 
 /// A measurement of one bench in progress.
 pub(super) struct Measurement<'a> {
-    compare: &'a Compare,
-    name: &'a str,
+    pub(super) compare: &'a Compare,
+    pub(super) name: &'a str,
     /// The units are restarts.
-    restarts: bool,
+    pub(super) restarts: bool,
     /// The measurement does not end before so many units, not even when time is up.
     least: usize,
-    machine: Machine,
-    start: Instant,
-    seed: u64,
-    units: Vec<Unit>,
+    pub(super) machine: Machine,
+    pub(super) start: Instant,
+    pub(super) seed: u64,
+    pub(super) units: Vec<Unit>,
     pub(super) rng: StdRng,
 }
 
@@ -195,16 +195,19 @@ impl<'a> Measurement<'a> {
         if self.units.len() < self.least && (self.restarts || !late) {
             return None;
         }
-        let facts = Facts {
-            name: self.name,
-            restarts: self.restarts,
-            iterations,
-            seconds: self.start.elapsed().as_secs_f64(),
-            machine: &self.machine,
-        };
-        let report = Report::new(self.compare, &self.units, &facts);
+        let report = Report::new(self, iterations);
         let done = late || report.is_final(self.compare.fail_above);
-        done.then(|| report.complete(&self.units, self.seed))
+        done.then(|| report.complete(self))
+    }
+
+    /// Returns a value of each restart, or of batches of the blocks of one process, which are less
+    /// correlated.
+    pub(super) fn values(&self, value: fn(&Unit) -> f64) -> Vec<f64> {
+        let values = self.units.iter().map(value).collect();
+        match self.restarts {
+            true => values,
+            false => stats::batches(values),
+        }
     }
 }
 

@@ -58,11 +58,9 @@ impl Instructions {
     }
 
     fn start(&mut self) {
-        let started = self
-            .0
-            .as_mut()
-            .map(|counter| counter.reset().and_then(|()| counter.enable()));
-        if let Some(Err(_)) = started {
+        if let Some(counter) = &mut self.0
+            && counter.reset().and_then(|()| counter.enable()).is_err()
+        {
             self.0 = None;
         }
     }

@@ -91,6 +91,8 @@ mod verdict;
 use std::path::Path;
 use std::time::Duration;
 
+use tallies_names::setters;
+
 pub use cli::main;
 pub use field::{Field, Ratio, Standing, Standings};
 pub use report::{Report, to_bencher};
@@ -152,75 +154,61 @@ impl Compare {
         }
     }
 
-    /// Sets the longest time of a comparison. It ends before if the interval decides. Comparisons
-    /// of programs run ten restarts even if they take longer.
-    ///
-    /// ```
-    /// let minute = std::time::Duration::from_secs(60);
-    /// let compare = tallies_bench::compare::Compare::new().time(minute);
-    /// # let _ = compare;
-    /// ```
-    pub fn time(mut self, time: Duration) -> Self {
-        self.time = time;
-        self
-    }
+    setters! {
+        /// Sets the longest time of a comparison. It ends before if the interval decides.
+        /// Comparisons of programs run ten restarts even if they take longer.
+        ///
+        /// ```
+        /// let minute = std::time::Duration::from_secs(60);
+        /// let compare = tallies_bench::compare::Compare::new().time(minute);
+        /// # let _ = compare;
+        /// ```
+        fn time(self, time: Duration) = self.time = time;
 
-    /// Sets the time of a batch, from 10 µs to 10 s. Short batches are rarely interrupted; long
-    /// ones hide the cost of waking up, about 10 µs.
-    ///
-    /// ```
-    /// let batch = std::time::Duration::from_micros(300);
-    /// let compare = tallies_bench::compare::Compare::new().batch(batch);
-    /// # let _ = compare;
-    /// ```
-    pub fn batch(mut self, batch: Duration) -> Self {
-        self.batch = batch;
-        self
-    }
+        /// Sets the time of a batch, from 10 µs to 10 s. Short batches are rarely interrupted; long
+        /// ones hide the cost of waking up, about 10 µs.
+        ///
+        /// ```
+        /// let batch = std::time::Duration::from_micros(300);
+        /// let compare = tallies_bench::compare::Compare::new().batch(batch);
+        /// # let _ = compare;
+        /// ```
+        fn batch(self, batch: Duration) = self.batch = batch;
 
-    /// Sets the relative difference up to which the candidates count as the same, such as `0.005`.
-    ///
-    /// ```
-    /// let compare = tallies_bench::compare::Compare::new().same_within(0.01);
-    /// # let _ = compare;
-    /// ```
-    pub fn same_within(mut self, difference: f64) -> Self {
-        self.same_within = difference;
-        self
-    }
+        /// Sets the relative difference up to which the candidates count as the same, such as
+        /// `0.005`.
+        ///
+        /// ```
+        /// let compare = tallies_bench::compare::Compare::new().same_within(0.01);
+        /// # let _ = compare;
+        /// ```
+        fn same_within(self, difference: f64) = self.same_within = difference;
 
-    /// Sets the probability with which the interval may miss the true difference, at any look.
-    ///
-    /// ```
-    /// let compare = tallies_bench::compare::Compare::new().error(0.01);
-    /// # let _ = compare;
-    /// ```
-    pub fn error(mut self, probability: f64) -> Self {
-        self.error = probability;
-        self
-    }
+        /// Sets the probability with which the interval may miss the true difference, at any look.
+        ///
+        /// ```
+        /// let compare = tallies_bench::compare::Compare::new().error(0.01);
+        /// # let _ = compare;
+        /// ```
+        fn error(self, probability: f64) = self.error = probability;
 
-    /// Sets the slow-down above which [`Report::fails`] is true, such as `0.02`. The whole interval
-    /// must lie above it, so the measurement goes on until it does, or lies below, or time is up.
-    ///
-    /// ```
-    /// let compare = tallies_bench::compare::Compare::new().fail_above(0.02);
-    /// # let _ = compare;
-    /// ```
-    pub fn fail_above(mut self, slowdown: f64) -> Self {
-        self.fail_above = Some(slowdown);
-        self
-    }
+        /// Sets the slow-down above which [`Report::fails`] is true, such as `0.02`. The whole
+        /// interval must lie above it, so the measurement goes on until it does, or lies below, or
+        /// time is up.
+        ///
+        /// ```
+        /// let compare = tallies_bench::compare::Compare::new().fail_above(0.02);
+        /// # let _ = compare;
+        /// ```
+        fn fail_above(self, slowdown: f64) = self.fail_above = Some(slowdown);
 
-    /// Sets the seed of the random order, which is else different each time.
-    ///
-    /// ```
-    /// let compare = tallies_bench::compare::Compare::new().seed(1);
-    /// # let _ = compare;
-    /// ```
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+        /// Sets the seed of the random order, which is else different each time.
+        ///
+        /// ```
+        /// let compare = tallies_bench::compare::Compare::new().seed(1);
+        /// # let _ = compare;
+        /// ```
+        fn seed(self, seed: u64) = self.seed = Some(seed);
     }
 
     /// Compares two closures in this process. What they return is dropped within the measured time.
@@ -297,28 +285,23 @@ impl Compare {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let setting = |name: &str, value: String, right: &str| {
-            Err(Error::setting(format!(
-                "`{name}` of a comparison is {value}; {right} is right"
-            )))
+        let times = Duration::from_millis(100)..=Duration::from_secs(86_400);
+        let batches = Duration::from_micros(10)..=Duration::from_secs(10);
+        let is_limit = |limit: &f64| (0.0..f64::INFINITY).contains(limit);
+        let (name, value, right) = if !times.contains(&self.time) {
+            ("time", format!("{:?}", self.time), "100 ms to one day")
+        } else if !batches.contains(&self.batch) {
+            ("batch", format!("{:?}", self.batch), "10 µs to 10 s")
+        } else if !(0.0..1.0).contains(&self.same_within) {
+            ("same_within", self.same_within.to_string(), "0 to 1")
+        } else if !(1e-6..=0.5).contains(&self.error) {
+            ("error", self.error.to_string(), "0.000001 to 0.5")
+        } else if let Some(limit) = self.fail_above.filter(|limit| !is_limit(limit)) {
+            ("fail_above", limit.to_string(), "a number from 0")
+        } else {
+            return Ok(());
         };
-        if !(Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(&self.time) {
-            return setting("time", format!("{:?}", self.time), "100 ms to one day");
-        }
-        if !(Duration::from_micros(10)..=Duration::from_secs(10)).contains(&self.batch) {
-            return setting("batch", format!("{:?}", self.batch), "10 µs to 10 s");
-        }
-        if !(self.same_within >= 0.0 && self.same_within < 1.0) {
-            return setting("same_within", self.same_within.to_string(), "0 to 1");
-        }
-        if !(1e-6..=0.5).contains(&self.error) {
-            return setting("error", self.error.to_string(), "0.000001 to 0.5");
-        }
-        match self.fail_above {
-            Some(limit) if !(limit >= 0.0 && limit.is_finite()) => {
-                setting("fail_above", limit.to_string(), "a number from 0")
-            }
-            _ => Ok(()),
-        }
+        let why = format!("`{name}` of a comparison is {value}; {right} is right");
+        Err(Error::setting(why))
     }
 }

@@ -126,17 +126,12 @@ struct Benches([(Bench, usize); 3]);
 impl Lanes for Benches {
     fn run(&mut self, lane: Lane, iterations: u64) -> Result<Batch, Error> {
         let (bench, index) = &mut self.0[lane as usize];
-        match bench.ask(Task::Run {
+        let bench_run = Task::Run {
             bench: *index,
             iterations,
-        })? {
-            Reply::Took {
-                nanos,
-                instructions,
-            } => Ok(Batch {
-                nanos,
-                instructions,
-            }),
+        };
+        match bench.ask(bench_run)? {
+            Reply::Took(batch) => Ok(batch),
             other => Err(bench.confused(&other)),
         }
     }
@@ -200,7 +195,7 @@ impl Bench {
     fn confused(&self, answer: &Reply) -> Error {
         match answer {
             Reply::Refused(why) => self.error(&format!("refused: {why}")),
-            Reply::Names { .. } | Reply::Took { .. } => self.error("answered something else"),
+            Reply::Names { .. } | Reply::Took(_) => self.error("answered something else"),
         }
     }
 

@@ -38,26 +38,9 @@ pub(super) enum Reply {
         version: u32,
         names: Vec<String>,
     },
-    Took {
-        nanos: u64,
-        instructions: Option<u64>,
-    },
+    Took(Batch),
     /// The request makes no sense.
     Refused(String),
-}
-
-impl From<Batch> for Reply {
-    fn from(
-        Batch {
-            nanos,
-            instructions,
-        }: Batch,
-    ) -> Self {
-        Self::Took {
-            nanos,
-            instructions,
-        }
-    }
 }
 
 pub(super) fn send_request(to: &mut impl Write, request: Task) -> io::Result<()> {
@@ -108,10 +91,10 @@ mod tests {
 
     #[test]
     fn answers_are_found_among_what_a_bench_prints() {
-        let took = Reply::Took {
+        let took = Reply::Took(Batch {
             nanos: 17,
             instructions: None,
-        };
+        });
         let mut output = b"loading...".to_vec();
         send_answer(&mut output, &took).unwrap();
         output.extend_from_slice(b"\xff\n@tallies\n");

@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Compare;
-use super::measure::Unit;
+use super::measure::{Measurement, Unit};
 use super::stats::{self, Interval, Sequence};
 use super::verdict::Verdict;
 use crate::bencher::{self, Nanoseconds};
@@ -76,34 +75,18 @@ pub struct Report {
     pub machine: Machine,
 }
 
-/// How a measurement was done: what its units do not know.
-pub(super) struct Facts<'a> {
-    pub(super) name: &'a str,
-    /// The units are restarts, and not blocks of one process.
-    pub(super) restarts: bool,
-    pub(super) iterations: u64,
-    pub(super) seconds: f64,
-    pub(super) machine: &'a Machine,
-}
-
 impl Report {
-    pub(super) fn new(compare: &Compare, units: &[Unit], facts: &Facts<'_>) -> Self {
-        let values = |value: fn(&Unit) -> f64| {
-            let values = units.iter().map(value).collect();
-            if facts.restarts {
-                values
-            } else {
-                stats::batches(values)
-            }
-        };
+    /// Reports what was measured so far, by batches of so many iterations.
+    pub(super) fn new(measured: &Measurement<'_>, iterations: u64) -> Self {
+        let (compare, units) = (measured.compare, &measured.units);
         let mean = |value: fn(&Unit) -> f64| units.iter().map(value).collect::<Sequence>().mean();
         let interval = |values: &[f64]| {
             let sequence: Sequence = values.iter().copied().collect();
             let enough = values.len() >= stats::FEW;
             enough.then(|| sequence.interval(compare.error)).flatten()
         };
-        let effect = interval(&values(|unit| unit.effect)).map(relative);
-        let control = interval(&values(|unit| unit.control)).map(relative);
+        let effect = interval(&measured.values(|unit| unit.effect)).map(relative);
+        let control = interval(&measured.values(|unit| unit.control)).map(relative);
         let verdict = match (effect, control) {
             (Some(effect), Some(control)) => Verdict::of(effect, control, compare.same_within),
             _ => Verdict::Undecided,
@@ -118,7 +101,7 @@ impl Report {
         };
         Self {
             schema: 1,
-            name: facts.name.to_owned(),
+            name: measured.name.to_owned(),
             verdict,
             fails: compare.fail_above.is_some_and(fails),
             effect: mean(|unit| unit.effect).exp_m1(),
@@ -128,34 +111,28 @@ impl Report {
             control_interval: control,
             old_nanos: mean(|unit| unit.nanos[0]),
             new_nanos: mean(|unit| unit.nanos[1]),
-            old_nanos_interval: interval(&values(|unit| unit.nanos[0])),
-            new_nanos_interval: interval(&values(|unit| unit.nanos[1])),
+            old_nanos_interval: interval(&measured.values(|unit| unit.nanos[0])),
+            new_nanos_interval: interval(&measured.values(|unit| unit.nanos[1])),
             old_instructions: instructions(0),
             new_instructions: instructions(1),
-            restarts: if facts.restarts {
-                units.len() as u64
-            } else {
-                1
+            restarts: match measured.restarts {
+                true => units.len() as u64,
+                false => 1,
             },
             rounds: units.iter().map(|unit| unit.rounds).sum(),
-            iterations: facts.iterations,
-            seconds: facts.seconds,
+            iterations,
+            seconds: measured.start.elapsed().as_secs_f64(),
             same_within: compare.same_within,
             error: compare.error,
             fail_above: compare.fail_above,
-            machine: facts.machine.clone(),
+            machine: measured.machine.clone(),
         }
     }
 
     /// Adds what takes too long for every look.
-    pub(super) fn complete(mut self, units: &[Unit], seed: u64) -> Self {
-        let values = units.iter().map(|unit| unit.effect).collect();
-        let values = if self.restarts > 1 {
-            values
-        } else {
-            stats::batches(values)
-        };
-        self.bootstrap = stats::bootstrap(&values, self.error, seed).map(relative);
+    pub(super) fn complete(mut self, measured: &Measurement<'_>) -> Self {
+        let values = measured.values(|unit| unit.effect);
+        self.bootstrap = stats::bootstrap(&values, self.error, measured.seed).map(relative);
         self.machine = self.machine.until_now();
         self
     }

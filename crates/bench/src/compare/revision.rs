@@ -52,19 +52,13 @@ impl Revision {
     /// Builds a bench target of this revision, and returns its executable.
     pub(super) fn build(&self, bench: &str, package: Option<&str>) -> Result<PathBuf, Error> {
         if !self.folder.is_dir() {
-            let folder = self.folder.display();
-            return Err(Error::setting(format!(
-                "the revision has no folder {folder}"
-            )));
+            let why = format!("the revision has no folder {}", self.folder.display());
+            return Err(Error::setting(why));
         }
         let mut command = cargo();
-        command
-            .current_dir(&self.folder)
-            .arg("--config")
-            .arg(format!(
-                "build.target-dir={}",
-                Value::from(self.target.to_string_lossy().into_owned())
-            ));
+        let target = Value::from(self.target.to_string_lossy().into_owned());
+        command.args(["--config", &format!("build.target-dir={target}")]);
+        command.current_dir(&self.folder);
         build(command.env_remove("CARGO_TARGET_DIR"), bench, package)
     }
 }
@@ -92,9 +86,8 @@ fn build(cargo: &mut Command, bench: &str, package: Option<&str>) -> Result<Path
     cargo.arg("--bench").arg(bench.replace(['-', '_'], "?"));
     package.map(|package| cargo.args(["--package", package]));
     let messages = output(cargo.stderr(Stdio::inherit()))?;
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let message = |line| serde_json::from_str::<Value>(line).ok();
+    let messages = messages.lines().filter_map(message);
     let mut built = messages.filter(|message| {
         let target = &message["target"];
         let kinds = target["kind"].as_array();
@@ -114,15 +107,13 @@ fn cargo() -> Command {
 fn output(command: &mut Command) -> Result<String, Error> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |why: String| Error::target(format!("`{name}` failed: {why}"));
-    let output = command
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
+    let output = command.output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(failed(if why.is_empty() {
-            output.status.to_string()
-        } else {
-            why
+        return Err(failed(match why.as_str() {
+            "" => output.status.to_string(),
+            _ => why,
         }));
     }
     String::from_utf8(output.stdout).map_err(|_| failed("it printed no UTF-8".to_owned()))

@@ -2,7 +2,6 @@
 
 use super::report::{Difference, Nanos, Report};
 use super::stats::Interval;
-use crate::machine::Machine;
 use crate::page::Section;
 use crate::page::plot::{Axis, Plot};
 
@@ -29,41 +28,27 @@ pub(crate) fn section(reports: &[Report]) -> Section {
         ]
     });
     let times = reports.iter().map(|report| {
+        let difference = |bootstrap| Difference(report.effect, Some(bootstrap)).to_string();
+        let bootstrap = report.bootstrap.map(difference);
         vec![
             report.name.clone(),
             Nanos(report.old_nanos).to_string(),
             Nanos(report.new_nanos).to_string(),
-            report.bootstrap.map_or(String::new(), |bootstrap| {
-                Difference(report.effect, Some(bootstrap)).to_string()
-            }),
+            bootstrap.unwrap_or_default(),
         ]
     });
     let amounts = reports.iter().map(|report| {
-        let instructions = report
-            .instructions()
-            .map_or(String::new(), |text| text + "; ");
+        let instructions = report.instructions().map(|text| text + "; ");
+        let instructions = instructions.unwrap_or_default();
         vec![report.name.clone(), instructions + &report.amount()]
     });
-    let section = Section::new("New against old")
+    let once = "difference by bootstrap, if looked at once";
+    Section::new("New against old")
         .chart("Difference in time per iteration", legend, chart(reports))
-        .table(
-            &["bench", "verdict", "difference", "control"],
-            &verdicts.collect::<Vec<_>>(),
-        )
-        .table(
-            &[
-                "bench",
-                "old",
-                "new",
-                "difference by bootstrap, if looked at once",
-            ],
-            &times.collect::<Vec<_>>(),
-        )
-        .table(&["bench", "measured"], &amounts.collect::<Vec<_>>());
-    match Machine::of_all(reports.iter().map(|report| &report.machine)) {
-        Some(machine) => section.machine(&machine),
-        None => section,
-    }
+        .table(&["bench", "verdict", "difference", "control"], verdicts)
+        .table(&["bench", "old", "new", once], times)
+        .table(&["bench", "measured"], amounts)
+        .machines(reports.iter().map(|report| &report.machine))
 }
 
 fn chart(reports: &[Report]) -> Plot {

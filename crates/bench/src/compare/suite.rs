@@ -118,7 +118,7 @@ fn serve(mut benches: Vec<(String, Work<'_>)>) -> io::Result<()> {
                 }
             }
             Task::Run { bench, iterations } => match benches.get_mut(bench) {
-                Some((_, work)) => work(&mut meter, iterations).into(),
+                Some((_, work)) => Reply::Took(work(&mut meter, iterations)),
                 None => Reply::Refused(format!("there is no bench {bench}")),
             },
         };

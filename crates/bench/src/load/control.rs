@@ -9,9 +9,9 @@ use crate::Error;
 use crate::recorder::{Intervals, Recorder};
 use crate::stats::{Batches, QuantileInterval, quantile};
 
-use super::StopReason;
 use super::run::LoadRun;
 use super::timeline::Timeline;
+use super::{Load, Model, StopReason};
 
 /// The time between two looks.
 const TICK: Duration = Duration::from_millis(50);
@@ -64,20 +64,15 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(
-        run: &LoadRun,
-        is_open: bool,
-        width: Option<(f64, f64)>,
-        alpha: f64,
-        shows_progress: bool,
-    ) -> Self {
+    pub(super) fn new(load: &Load, run: &LoadRun) -> Self {
+        let is_open = !matches!(load.model, Model::Closed(_));
         Self {
             service: Watched::new(&run.measured.service),
             latency: is_open.then(|| Watched::new(&run.measured.latency)),
             lag: is_open.then(|| Watched::new(&run.measured.lag)),
-            width,
-            alpha,
-            progress: shows_progress.then(|| Progress::new(run.end)),
+            width: load.width,
+            alpha: load.alpha,
+            progress: load.progress.then(|| Progress::new(run.end)),
         }
     }
 

@@ -54,6 +54,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tallies::Registry;
+use tallies_names::setters;
 use tokio::runtime::Handle;
 
 use crate::Error;
@@ -121,116 +122,81 @@ impl Load {
         }
     }
 
-    /// Makes the load closed: each of `workers` threads or tasks starts a request when its last one
-    /// has ended.
-    pub fn closed(mut self, workers: usize) -> Self {
-        self.model = Model::Closed(workers);
-        self
-    }
+    setters! {
+        /// Makes the load closed: each of `workers` threads or tasks starts a request when its last
+        /// one has ended.
+        fn closed(self, workers: usize) = self.model = Model::Closed(workers);
 
-    /// Makes the load open: `rate` requests a second, at equal distances.
-    pub fn constant(mut self, rate: f64) -> Self {
-        self.model = Model::Constant(rate);
-        self
-    }
+        /// Makes the load open: `rate` requests a second, at equal distances.
+        fn constant(self, rate: f64) = self.model = Model::Constant(rate);
 
-    /// Makes the load open: `rate` requests a second on average, each at a random time that does
-    /// not depend on the others.
-    pub fn poisson(mut self, rate: f64) -> Self {
-        self.model = Model::Poisson(rate);
-        self
-    }
+        /// Makes the load open: `rate` requests a second on average, each at a random time that
+        /// does not depend on the others.
+        fn poisson(self, rate: f64) = self.model = Model::Poisson(rate);
 
-    /// Sets how long requests are made before the measurement. The default is one second.
-    pub fn warm_up(mut self, time: Duration) -> Self {
-        self.warm_up = time;
-        self
-    }
+        /// Sets how long requests are made before the measurement. The default is one second.
+        fn warm_up(self, time: Duration) = self.warm_up = time;
 
-    /// Sets how long the measurement takes, or may take if there is another rule to stop. The
-    /// default is ten seconds.
-    pub fn measure(mut self, time: Duration) -> Self {
-        self.measure = time;
-        self
-    }
+        /// Sets how long the measurement takes, or may take if there is another rule to stop. The
+        /// default is ten seconds.
+        fn measure(self, time: Duration) = self.measure = time;
 
-    /// Stops after this many measured requests, planned ones that were skipped included.
-    pub fn stop_after(mut self, requests: u64) -> Self {
-        self.count = Some(requests);
-        self
-    }
+        /// Stops after this many measured requests, planned ones that were skipped included.
+        fn stop_after(self, requests: u64) = self.count = Some(requests);
 
-    /// Stops once the interval of the quantile `phi` is at most `width` wide, relative to the
-    /// quantile: 0.05 for 5 %. If the time is over before, the report says so.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tallies_bench::Load;
-    /// use tallies_bench::load::StopReason;
-    ///
-    /// let load = Load::new().warm_up(Duration::ZERO).stop_at_width(0.5, 1000.0);
-    /// let report = load.run(|_| std::hint::black_box(()))?;
-    /// assert_eq!(report.stop_reason(), StopReason::Width);
-    /// # Ok::<(), tallies_bench::Error>(())
-    /// ```
-    ///
-    /// The interval holds at any look, so stopping at the first narrow one does not make it wrong.
-    pub fn stop_at_width(mut self, phi: f64, width: f64) -> Self {
-        self.width = Some((phi, width));
-        self
-    }
+        /// Stops once the interval of the quantile `phi` is at most `width` wide, relative to the
+        /// quantile: 0.05 for 5 %. If the time is over before, the report says so.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use tallies_bench::Load;
+        /// use tallies_bench::load::StopReason;
+        ///
+        /// let load = Load::new().warm_up(Duration::ZERO).stop_at_width(0.5, 1000.0);
+        /// let report = load.run(|_| std::hint::black_box(()))?;
+        /// assert_eq!(report.stop_reason(), StopReason::Width);
+        /// # Ok::<(), tallies_bench::Error>(())
+        /// ```
+        ///
+        /// The interval holds at any look, so stopping at the first narrow one does not make it
+        /// wrong.
+        fn stop_at_width(self, phi: f64, width: f64) = self.width = Some((phi, width));
 
-    /// Sets how many requests of an open load run at once at most. Arrivals beyond them are
-    /// skipped and counted. The default is 64 in [`run`](Self::run), which starts as many threads,
-    /// and 10 000 in [`run_async`](Self::run_async).
-    pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.max_in_flight = Some(requests);
-        self
-    }
+        /// Sets how many requests of an open load run at once at most. Arrivals beyond them are
+        /// skipped and counted. The default is 64 in [`run`](Self::run), which starts as many
+        /// threads, and 10 000 in [`run_async`](Self::run_async).
+        fn max_in_flight(self, requests: usize) = self.max_in_flight = Some(requests);
 
-    /// Sets how long the last requests may run after the measurement in
-    /// [`run_async`](Self::run_async). The default is ten seconds. Later ones are aborted and
-    /// counted as unfinished.
-    pub fn drain(mut self, time: Duration) -> Self {
-        self.drain = time;
-        self
-    }
+        /// Sets how long the last requests may run after the measurement in
+        /// [`run_async`](Self::run_async). The default is ten seconds. Later ones are aborted and
+        /// counted as unfinished.
+        fn drain(self, time: Duration) = self.drain = time;
 
-    /// Makes the random times of a Poisson load those of a seed.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
+        /// Makes the random times of a Poisson load those of a seed.
+        fn seed(self, seed: u64) = self.seed = Some(seed);
 
-    /// Sets the probability with which some interval may miss its quantile. The default is 0.05.
-    pub fn error_probability(mut self, alpha: f64) -> Self {
-        self.alpha = alpha;
-        self
-    }
+        /// Sets the probability with which some interval may miss its quantile. The default is
+        /// 0.05.
+        fn error_probability(self, alpha: f64) = self.alpha = alpha;
 
-    /// Shows progress on standard error: a bar on a terminal, and else a line every second.
-    pub fn progress(mut self) -> Self {
-        self.progress = true;
-        self
-    }
+        /// Shows progress on standard error: a bar on a terminal, and else a line every second.
+        fn progress(self) = self.progress = true;
 
-    /// Records in this registry, so that a server can show the run. A registry is for one run.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tallies_bench::Load;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let load = Load::new().warm_up(Duration::ZERO).stop_after(3).registry(&registry);
-    /// load.run(|_| ())?;
-    /// let labels = [("phase", "measure"), ("result", "ok")];
-    /// assert_eq!(registry.snapshot().get("load_requests_total", &labels), Some(3.0));
-    /// assert!(load.run(|_| ()).is_err());
-    /// # Ok::<(), tallies_bench::Error>(())
-    /// ```
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
-        self
+        /// Records in this registry, so that a server can show the run. A registry is for one run.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use tallies_bench::Load;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let load = Load::new().warm_up(Duration::ZERO).stop_after(3).registry(&registry);
+        /// load.run(|_| ())?;
+        /// let labels = [("phase", "measure"), ("result", "ok")];
+        /// assert_eq!(registry.snapshot().get("load_requests_total", &labels), Some(3.0));
+        /// assert!(load.run(|_| ()).is_err());
+        /// # Ok::<(), tallies_bench::Error>(())
+        /// ```
+        fn registry(self, registry: &Registry) = self.registry = registry.clone();
     }
 
     /// Runs the load, and calls `work` for every request, on many threads.
@@ -248,8 +214,8 @@ impl Load {
     /// cannot be started ([`Error::is_io`]); or if the registry had a run before.
     pub fn run<A: Answer>(&self, work: impl Fn(Request) -> A + Sync) -> Result<LoadReport, Error> {
         let most = self.checked(64, MOST_THREADS)?;
-        let run = self.start()?;
-        let mut control = self.control(&run);
+        let run = LoadRun::new(self)?;
+        let mut control = Control::new(self, &run);
         let watch = || control.watch(&run);
         let reason = match self.schedule() {
             Some(schedule) => workers::open(&run, schedule, most, &work, watch)?,
@@ -292,17 +258,15 @@ impl Load {
     {
         let most = self.checked(10_000, MOST_TASKS)?;
         let runtime = Handle::current();
-        let run = Arc::new(self.start()?);
+        let run = Arc::new(LoadRun::new(self)?);
         let guard = StopOnDrop(Arc::clone(&run));
         let (send, receive) = tokio::sync::oneshot::channel();
         let load = self.clone();
         let (run, work) = (Arc::clone(&run), Arc::new(work));
         // The pacing and the watching must not wait for the tasks of the runtime.
-        std::thread::Builder::new()
-            .name("load-control".to_owned())
-            .spawn(move || {
-                let _ = send.send(load.run_tasks(&run, most, &work, &runtime));
-            })?;
+        workers::thread_named("load-control").spawn(move || {
+            let _ = send.send(load.run_tasks(&run, most, &work, &runtime));
+        })?;
         let lost = |_| Error::setting("the thread that controls the run has panicked");
         let report = receive.await.map_err(lost)?;
         drop(guard);
@@ -321,14 +285,12 @@ impl Load {
         A: Answer,
         F: Future<Output = A> + Send + 'static,
     {
-        let mut control = self.control(run);
+        let mut control = Control::new(self, run);
         let (tasks, reason) = match self.schedule() {
             Some(schedule) => std::thread::scope(|scope| {
-                let pacer = std::thread::Builder::new()
-                    .name("load-pacer".to_owned())
-                    .spawn_scoped(scope, || {
-                        workers::open_tasks(run, schedule, most, work, runtime)
-                    })?;
+                let pacer = workers::thread_named("load-pacer");
+                let pace = || workers::open_tasks(run, schedule, most, work, runtime);
+                let pacer = pacer.spawn_scoped(scope, pace)?;
                 let reason = control.watch(run);
                 let tasks = pacer.join().unwrap_or_default();
                 Ok::<_, Error>((tasks, reason))
@@ -352,42 +314,28 @@ impl Load {
 
     /// Checks the settings, and returns the number of workers, or of requests in flight.
     fn checked(&self, default: usize, most: usize) -> Result<usize, Error> {
-        let rule = |is_right: bool, text: String| match is_right {
-            true => Ok(()),
-            false => Err(Error::setting(text)),
-        };
-        let workers = match self.model {
-            Model::Closed(workers) => workers,
+        let (workers, rate) = match self.model {
+            Model::Closed(workers) => (workers, None),
             Model::Constant(rate) | Model::Poisson(rate) => {
-                rule(
-                    rate > 0.0 && rate <= HIGHEST_RATE,
-                    format!(
-                        "the rate {rate} is not above 0 and at most {HIGHEST_RATE} requests a second"
-                    ),
-                )?;
-                self.max_in_flight.unwrap_or(default)
+                (self.max_in_flight.unwrap_or(default), Some(rate))
             }
         };
-        rule(
-            (1..=most).contains(&workers),
-            format!("{workers} workers or requests in flight are not 1 to {most}"),
-        )?;
-        rule(
-            !self.measure.is_zero(),
-            "a measurement of no time measures nothing; `measure` sets it".to_owned(),
-        )?;
-        rule(
-            self.count != Some(0),
-            "a load that stops after 0 requests measures nothing".to_owned(),
-        )?;
-        if let Some((phi, width)) = self.width {
-            rule(
-                width > 0.0,
-                format!("the width {width} is not above 0; 0.05 is 5 % of the quantile"),
-            )?;
-            crate::stats::rank_radius(phi, 1.0, self.alpha)?;
-        }
-        crate::stats::rank_radius(0.5, 1.0, self.alpha).map(|_| workers)
+        let is_rate = |rate: &f64| *rate > 0.0 && *rate <= HIGHEST_RATE;
+        let (phi, width) = self.width.unwrap_or((0.5, 1.0));
+        let why = if let Some(rate) = rate.filter(|rate| !is_rate(rate)) {
+            format!("the rate {rate} is not above 0 and at most {HIGHEST_RATE} requests a second")
+        } else if !(1..=most).contains(&workers) {
+            format!("{workers} workers or requests in flight are not 1 to {most}")
+        } else if self.measure.is_zero() {
+            "a measurement of no time measures nothing; `measure` sets it".to_owned()
+        } else if self.count == Some(0) {
+            "a load that stops after 0 requests measures nothing".to_owned()
+        } else if width.is_nan() || width <= 0.0 {
+            format!("the width {width} is not above 0; 0.05 is 5 % of the quantile")
+        } else {
+            return crate::stats::rank_radius(phi, 1.0, self.alpha).map(|_| workers);
+        };
+        Err(Error::setting(why))
     }
 
     fn schedule(&self) -> Option<Schedule> {
@@ -396,15 +344,6 @@ impl Load {
             Model::Constant(rate) => Some(Schedule::constant(rate)),
             Model::Poisson(rate) => Some(Schedule::poisson(rate, self.seed)),
         }
-    }
-
-    fn start(&self) -> Result<LoadRun, Error> {
-        LoadRun::new(&self.registry, self.warm_up, self.measure, self.count)
-    }
-
-    fn control(&self, run: &LoadRun) -> Control {
-        let is_open = !matches!(self.model, Model::Closed(_));
-        Control::new(run, is_open, self.width, self.alpha, self.progress)
     }
 
     fn report(

@@ -227,9 +227,8 @@ impl LoadReport {
     pub fn is_correlated(&self) -> bool {
         let batches = &self.control.watched().batches;
         let count = batches.total().count() as f64;
-        SHOWN
-            .iter()
-            .any(|phi| batches.effective_count(*phi) < count)
+        let is_correlated = |phi: &f64| batches.effective_count(*phi) < count;
+        SHOWN.iter().any(is_correlated)
     }
 
     /// Returns the machine of the run.
@@ -422,9 +421,8 @@ impl LoadReport {
             notes.push(format!("not reached: an interval of p{phi} of {percent} %"));
         }
         if self.is_correlated() {
-            let effective = self
-                .quantile(0.5)
-                .map_or(0.0, |median| median.effective_count);
+            let median = self.quantile(0.5);
+            let effective = median.map_or(0.0, |median| median.effective_count);
             notes.push(format!(
                 "correlated: the intervals are wider, as for {effective:.0} independent requests \
                  at the median"

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tallies::{Bound, Counter, Registry};
+use tallies::{Bound, Counter};
 
 use crate::Error;
 use crate::machine::Machine;
 use crate::recorder::Recorder;
+
+use super::Load;
 
 /// The result of a request: `()`, or a `Result` whose error can be shown.
 ///
@@ -124,15 +126,12 @@ pub(super) struct LoadRun {
     first_failure: Mutex<Option<String>>,
 }
 
+/// The label values of the phases, in their order.
 const PHASES: [&str; 2] = ["warm_up", "measure"];
 
 impl LoadRun {
-    pub(super) fn new(
-        registry: &Registry,
-        warm_up: Duration,
-        measure: Duration,
-        most: Option<u64>,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(load: &Load) -> Result<Self, Error> {
+        let registry = &load.registry;
         let recorders = |name, help| Recorder::labelled(name, help, ("phase", PHASES), registry);
         let latency = recorders(
             "load_latency_seconds",
@@ -160,26 +159,27 @@ impl LoadRun {
         registry.gauge_fn("load_in_flight", "Requests in flight.", move || {
             now.load(Ordering::Relaxed) as f64
         })?;
-        let all = PHASES.iter().zip(latency).zip(service).zip(lag);
-        let mut all = all.map(|(((phase, latency), service), lag)| Records {
-            latency,
-            service,
-            lag,
-            succeeded: requests.bind([phase, "ok"]),
-            failed: requests.bind([phase, "error"]),
-            panicked: requests.bind([phase, "panic"]),
-            skipped: skipped.bind([phase]),
-        });
-        let (warming, measured) = (all.next(), all.next());
+        let records = |phase: Phase| {
+            let (i, phase) = (phase as usize, PHASES[phase as usize]);
+            Records {
+                latency: latency[i].clone(),
+                service: service[i].clone(),
+                lag: lag[i].clone(),
+                succeeded: requests.bind([phase, "ok"]),
+                failed: requests.bind([phase, "error"]),
+                panicked: requests.bind([phase, "panic"]),
+                skipped: skipped.bind([phase]),
+            }
+        };
         Ok(Self {
             // Before the start, because it reads files.
             machine: Machine::now(),
             start: Instant::now(),
-            warm_up,
-            end: warm_up.saturating_add(measure),
-            warming: warming.expect("there are two phases"),
-            measured: measured.expect("there are two phases"),
-            most,
+            warm_up: load.warm_up,
+            end: load.warm_up.saturating_add(load.measure),
+            warming: records(Phase::WarmUp),
+            measured: records(Phase::Measure),
+            most: load.count,
             numbered: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             complete: AtomicBool::new(false),

@@ -25,11 +25,8 @@ const POINTS: u64 = 20;
 
 impl LoadReport {
     pub(crate) fn section(&self, name: &str) -> Section {
-        let latency = self
-            .control
-            .latency
-            .iter()
-            .map(|latency| ("latency", latency));
+        let latency = self.control.latency.iter();
+        let latency = latency.map(|latency| ("latency", latency));
         let service = ("service time", &self.control.service);
         let times: Vec<_> = latency.chain([service]).collect();
         let names = times.iter().map(|(name, _)| *name);
@@ -71,14 +68,13 @@ impl LoadReport {
         };
         let columns: Vec<_> = times.iter().map(column).collect();
         let rows = columns.iter().map(Vec::len).max().unwrap_or(0);
-        let rows: Vec<Vec<String>> = (0..rows)
-            .map(|row| {
-                let cells = columns.iter();
-                let cells = cells.map(|column| column.get(row).cloned().unwrap_or_default());
-                cells.collect()
-            })
-            .collect();
-        let section = section.table(&head, &rows).line(&self.coverage());
+        let row = |row: usize| {
+            let cells = columns.iter();
+            let cells = cells.map(|column| column.get(row).cloned().unwrap_or_default());
+            cells.collect()
+        };
+        let section = section.table(&head, (0..rows).map(row));
+        let section = section.line(&self.coverage());
         match self.lag_quantiles() {
             Some(lag) => section.line(&format!("Schedule lag: {lag}")),
             None => section,
@@ -88,10 +84,8 @@ impl LoadReport {
     /// Each quantile by its number of nines, with the band of its interval. Where a bound is not
     /// known, the band reaches to the edge.
     fn distribution(&self, times: &[(&str, &Watched)]) -> Plot {
-        let counts = times
-            .iter()
-            .map(|(_, watched)| watched.batches.total().count());
-        let count = counts.max().unwrap_or(0);
+        let count = |(_, watched): &(&str, &Watched)| watched.batches.total().count();
+        let count = times.iter().map(count).max().unwrap_or(0);
         let nines = (count.max(10) as f64).log10();
         let phi = |i| 1.0 - 10_f64.powf(-nines * f64::from(i) / f64::from(STEPS));
         let phis: Vec<f64> = (0..=STEPS).map(|i| phi(i).max(0.001)).collect();

@@ -26,13 +26,11 @@ pub(super) fn closed<A: Answer, T>(
 ) -> Result<T, Error> {
     thread::scope(|scope| {
         for _ in 0..workers {
-            let spawned = thread::Builder::new()
-                .name("load-worker".to_owned())
-                .spawn_scoped(scope, || {
-                    while let Some(request) = run.next_closed() {
-                        make(run, request, work);
-                    }
-                });
+            let spawned = thread_named("load-worker").spawn_scoped(scope, || {
+                while let Some(request) = run.next_closed() {
+                    make(run, request, work);
+                }
+            });
             spawned.inspect_err(|_| run.stop())?;
         }
         Ok(control())
@@ -53,25 +51,26 @@ pub(super) fn open<A: Answer, T>(
     thread::scope(|scope| {
         for _ in 0..workers {
             let receive = receive.clone();
-            let spawned = thread::Builder::new()
-                .name("load-worker".to_owned())
-                .spawn_scoped(scope, move || {
-                    receive.iter().for_each(|request| make(run, request, work));
-                });
+            let spawned = thread_named("load-worker").spawn_scoped(scope, move || {
+                receive.iter().for_each(|request| make(run, request, work));
+            });
             // The threads end when `send` is dropped.
             spawned?;
         }
-        let spawned = thread::Builder::new()
-            .name("load-pacer".to_owned())
-            .spawn_scoped(scope, move || {
-                pace(run, schedule, workers, |request| {
-                    // Fails only if all workers are gone, and they outlive the sender.
-                    let _ = send.send(request);
-                });
+        let spawned = thread_named("load-pacer").spawn_scoped(scope, move || {
+            pace(run, schedule, workers, |request| {
+                // Fails only if all workers are gone, and they outlive the sender.
+                let _ = send.send(request);
             });
+        });
         spawned?;
         Ok(control())
     })
+}
+
+/// Returns a builder of a thread with this name.
+pub(super) fn thread_named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.to_owned())
 }
 
 /// Makes one request, which is in flight.

@@ -95,11 +95,8 @@ impl Page {
     #[must_use]
     pub fn to_html(&self) -> String {
         let title = Escaped(&self.title);
-        let sections: String = self
-            .sections
-            .iter()
-            .map(|section| format!("<section>\n{}</section>\n", section.html))
-            .collect();
+        let section = |section: &Section| format!("<section>\n{}</section>\n", section.html);
+        let sections: String = self.sections.iter().map(section).collect();
         // The policy keeps the promise that nothing is loaded, whatever a name contains.
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -153,17 +150,23 @@ impl Section {
     }
 
     /// Adds a table whose rows begin with a name.
-    pub(crate) fn table(mut self, head: &[&str], rows: &[Vec<String>]) -> Self {
+    pub(crate) fn table(mut self, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Self {
         let head = row("th", head.iter().copied());
-        let rows = rows.iter();
-        let rows: String = rows
-            .map(|cells| row("td", cells.iter().map(String::as_str)))
-            .collect();
+        let rows = rows.map(|cells| row("td", cells.iter().map(String::as_str)));
+        let rows: String = rows.collect();
         let _ = write!(
             self.html,
             "<div><table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
         );
         self
+    }
+
+    /// Adds the facts of the machine of several measurements.
+    pub(crate) fn machines<'a>(self, all: impl Iterator<Item = &'a Machine>) -> Self {
+        match Machine::of_all(all) {
+            Some(machine) => self.machine(&machine),
+            None => self,
+        }
     }
 
     /// Adds the facts of the machine.

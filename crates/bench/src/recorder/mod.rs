@@ -62,24 +62,10 @@ const MOST_BUCKETS: u32 = 8192;
 pub struct Recorder {
     name: String,
     series: Bound<Histogram>,
-    /// When the recorder was made: the begin of readings.
-    made: Time,
-}
-
-/// One time on both clocks: the system's for people, and the monotonic one for lengths.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Time {
-    pub(crate) system: SystemTime,
-    pub(crate) instant: Instant,
-}
-
-impl Time {
-    pub(crate) fn now() -> Self {
-        Self {
-            system: SystemTime::now(),
-            instant: Instant::now(),
-        }
-    }
+    /// The time at which the recorder was made, for people: the begin of readings.
+    begin: SystemTime,
+    /// The same on the monotonic clock, for their lengths.
+    made: Instant,
 }
 
 impl Recorder {
@@ -154,7 +140,8 @@ impl Recorder {
         Self {
             name: name.to_owned(),
             series,
-            made: Time::now(),
+            begin: SystemTime::now(),
+            made: Instant::now(),
         }
     }
 
@@ -196,13 +183,18 @@ impl Recorder {
     /// use.
     #[must_use]
     pub fn read(&self) -> Recording {
-        let end = Time::now();
+        let elapsed = self.made.elapsed();
         let seen = self.series.get();
         let distribution = match &seen.native {
             Some(native) => Distribution::of(native, seen.sum),
             None => Distribution::default(),
         };
-        Recording::new(&self.name, self.made, end, distribution)
+        Recording {
+            name: self.name.clone(),
+            begin: self.begin,
+            elapsed,
+            distribution,
+        }
     }
 
     /// Returns a reader of intervals, which begin now. Any number of readers can have their own

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::Error;
 
-use super::{Distribution, Time, hdr, json};
+use super::{Distribution, hdr, json};
 
 /// All that a [`Recorder`](super::Recorder) recorded between two times.
 ///
@@ -29,15 +29,6 @@ pub struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(name: &str, begin: Time, end: Time, distribution: Distribution) -> Self {
-        Self {
-            name: name.to_owned(),
-            begin: begin.system,
-            elapsed: end.instant.saturating_duration_since(begin.instant),
-            distribution,
-        }
-    }
-
     /// Returns the name of the recorder.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -100,9 +91,7 @@ impl Recording {
         Self {
             name: self.name.clone(),
             begin: earlier.end(),
-            elapsed: (self.begin + self.elapsed)
-                .duration_since(earlier.end())
-                .unwrap_or_default(),
+            elapsed: self.end().duration_since(earlier.end()).unwrap_or_default(),
             distribution: since.unwrap_or_else(|| self.distribution.clone()),
         }
     }

@@ -109,17 +109,13 @@ impl Batches {
     /// The factor by which the variance of the number of values up to `bound` is larger than that
     /// of independent values.
     fn factor(&self, bound: f64) -> f64 {
-        let batches: Vec<(f64, f64)> = self
-            .complete
-            .iter()
-            .map(|batch| (batch.count() as f64, batch.count_up_to(bound) as f64))
-            .collect();
+        let counts = |batch: &Distribution| (batch.count() as f64, batch.count_up_to(bound) as f64);
+        let batches: Vec<(f64, f64)> = self.complete.iter().map(counts).collect();
         let mut factor = 1_f64;
+        let add = |a: (f64, f64), b: &(f64, f64)| (a.0 + b.0, a.1 + b.1);
         for joined in [1, 2, 4, 8] {
-            let batches: Vec<_> = batches
-                .chunks_exact(joined)
-                .map(|some| some.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1)))
-                .collect();
+            let sums = batches.chunks_exact(joined);
+            let batches: Vec<_> = sums.map(|some| some.iter().fold((0.0, 0.0), add)).collect();
             if batches.len() >= FEWEST {
                 factor = factor.max(factor_of(&batches));
             }

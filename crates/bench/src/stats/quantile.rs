@@ -83,21 +83,19 @@ impl fmt::Display for QuantileInterval {
             _ => 2,
         };
         let name = percentile(self.quantile);
-        write!(f, "{name} {value:.digits$} {unit} [")?;
         // Rounded outwards, so that the printed interval contains the interval.
         let last = 10_f64.powi(digits as i32);
         let lower = (self.lower * scale * last).floor() / last;
         let upper = (self.upper * scale * last).ceil() / last;
-        if self.lower > 0.0 {
-            write!(f, "{lower:.digits$}, ")?;
-        } else {
-            f.write_str("?, ")?;
-        }
-        if self.upper.is_finite() {
-            write!(f, "{upper:.digits$}]")
-        } else {
-            f.write_str("?]")
-        }
+        let end = |is_known: bool, end: f64| match is_known {
+            true => format!("{end:.digits$}"),
+            false => "?".to_owned(),
+        };
+        let (lower, upper) = (
+            end(self.lower > 0.0, lower),
+            end(self.upper.is_finite(), upper),
+        );
+        write!(f, "{name} {value:.digits$} {unit} [{lower}, {upper}]")
     }
 }
 

@@ -189,15 +189,10 @@ impl<'a> PartialFamily<'a> {
             return Err(Fault::new(sample.value_offset, what));
         }
         let is_gauge = matches!(kind, Kind::Gauge | Kind::Info | Kind::StateSet);
-        let start = sample
-            .start
-            .as_ref()
-            .map(|(offset, _)| (*offset, "a start time"));
+        let start = sample.start.map(|(offset, _)| (offset, "a start time"));
         let start = start.filter(|_| is_gauge || kind == Kind::GaugeHistogram);
-        let exemplar = sample
-            .exemplars
-            .first()
-            .map(|(offset, _)| (*offset, "an exemplar"));
+        let exemplar = sample.exemplars.first();
+        let exemplar = exemplar.map(|(offset, _)| (*offset, "an exemplar"));
         match start.or(exemplar.filter(|_| is_gauge)) {
             None => Ok(()),
             Some((offset, what)) => {

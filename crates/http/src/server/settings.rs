@@ -306,6 +306,21 @@ impl ServerMetrics {
         /// ```
         fn buckets(self, seconds: &[f64]) =
             self.families.scheme.buckets = Cow::Owned(seconds.to_vec());
+
+        /// Sets the limit of routes; the default is 1000. Requests to routes beyond the limit count
+        /// with the route `__overflow__`. The families get a limit of series that is large enough
+        /// for this many routes. If layers share families, the limit of the first one applies.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), tallies::Error> {
+        /// let registry = tallies::Registry::new();
+        /// let metrics = tallies_http::ServerMetrics::new().limit(100).register(&registry)?;
+        /// assert!(registry.snapshot().family("http_requests_total").is_some());
+        /// # let _ = metrics;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn limit(self, routes: usize) = self.families.routes = routes;
     }
 
     /// Adds path templates, for a server without a router. The first template that matches a path
@@ -379,24 +394,6 @@ impl ServerMetrics {
         F: for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
     {
         self.find = Some(RouteFn(Arc::new(find)));
-        self
-    }
-
-    /// Sets the limit of routes; the default is 1000. Requests to routes beyond the limit count
-    /// with the route `__overflow__`. The families get a limit of series that is large enough for
-    /// this many routes. If layers share families, the limit of the first one applies.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), tallies::Error> {
-    /// let registry = tallies::Registry::new();
-    /// let metrics = tallies_http::ServerMetrics::new().limit(100).register(&registry)?;
-    /// assert!(registry.snapshot().family("http_requests_total").is_some());
-    /// # let _ = metrics;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn limit(mut self, routes: usize) -> Self {
-        self.families.routes = routes;
         self
     }
 

@@ -6,9 +6,13 @@
 //! Sources: the OpenTelemetry specification, "OpenTelemetry Protocol Exporter", "OpenTelemetry
 //! Environment Variable Specification" and "Resource SDK".
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tallies::Error;
 
 use super::{Otlp, Temporality};
 
@@ -33,21 +37,6 @@ pub(crate) struct Environment {
     pub(crate) is_disabled: bool,
 }
 
-/// A variable that cannot be used.
-#[derive(Debug, PartialEq)]
-pub(crate) struct EnvironmentError {
-    variable: String,
-    problem: String,
-}
-
-impl fmt::Display for EnvironmentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.variable, self.problem)
-    }
-}
-
-impl std::error::Error for EnvironmentError {}
-
 /// The longest time that a variable may set, in milliseconds: 49 days.
 const MOST_MILLIS: u64 = u32::MAX as u64;
 
@@ -57,9 +46,7 @@ impl Environment {
     /// # Errors
     ///
     /// Returns an error for a variable that cannot be read, unless `OTEL_SDK_DISABLED` is `true`.
-    pub(crate) fn read(
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, EnvironmentError> {
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let variables = Variables(variable);
         let mut found = Self {
             url: "http://localhost:4318/v1/metrics".to_owned(),
@@ -127,12 +114,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             // The specification has no other value that disables.
             let value = &disabled.value;
             let text = "which counts as `false`; use `true` or `false`";
-            tallies::Error::new(format!("OTEL_SDK_DISABLED is `{value}`, {text}")).log_once();
+            Error::new(format!("OTEL_SDK_DISABLED is `{value}`, {text}")).log_once();
         }
         is("true")
     }
 
-    fn url(&self) -> Result<Option<String>, EnvironmentError> {
+    fn url(&self) -> Result<Option<String>, Error> {
         if let Some(url) = self.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") {
             return url.url().map(Some);
         }
@@ -144,7 +131,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Ok(Some(format!("{base}{slash}v1/metrics")))
     }
 
-    fn otlp(&self) -> Result<Otlp, EnvironmentError> {
+    fn otlp(&self) -> Result<Otlp, Error> {
         let mut otlp = Otlp::new();
         if let Some(protocol) = self.exporter("PROTOCOL") {
             if protocol.one_of(&[("http/protobuf", false), ("http/json", true)])? {
@@ -177,21 +164,16 @@ struct Variable {
 }
 
 impl Variable {
-    fn error(&self, problem: fmt::Arguments<'_>) -> EnvironmentError {
-        EnvironmentError {
-            variable: self.name.clone(),
-            problem: problem.to_string(),
-        }
+    fn error(&self, problem: fmt::Arguments<'_>) -> Error {
+        Error::new(format!("{} {problem}", self.name))
     }
 
     /// Reads a URL. One without a path gets the path `/`.
-    fn url(&self) -> Result<String, EnvironmentError> {
+    fn url(&self) -> Result<String, Error> {
         let url = &self.value;
         let rest = ["http://", "https://"].iter().find_map(|scheme| {
-            let start = url.get(..scheme.len())?;
-            start
-                .eq_ignore_ascii_case(scheme)
-                .then(|| &url[scheme.len()..])
+            let (start, rest) = url.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
         });
         match rest {
             Some(rest) if !rest.is_empty() && !rest.starts_with('/') => {
@@ -205,7 +187,7 @@ impl Variable {
     }
 
     /// Reads one of these names, in letters of either case.
-    fn one_of<T: Copy>(&self, names: &[(&str, T)]) -> Result<T, EnvironmentError> {
+    fn one_of<T: Copy>(&self, names: &[(&str, T)]) -> Result<T, Error> {
         let is_it = |(name, _): &&(&str, T)| self.value.eq_ignore_ascii_case(name);
         if let Some((_, found)) = names.iter().find(is_it) {
             return Ok(*found);
@@ -218,7 +200,7 @@ impl Variable {
         )))
     }
 
-    fn millis(&self) -> Result<u64, EnvironmentError> {
+    fn millis(&self) -> Result<u64, Error> {
         let value = &self.value;
         value.parse().map_err(|_| {
             self.error(format_args!(
@@ -227,7 +209,7 @@ impl Variable {
         })
     }
 
-    fn interval(&self) -> Result<Duration, EnvironmentError> {
+    fn interval(&self) -> Result<Duration, Error> {
         match self.millis()? {
             0 => Err(self.error(format_args!(
                 "is `0`; it needs a number of milliseconds above 0"
@@ -237,7 +219,7 @@ impl Variable {
     }
 
     /// Reads a timeout; 0 stands for none.
-    fn timeout(&self) -> Result<Duration, EnvironmentError> {
+    fn timeout(&self) -> Result<Duration, Error> {
         let millis = match self.millis()? {
             0 => MOST_MILLIS,
             millis => millis.min(MOST_MILLIS),
@@ -246,7 +228,7 @@ impl Variable {
     }
 
     /// Reads headers. The values may be secret, so no error shows them.
-    fn headers(&self) -> Result<Vec<(String, String)>, EnvironmentError> {
+    fn headers(&self) -> Result<Vec<(String, String)>, Error> {
         let mut headers = self.pairs()?;
         for (name, value) in &mut headers {
             let is_token =
@@ -268,7 +250,7 @@ impl Variable {
 
     /// Reads `name=value,name=value`, percent-encoded. The values may be secret, so no error shows
     /// them.
-    fn pairs(&self) -> Result<Vec<(String, String)>, EnvironmentError> {
+    fn pairs(&self) -> Result<Vec<(String, String)>, Error> {
         let members = self.value.split(',').map(str::trim).zip(1..);
         let members = members.filter(|(member, _)| !member.is_empty());
         let pairs = members.map(|(member, number)| {
@@ -290,15 +272,9 @@ impl Variable {
 
 /// Decodes percent-encoding. Returns `None` if it is malformed, or not UTF-8.
 fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut parts = text.split('%');
-    bytes.extend(parts.next()?.bytes());
-    for part in parts {
-        let digits = part.get(..2)?;
-        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
-        bytes.push(byte);
-        bytes.extend(part[2..].bytes());
-    }
-    String::from_utf8(bytes).ok()
+    let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut parts = text.split('%').skip(1);
+    let is_valid = parts.all(|part| part.get(..2).is_some_and(is_hex));
+    let decoded = percent_decode_str(text).decode_utf8().ok();
+    decoded.filter(|_| is_valid).map(Cow::into_owned)
 }

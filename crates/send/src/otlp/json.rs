@@ -60,16 +60,11 @@ impl Json<'_> {
     }
 
     fn number(&mut self, x: f64) {
-        if x.is_finite() {
-            self.put(zmij::Buffer::new().format_finite(x));
-        } else if x.is_nan() {
-            self.put("\"NaN\"");
-        } else {
-            self.put(if x < 0.0 {
-                "\"-Infinity\""
-            } else {
-                "\"Infinity\""
-            });
+        match x {
+            x if x.is_finite() => self.put(zmij::Buffer::new().format_finite(x)),
+            f64::INFINITY => self.put("\"Infinity\""),
+            f64::NEG_INFINITY => self.put("\"-Infinity\""),
+            _ => self.put("\"NaN\""),
         }
     }
 

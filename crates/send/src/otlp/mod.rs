@@ -54,6 +54,8 @@ mod writer;
 use std::fmt;
 use std::str::FromStr;
 
+use tallies_names::setters;
+
 use protocol::Encoding;
 pub(crate) use protocol::OtlpProtocol;
 
@@ -97,33 +99,25 @@ impl Otlp {
         Self::default()
     }
 
-    /// Chooses between totals and deltas; see [`Temporality`].
-    ///
-    /// ```
-    /// use tallies_send::{Otlp, Temporality};
-    ///
-    /// let otlp = Otlp::new().temporality(Temporality::Delta);
-    /// # let _ = otlp;
-    /// ```
-    pub fn temporality(self, temporality: Temporality) -> Self {
-        Self {
-            temporality,
-            ..self
-        }
-    }
+    setters! {
+        /// Chooses between totals and deltas; see [`Temporality`].
+        ///
+        /// ```
+        /// use tallies_send::{Otlp, Temporality};
+        ///
+        /// let otlp = Otlp::new().temporality(Temporality::Delta);
+        /// # let _ = otlp;
+        /// ```
+        fn temporality(self, temporality: Temporality) = self.temporality = temporality;
 
-    /// Sends JSON instead of protocol buffers, for a receiver that reads nothing else or for a
-    /// reader of the requests. It takes about three times as many bytes.
-    ///
-    /// ```
-    /// let otlp = tallies_send::Otlp::new().json();
-    /// # let _ = otlp;
-    /// ```
-    pub fn json(self) -> Self {
-        Self {
-            encoding: Encoding::Json,
-            ..self
-        }
+        /// Sends JSON instead of protocol buffers, for a receiver that reads nothing else or for a
+        /// reader of the requests. It takes about three times as many bytes.
+        ///
+        /// ```
+        /// let otlp = tallies_send::Otlp::new().json();
+        /// # let _ = otlp;
+        /// ```
+        fn json(self) = self.encoding = Encoding::Json;
     }
 
     /// Sets an attribute of the resource. The last value of a name counts.

@@ -82,28 +82,12 @@ impl OtlpProtocol {
         parts.map(|part| part.family.len()).sum()
     }
 
-    /// Returns the number of points that the next snapshot replaces: all that is not acknowledged,
-    /// but for deltas.
-    fn unsent_totals(&self) -> u64 {
-        let parts = self.batch.parts.iter().enumerate().skip(self.next.part);
-        let parts = parts.filter(|(_, part)| !part.is_delta);
-        let lens = parts.map(|(at, part)| match at == self.next.part {
-            true => part.family.len() - self.next.series,
-            false => part.family.len(),
-        });
-        lens.sum::<usize>() as u64
-    }
-
-    /// Returns the first total that is not acknowledged: its family, and the index of its series.
-    fn first_unsent_total(&self) -> Option<(String, usize)> {
-        let parts = self.batch.parts.iter().enumerate().skip(self.next.part);
-        let mut unsent = parts.filter_map(|(at, part)| {
-            let is_next = at == self.next.part;
-            let series = if is_next { self.next.series } else { 0 };
-            let has_unsent = !part.is_delta && series < part.family.len();
-            has_unsent.then(|| (part.family.name().to_owned(), part.from + series))
-        });
-        unsent.next()
+    /// Returns the parts with totals that are not acknowledged, each with the place of its first.
+    fn unsent_totals(&self) -> impl Iterator<Item = (&FamilyPart, usize)> {
+        let parts = self.batch.parts.iter().skip(self.next.part);
+        let first = std::iter::once(self.next.series);
+        let parts = parts.zip(first.chain(std::iter::repeat(0)));
+        parts.filter(|(part, first)| !part.is_delta && *first < part.family.len())
     }
 
     /// Removes the deltas that are not acknowledged from the batch.
@@ -167,8 +151,10 @@ impl Protocol for OtlpProtocol {
     fn take(&mut self, snapshot: &Snapshot) {
         self.log_unknown(snapshot);
         let start = *self.start.get_or_insert(snapshot.taken());
-        self.superseded += self.unsent_totals();
-        let next = self.first_unsent_total();
+        let unsent = |(part, first): (&FamilyPart, usize)| (part.family.len() - first) as u64;
+        self.superseded += self.unsent_totals().map(unsent).sum::<u64>();
+        let next = self.unsent_totals().next();
+        let next = next.map(|(part, first)| (part.family.name().to_owned(), part.from + first));
         let unsent = self.take_unsent();
         let mut parts = Vec::new();
         if let Some(totals) = &mut self.totals {

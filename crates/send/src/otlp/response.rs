@@ -185,9 +185,8 @@ impl<'a> JsonReader<'a> {
         let len = self.0.iter().take_while(|byte| is_part(byte)).count();
         let (word, rest) = self.0.split_at(len);
         self.0 = rest;
-        std::str::from_utf8(word)
-            .ok()
-            .filter(|word| !word.is_empty())
+        let word = std::str::from_utf8(word).ok();
+        word.filter(|word| !word.is_empty())
     }
 
     /// Skips a value, however deep it is nested.

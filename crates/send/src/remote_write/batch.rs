@@ -202,19 +202,17 @@ impl<W: RequestWriter> Filler<'_, W> {
             for (k, (part, value)) in samples.iter().enumerate() {
                 let (name, added) = names.of(k, *part);
                 let is_float = matches!(value, SampleValue::Float(_));
-                let of_part = exemplars
-                    .iter()
-                    .filter(|(bucket, _)| !is_float || *bucket == k);
+                let of_part = exemplars.iter();
+                let of_part = of_part.filter(|(bucket, _)| !is_float || *bucket == k);
                 let of_part: Vec<&Exemplar> = of_part.map(|(_, exemplar)| *exemplar).collect();
                 self.push(&FullSample {
                     labels: labels.of(name, added),
                     value: *value,
                     time: held.time,
                     // Quantiles do not count.
-                    start: if matches!(part, Part::Quantile(_)) {
-                        0
-                    } else {
-                        start
+                    start: match part {
+                        Part::Quantile(_) => 0,
+                        _ => start,
                     },
                     exemplars: &of_part,
                 });

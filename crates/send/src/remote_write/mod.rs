@@ -36,6 +36,8 @@ mod tests;
 mod v1;
 mod v2;
 
+use tallies_names::setters;
+
 use exchange::Exchange;
 
 /// The settings of remote write.
@@ -164,48 +166,42 @@ impl RemoteWrite {
         Self::default()
     }
 
-    /// Adds a label to all series, such as `job` or `instance`. A series that has a label of this
-    /// name keeps its own.
-    ///
-    /// ```
-    /// use tallies_send::RemoteWrite;
-    ///
-    /// let protocol = RemoteWrite::new().label("job", "mail").label("instance", "mail-3");
-    /// # let _ = protocol;
-    /// ```
-    ///
-    /// The sender returns an error when it starts if a name does not match
-    /// `[a-zA-Z_][a-zA-Z0-9_]*`, begins with `__`, is `le` or `quantile` or is given twice, or if a
-    /// value is empty.
-    pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.push((name.to_owned(), value.to_owned()));
-        self
-    }
+    setters! {
+        /// Adds a label to all series, such as `job` or `instance`. A series that has a label of
+        /// this name keeps its own.
+        ///
+        /// ```
+        /// use tallies_send::RemoteWrite;
+        ///
+        /// let protocol = RemoteWrite::new().label("job", "mail").label("instance", "mail-3");
+        /// # let _ = protocol;
+        /// ```
+        ///
+        /// The sender returns an error when it starts if a name does not match
+        /// `[a-zA-Z_][a-zA-Z0-9_]*`, begins with `__`, is `le` or `quantile` or is given twice, or
+        /// if a value is empty.
+        fn label(self, name: &str, value: &str) =
+            self.labels.push((name.to_owned(), value.to_owned()));
 
-    /// Sets the version of the protocol. The default is [`Version::Auto`].
-    ///
-    /// ```
-    /// use tallies_send::{RemoteWrite, Version};
-    ///
-    /// let victoria_metrics = RemoteWrite::new().version(Version::V1);
-    /// # let _ = victoria_metrics;
-    /// ```
-    pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
-        self
-    }
+        /// Sets the version of the protocol. The default is [`Version::Auto`].
+        ///
+        /// ```
+        /// use tallies_send::{RemoteWrite, Version};
+        ///
+        /// let victoria_metrics = RemoteWrite::new().version(Version::V1);
+        /// # let _ = victoria_metrics;
+        /// ```
+        fn version(self, version: Version) = self.version = version;
 
-    /// Sets the form of histograms. The default is [`HistogramForm::AsDeclared`].
-    ///
-    /// ```
-    /// use tallies_send::{HistogramForm, RemoteWrite};
-    ///
-    /// let old_prometheus = RemoteWrite::new().histograms(HistogramForm::Classic);
-    /// # let _ = old_prometheus;
-    /// ```
-    pub fn histograms(mut self, form: HistogramForm) -> Self {
-        self.histograms = form;
-        self
+        /// Sets the form of histograms. The default is [`HistogramForm::AsDeclared`].
+        ///
+        /// ```
+        /// use tallies_send::{HistogramForm, RemoteWrite};
+        ///
+        /// let old_prometheus = RemoteWrite::new().histograms(HistogramForm::Classic);
+        /// # let _ = old_prometheus;
+        /// ```
+        fn histograms(self, form: HistogramForm) = self.histograms = form;
     }
 
     /// Returns the protocol with these settings.

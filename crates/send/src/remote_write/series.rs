@@ -237,17 +237,15 @@ pub(super) struct PartNames<'a> {
 impl<'a> PartNames<'a> {
     pub(super) fn new(family: &'a str, parts: &[Part]) -> Self {
         let name = |part: Part| format!("{family}{}", part.suffix());
-        let labels = parts.iter().filter_map(|part| part.label());
+        let mut labels = parts.iter().filter_map(|part| part.label()).peekable();
+        let label = labels.peek().copied();
         Self {
             family,
             bucket: name(Part::Bucket(0.0)),
             sum: name(Part::Sum),
             count: name(Part::Count),
             bounds: labels.map(|(_, x)| (x, bound_text(x))).collect(),
-            label: parts
-                .iter()
-                .find_map(|part| part.label())
-                .map(|(name, _)| name),
+            label: label.map(|(name, _)| name),
         }
     }
 

@@ -150,12 +150,8 @@ impl<'a> Finder<'a> {
             std::ptr::eq(next, text) || next == text
         };
         if !is_next {
-            let all = || {
-                (0..family.len())
-                    .map(|i| (family.label_text(i), i))
-                    .collect()
-            };
-            let indices = self.indices.get_or_insert_with(all);
+            let all = (0..family.len()).map(|i| (family.label_text(i), i));
+            let indices = self.indices.get_or_insert_with(|| all.collect());
             self.next = *indices.get(text)?;
         }
         self.next += 1;
@@ -268,9 +264,8 @@ impl Held {
         if self.is_ending || !self.is_before(at, i, reached) {
             return before;
         }
-        let times = family
-            .exemplars(i)
-            .filter_map(|(_, exemplar)| exemplar.time());
+        let exemplars = family.exemplars(i);
+        let times = exemplars.filter_map(|(_, exemplar)| exemplar.time());
         times.map(millis).max().unwrap_or(0).max(before)
     }
 

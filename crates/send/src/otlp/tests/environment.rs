@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::otlp::environment::{Environment, EnvironmentError};
+use crate::otlp::environment::Environment;
 
 use super::*;
 
-fn read(variables: &[(&str, &str)]) -> Result<Environment, EnvironmentError> {
+fn read(variables: &[(&str, &str)]) -> Result<Environment, tallies::Error> {
     let variables: HashMap<_, _> = variables.iter().copied().collect();
     Environment::read(|name| variables.get(name).map(|value| (*value).to_owned()))
 }

@@ -15,7 +15,7 @@ use syn::{
     TypePath, parse_quote,
 };
 
-use crate::async_trait::{BoundNames, original_body};
+use super::async_trait::{BoundNames, original_body};
 
 /// A call that an attribute measures.
 pub(crate) struct Call {

@@ -11,8 +11,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ExprClosure, Token};
 
-use crate::instrument::{Args, located};
-use crate::shape::{Call, Output};
+use super::instrument::{Args, located};
+use super::shape::{Call, Output};
 
 /// The kinds of failures that count.
 #[derive(Default)]

@@ -11,11 +11,11 @@ use syn::{
     LitStr, Path, Token, Variant, parse_quote, punctuated::Punctuated, spanned::Spanned,
 };
 
-use crate::crate_path;
-pub(crate) use crate::event::event;
-use crate::metric::help;
+use super::crate_path;
+pub(crate) use super::event::event;
+use super::metric::help;
+use super::tokens::rebuild;
 use crate::off::{self, snake_case};
-use crate::tokens::rebuild;
 
 pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
     let what = "`Labels` needs a struct with named fields, which are its labels";
@@ -131,7 +131,7 @@ pub(crate) fn metrics(item: &DeriveInput) -> syn::Result<TokenStream> {
     let mut declared = Vec::new();
     for field in fields {
         let (ident, ty, help) = (&field.ident, &field.ty, help(&field.attrs));
-        let (name, options) = options(field)?;
+        let (name, options) = settings(field, option)?;
         declared.push(quote! {
             #ident: <#ty as #tallies::__private::Declare>::declare(
                 #name,
@@ -170,43 +170,39 @@ pub(crate) fn register(item: &DeriveInput, tallies: &Path, body: &TokenStream) -
     }
 }
 
-/// Returns the name of a metric, and the other settings as fields of `FieldOptions`.
-fn options(field: &Field) -> syn::Result<(LitStr, TokenStream)> {
-    let mut name = own_name(field);
-    let mut options = TokenStream::new();
-    let mut set = |meta: ParseNestedMeta<'_>| {
-        let key = &meta.path;
-        let value = || meta.value()?.parse::<Expr>();
-        let option = match &*key.to_token_stream().to_string() {
-            "name" => {
-                name = meta.value()?.parse()?;
-                return Ok(());
-            }
-            "hot" | "utf8" => quote!(#key: true,),
-            "unit" | "limit" => {
-                let value = value()?;
-                quote!(#key: #value,)
-            }
-            "labels" | "buckets" => {
-                let value = value()?;
-                quote!(#key: &#value,)
-            }
-            _ => {
-                return Err(meta.error(
-                    "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, \
-                     `hot` and `utf8`",
-                ));
-            }
-        };
-        options.extend(option);
-        Ok(())
-    };
-    for attr in &field.attrs {
-        if attr.path().is_ident("metric") {
-            attr.parse_nested_meta(&mut set)?;
-        }
+/// Writes a setting other than the name as a field of `FieldOptions`.
+fn option(meta: &ParseNestedMeta<'_>) -> syn::Result<TokenStream> {
+    let key = &meta.path;
+    let value = || meta.value()?.parse::<Expr>();
+    match &*key.to_token_stream().to_string() {
+        "hot" | "utf8" => Ok(quote!(#key: true,)),
+        "unit" | "limit" => value().map(|value| quote!(#key: #value,)),
+        "labels" | "buckets" => value().map(|value| quote!(#key: &#value,)),
+        _ => Err(meta.error(
+            "unknown setting; there are `name`, `unit`, `labels`, `buckets`, `limit`, `hot` and \
+             `utf8`",
+        )),
     }
-    Ok((name, options))
+}
+
+/// Reads `#[metric(..)]` of a field. Returns the name of the metric, and the other settings as
+/// `write` writes them.
+pub(crate) fn settings(
+    field: &Field,
+    write: impl Fn(&ParseNestedMeta<'_>) -> syn::Result<TokenStream>,
+) -> syn::Result<(LitStr, TokenStream)> {
+    let (mut name, mut settings) = (own_name(field), TokenStream::new());
+    let is_metric = |attr: &&Attribute| attr.path().is_ident("metric");
+    for attr in field.attrs.iter().filter(is_metric) {
+        attr.parse_nested_meta(|meta| {
+            match meta.path.is_ident("name") {
+                true => name = meta.value()?.parse()?,
+                false => settings.extend(write(&meta)?),
+            }
+            Ok(())
+        })?;
+    }
+    Ok((name, settings))
 }
 
 pub(crate) fn named_fields<'a>(
@@ -223,7 +219,7 @@ pub(crate) fn named_fields<'a>(
 }
 
 /// Returns the name of a named field.
-pub(crate) fn own_name(field: &Field) -> LitStr {
+fn own_name(field: &Field) -> LitStr {
     let ident = field.ident.as_ref().expect("named");
     LitStr::new(&ident.unraw().to_string(), ident.span())
 }

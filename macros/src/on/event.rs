@@ -1,13 +1,12 @@
 //! The derive macro of events: structs whose fields count in metrics.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
-use syn::meta::ParseNestedMeta;
-use syn::{DeriveInput, Expr, Field, LitStr};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{DeriveInput, Expr, Field};
 
-use crate::crate_path;
-use crate::derives::{named_fields, own_name};
-use crate::metric::{help, is_type};
+use super::crate_path;
+use super::derives::{named_fields, settings};
+use super::metric::{help, is_type};
 
 pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
     let what = "`Event` needs a struct with named fields: a `u64` for each counter, and at most \
@@ -30,11 +29,8 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
         metric(field, &kind, &tallies)
     });
     let metrics = metrics.collect::<syn::Result<Vec<_>>>()?;
-    let counters: Vec<_> = fields
-        .iter()
-        .filter(is_counter)
-        .map(|field| &field.ident)
-        .collect();
+    let counters = fields.iter().filter(is_counter);
+    let counters: Vec<_> = counters.map(|field| &field.ident).collect();
     let count = counters.len();
     let observed = match observed.and_then(|field| field.ident.as_ref()) {
         Some(field) => quote_spanned! {field.span()=>
@@ -66,27 +62,14 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
 
 /// Returns the description of a field's metric.
 fn metric(field: &Field, kind: &TokenStream, tallies: &syn::Path) -> syn::Result<TokenStream> {
-    let (mut name, mut settings) = (own_name(field), TokenStream::new());
-    let mut set = |meta: ParseNestedMeta<'_>| {
-        let key = &meta.path;
-        if key.is_ident("name") {
-            name = meta.value()?.parse::<LitStr>()?;
-        } else if key.is_ident("unit") {
-            let unit: Expr = meta.value()?.parse()?;
-            settings.extend(quote!(.unit(#unit)));
-        } else if key.is_ident("buckets") {
-            let bounds: Expr = meta.value()?.parse()?;
-            settings.extend(quote!(.buckets(&#bounds)));
-        } else {
-            return Err(meta.error("unknown setting; there are `name`, `unit` and `buckets`"));
+    let (name, settings) = settings(field, |meta| {
+        let value = || meta.value()?.parse::<Expr>();
+        match &*meta.path.to_token_stream().to_string() {
+            "unit" => value().map(|unit| quote!(.unit(#unit))),
+            "buckets" => value().map(|bounds| quote!(.buckets(&#bounds))),
+            _ => Err(meta.error("unknown setting; there are `name`, `unit` and `buckets`")),
         }
-        Ok(())
-    };
-    for attr in &field.attrs {
-        if attr.path().is_ident("metric") {
-            attr.parse_nested_meta(&mut set)?;
-        }
-    }
+    })?;
     let help = help(&field.attrs);
     Ok(quote!(#tallies::event::EventMetric::#kind(#name).help(#help)#settings))
 }

@@ -5,9 +5,9 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Path};
 
-use crate::crate_path;
-use crate::derives::{label_set, register};
-pub(crate) use crate::event::fallback as event;
+use super::crate_path;
+use super::derives::{label_set, register};
+pub(crate) use super::event::fallback as event;
 
 /// Implements the traits of `#[derive(Labels)]`, with no labels.
 pub(crate) fn labels(item: &DeriveInput) -> TokenStream {

@@ -13,10 +13,10 @@ use syn::{
     Token,
 };
 
-use crate::crate_path;
+use super::crate_path;
+use super::shape;
+use super::tokens::rebuild;
 use crate::off;
-use crate::shape;
-use crate::tokens::rebuild;
 
 /// A measuring attribute.
 pub(crate) struct Kind {
@@ -327,7 +327,7 @@ fn rewrite(
         let mut args = args.with_receiver(call.receiver.as_ref())?;
         let keep_metric = args.keep_metric();
         let Some(before) = kind.before else {
-            let inner = crate::count_errors::wrap(&args, call)?;
+            let inner = super::count_errors::wrap(&args, call)?;
             return Ok(quote!(#keep_metric #inner));
         };
         args.reject_error_arguments(kind.name)?;

@@ -8,7 +8,7 @@ use syn::{Attribute, Expr, ExprCall, ExprLit, Ident, ItemStatic, Lit, Meta, Type
 
 use tallies_names as names;
 
-use crate::crate_path;
+use super::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let tallies = crate_path::parse_only.parse2(args)?;
