@@ -313,8 +313,8 @@ impl LabelTable {
         at / SIZE
     }
 
-    /// Returns whether the table is full. Then it refuses a label set, even one that it has under an
-    /// old key.
+    /// Returns whether the table is full. Then it refuses a label set, even one that it has under
+    /// an old key.
     #[inline]
     fn refuses(&self) -> bool {
         let is_full = 2 * (self.used + 1) > self.entries.len() && self.is_largest();
