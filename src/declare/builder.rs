@@ -4,6 +4,8 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
+use tallies_names::setters;
+
 use crate::error::Error;
 use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, FieldOptions, Names};
@@ -11,7 +13,6 @@ use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
 use crate::observe::Cells;
 use crate::registry::Registry;
-use crate::setters::setters;
 use crate::snapshot::{Kind, Text};
 
 use super::declaration::Declaration;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use tallies_names::setters;
+
 use crate::error::Error;
 use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::event::{self, EventMetric};
@@ -11,7 +13,6 @@ use crate::family::{Family, SeriesRef};
 use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observed, ObservedTotal, Shape, is_finite};
 use crate::registry::Listed;
-use crate::setters::setters;
 
 use super::builder::MetricParts;
 use super::declaration::Declaration;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tallies_names::setters;
+
 use crate::in_both::gauge_value::GaugeValue;
 use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
-use crate::setters::setters;
 use crate::snapshot::{GaugeMode, Kind, Values};
 
 use super::{

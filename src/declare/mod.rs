@@ -448,7 +448,7 @@ macro_rules! metric {
                 self
             }
 
-            $crate::setters::setters! {
+            tallies_names::setters! {
                 /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.
                 const fn help(self, help: &'static str) = self.0.declaration.desc.help.set(help);
 
@@ -582,7 +582,7 @@ macro_rules! with_static {
                 Self($crate::declare::MetricFamily::declare(name, true))
             }
 
-            $crate::setters::setters! {
+            tallies_names::setters! {
                 /// Gives every series cells of its own in every thread from its first update on.
                 /// Without this, a series counts in one cold cell until it has had 1 024 updates in
                 /// a minute. The price is the memory of the cells.
@@ -727,7 +727,7 @@ macro_rules! with_labels {
         }
 
         impl<$($generics)*> $metric<$($names),*> {
-            $crate::setters::setters! {
+            tallies_names::setters! {
                 /// Retires every series whose value stays the same for this long. See
                 /// [`Builder::expire_after`](crate::Builder::expire_after).
                 ///

@@ -5,10 +5,11 @@ mod cells;
 
 use std::time::Duration;
 
+use tallies_names::setters;
+
 use crate::error::Error;
 use crate::lockfree::Generation;
 use crate::observe::{Buckets, Observed, ObservedTotal, SlotWord};
-use crate::setters::setters;
 use crate::snapshot::Resolution;
 
 use super::exemplar;
