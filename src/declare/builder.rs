@@ -87,6 +87,14 @@ impl<M> std::fmt::Debug for Builder<M> {
     }
 }
 
+impl<M> Builder<M> {
+    /// Returns a builder for a description.
+    pub(super) fn of(desc: Desc) -> Self {
+        let metric = PhantomData;
+        Self { desc, metric }
+    }
+}
+
 impl<M: Metric> Builder<M> {
     /// Returns a builder for a family without labels.
     #[track_caller]
@@ -95,18 +103,7 @@ impl<M: Metric> Builder<M> {
         let mut desc = Desc::unchecked(name, M::KIND, Names::Fixed(&[]), location);
         desc.help = Text::from(help);
         desc.states = M::STATES;
-        Self {
-            desc,
-            metric: PhantomData,
-        }
-    }
-
-    /// Returns a builder for a description.
-    pub(super) fn of(desc: Desc) -> Self {
-        Self {
-            desc,
-            metric: PhantomData,
-        }
+        Self::of(desc)
     }
 
     /// Registers a field of a `#[derive(Metrics)]` struct.
@@ -123,10 +120,7 @@ impl<M: Metric> Builder<M> {
     }
 
     pub(super) fn with_type<T>(self) -> Builder<T> {
-        Builder {
-            desc: self.desc,
-            metric: PhantomData,
-        }
+        Builder::of(self.desc)
     }
 
     fn of_set<L: LabelSet, T>(mut self) -> Builder<T> {
