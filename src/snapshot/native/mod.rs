@@ -116,9 +116,8 @@ impl Native {
             zero_threshold,
             ..Resolution::new(schema)
         };
-        resolution
-            .check()
-            .map_err(|rule| Error::other(format_args!("{rule}")))?;
+        let error = |rule| Error::other(format_args!("{rule}"));
+        resolution.check().map_err(error)?;
         let valid = index::of(f64::from_bits(1), schema)..=index::of(f64::INFINITY, schema);
         for buckets in [&mut positive, &mut negative] {
             let ascend = |pair: &[(i32, u64)]| pair[0].0 < pair[1].0;
