@@ -128,8 +128,6 @@ pub mod push;
 mod registry;
 #[cfg(all(feature = "page", not(loom)))]
 pub mod serve;
-#[cfg(all(feature = "enabled", not(loom)))]
-mod setters;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
 #[cfg(all(feature = "store", not(loom)))]
 pub mod share;

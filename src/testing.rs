@@ -397,10 +397,8 @@ impl Changes {
     #[inline]
     pub fn assert_only(&self, expected: &[(&str, f64)]) {
         let found = self.samples();
-        let expected: BTreeMap<_, _> = expected
-            .iter()
-            .map(|(name, n)| ((*name).to_owned(), *n))
-            .collect();
+        let expected = expected.iter().map(|(name, n)| ((*name).to_owned(), *n));
+        let expected: BTreeMap<_, _> = expected.collect();
         let name = |sample: &str| sample.split('{').next().unwrap_or_default().to_owned();
         let names: BTreeSet<_> = expected.keys().map(|sample| name(sample)).collect();
         let mut wrong = String::new();
@@ -418,10 +416,8 @@ impl Changes {
             }
             let given = sample.split_once('{').map_or("", |(_, labels)| labels);
             let given: Vec<_> = labels::pairs(given.trim_end_matches('}')).collect();
-            let given: Vec<_> = given
-                .iter()
-                .map(|(label, value)| (*label, &**value))
-                .collect();
+            let given = given.iter().map(|(label, value)| (*label, &**value));
+            let given: Vec<_> = given.collect();
             match self.why_absent(&name(&sample), &given) {
                 None if wanted == 0.0 => {}
                 None => wrong += &format!("  {sample}: not changed, expected {wanted}\n"),

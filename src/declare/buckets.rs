@@ -1,6 +1,7 @@
 //! Functions that compute bucket bounds.
 
 use crate::error::{Error, SettingRule};
+use crate::family::shape::check_bounds;
 
 /// The default bucket bounds: seconds, from 5 ms to 10 s.
 ///
@@ -27,13 +28,8 @@ pub const DEFAULT: &[f64] = &[
 /// Returns an error if the count is 0 or above 16 383, if the width is not above 0, or if the
 /// bounds are not finite or do not ascend.
 pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
-    checked(
-        count,
-        |i| start + width * i as f64,
-        width > 0.0,
-        SettingRule::Width(width),
-    )
-    .map_err(|rule| bad("linear", rule))
+    let rules = [(width > 0.0, SettingRule::Width(width))];
+    checked("linear", &rules, count, |i| start + width * i as f64)
 }
 
 /// Returns `count` bounds. The first is `start`, and each of the others is `factor` times the one
@@ -50,21 +46,17 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 /// Returns an error if the count is 0 or above 16 383, if the start is not above 0, if the factor
 /// is not above 1, or if the bounds are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
-    if start.is_nan() || start <= 0.0 {
-        return Err(bad("exponential", SettingRule::Start(start)));
-    }
     let mut next = start;
     let bound = |_| {
         let bound = next;
         next *= factor;
         bound
     };
-    checked(count, bound, factor > 1.0, SettingRule::Factor(factor))
-        .map_err(|rule| bad("exponential", rule))
-}
-
-fn bad(function: &str, rule: SettingRule) -> Error {
-    Error::other(format_args!("the bounds of `buckets::{function}` {rule}"))
+    let rules = [
+        (start > 0.0, SettingRule::Start(start)),
+        (factor > 1.0, SettingRule::Factor(factor)),
+    ];
+    checked("exponential", &rules, count, bound)
 }
 
 /// Returns `N` bounds like [`linear`] does, in a constant.
@@ -123,25 +115,28 @@ pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64;
 }
 
 const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
-    if let Err(rule) = crate::family::shape::check_bounds(&bounds) {
+    if let Err(rule) = check_bounds(&bounds) {
         panic!("{}", rule.text());
     }
     bounds
 }
 
+/// Returns `count` bounds for a function, unless one of the rules does not hold for its arguments.
 fn checked(
+    function: &str,
+    rules: &[(bool, SettingRule)],
     count: usize,
     bound: impl FnMut(usize) -> f64,
-    step: bool,
-    rule: SettingRule,
-) -> Result<Vec<f64>, SettingRule> {
-    if !step {
-        return Err(rule);
-    }
-    if count == 0 || count >= crate::observe::MOST_BUCKETS {
-        return Err(SettingRule::Count(count));
-    }
-    let bounds: Vec<f64> = (0..count).map(bound).collect();
-    crate::family::shape::check_bounds(&bounds)?;
-    Ok(bounds)
+) -> Result<Vec<f64>, Error> {
+    let is_valid = (1..crate::observe::MOST_BUCKETS).contains(&count);
+    let count_rule = (is_valid, SettingRule::Count(count));
+    let mut rules = rules.iter().copied().chain([count_rule]);
+    let bounds = match rules.find(|(holds, _)| !holds) {
+        Some((_, broken)) => Err(broken),
+        None => {
+            let bounds: Vec<f64> = (0..count).map(bound).collect();
+            check_bounds(&bounds).map(|()| bounds)
+        }
+    };
+    bounds.map_err(|rule| Error::other(format_args!("the bounds of `buckets::{function}` {rule}")))
 }

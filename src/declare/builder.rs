@@ -4,6 +4,8 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
+use tallies_names::setters;
+
 use crate::error::Error;
 use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, FieldOptions, Names};
@@ -11,7 +13,6 @@ use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
 use crate::observe::Cells;
 use crate::registry::Registry;
-use crate::setters::setters;
 use crate::snapshot::{Kind, Text};
 
 use super::declaration::Declaration;
@@ -86,6 +87,14 @@ impl<M> std::fmt::Debug for Builder<M> {
     }
 }
 
+impl<M> Builder<M> {
+    /// Returns a builder for a description.
+    pub(super) fn of(desc: Desc) -> Self {
+        let metric = PhantomData;
+        Self { desc, metric }
+    }
+}
+
 impl<M: Metric> Builder<M> {
     /// Returns a builder for a family without labels.
     #[track_caller]
@@ -94,18 +103,7 @@ impl<M: Metric> Builder<M> {
         let mut desc = Desc::unchecked(name, M::KIND, Names::Fixed(&[]), location);
         desc.help = Text::from(help);
         desc.states = M::STATES;
-        Self {
-            desc,
-            metric: PhantomData,
-        }
-    }
-
-    /// Returns a builder for a description.
-    pub(super) fn of(desc: Desc) -> Self {
-        Self {
-            desc,
-            metric: PhantomData,
-        }
+        Self::of(desc)
     }
 
     /// Registers a field of a `#[derive(Metrics)]` struct.
@@ -122,10 +120,7 @@ impl<M: Metric> Builder<M> {
     }
 
     pub(super) fn with_type<T>(self) -> Builder<T> {
-        Builder {
-            desc: self.desc,
-            metric: PhantomData,
-        }
+        Builder::of(self.desc)
     }
 
     fn of_set<L: LabelSet, T>(mut self) -> Builder<T> {

@@ -112,72 +112,44 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
         Ok(())
     }
 
-    /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
-    /// link to this update.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
-    /// sent.add_exemplar(512, &[("trace_id", "0af7651916cd43dd")]);
-    /// let now = registry.snapshot();
-    /// let family = now.family("sent_bytes_total").unwrap();
-    /// let (_, exemplar) = family.exemplars(0).next().unwrap();
-    /// assert_eq!(exemplar.value(), 512.0);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// A series has one exemplar, the last one, with its amount and the time. It costs one or two
-    /// allocations; updates without an exemplar cost nothing extra. If the labels are invalid or
-    /// have more than 128 characters, names and values together, `n` is added, and the exemplar is
-    /// rejected and counted in `tallies_rejected_updates_total`.
-    pub fn add_exemplar(&self, n: N, exemplar: &[(&str, &str)])
-    where
-        L: Unlabelled,
-    {
-        self.add(n);
-        if n.can_add() {
-            self.0.only().set_exemplar(n, exemplar);
-        }
-    }
-
-    /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why it
-    /// cannot.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is added.
-    pub fn try_add_exemplar(&self, n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>
-    where
-        L: Unlabelled,
-    {
-        exemplar::check(self.0.declaration.family(), exemplar)?;
-        self.try_add(n)?;
-        self.0.only().set_exemplar(n, exemplar);
-        Ok(())
-    }
-
-    /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
-    /// [`trace_ids`](crate::instrument::trace_ids).
-    pub fn add_traced(&self, n: N)
-    where
-        L: Unlabelled,
-    {
-        self.add(n);
-        if n.can_add() {
-            exemplar::with_trace(|labels| self.0.only().set_exemplar(n, labels));
-        }
-    }
-
-    /// Adds 1, with the id of the current trace as the exemplar if there is one. See
-    /// [`trace_ids`](crate::instrument::trace_ids).
-    pub fn inc_traced(&self)
-    where
-        L: Unlabelled,
-    {
-        self.add_traced(N::ONE);
-    }
-
     forward_to_only! {
+        /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
+        /// link to this update.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let sent = registry.counter("sent_bytes_total", "Bytes sent.")?;
+        /// sent.add_exemplar(512, &[("trace_id", "0af7651916cd43dd")]);
+        /// let now = registry.snapshot();
+        /// let family = now.family("sent_bytes_total").unwrap();
+        /// let (_, exemplar) = family.exemplars(0).next().unwrap();
+        /// assert_eq!(exemplar.value(), 512.0);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// A series has one exemplar, the last one, with its amount and the time. It costs one or
+        /// two allocations; updates without an exemplar cost nothing extra. If the labels are
+        /// invalid or have more than 128 characters, names and values together, `n` is added, and
+        /// the exemplar is rejected and counted in `tallies_rejected_updates_total`.
+        fn add_exemplar(n: N, exemplar: &[(&str, &str)]);
+
+        /// Adds `n` with an exemplar like [`add_exemplar`](Self::add_exemplar) does, or returns why
+        /// it cannot.
+        ///
+        /// # Errors
+        ///
+        /// The same as for [`try_add`](Self::try_add), and invalid exemplar labels. Nothing is
+        /// added.
+        fn try_add_exemplar(n: N, exemplar: &[(&str, &str)]) -> Result<(), Error>;
+
+        /// Adds `n`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::instrument::trace_ids).
+        fn add_traced(n: N);
+
+        /// Adds 1, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::instrument::trace_ids).
+        fn inc_traced();
+
         /// Returns what all threads have counted so far. Waits for a scrape that is running.
         #[must_use]
         fn get() -> N;

@@ -278,9 +278,8 @@ impl<C: MetricCells> BoundSeries<C> {
 
     /// Returns what the series has counted: nothing, if there is no such series. Makes none.
     pub(crate) fn total(&self) -> C::Total {
-        let (cells, key) = self
-            .series
-            .get_or(|| (self.family().first(), SeriesKey::OVERFLOW));
+        let overflow = || (self.family().first(), SeriesKey::OVERFLOW);
+        let (cells, key) = self.series.get_or(overflow);
         let found = self.series_ref(cells, key);
         let series = match &self.text {
             None => self.family().is_closed().then_some(found),

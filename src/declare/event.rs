@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use tallies_names::{getters, setters};
+
 use crate::error::Error;
 use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::event::{self, EventMetric};
@@ -11,12 +13,13 @@ use crate::family::{Family, SeriesRef};
 use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observed, ObservedTotal, Shape, is_finite};
 use crate::registry::Listed;
-use crate::setters::setters;
 
 use super::builder::MetricParts;
 use super::declaration::Declaration;
 use super::lazy_ref::SeriesUpdate;
-use super::{Bound, Builder, Metric, MetricFamily, Series, buckets};
+use super::{
+    Bound, Builder, Metric, MetricFamily, Series, buckets, forward_to_family, forward_to_only,
+};
 
 /// Something that happens once and counts in several metrics: a struct with `#[derive(Event)]`.
 ///
@@ -256,38 +259,32 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         }
     }
 
-    /// Returns what was recorded so far, over all threads. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> Recorded
-    where
-        L: Unlabelled,
-    {
-        self.0.only().get()
+    forward_to_only! {
+        /// Returns what was recorded so far, over all threads. Waits for a scrape that is running.
+        #[must_use]
+        fn get() -> Recorded;
     }
 
-    /// Returns the series of a label set. Makes it if there is none; above the limit, returns the
-    /// overflow series. See [`Counter::with`](crate::Counter::with).
-    #[inline]
-    pub fn with(&self, labels: L::Borrowed<'_>) -> Series<'_, Events<E>> {
-        self.0.with(labels)
-    }
+    forward_to_family! {
+        /// Returns the series of a label set. Makes it if there is none; above the limit, returns
+        /// the overflow series. See [`Counter::with`](crate::Counter::with).
+        #[inline]
+        fn with(labels: L::Borrowed<'_>) -> Series<'_, Events<E>>;
 
-    /// Returns the series of a label set for later use, for example in a field of a struct. See
-    /// [`Counter::bind`](crate::Counter::bind).
-    pub fn bind(&self, labels: L::Borrowed<'_>) -> Bound<Events<E>> {
-        self.0.bind(labels)
-    }
+        /// Returns the series of a label set for later use, for example in a field of a struct. See
+        /// [`Counter::bind`](crate::Counter::bind).
+        fn bind(labels: L::Borrowed<'_>) -> Bound<Events<E>>;
 
-    /// Returns the series of a label set if it exists.
-    #[must_use]
-    pub fn find(&self, labels: L::Borrowed<'_>) -> Option<Series<'_, Events<E>>> {
-        self.0.find(labels)
-    }
+        /// Returns the series of a label set if it exists.
+        #[must_use]
+        fn find(labels: L::Borrowed<'_>) -> Option<Series<'_, Events<E>>>;
 
-    /// Returns the labels and the value of every series.
-    #[must_use]
-    pub fn get_all(&self) -> Vec<(Vec<(String, String)>, Recorded)> {
-        self.0.get_all()
+        /// Returns the labels and the value of every series.
+        #[must_use]
+        fn get_all() -> Vec<(Vec<(String, String)>, Recorded)>;
+
+        /// Removes every series for whose labels `keep` returns `false`, and returns their number.
+        fn retain(keep: impl FnMut(&[(&str, Cow<'_, str>)]) -> bool) -> usize;
     }
 
     /// Removes the series of a label set from all metrics. Returns `false` if there is none. See
@@ -302,26 +299,17 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         self.0.end(labels, false)
     }
 
-    /// Removes every series for whose labels `keep` returns `false`, and returns their number.
-    pub fn retain(&self, keep: impl FnMut(&[(&str, Cow<'_, str>)]) -> bool) -> usize {
-        self.0.retain(keep)
-    }
-
     /// Removes every series. Those of closed label sets stay.
     pub fn clear(&self) {
         self.0.declaration.family().clear();
     }
 
-    /// Returns the number of series, without the overflow series.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.declaration.family().len()
-    }
+    getters! {
+        /// Returns the number of series, without the overflow series.
+        fn len(&self) -> usize = self.0.declaration.family().len();
 
-    /// Returns whether there are no series.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        /// Returns whether there are no series.
+        fn is_empty(&self) -> bool = self.len() == 0;
     }
 }
 
@@ -350,7 +338,8 @@ impl<E: Event, L: LabelSet> Events<E, L> {
     #[track_caller]
     const fn of(labels: Names) -> Self {
         const { event::check(E::METRICS) };
-        let desc = Desc::of_event(E::METRICS, labels, buckets::DEFAULT);
+        let mut desc = Desc::of_event(E::METRICS, labels, buckets::DEFAULT);
+        desc.closed = ClosedSet::of::<L>();
         Self(MetricFamily::new(Declaration::new(desc)))
     }
 
@@ -362,20 +351,15 @@ impl<E: Event, L: LabelSet> Events<E, L> {
     where
         L: NamedLabels,
     {
-        let mut events = Self::of(L::NAMES);
-        events.0.declaration.desc.closed = ClosedSet::of::<L>();
-        events
-    }
-
-    /// For `#[tallies::metric]`, which knows the module.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn __declared_in(mut self, module: &'static str) -> Self {
-        self.0.declaration.desc.module = module;
-        self
+        Self::of(L::NAMES)
     }
 
     setters! {
+        /// For `#[tallies::metric]`, which knows the module.
+        #[doc(hidden)]
+        const fn __declared_in(self, module: &'static str) =
+            self.0.declaration.desc.module = module;
+
         /// Sets labels that every series of all metrics has.
         const fn constant(self, labels: &'static [(&'static str, &'static str)]) =
             self.0.declaration.desc.constant.set(labels);

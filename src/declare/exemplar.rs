@@ -96,11 +96,9 @@ pub(super) fn set<C: MetricCells>(
     }
     let exemplar = Exemplar::new(labels::text(labels), value);
     if series.is_current() {
-        series
-            .family
-            .publish_exemplar(series.key, position, &exemplar);
-        let exemplars = series.family.exemplars();
-        exemplars.set(series.key, position, exemplar);
+        let (family, key) = (series.family, series.key);
+        family.publish_exemplar(key, position, &exemplar);
+        family.exemplars().set(key, position, exemplar);
     }
 }
 

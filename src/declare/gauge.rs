@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tallies_names::setters;
+
 use crate::in_both::gauge_value::GaugeValue;
 use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
-use crate::setters::setters;
 use crate::snapshot::{GaugeMode, Kind, Values};
 
 use super::{
@@ -57,33 +58,25 @@ macro_rules! gauge_methods {
         /// # Ok::<(), tallies::Error>(())
         /// ```
         #[inline]
-        pub fn add(&self, value: impl GaugeValue)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn add(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
             self.change(GaugeOp::Add(value.into_f64()));
         }
 
         /// Subtracts `value`. Atomic. See [`add`](Self::add).
         #[inline]
-        pub fn sub(&self, value: impl GaugeValue)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn sub(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
             self.change(GaugeOp::Add(-value.into_f64()));
         }
 
         /// Adds 1. Atomic. See [`add`](Self::add).
         #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn inc(&self) $(where $L: Unlabelled)? {
             self.change(GaugeOp::Add(1.0));
         }
 
         /// Subtracts 1. Atomic. See [`add`](Self::add).
         #[inline]
-        pub fn dec(&self)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn dec(&self) $(where $L: Unlabelled)? {
             self.change(GaugeOp::Add(-1.0));
         }
 
@@ -98,9 +91,7 @@ macro_rules! gauge_methods {
         /// # Ok::<(), tallies::Error>(())
         /// ```
         #[inline]
-        pub fn raise(&self, value: impl GaugeValue)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn raise(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
             self.change(GaugeOp::Max(value.into_f64()));
         }
 
@@ -116,9 +107,7 @@ macro_rules! gauge_methods {
         /// # Ok::<(), tallies::Error>(())
         /// ```
         #[inline]
-        pub fn lower(&self, value: impl GaugeValue)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn lower(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
             self.change(GaugeOp::Min(value.into_f64()));
         }
 
@@ -131,9 +120,7 @@ macro_rules! gauge_methods {
         /// assert!(last.get() > 1.7e9);
         /// # Ok::<(), tallies::Error>(())
         /// ```
-        pub fn set_to_current_time(&self)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn set_to_current_time(&self) $(where $L: Unlabelled)? {
             self.set(seconds_since_1970());
         }
     };
@@ -158,9 +145,7 @@ impl<L: LabelSet> Gauge<L> {
     }
 
     gauge_methods!(L);
-}
 
-impl<L: LabelSet> Gauge<L> {
     /// Returns the current value. Waits for nothing.
     #[must_use]
     pub fn get(&self) -> f64
@@ -405,25 +390,19 @@ macro_rules! up_down_methods {
     ($($L:ident)?) => {
         /// Adds 1.
         #[inline]
-        pub fn inc(&self)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn inc(&self) $(where $L: Unlabelled)? {
             self.add(1);
         }
 
         /// Subtracts 1.
         #[inline]
-        pub fn dec(&self)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn dec(&self) $(where $L: Unlabelled)? {
             self.sub(1);
         }
 
         /// Adds `n`.
         #[inline]
-        pub fn add(&self, n: u64)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn add(&self, n: u64) $(where $L: Unlabelled)? {
             if !observe::thread(|thread| UpDown::up(thread, self.last(), n)) {
                 self.add_cold(n, 0);
             }
@@ -431,9 +410,7 @@ macro_rules! up_down_methods {
 
         /// Subtracts `n`.
         #[inline]
-        pub fn sub(&self, n: u64)
-        $(where $L: Unlabelled,)?
-        {
+        pub fn sub(&self, n: u64) $(where $L: Unlabelled)? {
             if !observe::thread(|thread| UpDown::down(thread, self.last(), n)) {
                 self.add_cold(0, n);
             }
@@ -443,9 +420,7 @@ macro_rules! up_down_methods {
 
 impl<L: LabelSet> UpDownCounter<L> {
     up_down_methods!(L);
-}
 
-impl<L: LabelSet> UpDownCounter<L> {
     forward_to_only! {
         /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
         /// running.

@@ -4,6 +4,7 @@ use crate::observe::GaugeCell;
 use crate::snapshot::Kind;
 
 use super::{MetricFamily, metric, with_builder, with_static};
+use crate::family::desc::Names;
 use crate::family::label::LabelSet;
 
 /// Labels that describe the program, such as its version. The value is always 1.
@@ -116,7 +117,7 @@ impl<const LABELS: usize> Info<[&'static str; LABELS]> {
     #[track_caller]
     #[must_use]
     pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
-        Self(MetricFamily::declare_labelled(name, labels))
+        Self(MetricFamily::declare(name, Names::Fixed(labels), false))
     }
 }
 

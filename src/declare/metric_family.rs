@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, Names, in_order};
-use crate::family::label::{LabelSet, NamedLabels};
+use crate::family::label::LabelSet;
 use crate::snapshot::labels;
 
 use super::builder::Metric;
@@ -29,31 +29,18 @@ pub(crate) struct MetricFamily<C: MetricCells, M, L> {
 
 impl<M: Metric, L> MetricFamily<M::Cells, M, L> {
     pub(super) const fn new(declaration: Declaration<M::Cells>) -> Self {
-        Self {
-            declaration,
-            types: PhantomData,
-        }
+        let types = PhantomData;
+        Self { declaration, types }
     }
 
-    /// Declares a metric in a `static`, by the type of its label sets.
+    /// Declares a metric in a `static`.
     #[track_caller]
-    pub(super) const fn declare(name: &'static str, utf8: bool) -> Self
+    pub(super) const fn declare(name: &'static str, labels: Names, utf8: bool) -> Self
     where
-        L: NamedLabels,
+        L: LabelSet,
     {
-        let mut desc = Desc::checked(name, M::KIND, L::NAMES, utf8);
+        let mut desc = Desc::checked(name, M::KIND, labels, utf8);
         desc.closed = ClosedSet::of::<L>();
-        desc.states = M::STATES;
-        Self::new(Declaration::new(desc))
-    }
-
-    /// Declares a metric in a `static`, by its label names.
-    #[track_caller]
-    pub(super) const fn declare_labelled(
-        name: &'static str,
-        labels: &'static [&'static str],
-    ) -> Self {
-        let mut desc = Desc::new(name, M::KIND, Names::Fixed(labels));
         desc.states = M::STATES;
         Self::new(Declaration::new(desc))
     }
@@ -95,9 +82,8 @@ impl<M: Metric, L: LabelSet> MetricFamily<M::Cells, M, L> {
 
     #[inline]
     pub(super) fn with(&self, labels: L::Borrowed<'_>) -> Series<'_, M> {
-        Series {
-            lazy_ref: self.look_up(&labels),
-        }
+        let lazy_ref = self.look_up(&labels);
+        Series { lazy_ref }
     }
 
     /// Copies a label set to `texts`, for attributes, because the body of the function may move the
@@ -119,9 +105,8 @@ impl<M: Metric, L: LabelSet> MetricFamily<M::Cells, M, L> {
     pub(super) fn bind(&self, labels: L::Borrowed<'_>) -> Bound<M> {
         self.enlist();
         let family = Arc::clone(self.declaration.family());
-        Bound {
-            bound: BoundSeries::new::<L>(family, &labels),
-        }
+        let bound = BoundSeries::new::<L>(family, &labels);
+        Bound { bound }
     }
 
     pub(super) fn find(&self, labels: L::Borrowed<'_>) -> Option<Series<'_, M>> {

@@ -150,182 +150,161 @@ macro_rules! metric {
                 self.0.with(labels)
             }
 
-            /// Returns the series of a label set for later use, for example in a field of a struct.
-            ///
-            /// ```
-            /// struct Queue {
-            #[doc = concat!("    jobs: tallies::Bound<tallies::", $example, ">,")]
-            /// }
-            ///
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .register(&registry)?;
-            /// let queue = Queue { jobs: jobs.bind(["mail"]) };
-            /// # let _ = queue.jobs;
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            ///
-            /// The result owns its label values and outlives the metric. If the series was removed,
-            /// was retired or has expired, the next use of the result makes it again.
-            pub fn bind(&self, labels: L::Borrowed<'_>) -> $crate::Bound<$plain> {
-                self.0.bind(labels)
+            $crate::declare::forward_to_family! {
+                /// Returns the series of a label set for later use, for example in a field of a
+                /// struct.
+                ///
+                /// ```
+                /// struct Queue {
+                #[doc = concat!("    jobs: tallies::Bound<tallies::", $example, ">,")]
+                /// }
+                ///
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .register(&registry)?;
+                /// let queue = Queue { jobs: jobs.bind(["mail"]) };
+                /// # let _ = queue.jobs;
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                ///
+                /// The result owns its label values and outlives the metric. If the series was
+                /// removed, was retired or has expired, the next use of the result makes it again.
+                fn bind(labels: L::Borrowed<'_>) -> $crate::Bound<$plain>;
+
+                /// Returns the series of a label set if it exists.
+                ///
+                /// ```
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .register(&registry)?;
+                /// assert!(jobs.find(["mail"]).is_none());
+                /// jobs.with(["mail"]);
+                /// assert!(jobs.find(["mail"]).is_some());
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                #[must_use]
+                fn find(labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>>;
+
+                /// Returns the labels and the value of every series.
+                ///
+                /// ```
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .register(&registry)?;
+                /// jobs.with(["mail"]);
+                /// let (labels, _) = &jobs.get_all()[0];
+                /// assert_eq!(labels, &[("queue".to_owned(), "mail".to_owned())]);
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                #[must_use]
+                fn get_all() -> Vec<(Vec<(String, String)>, $value)>;
+
+                /// Returns whether other label sets count in the series of this one, too: because
+                /// of a [`View`](crate::View) that drops or caps a label, or switches the family
+                /// off.
+                ///
+                /// ```
+                /// use tallies::{Registry, View};
+                ///
+                /// let registry = Registry::new();
+                /// registry.add_view(View::new("jobs").cap("queue", 1))?;
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .register(&registry)?;
+                /// jobs.with(["mail"]);
+                /// assert!(!jobs.shares(["mail"]));
+                /// assert!(jobs.shares(["news"]));
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                #[must_use]
+                fn shares(labels: L::Borrowed<'_>) -> bool;
+
+                /// Checks a label set that has its own label names, such as
+                /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid
+                /// one in the overflow series.)
+                ///
+                /// ```
+                /// use tallies::label::AnyLabels;
+                ///
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\").label_set::<AnyLabels>().register(&registry)?;")]
+                /// assert!(jobs.check(&[("queue", "mail")]).is_ok());
+                /// assert!(jobs.check(&[("a queue", "mail")]).is_err());
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                ///
+                /// # Errors
+                ///
+                /// Returns an error if a label name is invalid, reserved, or given twice.
+                fn check(labels: L::Borrowed<'_>) -> Result<(), $crate::Error>;
+
+                /// Removes every series for whose labels `keep` returns `false`, and returns their
+                /// number. See [`remove`](Self::remove).
+                ///
+                /// ```
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .register(&registry)?;
+                /// jobs.with(["mail"]);
+                /// jobs.with(["news"]);
+                /// assert_eq!(jobs.retain(|labels| labels[0].1 == "mail"), 1);
+                /// assert!(jobs.find(["news"]).is_none());
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                fn retain(keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool) -> usize;
             }
 
-            /// Returns the series of a label set if it exists.
-            ///
-            /// ```
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .register(&registry)?;
-            /// assert!(jobs.find(["mail"]).is_none());
-            /// jobs.with(["mail"]);
-            /// assert!(jobs.find(["mail"]).is_some());
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[must_use]
-            pub fn find(&self, labels: L::Borrowed<'_>) -> Option<$crate::Series<'_, $plain>> {
-                self.0.find(labels)
-            }
+            tallies_names::getters! {
+                /// Returns the number of series, without the overflow series.
+                ///
+                /// ```
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .register(&registry)?;
+                /// assert!(jobs.is_empty());
+                /// jobs.with(["mail"]);
+                /// assert_eq!(jobs.len(), 1);
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                fn len(&self) -> usize = self.0.declaration.family().len();
 
-            /// Returns the labels and the value of every series.
-            ///
-            /// ```
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .register(&registry)?;
-            /// jobs.with(["mail"]);
-            /// let (labels, _) = &jobs.get_all()[0];
-            /// assert_eq!(labels, &[("queue".to_owned(), "mail".to_owned())]);
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[must_use]
-            pub fn get_all(&self) -> Vec<(Vec<(String, String)>, $value)> {
-                self.0.get_all()
-            }
+                /// Returns whether there are no series.
+                fn is_empty(&self) -> bool = self.len() == 0;
 
-            /// Returns whether other label sets count in the series of this one, too: because of a
-            /// [`View`](crate::View) that drops or caps a label, or switches the family off.
-            ///
-            /// ```
-            /// use tallies::{Registry, View};
-            ///
-            /// let registry = Registry::new();
-            /// registry.add_view(View::new("jobs").cap("queue", 1))?;
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .register(&registry)?;
-            /// jobs.with(["mail"]);
-            /// assert!(!jobs.shares(["mail"]));
-            /// assert!(jobs.shares(["news"]));
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[must_use]
-            pub fn shares(&self, labels: L::Borrowed<'_>) -> bool {
-                self.0.shares(labels)
-            }
+                /// Returns whether the family has reached its limit of series. A further label set
+                /// counts in the overflow series.
+                ///
+                /// ```
+                /// let registry = tallies::Registry::new();
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
+                ///     .labels(["queue"])
+                ///     .limit(1)
+                ///     .register(&registry)?;
+                /// assert!(!jobs.is_full());
+                /// jobs.with(["mail"]);
+                /// assert!(jobs.is_full());
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                fn is_full(&self) -> bool = self.0.declaration.family().is_full();
 
-            /// Checks a label set that has its own label names, such as
-            /// [`AnyLabels`](crate::label::AnyLabels). ([`with`](Self::with) counts an invalid one
-            /// in the overflow series.)
-            ///
-            /// ```
-            /// use tallies::label::AnyLabels;
-            ///
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\").label_set::<AnyLabels>().register(&registry)?;")]
-            /// assert!(jobs.check(&[("queue", "mail")]).is_ok());
-            /// assert!(jobs.check(&[("a queue", "mail")]).is_err());
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            ///
-            /// # Errors
-            ///
-            /// Returns an error if a label name is invalid, reserved, or given twice.
-            pub fn check(&self, labels: L::Borrowed<'_>) -> Result<(), $crate::Error> {
-                self.0.check(labels)
-            }
-
-            /// Removes every series for whose labels `keep` returns `false`, and returns their
-            /// number. See [`remove`](Self::remove).
-            ///
-            /// ```
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .register(&registry)?;
-            /// jobs.with(["mail"]);
-            /// jobs.with(["news"]);
-            /// assert_eq!(jobs.retain(|labels| labels[0].1 == "mail"), 1);
-            /// assert!(jobs.find(["news"]).is_none());
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            pub fn retain(
-                &self,
-                keep: impl FnMut(&[(&str, std::borrow::Cow<'_, str>)]) -> bool,
-            ) -> usize {
-                self.0.retain(keep)
-            }
-
-            /// Returns the number of series, without the overflow series.
-            ///
-            /// ```
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .register(&registry)?;
-            /// assert!(jobs.is_empty());
-            /// jobs.with(["mail"]);
-            /// assert_eq!(jobs.len(), 1);
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[must_use]
-            pub fn len(&self) -> usize {
-                self.0.declaration.family().len()
-            }
-
-            /// Returns whether there are no series.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// Returns whether the family has reached its limit of series. A further label set
-            /// counts in the overflow series.
-            ///
-            /// ```
-            /// let registry = tallies::Registry::new();
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"jobs\", \"Jobs.\")")]
-            ///     .labels(["queue"])
-            ///     .limit(1)
-            ///     .register(&registry)?;
-            /// assert!(!jobs.is_full());
-            /// jobs.with(["mail"]);
-            /// assert!(jobs.is_full());
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[must_use]
-            pub fn is_full(&self) -> bool {
-                self.0.declaration.family().is_full()
-            }
-
-            /// Returns whether a [`View`](crate::View) switches the family off, so that values for
-            /// it need not be computed.
-            ///
-            /// ```
-            /// use tallies::{Registry, View};
-            ///
-            /// let registry = Registry::new();
-            /// registry.add_view(View::new("debug_*").off())?;
-            #[doc = concat!("let jobs = tallies::", $example, "::builder(\"debug_jobs\", \"Jobs.\").register(&registry)?;")]
-            /// assert!(jobs.is_off());
-            /// # Ok::<(), tallies::Error>(())
-            /// ```
-            #[must_use]
-            pub fn is_off(&self) -> bool {
-                self.0.declaration.family().desc.is_off()
+                /// Returns whether a [`View`](crate::View) switches the family off, so that values
+                /// for it need not be computed.
+                ///
+                /// ```
+                /// use tallies::{Registry, View};
+                ///
+                /// let registry = Registry::new();
+                /// registry.add_view(View::new("debug_*").off())?;
+                #[doc = concat!("let jobs = tallies::", $example, "::builder(\"debug_jobs\", \"Jobs.\").register(&registry)?;")]
+                /// assert!(jobs.is_off());
+                /// # Ok::<(), tallies::Error>(())
+                /// ```
+                fn is_off(&self) -> bool = self.0.declaration.family().desc.is_off();
             }
 
             /// Removes the series of a label set. Returns `false` if there is none.
@@ -438,17 +417,15 @@ macro_rules! metric {
         }
 
         impl<$($generics)*> $metric<$($names),*> {
-            /// For `#[tallies::metric]`, which knows the module, and makes the notes about names at
-            /// compile time.
-            #[doc(hidden)]
-            #[must_use]
-            pub const fn __declared_in(mut self, module: &'static str) -> Self {
-                self.0.declaration.desc.module = module;
-                self.0.declaration.desc.lint = false;
-                self
-            }
+            tallies_names::setters! {
+                /// For `#[tallies::metric]`, which knows the module, and makes the notes about
+                /// names at compile time.
+                #[doc(hidden)]
+                const fn __declared_in(self, module: &'static str) = {
+                    self.0.declaration.desc.module = module;
+                    self.0.declaration.desc.lint = false;
+                };
 
-            $crate::setters::setters! {
                 /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.
                 const fn help(self, help: &'static str) = self.0.declaration.desc.help.set(help);
 
@@ -554,7 +531,7 @@ macro_rules! with_static {
             where
                 L: $crate::family::label::NamedLabels,
             {
-                Self($crate::declare::MetricFamily::declare(name, false))
+                Self($crate::declare::MetricFamily::declare(name, L::NAMES, false))
             }
 
             /// Declares a metric like [`new`](Self::new) does, and allows any characters except
@@ -579,10 +556,10 @@ macro_rules! with_static {
             where
                 L: $crate::family::label::NamedLabels,
             {
-                Self($crate::declare::MetricFamily::declare(name, true))
+                Self($crate::declare::MetricFamily::declare(name, L::NAMES, true))
             }
 
-            $crate::setters::setters! {
+            tallies_names::setters! {
                 /// Gives every series cells of its own in every thread from its first update on.
                 /// Without this, a series counts in one cold cell until it has had 1 024 updates in
                 /// a minute. The price is the memory of the cells.
@@ -619,6 +596,17 @@ macro_rules! with_builder {
 }
 pub(crate) use with_builder;
 
+/// Implements methods of a metric by the same methods of its [`MetricFamily`].
+macro_rules! forward_to_family {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self, $($arg: $ty),*) $(-> $out)? {
+            self.0.$name($($arg),*)
+        }
+    )*};
+}
+pub(crate) use forward_to_family;
+
 /// Implements methods of a bound series by the same methods of [`Series`].
 macro_rules! forward_to_series {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
@@ -636,9 +624,7 @@ macro_rules! forward_to_only {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
         $(#[$doc])*
         pub fn $name(&self, $($arg: $ty),*) $(-> $out)?
-        where
-            L: $crate::family::label::Unlabelled,
-        {
+        where L: $crate::family::label::Unlabelled {
             self.0.only().$name($($arg),*)
         }
     )*};
@@ -722,12 +708,13 @@ macro_rules! with_labels {
             #[track_caller]
             #[must_use]
             pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
-                Self($crate::declare::MetricFamily::declare_labelled(name, labels))
+                let labels = $crate::family::desc::Names::Fixed(labels);
+                Self($crate::declare::MetricFamily::declare(name, labels, false))
             }
         }
 
         impl<$($generics)*> $metric<$($names),*> {
-            $crate::setters::setters! {
+            tallies_names::setters! {
                 /// Retires every series whose value stays the same for this long. See
                 /// [`Builder::expire_after`](crate::Builder::expire_after).
                 ///

@@ -60,9 +60,8 @@ impl<M: Metric> std::fmt::Debug for Series<'_, M> {
 
 impl<'a, M: Metric> Series<'a, M> {
     pub(super) fn of(series: SeriesRef<'a, M::Cells>) -> Self {
-        Self {
-            lazy_ref: series.into(),
-        }
+        let lazy_ref = series.into();
+        Self { lazy_ref }
     }
 
     /// Returns the value of the series, over all threads. Waits for a scrape that is running.
@@ -120,9 +119,8 @@ pub struct Bound<M: Metric> {
 
 impl<M: Metric> Clone for Bound<M> {
     fn clone(&self) -> Self {
-        Self {
-            bound: self.bound.clone(),
-        }
+        let bound = self.bound.clone();
+        Self { bound }
     }
 }
 
@@ -152,39 +150,32 @@ impl<M: Metric> Bound<M> {
     #[inline]
     #[must_use]
     pub fn series(&self) -> Series<'_, M> {
-        Series {
-            lazy_ref: self.bound.get().into(),
-        }
+        Series::of(self.bound.get())
     }
 
     /// Returns the series that was found last, for one update: the hot path finds out whether it is
     /// current.
     #[inline(always)]
     pub(super) fn last_found(&self) -> Series<'_, M> {
-        Series {
-            lazy_ref: LazyRef::bound(&self.bound),
-        }
+        let lazy_ref = LazyRef::bound(&self.bound);
+        Series { lazy_ref }
     }
 
-    /// Returns the value of the series, over all threads. Waits for a scrape that is running.
-    #[must_use]
-    pub fn get(&self) -> M::Value {
-        M::value(&self.bound.family().desc, self.bound.total())
-    }
+    tallies_names::getters! {
+        /// Returns the value of the series, over all threads. Waits for a scrape that is running.
+        fn get(&self) -> M::Value = M::value(&self.bound.family().desc, self.bound.total());
 
-    /// Returns whether this is the overflow series, because the family was at its limit. Then other
-    /// label sets count here, too.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let logins = tallies::Counter::builder("logins_total", "Logins.").labels(["user"]).limit(1);
-    /// let logins = logins.register(&registry)?;
-    /// assert!(!logins.bind(["a"]).is_overflow());
-    /// assert!(logins.bind(["b"]).is_overflow());
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_overflow(&self) -> bool {
-        self.bound.get().key.is_overflow()
+        /// Returns whether this is the overflow series, because the family was at its limit. Then
+        /// other label sets count here, too.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let logins = tallies::Counter::builder("logins_total", "Logins.");
+        /// let logins = logins.labels(["user"]).limit(1).register(&registry)?;
+        /// assert!(!logins.bind(["a"]).is_overflow());
+        /// assert!(logins.bind(["b"]).is_overflow());
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn is_overflow(&self) -> bool = self.bound.get().key.is_overflow();
     }
 }

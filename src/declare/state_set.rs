@@ -9,7 +9,7 @@ use crate::snapshot::{Kind, join};
 
 use super::gauge::change_series;
 use super::{Bound, Builder, MetricFamily, Series, forward_to_only, forward_to_series, metric};
-use crate::family::desc::Desc;
+use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
 use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch};
 
@@ -94,7 +94,7 @@ impl<T: LabelValue, L: LabelSet> StateSet<T, L> {
         L: NamedLabels,
     {
         Self::check_name(name);
-        Self(MetricFamily::declare(name, false))
+        Self(MetricFamily::declare(name, L::NAMES, false))
     }
 
     #[track_caller]
@@ -173,7 +173,7 @@ impl<T: LabelValue, const LABELS: usize> StateSet<T, [&'static str; LABELS]> {
     #[must_use]
     pub const fn labelled(name: &'static str, labels: &'static [&'static str; LABELS]) -> Self {
         Self::check_name(name);
-        Self(MetricFamily::declare_labelled(name, labels))
+        Self(MetricFamily::declare(name, Names::Fixed(labels), false))
     }
 }
 

@@ -135,10 +135,8 @@ impl Format {
             (Syntax::Text, Escaping::AllowUtf8) => Syntax::Text1,
             (syntax, _) => syntax,
         };
-        Self {
-            syntax,
-            escaping: Some(escaping),
-        }
+        let escaping = Some(escaping);
+        Self { syntax, escaping }
     }
 
     /// Returns the format that an Accept header prefers among those that this crate writes.

@@ -70,10 +70,8 @@ impl Le {
         let bound = format!("{}{}{}", form.le, number::bound(bound), form.after);
         let mut text = [0; LE];
         text[..bound.len()].copy_from_slice(bound.as_bytes());
-        Self {
-            text,
-            len: bound.len(),
-        }
+        let len = bound.len();
+        Self { text, len }
     }
 
     #[inline(always)]
@@ -179,18 +177,17 @@ impl<'a> Lines<'a> {
     }
 
     /// Writes `# WORD name text`, with the name in quotes if it needs them.
-    pub(super) fn comment(
-        &mut self,
-        word: &str,
-        names: &EscapedNames<'_>,
-        text: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub(super) fn comment(&mut self, word: &str, names: &EscapedNames<'_>, text: &str) {
+        self.start_comment(word, names);
+        self.out.extend_from_slice(text.as_bytes());
+        self.end();
+    }
+
+    fn start_comment(&mut self, word: &str, names: &EscapedNames<'_>) {
         let quote = if names.quoted { "\"" } else { "" };
         for part in ["# ", word, " ", quote, names.name, quote, " "] {
             self.out.extend_from_slice(part.as_bytes());
         }
-        text(self.out);
-        self.out.push(b'\n');
     }
 
     /// Writes `# HELP name text` unless the help is empty. Escapes `\` and line feeds; if `quotes`
@@ -203,16 +200,16 @@ impl<'a> Lines<'a> {
         if help.is_empty() {
             return;
         }
-        self.comment("HELP", names, |out| {
-            for byte in help.bytes() {
-                match byte {
-                    b'\\' => out.extend_from_slice(b"\\\\"),
-                    b'"' if quotes => out.extend_from_slice(b"\\\""),
-                    b'\n' => out.extend_from_slice(b"\\n"),
-                    byte => out.push(byte),
-                }
+        self.start_comment("HELP", names);
+        for byte in help.bytes() {
+            match byte {
+                b'\\' => self.out.extend_from_slice(b"\\\\"),
+                b'"' if quotes => self.out.extend_from_slice(b"\\\""),
+                b'\n' => self.out.extend_from_slice(b"\\n"),
+                byte => self.out.push(byte),
             }
-        });
+        }
+        self.end();
     }
 
     /// Writes the start of a sample, up to its value.

@@ -34,14 +34,16 @@ pub(super) fn push(out: &mut Vec<u8>, native: &Native) {
     }
 }
 
-/// Appends the spans and the deltas of the buckets of one sign.
+/// Appends the spans of the buckets of one sign, and each count as its difference to the one
+/// before.
 fn buckets(out: &mut Vec<u8>, [in_spans, in_deltas]: [u32; 2], buckets: &[(i32, u64)]) {
     for (offset, len) in spans(buckets, GAP) {
         span(out, in_spans, offset, len);
     }
     let mut before = 0;
     for count in counts(buckets, GAP) {
-        delta(out, in_deltas, &mut before, count);
+        push_signed(out, in_deltas, count.wrapping_sub(before) as i64);
+        before = count;
     }
 }
 
@@ -70,12 +72,6 @@ pub(super) fn counts(buckets: &[(i32, u64)], gap: i32) -> impl Iterator<Item = u
             let empty = if empty < gap { empty as usize } else { 0 };
             std::iter::repeat_n(0, empty).chain([*count])
         })
-}
-
-/// Appends the difference of a count to the one before.
-fn delta(out: &mut Vec<u8>, field: u32, before: &mut u64, count: u64) {
-    push_signed(out, field, count.wrapping_sub(*before) as i64);
-    *before = count;
 }
 
 /// Appends a `BucketSpan`.

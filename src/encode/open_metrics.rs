@@ -73,21 +73,12 @@ impl Writer for OpenMetrics<'_> {
     fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
         let kind = family.kind();
         let names = &names.stem(kind);
-        self.lines.comment("TYPE", names, |out| {
-            out.extend_from_slice(match kind {
-                Kind::Info => b"info",
-                Kind::StateSet => b"stateset",
-                Kind::GaugeHistogram => b"gaugehistogram",
-                Kind::Unknown => b"unknown",
-                other => other.as_text().as_bytes(),
-            });
-        });
+        self.lines.comment("TYPE", names, type_name(kind));
         let unit = family.unit();
         let before = names.name.strip_suffix(unit).unwrap_or_default();
         let may_have_unit = !unit.is_empty() && !matches!(kind, Kind::Info | Kind::StateSet);
         if may_have_unit && before.ends_with('_') {
-            self.lines
-                .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
+            self.lines.comment("UNIT", names, unit);
         }
         self.lines.help(family, names, true);
     }
@@ -138,6 +129,17 @@ impl Writer for OpenMetrics<'_> {
 
     fn end(&mut self) {
         self.lines.out.extend_from_slice(b"# EOF\n");
+    }
+}
+
+/// Returns the name of a kind in OpenMetrics.
+pub(super) fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Info => "info",
+        Kind::StateSet => "stateset",
+        Kind::GaugeHistogram => "gaugehistogram",
+        Kind::Unknown => "unknown",
+        other => other.as_text(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::snapshot::{Family, Histogram, Kind, Native, Number, Numbers, Summary,
 use super::lines::{BoundForm, Lines};
 use super::native;
 use super::number;
-use super::open_metrics::{exemplar, seconds};
+use super::open_metrics::{exemplar, seconds, type_name};
 use super::walk::{EscapedNames, PaddedBuffer, PaddedText, SeriesMeta, Writer};
 
 /// Buckets whose indices differ by at most this much share a span. The empty bucket between them
@@ -123,14 +123,10 @@ fn is_unit(unit: &str) -> bool {
 /// Returns the type of a family that the format admits.
 fn type_of(family: &Family, names: &EscapedNames<'_>) -> &'static str {
     match family.kind() {
-        Kind::Info if names.name.ends_with("_info") => "info",
-        Kind::Info => "gauge",
-        Kind::StateSet => "stateset",
-        Kind::GaugeHistogram => "gaugehistogram",
+        Kind::Info if !names.name.ends_with("_info") => "gauge",
         Kind::Counter if !are_counts(&family.values) => "unknown",
         Kind::Summary if !(0..family.len()).all(|i| is_positive(&family.value(i))) => "unknown",
-        Kind::Unknown => "unknown",
-        other => other.as_text(),
+        kind => type_name(kind),
     }
 }
 
@@ -165,13 +161,10 @@ impl Writer for OpenMetrics2<'_> {
     }
 
     fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
-        let text = type_of(family, names);
-        self.lines
-            .comment("TYPE", names, |out| out.extend_from_slice(text.as_bytes()));
+        self.lines.comment("TYPE", names, type_of(family, names));
         let unit = family.unit();
         if is_unit(unit) && !matches!(family.kind(), Kind::Info | Kind::StateSet) {
-            self.lines
-                .comment("UNIT", names, |out| out.extend_from_slice(unit.as_bytes()));
+            self.lines.comment("UNIT", names, unit);
         }
         self.lines.help(family, names, true);
     }

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::setters::setters;
+use tallies_names::setters;
+
 use crate::snapshot::{Family, Snapshot};
 
 use super::accept::{Format, Syntax};

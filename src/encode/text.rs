@@ -30,9 +30,7 @@ impl Writer for TextWriter<'_> {
 
     fn head(&mut self, family: &Family, names: &EscapedNames<'_>) {
         self.0.help(family, names, false);
-        self.0.comment("TYPE", names, |out| {
-            out.extend_from_slice(family.kind().as_text().as_bytes());
-        });
+        self.0.comment("TYPE", names, family.kind().as_text());
     }
 
     #[inline(always)]

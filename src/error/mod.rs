@@ -6,7 +6,7 @@ mod rule;
 use std::fmt;
 use std::io;
 
-use tallies_names::Printable;
+use tallies_names::{Printable, getters};
 
 pub(crate) use rule::{NameRule, SettingRule, Subject, ValueRule};
 
@@ -151,66 +151,58 @@ impl Error {
         warn_once(self);
     }
 
-    /// Returns whether the name of a family or collector is taken: by another one of the registry,
-    /// or by one that would expose the same samples.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.counter("jobs_total", "Jobs done.")?;
-    /// let error = registry.gauge("jobs_total", "Jobs done.").unwrap_err();
-    /// assert!(error.is_already_registered());
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_already_registered(&self) -> bool {
-        self.0.0 == ErrorKind::Taken
-    }
+    getters! {
+        /// Returns whether the name of a family or collector is taken: by another one of the
+        /// registry, or by one that would expose the same samples.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// registry.counter("jobs_total", "Jobs done.")?;
+        /// let error = registry.gauge("jobs_total", "Jobs done.").unwrap_err();
+        /// assert!(error.is_already_registered());
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn is_already_registered(&self) -> bool = self.0.0 == ErrorKind::Taken;
 
-    /// Returns whether the name of a metric or label is invalid: outside the grammar, reserved, or
-    /// given twice.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let error = registry.counter("jobs-total", "Jobs done.").unwrap_err();
-    /// assert!(error.is_invalid_name());
-    /// ```
-    #[must_use]
-    pub fn is_invalid_name(&self) -> bool {
-        matches!(self.0.0, ErrorKind::Name | ErrorKind::ExemplarName)
-    }
+        /// Returns whether the name of a metric or label is invalid: outside the grammar, reserved,
+        /// or given twice.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let error = registry.counter("jobs-total", "Jobs done.").unwrap_err();
+        /// assert!(error.is_invalid_name());
+        /// ```
+        fn is_invalid_name(&self) -> bool =
+            matches!(self.0.0, ErrorKind::Name | ErrorKind::ExemplarName);
 
-    /// Returns whether an update was rejected because of its value or its exemplar. Such an update
-    /// changes nothing, and `tallies_rejected_updates_total` counts it.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let waits = registry.histogram("wait_seconds", "Time in the queue.")?;
-    /// let error = waits.try_observe(f64::NAN).unwrap_err();
-    /// assert!(error.is_rejected_update());
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_rejected_update(&self) -> bool {
-        matches!(self.0.0, ErrorKind::Update | ErrorKind::ExemplarName)
-    }
+        /// Returns whether an update was rejected because of its value or its exemplar. Such an
+        /// update changes nothing, and `tallies_rejected_updates_total` counts it.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let waits = registry.histogram("wait_seconds", "Time in the queue.")?;
+        /// let error = waits.try_observe(f64::NAN).unwrap_err();
+        /// assert!(error.is_rejected_update());
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn is_rejected_update(&self) -> bool =
+            matches!(self.0.0, ErrorKind::Update | ErrorKind::ExemplarName);
 
-    /// Returns whether an operation on a socket, a file or a thread failed.
-    /// [`io_kind`](Self::io_kind) tells how.
-    ///
-    /// ```
-    /// # #[cfg(feature = "serve")]
-    /// # fn main() {
-    /// let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    /// let address = taken.local_addr().unwrap();
-    /// let error = tallies::serve::Server::new().listen(address).unwrap_err();
-    /// assert!(error.is_io());
-    /// # }
-    /// # #[cfg(not(feature = "serve"))]
-    /// # fn main() {}
-    /// ```
-    #[must_use]
-    pub fn is_io(&self) -> bool {
-        self.io_kind().is_some()
+        /// Returns whether an operation on a socket, a file or a thread failed.
+        /// [`io_kind`](Self::io_kind) tells how.
+        ///
+        /// ```
+        /// # #[cfg(feature = "serve")]
+        /// # fn main() {
+        /// let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        /// let address = taken.local_addr().unwrap();
+        /// let error = tallies::serve::Server::new().listen(address).unwrap_err();
+        /// assert!(error.is_io());
+        /// # }
+        /// # #[cfg(not(feature = "serve"))]
+        /// # fn main() {}
+        /// ```
+        fn is_io(&self) -> bool = self.io_kind().is_some();
     }
 
     /// Returns how an operation on a socket, a file or a thread failed, or `None` for other errors.

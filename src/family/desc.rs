@@ -570,20 +570,13 @@ pub fn values_in_order<'a>(
         let got = labels.len();
         return Err(label_count(family, names, names.len(), got));
     }
-    names
-        .iter()
-        .map(|name| {
-            labels
-                .iter()
-                .find(|(given, _)| given == name)
-                .map(|(_, value)| *value)
-                .ok_or_else(|| {
-                    Error::other(format_args!(
-                        "the label `{name}` of family `{family}` is missing"
-                    ))
-                })
-        })
-        .collect()
+    let value_of = |name: &&str| match labels.iter().find(|(given, _)| given == name) {
+        Some((_, value)) => Ok(*value),
+        None => Err(Error::other(format_args!(
+            "the label `{name}` of family `{family}` is missing"
+        ))),
+    };
+    names.iter().map(value_of).collect()
 }
 
 /// A wrong number of labels. `names` are those of the family, if it has them already.

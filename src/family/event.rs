@@ -70,18 +70,12 @@ impl EventMetric {
         Self::new(name, Kind::Histogram, &[])
     }
 
-    /// Sets the help text.
-    #[must_use]
-    pub const fn help(mut self, help: &'static str) -> Self {
-        self.help = help;
-        self
-    }
+    tallies_names::setters! {
+        /// Sets the help text.
+        const fn help(self, help: &'static str) = self.help = help;
 
-    /// Sets the unit, such as `seconds`. By convention the name ends in it.
-    #[must_use]
-    pub const fn unit(mut self, unit: &'static str) -> Self {
-        self.unit = unit;
-        self
+        /// Sets the unit, such as `seconds`. By convention the name ends in it.
+        const fn unit(self, unit: &'static str) = self.unit = unit;
     }
 
     /// Sets the upper bounds of the buckets of a histogram, in ascending order.
@@ -230,16 +224,10 @@ pub(crate) fn listed<F: AnyFamily + 'static>(
         return Vec::new();
     };
     let own = family.desc.clone();
-    let meta = Meta::new(
-        &own.name,
-        "",
-        Kind::Histogram,
-        GaugeMode::of(Kind::Histogram),
-    );
     let event = Arc::new(EventSeries {
         read: Mutex::new(LastRead {
             pass: 0,
-            series: snapshot::Family::new(meta, AnyFamily::values(&*family)),
+            series: snapshot::Family::new(meta(&own), AnyFamily::values(&*family)),
         }),
         shown: Mutex::new(vec![None; own.event.len()]),
         family,
@@ -348,11 +336,8 @@ impl AnyFamily for EventPart {
     }
 
     fn publish(&self, meta: &Meta) {
-        let combined = self
-            .desc
-            .view
-            .as_deref()
-            .and_then(|view| view.combined.as_ref());
+        let view = self.desc.view.as_deref();
+        let combined = view.and_then(|view| view.combined.as_ref());
         let dropped = combined.map(|(names, _)| names.clone()).unwrap_or_default();
         self.event.show(self.number, Some((meta.clone(), dropped)));
     }

@@ -196,15 +196,11 @@ pub trait LabelSet: 'static {
 
     /// Returns the texts of the combination at `index` of a closed label set.
     fn dense_texts(mut index: usize) -> Vec<&'static str> {
-        let mut texts: Vec<_> = Self::VALUES
-            .iter()
-            .rev()
-            .map(|values| {
-                let text = values[index % values.len()];
-                index /= values.len();
-                text
-            })
-            .collect();
+        let mut texts = Vec::new();
+        for values in Self::VALUES.iter().rev() {
+            texts.push(values[index % values.len()]);
+            index /= values.len();
+        }
         texts.reverse();
         texts
     }
@@ -360,11 +356,8 @@ impl LabelSet for AnyLabels {
         let given = labels.iter().copied();
         let mut pairs: Vec<_> = given.filter(|(_, value)| !value.is_empty()).collect();
         pairs.sort_unstable();
-        let texts: Vec<&str> = pairs
-            .into_iter()
-            .flat_map(|(name, value)| [name, value])
-            .collect();
-        f(&texts)
+        let texts = pairs.into_iter().flat_map(|(name, value)| [name, value]);
+        f(&texts.collect::<Vec<_>>())
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::Mutex;
 
-use crate::snapshot::Kind;
+use crate::snapshot::{Kind, Text};
 use crate::sync::lock;
 use tallies_names::{Described, Printable, of_family, of_label};
 
-use super::desc::Desc;
+use super::desc::{Desc, Names};
 
 /// The number of notes that are logged. A program that makes up names would fill its log, and the
 /// memory in which the notes are remembered.
@@ -19,46 +19,38 @@ const MOST_NOTES: usize = 100;
 /// It goes to the program's logger only, for who reads its debug messages: a name is a matter of
 /// taste, and often of somebody else's.
 pub(crate) fn log_notes(desc: &Desc) {
-    if desc.lint {
-        let family = Described {
-            name: &desc.name,
-            kind: desc.kind.as_text(),
-            unit: &desc.unit,
-            help: &desc.help,
-        };
-        log(family, desc.labels.fixed(), desc.location);
-    }
-}
-
-/// Logs the notes about a family that is not declared, but written at scrape time.
-pub(crate) fn notes(kind: Kind, name: &str, help: &str, location: &'static Location<'static>) {
-    let family = Described {
-        name,
-        kind: kind.as_text(),
-        unit: "",
-        help,
-    };
-    log(family, &[], location);
-}
-
-fn log(family: Described<'_>, labels: &[&str], location: &'static Location<'static>) {
-    if !log::log_enabled!(target: "tallies", log::Level::Debug) {
+    if !desc.lint || !log::log_enabled!(target: "tallies", log::Level::Debug) {
         return;
     }
-    let of_labels = labels.iter().flat_map(|label| of_label(family, label));
+    let family = Described {
+        name: &desc.name,
+        kind: desc.kind.as_text(),
+        unit: &desc.unit,
+        help: &desc.help,
+    };
+    let of_labels = desc.labels.fixed().iter();
+    let of_labels = of_labels.flat_map(|label| of_label(family, label));
     let notes = of_family(family).into_iter().chain(of_labels);
     let notes: Vec<_> = notes.map(|note| note.text).collect();
     if notes.is_empty() {
         return;
     }
     let note = format!(
-        "family `{}` at {location}: {}; `registry.set_lint(false)` switches these notes off",
+        "family `{}` at {}: {}; `registry.set_lint(false)` switches these notes off",
         family.name,
+        desc.location,
         notes.join("; ")
     );
     if is_new(&note) {
         log::debug!(target: "tallies", "{}", Printable(&note));
     }
+}
+
+/// Logs the notes about a family that is not declared, but written at scrape time.
+pub(crate) fn notes(kind: Kind, name: &str, help: &str, location: &'static Location<'static>) {
+    let mut desc = Desc::unchecked(Text::from(name), kind, Names::Fixed(&[]), location);
+    desc.help = Text::from(help);
+    log_notes(&desc);
 }
 
 /// Returns whether this note was not logged before, and remembers it.

@@ -208,9 +208,8 @@ impl<C: MetricCells> Family<C> {
         if text.len() > LONGEST_TEXT && self.desc.labels == Names::Any {
             return None;
         }
-        let series = self
-            .open()
-            .and_then(|open| open.series(key.index() as usize));
+        let index = key.index() as usize;
+        let series = self.open().and_then(|open| open.series(index));
         Some(match series {
             Some(series) => series.text.own(&text),
             None => TextRef::new(&text),
@@ -225,10 +224,7 @@ impl<C: MetricCells> Family<C> {
 
     #[inline(always)]
     pub(super) fn series_ref<'a>(&'a self, cells: &'a C, key: SeriesKey) -> SeriesRef<'a, C> {
-        SeriesRef {
-            family: self,
-            cells,
-            key,
-        }
+        let family = self;
+        SeriesRef { family, cells, key }
     }
 }

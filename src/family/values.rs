@@ -44,9 +44,8 @@ impl Desc {
     /// Returns the label text of the series in which a given label set counts. Makes no series, and
     /// takes no room of a cap.
     pub(crate) fn own_text(&self, texts: &[&str]) -> Result<String, Error> {
-        let own = self
-            .own(texts, false)
-            .ok_or_else(|| self.wrong_count(texts.len()))?;
+        let wrong_count = || self.wrong_count(texts.len());
+        let own = self.own(texts, false).ok_or_else(wrong_count)?;
         self.check_values(&own.texts)?;
         Ok(self.text_of(&own.texts))
     }
@@ -106,13 +105,11 @@ impl Desc {
 
     /// Calls `f` with the `texts` that a label text renders.
     pub(super) fn with_values_of<R>(&self, text: &str, f: impl FnOnce(&[&str]) -> R) -> R {
-        let texts: Vec<_> = labels::pairs(text)
-            .flat_map(|(name, value)| match self.labels {
-                Names::Fixed(_) => [None, Some(value)],
-                Names::Any => [Some(name.into()), Some(value)],
-            })
-            .flatten()
-            .collect();
+        let mut texts = Vec::new();
+        for (name, value) in labels::pairs(text) {
+            texts.extend((self.labels == Names::Any).then_some(Cow::Borrowed(name)));
+            texts.push(value);
+        }
         f(&texts.iter().map(|text| &**text).collect::<Vec<_>>())
     }
 

@@ -112,11 +112,10 @@ impl Registry {
     /// The same as for [`counter`](Self::counter), and invalid label names.
     #[track_caller]
     pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Info, Error> {
-        labels
-            .iter()
-            .fold(Info::builder(name, help), |info, (name, value)| {
-                info.constant(name, value)
-            })
-            .register(self)
+        let mut info = Info::builder(name, help);
+        for (name, value) in labels {
+            info = info.constant(name, value);
+        }
+        info.register(self)
     }
 }

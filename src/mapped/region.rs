@@ -250,9 +250,8 @@ impl RegionMemory {
 
     /// Gives out memory that was never used. Returns its offset.
     fn extend(&mut self, size: usize) -> Option<usize> {
-        let start = self
-            .next
-            .next_multiple_of(if size >= 128 { 128 } else { 16 });
+        let step = if size >= 128 { 128 } else { 16 };
+        let start = self.next.next_multiple_of(step);
         let end = start.checked_add(size)?;
         if end > self.mapped {
             if self.full_since.is_some_and(|since| since.elapsed() < PAUSE) {

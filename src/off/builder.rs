@@ -1,12 +1,11 @@
 //! Builders, and the trait of all metric types.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::label_set::{LabelNames, LabelSet, NamedLabels};
 use super::metrics::{Counter, Gauge, Histogram, StateSet, Summary};
-use super::{Error, Registry, setters, snapshot::GaugeMode};
+use super::{Error, Registry, debug, setters, snapshot::GaugeMode};
 
 #[expect(private_bounds, reason = "sealed: the parts of a metric are private")]
 pub trait Metric: MetricParts {
@@ -29,11 +28,7 @@ pub struct Builder<M> {
     metric: PhantomData<fn(M)>,
 }
 
-impl<M> fmt::Debug for Builder<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").finish_non_exhaustive()
-    }
-}
+debug!([M] Builder<M> = "Builder");
 
 impl<M> Builder<M> {
     pub(super) const NEW: Self = Self {

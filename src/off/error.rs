@@ -2,19 +2,12 @@
 
 use std::{fmt, io};
 
-pub struct Error(Inner);
-
-struct Inner {
-    message: String,
-    io_kind: Option<io::ErrorKind>,
-}
+// The kind of the cause, and the message, as with the engine.
+pub struct Error((Option<io::ErrorKind>, String));
 
 impl Error {
     pub fn new(message: impl AsRef<str>) -> Self {
-        Self(Inner {
-            message: message.as_ref().to_owned(),
-            io_kind: None,
-        })
+        Self((None, message.as_ref().to_owned()))
     }
 
     pub fn with_cause(
@@ -24,26 +17,23 @@ impl Error {
         let cause = cause.into();
         let own = cause.downcast_ref::<Self>().and_then(Self::io_kind);
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        Self(Inner {
-            message: format!("{}: {cause}", message.as_ref()),
-            io_kind: kind.or(own),
-        })
+        Self((kind.or(own), format!("{}: {cause}", message.as_ref())))
     }
 
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.0.message = format!("{place}: {}", self.0.message);
+        self.0.1 = format!("{place}: {}", self.0.1);
         self
     }
 
     #[must_use]
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        self.0.io_kind
+        self.0.0
     }
 
     #[must_use]
     pub fn is_io(&self) -> bool {
-        self.0.io_kind.is_some()
+        self.0.0.is_some()
     }
 
     super::idle! { []
@@ -55,7 +45,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.1)
     }
 }
 

@@ -1,14 +1,13 @@
 //! Events: several metrics that count together.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::builder::{Builder, Metric, MetricParts};
 use super::label_set::{LabelSet, NamedLabels, Unlabelled};
 use super::metrics::{Listed, Observed};
-use super::{Bound, Series, idle, setters};
+use super::{Bound, Series, debug, idle, setters};
 
 pub use tallies_macros::OffEvent as Event;
 
@@ -132,11 +131,7 @@ impl<E: Event, L: LabelSet> Clone for Events<E, L> {
     }
 }
 
-impl<E, L> fmt::Debug for Events<E, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").finish_non_exhaustive()
-    }
-}
+debug!([E, L] Events<E, L> = "Events");
 
 // A static has no bytes.
 const _: () = {

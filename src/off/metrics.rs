@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::builder::{Builder, Metric, MetricParts};
 use super::instrument::{InFlight, Sampled, Timer};
 use super::label_set::{LabelSet, LabelValue, NamedLabels};
-use super::{Bound, Error, Registry, Series, idle, setters, snapshot::GaugeMode};
+use super::{Bound, Error, Registry, Series, debug, idle, setters, snapshot::GaugeMode};
 
 pub trait Number:
     Copy + PartialOrd + Default + fmt::Debug + Send + Sync + 'static + private::Sealed
@@ -173,11 +173,7 @@ macro_rules! metric {
             }
         }
 
-        impl<$($generics)*> fmt::Debug for $metric<$($names),*> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($metric)).finish_non_exhaustive()
-            }
-        }
+        debug!([$($generics)*] $metric<$($names),*> = stringify!($metric));
     };
     // A kind whose only parameter is the label set.
     ($metric:ident, value: $value:ty, { $($setters:tt)* }) => {

@@ -85,6 +85,18 @@ macro_rules! idle {
 }
 use idle;
 
+/// Implements `Debug` for types that have nothing to show.
+macro_rules! debug {
+    ([$($generics:tt)*] $ty:ty = $name:expr) => {
+        impl<$($generics)*> std::fmt::Debug for $ty {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct($name).finish_non_exhaustive()
+            }
+        }
+    };
+}
+use debug;
+
 /// Implements setters that set nothing.
 macro_rules! setters {
     ($($name:ident($($ty:ty),*);)*) => {$(

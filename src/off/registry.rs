@@ -1,10 +1,8 @@
 //! Registries, collectors, and functions that compute bucket bounds.
 
-use std::fmt;
-
 use crate::in_both::collect::Collect;
 
-use super::{Error, idle};
+use super::{Error, debug, idle};
 
 #[derive(Clone, Default)]
 pub struct Registry(());
@@ -34,11 +32,7 @@ impl Registry {
     }
 }
 
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").finish_non_exhaustive()
-    }
-}
+debug!([] Registry = "Registry");
 
 #[derive(Debug, Default)]
 pub struct Collected {

@@ -1,6 +1,5 @@
 //! One series of a metric, and the updates.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use super::label_set::{LabelSet, Unlabelled};
 use super::metrics::{
     Counter, Gauge, Histogram, Observed, Quantiles, StateSet, Summary, UpDownCounter,
 };
-use super::{Error, LabelValue, Metric, Number, idle};
+use super::{Error, LabelValue, Metric, Number, debug, idle};
 use crate::in_both::gauge_value::GaugeValue;
 
 pub struct Series<'a, M: Metric> {
@@ -46,17 +45,8 @@ impl<M: Metric> Clone for Bound<M> {
     }
 }
 
-impl<M: Metric> fmt::Debug for Series<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Series").finish_non_exhaustive()
-    }
-}
-
-impl<M: Metric> fmt::Debug for Bound<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").finish_non_exhaustive()
-    }
-}
+debug!([M: Metric] Series<'_, M> = "Series");
+debug!([M: Metric] Bound<M> = "Bound");
 
 impl<'a, M: Metric> Series<'a, M> {
     idle! { [where Self: Observe]

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tallies_client::{ClientBuilder, ClientError};
+use tallies_names::setters;
 
 use crate::error::{Error, ErrorKind, warn_once};
-use crate::setters::setters;
 use crate::snapshot::{MergedView, Source, Sources};
 
 use gateway::Gateway;

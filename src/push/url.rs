@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tallies_client::base_url;
 
 use crate::error::Error;
+use crate::snapshot::is_label_name;
 
 use super::{GATEWAY, client_error};
 
@@ -88,11 +89,7 @@ fn labels<'a>(
 }
 
 fn check_name(name: &str) -> Result<(), &'static str> {
-    let mut bytes = name.bytes();
-    let first = bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    if !is_label_name(name.as_bytes()) {
         return Err("has to match [a-zA-Z_][a-zA-Z0-9_]*");
     }
     match name {

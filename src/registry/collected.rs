@@ -211,9 +211,8 @@ impl Collected {
             return Err(bad_label(pair[0].0, NameRule::Twice));
         }
         let text = labels::text(&labels);
-        let is_new = self
-            .seen
-            .insert(self.by_name.hasher().hash_one((index, &text)));
+        let hash = self.by_name.hasher().hash_one((index, &text));
+        let is_new = self.seen.insert(hash);
         if !is_new && family.texts.iter().any(|other| other == text) {
             return Err(Error::other(format_args!(
                 "series {{{text}}} of family `{name}` was written twice in this scrape; each label \

@@ -52,8 +52,9 @@ impl Written {
         for family in &mut families {
             family.add_common("", constant);
         }
+        let collector = None;
         Self {
-            collector: None,
+            collector,
             families,
         }
     }
@@ -89,8 +90,9 @@ impl Registry {
                         family.add_common(prefix, &constant);
                         is_on
                     });
+                    let collector = Some((collector.name.clone(), collector.location));
                     all.push(Written {
-                        collector: Some((collector.name.clone(), collector.location)),
+                        collector,
                         families,
                     });
                 }

@@ -38,11 +38,8 @@ const OFFERED: &[Coding] = &[
 impl Coding {
     /// Returns the available coding with the highest q-value.
     pub(super) fn negotiate(accept_encoding: &str) -> Self {
-        let q = |name: &str| {
-            ranges(accept_encoding)
-                .find(|range| range.is(name))
-                .map(|range| range.q())
-        };
+        let range = |name: &str| ranges(accept_encoding).find(|range| range.is(name));
+        let q = |name: &str| range(name).map(|range| range.q());
         let mut best = (0.0, Self::Identity);
         for coding in OFFERED {
             let asked = q(coding.name())

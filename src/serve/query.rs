@@ -4,13 +4,11 @@ use percent_encoding::percent_decode_str;
 
 /// Iterates over the names and values of a query. Bytes that are no UTF-8 become `U+FFFD`.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(value))
-        })
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
 }
 
 /// Returns the text with `+` and `%20` as a space. A `%` without two digits stays.

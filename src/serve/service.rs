@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Request, Response};
+use tallies_names::setters;
 
 use crate::encode::Options;
-use crate::setters::setters;
 use crate::snapshot::Source;
 
 use super::answer::{Answer, PAGES, Pages, SCRAPES, drop_body, selection};

@@ -186,10 +186,8 @@ pub fn write_series(family: &Family, i: usize, out: &mut Vec<u8>) {
     for (_, bucket, exemplar) in exemplars {
         write_varint(u64::from(*bucket), out);
         write_float(exemplar.value, out);
-        let time = exemplar
-            .time
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let nanos = time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        let since = exemplar.time.map(|time| time.duration_since(UNIX_EPOCH));
+        let nanos = since.and_then(|since| u64::try_from(since.ok()?.as_nanos()).ok());
         write_varint(nanos.map_or(0, |nanos| nanos.saturating_add(1)), out);
         write_sized(exemplar.labels.as_bytes(), out);
     }

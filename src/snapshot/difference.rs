@@ -17,17 +17,13 @@ pub(crate) struct Difference {
 impl Difference {
     /// A property whose values say no more.
     pub(crate) const fn in_property(property: &'static str) -> Self {
-        Self {
-            property,
-            values: None,
-        }
+        let values = None;
+        Self { property, values }
     }
 
     pub(crate) fn of(property: &'static str, first: String, second: String) -> Self {
-        Self {
-            property,
-            values: Some((first, second)),
-        }
+        let values = Some((first, second));
+        Self { property, values }
     }
 
     pub(crate) fn help(first: &str, second: &str) -> Self {

@@ -51,15 +51,11 @@ impl Exemplar {
         labels::pairs(&self.labels)
     }
 
-    /// Returns the observed value, or the amount that was added to a counter.
-    #[must_use]
-    pub fn value(&self) -> f64 {
-        self.value
-    }
+    tallies_names::getters! {
+        /// Returns the observed value, or the amount that was added to a counter.
+        fn value(&self) -> f64 = self.value;
 
-    /// Returns the time of the observation, if it is known.
-    #[must_use]
-    pub fn time(&self) -> Option<SystemTime> {
-        self.time
+        /// Returns the time of the observation, if it is known.
+        fn time(&self) -> Option<SystemTime> = self.time;
     }
 }

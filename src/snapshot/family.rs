@@ -258,40 +258,24 @@ impl Family {
         self.exact.clear();
     }
 
-    /// Returns the name, as registered.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.meta.name
-    }
+    tallies_names::getters! {
+        /// Returns the name, as registered.
+        fn name(&self) -> &str = &self.meta.name;
 
-    /// Returns the help text.
-    #[must_use]
-    pub fn help(&self) -> &str {
-        &self.meta.help
-    }
+        /// Returns the help text.
+        fn help(&self) -> &str = &self.meta.help;
 
-    /// Returns the unit, or an empty string.
-    #[must_use]
-    pub fn unit(&self) -> &str {
-        &self.meta.unit
-    }
+        /// Returns the unit, or an empty string.
+        fn unit(&self) -> &str = &self.meta.unit;
 
-    /// Returns the kind of metric.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.meta.kind
-    }
+        /// Returns the kind of metric.
+        fn kind(&self) -> Kind = self.meta.kind;
 
-    /// Returns the number of series.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
+        /// Returns the number of series.
+        fn len(&self) -> usize = self.values.len();
 
-    /// Returns whether the family has no series yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        /// Returns whether the family has no series yet.
+        fn is_empty(&self) -> bool = self.len() == 0;
     }
 
     /// Iterates over the labels and the value of every series.

@@ -126,11 +126,8 @@ impl<'a> Parts<'a> {
             Some(quoted) => quoted.split_once("\"=\"")?,
             None => {
                 // Names are short, so this is faster than `split_once`, which prepares its search.
-                let end = self
-                    .rest
-                    .as_bytes()
-                    .windows(2)
-                    .position(|two| two == b"=\"")?;
+                let mut pairs = self.rest.as_bytes().windows(2);
+                let end = pairs.position(|two| two == b"=\"")?;
                 (&self.rest[..end], &self.rest[end + 2..])
             }
         };

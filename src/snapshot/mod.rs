@@ -283,13 +283,9 @@ impl Snapshot {
     #[must_use]
     pub fn time_since(&self, earlier: &Self) -> Option<Duration> {
         let middle = |(began, took): (Instant, Duration)| began.checked_add(took / 2);
-        let middles = self
-            .pass
-            .and_then(middle)
-            .zip(earlier.pass.and_then(middle));
-        let time = match middles {
-            Some((now, then)) => now.checked_duration_since(then),
-            None => self.taken.duration_since(earlier.taken).ok(),
+        let time = match (self.pass.and_then(middle), earlier.pass.and_then(middle)) {
+            (Some(now), Some(then)) => now.checked_duration_since(then),
+            _ => self.taken.duration_since(earlier.taken).ok(),
         };
         time.filter(|time| !time.is_zero())
     }
@@ -449,14 +445,11 @@ impl Snapshot {
 
     /// The number of summary series whose errors may exceed their objectives, for the self-metrics.
     pub(crate) fn degraded(&self) -> usize {
-        let summaries = self
-            .families
-            .iter()
-            .flat_map(|family| match &family.values {
-                Values::Summary(_, values) => &values[..],
-                _ => &[],
-            });
-        summaries.filter(|value| value.is_degraded()).count()
+        let degraded = |family: &Family| match &family.values {
+            Values::Summary(_, values) => values.iter().filter(|v| v.is_degraded()).count(),
+            _ => 0,
+        };
+        self.families.iter().map(degraded).sum()
     }
 
     /// The memory that the snapshot uses, in bytes, for the self-metrics.

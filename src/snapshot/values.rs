@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tallies_names::getters;
+
 use crate::error::Error;
 
 use super::native::{Estimate, Native, Natives, Step, estimate};
@@ -79,23 +81,16 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Returns the number of observations.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
-    }
+    getters! {
+        /// Returns the number of observations.
+        fn count(&self) -> u64 = self.count;
 
-    /// Returns the sum of the observations.
-    #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.sum
-    }
+        /// Returns the sum of the observations.
+        fn sum(&self) -> f64 = self.sum;
 
-    /// Returns the number of observations in the sketch, from which quantiles are computed. If the
-    /// summary has a window, these are the observations in the window.
-    #[must_use]
-    pub fn sketched(&self) -> u64 {
-        self.sketch.n()
+        /// Returns the number of observations in the sketch, from which quantiles are computed. If
+        /// the summary has a window, these are the observations in the window.
+        fn sketched(&self) -> u64 = self.sketch.n();
     }
 
     /// Returns the quantile `phi`, and the fraction of the ranks by which it may be wrong.
@@ -411,10 +406,16 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// Returns the number of observations, or 0 if a page that was read does not contain it.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count.unwrap_or(0)
+    getters! {
+        /// Returns the number of observations, or 0 if a page that was read does not contain it.
+        fn count(&self) -> u64 = self.count.unwrap_or(0);
+
+        /// Returns the sum of the observations, or NaN if a page that was read does not contain it.
+        fn sum(&self) -> f64 = self.sum;
+
+        /// Returns the number of observations from which quantiles are computed. If the summary has
+        /// a window, these are the observations in the window.
+        fn sketched(&self) -> u64 = self.observed().map_or(self.count(), Quantiles::sketched);
     }
 
     /// Returns the number of observations, if it is known.
@@ -428,19 +429,6 @@ impl<'a> Summary<'a> {
             QuantileSource::Sketch(values, _) => Some(values),
             QuantileSource::Page(_) => None,
         }
-    }
-
-    /// Returns the sum of the observations, or NaN if a page that was read does not contain it.
-    #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.sum
-    }
-
-    /// Returns the number of observations from which quantiles are computed. If the summary has a
-    /// window, these are the observations in the window.
-    #[must_use]
-    pub fn sketched(&self) -> u64 {
-        self.observed().map_or(self.count(), Quantiles::sketched)
     }
 
     /// Iterates over the exported quantiles and their values, in ascending order.
@@ -639,16 +627,12 @@ impl<'a> Histogram<'a> {
         })
     }
 
-    /// Returns the number of observations.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n))
-    }
+    getters! {
+        /// Returns the number of observations.
+        fn count(&self) -> u64 = self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n));
 
-    /// Returns the sum of the observations.
-    #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.sum
+        /// Returns the sum of the observations.
+        fn sum(&self) -> f64 = self.sum;
     }
 
     /// Iterates over the upper bounds with their cumulative counts, `+Inf` last. A count is the

@@ -9,7 +9,6 @@ const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("mapped", &["sync"]),
     ("error", &[]),
-    ("setters", &[]),
     ("clock", &["sync"]),
     ("snapshot", &["sync", "error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),
@@ -26,14 +25,13 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
-            "sync", "error", "setters", "clock", "snapshot", "observe", "family", "in_both",
+            "sync", "error", "clock", "snapshot", "observe", "family", "in_both",
         ],
     ),
     (
         "declare",
         &[
-            "error", "setters", "clock", "snapshot", "lockfree", "observe", "family", "registry",
-            "in_both",
+            "error", "clock", "snapshot", "lockfree", "observe", "family", "registry", "in_both",
         ],
     ),
     // Its methods return guards, and what it has is part of the modules of both forms.
@@ -42,11 +40,8 @@ const RULES: &[(&str, &[&str])] = &[
         "process",
         &["error", "observe", "family", "registry", "declare"],
     ),
-    ("encode", &["error", "setters", "snapshot"]),
-    (
-        "serve",
-        &["sync", "error", "setters", "clock", "snapshot", "encode"],
-    ),
+    ("encode", &["error", "snapshot"]),
+    ("serve", &["sync", "error", "clock", "snapshot", "encode"]),
     (
         "instrument",
         &[
@@ -60,10 +55,7 @@ const RULES: &[(&str, &[&str])] = &[
             "declare", "encode",
         ],
     ),
-    (
-        "push",
-        &["sync", "error", "setters", "clock", "snapshot", "encode"],
-    ),
+    ("push", &["sync", "error", "clock", "snapshot", "encode"]),
     ("testing", &["snapshot", "observe", "registry", "encode"]),
     // The crate without the engine.
     ("off", &["in_both"]),

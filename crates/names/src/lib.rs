@@ -1,6 +1,6 @@
 //! The rules about names of Prometheus metrics: those of `promtool check metrics`, and a few more;
-//! patterns of names, texts from outside that a terminal does not obey, and files of settings. A
-//! hidden macro writes setters of builders.
+//! patterns of names, texts from outside that a terminal does not obey, and files of settings. Two
+//! hidden macros write setters of builders, and getters.
 //!
 //! A crate of its own, because a crate of macros can export nothing else: the macros of tallies
 //! check declarations with it, tallies those that are made at run time, and tallies-check pages.

@@ -1,8 +1,9 @@
 //! The settings of a histogram that is made at run time: the setters of its builder.
 
+use tallies_names::setters;
+
 use crate::declare::Builder;
 use crate::family::label::LabelSet;
-use crate::setters::setters;
 use crate::snapshot::Resolution;
 
 use super::Histogram;

@@ -5,10 +5,11 @@ mod cells;
 
 use std::time::Duration;
 
+use tallies_names::setters;
+
 use crate::error::Error;
 use crate::lockfree::Generation;
 use crate::observe::{Buckets, Observed, ObservedTotal, SlotWord};
-use crate::setters::setters;
 use crate::snapshot::Resolution;
 
 use super::exemplar;
@@ -48,6 +49,62 @@ use cells::{ObserveMany, observe_hot, observe_in_series};
 /// an exact prefix of every thread's observations: `_count` is equal to the `+Inf` bucket, and
 /// `_sum` belongs to the same observations, whatever instruction a writer has reached.
 pub struct Histogram<L = ()>(MetricFamily<Buckets, Histogram, L>);
+
+/// The methods that store exemplars: of the metric without labels, with `$L`, and of a series.
+macro_rules! exemplar_methods {
+    ($($L:ident)?) => {
+        /// Observes `value`, and stores these labels as the exemplar of its bucket, so that a
+        /// dashboard can link to this observation.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
+        /// wait.observe_exemplar(0.25, &[("trace_id", "0af7651916cd43dd")]);
+        /// let now = registry.snapshot();
+        /// let family = now.family("wait_seconds").unwrap();
+        /// let (_, exemplar) = family.exemplars(0).next().unwrap();
+        /// assert_eq!(exemplar.value(), 0.25);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// Every fixed bucket has one exemplar, the last one, with its value and the time. It costs
+        /// one or two allocations; observations without an exemplar cost nothing extra. If the
+        /// labels are invalid or have more than 128 characters, names and values together, `value`
+        /// is observed, and the exemplar is rejected and counted in
+        /// `tallies_rejected_updates_total`.
+        pub fn observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)])
+        $(where $L: Unlabelled)? {
+            self.observe(value);
+            if !value.is_nan() {
+                self.set_exemplar(value, exemplar);
+            }
+        }
+
+        /// Observes `value` with an exemplar like [`observe_exemplar`](Self::observe_exemplar)
+        /// does, or returns why it cannot.
+        ///
+        /// # Errors
+        ///
+        /// The same as for [`try_observe`](Self::try_observe), and invalid exemplar labels. Nothing
+        /// is observed.
+        pub fn try_observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)])
+        -> Result<(), Error> $(where $L: Unlabelled)? {
+            self.check_exemplar(exemplar)?;
+            self.try_observe(value)?;
+            self.set_exemplar(value, exemplar);
+            Ok(())
+        }
+
+        /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
+        /// [`trace_ids`](crate::instrument::trace_ids).
+        pub fn observe_traced(&self, value: f64) $(where $L: Unlabelled)? {
+            self.observe(value);
+            if !value.is_nan() {
+                exemplar::with_trace(|labels| self.set_exemplar(value, labels));
+            }
+        }
+    };
+}
 
 impl<L: LabelSet> Histogram<L> {
     /// Observes `value` once.
@@ -108,62 +165,7 @@ impl<L: LabelSet> Histogram<L> {
         }
     }
 
-    /// Observes `value`, and stores these labels as the exemplar of its bucket, so that a dashboard
-    /// can link to this observation.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let wait = registry.histogram("wait_seconds", "Time waited.")?;
-    /// wait.observe_exemplar(0.25, &[("trace_id", "0af7651916cd43dd")]);
-    /// let now = registry.snapshot();
-    /// let family = now.family("wait_seconds").unwrap();
-    /// let (_, exemplar) = family.exemplars(0).next().unwrap();
-    /// assert_eq!(exemplar.value(), 0.25);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Every fixed bucket has one exemplar, the last one, with its value and the time. It costs one
-    /// or two allocations; observations without an exemplar cost nothing extra. If the labels are
-    /// invalid or have more than 128 characters, names and values together, `value` is observed,
-    /// and the exemplar is rejected and counted in `tallies_rejected_updates_total`.
-    pub fn observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)])
-    where
-        L: Unlabelled,
-    {
-        self.observe(value);
-        if !value.is_nan() {
-            self.0.only().set_exemplar(value, exemplar);
-        }
-    }
-
-    /// Observes `value` with an exemplar like [`observe_exemplar`](Self::observe_exemplar) does, or
-    /// returns why it cannot.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`try_observe`](Self::try_observe), and invalid exemplar labels. Nothing is
-    /// observed.
-    pub fn try_observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error>
-    where
-        L: Unlabelled,
-    {
-        exemplar::check(self.0.declaration.family(), exemplar)?;
-        self.try_observe(value)?;
-        self.0.only().set_exemplar(value, exemplar);
-        Ok(())
-    }
-
-    /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
-    /// [`trace_ids`](crate::instrument::trace_ids).
-    pub fn observe_traced(&self, value: f64)
-    where
-        L: Unlabelled,
-    {
-        self.observe(value);
-        if !value.is_nan() {
-            exemplar::with_trace(|labels| self.0.only().set_exemplar(value, labels));
-        }
-    }
+    exemplar_methods!(L);
 
     observe_methods!(histogram);
 
@@ -196,6 +198,14 @@ impl<L: LabelSet> Histogram<L> {
         #[must_use]
         fn get() -> Observed;
     }
+
+    fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {
+        self.0.only().set_exemplar(value, labels);
+    }
+
+    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
+        exemplar::check(self.0.declaration.family(), labels)
+    }
 }
 
 impl<'a> Series<'a, Histogram> {
@@ -215,36 +225,11 @@ impl<'a> Series<'a, Histogram> {
         }
     }
 
-    /// Observes `value`, and stores these labels as the exemplar. See
-    /// [`Histogram::observe_exemplar`].
-    pub fn observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)]) {
-        self.observe(value);
-        if !value.is_nan() {
-            self.set_exemplar(value, exemplar);
-        }
-    }
+    exemplar_methods!();
 
-    /// Observes `value` with an exemplar, or returns why it cannot. See
-    /// [`Histogram::try_observe_exemplar`].
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`Histogram::try_observe_exemplar`].
-    pub fn try_observe_exemplar(&self, value: f64, exemplar: &[(&str, &str)]) -> Result<(), Error> {
+    fn check_exemplar(&self, labels: &[(&str, &str)]) -> Result<(), Error> {
         self.lazy_ref
-            .resolve(|series| exemplar::check(series.family, exemplar))?;
-        self.try_observe(value)?;
-        self.set_exemplar(value, exemplar);
-        Ok(())
-    }
-
-    /// Observes `value`, with the id of the current trace as the exemplar if there is one. See
-    /// [`trace_ids`](crate::instrument::trace_ids).
-    pub fn observe_traced(&self, value: f64) {
-        self.observe(value);
-        if !value.is_nan() {
-            exemplar::with_trace(|labels| self.set_exemplar(value, labels));
-        }
+            .resolve(|series| exemplar::check(series.family, labels))
     }
 
     fn set_exemplar(&self, value: f64, labels: &[(&str, &str)]) {

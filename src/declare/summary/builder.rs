@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tallies_names::setters;
+
 use crate::declare::Builder;
 use crate::error::Error;
 use crate::family::label::LabelSet;
-use crate::setters::setters;
 use crate::snapshot::sketch::Targets;
 
 use super::Summary;

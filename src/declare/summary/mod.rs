@@ -216,10 +216,8 @@ impl<L: LabelSet> Summary<L> {
     }
 
     const fn windowed(self) -> Self {
-        if let Err(rule) = check_window(
-            self.0.declaration.desc.max_age,
-            self.0.declaration.desc.ages,
-        ) {
+        let desc = &self.0.declaration.desc;
+        if let Err(rule) = check_window(desc.max_age, desc.ages) {
             panic!("{}", rule.text());
         }
         self

@@ -100,10 +100,8 @@ impl Mapping {
             )?
         };
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self {
-            memory,
-            len: bytes / 8,
-        })
+        let len = bytes / 8;
+        Ok(Self { memory, len })
     }
 
     #[inline]

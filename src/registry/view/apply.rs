@@ -90,9 +90,8 @@ impl View {
             Names::Fixed(names) => names.contains(&label),
             Names::Any => true,
         };
-        let rule = self
-            .gauge_mode
-            .unwrap_or(desc.mode.unwrap_or(GaugeMode::of(desc.kind)));
+        let mode = desc.mode.unwrap_or(GaugeMode::of(desc.kind));
+        let rule = self.gauge_mode.unwrap_or(mode);
         let dropped = self.drop.iter().filter(|label| has(label));
         let dropped: Box<[Box<str>]> = dropped.map(|label| label.as_str().into()).collect();
         let caps = self.caps.iter();

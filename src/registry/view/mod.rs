@@ -2,10 +2,11 @@
 
 mod apply;
 
+use tallies_names::setters;
+
 use crate::error::Error;
 use crate::family::grammar::{check_label, check_name};
 use crate::family::shape::{check_bounds, without_infinity};
-use crate::setters::setters;
 use crate::snapshot::{GaugeMode, Kind, Resolution};
 
 /// A rule that changes the families whose names match a pattern, without a change of the code that

@@ -27,10 +27,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tallies_names::setters;
 use tokio::sync::Semaphore;
 
 use crate::encode::Options;
-use crate::setters::setters;
 use crate::snapshot::{Source, Sources};
 
 use super::answer::{PAGES, SCRAPES};

@@ -99,6 +99,11 @@ impl Client {
     fn peer(&self) -> Option<Peer> {
         Some(self.seat.peer)
     }
+
+    /// Notes that the page of its request is being made.
+    fn begin(&self) {
+        self.seat.set(Activity::Making);
+    }
 }
 
 /// The hosts that requests may name. If it is empty, all hosts are admitted.
@@ -210,9 +215,7 @@ impl Routes {
                 let page = async {
                     self.extension.before_page(time).await;
                     let pages = self.pages.of(client.peer());
-                    pages
-                        .answer(page, || client.seat.set(Activity::Making))
-                        .await
+                    pages.answer(page, || client.begin()).await
                 };
                 within(time.limit, page).await
             }
@@ -239,9 +242,7 @@ impl Routes {
             Ok(source) => {
                 let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
                 pages.turns = self.probe_turns.of(client.peer());
-                pages
-                    .answer(selection, || client.seat.set(Activity::Making))
-                    .await
+                pages.answer(selection, || client.begin()).await
             }
             Err((status, text)) => plain(status, text),
         }

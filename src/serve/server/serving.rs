@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tallies_names::getters;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -81,16 +82,12 @@ impl BoundServer {
         }
     }
 
-    /// Returns the TCP addresses, with the actual port where port 0 was requested.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.endpoint.addresses
-    }
+    getters! {
+        /// Returns the TCP addresses, with the actual port where port 0 was requested.
+        fn addresses(&self) -> &[SocketAddr] = &self.endpoint.addresses;
 
-    /// Returns the URL of the metrics page at the first address.
-    #[must_use]
-    pub fn metrics_url(&self) -> String {
-        self.endpoint.url(&self.endpoint.path)
+        /// Returns the URL of the metrics page at the first address.
+        fn metrics_url(&self) -> String = self.endpoint.url(&self.endpoint.path);
     }
 
     /// Adds hosts that requests may name, as [`Server::hosts`](crate::serve::Server::hosts) does,
@@ -227,33 +224,23 @@ impl Serving {
         self.endpoint.addresses.first().copied().unwrap_or(none)
     }
 
-    /// Returns the TCP addresses, with the actual ports. The address of
-    /// [`Server::listen`](crate::serve::Server::listen) comes first, then the others in the order
-    /// in which they were added.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.endpoint.addresses
-    }
+    getters! {
+        /// Returns the TCP addresses, with the actual ports. The address of
+        /// [`Server::listen`](crate::serve::Server::listen) comes first, then the others in the
+        /// order in which they were added.
+        fn addresses(&self) -> &[SocketAddr] = &self.endpoint.addresses;
 
-    /// Returns the URL of the small page that links to the metrics. It suits health checks, because
-    /// it runs no collector.
-    #[must_use]
-    pub fn root_url(&self) -> String {
-        self.endpoint.url("/")
-    }
+        /// Returns the URL of the small page that links to the metrics. It suits health checks,
+        /// because it runs no collector.
+        fn root_url(&self) -> String = self.endpoint.url("/");
 
-    /// Returns the URL of the metrics page at the first address.
-    #[must_use]
-    pub fn metrics_url(&self) -> String {
-        self.endpoint.url(&self.endpoint.path)
-    }
+        /// Returns the URL of the metrics page at the first address.
+        fn metrics_url(&self) -> String = self.endpoint.url(&self.endpoint.path);
 
-    /// Returns the number of connections that are open now.
-    #[must_use]
-    pub fn connections(&self) -> usize {
+        /// Returns the number of connections that are open now.
         // One reference is held here and one by the host, as long as it lives. The rest are
         // connections.
-        Arc::strong_count(&self.endpoint.open).saturating_sub(2)
+        fn connections(&self) -> usize = Arc::strong_count(&self.endpoint.open).saturating_sub(2);
     }
 
     /// Stops the service: it accepts no more connections, waits up to 2 s for responses in flight,

@@ -116,9 +116,8 @@ impl Native {
             zero_threshold,
             ..Resolution::new(schema)
         };
-        resolution
-            .check()
-            .map_err(|rule| Error::other(format_args!("{rule}")))?;
+        let error = |rule| Error::other(format_args!("{rule}"));
+        resolution.check().map_err(error)?;
         let valid = index::of(f64::from_bits(1), schema)..=index::of(f64::INFINITY, schema);
         for buckets in [&mut positive, &mut negative] {
             let ascend = |pair: &[(i32, u64)]| pair[0].0 < pair[1].0;
@@ -170,36 +169,23 @@ impl Native {
         self.negative.clone_from(&other.negative);
     }
 
-    /// Returns how fine the buckets are: every power of two is divided into 2^schema buckets.
-    #[must_use]
-    pub fn schema(&self) -> i8 {
-        self.schema
-    }
+    tallies_names::getters! {
+        /// Returns how fine the buckets are: every power of two is divided into 2^schema buckets.
+        fn schema(&self) -> i8 = self.schema;
 
-    /// Returns the largest distance from zero of a value in the zero bucket.
-    #[must_use]
-    pub fn zero_threshold(&self) -> f64 {
-        self.zero_threshold
-    }
+        /// Returns the largest distance from zero of a value in the zero bucket.
+        fn zero_threshold(&self) -> f64 = self.zero_threshold;
 
-    /// Returns the count of the zero bucket.
-    #[must_use]
-    pub fn zero_count(&self) -> u64 {
-        self.zero_count
-    }
+        /// Returns the count of the zero bucket.
+        fn zero_count(&self) -> u64 = self.zero_count;
 
-    /// Returns index and count of each bucket that is not empty, ascending, for values above the
-    /// zero bucket.
-    #[must_use]
-    pub fn positive(&self) -> &[(i32, u64)] {
-        &self.positive
-    }
+        /// Returns index and count of each bucket that is not empty, ascending, for values above
+        /// the zero bucket.
+        fn positive(&self) -> &[(i32, u64)] = &self.positive;
 
-    /// Returns the same as [`positive`](Self::positive) for values below the zero bucket, by their
-    /// distance from zero.
-    #[must_use]
-    pub fn negative(&self) -> &[(i32, u64)] {
-        &self.negative
+        /// Returns the same as [`positive`](Self::positive) for values below the zero bucket, by
+        /// their distance from zero.
+        fn negative(&self) -> &[(i32, u64)] = &self.negative;
     }
 
     /// Returns the number of observations.

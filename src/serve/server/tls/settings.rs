@@ -220,10 +220,8 @@ impl Settings {
             "X25519" => "X25519",
             _ => return false,
         };
-        let all = ring::default_provider().kx_groups;
-        let named = all
-            .into_iter()
-            .find(|group| format!("{:?}", group.name()) == own);
+        let mut all = ring::default_provider().kx_groups.into_iter();
+        let named = all.find(|group| format!("{:?}", group.name()) == own);
         self.curves.extend(named);
         named.is_some()
     }
@@ -242,10 +240,8 @@ impl Settings {
     }
 
     fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
-        let all = [(Version::Tls12, &TLS12), (Version::Tls13, &TLS13)];
-        let used = all
-            .into_iter()
-            .filter(|(own, _)| (self.min..=self.max).contains(own));
+        let all = [(Version::Tls12, &TLS12), (Version::Tls13, &TLS13)].into_iter();
+        let used = all.filter(|(own, _)| (self.min..=self.max).contains(own));
         used.map(|(_, version)| version).collect()
     }
 
@@ -347,9 +343,8 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain
-            .as_ref()
-            .map_or(&[], |chain| chain.root_hint_subjects())
+        let chain = self.chain.as_ref();
+        chain.map_or(&[], |chain| chain.root_hint_subjects())
     }
 
     fn verify_client_cert(
@@ -394,8 +389,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
