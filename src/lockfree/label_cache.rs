@@ -461,11 +461,11 @@ mod tests {
         let mut table = LabelTable::new(1);
         let put = |table: &mut LabelTable, i: usize| {
             if !table.refuses() {
-                table.put(entry(2 * i as u64 | 1, i as u32), &[&i.to_string()]);
+                table.put(entry((2 * i as u64) | 1, i as u32), &[&i.to_string()]);
             }
         };
         let has = |table: &LabelTable, i: usize| {
-            table.find(2 * i as u64 | 1, &[&i.to_string()]).is_some()
+            table.find((2 * i as u64) | 1, &[&i.to_string()]).is_some()
         };
         let full = MOST_ENTRIES / 2;
         (0..full + MOST_REFUSED).for_each(|i| put(&mut table, i));
