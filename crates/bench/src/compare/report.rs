@@ -31,7 +31,8 @@ pub struct Report {
     pub name: String,
     /// The outcome.
     pub verdict: Verdict,
-    /// Whether the slow-down is proven to exceed [`Compare::fail_above`]. False without a limit.
+    /// Whether the slow-down is proven to exceed
+    /// [`Compare::fail_above`](super::Compare::fail_above). False without a limit.
     pub fails: bool,
     /// The relative difference in time.
     pub effect: f64,
