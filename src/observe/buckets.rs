@@ -354,19 +354,19 @@ impl Buckets {
         is_hot: impl FnOnce() -> bool,
     ) -> bool {
         let SeriesWords { slot_word, lock } = &self.series;
-        // A native histogram has a table, and a fresh series no block yet.
+        // A native histogram has a table.
         if self.native.is_some() {
             return false;
         }
+        let Some(held) = lock_if_cold(engine, last, (lock, generation)) else {
+            return false;
+        };
+        // A fresh series has no block yet.
         let Some(block) = self.cold_of(self.cells as usize) else {
             return false;
         };
-        let Some((held, minute)) = lock_if_cold(engine, last, (lock, generation)) else {
-            return false;
-        };
-        // A pass may have replaced the block before this thread had the lock.
-        write(self.cold_of(self.cells as usize).unwrap_or(block));
-        held.count(minute, engine, (slot_word, u64::from(self.cells)), is_hot);
+        write(block);
+        held.count(engine, (slot_word, u64::from(self.cells)), is_hot);
         true
     }
 
@@ -375,13 +375,20 @@ impl Buckets {
         Self::event_cells(self.counters as usize, 0)
     }
 
-    /// Observes `value`, which falls into `bucket`, `times` times. Returns `false` if the caller
-    /// has to take the cold path.
+    /// Observes `value` `times` times. `bucket` finds its bucket, if it can. Returns `false` if the
+    /// caller has to take the cold path.
     #[inline(always)]
-    pub fn observe(thread: &Thread, last: u64, bucket: usize, value: f64, times: u64) -> bool {
+    pub fn observe(
+        thread: &Thread,
+        last: u64,
+        bucket: impl FnOnce() -> Option<usize>,
+        value: f64,
+        times: u64,
+    ) -> bool {
         let Some(block) = thread.hot(last) else {
             return false;
         };
+        let Some(bucket) = bucket() else { return false };
         // SAFETY: B4; the calling thread owns the block. The caller selects `bucket` by the bounds
         // that the series was made with, so the block has it.
         unsafe { observe(block, bucket, value * times as f64, times) };

@@ -135,7 +135,7 @@ pub trait Cells: Send + Sync + 'static {
     /// was zeroed but for the series.
     #[doc(hidden)]
     fn after_fork(&self, shape: &Self::Shape) {
-        drop(self.cold_lock().take());
+        drop(self.cold_lock().take(self.slot_word().generation()));
         self.clear(shape);
     }
 }
@@ -252,7 +252,10 @@ pub fn start_over<C: Cells>(
     // wait. What is more than numbers then stays as it is: that thread may have left it half
     // written.
     let held = match series.cold_lock().lock_any() {
-        None if C::block_to_file(shape).is_none() => Some(series.cold_lock().take()),
+        None if C::block_to_file(shape).is_none() => {
+            let generation = series.slot_word().generation();
+            Some(series.cold_lock().take(generation))
+        }
         held => held,
     };
     if held.is_some() {

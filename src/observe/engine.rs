@@ -6,7 +6,7 @@ use super::cells::Cells;
 use super::memory::Block;
 use super::pass::{Collector, Pass};
 use super::shard::Shards;
-use super::slot::Slots;
+use super::slot::{COLD, Slots};
 #[cfg(not(loom))]
 use super::thread::Thread;
 
@@ -22,10 +22,13 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<AbandonedSlot>>,
-    /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it, [`EAGER`] and
-    /// [`REQUESTED`]. Written by passes and by threads that promote a series, read by cold updates.
-    /// Not one of loom's: models have no clock.
+    /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it. Written by passes and
+    /// by threads that promote a series, read by cold updates. Not one of loom's: models have no
+    /// clock.
     minute: std::sync::atomic::AtomicU64,
+    /// [`COLD`], and [`EAGER`] and [`REQUESTED`]. Written by passes and by tests, read by cold
+    /// updates. Not one of loom's: models leave the bits alone.
+    common_last: std::sync::atomic::AtomicU64,
     /// When that minute began, in milliseconds. 0 at the beginning.
     #[cfg_attr(loom, allow(dead_code, reason = "models have no clock"))]
     minute_began: AtomicU64,
@@ -34,16 +37,13 @@ pub struct Engine {
     pub copy_requests: AtomicU64,
 }
 
-/// The bit of [`Engine::minute`] that is set if every series is promoted at its first update. Set
-/// once, by tests.
-pub(super) const EAGER: u64 = 1 << 63;
+/// The bit of [`Engine::common_last`] that is set if every series is promoted at its first update.
+/// Set once, by tests.
+const EAGER: u64 = 1 << 63;
 
-/// The bit of [`Engine::minute`] that is set while all threads are to look whether the collector
-/// has sent them a request. Set and cleared by passes.
+/// The bit of [`Engine::common_last`] that is set while all threads are to look whether the
+/// collector has sent them a request. Set and cleared by passes.
 const REQUESTED: u64 = 1 << 62;
-
-/// The least word of [`Engine::minute`] with one of these bits.
-pub(super) const UNCOMMON: u64 = REQUESTED;
 
 /// The number of abandoned slots at which the thread that drops a family runs a pass.
 const ABANDONED_LIMIT: usize = 4096;
@@ -69,6 +69,7 @@ impl Engine {
                 collector: Mutex::new(Collector::new()),
                 abandoned: Mutex::new(Vec::new()),
                 minute: std::sync::atomic::AtomicU64::new(0),
+                common_last: std::sync::atomic::AtomicU64::new(COLD),
                 minute_began: AtomicU64::new(0),
                 copy_requests: AtomicU64::new(0),
             }
@@ -108,17 +109,24 @@ impl Engine {
     /// the threads that made them. For `tallies::testing`.
     #[cfg(not(loom))]
     pub fn promote_at_first_update(&self) {
-        self.minute.fetch_or(EAGER, Relaxed);
+        self.common_last.fetch_or(EAGER, Relaxed);
     }
 
     /// Whether series are promoted at their first update.
     #[inline(always)]
     pub(super) fn is_eager(&self) -> bool {
-        self.minute() & EAGER != 0
+        self.common_last() & EAGER != 0
     }
 
-    /// Returns the running minute, in the bits in which the locks of cold cells have it, and in
-    /// other bits [`EAGER`] and [`REQUESTED`].
+    /// Returns what [`SlotWord::last`](super::SlotWord::last) returns in the common case of a cold
+    /// update. With one of its two bits it is a word of stale handles, if of any, and no case is
+    /// common.
+    #[inline(always)]
+    pub(super) fn common_last(&self) -> u64 {
+        self.common_last.load(Relaxed)
+    }
+
+    /// Returns the running minute, in the bits in which the locks of cold cells have it.
     #[inline(always)]
     pub(super) fn minute(&self) -> u64 {
         self.minute.load(Relaxed)
@@ -134,9 +142,9 @@ impl Engine {
     pub(super) fn ask_threads(&self, asks: bool) {
         #[cfg(not(loom))]
         if asks {
-            self.minute.fetch_or(REQUESTED, Relaxed);
-        } else if self.minute() & REQUESTED != 0 {
-            self.minute.fetch_and(!REQUESTED, Relaxed);
+            self.common_last.fetch_or(REQUESTED, Relaxed);
+        } else if self.common_last() & REQUESTED != 0 {
+            self.common_last.fetch_and(!REQUESTED, Relaxed);
         }
         #[cfg(loom)]
         let _ = asks;
@@ -159,11 +167,8 @@ impl Engine {
         if over {
             self.minute_began.store(now, Relaxed);
             // The last one is that of a lock without updates.
-            let next = |minute: u64| match (minute + MINUTE) & MINUTES {
-                MINUTES => Some(minute & !MINUTES),
-                next => Some(next | minute & !MINUTES),
-            };
-            let _ = self.minute.fetch_update(Relaxed, Relaxed, next);
+            let next = (self.minute() + MINUTE) % MINUTES;
+            self.minute.store(next, Relaxed);
         }
         over
     }

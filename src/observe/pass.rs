@@ -34,7 +34,7 @@ use crate::lockfree::Generation;
 use crate::sync::{AtomicU64, MutexGuard, Relaxed, lock};
 
 use super::Engine;
-use super::cold_lock::{ColdLock, MINUTES};
+use super::cold_lock::ColdLock;
 use super::memory::{Block, SlabRef};
 use super::shard::{CopyBlock, GrowthGuard, ShardRef, Shards, UnownedShard};
 use super::slot::SlotWord;
@@ -232,7 +232,7 @@ impl<'e> Pass<'e> {
     /// Returns a word that differs from minute to minute.
     #[inline]
     pub fn minute(&self) -> u64 {
-        self.engine.minute() & MINUTES
+        self.engine.minute()
     }
 
     /// Whether every series is promoted at its first update, for `tallies::testing`.

@@ -272,7 +272,7 @@ impl Cells for Distribution {
     }
 
     fn after_fork(&self, shape: &Arc<SummaryShape>) {
-        drop(self.cold_lock().take());
+        drop(self.cold_lock().take(self.slot_word().generation()));
         for address in [&self.cold, &self.folded] {
             // The memory is zero now. It is not used again.
             let memory = std::ptr::with_exposed_provenance(address.load(Relaxed) as usize);

@@ -268,11 +268,11 @@ impl<N: Number> Tally<N> {
         is_hot: impl FnOnce() -> bool,
     ) -> bool {
         let SeriesWords { slot_word, lock } = &self.series;
-        let Some((held, minute)) = lock_if_cold(engine, last, (lock, generation)) else {
+        let Some(held) = lock_if_cold(engine, last, (lock, generation)) else {
             return false;
         };
         add_own(&self.cold, n);
-        held.count(minute, engine, (slot_word, 1), is_hot);
+        held.count(engine, (slot_word, 1), is_hot);
         true
     }
 
@@ -422,9 +422,9 @@ impl UpDown {
         let SeriesWords { slot_word, lock } = &self.series;
         let last = slot_word.last(generation);
         let cold = (!eager).then(|| lock_if_cold(engine, last, (lock, generation)));
-        if let Some((held, minute)) = cold.flatten() {
+        if let Some(held) = cold.flatten() {
             Self::count([&self.up, &self.down], up, down);
-            held.count(minute, engine, (slot_word, 2), || false);
+            held.count(engine, (slot_word, 2), || false);
             return Outcome::Done;
         }
         let mut own = |block: Block| {

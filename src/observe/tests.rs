@@ -282,7 +282,7 @@ fn a_reader_requests_a_copy_from_the_owner() {
         if !Buckets::observe(
             thread,
             histogram.slot_word().last(Generation::FIRST),
-            0,
+            || Some(0),
             1.0,
             1,
         ) {

@@ -4,9 +4,8 @@
 
 use super::cells::SeriesWords;
 use super::cold_lock::{ColdGuard, ColdLock, Denied};
-use super::engine::UNCOMMON;
 use super::memory::Block;
-use super::slot::{COLD, SlotWord};
+use super::slot::SlotWord;
 use super::thread::{Target, Thread};
 use super::{Cells, Engine, Outcome};
 use crate::lockfree::Generation;
@@ -17,8 +16,7 @@ use crate::mapped::region;
 const BUSY_LIMIT: u32 = if cfg!(loom) { 1 } else { 16 };
 
 /// Locks the cold cells for an update in the common case: the series is cold, and no other thread
-/// has the lock. Returns `None` in all other cases, for [`Update::run`] to tell apart. Returns the
-/// running minute as well.
+/// has the lock. Returns `None` in all other cases, for [`Update::run`] to tell apart.
 ///
 /// `last` is what [`SlotWord::last`] returned. A thread that runs nothing but such updates looks
 /// for requests of the collector when the engine asks it to: then no case is common.
@@ -27,10 +25,9 @@ pub(super) fn lock_if_cold<'a>(
     engine: &Engine,
     last: u64,
     (lock, generation): (&'a ColdLock, Generation),
-) -> Option<(ColdGuard<'a>, u64)> {
-    let minute = engine.minute();
-    if last == COLD && minute < UNCOMMON {
-        lock.lock(generation).ok().map(|held| (held, minute))
+) -> Option<ColdGuard<'a>> {
+    if last == engine.common_last() {
+        lock.lock(generation).ok()
     } else {
         None
     }
@@ -113,7 +110,7 @@ impl<'a> Update<'a> {
         let held = self.series.lock.lock(self.generation)?;
         write();
         let slot = (&self.series.slot_word, self.cells);
-        held.count(self.engine.minute(), self.engine, slot, || false);
+        held.count(self.engine, slot, || false);
         Ok(())
     }
 

@@ -30,12 +30,10 @@ pub(super) fn observe_hot<'a>(
     times: u64,
 ) -> bool {
     if desc.native.is_none() {
+        // The bucket last: a cold series looks for it elsewhere.
+        let bucket = || shape().and_then(|shape| shape.index.find(value));
         is_finite(value)
-            && shape()
-                .and_then(|shape| shape.index.find(value))
-                .is_some_and(|bucket| {
-                    observe::thread(|thread| Buckets::observe(thread, last, bucket, value, times))
-                })
+            && observe::thread(|thread| Buckets::observe(thread, last, bucket, value, times))
     } else if desc.bounds.is_empty() {
         observe_native(last, value, times)
     } else {
@@ -107,7 +105,7 @@ pub(super) fn observe_in_series(series: SeriesRef<'_, Buckets>, value: f64, time
             let hot = shape.native.is_none()
                 && observe::thread(|thread| {
                     let last = series.cells.slot_word().last(series.generation());
-                    Buckets::observe(thread, last, bucket, value, times)
+                    Buckets::observe(thread, last, || Some(bucket), value, times)
                 });
             if hot {
                 return;

@@ -207,7 +207,7 @@ fn an_owner_makes_a_requested_copy() {
                     if !Buckets::observe(
                         thread,
                         histogram.slot_word().last(Generation::FIRST),
-                        0,
+                        || Some(0),
                         value,
                         1,
                     ) {
@@ -258,7 +258,7 @@ fn a_copy_request_comes_with_its_buffer() {
                     if !Buckets::observe(
                         thread,
                         histogram.slot_word().last(Generation::FIRST),
-                        0,
+                        || Some(0),
                         value,
                         1,
                     ) {
