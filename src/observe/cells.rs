@@ -251,13 +251,9 @@ pub fn start_over<C: Cells>(
     // A child of `fork` may find the lock taken by a thread that it does not have, and must not
     // wait. What is more than numbers then stays as it is: that thread may have left it half
     // written.
-    let held = match series.cold_lock().lock_any() {
-        None if C::block_to_file(shape).is_none() => {
-            let generation = series.slot_word().generation();
-            Some(series.cold_lock().take(generation))
-        }
-        held => held,
-    };
+    let (lock, is_numbers) = (series.cold_lock(), C::block_to_file(shape).is_none());
+    let take = || lock.take(series.slot_word().generation());
+    let held = lock.lock_any().or_else(|| is_numbers.then(take));
     if held.is_some() {
         series.clear(shape);
     }

@@ -32,7 +32,7 @@ use super::pass::TRIES;
 use super::slot::SlotWord;
 use super::update::promote;
 use crate::lockfree::Generation;
-use crate::sync::{Acquire, AtomicU64, Release, const_fn};
+use crate::sync::{Acquire, Release, SwappedWord, const_fn};
 
 /// The number of updates of its cold cells in one minute after which a series is promoted: a
 /// power of two.
@@ -55,7 +55,7 @@ const NO_MINUTE: u64 = MINUTES;
 /// The lock of the cold cells of one series. Written by cold updates, by the collector, and by a
 /// reader whose tries keep failing.
 #[repr(transparent)]
-pub struct ColdLock(AtomicU64);
+pub struct ColdLock(SwappedWord);
 
 /// The reason why an update does not get the lock.
 pub(super) enum Denied {
@@ -76,16 +76,14 @@ pub(super) struct ColdGuard<'a> {
 impl ColdLock {
     const_fn! {
         pub(super) fn new() -> Self {
-            Self(AtomicU64::new(Generation::FIRST.word() | NO_MINUTE))
+            Self(SwappedWord::new(Generation::FIRST.word() | NO_MINUTE))
         }
     }
 
     /// Locks the cells for an update of the series with this generation.
     #[inline(always)]
     pub(super) fn lock(&self, generation: Generation) -> Result<ColdGuard<'_>, Denied> {
-        // Acquire: pairs with the Release in `drop`. This thread sees the stores of the last
-        // holder.
-        let word = self.0.swap(LOCKED, Acquire);
+        let word = self.swap();
         // One comparison: another generation, or `LOCKED`.
         if word ^ generation.word() < LOCKED {
             Ok(ColdGuard { lock: self, word })
@@ -99,11 +97,18 @@ impl ColdLock {
     /// Locks the cells, whichever series they count for. Returns `None` if another thread holds the
     /// lock. Called by the collector.
     pub(super) fn lock_any(&self) -> Option<ColdGuard<'_>> {
-        // Acquire: as in `lock`.
-        self.taken(self.0.swap(LOCKED, Acquire))
+        self.taken(self.swap())
     }
 
-    /// Returns the lock, if a swap found this word.
+    /// Returns the word before, which a thread that finds [`LOCKED`] leaves to the holder.
+    #[inline(always)]
+    fn swap(&self) -> u64 {
+        // Acquire: pairs with the Release in `drop`. This thread sees the stores of the last
+        // holder.
+        self.0.swap(LOCKED, Acquire)
+    }
+
+    /// Returns the lock, if [`swap`](Self::swap) returned this word.
     fn taken(&self, word: u64) -> Option<ColdGuard<'_>> {
         // Not `then_some`: dropping the guard would release another holder's lock.
         (word != LOCKED).then(|| ColdGuard { lock: self, word })
@@ -155,12 +160,7 @@ impl ColdGuard<'_> {
 
     #[cold]
     #[inline(never)]
-    fn count_anew(
-        self,
-        engine: &Engine,
-        (slot_word, cells): (&SlotWord, u64),
-        is_hot: bool,
-    ) {
+    fn count_anew(self, engine: &Engine, (slot_word, cells): (&SlotWord, u64), is_hot: bool) {
         let (generation, minute) = (Generation::of(self.word), engine.minute());
         let is_same = self.word & MINUTES == minute;
         // In a model one update is enough.
@@ -191,7 +191,7 @@ impl ColdGuard<'_> {
 impl Drop for ColdGuard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Release: pairs with the Acquire of the swaps.
+        // Release: pairs with the Acquire in `swap`.
         self.lock.0.store(self.word, Release);
     }
 }

@@ -88,6 +88,30 @@ pub(crate) fn owner_load_ptr<T>(pointer: &AtomicPtr<T>) -> *mut T {
     return unsafe { pointer.unsync_load() };
 }
 
+/// A word that threads swap, and that one of them then stores to.
+#[cfg(not(loom))]
+pub(crate) type SwappedWord = AtomicU64;
+
+/// Loom does not know that a swap which returns a thread's word comes before that thread's next
+/// store: it may let the swap be the last one. So in a model the store is a swap.
+#[cfg(loom)]
+pub(crate) struct SwappedWord(AtomicU64);
+
+#[cfg(loom)]
+impl SwappedWord {
+    pub(crate) fn new(word: u64) -> Self {
+        Self(AtomicU64::new(word))
+    }
+
+    pub(crate) fn swap(&self, word: u64, order: std::sync::atomic::Ordering) -> u64 {
+        self.0.swap(word, order)
+    }
+
+    pub(crate) fn store(&self, word: u64, order: std::sync::atomic::Ordering) {
+        self.swap(word, order);
+    }
+}
+
 /// Declares a function that is `const` with std's atomics but not with loom's.
 macro_rules! const_fn {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block) => {

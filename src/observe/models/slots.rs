@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::super::cold_lock::Denied;
 use super::super::shard::ShardRef;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;
@@ -349,6 +350,41 @@ fn a_cold_series_is_used_again() {
     for how in [(true, 0), (true, 1), (true, 2), (false, 0)] {
         assert!(seen.contains(&how), "{how:?} of {seen:?}");
     }
+}
+
+/// An update of an earlier series finds the lock of the cells, beside two of the current one. It
+/// puts the lock back as it was, and no update is lost.
+#[test]
+fn a_stale_update_puts_the_lock_back() {
+    let seen = reached(3, || {
+        let engine = Arc::new(Engine::new());
+        engine.slots.waiting(UNRECLAIMED_LIMIT as i64 + 9);
+        let series = Arc::new(Tally::<u64>::new(&()));
+        let retired = engine.pass().retire(series.slot_word(), false);
+        let current = series.slot_word().generation();
+        assert!(reclaim(&mut engine.pass(), &(), &*series, retired, None));
+        let stale = {
+            let series = Arc::clone(&series);
+            thread::spawn(move || match series.cold_lock().lock(Generation::FIRST) {
+                Ok(_) => panic!("an update of an earlier series has the lock"),
+                Err(Denied::Stale) => true,
+                Err(Denied::Busy) => false,
+            })
+        };
+        let worker = {
+            let series = Arc::clone(&series);
+            spawn(&engine, move |engine, thread| {
+                inc(engine, thread, &series, current);
+            })
+        };
+        // Joined first: two threads that wait for a third one have no end in a model.
+        let is_stale = stale.join().unwrap();
+        inc(&engine, &Thread::new(), &series, current);
+        worker.join().unwrap();
+        assert_eq!(total(&mut engine.pass(), &*series), 2, "an update is lost");
+        is_stale
+    });
+    assert_eq!(seen, set(&[false, true]));
 }
 
 // ---- Shards without an owner ----
