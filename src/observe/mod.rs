@@ -38,6 +38,7 @@
 mod address;
 #[cfg(all(feature = "process", not(loom)))]
 mod allocator;
+mod bucket_block;
 mod bucket_index;
 mod buckets;
 mod cells;
@@ -87,7 +88,7 @@ pub use thread::Thread;
 pub use window::Window;
 #[cfg(mapped)]
 pub(crate) use {
-    buckets::{BUCKET, read_event, read_unsteady},
+    bucket_block::{BUCKET, read_event, read_unsteady},
     cells::MoveBlock,
     cold_lock::ColdLock,
     file::process::{ForkGuard, list_blocks, while_locked},

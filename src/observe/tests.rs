@@ -306,7 +306,7 @@ fn a_reader_requests_a_copy_from_the_owner() {
         let mut pass = engine.pass();
         let mut direct = None;
         let mut tries = 0;
-        let find = |block| Some(super::buckets::in_place(block, 4));
+        let find = |block| Some(super::bucket_block::in_place(block, 4));
         pass.blocks(None, histogram.slot_word().slot(), find, |(), block, _| {
             tries += 1;
             assert!(tries < 10_000, "no copy was requested");
@@ -486,7 +486,7 @@ fn a_copy_request_acknowledges_nothing_for_a_new_thread() {
         let retired = pass.retire(retired.slot_word(), false);
         if copies {
             let mut tries = 0;
-            let find = |block| Some(super::buckets::in_place(block, 1));
+            let find = |block| Some(super::bucket_block::in_place(block, 1));
             pass.blocks(None, copied.slot_word().slot(), find, |(), _, _| {
                 tries += 1;
                 tries > 64

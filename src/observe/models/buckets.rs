@@ -7,7 +7,8 @@ use loom::thread;
 
 use crate::sync::AtomicU64;
 
-use super::super::buckets::{Observation, copy_fixed, observe, try_read};
+use super::super::bucket_block::{copy_fixed, observe, try_read};
+use super::super::buckets::Observation;
 use super::super::memory::Block;
 use super::super::slot::UNRECLAIMED_LIMIT;
 use super::super::thread::Thread;

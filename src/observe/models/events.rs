@@ -6,7 +6,7 @@ use loom::thread;
 
 use crate::sync::AtomicU64;
 
-use super::super::buckets::{read_event, record};
+use super::super::bucket_block::{read_event, record};
 use super::super::memory::Block;
 use super::super::{Buckets, Cells, Engine, Generation, Outcome, Shape, promote, reclaim};
 use super::{reached, set, spawn, total};

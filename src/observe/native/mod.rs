@@ -13,7 +13,7 @@
 //!
 //! An observation is in one of these cases:
 //!
-//! - The table has its key: the observation is a [`buckets::observe`](super::buckets::observe).
+//! - The table has its key: the observation is a [`observe`](super::bucket_block::observe).
 //! - The key is new and fits: the owner writes it to a free entry, and then observes.
 //! - The table is full, or has as many exponential buckets as the limit: the owner copies it to a
 //!   larger or coarser one, publishes that, and then observes.
@@ -46,7 +46,8 @@ use crate::snapshot::{Native, Resolution};
 use crate::sync::{Acquire, AtomicU64, Relaxed, owner_load};
 
 use super::address::{publish, take_soon, value_at};
-use super::buckets::{BUCKET, Observation, ObservedTotal, add_total, observe, try_read};
+use super::bucket_block::{BUCKET, add_total, observe, try_read};
+use super::buckets::{Observation, ObservedTotal};
 use super::memory::Block;
 use super::pass::ReadBlock;
 use super::thread::Thread;
