@@ -111,8 +111,8 @@ pub(super) unsafe fn observe(block: Block, bucket: usize, added: f64, times: u64
 ///
 /// # Safety
 ///
-/// The block has [`Buckets::event_cells`](super::Buckets::event_cells) of `added.len()` counters and more than `bucket` buckets,
-/// and the caller is the only writer of the block.
+/// The block has [`Buckets::event_cells`](super::Buckets::event_cells) of `added.len()` counters
+/// and more than `bucket` buckets, and the caller is the only writer of the block.
 #[inline(always)]
 pub(super) unsafe fn record(block: Block, added: &[u64], bucket: usize, value: f64) {
     // SAFETY: the caller's contract. The Release stores pair with `read_event`, as those of

@@ -1,10 +1,11 @@
-//! The cells of a histogram: a [block](super::bucket_block) in every shard, and a cold one.
+//! The cells of a histogram: a block in every shard, and one for all threads while the series is
+//! cold. [`bucket_block`](super::bucket_block) has the protocol and its invariants B1 to B4.
 //!
 //! # Cold series
 //!
 //! Before a series is promoted, all threads share one block with the same cells, the cold block. A
-//! lock lets one of them write at a time. Readers do not take the lock, unless writers
-//! have made many of their tries fail.
+//! lock lets one of them write at a time. Readers do not take the lock, unless writers have made
+//! many of their tries fail.
 
 use std::cell::Cell;
 use std::sync::Arc;

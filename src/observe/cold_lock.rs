@@ -12,8 +12,9 @@
 //! - U2: An update that holds the lock finishes before the collector folds and clears the cells. An
 //!   update that comes after that finds another generation in the word, and writes nothing.
 //!
-//! A swap, because it needs neither a load before it nor a comparison after it, which it could fail.
-//! A processor has more of them under way, so in caches that are cold, an update takes half as long.
+//! A swap, because it needs no load before it and cannot fail. A processor has more of them under
+//! way than of exchanges that compare. So where caches are cold, an update of a counter takes three
+//! quarters of the time.
 //!
 //! The word counts the updates of the running minute as well. Two threads never update the count at
 //! the same time, because both would need the lock. The first update of a series in each minute

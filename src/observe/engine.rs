@@ -22,9 +22,9 @@ pub struct Engine {
     /// Slots of dropped families, for the next pass to free. Written by threads that drop a family,
     /// taken by passes.
     pub(super) abandoned: Mutex<Vec<AbandonedSlot>>,
-    /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it. Written by passes and
-    /// by threads that promote a series, read by cold updates. Not one of loom's: models have no
-    /// clock.
+    /// The running minute, as [`ColdLock`](super::cold_lock::ColdLock) has it. Written by passes
+    /// and by threads that promote a series, read by cold updates. Not one of loom's: models have
+    /// no clock.
     minute: std::sync::atomic::AtomicU64,
     /// [`COLD`], and [`EAGER`] and [`REQUESTED`]. Written by passes and by tests, read by cold
     /// updates. Not one of loom's: models leave the bits alone.
