@@ -7,30 +7,19 @@ use std::iter::{once, repeat_n};
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Spacing, TokenStream, TokenTree};
 
-/// A measuring attribute: its name, and the function in `tallies` that takes its metric.
-pub(crate) type Attribute = (&'static str, &'static str);
-
-pub(crate) const TIMED: Attribute = ("timed", "Timer::start");
-pub(crate) const IN_PROGRESS: Attribute = ("in_progress", "InFlight::enter");
-pub(crate) const COUNT: Attribute = ("count", "Count::count");
-pub(crate) const COUNT_ERRORS: Attribute = ("count_errors", "Count::count");
-
 /// Returns the static. The engine lists it, so it is used.
 pub(crate) fn metric(item: TokenStream) -> TokenStream {
     quote("#[allow(dead_code)] ITEM", &[("ITEM", item)])
 }
 
-/// Adds a branch to every body that never runs, in which the metric and its labels are used.
-pub(crate) fn measure(attribute: Attribute, args: TokenStream, item: TokenStream) -> TokenStream {
+/// Adds a branch to every body that never runs, in which the metric and its labels are used. `kind`
+/// is the name of the attribute.
+pub(crate) fn measure(kind: &str, args: TokenStream, item: TokenStream) -> TokenStream {
     if args.to_string() == "skip" {
         return item;
     }
     let args = Arguments::parse(args);
-    let checked = |item| {
-        each_body(item, attribute.0, &|function| {
-            args.check(attribute, function)
-        })
-    };
+    let checked = |item| each_body(item, kind, &|function| args.check(kind, function));
     let mut tokens: Vec<_> = item.clone().into_iter().collect();
     let mut keywords = tokens.iter().map(ToString::to_string);
     let keyword = keywords.find(|word| word == "fn" || word == "impl");
@@ -88,7 +77,7 @@ impl Arguments {
     }
 
     /// Returns the branch that never runs.
-    fn check(&self, attribute: Attribute, function: Function) -> TokenStream {
+    fn check(&self, kind: &str, function: Function) -> TokenStream {
         let labels = self.labels.clone();
         let labels = labels.map(|labels| name_function(labels, &function.name));
         let closure = (self.error_label.as_ref().or(labels.as_ref())).and_then(closure);
@@ -108,7 +97,13 @@ impl Arguments {
             (None, Some(_), _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC.with(VALUE));",
             (None, None, _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC);",
         };
-        let statement = statement.replace("FUNCTION", attribute.1);
+        // The function that takes the metric.
+        let takes = match kind {
+            "timed" => "Timer::start",
+            "in_progress" => "InFlight::enter",
+            _ => "Count::count",
+        };
+        let statement = statement.replace("FUNCTION", takes);
         let statement = statement.replace("LABELS", labels_of_error);
         let (pattern, value) = closure.unwrap_or_else(|| {
             let value = labels.unwrap_or_default();
@@ -247,24 +242,19 @@ fn inner_attributes(block: TokenStream) -> (Vec<TokenTree>, Vec<TokenTree>) {
 
 /// Replaces `function!()` with the name of the function, as a string literal.
 pub(crate) fn name_function(labels: TokenStream, name: &str) -> TokenStream {
-    let mut out: Vec<TokenTree> = Vec::new();
-    for token in labels {
-        let before = [
-            text(&out, out.len().wrapping_sub(2)),
-            text(&out, out.len().wrapping_sub(1)),
-        ];
+    rebuild(labels, &|out, token| {
+        let begin = out.len().saturating_sub(2);
+        let is_name = text(out, begin) == "function" && text(out, begin + 1) == "!";
         match token {
-            TokenTree::Group(group) if before == ["function", "!"] && group.stream().is_empty() => {
-                out.truncate(out.len() - 2);
+            TokenTree::Group(group) if is_name && group.stream().is_empty() => {
+                out.truncate(begin);
                 let mut text = Literal::string(name);
                 text.set_span(group.span());
                 out.push(text.into());
             }
-            TokenTree::Group(inner) => out.push(group(&inner, name_function(inner.stream(), name))),
             token => out.push(token),
         }
-    }
-    out.into_iter().collect()
+    })
 }
 
 /// The struct or enum of a derive.
@@ -582,20 +572,32 @@ fn group(of: &Group, stream: TokenStream) -> TokenTree {
 
 /// Returns the tokens of a template, with the parts in the place of their names.
 fn quote(template: &str, parts: &[(&str, TokenStream)]) -> TokenStream {
-    fill(template.parse().expect("a template is Rust"), parts)
+    let template = template.parse().expect("a template is Rust");
+    rebuild(template, &|out, token| {
+        let is_it = |name| matches!(&token, TokenTree::Ident(ident) if ident.to_string() == name);
+        match parts.iter().find(|(name, _)| is_it(*name)) {
+            Some((_, part)) => out.extend(part.clone()),
+            None => out.push(token),
+        }
+    })
 }
 
-fn fill(template: TokenStream, parts: &[(&str, TokenStream)]) -> TokenStream {
-    let each = template.into_iter().map(|token| match token {
-        TokenTree::Group(inner) => group(&inner, fill(inner.stream(), parts)).into(),
-        TokenTree::Ident(name) => {
-            let text = name.to_string();
-            let part = parts.iter().find(|(name, _)| *name == text);
-            part.map_or_else(|| TokenTree::Ident(name).into(), |(_, part)| part.clone())
-        }
-        token => TokenStream::from(token),
-    });
-    each.collect()
+/// Rebuilds tokens, from the inside of each group outwards. `push` appends a token to those before
+/// it in its group, or replaces some of them. For code that may hold calls of macros: no syntax
+/// tree has their arguments.
+pub(crate) fn rebuild(
+    tokens: TokenStream,
+    push: &dyn Fn(&mut Vec<TokenTree>, TokenTree),
+) -> TokenStream {
+    let mut out = Vec::new();
+    for token in tokens {
+        let token = match token {
+            TokenTree::Group(inner) => group(&inner, rebuild(inner.stream(), push)),
+            token => token,
+        };
+        push(&mut out, token);
+    }
+    out.into_iter().collect()
 }
 
 #[cfg(test)]
