@@ -191,16 +191,14 @@ impl RedisBuilder {
         #[cfg(feature = "tls")]
         fn root_certificates(self, pem: &[u8]) =
             self.own_certificates().root_cert = Some(pem.to_owned());
-    }
 
-    /// Identifies this process by a certificate and its key, in PEM format.
-    #[cfg(feature = "tls")]
-    pub fn client_certificate(mut self, certificate: &[u8], key: &[u8]) -> Self {
-        self.own_certificates().client_tls = Some(redis::ClientTlsConfig {
-            client_cert: certificate.to_owned(),
-            client_key: key.to_owned(),
-        });
-        self
+        /// Identifies this process by a certificate and its key, in PEM format.
+        #[cfg(feature = "tls")]
+        fn client_certificate(self, certificate: &[u8], key: &[u8]) =
+            self.own_certificates().client_tls = Some(redis::ClientTlsConfig {
+                client_cert: certificate.to_owned(),
+                client_key: key.to_owned(),
+            });
     }
 
     #[cfg(feature = "tls")]
