@@ -19,7 +19,7 @@ pub(crate) fn measure(kind: &str, args: TokenStream, item: TokenStream) -> Token
         return item;
     }
     let args = Arguments::parse(args);
-    let checked = |item| each_body(item, kind, &|function| args.check(kind, function));
+    let checked = |item| each_body(item, kind, &|name, output| args.check(kind, name, output));
     let mut tokens: Vec<_> = item.clone().into_iter().collect();
     let mut keywords = tokens.iter().map(ToString::to_string);
     let keyword = keywords.find(|word| word == "fn" || word == "impl");
@@ -38,13 +38,6 @@ struct Arguments {
     metric: TokenStream,
     labels: Option<TokenStream>,
     error_label: Option<TokenStream>,
-}
-
-/// The parts of a function that a check needs.
-struct Function {
-    name: String,
-    /// The return type, unless a body cannot name it.
-    output: Option<TokenStream>,
 }
 
 impl Arguments {
@@ -76,26 +69,27 @@ impl Arguments {
         }
     }
 
-    /// Returns the branch that never runs.
-    fn check(&self, kind: &str, function: Function) -> TokenStream {
+    /// Returns the branch that never runs, for the function `name`. `output` is its return type,
+    /// unless a body cannot name it.
+    fn check(&self, kind: &str, name: &str, output: Option<TokenStream>) -> TokenStream {
         let labels = self.labels.clone();
-        let labels = labels.map(|labels| name_function(labels, &function.name));
+        let labels = labels.map(|labels| name_function(labels, name));
         let closure = (self.error_label.as_ref().or(labels.as_ref())).and_then(closure);
         let labels_of_error = match &self.error_label {
             Some(_) => "[TALLIES::__private::error_label(VALUE)]",
             None => "VALUE",
         };
-        let statement = match (&closure, &labels, &function.output) {
+        let statement = match (&closure, &labels, &output) {
             // The closure needs the type of an error.
-            (Some(_), _, None) => "let _ = &METRIC;",
+            (Some(_), _, None) => "let _ = &(METRIC);",
             (Some(_), _, Some(_)) => {
                 "TALLIES::__private::error(
                     TALLIES::__private::nothing::<OUTPUT>(),
-                    |PATTERN| { let _ = METRIC.with(LABELS); },
+                    |PATTERN| { let _ = (METRIC).with(LABELS); },
                 );"
             }
-            (None, Some(_), _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC.with(VALUE));",
-            (None, None, _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC);",
+            (None, Some(_), _) => "let _ = TALLIES::instrument::FUNCTION(&(METRIC).with(VALUE));",
+            (None, None, _) => "let _ = TALLIES::instrument::FUNCTION(&(METRIC));",
         };
         // The function that takes the metric.
         let takes = match kind {
@@ -105,15 +99,12 @@ impl Arguments {
         };
         let statement = statement.replace("FUNCTION", takes);
         let statement = statement.replace("LABELS", labels_of_error);
-        let (pattern, value) = closure.unwrap_or_else(|| {
-            let value = labels.unwrap_or_default();
-            (TokenStream::new(), value)
-        });
-        let metric = Group::new(Delimiter::Parenthesis, self.metric.clone());
+        let (pattern, value) =
+            closure.unwrap_or_else(|| (TokenStream::new(), labels.unwrap_or_default()));
         let parts = [
             ("TALLIES", self.tallies.clone()),
-            ("METRIC", TokenTree::from(metric).into()),
-            ("OUTPUT", function.output.unwrap_or_default()),
+            ("METRIC", self.metric.clone()),
+            ("OUTPUT", output.unwrap_or_default()),
             ("PATTERN", pattern),
             ("VALUE", value),
         ];
@@ -137,7 +128,7 @@ fn closure(tokens: &TokenStream) -> Option<(TokenStream, TokenStream)> {
 fn each_body(
     item: TokenStream,
     kind: &str,
-    check: &dyn Fn(Function) -> TokenStream,
+    check: &dyn Fn(&str, Option<TokenStream>) -> TokenStream,
 ) -> TokenStream {
     let mut tokens: Vec<_> = item.into_iter().collect();
     let (mut start, mut i) = (0, 0);
@@ -148,20 +139,14 @@ fn each_body(
             i += 1;
             continue;
         }
+        let (output, mut body) = signature(&tokens, i);
+        let name = text(&tokens, i + 1);
         let mut attributes = (start..i).filter(|i| skips(&tokens[*i], kind));
         if let Some(attribute) = attributes.next() {
-            let body = signature(&tokens, i).1 - 2;
             tokens.drain(attribute - 1..=attribute);
-            (start, i) = (body + 1, body + 1);
-            continue;
-        }
-        let (output, body) = signature(&tokens, i);
-        let name = text(&tokens, i + 1);
-        if let Some(TokenTree::Group(block)) = tokens.get(body) {
-            let checked = check(Function {
-                name: name.trim_start_matches("r#").to_owned(),
-                output,
-            });
+            body -= 2;
+        } else if let Some(TokenTree::Group(block)) = tokens.get(body) {
+            let checked = check(name.trim_start_matches("r#"), output);
             let (inner, rest) = inner_attributes(block.stream());
             let stream = inner.into_iter().chain(checked).chain(rest).collect();
             tokens[body] = group(block, stream);
@@ -220,11 +205,9 @@ fn nameable(output: &[TokenTree]) -> Option<TokenStream> {
         "Pin" | "Box" => words(&stream).any(|word| word == "Future"),
         _ => false,
     };
+    let projection = "<FUTURE as ::core::future::Future>::Output";
     Some(match is_future {
-        true => quote(
-            "<FUTURE as ::core::future::Future>::Output",
-            &[("FUTURE", stream)],
-        ),
+        true => quote(projection, &[("FUTURE", stream)]),
         false => stream,
     })
 }
@@ -296,13 +279,9 @@ impl Item {
         };
         let members = members.into_iter().filter(|member| !member.is_empty());
         let members = members.map(|member| Member::parse(member, helper));
-        let is_path = text(&args, 0) == "crate";
+        let path = args.get(2..).filter(|_| text(&args, 0) == "crate");
         Self {
-            tallies: if is_path {
-                args[2..].iter().cloned().collect()
-            } else {
-                default_path()
-            },
+            tallies: path.map_or_else(default_path, |path| path.iter().cloned().collect()),
             visibility: visible.iter().cloned().collect(),
             name: tokens[keyword + 1].clone(),
             generics: generics(params),
@@ -418,14 +397,12 @@ pub(crate) fn label_value(item: TokenStream) -> TokenStream {
 /// Implements the trait of an event.
 pub(crate) fn event(item: TokenStream) -> TokenStream {
     let item = Item::parse(item, "metric");
+    let fields = item.each("TALLIES::__private::field(&self.MEMBER);");
     item.expand(
         "impl PARAMS TALLIES::event::Event for NAME NAMES BOUNDS {
             fn fields(&self) { FIELDS }
         }",
-        &[(
-            "FIELDS",
-            item.each("TALLIES::__private::field(&self.MEMBER);"),
-        )],
+        &[("FIELDS", fields)],
     )
 }
 
@@ -439,6 +416,7 @@ pub(crate) fn metrics(item: TokenStream) -> TokenStream {
             let value = setting[2..].iter().cloned().collect();
             quote("let _ = &VALUE;", &[("VALUE", value)])
         });
+    let fields = item.each("MEMBER: TALLIES::__private::Declare::declared(),");
     item.expand(
         "impl PARAMS NAME NAMES BOUNDS {
             /// Declares every metric of this struct.
@@ -449,13 +427,7 @@ pub(crate) fn metrics(item: TokenStream) -> TokenStream {
                 ::core::result::Result::Ok(Self { FIELDS })
             }
         }",
-        &[
-            ("VALUES", values.collect()),
-            (
-                "FIELDS",
-                item.each("MEMBER: TALLIES::__private::Declare::declared(),"),
-            ),
-        ],
+        &[("VALUES", values.collect()), ("FIELDS", fields)],
     )
 }
 

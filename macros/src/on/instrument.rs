@@ -156,12 +156,10 @@ impl Args {
     /// are a closure.
     fn reject_error_arguments(&self, kind: &str) -> syn::Result<()> {
         let on_span = |on: &Vec<Ident>| on.first().map_or_else(Span::call_site, Ident::span);
-        let given = [
-            ("error_label", self.error_label.as_ref().map(Spanned::span)),
-            ("on(..)", self.on.as_ref().map(on_span)),
-        ];
-        let mut given = given.into_iter();
-        if let Some((name, span)) = given.find_map(|(name, span)| Some((name, span?))) {
+        let closure = self.error_label.as_ref();
+        let given = closure.map(|closure| ("error_label", closure.span()));
+        let on = self.on.as_ref().map(|on| ("on(..)", on_span(on)));
+        if let Some((name, span)) = given.or(on) {
             let why = "because it measures every call; `count_errors` takes it";
             let what = format!("`{kind}` does not take `{name}`, {why}");
             return Err(syn::Error::new(span, what));

@@ -12,13 +12,10 @@ use super::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let tallies = crate_path::parse_only.parse2(args)?;
-    let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
-        syn::Error::new(
-            e.span(),
-            "this attribute can only be put on a `static`, as in `static X: Counter = \
-             Counter::new(\"x_total\");`",
-        )
-    })?;
+    let what = "this attribute can only be put on a `static`, as in `static X: Counter = \
+                Counter::new(\"x_total\");`";
+    let item = syn::parse2(item);
+    let mut item: ItemStatic = item.map_err(|error| syn::Error::new(error.span(), what))?;
     let mistake = take_help_argument(&mut item);
     let help = help(&item.attrs);
     let mut notes = TokenStream::new();
