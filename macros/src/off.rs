@@ -196,13 +196,13 @@ fn signature(tokens: &[TokenTree], start: usize) -> (Option<TokenStream>, usize)
 /// body cannot name it.
 fn nameable(output: &[TokenTree]) -> Option<TokenStream> {
     let stream: TokenStream = output.iter().cloned().collect();
-    if stream.to_string() == "!" || words(&stream).any(|word| word == "impl") {
+    if stream.to_string() == "!" || has_word(&stream, "impl") {
         return None;
     }
     let generics = (0..output.len()).find(|i| text(output, *i) == "<");
     let is_future = match &*text(output, generics.unwrap_or(0).wrapping_sub(1)) {
         "BoxFuture" | "LocalBoxFuture" => true,
-        "Pin" | "Box" => words(&stream).any(|word| word == "Future"),
+        "Pin" | "Box" => has_word(&stream, "Future"),
         _ => false,
     };
     let projection = "<FUTURE as ::core::future::Future>::Output";
@@ -510,11 +510,11 @@ fn text(tokens: &[TokenTree], i: usize) -> String {
     tokens.get(i).map(ToString::to_string).unwrap_or_default()
 }
 
-/// Returns all words of a stream, also those in brackets.
-fn words(stream: &TokenStream) -> impl Iterator<Item = String> {
+/// Returns whether a stream has this word, also in brackets.
+pub(crate) fn has_word(stream: &TokenStream, word: &str) -> bool {
     let text = stream.to_string();
-    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words.map(str::to_owned).collect::<Vec<_>>().into_iter()
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.any(|one| one == word)
 }
 
 /// Returns the name of a variant in snake_case, which is its label value.

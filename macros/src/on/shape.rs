@@ -16,6 +16,7 @@ use syn::{
 };
 
 use super::async_trait::{BoundNames, original_body};
+use crate::off;
 
 /// A call that an attribute measures.
 pub(crate) struct Call {
@@ -289,33 +290,24 @@ impl Output {
 /// Returns the output type of a future type: its `Output = ..` if written, otherwise a projection
 /// through the `Future` trait.
 fn future_output(ty: &Type) -> Output {
-    let mut future = FutureType::default();
-    future.visit_type_mut(&mut ty.clone());
-    future.output.unwrap_or_else(|| match future.hidden {
+    let mut written = WrittenOutput(None);
+    written.visit_type_mut(&mut ty.clone());
+    let is_hidden = off::has_word(&ty.to_token_stream().into(), "impl");
+    written.0.unwrap_or_else(|| match is_hidden {
         // A type that contains `impl Trait` cannot be written inside a body.
         true => Output::Unknown,
         false => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     })
 }
 
-/// The findings of `future_output` in a type.
-#[derive(Default)]
-struct FutureType {
-    output: Option<Output>,
-    /// Whether there is an `impl Trait`.
-    hidden: bool,
-}
+/// The first `Output = ..` in a type.
+struct WrittenOutput(Option<Output>);
 
-impl VisitMut for FutureType {
+impl VisitMut for WrittenOutput {
     fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
-        if assoc.ident == "Output" && self.output.is_none() {
-            self.output = Some(Output::of(&assoc.ty));
+        if assoc.ident == "Output" && self.0.is_none() {
+            self.0 = Some(Output::of(&assoc.ty));
         }
-    }
-
-    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
-        self.hidden = true;
-        visit_mut::visit_type_impl_trait_mut(self, ty);
     }
 }
 
