@@ -3,7 +3,7 @@
 //! they look for the few tokens that they need. The other macros use `label_value`, `name_function`
 //! and `snake_case`, too.
 
-use std::iter::{once, repeat_n};
+use std::iter::repeat_n;
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Spacing, TokenStream, TokenTree};
 
@@ -242,12 +242,9 @@ pub(crate) fn name_function(labels: TokenStream, name: &str) -> TokenStream {
 
 /// The struct or enum of a derive.
 struct Item {
-    tallies: TokenStream,
-    visibility: TokenStream,
-    name: TokenTree,
-    /// The generic parameters as they are declared, without defaults, and their names.
-    generics: [TokenStream; 2],
-    bounds: TokenStream,
+    /// The names that stand for its parts in templates. `PARAMS` are the generic parameters as they
+    /// are declared, without defaults, and `NAMES` their names.
+    parts: Vec<(&'static str, TokenStream)>,
     members: Vec<Member>,
 }
 
@@ -280,29 +277,23 @@ impl Item {
         let members = members.into_iter().filter(|member| !member.is_empty());
         let members = members.map(|member| Member::parse(member, helper));
         let path = args.get(2..).filter(|_| text(&args, 0) == "crate");
-        Self {
-            tallies: path.map_or_else(default_path, |path| path.iter().cloned().collect()),
-            visibility: visible.iter().cloned().collect(),
-            name: tokens[keyword + 1].clone(),
-            generics: generics(params),
-            bounds,
-            members: members.collect(),
-        }
+        let tallies = path.map_or_else(default_path, |path| path.iter().cloned().collect());
+        let [params, names] = generics(params);
+        let parts = vec![
+            ("TALLIES", tallies),
+            ("VISIBILITY", visible.iter().cloned().collect()),
+            ("NAME", tokens[keyword + 1].clone().into()),
+            ("PARAMS", params),
+            ("NAMES", names),
+            ("BOUNDS", bounds),
+        ];
+        let members = members.collect();
+        Self { parts, members }
     }
 
     /// Returns the expansion of a template for this item.
-    fn expand(&self, template: &str, more: &[(&str, TokenStream)]) -> TokenStream {
-        let [params, names] = &self.generics;
-        let mut parts = vec![
-            ("TALLIES", self.tallies.clone()),
-            ("VISIBILITY", self.visibility.clone()),
-            ("NAME", once(self.name.clone()).collect()),
-            ("PARAMS", params.clone()),
-            ("NAMES", names.clone()),
-            ("BOUNDS", self.bounds.clone()),
-        ];
-        parts.extend(more.iter().map(|(name, part)| (*name, part.clone())));
-        quote(template, &parts)
+    fn expand(&self, template: &str, more: &[(&'static str, TokenStream)]) -> TokenStream {
+        quote(template, &[&self.parts, more].concat())
     }
 
     /// Returns the expansions of a template for every member, one after the other.
@@ -316,8 +307,7 @@ impl Item {
             let text = TokenTree::from(text);
             let index = TokenTree::from(Literal::usize_unsuffixed(i));
             let parts = [("MEMBER", name), ("TEXT", text), ("INDEX", index)];
-            let parts = parts.map(|(name, part)| (name, once(part).collect()));
-            self.expand(template, &parts)
+            self.expand(template, &parts.map(|(name, part)| (name, part.into())))
         };
         self.members.iter().enumerate().map(member).collect()
     }
@@ -343,7 +333,7 @@ pub(crate) fn labels(item: TokenStream) -> TokenStream {
     let texts = item.each(
         "TALLIES::LabelValue::text(&labels.MEMBER, &mut TALLIES::label::Scratch::default()),",
     );
-    let has_lifetime = !item.generics[0].is_empty();
+    let has_lifetime = !item.expand("NAMES", &[]).is_empty();
     let life = |name: &str| match has_lifetime {
         true => format!("<'{name}>").parse().unwrap_or_default(),
         false => TokenStream::new(),

@@ -11,8 +11,8 @@ use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     AssocType, Attribute, Block, Expr, ExprAsync, FnArg, GenericArgument, Generics, Ident, Path,
-    PathArguments, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound,
-    TypePath, parse_quote,
+    PathArguments, PathSegment, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait,
+    TypeParamBound, TypePath, parse_quote,
 };
 
 use super::async_trait::{BoundNames, original_body};
@@ -203,12 +203,10 @@ impl Returned {
 
 /// Returns whether one of the bounds is a trait called `name`.
 fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
-    bounds.into_iter().any(|bound| {
-        let TypeParamBound::Trait(bound) = bound else {
-            return false;
-        };
-        let last = bound.path.segments.last();
-        last.is_some_and(|last| last.ident == name)
+    let is_it = |segment: &PathSegment| segment.ident == name;
+    bounds.into_iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(is_it),
+        _ => false,
     })
 }
 
