@@ -25,8 +25,6 @@ pub(super) struct Families {
     streams: Option<Histogram<AnyLabels>>,
     pub(super) request_bytes: Option<Histogram<AnyLabels>>,
     response_bytes: Option<Histogram<AnyLabels>>,
-    /// Whether any family needs the time.
-    timed: bool,
     /// The limit of routes.
     pub(super) limit: usize,
     pub(super) scheme: Scheme,
@@ -97,7 +95,6 @@ impl Families {
     ) -> Result<&'static Self, Error> {
         let scheme = &settings.scheme;
         let seconds = &*scheme.buckets;
-        let timed = [&scheme.headers, &scheme.duration, &scheme.streams];
         Ok(Box::leak(Box::new(Self {
             started: declare!(settings, registry, Counter, started),
             answered: declare!(settings, registry, Counter, answered),
@@ -109,7 +106,6 @@ impl Families {
             streams: declare!(settings, registry, Histogram, streams, STREAMS),
             request_bytes: declare!(settings, registry, Histogram, request_bytes, BYTES),
             response_bytes: declare!(settings, registry, Histogram, response_bytes, BYTES),
-            timed: timed.iter().any(|spec| spec.is_some()),
             limit: settings.routes,
             scheme: scheme.clone(),
         })))
@@ -226,6 +222,7 @@ impl Endpoint {
         method: &'static str,
     ) -> Self {
         let families = routes.families;
+        let times = [&families.headers, &families.duration, &families.streams];
         Self {
             families,
             method_kind: match method {
@@ -233,7 +230,7 @@ impl Endpoint {
                 "CONNECT" => MethodKind::Tunnel,
                 _ => MethodKind::Body,
             },
-            timed: families.timed,
+            timed: times.iter().any(|family| family.is_some()),
             routes,
             route,
             method,
