@@ -1,7 +1,7 @@
 //! The macros of a program without the feature `enabled` of `tallies`. They check types, and add no
 //! instruction. They need no crate, because a program that does not count should not build `syn`:
-//! they look for the few tokens that they need. The other macros use `label_value`, `name_function`
-//! and `snake_case`, too.
+//! they look for the few tokens that they need. The other macros use `label_value`, `has_word`,
+//! `name_function`, `rebuild` and `snake_case`, too.
 
 use std::iter::repeat_n;
 

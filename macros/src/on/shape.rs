@@ -180,22 +180,20 @@ impl Returned {
             Type::TraitObject(ty) if has_bound(&ty.bounds, "Stream") => Self::Stream,
             Type::Paren(ty) => Self::of(&ty.elem),
             Type::Group(ty) => Self::of(&ty.elem),
-            Type::Path(ty) => {
-                let Some(last) = ty.path.segments.last() else {
-                    return Self::Value;
-                };
-                match (&*last.ident.to_string(), &last.arguments) {
-                    ("BoxFuture" | "LocalBoxFuture", _) => Self::Boxed,
-                    ("BoxStream" | "LocalBoxStream", _) => Self::Stream,
-                    ("Pin" | "Box", PathArguments::AngleBracketed(args)) => {
-                        match args.args.first() {
-                            Some(GenericArgument::Type(ty)) => Self::of(ty),
-                            _ => Self::Value,
-                        }
-                    }
-                    _ => Self::Value,
-                }
-            }
+            Type::Path(ty) => (ty.path.segments.last()).map_or(Self::Value, Self::of_name),
+            _ => Self::Value,
+        }
+    }
+
+    /// Judges by the last name of a type's path.
+    fn of_name(last: &PathSegment) -> Self {
+        match (&*last.ident.to_string(), &last.arguments) {
+            ("BoxFuture" | "LocalBoxFuture", _) => Self::Boxed,
+            ("BoxStream" | "LocalBoxStream", _) => Self::Stream,
+            ("Pin" | "Box", PathArguments::AngleBracketed(args)) => match args.args.first() {
+                Some(GenericArgument::Type(ty)) => Self::of(ty),
+                _ => Self::Value,
+            },
             _ => Self::Value,
         }
     }
