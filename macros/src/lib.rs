@@ -52,25 +52,25 @@ derives! {
 
 /// Defines measuring attributes and their twins.
 macro_rules! measuring {
-    ($($name:ident, $off:ident: $ATTRIBUTE:ident;)*) => {$(
+    ($($name:ident, $off:ident;)*) => {$(
         #[doc = concat!("Documented at its re-export, `tallies::", stringify!($name), "`.")]
         #[cfg(feature = "enabled")]
         #[proc_macro_attribute]
         pub fn $name(args: TokenStream, item: TokenStream) -> TokenStream {
-            on::instrument::expand(&on::instrument::$ATTRIBUTE, args.into(), item.into()).into()
+            on::instrument::expand(stringify!($name), args.into(), item.into()).into()
         }
 
         #[doc = concat!("`tallies::", stringify!($name), "` without the feature `enabled`.")]
         #[proc_macro_attribute]
         pub fn $off(args: TokenStream, item: TokenStream) -> TokenStream {
-            off::measure(off::$ATTRIBUTE, args, item)
+            off::measure(stringify!($name), args, item)
         }
     )*};
 }
 
 measuring! {
-    timed, off_timed: TIMED;
-    in_progress, off_in_progress: IN_PROGRESS;
-    count, off_count: COUNT;
-    count_errors, off_count_errors: COUNT_ERRORS;
+    timed, off_timed;
+    in_progress, off_in_progress;
+    count, off_count;
+    count_errors, off_count_errors;
 }

@@ -1,36 +1,25 @@
 //! The macros of a program without the feature `enabled` of `tallies`. They check types, and add no
 //! instruction. They need no crate, because a program that does not count should not build `syn`:
-//! they look for the few tokens that they need. The other macros use `label_value`, `name_function`
-//! and `snake_case`, too.
+//! they look for the few tokens that they need. The other macros use `label_value`, `has_word`,
+//! `name_function`, `rebuild` and `snake_case`, too.
 
-use std::iter::{once, repeat_n};
+use std::iter::repeat_n;
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Spacing, TokenStream, TokenTree};
-
-/// A measuring attribute: its name, and the function in `tallies` that takes its metric.
-pub(crate) type Attribute = (&'static str, &'static str);
-
-pub(crate) const TIMED: Attribute = ("timed", "Timer::start");
-pub(crate) const IN_PROGRESS: Attribute = ("in_progress", "InFlight::enter");
-pub(crate) const COUNT: Attribute = ("count", "Count::count");
-pub(crate) const COUNT_ERRORS: Attribute = ("count_errors", "Count::count");
 
 /// Returns the static. The engine lists it, so it is used.
 pub(crate) fn metric(item: TokenStream) -> TokenStream {
     quote("#[allow(dead_code)] ITEM", &[("ITEM", item)])
 }
 
-/// Adds a branch to every body that never runs, in which the metric and its labels are used.
-pub(crate) fn measure(attribute: Attribute, args: TokenStream, item: TokenStream) -> TokenStream {
+/// Adds a branch to every body that never runs, in which the metric and its labels are used. `kind`
+/// is the name of the attribute.
+pub(crate) fn measure(kind: &str, args: TokenStream, item: TokenStream) -> TokenStream {
     if args.to_string() == "skip" {
         return item;
     }
     let args = Arguments::parse(args);
-    let checked = |item| {
-        each_body(item, attribute.0, &|function| {
-            args.check(attribute, function)
-        })
-    };
+    let checked = |item| each_body(item, kind, &|name, output| args.check(kind, name, output));
     let mut tokens: Vec<_> = item.clone().into_iter().collect();
     let mut keywords = tokens.iter().map(ToString::to_string);
     let keyword = keywords.find(|word| word == "fn" || word == "impl");
@@ -49,13 +38,6 @@ struct Arguments {
     metric: TokenStream,
     labels: Option<TokenStream>,
     error_label: Option<TokenStream>,
-}
-
-/// The parts of a function that a check needs.
-struct Function {
-    name: String,
-    /// The return type, unless a body cannot name it.
-    output: Option<TokenStream>,
 }
 
 impl Arguments {
@@ -87,38 +69,42 @@ impl Arguments {
         }
     }
 
-    /// Returns the branch that never runs.
-    fn check(&self, attribute: Attribute, function: Function) -> TokenStream {
+    /// Returns the branch that never runs, for the function `name`. `output` is its return type,
+    /// unless a body cannot name it.
+    fn check(&self, kind: &str, name: &str, output: Option<TokenStream>) -> TokenStream {
         let labels = self.labels.clone();
-        let labels = labels.map(|labels| name_function(labels, &function.name));
+        let labels = labels.map(|labels| name_function(labels, name));
         let closure = (self.error_label.as_ref().or(labels.as_ref())).and_then(closure);
         let labels_of_error = match &self.error_label {
             Some(_) => "[TALLIES::__private::error_label(VALUE)]",
             None => "VALUE",
         };
-        let statement = match (&closure, &labels, &function.output) {
+        let statement = match (&closure, &labels, &output) {
             // The closure needs the type of an error.
-            (Some(_), _, None) => "let _ = &METRIC;",
+            (Some(_), _, None) => "let _ = &(METRIC);",
             (Some(_), _, Some(_)) => {
                 "TALLIES::__private::error(
                     TALLIES::__private::nothing::<OUTPUT>(),
-                    |PATTERN| { let _ = METRIC.with(LABELS); },
+                    |PATTERN| { let _ = (METRIC).with(LABELS); },
                 );"
             }
-            (None, Some(_), _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC.with(VALUE));",
-            (None, None, _) => "let _ = TALLIES::instrument::FUNCTION(&METRIC);",
+            (None, Some(_), _) => "let _ = TALLIES::instrument::FUNCTION(&(METRIC).with(VALUE));",
+            (None, None, _) => "let _ = TALLIES::instrument::FUNCTION(&(METRIC));",
         };
-        let statement = statement.replace("FUNCTION", attribute.1);
+        // The function that takes the metric.
+        let takes = match kind {
+            "timed" => "Timer::start",
+            "in_progress" => "InFlight::enter",
+            _ => "Count::count",
+        };
+        let statement = statement.replace("FUNCTION", takes);
         let statement = statement.replace("LABELS", labels_of_error);
-        let (pattern, value) = closure.unwrap_or_else(|| {
-            let value = labels.unwrap_or_default();
-            (TokenStream::new(), value)
-        });
-        let metric = Group::new(Delimiter::Parenthesis, self.metric.clone());
+        let (pattern, value) =
+            closure.unwrap_or_else(|| (TokenStream::new(), labels.unwrap_or_default()));
         let parts = [
             ("TALLIES", self.tallies.clone()),
-            ("METRIC", TokenTree::from(metric).into()),
-            ("OUTPUT", function.output.unwrap_or_default()),
+            ("METRIC", self.metric.clone()),
+            ("OUTPUT", output.unwrap_or_default()),
             ("PATTERN", pattern),
             ("VALUE", value),
         ];
@@ -142,7 +128,7 @@ fn closure(tokens: &TokenStream) -> Option<(TokenStream, TokenStream)> {
 fn each_body(
     item: TokenStream,
     kind: &str,
-    check: &dyn Fn(Function) -> TokenStream,
+    check: &dyn Fn(&str, Option<TokenStream>) -> TokenStream,
 ) -> TokenStream {
     let mut tokens: Vec<_> = item.into_iter().collect();
     let (mut start, mut i) = (0, 0);
@@ -153,20 +139,14 @@ fn each_body(
             i += 1;
             continue;
         }
+        let (output, mut body) = signature(&tokens, i);
+        let name = text(&tokens, i + 1);
         let mut attributes = (start..i).filter(|i| skips(&tokens[*i], kind));
         if let Some(attribute) = attributes.next() {
-            let body = signature(&tokens, i).1 - 2;
             tokens.drain(attribute - 1..=attribute);
-            (start, i) = (body + 1, body + 1);
-            continue;
-        }
-        let (output, body) = signature(&tokens, i);
-        let name = text(&tokens, i + 1);
-        if let Some(TokenTree::Group(block)) = tokens.get(body) {
-            let checked = check(Function {
-                name: name.trim_start_matches("r#").to_owned(),
-                output,
-            });
+            body -= 2;
+        } else if let Some(TokenTree::Group(block)) = tokens.get(body) {
+            let checked = check(name.trim_start_matches("r#"), output);
             let (inner, rest) = inner_attributes(block.stream());
             let stream = inner.into_iter().chain(checked).chain(rest).collect();
             tokens[body] = group(block, stream);
@@ -216,20 +196,18 @@ fn signature(tokens: &[TokenTree], start: usize) -> (Option<TokenStream>, usize)
 /// body cannot name it.
 fn nameable(output: &[TokenTree]) -> Option<TokenStream> {
     let stream: TokenStream = output.iter().cloned().collect();
-    if stream.to_string() == "!" || words(&stream).any(|word| word == "impl") {
+    if stream.to_string() == "!" || has_word(&stream, "impl") {
         return None;
     }
     let generics = (0..output.len()).find(|i| text(output, *i) == "<");
     let is_future = match &*text(output, generics.unwrap_or(0).wrapping_sub(1)) {
         "BoxFuture" | "LocalBoxFuture" => true,
-        "Pin" | "Box" => words(&stream).any(|word| word == "Future"),
+        "Pin" | "Box" => has_word(&stream, "Future"),
         _ => false,
     };
+    let projection = "<FUTURE as ::core::future::Future>::Output";
     Some(match is_future {
-        true => quote(
-            "<FUTURE as ::core::future::Future>::Output",
-            &[("FUTURE", stream)],
-        ),
+        true => quote(projection, &[("FUTURE", stream)]),
         false => stream,
     })
 }
@@ -247,34 +225,26 @@ fn inner_attributes(block: TokenStream) -> (Vec<TokenTree>, Vec<TokenTree>) {
 
 /// Replaces `function!()` with the name of the function, as a string literal.
 pub(crate) fn name_function(labels: TokenStream, name: &str) -> TokenStream {
-    let mut out: Vec<TokenTree> = Vec::new();
-    for token in labels {
-        let before = [
-            text(&out, out.len().wrapping_sub(2)),
-            text(&out, out.len().wrapping_sub(1)),
-        ];
+    rebuild(labels, &|out, token| {
+        let begin = out.len().saturating_sub(2);
+        let is_name = text(out, begin) == "function" && text(out, begin + 1) == "!";
         match token {
-            TokenTree::Group(group) if before == ["function", "!"] && group.stream().is_empty() => {
-                out.truncate(out.len() - 2);
+            TokenTree::Group(group) if is_name && group.stream().is_empty() => {
+                out.truncate(begin);
                 let mut text = Literal::string(name);
                 text.set_span(group.span());
                 out.push(text.into());
             }
-            TokenTree::Group(inner) => out.push(group(&inner, name_function(inner.stream(), name))),
             token => out.push(token),
         }
-    }
-    out.into_iter().collect()
+    })
 }
 
 /// The struct or enum of a derive.
 struct Item {
-    tallies: TokenStream,
-    visibility: TokenStream,
-    name: TokenTree,
-    /// The generic parameters as they are declared, without defaults, and their names.
-    generics: [TokenStream; 2],
-    bounds: TokenStream,
+    /// The names that stand for its parts in templates. `PARAMS` are the generic parameters as they
+    /// are declared, without defaults, and `NAMES` their names.
+    parts: Vec<(&'static str, TokenStream)>,
     members: Vec<Member>,
 }
 
@@ -306,34 +276,24 @@ impl Item {
         };
         let members = members.into_iter().filter(|member| !member.is_empty());
         let members = members.map(|member| Member::parse(member, helper));
-        let is_path = text(&args, 0) == "crate";
-        Self {
-            tallies: if is_path {
-                args[2..].iter().cloned().collect()
-            } else {
-                default_path()
-            },
-            visibility: visible.iter().cloned().collect(),
-            name: tokens[keyword + 1].clone(),
-            generics: generics(params),
-            bounds,
-            members: members.collect(),
-        }
+        let path = args.get(2..).filter(|_| text(&args, 0) == "crate");
+        let tallies = path.map_or_else(default_path, |path| path.iter().cloned().collect());
+        let [params, names] = generics(params);
+        let parts = vec![
+            ("TALLIES", tallies),
+            ("VISIBILITY", visible.iter().cloned().collect()),
+            ("NAME", tokens[keyword + 1].clone().into()),
+            ("PARAMS", params),
+            ("NAMES", names),
+            ("BOUNDS", bounds),
+        ];
+        let members = members.collect();
+        Self { parts, members }
     }
 
     /// Returns the expansion of a template for this item.
-    fn expand(&self, template: &str, more: &[(&str, TokenStream)]) -> TokenStream {
-        let [params, names] = &self.generics;
-        let mut parts = vec![
-            ("TALLIES", self.tallies.clone()),
-            ("VISIBILITY", self.visibility.clone()),
-            ("NAME", once(self.name.clone()).collect()),
-            ("PARAMS", params.clone()),
-            ("NAMES", names.clone()),
-            ("BOUNDS", self.bounds.clone()),
-        ];
-        parts.extend(more.iter().map(|(name, part)| (*name, part.clone())));
-        quote(template, &parts)
+    fn expand(&self, template: &str, more: &[(&'static str, TokenStream)]) -> TokenStream {
+        quote(template, &[&self.parts, more].concat())
     }
 
     /// Returns the expansions of a template for every member, one after the other.
@@ -347,8 +307,7 @@ impl Item {
             let text = TokenTree::from(text);
             let index = TokenTree::from(Literal::usize_unsuffixed(i));
             let parts = [("MEMBER", name), ("TEXT", text), ("INDEX", index)];
-            let parts = parts.map(|(name, part)| (name, once(part).collect()));
-            self.expand(template, &parts)
+            self.expand(template, &parts.map(|(name, part)| (name, part.into())))
         };
         self.members.iter().enumerate().map(member).collect()
     }
@@ -374,7 +333,7 @@ pub(crate) fn labels(item: TokenStream) -> TokenStream {
     let texts = item.each(
         "TALLIES::LabelValue::text(&labels.MEMBER, &mut TALLIES::label::Scratch::default()),",
     );
-    let has_lifetime = !item.generics[0].is_empty();
+    let has_lifetime = !item.expand("NAMES", &[]).is_empty();
     let life = |name: &str| match has_lifetime {
         true => format!("<'{name}>").parse().unwrap_or_default(),
         false => TokenStream::new(),
@@ -428,14 +387,12 @@ pub(crate) fn label_value(item: TokenStream) -> TokenStream {
 /// Implements the trait of an event.
 pub(crate) fn event(item: TokenStream) -> TokenStream {
     let item = Item::parse(item, "metric");
+    let fields = item.each("TALLIES::__private::field(&self.MEMBER);");
     item.expand(
         "impl PARAMS TALLIES::event::Event for NAME NAMES BOUNDS {
             fn fields(&self) { FIELDS }
         }",
-        &[(
-            "FIELDS",
-            item.each("TALLIES::__private::field(&self.MEMBER);"),
-        )],
+        &[("FIELDS", fields)],
     )
 }
 
@@ -449,6 +406,7 @@ pub(crate) fn metrics(item: TokenStream) -> TokenStream {
             let value = setting[2..].iter().cloned().collect();
             quote("let _ = &VALUE;", &[("VALUE", value)])
         });
+    let fields = item.each("MEMBER: TALLIES::__private::Declare::declared(),");
     item.expand(
         "impl PARAMS NAME NAMES BOUNDS {
             /// Declares every metric of this struct.
@@ -459,13 +417,7 @@ pub(crate) fn metrics(item: TokenStream) -> TokenStream {
                 ::core::result::Result::Ok(Self { FIELDS })
             }
         }",
-        &[
-            ("VALUES", values.collect()),
-            (
-                "FIELDS",
-                item.each("MEMBER: TALLIES::__private::Declare::declared(),"),
-            ),
-        ],
+        &[("VALUES", values.collect()), ("FIELDS", fields)],
     )
 }
 
@@ -548,11 +500,11 @@ fn text(tokens: &[TokenTree], i: usize) -> String {
     tokens.get(i).map(ToString::to_string).unwrap_or_default()
 }
 
-/// Returns all words of a stream, also those in brackets.
-fn words(stream: &TokenStream) -> impl Iterator<Item = String> {
+/// Returns whether a stream has this word, also in brackets.
+pub(crate) fn has_word(stream: &TokenStream, word: &str) -> bool {
     let text = stream.to_string();
-    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words.map(str::to_owned).collect::<Vec<_>>().into_iter()
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.any(|one| one == word)
 }
 
 /// Returns the name of a variant in snake_case, which is its label value.
@@ -582,20 +534,32 @@ fn group(of: &Group, stream: TokenStream) -> TokenTree {
 
 /// Returns the tokens of a template, with the parts in the place of their names.
 fn quote(template: &str, parts: &[(&str, TokenStream)]) -> TokenStream {
-    fill(template.parse().expect("a template is Rust"), parts)
+    let template = template.parse().expect("a template is Rust");
+    rebuild(template, &|out, token| {
+        let is_it = |name| matches!(&token, TokenTree::Ident(ident) if ident.to_string() == name);
+        match parts.iter().find(|(name, _)| is_it(*name)) {
+            Some((_, part)) => out.extend(part.clone()),
+            None => out.push(token),
+        }
+    })
 }
 
-fn fill(template: TokenStream, parts: &[(&str, TokenStream)]) -> TokenStream {
-    let each = template.into_iter().map(|token| match token {
-        TokenTree::Group(inner) => group(&inner, fill(inner.stream(), parts)).into(),
-        TokenTree::Ident(name) => {
-            let text = name.to_string();
-            let part = parts.iter().find(|(name, _)| *name == text);
-            part.map_or_else(|| TokenTree::Ident(name).into(), |(_, part)| part.clone())
-        }
-        token => TokenStream::from(token),
-    });
-    each.collect()
+/// Rebuilds tokens, from the inside of each group outwards. `push` appends a token to those before
+/// it in its group, or replaces some of them. For code that may hold calls of macros: no syntax
+/// tree has their arguments.
+pub(crate) fn rebuild(
+    tokens: TokenStream,
+    push: &dyn Fn(&mut Vec<TokenTree>, TokenTree),
+) -> TokenStream {
+    let mut out = Vec::new();
+    for token in tokens {
+        let token = match token {
+            TokenTree::Group(inner) => group(&inner, rebuild(inner.stream(), push)),
+            token => token,
+        };
+        push(&mut out, token);
+    }
+    out.into_iter().collect()
 }
 
 #[cfg(test)]

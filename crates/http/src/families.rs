@@ -11,29 +11,20 @@ use super::exchange::FailureKind;
 use super::routes::{METHODS, Route, Routes};
 use super::scheme::{BYTES, LabelSource, Labels, NoAnswer, STREAMS, Scheme, Spec};
 
-/// A family, and the sources of its label values.
-#[derive(Debug)]
-pub(super) struct LabelledFamily<M> {
-    metric: M,
-    labels: Labels,
-}
-
 /// The registered families of a layer. A family that its scheme does not have is `None`. All fields
 /// are read-only after construction.
 #[derive(Debug)]
 pub(super) struct Families {
-    started: Option<LabelledFamily<Counter<AnyLabels>>>,
-    answered: Option<LabelledFamily<Counter<AnyLabels>>>,
-    responses: Option<LabelledFamily<Counter<AnyLabels>>>,
-    failed: Option<LabelledFamily<Counter<AnyLabels>>>,
-    in_flight: Option<LabelledFamily<UpDownCounter<AnyLabels>>>,
-    headers: Option<LabelledFamily<Histogram<AnyLabels>>>,
-    duration: Option<LabelledFamily<Histogram<AnyLabels>>>,
-    streams: Option<LabelledFamily<Histogram<AnyLabels>>>,
-    pub(super) request_bytes: Option<LabelledFamily<Histogram<AnyLabels>>>,
-    response_bytes: Option<LabelledFamily<Histogram<AnyLabels>>>,
-    /// Whether any family needs the time.
-    timed: bool,
+    started: Option<Counter<AnyLabels>>,
+    answered: Option<Counter<AnyLabels>>,
+    responses: Option<Counter<AnyLabels>>,
+    failed: Option<Counter<AnyLabels>>,
+    in_flight: Option<UpDownCounter<AnyLabels>>,
+    headers: Option<Histogram<AnyLabels>>,
+    duration: Option<Histogram<AnyLabels>>,
+    streams: Option<Histogram<AnyLabels>>,
+    pub(super) request_bytes: Option<Histogram<AnyLabels>>,
+    response_bytes: Option<Histogram<AnyLabels>>,
     /// The limit of routes.
     pub(super) limit: usize,
     pub(super) scheme: Scheme,
@@ -48,14 +39,11 @@ macro_rules! declare {
     ($settings:ident, $registry:ident, $kind:ident, $field:ident $(, $buckets:expr)?) => {
         match &$settings.scheme.$field {
             None => None,
-            Some(Spec { name, help, labels }) => {
+            Some(Spec { name, help, .. }) => {
                 let builder = $kind::builder(name, help).label_set::<AnyLabels>();
-                let metric = $settings
-                    .apply(builder$(.buckets($buckets))?)
-                    .limit($settings.series())
-                    .lint(false)
-                    .get_or_register($registry)?;
-                Some(LabelledFamily { metric, labels: *labels })
+                let builder = $settings.apply(builder$(.buckets($buckets))?);
+                let builder = builder.limit($settings.series()).lint(false);
+                Some(builder.get_or_register($registry)?)
             }
         }
     };
@@ -107,7 +95,6 @@ impl Families {
     ) -> Result<&'static Self, Error> {
         let scheme = &settings.scheme;
         let seconds = &*scheme.buckets;
-        let timed = [&scheme.headers, &scheme.duration, &scheme.streams];
         Ok(Box::leak(Box::new(Self {
             started: declare!(settings, registry, Counter, started),
             answered: declare!(settings, registry, Counter, answered),
@@ -119,7 +106,6 @@ impl Families {
             streams: declare!(settings, registry, Histogram, streams, STREAMS),
             request_bytes: declare!(settings, registry, Histogram, request_bytes, BYTES),
             response_bytes: declare!(settings, registry, Histogram, response_bytes, BYTES),
-            timed: timed.iter().any(|spec| spec.is_some()),
             limit: settings.routes,
             scheme: scheme.clone(),
         })))
@@ -220,7 +206,9 @@ macro_rules! series {
         $series
             .$field
             .get_or_init(|| {
-                let LabelledFamily { metric, labels } = $endpoint.families.$field.as_ref()?;
+                let families = $endpoint.families;
+                let labels = families.scheme.$field.as_ref()?.labels;
+                let metric = families.$field.as_ref()?;
                 Some($endpoint.labelled(labels, $end, |labels| metric.bind(labels)))
             })
             .as_ref()
@@ -234,6 +222,7 @@ impl Endpoint {
         method: &'static str,
     ) -> Self {
         let families = routes.families;
+        let times = [&families.headers, &families.duration, &families.streams];
         Self {
             families,
             method_kind: match method {
@@ -241,7 +230,7 @@ impl Endpoint {
                 "CONNECT" => MethodKind::Tunnel,
                 _ => MethodKind::Body,
             },
-            timed: families.timed,
+            timed: times.iter().any(|family| family.is_some()),
             routes,
             route,
             method,

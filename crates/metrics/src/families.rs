@@ -118,7 +118,7 @@ impl FamilyTable {
             families: Arc::clone(self),
             largest: OnceLock::new(),
         };
-        (metrics::Counter::from_arc(Arc::new(handle)), is_cacheable)
+        (Arc::new(handle).into(), is_cacheable)
     }
 
     /// The same for a gauge.
@@ -127,8 +127,7 @@ impl FamilyTable {
             return (metrics::Gauge::noop(), self.knows(key));
         };
         let (series, is_cacheable) = bind(key, None, |labels| family.bind(labels));
-        let handle = Arc::new(GaugeHandle(series));
-        (metrics::Gauge::from_arc(handle), is_cacheable)
+        (Arc::new(GaugeHandle(series)).into(), is_cacheable)
     }
 
     /// The same for a histogram or a summary.
@@ -136,14 +135,12 @@ impl FamilyTable {
         match self.family(key, Kind::Histogram) {
             Some(FamilyHandle::Histogram(family)) => {
                 let (series, is_cacheable) = bind(key, Some("le"), |labels| family.bind(labels));
-                let handle = Arc::new(HistogramHandle(series));
-                (metrics::Histogram::from_arc(handle), is_cacheable)
+                (Arc::new(HistogramHandle(series)).into(), is_cacheable)
             }
             Some(FamilyHandle::Summary(family)) => {
                 let reserved = Some("quantile");
                 let (series, is_cacheable) = bind(key, reserved, |labels| family.bind(labels));
-                let handle = Arc::new(SummaryHandle(series));
-                (metrics::Histogram::from_arc(handle), is_cacheable)
+                (Arc::new(SummaryHandle(series)).into(), is_cacheable)
             }
             _ => (metrics::Histogram::noop(), self.knows(key)),
         }

@@ -120,8 +120,7 @@ pub(super) fn recommended(name: &str, unit: Option<Unit>, counter: bool) -> Stri
         let stem = ends.find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
         if !stem.ends_with(unit) {
             let end = stem.len();
-            name.insert_str(end, unit);
-            name.insert(end, '_');
+            name.insert_str(end, &format!("_{unit}"));
         }
     }
     if counter && !name.ends_with("total") {

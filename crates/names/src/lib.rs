@@ -43,11 +43,6 @@ pub struct Note {
     pub text: String,
 }
 
-/// Escapes a name, which may be anything.
-fn shown(name: &str) -> std::str::EscapeDebug<'_> {
-    name.escape_debug()
-}
-
 /// The base units, and the words for units that should not be used instead.
 const UNITS: &[(&str, &[&str])] = &[
     ("amperes", &[]),
@@ -80,11 +75,11 @@ pub fn of_family(family: Described<'_>) -> Vec<Note> {
     let total = if kind == "counter" { "_total" } else { "" };
     let stem = name.strip_suffix(total).unwrap_or(name);
     if can_end_name(unit) && stem != unit && !has_last_word(stem, unit) {
-        let stem = shown(stem);
+        let stem = stem.escape_debug();
         let better = format!("its unit is `{unit}`, so its name should be `{stem}_{unit}{total}`");
         add(Rule::Unit, better);
     } else if !name.ends_with(total) {
-        let stem = shown(name);
+        let stem = name.escape_debug();
         let better = format!("it is a counter, so its name should be `{stem}_total`");
         add(Rule::CounterSuffix, better);
     }
@@ -106,7 +101,7 @@ pub fn of_family(family: Described<'_>) -> Vec<Note> {
     }
     if let Some((word, base)) = name.split('_').find_map(unit_word) {
         if word != base {
-            let word = shown(word);
+            let word = word.escape_debug();
             let better = format!("its name should have the base unit `{base}`, not `{word}`");
             add(Rule::BaseUnit, better);
         }
@@ -136,7 +131,7 @@ pub fn of_family(family: Described<'_>) -> Vec<Note> {
 pub fn of_label(family: Described<'_>, label: &str) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut add = |rule, text| notes.push(Note { rule, text });
-    let escaped = shown(label);
+    let escaped = label.escape_debug();
     if is_camel_case(label) {
         let text = format!("its label `{escaped}` should be in snake_case");
         add(Rule::SnakeCase, text);

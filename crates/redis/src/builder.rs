@@ -38,21 +38,17 @@ pub(super) struct StoreSettings {
 }
 
 impl StoreSettings {
-    /// Returns the times to live of the gauges among `families`.
-    fn ttls(&self, families: &[Family]) -> impl Iterator<Item = Duration> {
-        let declared = families.iter().filter_map(Family::shared_ttl);
-        declared.chain([self.ttl])
-    }
-
-    /// Returns the longest time to live of a gauge, in milliseconds.
+    /// Returns the longest time to live of a gauge among `families`, in milliseconds.
     pub(super) fn longest_ttl(&self, families: &[Family]) -> u64 {
-        let longest = self.ttls(families).max().unwrap_or(self.ttl);
+        let declared = families.iter().filter_map(Family::shared_ttl);
+        let longest = declared.fold(self.ttl, Duration::max);
         millis(longest).clamp(1, millis(KEEP))
     }
 
     /// Returns the longest time between two flushes: no gauge expires in between.
     pub(super) fn refresh_of(&self, families: &[Family]) -> Duration {
-        let shortest = self.ttls(families).min().unwrap_or(self.ttl);
+        let declared = families.iter().filter_map(Family::shared_ttl);
+        let shortest = declared.fold(self.ttl, Duration::min);
         let longest = self.refresh.min(shortest / 2);
         longest.max(Duration::from_millis(10))
     }
@@ -191,16 +187,14 @@ impl RedisBuilder {
         #[cfg(feature = "tls")]
         fn root_certificates(self, pem: &[u8]) =
             self.own_certificates().root_cert = Some(pem.to_owned());
-    }
 
-    /// Identifies this process by a certificate and its key, in PEM format.
-    #[cfg(feature = "tls")]
-    pub fn client_certificate(mut self, certificate: &[u8], key: &[u8]) -> Self {
-        self.own_certificates().client_tls = Some(redis::ClientTlsConfig {
-            client_cert: certificate.to_owned(),
-            client_key: key.to_owned(),
-        });
-        self
+        /// Identifies this process by a certificate and its key, in PEM format.
+        #[cfg(feature = "tls")]
+        fn client_certificate(self, certificate: &[u8], key: &[u8]) =
+            self.own_certificates().client_tls = Some(redis::ClientTlsConfig {
+                client_cert: certificate.to_owned(),
+                client_key: key.to_owned(),
+            });
     }
 
     #[cfg(feature = "tls")]

@@ -64,7 +64,8 @@ async fn try_fold(
             return Ok(Some(false));
         }
     }
-    let staged = keys.staged(&random_name());
+    // The random name tells several processes apart that fold one writer at the same time.
+    let staged = keys.key(format_args!("f:{}", random_name()));
     for chunk in all.chunks(CHUNK) {
         let mut pipeline = redis::pipe();
         // Without its time to live, the key would stay.

@@ -42,16 +42,12 @@ impl Keys {
         Self { prefix }
     }
 
-    fn key(&self, name: impl Display) -> String {
+    pub(super) fn key(&self, name: impl Display) -> String {
         format!("{}{name}", self.prefix)
     }
 
     pub(super) fn acc(&self) -> String {
         self.key("acc")
-    }
-
-    pub(super) fn writers(&self) -> String {
-        self.key("writers")
     }
 
     pub(super) fn totals(&self, writer: &str) -> String {
@@ -67,14 +63,9 @@ impl Keys {
         self.key(format_args!("x:{writer}"))
     }
 
-    /// `token` tells several processes apart that fold one writer at the same time.
-    pub(super) fn staged(&self, token: &str) -> String {
-        self.key(format_args!("f:{token}"))
-    }
-
     /// Returns the keys with which all scripts about a writer begin: acc, writers, slots, w, g.
     pub(super) fn of(&self, writer: &str) -> Vec<String> {
-        let mut keys = vec![self.acc(), self.writers(), self.key("slots")];
+        let mut keys = vec![self.acc(), self.key("writers"), self.key("slots")];
         keys.extend(self.hashes(writer));
         keys
     }
@@ -197,7 +188,7 @@ pub(super) async fn list_writers(
     keys: &Keys,
 ) -> RedisResult<WriterList> {
     let mut script = LIST.key(keys.acc());
-    script.key(keys.writers()).arg(MOST_WRITERS);
+    script.key(keys.key("writers")).arg(MOST_WRITERS);
     let (now, (version, born), count, writers): (_, _, _, Vec<(String, f64)>) =
         connection.script(&script, 1).await?;
     let writers = writers.into_iter();

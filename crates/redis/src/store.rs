@@ -115,8 +115,7 @@ impl Redis {
     /// Returns an error if Redis has not been reached for longer than
     /// [`serve_stale_for`](RedisBuilder::serve_stale_for).
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let view = self.ask(Command::Scrape).await?;
-        Ok((*view).clone())
+        Ok(Arc::unwrap_or_clone(self.ask(Command::Scrape).await?))
     }
 
     /// Returns what [`snapshot`](Self::snapshot) returns, and blocks until it is read.
@@ -125,7 +124,7 @@ impl Redis {
     ///
     /// The errors of [`snapshot`](Self::snapshot).
     pub fn snapshot_blocking(&self) -> Result<Snapshot, Error> {
-        Ok((*self.ask_blocking(Command::Scrape)?).clone())
+        Ok(Arc::unwrap_or_clone(self.ask_blocking(Command::Scrape)?))
     }
 
     /// Returns the total of a metric over all processes, ended ones included; with labels, that of
@@ -194,8 +193,7 @@ impl Redis {
     ///
     /// The errors of [`snapshot`](Self::snapshot).
     pub async fn get(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
-        let view = self.ask(Command::Scrape).await?;
-        Ok(view.get(name, labels))
+        Ok(self.ask(Command::Scrape).await?.get(name, labels))
     }
 
     /// Returns what [`get`](Self::get) returns, and blocks until it is read.

@@ -2,19 +2,19 @@
 
 use std::collections::HashSet;
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro::TokenTree;
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{
-    Attribute, Data, DataStruct, DeriveInput, Expr, Field, Fields, GenericParam, Ident, Lifetime,
-    LitStr, Path, Token, Variant, parse_quote, punctuated::Punctuated, spanned::Spanned,
+    Attribute, Data, DataStruct, DeriveInput, Expr, Field, Fields, GenericParam, Lifetime, LitStr,
+    Path, Token, Variant, parse_quote, punctuated::Punctuated, spanned::Spanned,
 };
 
 use super::crate_path;
 pub(crate) use super::event::event;
 use super::metric::help;
-use super::tokens::rebuild;
 use crate::off::{self, snake_case};
 
 pub(crate) fn labels(item: &DeriveInput) -> syn::Result<TokenStream> {
@@ -256,18 +256,19 @@ fn check_label(name: &LitStr) -> syn::Result<()> {
 
 /// Replaces every lifetime parameter of `item` in `part` with `life`.
 fn with_lifetimes(item: &DeriveInput, part: impl ToTokens, life: &Lifetime) -> TokenStream {
-    let is_param = |name: &Ident| {
+    let is_param = |name: &str| {
         let mut params = item.generics.lifetimes();
-        params.any(|param| param.lifetime.ident == *name)
+        params.any(|param| param.lifetime.ident == name)
     };
-    rebuild(part.into_token_stream(), &|out, token| {
+    let replaced = off::rebuild(part.into_token_stream().into(), &|out, token| {
         let is_quoted = matches!(out.last(), Some(TokenTree::Punct(p)) if p.as_char() == '\'');
         match &token {
-            TokenTree::Ident(name) if is_quoted && is_param(name) => {
+            TokenTree::Ident(name) if is_quoted && is_param(&name.to_string()) => {
                 out.pop();
-                out.extend(life.to_token_stream());
+                out.extend(proc_macro::TokenStream::from(life.to_token_stream()));
             }
             _ => out.push(token),
         }
-    })
+    });
+    replaced.into()
 }

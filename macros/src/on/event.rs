@@ -2,10 +2,11 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{DeriveInput, Expr, Field};
+use syn::{DeriveInput, Expr, Field, Path};
 
 use super::crate_path;
 use super::derives::{named_fields, settings};
+use super::fallback;
 use super::metric::{help, is_type};
 
 pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
@@ -29,18 +30,28 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
         metric(field, &kind, &tallies)
     });
     let metrics = metrics.collect::<syn::Result<Vec<_>>>()?;
-    let counters = fields.iter().filter(is_counter);
-    let counters: Vec<_> = counters.map(|field| &field.ident).collect();
-    let count = counters.len();
+    let counters = fields.iter().filter(is_counter).map(|field| &field.ident);
+    let counts: Vec<_> = counters.map(|field| quote!(self.#field)).collect();
     let observed = match observed.and_then(|field| field.ident.as_ref()) {
         Some(field) => quote_spanned! {field.span()=>
             #tallies::event::EventValue::value(&self.#field)
         },
         None => quote!(::core::option::Option::None),
     };
-    let name = &item.ident;
+    Ok(implement(item, &tallies, &metrics, &counts, &observed))
+}
+
+/// Implements `Event` with these metrics and expressions.
+fn implement(
+    item: &DeriveInput,
+    tallies: &Path,
+    metrics: &[TokenStream],
+    counts: &[TokenStream],
+    observed: &TokenStream,
+) -> TokenStream {
+    let (name, count) = (&item.ident, counts.len());
     let (generics, names, bounds) = item.generics.split_for_impl();
-    Ok(quote! {
+    quote! {
         #[automatically_derived]
         impl #generics #tallies::event::Event for #name #names #bounds {
             const METRICS: &'static [#tallies::event::EventMetric] = &[#(#metrics),*];
@@ -49,7 +60,7 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
 
             #[inline(always)]
             fn counts(&self) -> [u64; #count] {
-                [#(self.#counters),*]
+                [#(#counts),*]
             }
 
             #[inline(always)]
@@ -57,11 +68,11 @@ pub(crate) fn event(item: &DeriveInput) -> syn::Result<TokenStream> {
                 #observed
             }
         }
-    })
+    }
 }
 
 /// Returns the description of a field's metric.
-fn metric(field: &Field, kind: &TokenStream, tallies: &syn::Path) -> syn::Result<TokenStream> {
+fn metric(field: &Field, kind: &TokenStream, tallies: &Path) -> syn::Result<TokenStream> {
     let (name, settings) = settings(field, |meta| {
         let value = || meta.value()?.parse::<Expr>();
         match &*meta.path.to_token_stream().to_string() {
@@ -75,22 +86,9 @@ fn metric(field: &Field, kind: &TokenStream, tallies: &syn::Path) -> syn::Result
 }
 
 /// Implements `Event` with nothing, for a struct whose derive failed.
-pub(crate) fn fallback(item: &DeriveInput) -> TokenStream {
-    let tallies = crate_path::from_attrs(&item.attrs, "metric");
-    let tallies = tallies.unwrap_or_else(|_| crate_path::default());
-    let name = &item.ident;
-    let (generics, names, bounds) = item.generics.split_for_impl();
-    quote! {
-        impl #generics #tallies::event::Event for #name #names #bounds {
-            const METRICS: &'static [#tallies::event::EventMetric] =
-                &[#tallies::event::EventMetric::counter("failed")];
-            type Counts = [u64; 1];
-            fn counts(&self) -> [u64; 1] {
-                [0]
-            }
-            fn observed(&self) -> ::core::option::Option<f64> {
-                ::core::option::Option::None
-            }
-        }
-    }
+pub(crate) fn failed(item: &DeriveInput) -> TokenStream {
+    let tallies = fallback::tallies(item, "metric");
+    let metric = quote!(#tallies::event::EventMetric::counter("failed"));
+    let observed = quote!(::core::option::Option::None);
+    implement(item, &tallies, &[metric], &[quote!(0)], &observed)
 }

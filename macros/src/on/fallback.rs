@@ -7,7 +7,7 @@ use syn::{DeriveInput, Path};
 
 use super::crate_path;
 use super::derives::{label_set, register};
-pub(crate) use super::event::fallback as event;
+pub(crate) use super::event::failed as event;
 
 /// Implements the traits of `#[derive(Labels)]`, with no labels.
 pub(crate) fn labels(item: &DeriveInput) -> TokenStream {
@@ -46,6 +46,6 @@ pub(crate) fn metrics(item: &DeriveInput) -> TokenStream {
 }
 
 /// Returns the path of the `tallies` crate. The mistake may be in the attribute that sets it.
-fn tallies(item: &DeriveInput, helper: &str) -> Path {
+pub(crate) fn tallies(item: &DeriveInput, helper: &str) -> Path {
     crate_path::from_attrs(&item.attrs, helper).unwrap_or_else(|_| crate_path::default())
 }

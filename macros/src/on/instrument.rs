@@ -15,41 +15,7 @@ use syn::{
 
 use super::crate_path;
 use super::shape;
-use super::tokens::rebuild;
 use crate::off;
-
-/// A measuring attribute.
-pub(crate) struct Kind {
-    pub(crate) name: &'static str,
-    /// Returns what runs before the body, of an attribute that needs nothing of its result. `None`
-    /// for `count_errors`.
-    before: Option<fn(&Args) -> TokenStream>,
-}
-
-/// Counts the call before the body runs.
-pub(crate) const COUNT: Kind = Kind {
-    name: "count",
-    before: Some(|args| args.call("counted", &args.target())),
-};
-
-/// Starts a timer before the body. The timer observes when it is dropped, so every way to leave the
-/// body counts.
-pub(crate) const TIMED: Kind = Kind {
-    name: "timed",
-    before: Some(|args| args.guard("_timer", "start")),
-};
-
-/// Creates a guard before the body. The guard decrements when it is dropped, so every way to leave
-/// the body counts.
-pub(crate) const IN_PROGRESS: Kind = Kind {
-    name: "in_progress",
-    before: Some(|args| args.guard("_in_flight", "enter")),
-};
-
-pub(crate) const COUNT_ERRORS: Kind = Kind {
-    name: "count_errors",
-    before: None,
-};
 
 /// The arguments `METRIC, labels = .., error_label = |error| .., on(..), crate = ..`.
 #[derive(Clone)]
@@ -190,12 +156,10 @@ impl Args {
     /// are a closure.
     fn reject_error_arguments(&self, kind: &str) -> syn::Result<()> {
         let on_span = |on: &Vec<Ident>| on.first().map_or_else(Span::call_site, Ident::span);
-        let given = [
-            ("error_label", self.error_label.as_ref().map(Spanned::span)),
-            ("on(..)", self.on.as_ref().map(on_span)),
-        ];
-        let mut given = given.into_iter();
-        if let Some((name, span)) = given.find_map(|(name, span)| Some((name, span?))) {
+        let closure = self.error_label.as_ref();
+        let given = closure.map(|closure| ("error_label", closure.span()));
+        let on = self.on.as_ref().map(|on| ("on(..)", on_span(on)));
+        if let Some((name, span)) = given.or(on) {
             let why = "because it measures every call; `count_errors` takes it";
             let what = format!("`{kind}` does not take `{name}`, {why}");
             return Err(syn::Error::new(span, what));
@@ -279,18 +243,17 @@ pub(crate) fn located(span: Span) -> Span {
 
 /// Expands an attribute. On an error, keeps the item unchanged, so that the compiler reports
 /// nothing but this error.
-pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(kind: &str, args: TokenStream, item: TokenStream) -> TokenStream {
     try_expand(kind, args, item.clone()).unwrap_or_else(|error| {
         let error = error.into_compile_error();
         quote!(#error #item)
     })
 }
 
-fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let name = kind.name;
+fn try_expand(kind: &str, args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     if is_skip(&args) {
         let what = "`skip` is only for methods of an `impl` block with the attribute";
-        return Err(syn::Error::new(args.span(), format!("{what} `{name}`")));
+        return Err(syn::Error::new(args.span(), format!("{what} `{kind}`")));
     }
     let args: Args = syn::parse2(args)?;
     match keyword(&item).as_deref() {
@@ -301,12 +264,12 @@ fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<
             return Ok(item.into_token_stream());
         }
         _ => {
-            let what = format!("`{name}` can be put on a function, a method or an `impl` block");
+            let what = format!("`{kind}` can be put on a function, a method or an `impl` block");
             return Err(syn::Error::new(Span::call_site(), what));
         }
     }
     if matches!(item.clone().into_iter().last(), Some(TokenTree::Punct(_))) {
-        let what = format!("this method has no body; put `{name}` on its implementation");
+        let what = format!("this method has no body; put `{kind}` on its implementation");
         return Err(syn::Error::new(Span::call_site(), what));
     }
     let mut item: ItemFn = syn::parse2(item)?;
@@ -317,32 +280,40 @@ fn try_expand(kind: &Kind, args: TokenStream, item: TokenStream) -> syn::Result<
 
 /// Applies an attribute to a function.
 fn rewrite(
-    kind: &Kind,
+    kind: &str,
     args: &Args,
     attrs: &[Attribute],
     sig: &Signature,
     block: &mut Block,
 ) -> syn::Result<()> {
-    shape::rewrite(kind.name, &args.tallies, attrs, sig, block, |call| {
+    shape::rewrite(kind, &args.tallies, attrs, sig, block, |call| {
         let mut args = args.with_receiver(call.receiver.as_ref())?;
         let keep_metric = args.keep_metric();
-        let Some(before) = kind.before else {
-            let inner = super::count_errors::wrap(&args, call)?;
-            return Ok(quote!(#keep_metric #inner));
+        // The guards decrement or observe when they are dropped, so every way to leave the body
+        // counts.
+        let before = match kind {
+            "count" => args.call("counted", &args.target()),
+            "timed" => args.guard("_timer", "start"),
+            "in_progress" => args.guard("_in_flight", "enter"),
+            // `count_errors` needs the result of the body.
+            _ => {
+                let inner = super::count_errors::wrap(&args, call)?;
+                return Ok(quote!(#keep_metric #inner));
+            }
         };
-        args.reject_error_arguments(kind.name)?;
-        let (before, body) = (before(&args), &call.body);
+        args.reject_error_arguments(kind)?;
+        let body = &call.body;
         Ok(quote_spanned!(Span::mixed_site()=> #keep_metric #before; #body))
     })
 }
 
-fn expand_impl(kind: &Kind, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
+fn expand_impl(kind: &str, args: &Args, item: &mut ItemImpl) -> syn::Result<()> {
     let mut errors: Option<syn::Error> = None;
     for part in &mut item.items {
         let ImplItem::Fn(method) = part else {
             continue;
         };
-        if let Some(index) = method.attrs.iter().position(|attr| skips(attr, kind.name)) {
+        if let Some(index) = method.attrs.iter().position(|attr| skips(attr, kind)) {
             method.attrs.remove(index);
             continue;
         }
@@ -398,12 +369,13 @@ fn attribute_uses(meta: &Meta) -> TokenStream {
 
 /// Replaces `self` with `receiver`.
 fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
-    rebuild(tokens, &|out, token| match token {
-        TokenTree::Ident(ident) if ident == "self" => {
+    let renamed = off::rebuild(tokens.into(), &|out, token| match token {
+        proc_macro::TokenTree::Ident(ident) if ident.to_string() == "self" => {
             let mut receiver = receiver.clone();
-            receiver.set_span(receiver.span().located_at(ident.span()));
-            out.push(receiver.into());
+            receiver.set_span(receiver.span().located_at(ident.span().into()));
+            out.extend(proc_macro::TokenStream::from(receiver.into_token_stream()));
         }
         token => out.push(token),
-    })
+    });
+    renamed.into()
 }

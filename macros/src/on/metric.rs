@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::parse::Parser;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprCall, ExprLit, Ident, ItemStatic, Lit, Meta, Type};
+use syn::{Attribute, Expr, ExprCall, ExprLit, ExprMethodCall, Ident, ItemStatic, Lit, Meta, Type};
 
 use tallies_names as names;
 
@@ -12,13 +12,10 @@ use super::crate_path;
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let tallies = crate_path::parse_only.parse2(args)?;
-    let mut item: ItemStatic = syn::parse2(item).map_err(|e| {
-        syn::Error::new(
-            e.span(),
-            "this attribute can only be put on a `static`, as in `static X: Counter = \
-             Counter::new(\"x_total\");`",
-        )
-    })?;
+    let what = "this attribute can only be put on a `static`, as in `static X: Counter = \
+                Counter::new(\"x_total\");`";
+    let item = syn::parse2(item);
+    let mut item: ItemStatic = item.map_err(|error| syn::Error::new(error.span(), what))?;
     let mistake = take_help_argument(&mut item);
     let help = help(&item.attrs);
     let mut notes = TokenStream::new();
@@ -30,8 +27,8 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenS
             notes = self::notes(&item, &help);
         }
         let expr = &item.expr;
-        let help =
-            (!is_event && !help.is_empty() && !calls_help(expr)).then(|| quote!(.help(#help)));
+        let help = (!is_event && !help.is_empty() && method_call(expr, "help").is_none())
+            .then(|| quote!(.help(#help)));
         // The compiler says here that the number of label names is not that of the type.
         let labels = first_call(expr).and_then(|call| call.args.last());
         let span = Span::call_site().located_at(labels.map_or_else(Span::call_site, Spanned::span));
@@ -62,7 +59,7 @@ fn attributes<'a>(item: &'a ItemStatic, names: &'a [&str]) -> impl Iterator<Item
 /// name: warnings about deprecated items, because a macro can make no others.
 fn notes(item: &ItemStatic, help: &str) -> TokenStream {
     let mut notes = Vec::new();
-    if help.is_empty() && !calls_help(&item.expr) {
+    if help.is_empty() && method_call(&item.expr, "help").is_none() {
         let note = "a metric should have a help text: its doc comment".to_owned();
         notes.push((item.ident.span(), "help", note));
     }
@@ -149,13 +146,18 @@ fn first_call(expr: &Expr) -> Option<&ExprCall> {
     }
 }
 
-/// Returns the unit that a chain of calls sets.
-fn unit(expr: &Expr) -> Option<String> {
+/// Returns the last call of this method in a chain of calls.
+fn method_call<'a>(expr: &'a Expr, name: &str) -> Option<&'a ExprMethodCall> {
     match expr {
-        Expr::MethodCall(call) if call.method == "unit" => Some(literal(call.args.first()?)?.1),
-        Expr::MethodCall(call) => unit(&call.receiver),
+        Expr::MethodCall(call) if call.method == name => Some(call),
+        Expr::MethodCall(call) => method_call(&call.receiver, name),
         _ => None,
     }
+}
+
+/// Returns the unit that a chain of calls sets.
+fn unit(expr: &Expr) -> Option<String> {
+    Some(literal(method_call(expr, "unit")?.args.first()?)?.1)
 }
 
 fn literal(expr: &Expr) -> Option<(Span, String)> {
@@ -219,12 +221,4 @@ fn take_help_argument(item: &mut ItemStatic) -> Option<syn::Error> {
          `.help(\"..\")`"
     );
     Some(syn::Error::new(span, message))
-}
-
-/// Returns whether the method chain already calls `help`.
-fn calls_help(expr: &Expr) -> bool {
-    match expr {
-        Expr::MethodCall(call) => call.method == "help" || calls_help(&call.receiver),
-        _ => false,
-    }
 }

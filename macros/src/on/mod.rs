@@ -9,7 +9,6 @@ pub(crate) mod fallback;
 pub(crate) mod instrument;
 mod metric;
 mod shape;
-mod tokens;
 
 use proc_macro::TokenStream;
 use quote::quote;

@@ -11,11 +11,12 @@ use syn::token::Brace;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     AssocType, Attribute, Block, Expr, ExprAsync, FnArg, GenericArgument, Generics, Ident, Path,
-    PathArguments, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait, TypeParamBound,
-    TypePath, parse_quote,
+    PathArguments, PathSegment, ReturnType, Signature, Stmt, Token, Type, TypeImplTrait,
+    TypeParamBound, TypePath, parse_quote,
 };
 
 use super::async_trait::{BoundNames, original_body};
+use crate::off;
 
 /// A call that an attribute measures.
 pub(crate) struct Call {
@@ -179,22 +180,20 @@ impl Returned {
             Type::TraitObject(ty) if has_bound(&ty.bounds, "Stream") => Self::Stream,
             Type::Paren(ty) => Self::of(&ty.elem),
             Type::Group(ty) => Self::of(&ty.elem),
-            Type::Path(ty) => {
-                let Some(last) = ty.path.segments.last() else {
-                    return Self::Value;
-                };
-                match (&*last.ident.to_string(), &last.arguments) {
-                    ("BoxFuture" | "LocalBoxFuture", _) => Self::Boxed,
-                    ("BoxStream" | "LocalBoxStream", _) => Self::Stream,
-                    ("Pin" | "Box", PathArguments::AngleBracketed(args)) => {
-                        match args.args.first() {
-                            Some(GenericArgument::Type(ty)) => Self::of(ty),
-                            _ => Self::Value,
-                        }
-                    }
-                    _ => Self::Value,
-                }
-            }
+            Type::Path(ty) => (ty.path.segments.last()).map_or(Self::Value, Self::of_name),
+            _ => Self::Value,
+        }
+    }
+
+    /// Judges by the last name of a type's path.
+    fn of_name(last: &PathSegment) -> Self {
+        match (&*last.ident.to_string(), &last.arguments) {
+            ("BoxFuture" | "LocalBoxFuture", _) => Self::Boxed,
+            ("BoxStream" | "LocalBoxStream", _) => Self::Stream,
+            ("Pin" | "Box", PathArguments::AngleBracketed(args)) => match args.args.first() {
+                Some(GenericArgument::Type(ty)) => Self::of(ty),
+                _ => Self::Value,
+            },
             _ => Self::Value,
         }
     }
@@ -202,12 +201,10 @@ impl Returned {
 
 /// Returns whether one of the bounds is a trait called `name`.
 fn has_bound<'a>(bounds: impl IntoIterator<Item = &'a TypeParamBound>, name: &str) -> bool {
-    bounds.into_iter().any(|bound| {
-        let TypeParamBound::Trait(bound) = bound else {
-            return false;
-        };
-        let last = bound.path.segments.last();
-        last.is_some_and(|last| last.ident == name)
+    let is_it = |segment: &PathSegment| segment.ident == name;
+    bounds.into_iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(is_it),
+        _ => false,
     })
 }
 
@@ -289,33 +286,24 @@ impl Output {
 /// Returns the output type of a future type: its `Output = ..` if written, otherwise a projection
 /// through the `Future` trait.
 fn future_output(ty: &Type) -> Output {
-    let mut future = FutureType::default();
-    future.visit_type_mut(&mut ty.clone());
-    future.output.unwrap_or_else(|| match future.hidden {
+    let mut written = WrittenOutput(None);
+    written.visit_type_mut(&mut ty.clone());
+    let is_hidden = off::has_word(&ty.to_token_stream().into(), "impl");
+    written.0.unwrap_or_else(|| match is_hidden {
         // A type that contains `impl Trait` cannot be written inside a body.
         true => Output::Unknown,
         false => Output::Type(parse_quote!(<#ty as ::core::future::Future>::Output)),
     })
 }
 
-/// The findings of `future_output` in a type.
-#[derive(Default)]
-struct FutureType {
-    output: Option<Output>,
-    /// Whether there is an `impl Trait`.
-    hidden: bool,
-}
+/// The first `Output = ..` in a type.
+struct WrittenOutput(Option<Output>);
 
-impl VisitMut for FutureType {
+impl VisitMut for WrittenOutput {
     fn visit_assoc_type_mut(&mut self, assoc: &mut AssocType) {
-        if assoc.ident == "Output" && self.output.is_none() {
-            self.output = Some(Output::of(&assoc.ty));
+        if assoc.ident == "Output" && self.0.is_none() {
+            self.0 = Some(Output::of(&assoc.ty));
         }
-    }
-
-    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
-        self.hidden = true;
-        visit_mut::visit_type_impl_trait_mut(self, ty);
     }
 }
 

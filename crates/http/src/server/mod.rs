@@ -68,11 +68,9 @@ impl ServerState {
             let matched = extensions.get::<axum::extract::MatchedPath>();
             matched.map(axum::extract::MatchedPath::as_str)
         });
-        let received = if request.body().is_end_stream() {
-            Some(0)
-        } else {
-            length(request.body(), request.headers())
-        };
+        let (body, headers) = (request.body(), request.headers());
+        let empty = body.is_end_stream().then_some(0);
+        let received = empty.or_else(|| length(body, headers));
         self.begin(request.method().as_str(), uri.path(), route, received)
     }
 }
