@@ -61,7 +61,7 @@ impl Ring {
     }
 
     /// Adds the frame of a moment. The first one has no interval, and so no frame.
-    fn push(&self, moment: Moment) {
+    fn push(&self, mut moment: Moment) {
         let frame = moment.interval.is_some().then(|| past(&moment));
         let mut ring = lock(&self.frames);
         if let Some(frame) = frame {
@@ -71,7 +71,9 @@ impl Ring {
         while ring.frames.len() > FRAMES || ring.bytes > BYTES {
             ring.bytes -= ring.frames.pop_front().map_or(0, |(_, frame)| frame.len());
         }
-        ring.last = Some(Arc::new(moment.without_interval()));
+        // The next moment needs the values alone.
+        moment.interval = None;
+        ring.last = Some(Arc::new(moment));
     }
 }
 

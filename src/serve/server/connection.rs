@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::serve::answer::set;
 use crate::serve::peer::Peer;
 
 use super::listen::{AsyncListener, ClientStream, Listener};
@@ -177,8 +177,7 @@ async fn requests<S>(
             };
             let mut answer = host.routes.answer(request, &client).await;
             if host.seats.are_taken() || !is_current() {
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
+                set(&mut answer, CONNECTION, "close");
             }
             seat.set(Activity::Writing);
             let limit = host.limits.answer;

@@ -9,7 +9,8 @@ use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHEN
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use crate::serve::answer::{
-    Answer, Pages, check_method, content, drop_body, plain, selection, set, timed_out, unavailable,
+    Answer, Answered, Pages, check_method, content, drop_body, plain, selection, set, timed_out,
+    unavailable,
 };
 use crate::serve::body::Body;
 use crate::serve::live;
@@ -144,7 +145,7 @@ fn is_probe(path: &str) -> bool {
 /// the work, because each attempt renders a whole page.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The result of routing a request that was not rejected.
+/// The page of an admitted request.
 enum Route<'a> {
     /// The metrics page, which has yet to be rendered.
     Page(Selection),
@@ -152,8 +153,6 @@ enum Route<'a> {
     Report(ReportRequest),
     /// A page of the extension, which has yet to be made.
     Extended(Selection, Later<'a, PageSource>),
-    /// The response to a request for any other path.
-    Answer(Answer),
 }
 
 impl Routes {
@@ -169,7 +168,8 @@ impl Routes {
         let start = Instant::now();
         let request = request.map(|_| ());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let mut answer = self.routed(request, client).await;
+        let answer = self.routed(request, client).await;
+        let mut answer = answer.unwrap_or_else(|answer| answer);
         drop_body(&mut answer, &method);
         let status = answer.status();
         let size = answer.body().len();
@@ -188,7 +188,7 @@ impl Routes {
         // and after a probe, because probes are rare.
         let is_failure = status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR;
         if is_failure || is_probe(&path) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            set(&mut answer, CONNECTION, "close");
         }
         self.extension.record(&Record {
             method: method.as_str(),
@@ -202,14 +202,14 @@ impl Routes {
     }
 
     /// Answers a request, without the headers that all answers have.
-    async fn routed(&self, request: Request<()>, client: &Client) -> Answer {
+    async fn routed(&self, request: Request<()>, client: &Client) -> Answered {
         let time = PageTime {
             limit: scrape_timeout(request.headers(), self.timeout),
             by_client: client_timeout(request.headers()).is_some(),
         };
-        let route = self.route(&request, client, time).await;
+        let route = self.route(&request, client, time).await?;
         drop(request);
-        match route.unwrap_or_else(Route::Answer) {
+        match route {
             // Until the turn of the request comes, the connection is queued.
             Route::Page(page) => {
                 let page = async {
@@ -224,7 +224,6 @@ impl Routes {
             Route::Extended(selection, page) => {
                 within(time.limit, self.extended(selection, page, client)).await
             }
-            Route::Answer(answer) => answer,
         }
     }
 
@@ -234,18 +233,13 @@ impl Routes {
         selection: Selection,
         page: Later<'_, PageSource>,
         client: &Client,
-    ) -> Answer {
-        let Some(_place) = self.probes.take(client.peer()) else {
-            return unavailable("too many probes are running\n");
-        };
-        match page.await {
-            Ok(source) => {
-                let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
-                pages.turns = self.probe_turns.of(client.peer());
-                pages.answer(selection, || client.begin()).await
-            }
-            Err((status, text)) => plain(status, text),
-        }
+    ) -> Answered {
+        let place = self.probes.take(client.peer());
+        let _place = place.ok_or_else(|| unavailable("too many probes are running\n"))?;
+        let source = page.await.map_err(|(status, text)| plain(status, text))?;
+        let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
+        pages.turns = self.probe_turns.of(client.peer());
+        pages.answer(selection, || client.begin()).await
     }
 
     /// Asks the extension whether it admits a request. If it does not, returns the response.
@@ -263,14 +257,12 @@ impl Routes {
             Admission::Unauthorized | Admission::Check(_) => {
                 Err(unauthorized(["Basic realm=\"metrics\""]))
             }
-            Admission::TooMany => {
-                let answer = plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
-                Err(answer)
-            }
+            Admission::TooMany => Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")),
         }
     }
 
-    /// Routes a request by its path. If the request is rejected, returns the response as an error.
+    /// Routes a request by its path. Returns the response as an error if the request is rejected, or
+    /// if nothing has to be rendered for it.
     async fn route(
         &self,
         request: &Request<()>,
@@ -291,7 +283,7 @@ impl Routes {
         if is_probe(path) {
             // Probes have no credentials, and this response tells them nothing else.
             check_method(request.method())?;
-            return Ok(Route::Answer(plain(StatusCode::OK, "ok\n")));
+            return Err(plain(StatusCode::OK, "ok\n"));
         }
         self.admit(request.headers(), client).await?;
         if !self.credentials.admit(request.headers()) {
@@ -309,7 +301,7 @@ impl Routes {
         }
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(live::PATH)) {
             if let Some(answer) = live.answer(rest, request, client.peer()) {
-                return Ok(Route::Answer(answer));
+                return Err(answer);
             }
         }
         let answer = match path {
@@ -318,7 +310,7 @@ impl Routes {
             _ => return Err(plain(StatusCode::NOT_FOUND, "not found\n")),
         };
         check_method(request.method())?;
-        Ok(Route::Answer(answer))
+        Err(answer)
     }
 
     fn home(&self) -> Answer {
@@ -339,9 +331,9 @@ impl Routes {
 }
 
 /// Returns an answer that is ready within this time, or one that says that it is not.
-async fn within(limit: Duration, answer: impl Future<Output = Answer>) -> Answer {
+async fn within(limit: Duration, answer: impl Future<Output = Answered>) -> Answered {
     let answer = tokio::time::timeout(limit, answer).await;
-    answer.unwrap_or_else(|_| timed_out())
+    answer.unwrap_or_else(|_| Err(timed_out()))
 }
 
 fn unauthorized(challenges: impl IntoIterator<Item = &'static str>) -> Answer {

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::share::bytes::ensure;
 use crate::share::merge::Merger;
 use crate::share::store;
 use crate::snapshot::Snapshot;
@@ -228,9 +229,8 @@ impl DirectoryReader {
     fn totals_of(&self, generation: u64) -> Result<Totals, Refused> {
         let file = self.directory.open_file(&totals_name(generation))?;
         let totals = Totals::read(&file)?;
-        if totals.generation != generation {
-            return Err(Refused::Damaged("its name is that of another generation"));
-        }
+        let is_same = totals.generation == generation;
+        ensure(is_same, "its name is that of another generation")?;
         Ok(totals)
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tallies_names::read_file;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{
@@ -130,9 +131,7 @@ impl Pem {
     fn bytes(&self, what: &'static str) -> Result<Vec<u8>, Error> {
         match self {
             // Certificates and keys take kilobytes.
-            Self::File(path) => {
-                tallies_names::read_file(path, 1).map_err(|e| unusable(what, path, e))
-            }
+            Self::File(path) => read_file(path, 1).map_err(|e| unusable(what, path, e)),
             Self::Inline { text, .. } => Ok(text.as_bytes().to_vec()),
         }
     }
@@ -307,10 +306,8 @@ impl Settings {
                         .add(certificate)
                         .map_err(|e| unusable(what, ca.place(), e))?;
                 }
-                let builder = WebPkiClientVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    Arc::clone(&provider),
-                );
+                let (roots, own) = (Arc::new(roots), Arc::clone(&provider));
+                let builder = WebPkiClientVerifier::builder_with_provider(roots, own);
                 let builder = match auth {
                     ClientAuth::VerifyIfGiven => builder.allow_unauthenticated(),
                     _ => builder,

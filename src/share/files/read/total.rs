@@ -1,6 +1,7 @@
 //! The total of one series in a writer's memory.
 
 use crate::observe::{BUCKET, UpDownCells, difference};
+use crate::share::bytes::ensure;
 use crate::snapshot::{Kind, Number, Quantiles, Values, sum_since};
 use crate::sync::Relaxed;
 
@@ -44,9 +45,8 @@ impl<'a> Total<'a> {
             | CellKind::Summary => 1,
             CellKind::StateSet => 0,
         };
-        if family.record.width != width as u64 {
-            return Err(Failed::Damaged("a family has no valid number of cells"));
-        }
+        let fits = family.record.width == width as u64;
+        ensure(fits, "a family has no valid number of cells")?;
         let mut total = Self {
             family,
             slabs: slabs(family.memory)?,
@@ -149,9 +149,8 @@ impl<'a> Total<'a> {
             }
             CellKind::Summary => (Some(1), 0..1),
         };
-        if words.len() != counts.len() + usize::from(sum.is_some()) {
-            return Err(Failed::Damaged("a baseline is invalid"));
-        }
+        let fits = words.len() == counts.len() + usize::from(sum.is_some());
+        ensure(fits, "a baseline is invalid")?;
         let totals = sums.counts.iter_mut().chain(&mut sums.counters);
         for (n, i) in totals.zip(counts) {
             *n = n.wrapping_sub(word(i));
@@ -212,9 +211,7 @@ impl<'a> Total<'a> {
 /// Returns the number in a cell of a float counter.
 fn number(cell: u64) -> Try<f64> {
     let number = f64::from_bits(cell);
-    if number.is_nan() || number < 0.0 {
-        return Err(Failed::Damaged("a counter is below 0 or not a number"));
-    }
+    ensure(number >= 0.0, "a counter is below 0 or not a number")?;
     Ok(number)
 }
 
@@ -226,9 +223,7 @@ fn slabs(memory: &WriterMemory<'_>) -> Try<Vec<SlabAt>> {
     while let Some(record) = memory.locate(next, shard::BYTES as u64)? {
         memory.visit(1)?;
         records += 1;
-        if records > memory.most(shard::BYTES) {
-            return Err(Failed::Damaged("its records overlap"));
-        }
+        ensure(records <= memory.most(shard::BYTES), "its records overlap")?;
         let slab = memory.published(record + shard::SLAB as u64);
         if let Some(slab) = memory.locate(slab, slab::CELLS as u64)? {
             let len = memory.word(slab + slab::CAPACITY as u64);
@@ -236,9 +231,7 @@ fn slabs(memory: &WriterMemory<'_>) -> Try<Vec<SlabAt>> {
             let bytes = len.checked_mul(8);
             let bytes = bytes.ok_or(Failed::Damaged("a slab is too long"))?;
             // Not counted as work: only the cells of series are loaded.
-            if !memory.contains(cells, bytes) {
-                return Err(Failed::Damaged("a slab is cut off"));
-            }
+            ensure(memory.contains(cells, bytes), "a slab is cut off")?;
             slabs.push(SlabAt { cells, len });
         }
         next = memory.published(record + shard::NEXT as u64);
