@@ -266,18 +266,30 @@ fn write_native(native: &Native, out: &mut Vec<u8>) {
         write_varint(buckets.len() as u64, out);
         let mut before = None;
         for (index, count) in buckets {
-            write_varint(
-                match before {
-                    // Zigzag: small negative numbers are short, too.
-                    None => u64::from((index << 1 ^ index >> 31) as u32),
-                    Some(before) => (i64::from(*index) - i64::from(before)) as u64,
-                },
-                out,
-            );
+            let distance = match before {
+                // Zigzag: small negative numbers are short, too.
+                None => u64::from((index << 1 ^ index >> 31) as u32),
+                Some(before) => (i64::from(*index) - i64::from(before)) as u64,
+            };
+            write_varint(distance, out);
             write_varint(*count, out);
             before = Some(*index);
         }
     }
+}
+
+/// Returns a sketch that was read, if its tuples are in order and within the range of keys.
+pub(super) fn checked(sketch: Sketch) -> Read<Sketch> {
+    let (tuples, keys) = (
+        sketch.tuples(),
+        key_of(f64::NEG_INFINITY)..=key_of(f64::INFINITY),
+    );
+    let is_valid = tuples
+        .iter()
+        .all(|tuple| tuple.g > 0 && keys.contains(&tuple.key))
+        && tuples.is_sorted_by(|one, next| one.key <= next.key);
+    ensure(is_valid, "a sketch is invalid")?;
+    Ok(sketch)
 }
 
 impl Bytes<'_> {
@@ -356,20 +368,15 @@ impl Bytes<'_> {
     fn sketch(&mut self) -> Read<Sketch> {
         let degraded = self.flag()?;
         let n = self.count(10)?;
-        let (mut before, last) = (key_of(f64::NEG_INFINITY), key_of(f64::INFINITY));
         let tuples = (0..n).map(|_| {
-            let tuple = Tuple {
+            Ok(Tuple {
                 key: self.word()?,
                 g: self.short()?,
                 delta: self.short()?,
-            };
-            let is_valid = tuple.g > 0 && (before..=last).contains(&tuple.key);
-            ensure(is_valid, "a sketch is invalid")?;
-            before = tuple.key;
-            Ok(tuple)
+            })
         });
         let tuples: Vec<_> = tuples.collect::<Read<_>>()?;
-        Ok(Sketch::from_parts(tuples, degraded))
+        checked(Sketch::from_parts(tuples, degraded))
     }
 
     fn page_summary(&mut self) -> Read<PageSummary> {

@@ -93,9 +93,8 @@ impl Hub {
 async fn fill(hub: Weak<Hub>) {
     loop {
         let Some(hub) = hub.upgrade() else { return };
-        let Some(turn) = hub.work.take().await else {
-            return;
-        };
+        let turn = hub.work.take().await;
+        let Some(turn) = turn else { return };
         let work = move || {
             let _turn = turn;
             let begun = Instant::now();
@@ -105,9 +104,8 @@ async fn fill(hub: Weak<Hub>) {
             begun.elapsed()
         };
         // A snapshot that panics ends the ring.
-        let Ok(cost) = tokio::task::spawn_blocking(work).await else {
-            return;
-        };
+        let cost = tokio::task::spawn_blocking(work).await;
+        let Ok(cost) = cost else { return };
         tokio::time::sleep(INTERVAL.max(cost * PAUSE)).await;
     }
 }

@@ -27,33 +27,24 @@ enum Scheme {
 
 impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
-        self.reject_if(
-            user.contains(':'),
-            "the user name for basic authentication must not contain a colon, which separates it \
-             from the password",
-        );
-        self.reject_if(
-            password.is_empty(),
-            "the password for basic authentication is empty; set one, or do not call `basic_auth`",
-        );
+        let colon = "the user name for basic authentication must not contain a colon, which separates \
+                     it from the password";
+        self.reject_if(user.contains(':'), colon);
+        let empty = "the password for basic authentication is empty; set one, or do not call \
+                     `basic_auth`";
+        self.reject_if(password.is_empty(), empty);
         let both = format!("{user}:{password}").into_bytes();
         self.all.push((Scheme::Basic, both));
     }
 
     pub(super) fn bearer(&mut self, token: &str) {
-        self.reject_if(
-            token.is_empty(),
-            "the bearer token is empty; set one, or do not call `bearer`",
-        );
-        self.reject_if(
-            token.trim_ascii() != token,
-            "the bearer token begins or ends with white space, which a header cannot carry; trim \
-             it, for example after reading it from a file",
-        );
-        self.reject_if(
-            token.contains(|c: char| c.is_ascii_control()),
-            "the bearer token contains a control character, which a header cannot carry",
-        );
+        let empty = "the bearer token is empty; set one, or do not call `bearer`";
+        self.reject_if(token.is_empty(), empty);
+        let blank = "the bearer token begins or ends with white space, which a header cannot carry; \
+                     trim it, for example after reading it from a file";
+        self.reject_if(token.trim_ascii() != token, blank);
+        let control = "the bearer token contains a control character, which a header cannot carry";
+        self.reject_if(token.contains(|c: char| c.is_ascii_control()), control);
         self.all.push((Scheme::Bearer, token.as_bytes().to_vec()));
     }
 

@@ -18,7 +18,7 @@ use crate::serve::answer::set;
 use crate::serve::peer::Peer;
 
 use super::listen::{AsyncListener, ClientStream, Listener};
-use super::routes::{Client, Routes};
+use super::routes::Routes;
 use super::seats::{Activity, Seat, Seats};
 use super::stream::{Reset, TimedStream, limit_kernel_buffers};
 use super::timed_body::TimedBody;
@@ -142,10 +142,8 @@ async fn connection(stream: ClientStream, host: &Arc<Host>, seat: &Arc<Seat>, en
         if let Ok(Ok(stream)) = handshake {
             // A client whose certificate is no longer trusted is disconnected after its next
             // request at the latest.
-            let is_current = {
-                let host = Arc::clone(host);
-                move || host.tls.as_ref().is_none_or(|tls| tls.is_current(&config))
-            };
+            let own = Arc::clone(host);
+            let is_current = move || own.tls.as_ref().is_none_or(|tls| tls.is_current(&config));
             requests(stream, host, remote, seat, ending, is_current).await;
         }
         return;
@@ -171,11 +169,7 @@ async fn requests<S>(
         let is_current = Arc::clone(&is_current);
         async move {
             seat.set(Activity::Queued);
-            let client = Client {
-                remote,
-                seat: Arc::clone(&seat),
-            };
-            let mut answer = host.routes.answer(request, &client).await;
+            let mut answer = host.routes.answer(request, remote, &seat).await;
             if host.seats.are_taken() || !is_current() {
                 set(&mut answer, CONNECTION, "close");
             }

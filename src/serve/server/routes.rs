@@ -55,6 +55,9 @@ const CHECKS: usize = 256;
 /// Those of one peer, if half of them are taken.
 const CHECKS_OF_ONE: usize = 8;
 
+/// A check of an extension, such as that of a password.
+type Check = Box<dyn FnOnce() -> bool + Send>;
+
 /// Bounds the [checks](Admission::Check) of an extension.
 pub(super) struct Checks {
     /// One for each request that waits.
@@ -73,11 +76,7 @@ impl Checks {
     }
 
     /// Runs a check at its turn. Returns `None` if too many wait.
-    async fn run(
-        &self,
-        check: Box<dyn FnOnce() -> bool + Send>,
-        peer: Option<Peer>,
-    ) -> Option<bool> {
+    async fn run(&self, check: Check, peer: Option<Peer>) -> Option<bool> {
         let place = self.places.take(peer)?;
         let turn = self.turns.of(peer).take().await?;
         let check = move || {
@@ -85,25 +84,6 @@ impl Checks {
             check()
         };
         Some(tokio::task::spawn_blocking(check).await.unwrap_or(false))
-    }
-}
-
-/// The client of a request.
-pub(super) struct Client {
-    /// Its address, unless it is at a Unix socket.
-    pub(super) remote: Option<SocketAddr>,
-    /// The seat of its connection.
-    pub(super) seat: Arc<Seat>,
-}
-
-impl Client {
-    fn peer(&self) -> Option<Peer> {
-        Some(self.seat.peer)
-    }
-
-    /// Notes that the page of its request is being made.
-    fn begin(&self) {
-        self.seat.set(Activity::Making);
     }
 }
 
@@ -156,19 +136,24 @@ enum Route<'a> {
 }
 
 impl Routes {
-    /// Returns the number of threads for reports, the live page, and the passwords and pages of an
-    /// extension, so that these take none from the `concurrent_scrapes`.
-    pub(super) fn other_threads(&self, scrapes: usize) -> usize {
+    /// Returns the number of threads for scrapes, reports, the live page, and the passwords and pages
+    /// of an extension, so that these take none from the `concurrent_scrapes`.
+    pub(super) fn threads(&self, scrapes: usize) -> usize {
         // One for a report, one for a check, and one for each page of the extension.
-        2 + usize::from(self.live.is_some()) + scrapes
+        2 + usize::from(self.live.is_some()) + 2 * scrapes
     }
 
     /// Answers a request within the time that it allows.
-    pub(super) async fn answer<B>(&self, request: Request<B>, client: &Client) -> Answer {
+    pub(super) async fn answer<B>(
+        &self,
+        request: Request<B>,
+        remote: Option<SocketAddr>,
+        seat: &Seat,
+    ) -> Answer {
         let start = Instant::now();
         let request = request.map(|_| ());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answer = self.routed(request, client).await;
+        let answer = self.routed(request, seat).await;
         let mut answer = answer.unwrap_or_else(|answer| answer);
         drop_body(&mut answer, &method);
         let status = answer.status();
@@ -193,7 +178,7 @@ impl Routes {
         self.extension.record(&Record {
             method: method.as_str(),
             path: &path,
-            remote: client.remote,
+            remote,
             status: status.as_u16(),
             size,
             duration: start.elapsed(),
@@ -202,27 +187,27 @@ impl Routes {
     }
 
     /// Answers a request, without the headers that all answers have.
-    async fn routed(&self, request: Request<()>, client: &Client) -> Answered {
+    async fn routed(&self, request: Request<()>, seat: &Seat) -> Answered {
         let time = PageTime {
             limit: scrape_timeout(request.headers(), self.timeout),
             by_client: client_timeout(request.headers()).is_some(),
         };
-        let route = self.route(&request, client, time).await?;
+        let route = self.route(&request, seat, time).await?;
         drop(request);
         match route {
             // Until the turn of the request comes, the connection is queued.
             Route::Page(page) => {
                 let page = async {
                     self.extension.before_page(time).await;
-                    let pages = self.pages.of(client.peer());
-                    pages.answer(page, || client.begin()).await
+                    let pages = self.pages.of(Some(seat.peer));
+                    pages.answer(page, || seat.set(Activity::Making)).await
                 };
                 within(time.limit, page).await
             }
             Route::Report(report) => within(self.timeout, self.pages.clone().report(report)).await,
             // The time is for the source and its page together.
             Route::Extended(selection, page) => {
-                within(time.limit, self.extended(selection, page, client)).await
+                within(time.limit, self.extended(selection, page, seat)).await
             }
         }
     }
@@ -232,20 +217,20 @@ impl Routes {
         &self,
         selection: Selection,
         page: Later<'_, PageSource>,
-        client: &Client,
+        seat: &Seat,
     ) -> Answered {
-        let place = self.probes.take(client.peer());
+        let place = self.probes.take(Some(seat.peer));
         let _place = place.ok_or_else(|| unavailable("too many probes are running\n"))?;
         let source = page.await.map_err(|(status, text)| plain(status, text))?;
         let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
-        pages.turns = self.probe_turns.of(client.peer());
-        pages.answer(selection, || client.begin()).await
+        pages.turns = self.probe_turns.of(Some(seat.peer));
+        pages.answer(selection, || seat.set(Activity::Making)).await
     }
 
     /// Asks the extension whether it admits a request. If it does not, returns the response.
-    async fn admit(&self, headers: &HeaderMap, client: &Client) -> Result<(), Answer> {
-        let admission = match self.extension.admit(headers, client.seat.peer) {
-            Admission::Check(check) => match self.checks.run(check, client.peer()).await {
+    async fn admit(&self, headers: &HeaderMap, seat: &Seat) -> Result<(), Answer> {
+        let admission = match self.extension.admit(headers, seat.peer) {
+            Admission::Check(check) => match self.checks.run(check, Some(seat.peer)).await {
                 Some(true) => Admission::Admitted,
                 Some(false) => Admission::Unauthorized,
                 None => Admission::TooMany,
@@ -266,7 +251,7 @@ impl Routes {
     async fn route(
         &self,
         request: &Request<()>,
-        client: &Client,
+        seat: &Seat,
         time: PageTime,
     ) -> Result<Route<'_>, Answer> {
         let path = request.uri().path();
@@ -285,7 +270,7 @@ impl Routes {
             check_method(request.method())?;
             return Err(plain(StatusCode::OK, "ok\n"));
         }
-        self.admit(request.headers(), client).await?;
+        self.admit(request.headers(), seat).await?;
         if !self.credentials.admit(request.headers()) {
             return Err(unauthorized(self.credentials.challenges()));
         }
@@ -300,7 +285,7 @@ impl Routes {
             return ReportRequest::read(request).map(Route::Report);
         }
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(live::PATH)) {
-            if let Some(answer) = live.answer(rest, request, client.peer()) {
+            if let Some(answer) = live.answer(rest, request, Some(seat.peer)) {
                 return Err(answer);
             }
         }

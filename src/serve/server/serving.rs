@@ -125,9 +125,7 @@ impl BoundServer {
                 // code, which can do neither.
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
-                    .max_blocking_threads(
-                        host.limits.scrapes + host.routes.other_threads(host.limits.scrapes),
-                    )
+                    .max_blocking_threads(host.routes.threads(host.limits.scrapes))
                     .thread_name("tallies-scrape")
                     .build();
                 let runtime = match runtime {

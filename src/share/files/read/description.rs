@@ -42,10 +42,8 @@ impl FileDescription {
         let len = memory.word(address + description::LEN as u64);
         let sum = memory.word(address + description::CHECKSUM as u64);
         ensure(len <= LONGEST_TEXT as u64, "a description is too long")?;
-        let content = memory.range(
-            address + description::CONTENT as u64,
-            len.next_multiple_of(8),
-        )?;
+        let content = address + description::CONTENT as u64;
+        let content = memory.range(content, len.next_multiple_of(8))?;
         let content = content.ok_or(Failed::Damaged("a description is cut off"))?;
         let bytes = memory.bytes(content, len);
         // A fuzzer would not find a sum.

@@ -42,7 +42,7 @@ pub(super) struct WriterMemory<'a> {
     replaced: u64,
     /// The values that the open move has stored or is about to store.
     moved: Vec<MovedWords>,
-    budget: &'a WorkLimit,
+    pub(super) budget: &'a WorkLimit,
 }
 
 /// The work that reading all families of a file may still take. A file cannot keep a reader busy
@@ -211,11 +211,6 @@ impl<'a> WriterMemory<'a> {
     #[inline]
     pub(super) fn spend(&self, words: u64) -> Try<()> {
         spend(&self.budget.words, words)
-    }
-
-    /// Runs `f`, which is tried again if it fails because the writer changed something.
-    pub(super) fn refunded<T>(&self, f: impl FnOnce() -> Try<T>) -> Try<T> {
-        self.budget.refunded(f)
     }
 
     /// Counts slabs that are looked at.

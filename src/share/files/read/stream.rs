@@ -4,7 +4,8 @@ use crate::observe::{
     Ages, History, PageAges, PageCopy, VALUES, decode, encoded_len, read_current, sketch_of_values,
 };
 use crate::share::bytes::ensure;
-use crate::snapshot::sketch::{Sketch, key_of};
+use crate::share::record::checked;
+use crate::snapshot::sketch::Sketch;
 use crate::sync::{AtomicU64, Relaxed};
 
 use super::super::format::{history, page, stream};
@@ -45,7 +46,10 @@ impl Sums {
             return Ok(());
         };
         for _ in 0..TRIES {
-            match memory.refunded(|| self.try_add(memory, address, ages)) {
+            match memory
+                .budget
+                .refunded(|| self.try_add(memory, address, ages))
+            {
                 Err(Failed::Changed) => std::thread::yield_now(),
                 done => return done,
             }
@@ -143,13 +147,4 @@ pub(super) fn sized<'a>(memory: &WriterMemory<'a>, address: u64) -> Try<Option<&
         return Ok(None);
     };
     memory.words(address + 8, memory.word(address))
-}
-
-/// Checks a sketch that may come from elsewhere.
-fn checked(sketch: Sketch) -> Try<Sketch> {
-    let (tuples, last) = (sketch.tuples(), key_of(f64::INFINITY));
-    let is_valid = tuples.iter().all(|tuple| tuple.g > 0 && tuple.key <= last)
-        && tuples.is_sorted_by(|one, next| one.key <= next.key);
-    ensure(is_valid, "a sketch is invalid")?;
-    Ok(sketch)
 }

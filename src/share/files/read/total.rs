@@ -87,9 +87,8 @@ impl<'a> Total<'a> {
             }
             CellKind::UpDown => {
                 let difference = difference(&mut UpDownAt {
-                    memory,
+                    family: self.family,
                     slabs: &mut self.slabs,
-                    width: record.width,
                     series: *series,
                 })?;
                 sums.counts[0] = sums.counts[0].wrapping_add(difference as u64);
@@ -105,11 +104,9 @@ impl<'a> Total<'a> {
                 }
             }
             CellKind::Native => {
-                if let Some(cell) = memory.range(cold, 8)? {
+                let cold = memory.range(cold, 8)?.into_iter();
+                for cell in cold.chain(blocks().map(|block| block.cell(0))) {
                     sums.add_table(memory, memory.published(cell))?;
-                }
-                for block in blocks() {
-                    sums.add_table(memory, memory.published(block.cell(0)))?;
                 }
                 let resolution = &self.family.description.native;
                 if let (Some(native), Some(resolution)) = (&mut sums.native, resolution) {
@@ -250,9 +247,8 @@ fn blocks(slabs: &[SlabAt], slot: Option<u64>, width: u64) -> impl Iterator<Item
 
 /// The cells of an up-down counter, while they are added up.
 struct UpDownAt<'a> {
-    memory: &'a WriterMemory<'a>,
+    family: FamilyAt<'a>,
     slabs: &'a mut Vec<SlabAt>,
-    width: u64,
     series: SeriesAt,
 }
 
@@ -260,7 +256,7 @@ impl UpDownAt<'_> {
     /// Adds up cell `i` of each block to the cold cell, both read with `load`.
     fn sum(&self, cold: usize, i: u64, load: impl Fn(u64) -> u64) -> u64 {
         let cold = load(self.series.address + cold as u64);
-        blocks(self.slabs, self.series.slot(), self.width)
+        blocks(self.slabs, self.series.slot(), self.family.record.width)
             .map(|block| load(block.cell(i)))
             .fold(cold, u64::wrapping_add)
     }
@@ -270,18 +266,20 @@ impl UpDownCells for UpDownAt<'_> {
     type Error = Failed;
 
     fn downs(&self) -> u64 {
-        self.sum(series::DECREMENTS, 1, |cell| self.memory.published(cell))
+        self.sum(series::DECREMENTS, 1, |cell| {
+            self.family.memory.published(cell)
+        })
     }
 
     fn look_again(&mut self) -> Try<()> {
-        self.series.slot_word = self.memory.published(self.series.address);
+        self.series.slot_word = self.family.memory.published(self.series.address);
         if self.series.slot().is_some() {
-            *self.slabs = slabs(self.memory)?;
+            *self.slabs = slabs(self.family.memory)?;
         }
         Ok(())
     }
 
     fn ups(&self) -> u64 {
-        self.sum(series::COLD, 0, |cell| self.memory.word(cell))
+        self.sum(series::COLD, 0, |cell| self.family.memory.word(cell))
     }
 }
