@@ -50,15 +50,14 @@ pub(super) struct Pages {
 pub(super) fn selection<B>(request: &Request<B>, style: Style) -> Result<Selection, Answer> {
     check_method(request.method())?;
     let all = |name: HeaderName| joined(request.headers(), &name);
-    let names: Vec<_> = query::pairs(request.uri().query().unwrap_or_default())
-        .filter(|(key, _)| key == "name[]")
-        .map(|(_, name)| name)
-        .collect();
+    let names = query::pairs(request.uri().query().unwrap_or_default());
+    let names = names.filter_map(|(key, name)| (key == "name[]").then_some(name));
     let look = Look {
         style,
         format: style.format(&all(ACCEPT)),
         coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
     };
+    let names = names.collect();
     Ok(Selection { look, names })
 }
 

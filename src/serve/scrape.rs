@@ -268,10 +268,8 @@ impl Scraper {
             let mut scrapes = lock(&self.scrapes);
             free(&mut scrapes);
             let is_free = |scrape: &mut Arc<Scrape>| Arc::get_mut(scrape).is_some();
-            let mut scrape = match scrapes.iter_mut().position(is_free) {
-                Some(index) => scrapes.swap_remove(index),
-                None => Arc::default(),
-            };
+            let index = scrapes.iter_mut().position(is_free);
+            let mut scrape = index.map_or_else(Arc::default, |index| scrapes.swap_remove(index));
             drop(scrapes);
             if let Some(scrape) = Arc::get_mut(&mut scrape) {
                 scrape.snapshot(&self.sources);
@@ -332,9 +330,9 @@ impl Scrape {
     fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
         // The last reader of the scrape may have left a moment ago, behind a look for free ones.
         self.clear_pages();
-        let taken = self.merged.take(sources, |error| {
-            crate::error::warn_once(&format_args!("left out of the page: {error}"));
-        });
+        let taken = self
+            .merged
+            .take(sources, |e| e.at("left out of the page").log_once());
         self.unavailable = taken.err().map(|error| format!("{error}\n").into());
     }
 

@@ -280,10 +280,8 @@ fn write_native(native: &Native, out: &mut Vec<u8>) {
 
 /// Returns a sketch that was read, if its tuples are in order and within the range of keys.
 pub(super) fn checked(sketch: Sketch) -> Read<Sketch> {
-    let (tuples, keys) = (
-        sketch.tuples(),
-        key_of(f64::NEG_INFINITY)..=key_of(f64::INFINITY),
-    );
+    let tuples = sketch.tuples();
+    let keys = key_of(f64::NEG_INFINITY)..=key_of(f64::INFINITY);
     let is_valid = tuples
         .iter()
         .all(|tuple| tuple.g > 0 && keys.contains(&tuple.key))
@@ -304,10 +302,8 @@ impl Bytes<'_> {
         let same = |(one, other): (f64, &f64)| one.to_bits() == other.to_bits();
         // One sum has one form.
         let is_normal = n > 0 && sum.terms().count() == n && sum.terms().zip(&terms).all(same);
-        ensure(
-            is_normal,
-            "the floats of a sum are not in their normal form",
-        )?;
+        let why = "the floats of a sum are not in their normal form";
+        ensure(is_normal, why)?;
         let rounded = sum.value();
         *exact = Some(sum);
         Ok(rounded)

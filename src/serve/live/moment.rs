@@ -78,9 +78,7 @@ impl Moment {
     ) -> Self {
         let at = Instant::now();
         let mut view = MergedView::default();
-        let taken = view.take(sources, |error| {
-            crate::error::warn_once(&format_args!("left out of the live page: {error}"));
-        });
+        let taken = view.take(sources, |e| e.at("left out of the live page").log_once());
         if let Err(error) = taken {
             // The page shows nothing until the source is back. The text differs each time: it has
             // the age of what a store has.

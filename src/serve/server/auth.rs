@@ -107,11 +107,10 @@ fn parse(header: &[u8]) -> Option<Credential> {
 /// length.
 fn equal(secret: &[u8], presented: &[u8]) -> Choice {
     let mut secret_bytes = secret.iter().cycle();
-    presented
-        .iter()
-        .fold(secret.len().ct_eq(&presented.len()), |same, presented| {
-            same & secret_bytes.next().unwrap_or(&0).ct_eq(presented)
-        })
+    let is_as_long = secret.len().ct_eq(&presented.len());
+    presented.iter().fold(is_as_long, |same, presented| {
+        same & secret_bytes.next().unwrap_or(&0).ct_eq(presented)
+    })
 }
 
 #[cfg(test)]

@@ -123,10 +123,9 @@ impl Server {
             address.bind(self.socket_mode, &mut listeners)?;
         }
         if listeners.is_empty() {
-            return Err(Error::new(
-                "the metrics service has no address; add one, for example \
-                 `.address(\"127.0.0.1:9464\")`",
-            ));
+            let why = "the metrics service has no address; add one, for example \
+                       `.address(\"127.0.0.1:9464\")`";
+            return Err(Error::new(why));
         }
         #[cfg(feature = "tls")]
         let secure = tls.is_some();

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::error::Error;
 use crate::serve::answer::set;
 use crate::serve::peer::Peer;
 
@@ -68,14 +69,10 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
     let mut all = JoinSet::new();
     for listener in listeners {
         match listener.into_async() {
-            Ok(listener) => {
-                all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
-            }
+            Ok(listener) => _ = all.spawn(listen(listener, Arc::clone(&host), stopped.clone())),
             // The socket is bound and listens, so this only fails if the runtime has no I/O driver
             // or is shutting down.
-            Err(e) => {
-                crate::error::warn_once(&crate::Error::with_cause("cannot accept connections", e))
-            }
+            Err(e) => Error::with_cause("cannot accept connections", e).log_once(),
         }
     }
     while all.join_next().await.is_some() {}

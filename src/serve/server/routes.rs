@@ -229,20 +229,16 @@ impl Routes {
 
     /// Asks the extension whether it admits a request. If it does not, returns the response.
     async fn admit(&self, headers: &HeaderMap, seat: &Seat) -> Result<(), Answer> {
-        let admission = match self.extension.admit(headers, seat.peer) {
-            Admission::Check(check) => match self.checks.run(check, Some(seat.peer)).await {
-                Some(true) => Admission::Admitted,
-                Some(false) => Admission::Unauthorized,
-                None => Admission::TooMany,
-            },
-            admission => admission,
+        let is_admitted = match self.extension.admit(headers, seat.peer) {
+            Admission::Admitted => Some(true),
+            Admission::Unauthorized => Some(false),
+            Admission::TooMany => None,
+            Admission::Check(check) => self.checks.run(check, Some(seat.peer)).await,
         };
-        match admission {
-            Admission::Admitted => Ok(()),
-            Admission::Unauthorized | Admission::Check(_) => {
-                Err(unauthorized(["Basic realm=\"metrics\""]))
-            }
-            Admission::TooMany => Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")),
+        match is_admitted {
+            Some(true) => Ok(()),
+            Some(false) => Err(unauthorized(["Basic realm=\"metrics\""])),
+            None => Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")),
         }
     }
 
@@ -299,10 +295,8 @@ impl Routes {
     }
 
     fn home(&self) -> Answer {
-        let live = match self.live {
-            Some(_) => " <a href='live'>live</a>",
-            None => "",
-        };
+        let link = " <a href='live'>live</a>";
+        let live = if self.live.is_some() { link } else { "" };
         let metrics = escaped(&self.path);
         let home = self.extension.home(&metrics).unwrap_or_else(|| {
             format!("<html><body><a href='{metrics}'>metrics</a>{live}</body></html>")

@@ -302,9 +302,8 @@ impl Settings {
                 let what = "the client CA";
                 let mut roots = RootCertStore::empty();
                 for certificate in ca.certificates(what)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|e| unusable(what, ca.place(), e))?;
+                    let added = roots.add(certificate);
+                    added.map_err(|e| unusable(what, ca.place(), e))?;
                 }
                 let (roots, own) = (Arc::new(roots), Arc::clone(&provider));
                 let builder = WebPkiClientVerifier::builder_with_provider(roots, own);
@@ -357,9 +356,8 @@ impl ClientCertVerifier for Verifier {
             let parsed = ParsedCertificate::try_from(certificate)?;
             let is_allowed = |name: &ServerName<'_>| verify_server_name(&parsed, name).is_ok();
             if !self.sans.iter().any(is_allowed) {
-                return Err(TlsError::General(
-                    "the client certificate has none of the allowed names".to_owned(),
-                ));
+                let why = "the client certificate has none of the allowed names";
+                return Err(TlsError::General(why.to_owned()));
             }
         }
         Ok(ClientCertVerified::assertion())

@@ -159,10 +159,8 @@ impl WriterFile {
     /// Checks the header of a file.
     pub(super) fn open(file: File, name: &str, boot: u64) -> Result<Self, Refused> {
         let meta = file.metadata()?;
-        ensure(
-            meta.is_file() && meta.len() >= header::BYTES as u64,
-            FOREIGN,
-        )?;
+        let has_header = meta.is_file() && meta.len() >= header::BYTES as u64;
+        ensure(has_header, FOREIGN)?;
         let mut bytes = [0; header::BYTES];
         file.read_exact_at(&mut bytes, 0)?;
         let head = WriterHeader::read(&bytes, boot)?;
@@ -260,10 +258,8 @@ impl WriterFile {
         // takes memory or time, and on a full disk a mapping of them ends with a signal. The own
         // file is what this process made, whatever its file system does with zeros.
         ensure(is_own || meta.blocks() * 512 >= bytes, "it has holes")?;
-        Ok(match is_alive {
-            true => Image::map(&self.file, bytes as usize)?,
-            false => Image::copy(&self.file, bytes as usize)?,
-        })
+        let load = if is_alive { Image::map } else { Image::copy };
+        Ok(load(&self.file, bytes as usize)?)
     }
 
     /// Reads all families of an image into the snapshot. If that fails, the snapshot stays.

@@ -156,12 +156,10 @@ impl<'a> Total<'a> {
             let (now, before) = (sums.sum.value(), f64::from_bits(word(sum)));
             // A counter of floats has no count by which to see that it counted nothing since, and
             // only a damaged file has its baseline above its total.
+            let counts = sums.counts.iter().copied();
             let (count, least) = match cells {
                 CellKind::FloatCounter => (1, 0.0),
-                _ => {
-                    let counts = sums.counts.iter().copied();
-                    (counts.fold(0, u64::wrapping_add), f64::NEG_INFINITY)
-                }
+                _ => (counts.fold(0, u64::wrapping_add), f64::NEG_INFINITY),
             };
             // Both are rounded before, so that nothing is left if nothing was added since.
             sums.sum = sum_since(now, before, count).max(least).into();
