@@ -11,6 +11,7 @@
 //! byte (a flush), and the checksum at the end goes from block to block.
 
 use std::io;
+use std::mem::take;
 
 #[cfg(feature = "zstd")]
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
@@ -206,8 +207,7 @@ impl Compressor {
                 }
             }
         }
-        let checksum = std::mem::take(&mut self.checksum);
-        Ok((std::mem::take(&mut self.out), checksum))
+        Ok((take(&mut self.out), take(&mut self.checksum)))
     }
 }
 
