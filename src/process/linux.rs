@@ -30,8 +30,8 @@ pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
 }
 
 /// Writes the start time of the process, which began `after_boot` seconds after the machine. The
-/// boot time is in `/proc/stat`, which not every process may read. It does not change, so it is read
-/// once.
+/// boot time is in `/proc/stat`, which not every process may read. It does not change, so it is
+/// read once.
 fn started(after_boot: f64, out: &mut Samples<'_>) -> Fallible<()> {
     static BOOTED: OnceLock<u64> = OnceLock::new();
     let booted = match BOOTED.get() {

@@ -80,8 +80,8 @@ pub(super) struct SharedPage {
     compressors: Mutex<Vec<Compressor>>,
 }
 
-/// A block that may have yet to be made. Locked by the reader that makes it, so that others wait for
-/// it.
+/// A block that may have yet to be made. Locked by the reader that makes it, so that others wait
+/// for it.
 type Slot = Mutex<Option<Arc<PageBlock>>>;
 
 /// The start of a block.

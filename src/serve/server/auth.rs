@@ -70,8 +70,8 @@ impl Credentials {
         let Some((scheme, presented)) = header.and_then(|value| parse(value.as_bytes())) else {
             return false;
         };
-        // Compares with every credential of the scheme, even after a match, so that the time does not
-        // depend on which one matches.
+        // Compares with every credential of the scheme, even after a match, so that the time does
+        // not depend on which one matches.
         let accepted = self.all.iter().filter(|(own, _)| *own == scheme);
         let admitted = accepted.fold(Choice::from(0), |admitted, (_, secret)| {
             admitted | equal(secret, &presented)

@@ -136,8 +136,8 @@ enum Route<'a> {
 }
 
 impl Routes {
-    /// Returns the number of threads for scrapes, reports, the live page, and the passwords and pages
-    /// of an extension, so that these take none from the `concurrent_scrapes`.
+    /// Returns the number of threads for scrapes, reports, the live page, and the passwords and
+    /// pages of an extension, so that the others take none from the `concurrent_scrapes`.
     pub(super) fn threads(&self, scrapes: usize) -> usize {
         // One for a report, one for a check, and one for each page of the extension.
         2 + usize::from(self.live.is_some()) + 2 * scrapes
@@ -242,8 +242,8 @@ impl Routes {
         }
     }
 
-    /// Routes a request by its path. Returns the response as an error if the request is rejected, or
-    /// if nothing has to be rendered for it.
+    /// Routes a request by its path. Returns the response as an error if the request is rejected,
+    /// or if nothing has to be rendered for it.
     async fn route(
         &self,
         request: &Request<()>,
