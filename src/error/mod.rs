@@ -3,8 +3,10 @@
 
 mod rule;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use tallies_names::{Printable, getters};
 
@@ -279,9 +281,7 @@ pub(crate) fn warn_once(what: &dyn fmt::Display) {
 
 /// Returns whether this message was not given here before, and remembers it.
 pub(crate) fn is_first(what: &dyn fmt::Display) -> bool {
-    static GIVEN: std::sync::Mutex<std::collections::BTreeSet<String>> =
-        std::sync::Mutex::new(std::collections::BTreeSet::new());
-    let given = GIVEN.lock();
-    let mut given = given.unwrap_or_else(std::sync::PoisonError::into_inner);
+    static GIVEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     given.insert(what.to_string())
 }

@@ -45,9 +45,6 @@ pub fn info(
         ("profile", profile),
     ];
     labels.extend(more);
-    registry.info(
-        &name,
-        "Build information: version, compiler and target.",
-        &labels,
-    )
+    let help = "Build information: version, compiler and target.";
+    registry.info(&name, help, &labels)
 }

@@ -30,19 +30,16 @@ pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
 }
 
 /// Writes the start time of the process, which began `after_boot` seconds after the machine. The
-/// boot time is in `/proc/stat`, which not every process may read.
+/// boot time is in `/proc/stat`, which not every process may read. It does not change, so it is
+/// read once.
 fn started(after_boot: f64, out: &mut Samples<'_>) -> Fallible<()> {
-    out.write("start_time_seconds", &[], booted()? as f64 + after_boot)
-}
-
-/// Returns the boot time in seconds since 1970. It does not change, so it is read once.
-fn booted() -> Fallible<u64> {
     static BOOTED: OnceLock<u64> = OnceLock::new();
-    if let Some(seconds) = BOOTED.get() {
-        return Ok(*seconds);
-    }
-    let seconds = procfs::boot_time_secs()?;
-    Ok(*BOOTED.get_or_init(|| seconds))
+    let booted = match BOOTED.get() {
+        Some(seconds) => *seconds,
+        None => procfs::boot_time_secs()?,
+    };
+    let booted = *BOOTED.get_or_init(|| booted);
+    out.write("start_time_seconds", &[], booted as f64 + after_boot)
 }
 
 fn open(process: &Process, out: &mut Samples<'_>) -> Fallible<()> {

@@ -41,12 +41,6 @@ impl Gateway {
         pushed
     }
 
-    /// Deletes the group.
-    pub(super) fn delete(&self) -> Result<(), Error> {
-        // The Pushgateway's README: a DELETE request must not contain any content.
-        self.send("DELETE", &[], None)
-    }
-
     fn push_page(&mut self, method: &str) -> Result<(), Error> {
         let mut conflict = None;
         self.merged.take(&self.sources, |error| {
@@ -103,7 +97,7 @@ impl Gateway {
     }
 
     /// Sends a request. A status other than 2xx is an error that includes the gateway's text.
-    fn send(
+    pub(super) fn send(
         &self,
         method: &str,
         headers: &[(&str, &str)],

@@ -219,7 +219,8 @@ impl Pusher {
     ///
     /// Returns the errors of [`replace`](Self::replace).
     pub fn delete(&self) -> Result<(), Error> {
-        self.gateway_with_groups()?.delete()
+        // The Pushgateway's README: a DELETE request must not contain any content.
+        self.gateway_with_groups()?.send("DELETE", &[], None)
     }
 
     /// Replaces the group now and then every `interval`, on a thread of its own. With a

@@ -29,6 +29,9 @@ pub(super) const PAGES: usize = 128 << 20;
 
 pub(super) type Answer = Response<Body>;
 
+/// A response, or the one to send in its place. Both are sent in the same way.
+pub(super) type Answered = Result<Answer, Answer>;
+
 /// Renders the pages of some registries as HTTP responses.
 #[derive(Clone)]
 pub(super) struct Pages {
@@ -47,16 +50,14 @@ pub(super) struct Pages {
 pub(super) fn selection<B>(request: &Request<B>, style: Style) -> Result<Selection, Answer> {
     check_method(request.method())?;
     let all = |name: HeaderName| joined(request.headers(), &name);
-    let names: Vec<_> = query::pairs(request.uri().query().unwrap_or_default())
-        .filter(|(key, _)| key == "name[]")
-        .map(|(_, name)| name)
-        .collect();
+    let names = query::pairs(request.uri().query().unwrap_or_default());
+    let names = names.filter_map(|(key, name)| (key == "name[]").then_some(name));
     let look = Look {
         style,
         format: style.format(&all(ACCEPT)),
         coding: Coding::negotiate(&all(ACCEPT_ENCODING)),
     };
-    let names = (!names.is_empty()).then_some(names);
+    let names = names.collect();
     Ok(Selection { look, names })
 }
 
@@ -92,20 +93,16 @@ impl Pages {
 
     /// Returns these pages for the turns of this peer.
     pub(super) fn of(&self, peer: Option<Peer>) -> Self {
-        let turns = self.turns.of(peer);
-        Self {
-            turns,
-            ..self.clone()
-        }
+        let mut pages = self.clone();
+        pages.turns = self.turns.of(peer);
+        pages
     }
 
     /// Returns the requested page, whose first block is made. Calls `begin` at the turn of the
     /// request.
-    pub(super) async fn answer(self, selection: Selection, begin: impl FnOnce()) -> Answer {
+    pub(super) async fn answer(self, selection: Selection, begin: impl FnOnce()) -> Answered {
         let arrived = self.scraper.arrive();
-        let Some(turn) = self.turns.take().await else {
-            return timed_out();
-        };
+        let turn = self.turns.take().await.ok_or_else(timed_out)?;
         begin();
         let (scraper, look) = (self.scraper, selection.look);
         // The turn moves into the blocking work. Collectors that hang therefore occupy no more
@@ -116,10 +113,7 @@ impl Pages {
             drop(turn);
             page
         });
-        let (page, first) = match page.await.unwrap_or_else(|_| Err(scrape_failed())) {
-            Ok(page) => page,
-            Err(answer) => return answer,
-        };
+        let (page, first) = page.await.unwrap_or_else(|_| Err(scrape_failed()))?;
         let body = Body::page(page, first, self.turns);
         let mut answer = content(StatusCode::OK, look.format.content_type(), body);
         set(&mut answer, VARY, "Accept, Accept-Encoding");
@@ -127,7 +121,7 @@ impl Pages {
         if look.coding != Coding::Identity {
             set(&mut answer, CONTENT_ENCODING, look.coding.name());
         }
-        answer
+        Ok(answer)
     }
 }
 

@@ -45,14 +45,12 @@ use super::turns::{Turns, blocking};
 pub struct Body {
     /// The bytes that are sent next.
     ready: Option<Bytes>,
-    rest: Rest,
+    /// The part that has yet to be made.
+    rest: Option<Rest>,
 }
 
 /// The part of a body that has yet to be made.
-#[derive(Default)]
 enum Rest {
-    #[default]
-    Nothing,
     Page(RestOfPage),
     /// Waits for the next event.
     #[cfg(feature = "live")]
@@ -86,20 +84,20 @@ impl AsRef<[u8]> for BlockBytes {
 
 impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
-        let (ready, rest) = (Some(bytes), Rest::Nothing);
-        Self { ready, rest }
+        let ready = Some(bytes);
+        Self { ready, rest: None }
     }
 
     /// Creates a body that ends when the client disconnects.
     #[cfg(feature = "live")]
     pub(super) fn stream(stream: FrameStream) -> Self {
-        let rest = Rest::Stream(Box::pin(stream.next()));
+        let rest = Some(Rest::Stream(Box::pin(stream.next())));
         Self { ready: None, rest }
     }
 
     /// Returns whether the body waits for events, rather than for the service.
     pub(super) fn is_stream(&self) -> bool {
-        !matches!(self.rest, Rest::Nothing | Rest::Page(_))
+        !matches!(self.rest, None | Some(Rest::Page(_)))
     }
 
     /// Creates the body of a page whose first block is made.
@@ -112,14 +110,14 @@ impl Body {
         });
         Self {
             ready: Some(Bytes::from_owner(BlockBytes(first))),
-            rest: rest.map_or(Rest::Nothing, Rest::Page),
+            rest: rest.map(Rest::Page),
         }
     }
 
     /// Returns the length of the body, unless blocks have yet to be made, or events to come.
     pub(super) fn len(&self) -> Option<usize> {
         let ready = self.ready.as_ref().map_or(0, Bytes::len);
-        matches!(self.rest, Rest::Nothing).then_some(ready)
+        self.rest.is_none().then_some(ready)
     }
 }
 
@@ -169,22 +167,22 @@ impl http_body::Body for Body {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             match &mut this.rest {
-                Rest::Nothing => return Poll::Ready(None),
+                None => return Poll::Ready(None),
                 #[cfg(feature = "live")]
-                Rest::Stream(next) => {
+                Some(Rest::Stream(next)) => {
                     let next = ready!(next.as_mut().poll(cx));
-                    this.rest = Rest::Nothing;
+                    this.rest = None;
                     if let Some((stream, event)) = next {
-                        this.rest = Rest::Stream(Box::pin(stream.next()));
+                        this.rest = Some(Rest::Stream(Box::pin(stream.next())));
                         this.ready = Some(event);
                     }
                 }
-                Rest::Page(rest) => {
+                Some(Rest::Page(rest)) => {
                     let block = ready!(rest.poll(cx));
                     match block.as_ref().ok().and_then(|block| block.next.as_ref()) {
                         Some(next) => rest.position = Arc::clone(next),
                         // The scrape is free before the client has taken the last block.
-                        None => this.rest = Rest::Nothing,
+                        None => this.rest = None,
                     }
                     match block {
                         Ok(block) => this.ready = Some(Bytes::from_owner(BlockBytes(block))),

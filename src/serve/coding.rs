@@ -11,6 +11,7 @@
 //! byte (a flush), and the checksum at the end goes from block to block.
 
 use std::io;
+use std::mem::take;
 
 #[cfg(feature = "zstd")]
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
@@ -27,12 +28,12 @@ pub(super) enum Coding {
 }
 
 /// The available codings in order of preference, which decides between equal q-values.
-const OFFERED: &[Coding] = &[
+const OFFERED: &[(Coding, &str)] = &[
     #[cfg(feature = "zstd")]
-    Coding::Zstd,
+    (Coding::Zstd, "zstd"),
     #[cfg(feature = "gzip")]
-    Coding::Gzip,
-    Coding::Identity,
+    (Coding::Gzip, "gzip"),
+    (Coding::Identity, "identity"),
 ];
 
 impl Coding {
@@ -41,9 +42,9 @@ impl Coding {
         let range = |name: &str| ranges(accept_encoding).find(|range| range.is(name));
         let q = |name: &str| range(name).map(|range| range.q());
         let mut best = (0.0, Self::Identity);
-        for coding in OFFERED {
-            let asked = q(coding.name())
-                .or_else(|| (coding.name() == "gzip").then(|| q("x-gzip")).flatten())
+        for (coding, name) in OFFERED {
+            let asked = q(name)
+                .or_else(|| (*name == "gzip").then(|| q("x-gzip")).flatten())
                 .or_else(|| q("*"))
                 .unwrap_or(0.0);
             if asked > best.0 {
@@ -54,13 +55,8 @@ impl Coding {
     }
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            #[cfg(feature = "gzip")]
-            Self::Gzip => "gzip",
-            #[cfg(feature = "zstd")]
-            Self::Zstd => "zstd",
-        }
+        let own = OFFERED.iter().find(|(coding, _)| *coding == self);
+        own.map_or("identity", |(_, name)| name)
     }
 }
 
@@ -211,8 +207,7 @@ impl Compressor {
                 }
             }
         }
-        let checksum = std::mem::take(&mut self.checksum);
-        Ok((std::mem::take(&mut self.out), checksum))
+        Ok((take(&mut self.out), take(&mut self.checksum)))
     }
 }
 

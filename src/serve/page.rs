@@ -74,18 +74,15 @@ pub(super) struct SharedPage {
     look: Look,
     /// The families of the page, by their indices in the scrape.
     families: Vec<usize>,
-    /// The blocks that were made last, and those that are being made.
-    recent: Mutex<VecDeque<Arc<Slot>>>,
+    /// The blocks that were made last, and those that are being made, with their numbers.
+    recent: Mutex<VecDeque<(usize, Arc<Slot>)>>,
     /// Compressors that make no block now, until the last block is made.
     compressors: Mutex<Vec<Compressor>>,
 }
 
-/// A block that may have yet to be made.
-struct Slot {
-    number: usize,
-    /// Locked by the reader that makes the block, so that others wait for it.
-    block: Mutex<Option<Arc<PageBlock>>>,
-}
+/// A block that may have yet to be made. Locked by the reader that makes it, so that others wait
+/// for it.
+type Slot = Mutex<Option<Arc<PageBlock>>>;
 
 /// The start of a block.
 #[derive(Default)]
@@ -139,9 +136,11 @@ impl SharedPage {
     /// Returns the block at this position if it was made recently.
     pub(super) fn recent(&self, position: &Position) -> Option<Arc<PageBlock>> {
         let recent = lock(&self.recent);
-        let slot = recent.iter().find(|slot| slot.number == position.number)?;
+        let (_, slot) = recent
+            .iter()
+            .find(|(number, _)| *number == position.number)?;
         // A locked slot is being filled.
-        slot.block.try_lock().ok()?.clone()
+        slot.try_lock().ok()?.clone()
     }
 
     /// Returns the block at this position. Makes it, unless another reader makes it or has made it
@@ -157,7 +156,7 @@ impl SharedPage {
         memory: &Arc<PageMemory>,
     ) -> io::Result<Arc<PageBlock>> {
         let slot = self.slot(position.number);
-        let mut block = lock(&slot.block);
+        let mut block = lock(&slot);
         if let Some(block) = &*block {
             return Ok(Arc::clone(block));
         }
@@ -168,17 +167,14 @@ impl SharedPage {
 
     fn slot(&self, number: usize) -> Arc<Slot> {
         let mut recent = lock(&self.recent);
-        if let Some(slot) = recent.iter().find(|slot| slot.number == number) {
+        if let Some((_, slot)) = recent.iter().find(|(own, _)| *own == number) {
             return Arc::clone(slot);
         }
         if recent.len() == RECENT {
             recent.pop_front();
         }
-        let slot = Arc::new(Slot {
-            number,
-            block: Mutex::default(),
-        });
-        recent.push_back(Arc::clone(&slot));
+        let slot = Arc::default();
+        recent.push_back((number, Arc::clone(&slot)));
         slot
     }
 

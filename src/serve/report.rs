@@ -10,7 +10,9 @@ use http::{Method, Request, StatusCode};
 use crate::snapshot::Cardinality;
 use crate::sync::lock;
 
-use super::answer::{Answer, Pages, check_method, content, failed, joined, set, timed_out};
+use super::answer::{
+    Answer, Answered, Pages, check_method, content, failed, joined, set, timed_out,
+};
 use super::body::Body;
 use super::query;
 use super::turns::{Common, Turns, blocking};
@@ -64,14 +66,11 @@ impl Default for Reports {
 impl Pages {
     /// Returns the report. Making it may block, so it runs where pages are rendered, on one thread
     /// that is not one of theirs.
-    pub(super) async fn report(self, request: ReportRequest) -> Answer {
+    pub(super) async fn report(self, request: ReportRequest) -> Answered {
         let text = match request.head {
             // Making a report only to tell its length would cost as much as to send it.
             true => Bytes::new(),
-            false => match self.shared_report(request.json).await {
-                Ok(text) => text,
-                Err(answer) => return answer,
-            },
+            false => self.shared_report(request.json).await?,
         };
         let content_type = match request.json {
             true => "application/json",
@@ -83,7 +82,7 @@ impl Pages {
         if request.head {
             answer.headers_mut().remove(CONTENT_LENGTH);
         }
-        answer
+        Ok(answer)
     }
 
     /// Returns a report that the service began to make after this call, or the response to send if
@@ -164,16 +163,16 @@ mod tests {
                 client.abort();
                 assert!(client.await.unwrap_err().is_cancelled());
             }
-            let head = ask(true, false).await.unwrap();
+            let head = ask(true, false).await.unwrap().unwrap();
             assert_eq!(head.headers().get(CONTENT_LENGTH), None);
             assert_eq!(made.load(Relaxed), 0);
             drop(permit);
             for client in stay {
-                assert_eq!(client.await.unwrap().status(), StatusCode::OK);
+                assert_eq!(client.await.unwrap().unwrap().status(), StatusCode::OK);
             }
             assert_eq!(made.load(Relaxed), 2, "one as text, one as JSON");
             // Nobody waits, so the last one is gone, and a new one is made.
-            ask(false, false).await.unwrap();
+            ask(false, false).await.unwrap().unwrap();
             assert_eq!(made.load(Relaxed), 3);
         });
     }

@@ -29,8 +29,8 @@ const MEMORY_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(super) struct Selection {
     pub(super) look: Look,
-    /// If set, only families with these names are on the page.
-    pub(super) names: Option<Vec<String>>,
+    /// If there are any, only families with these names are on the page.
+    pub(super) names: Vec<String>,
 }
 
 impl Selection {
@@ -38,16 +38,16 @@ impl Selection {
     /// one of its samples, in any format and under any escaping. The escaping of the page does not
     /// matter, because a client may have taken the name from another page.
     fn includes(&self, family: &Family) -> bool {
-        let Some(names) = &self.names else {
+        if self.names.is_empty() {
             return true;
-        };
+        }
         let (kind, stem) = (family.kind(), family.kind().stem(family.name()));
         let mut start = String::new();
         Escaping::ALL.into_iter().any(|escaping| {
             // Every form below starts with this one, which rules out most families.
             start.clear();
             escaping.name(stem, &mut start);
-            let mut similar = names.iter().filter(|name| name.starts_with(&start));
+            let mut similar = self.names.iter().filter(|name| name.starts_with(&start));
             similar.any(|requested| {
                 let escaped = |name: &str| {
                     let mut escaped = String::new();
@@ -138,7 +138,7 @@ pub(super) struct HeldBytes {
 }
 
 impl HeldBytes {
-    fn new(len: usize, all: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(len: usize, all: &Arc<AtomicUsize>) -> Self {
         all.fetch_add(len, Relaxed);
         let all = Arc::clone(all);
         Self { len, all }
@@ -168,11 +168,6 @@ impl PageMemory {
     pub(super) fn share(&self, text: String) -> Bytes {
         let _held = HeldBytes::new(text.len(), &self.held);
         Bytes::from_owner(HeldText { text, _held })
-    }
-
-    /// Counts the bytes of a moment.
-    pub(super) fn hold_moment(&self, bytes: usize) -> HeldBytes {
-        HeldBytes::new(bytes, &self.moments)
     }
 
     /// Returns an empty buffer of this kind.
@@ -243,10 +238,8 @@ impl Scraper {
             scrape,
             scraper: FreeScrapes(Arc::clone(self)),
         };
-        match page.block(&Position::default()) {
-            Ok(first) => Ok((page, first)),
-            Err(_) => Err(scrape_failed()),
-        }
+        let first = page.block(&Position::default());
+        Ok((page, first.map_err(|_| scrape_failed())?))
     }
 
     /// Returns a scrape whose pass began after this arrival. The requests that waited for their
@@ -275,10 +268,8 @@ impl Scraper {
             let mut scrapes = lock(&self.scrapes);
             free(&mut scrapes);
             let is_free = |scrape: &mut Arc<Scrape>| Arc::get_mut(scrape).is_some();
-            let mut scrape = match scrapes.iter_mut().position(is_free) {
-                Some(index) => scrapes.swap_remove(index),
-                None => Arc::default(),
-            };
+            let index = scrapes.iter_mut().position(is_free);
+            let mut scrape = index.map_or_else(Arc::default, |index| scrapes.swap_remove(index));
             drop(scrapes);
             if let Some(scrape) = Arc::get_mut(&mut scrape) {
                 scrape.snapshot(&self.sources);
@@ -294,12 +285,12 @@ impl Scraper {
     /// are.
     fn has_room(&self) -> bool {
         let expected = self.last_size.load(Relaxed);
-        let mut held = self.memory.held.load(Relaxed) + expected;
-        for scrape in lock(&self.scrapes).iter() {
-            if Arc::strong_count(scrape) > 1 {
-                held += scrape.merged.bytes();
-            }
-        }
+        let scrapes = lock(&self.scrapes);
+        let used = scrapes
+            .iter()
+            .filter(|scrape| Arc::strong_count(scrape) > 1);
+        let used: usize = used.map(|scrape| scrape.merged.bytes()).sum();
+        let held = self.memory.held.load(Relaxed) + expected + used;
         // The live page has its part, too.
         let moments = self.memory.moments.load(Relaxed);
         held <= self.limit.saturating_sub(moments).max(4 * expected)
@@ -339,9 +330,9 @@ impl Scrape {
     fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
         // The last reader of the scrape may have left a moment ago, behind a look for free ones.
         self.clear_pages();
-        let taken = self.merged.take(sources, |error| {
-            crate::error::warn_once(&format_args!("left out of the page: {error}"));
-        });
+        let taken = self
+            .merged
+            .take(sources, |e| e.at("left out of the page").log_once());
         self.unavailable = taken.err().map(|error| format!("{error}\n").into());
     }
 
@@ -420,7 +411,9 @@ mod tests {
             let ask = || {
                 let request = selection(&Request::new(()), Style::new());
                 let pages = pages.clone();
-                tokio::spawn(async move { pages.answer(request.ok().unwrap(), || ()).await })
+                tokio::spawn(
+                    async move { pages.answer(request.ok().unwrap(), || ()).await.unwrap() },
+                )
             };
             for passes in 1..4 {
                 let turn = pages.turns.take().await;

@@ -11,7 +11,7 @@ use tallies_names::setters;
 use crate::encode::Options;
 use crate::snapshot::Source;
 
-use super::answer::{Answer, PAGES, Pages, SCRAPES, drop_body, selection};
+use super::answer::{Answer, Answered, PAGES, Pages, SCRAPES, drop_body, selection};
 use super::body::Body;
 use super::live;
 use super::page::Style;
@@ -160,10 +160,8 @@ impl MetricsService {
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<B> {
         let (route, method) = (self.route(request), request.method().clone());
         async move {
-            let mut answer = match route {
-                Ok(rendering) => rendering.await,
-                Err(answer) => answer,
-            };
+            let answer = async { route?.await };
+            let mut answer = answer.await.unwrap_or_else(|answer| answer);
             drop_body(&mut answer, &method);
             answer
         }
@@ -189,7 +187,7 @@ impl MetricsService {
     }
 }
 
-type Rendering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Rendering = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Debug for MetricsService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -40,7 +40,8 @@ impl Turns {
 
     /// Returns the turns of this peer.
     pub(super) fn of(&self, peer: Option<Peer>) -> Self {
-        let own = peer.map(|peer| {
+        let mut turns = self.clone();
+        turns.own = peer.map(|peer| {
             let mut peers = lock(&self.peers);
             let known = peers.get(&peer).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
@@ -50,10 +51,7 @@ impl Turns {
                 own
             })
         });
-        Self {
-            own,
-            ..self.clone()
-        }
+        turns
     }
 
     /// Waits for a turn. Returns `None` if there are no more, which does not happen.

@@ -18,17 +18,16 @@ impl std::error::Error for Malformed {}
 
 pub(super) type Read<T> = Result<T, Malformed>;
 
+/// Returns an error that says `why` unless what was read is valid.
+#[inline]
+pub(super) fn ensure(is_valid: bool, why: &'static str) -> Read<()> {
+    is_valid.then_some(()).ok_or(Malformed(why))
+}
+
 /// Bytes that are still to be read. Numbers are little-endian.
 pub(super) struct Bytes<'a>(pub(in crate::share) &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    pub(super) fn take(&mut self, n: usize) -> Read<&'a [u8]> {
-        let split = self.0.split_at_checked(n);
-        let (taken, rest) = split.ok_or(Malformed("the bytes end early"))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
     pub(super) fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
         let split = self.0.split_first_chunk();
         let (taken, rest) = split.ok_or(Malformed("the bytes end early"))?;
@@ -86,15 +85,15 @@ impl<'a> Bytes<'a> {
 
     /// Returns `n` if as many items of at least `size` bytes can follow.
     pub(super) fn checked_count(&self, n: u64, size: usize) -> Read<usize> {
-        if n > (self.0.len() / size) as u64 {
-            return Err(Malformed("the bytes end early"));
-        }
+        ensure(n <= (self.0.len() / size) as u64, "the bytes end early")?;
         Ok(n as usize)
     }
 
     pub(super) fn sized(&mut self) -> Read<&'a [u8]> {
         let n = self.count(1)?;
-        self.take(n)
+        let (sized, rest) = self.0.split_at(n);
+        self.0 = rest;
+        Ok(sized)
     }
 
     pub(super) fn text(&mut self) -> Read<&'a str> {
@@ -104,9 +103,7 @@ impl<'a> Bytes<'a> {
 
     pub(super) fn duration(&mut self) -> Read<Duration> {
         let (seconds, nanos) = (self.varint()?, self.short()?);
-        if nanos >= 1_000_000_000 {
-            return Err(Malformed("a duration is invalid"));
-        }
+        ensure(nanos < 1_000_000_000, "a duration is invalid")?;
         Ok(Duration::new(seconds, nanos))
     }
 

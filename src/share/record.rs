@@ -43,7 +43,7 @@ use crate::snapshot::{
     Quantiles, Resolution, Values, is_metric_name, is_utf8_name,
 };
 
-use super::bytes::{Bytes, Malformed, Read};
+use super::bytes::{Bytes, Malformed, Read, ensure};
 
 /// The longest description and the longest label text of a series, in bytes.
 pub(crate) const LONGEST_TEXT: usize = 16 << 20;
@@ -78,27 +78,21 @@ pub fn write_description(family: &Family, out: &mut Vec<u8>) {
 ///
 /// Returns an error if [`write_description`] of this version did not write the bytes.
 pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
-    if description.len() > LONGEST_TEXT {
-        return Err(Malformed("the description is too long"));
-    }
+    let fits = description.len() <= LONGEST_TEXT;
+    ensure(fits, "the description is too long")?;
     let mut bytes = Bytes(description);
-    if bytes.byte()? != VERSION {
-        return Err(Malformed("the description has another version"));
-    }
+    let is_ours = bytes.byte()? == VERSION;
+    ensure(is_ours, "the description has another version")?;
     let kind = KINDS.get(usize::from(bytes.byte()?)).copied();
     let kind = kind.ok_or(Malformed("the kind is unknown"))?;
     let mode = GaugeMode::NAMES.get(usize::from(bytes.byte()?));
     let (mode, _) = *mode.ok_or(Malformed("the gauge mode is unknown"))?;
     let flags = bytes.byte()?;
-    if flags & !KNOWN_FLAGS != 0 {
-        return Err(Malformed("a flag is unknown"));
-    }
+    ensure(flags & !KNOWN_FLAGS == 0, "a flag is unknown")?;
     let (name, help, unit) = (bytes.text()?, bytes.text()?, bytes.text()?);
     let utf8 = flags & UTF8 != 0;
     let is_name = if utf8 { is_utf8_name } else { is_metric_name };
-    if !is_name(name.as_bytes()) {
-        return Err(Malformed("the name is invalid"));
-    }
+    ensure(is_name(name.as_bytes()), "the name is invalid")?;
     let shared_ttl = (flags & TTL != 0).then(|| bytes.duration()).transpose()?;
     let values = match kind {
         Kind::Histogram | Kind::GaugeHistogram => {
@@ -123,9 +117,8 @@ pub fn read_description(description: &[u8]) -> Result<Family, Malformed> {
     // One family has one description: no flags, for example, that its kind does not have.
     let mut again = Vec::with_capacity(description.len());
     write_description(&family, &mut again);
-    if again != description {
-        return Err(Malformed("the description is not in its normal form"));
-    }
+    let is_normal = again == description;
+    ensure(is_normal, "the description is not in its normal form")?;
     Ok(family)
 }
 
@@ -201,18 +194,14 @@ pub fn write_series(family: &Family, i: usize, out: &mut Vec<u8>) {
 /// Returns an error if [`write_series`] of this version did not write the bytes for such a family,
 /// or if the labels are invalid. The family is then unchanged.
 pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), Malformed> {
-    if text.len() > LONGEST_TEXT || !labels::is_text(text, Order::Sorted) {
-        return Err(Malformed("the label text is invalid"));
-    }
+    let is_text = text.len() <= LONGEST_TEXT && labels::is_text(text, Order::Sorted);
+    ensure(is_text, "the label text is invalid")?;
     let reserved = family.meta.kind.reserved_label();
-    if labels::parts(text).any(|(name, _)| name == reserved) {
-        return Err(Malformed("a label has a reserved name"));
-    }
+    let are_free = labels::parts(text).all(|(name, _)| name != reserved);
+    ensure(are_free, "a label has a reserved name")?;
     let mut bytes = Bytes(bytes);
     let created = bytes.varint()?;
-    if created > LAST_MILLIS {
-        return Err(Malformed("a time is too late"));
-    }
+    ensure(created <= LAST_MILLIS, "a time is too late")?;
     let i = family.len();
     let mut exact = None;
     // Exemplars are read last and appended first, so that an error leaves no half of a series.
@@ -277,18 +266,28 @@ fn write_native(native: &Native, out: &mut Vec<u8>) {
         write_varint(buckets.len() as u64, out);
         let mut before = None;
         for (index, count) in buckets {
-            write_varint(
-                match before {
-                    // Zigzag: small negative numbers are short, too.
-                    None => u64::from((index << 1 ^ index >> 31) as u32),
-                    Some(before) => (i64::from(*index) - i64::from(before)) as u64,
-                },
-                out,
-            );
+            let distance = match before {
+                // Zigzag: small negative numbers are short, too.
+                None => u64::from((index << 1 ^ index >> 31) as u32),
+                Some(before) => (i64::from(*index) - i64::from(before)) as u64,
+            };
+            write_varint(distance, out);
             write_varint(*count, out);
             before = Some(*index);
         }
     }
+}
+
+/// Returns a sketch that was read, if its tuples are in order and within the range of keys.
+pub(super) fn checked(sketch: Sketch) -> Read<Sketch> {
+    let tuples = sketch.tuples();
+    let keys = key_of(f64::NEG_INFINITY)..=key_of(f64::INFINITY);
+    let is_valid = tuples
+        .iter()
+        .all(|tuple| tuple.g > 0 && keys.contains(&tuple.key))
+        && tuples.is_sorted_by(|one, next| one.key <= next.key);
+    ensure(is_valid, "a sketch is invalid")?;
+    Ok(sketch)
 }
 
 impl Bytes<'_> {
@@ -302,11 +301,9 @@ impl Bytes<'_> {
         let sum = ExactSum::of(terms.iter().copied());
         let same = |(one, other): (f64, &f64)| one.to_bits() == other.to_bits();
         // One sum has one form.
-        if n == 0 || sum.terms().count() != n || !sum.terms().zip(&terms).all(same) {
-            return Err(Malformed(
-                "the floats of a sum are not in their normal form",
-            ));
-        }
+        let is_normal = n > 0 && sum.terms().count() == n && sum.terms().zip(&terms).all(same);
+        let why = "the floats of a sum are not in their normal form";
+        ensure(is_normal, why)?;
         let rounded = sum.value();
         *exact = Some(sum);
         Ok(rounded)
@@ -316,14 +313,11 @@ impl Bytes<'_> {
     fn bounds(&mut self) -> Read<Vec<f64>> {
         let n = self.count(8)?;
         // A bucket has a byte in a record and a word in memory.
-        if n >= MOST_BUCKETS {
-            return Err(Malformed("there are too many buckets"));
-        }
+        ensure(n < MOST_BUCKETS, "there are too many buckets")?;
         let bounds: Vec<f64> = (0..n).map(|_| self.float()).collect::<Read<_>>()?;
         let ascend = bounds.is_sorted_by(|one, next| one < next);
-        if !ascend || bounds.iter().any(|bound| !bound.is_finite()) {
-            return Err(Malformed("bucket bounds do not ascend"));
-        }
+        let are_valid = ascend && bounds.iter().all(|bound| bound.is_finite());
+        ensure(are_valid, "bucket bounds do not ascend")?;
         Ok(bounds)
     }
 
@@ -332,9 +326,8 @@ impl Bytes<'_> {
         // `widen` may have raised the threshold to the bound of a bucket: the largest finite
         // number.
         let in_range = (0.0..=f64::MAX).contains(&zero_threshold);
-        if !in_range || Resolution::new(schema).check().is_err() {
-            return Err(Malformed("a native histogram is out of range"));
-        }
+        let is_valid = in_range && Resolution::new(schema).check().is_ok();
+        ensure(is_valid, "a native histogram is out of range")?;
         Ok(Native {
             schema,
             zero_threshold,
@@ -360,9 +353,8 @@ impl Bytes<'_> {
                 };
                 let count = self.varint()?;
                 let ascends = before.is_none_or(|before| i64::from(before) < index);
-                if index.abs() > MAX_INDEX || count == 0 || !ascends {
-                    return Err(Malformed("a native bucket is out of range"));
-                }
+                let in_range = index.abs() <= MAX_INDEX && count > 0 && ascends;
+                ensure(in_range, "a native bucket is out of range")?;
                 before = Some(index as i32);
                 Ok((index as i32, count))
             })
@@ -372,29 +364,21 @@ impl Bytes<'_> {
     fn sketch(&mut self) -> Read<Sketch> {
         let degraded = self.flag()?;
         let n = self.count(10)?;
-        let (mut before, last) = (key_of(f64::NEG_INFINITY), key_of(f64::INFINITY));
         let tuples = (0..n).map(|_| {
-            let tuple = Tuple {
+            Ok(Tuple {
                 key: self.word()?,
                 g: self.short()?,
                 delta: self.short()?,
-            };
-            if tuple.g == 0 || !(before..=last).contains(&tuple.key) {
-                return Err(Malformed("a sketch is invalid"));
-            }
-            before = tuple.key;
-            Ok(tuple)
+            })
         });
         let tuples: Vec<_> = tuples.collect::<Read<_>>()?;
-        Ok(Sketch::from_parts(tuples, degraded))
+        checked(Sketch::from_parts(tuples, degraded))
     }
 
     fn page_summary(&mut self) -> Read<PageSummary> {
         let known = self.flag()?;
         let (count, sum, quantiles) = (self.varint()?, self.float()?, self.pairs()?);
-        if !known && count != 0 {
-            return Err(Malformed("a summary is invalid"));
-        }
+        ensure(known || count == 0, "a summary is invalid")?;
         Ok(PageSummary {
             count: known.then_some(count),
             sum,
@@ -415,14 +399,12 @@ impl Bytes<'_> {
         for _ in 0..n {
             let (bucket, value) = (self.short()?, self.float()?);
             let ascends = all.last().is_none_or(|(_, before, _)| *before < bucket);
-            if bucket as usize >= buckets || !ascends {
-                return Err(Malformed("an exemplar is in a bucket that does not exist"));
-            }
+            let exists = ascends && (bucket as usize) < buckets;
+            ensure(exists, "an exemplar is in a bucket that does not exist")?;
             let time = self.varint()?.checked_sub(1).map(Duration::from_nanos);
             let labels = self.text()?;
-            if labels.len() > MAX_EXEMPLAR_TEXT || !labels::is_text(labels, Order::Any) {
-                return Err(Malformed("the labels of an exemplar are invalid"));
-            }
+            let is_text = labels.len() <= MAX_EXEMPLAR_TEXT && labels::is_text(labels, Order::Any);
+            ensure(is_text, "the labels of an exemplar are invalid")?;
             let exemplar = Exemplar {
                 labels: labels.to_owned(),
                 value,

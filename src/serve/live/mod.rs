@@ -107,23 +107,21 @@ impl Live {
         request: &Request<B>,
         peer: Option<Peer>,
     ) -> Option<Answer> {
-        let stream = rest == "/stream";
         let file = FILES.iter().find(|(path, ..)| *path == rest);
-        if !stream && file.is_none() {
+        if rest != "/stream" && file.is_none() {
             return None;
         }
         if let Err(answer) = check_method(request.method()) {
             return Some(answer);
         }
-        let mut answer = match file {
+        let (caching, mut answer) = match file {
             Some((_, content_type, text)) => {
-                let text = Bytes::from_static(text.as_bytes());
-                content(StatusCode::OK, content_type, Body::whole(text))
+                let text = Body::whole(Bytes::from_static(text.as_bytes()));
+                ("no-cache", content(StatusCode::OK, content_type, text))
             }
-            None => self.stream(request, peer),
+            None => ("no-store", self.stream(request, peer)),
         };
         set(&mut answer, CONTENT_SECURITY_POLICY, POLICY);
-        let caching = if stream { "no-store" } else { "no-cache" };
         set(&mut answer, CACHE_CONTROL, caching);
         set(&mut answer, REFERRER_POLICY, "no-referrer");
         for name in ["cross-origin-resource-policy", "cross-origin-opener-policy"] {

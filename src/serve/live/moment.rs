@@ -43,7 +43,7 @@ pub(super) struct Hub {
     /// thread.
     pub(super) work: Turns,
     /// The streams that are open.
-    audience: Common<Audience>,
+    pub(super) audience: Common<Audience>,
 }
 
 /// The streams that are open share the last moment.
@@ -78,9 +78,7 @@ impl Moment {
     ) -> Self {
         let at = Instant::now();
         let mut view = MergedView::default();
-        let taken = view.take(sources, |error| {
-            crate::error::warn_once(&format_args!("left out of the live page: {error}"));
-        });
+        let taken = view.take(sources, |e| e.at("left out of the live page").log_once());
         if let Err(error) = taken {
             // The page shows nothing until the source is back. The text differs each time: it has
             // the age of what a store has.
@@ -102,21 +100,13 @@ impl Moment {
             cost: Mutex::new(at.elapsed()),
             view,
             interval,
-            _held: memory.hold_moment(bytes),
+            _held: HeldBytes::new(bytes, &memory.moments),
         }
     }
 
     /// Returns the time at which the snapshots were taken, in milliseconds since the Unix epoch.
     pub(super) fn millis(&self) -> u64 {
         millis(self.view.taken())
-    }
-
-    /// Returns the moment without what changed before it, which takes as much memory.
-    pub(super) fn without_interval(self) -> Self {
-        Self {
-            interval: None,
-            ..self
-        }
     }
 
     /// Returns the time at which the next moment is due.
@@ -160,11 +150,6 @@ impl Hub {
         }
     }
 
-    /// Joins the streams that are open.
-    pub(super) fn join(&self) -> Arc<Audience> {
-        self.audience.join()
-    }
-
     /// Makes a frame of the moment after `seen`, or of the last one if the stream has seen none and
     /// the next one is not due. Waits until it is due. Returns its number and the frame, or `None`
     /// if a snapshot panics, or if there is no runtime.
@@ -180,8 +165,7 @@ impl Hub {
         }
         let turn = self.work.take().await?;
         let last = audience.last();
-        let mut moment = last.clone();
-        moment = moment.filter(|last| match seen {
+        let moment = last.clone().filter(|last| match seen {
             Some(seen) => seen < last.number,
             None => Instant::now() < last.next(),
         });
@@ -264,7 +248,7 @@ mod tests {
         let jobs = registry.counter("jobs_total", "").unwrap();
         jobs.add(5);
         runtime().block_on(async {
-            let audience = hub.join();
+            let audience = hub.audience.join();
             let next = |seen| after(&hub, &audience, seen);
             let first = next(None).await;
             assert!(first.interval.is_none());
@@ -283,7 +267,7 @@ mod tests {
             assert_eq!((now, increase), (number(7), number(2)));
             drop((first, both, audience));
             // The streams have ended: the next one begins from nothing.
-            let again = after(&hub, &hub.join(), None).await;
+            let again = after(&hub, &hub.audience.join(), None).await;
             assert_eq!((again.number, again.interval.is_none()), (1, true));
             assert_eq!(taken.load(Relaxed), 3);
         });
@@ -295,7 +279,7 @@ mod tests {
     fn a_stream_that_is_behind_gets_the_last_moment() {
         let (_registry, taken, hub) = hub();
         runtime().block_on(async {
-            let audience = hub.join();
+            let audience = hub.audience.join();
             let next = |seen| after(&hub, &audience, seen);
             next(None).await;
             next(Some(1)).await;
@@ -308,7 +292,7 @@ mod tests {
     #[test]
     fn without_a_runtime_there_is_no_moment() {
         let (_, taken, hub) = hub();
-        let audience = hub.join();
+        let audience = hub.audience.join();
         let mut waiting = std::pin::pin!(hub.next(audience, None, |_| ()));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let polled = waiting.as_mut().poll(&mut cx);
@@ -322,7 +306,7 @@ mod tests {
         let (registry, _, hub) = hub();
         registry.counter("jobs_total", "").unwrap().inc();
         runtime().block_on(async {
-            let (audience, mut moments) = (hub.join(), Vec::new());
+            let (audience, mut moments) = (hub.audience.join(), Vec::new());
             for seen in [None, Some(1), Some(2)] {
                 // The stream of this moment goes no further.
                 let moment = after(&hub, &audience, seen).await;
@@ -354,7 +338,7 @@ mod tests {
             .build()
             .unwrap()
             .block_on(async {
-                let audience = hub.join();
+                let audience = hub.audience.join();
                 let stream = || {
                     let (at_once, made) = (Arc::clone(&at_once), Arc::clone(&made));
                     let frame = move |_: &Arc<Moment>| {
@@ -384,7 +368,7 @@ mod tests {
     fn the_time_of_frames_puts_off_the_next_moment() {
         let (_registry, _, hub) = hub();
         runtime().block_on(async {
-            let audience = hub.join();
+            let audience = hub.audience.join();
             let frame = |_: &Arc<Moment>| std::thread::sleep(Duration::from_millis(1));
             let next = Arc::clone(&hub).next(Arc::clone(&audience), None, frame);
             next.await.unwrap();

@@ -61,7 +61,7 @@ impl Ring {
     }
 
     /// Adds the frame of a moment. The first one has no interval, and so no frame.
-    fn push(&self, moment: Moment) {
+    fn push(&self, mut moment: Moment) {
         let frame = moment.interval.is_some().then(|| past(&moment));
         let mut ring = lock(&self.frames);
         if let Some(frame) = frame {
@@ -71,7 +71,9 @@ impl Ring {
         while ring.frames.len() > FRAMES || ring.bytes > BYTES {
             ring.bytes -= ring.frames.pop_front().map_or(0, |(_, frame)| frame.len());
         }
-        ring.last = Some(Arc::new(moment.without_interval()));
+        // The next moment needs the values alone.
+        moment.interval = None;
+        ring.last = Some(Arc::new(moment));
     }
 }
 
@@ -91,9 +93,8 @@ impl Hub {
 async fn fill(hub: Weak<Hub>) {
     loop {
         let Some(hub) = hub.upgrade() else { return };
-        let Some(turn) = hub.work.take().await else {
-            return;
-        };
+        let turn = hub.work.take().await;
+        let Some(turn) = turn else { return };
         let work = move || {
             let _turn = turn;
             let begun = Instant::now();
@@ -103,9 +104,8 @@ async fn fill(hub: Weak<Hub>) {
             begun.elapsed()
         };
         // A snapshot that panics ends the ring.
-        let Ok(cost) = tokio::task::spawn_blocking(work).await else {
-            return;
-        };
+        let cost = tokio::task::spawn_blocking(work).await;
+        let Ok(cost) = cost else { return };
         tokio::time::sleep(INTERVAL.max(cost * PAUSE)).await;
     }
 }

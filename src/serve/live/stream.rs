@@ -30,7 +30,7 @@ pub(in crate::serve) struct FrameStream {
 impl FrameStream {
     pub(super) fn new(hub: Arc<Hub>, choice: Choice, age: Duration, place: ClientPlace) -> Self {
         Self {
-            audience: hub.join(),
+            audience: hub.audience.join(),
             hub,
             choice: Arc::new(choice),
             age,

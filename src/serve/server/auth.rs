@@ -16,43 +16,36 @@ pub(super) struct Credentials {
     invalid: Option<&'static str>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-enum Credential {
-    /// The decoded form, `user:password`.
-    Basic(Vec<u8>),
-    Bearer(Vec<u8>),
+/// A scheme, and what the client presents: `user:password`, or a token.
+type Credential = (Scheme, Vec<u8>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Basic,
+    Bearer,
 }
 
 impl Credentials {
     pub(super) fn basic(&mut self, user: &str, password: &str) {
-        self.reject_if(
-            user.contains(':'),
-            "the user name for basic authentication must not contain a colon, which separates it \
-             from the password",
-        );
-        self.reject_if(
-            password.is_empty(),
-            "the password for basic authentication is empty; set one, or do not call `basic_auth`",
-        );
+        let colon = "the user name for basic authentication must not contain a colon, which separates \
+                     it from the password";
+        self.reject_if(user.contains(':'), colon);
+        let empty = "the password for basic authentication is empty; set one, or do not call \
+                     `basic_auth`";
+        self.reject_if(password.is_empty(), empty);
         let both = format!("{user}:{password}").into_bytes();
-        self.all.push(Credential::Basic(both));
+        self.all.push((Scheme::Basic, both));
     }
 
     pub(super) fn bearer(&mut self, token: &str) {
-        self.reject_if(
-            token.is_empty(),
-            "the bearer token is empty; set one, or do not call `bearer`",
-        );
-        self.reject_if(
-            token.trim_ascii() != token,
-            "the bearer token begins or ends with white space, which a header cannot carry; trim \
-             it, for example after reading it from a file",
-        );
-        self.reject_if(
-            token.contains(|c: char| c.is_ascii_control()),
-            "the bearer token contains a control character, which a header cannot carry",
-        );
-        self.all.push(Credential::Bearer(token.as_bytes().to_vec()));
+        let empty = "the bearer token is empty; set one, or do not call `bearer`";
+        self.reject_if(token.is_empty(), empty);
+        let blank = "the bearer token begins or ends with white space, which a header cannot carry; \
+                     trim it, for example after reading it from a file";
+        self.reject_if(token.trim_ascii() != token, blank);
+        let control = "the bearer token contains a control character, which a header cannot carry";
+        self.reject_if(token.contains(|c: char| c.is_ascii_control()), control);
+        self.all.push((Scheme::Bearer, token.as_bytes().to_vec()));
     }
 
     fn reject_if(&mut self, is_wrong: bool, why: &'static str) {
@@ -74,27 +67,21 @@ impl Credentials {
             return true;
         }
         let header = headers.get(AUTHORIZATION);
-        let Some(presented) = header.and_then(|value| parse(value.as_bytes())) else {
+        let Some((scheme, presented)) = header.and_then(|value| parse(value.as_bytes())) else {
             return false;
         };
-        // Compares with every credential, even after a match, so that the time does not depend on
-        // which one matches.
-        let admitted = self.all.iter().fold(Choice::from(0), |admitted, accepted| {
-            admitted
-                | match (accepted, &presented) {
-                    (Credential::Basic(secret), Credential::Basic(presented))
-                    | (Credential::Bearer(secret), Credential::Bearer(presented)) => {
-                        equal(secret, presented)
-                    }
-                    _ => Choice::from(0),
-                }
+        // Compares with every credential of the scheme, even after a match, so that the time does
+        // not depend on which one matches.
+        let accepted = self.all.iter().filter(|(own, _)| *own == scheme);
+        let admitted = accepted.fold(Choice::from(0), |admitted, (_, secret)| {
+            admitted | equal(secret, &presented)
         });
         admitted.into()
     }
 
     /// Returns the `WWW-Authenticate` challenges, one for each accepted scheme.
     pub(super) fn challenges(&self) -> impl Iterator<Item = &'static str> {
-        let is_basic = |own: &Credential| matches!(own, Credential::Basic(_));
+        let is_basic = |own: &Credential| own.0 == Scheme::Basic;
         let basic = self.all.iter().any(is_basic);
         let bearer = !self.all.iter().all(is_basic);
         let basic = basic.then_some("Basic realm=\"metrics\", charset=\"UTF-8\"");
@@ -108,9 +95,9 @@ fn parse(header: &[u8]) -> Option<Credential> {
     let blank = header.iter().position(|b| *b == b' ')?;
     let (scheme, presented) = (&header[..blank], header[blank..].trim_ascii());
     if scheme.eq_ignore_ascii_case(b"basic") {
-        STANDARD.decode(presented).ok().map(Credential::Basic)
+        Some((Scheme::Basic, STANDARD.decode(presented).ok()?))
     } else if scheme.eq_ignore_ascii_case(b"bearer") {
-        Some(Credential::Bearer(presented.to_vec()))
+        Some((Scheme::Bearer, presented.to_vec()))
     } else {
         None
     }
@@ -120,11 +107,10 @@ fn parse(header: &[u8]) -> Option<Credential> {
 /// length.
 fn equal(secret: &[u8], presented: &[u8]) -> Choice {
     let mut secret_bytes = secret.iter().cycle();
-    presented
-        .iter()
-        .fold(secret.len().ct_eq(&presented.len()), |same, presented| {
-            same & secret_bytes.next().unwrap_or(&0).ct_eq(presented)
-        })
+    let is_as_long = secret.len().ct_eq(&presented.len());
+    presented.iter().fold(is_as_long, |same, presented| {
+        same & secret_bytes.next().unwrap_or(&0).ct_eq(presented)
+    })
 }
 
 #[cfg(test)]

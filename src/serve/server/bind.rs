@@ -123,10 +123,9 @@ impl Server {
             address.bind(self.socket_mode, &mut listeners)?;
         }
         if listeners.is_empty() {
-            return Err(Error::new(
-                "the metrics service has no address; add one, for example \
-                 `.address(\"127.0.0.1:9464\")`",
-            ));
+            let why = "the metrics service has no address; add one, for example \
+                       `.address(\"127.0.0.1:9464\")`";
+            return Err(Error::new(why));
         }
         #[cfg(feature = "tls")]
         let secure = tls.is_some();
@@ -135,10 +134,8 @@ impl Server {
         let most = max_descriptors() / 4;
         let limit = self.limits.connections.min(most).max(1);
         let seats = Seats::new(limit, most);
-        let evict_reader = {
-            let seats = Arc::clone(&seats);
-            Box::new(move || seats.evict_slow_reader())
-        };
+        let occupied = Arc::clone(&seats);
+        let evict_reader = Box::new(move || occupied.evict_slow_reader());
         let sources = self.sources.all().to_vec();
         let limits = (self.limits.scrapes, self.limits.pages);
         let pages = Pages::new(sources, limits, Some(evict_reader));
@@ -150,6 +147,7 @@ impl Server {
         });
         #[cfg(not(feature = "live"))]
         let live = None;
+        let probes = PROBES.min(limit / 4).max(1);
         let host = Host {
             routes: Routes {
                 pages,
@@ -158,10 +156,7 @@ impl Server {
                 timeout: self.limits.answer,
                 hosts: self.hosts.clone(),
                 extension: Arc::clone(&self.extension),
-                probes: {
-                    let places = PROBES.min(limit / 4).max(1);
-                    ClientPlaces::new(places, places - places / 4)
-                },
+                probes: ClientPlaces::new(probes, probes - probes / 4),
                 probe_turns: Turns::new(self.limits.scrapes),
                 checks: Checks::new(),
                 style: self.style,

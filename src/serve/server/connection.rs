@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,10 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::error::Error;
+use crate::serve::answer::set;
 use crate::serve::peer::Peer;
 
 use super::listen::{AsyncListener, ClientStream, Listener};
-use super::routes::{Client, Routes};
+use super::routes::Routes;
 use super::seats::{Activity, Seat, Seats};
 use super::stream::{Reset, TimedStream, limit_kernel_buffers};
 use super::timed_body::TimedBody;
@@ -68,14 +69,10 @@ pub(super) async fn serve(listeners: Vec<Listener>, host: Arc<Host>, stopped: St
     let mut all = JoinSet::new();
     for listener in listeners {
         match listener.into_async() {
-            Ok(listener) => {
-                all.spawn(listen(listener, Arc::clone(&host), stopped.clone()));
-            }
+            Ok(listener) => _ = all.spawn(listen(listener, Arc::clone(&host), stopped.clone())),
             // The socket is bound and listens, so this only fails if the runtime has no I/O driver
             // or is shutting down.
-            Err(e) => {
-                crate::error::warn_once(&crate::Error::with_cause("cannot accept connections", e))
-            }
+            Err(e) => Error::with_cause("cannot accept connections", e).log_once(),
         }
     }
     while all.join_next().await.is_some() {}
@@ -142,10 +139,8 @@ async fn connection(stream: ClientStream, host: &Arc<Host>, seat: &Arc<Seat>, en
         if let Ok(Ok(stream)) = handshake {
             // A client whose certificate is no longer trusted is disconnected after its next
             // request at the latest.
-            let is_current = {
-                let host = Arc::clone(host);
-                move || host.tls.as_ref().is_none_or(|tls| tls.is_current(&config))
-            };
+            let own = Arc::clone(host);
+            let is_current = move || own.tls.as_ref().is_none_or(|tls| tls.is_current(&config));
             requests(stream, host, remote, seat, ending, is_current).await;
         }
         return;
@@ -171,14 +166,9 @@ async fn requests<S>(
         let is_current = Arc::clone(&is_current);
         async move {
             seat.set(Activity::Queued);
-            let client = Client {
-                remote,
-                seat: Arc::clone(&seat),
-            };
-            let mut answer = host.routes.answer(request, &client).await;
+            let mut answer = host.routes.answer(request, remote, &seat).await;
             if host.seats.are_taken() || !is_current() {
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
+                set(&mut answer, CONNECTION, "close");
             }
             seat.set(Activity::Writing);
             let limit = host.limits.answer;

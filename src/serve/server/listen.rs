@@ -211,10 +211,8 @@ impl AsyncListener {
 pub(super) fn cannot_listen(address: &str, cause: io::Error) -> Error {
     // A Unix socket's path has a slash.
     let is_name = cause.kind() == io::ErrorKind::InvalidInput && !address.contains('/');
-    let hint = match is_name {
-        true => "; an address has a host and a port, such as `127.0.0.1:9464`",
-        false => "",
-    };
+    let form = "; an address has a host and a port, such as `127.0.0.1:9464`";
+    let hint = if is_name { form } else { "" };
     let address = address.escape_debug();
     error::ErrorKind::Io(cause.kind())
         .error(format_args!("cannot listen on `{address}`: {cause}{hint}"))

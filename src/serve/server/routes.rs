@@ -9,7 +9,8 @@ use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, HOST, SERVER, WWW_AUTHEN
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
 use crate::serve::answer::{
-    Answer, Pages, check_method, content, drop_body, plain, selection, set, timed_out, unavailable,
+    Answer, Answered, Pages, check_method, content, drop_body, plain, selection, set, timed_out,
+    unavailable,
 };
 use crate::serve::body::Body;
 use crate::serve::live;
@@ -54,6 +55,9 @@ const CHECKS: usize = 256;
 /// Those of one peer, if half of them are taken.
 const CHECKS_OF_ONE: usize = 8;
 
+/// A check of an extension, such as that of a password.
+type Check = Box<dyn FnOnce() -> bool + Send>;
+
 /// Bounds the [checks](Admission::Check) of an extension.
 pub(super) struct Checks {
     /// One for each request that waits.
@@ -72,11 +76,7 @@ impl Checks {
     }
 
     /// Runs a check at its turn. Returns `None` if too many wait.
-    async fn run(
-        &self,
-        check: Box<dyn FnOnce() -> bool + Send>,
-        peer: Option<Peer>,
-    ) -> Option<bool> {
+    async fn run(&self, check: Check, peer: Option<Peer>) -> Option<bool> {
         let place = self.places.take(peer)?;
         let turn = self.turns.of(peer).take().await?;
         let check = move || {
@@ -84,25 +84,6 @@ impl Checks {
             check()
         };
         Some(tokio::task::spawn_blocking(check).await.unwrap_or(false))
-    }
-}
-
-/// The client of a request.
-pub(super) struct Client {
-    /// Its address, unless it is at a Unix socket.
-    pub(super) remote: Option<SocketAddr>,
-    /// The seat of its connection.
-    pub(super) seat: Arc<Seat>,
-}
-
-impl Client {
-    fn peer(&self) -> Option<Peer> {
-        Some(self.seat.peer)
-    }
-
-    /// Notes that the page of its request is being made.
-    fn begin(&self) {
-        self.seat.set(Activity::Making);
     }
 }
 
@@ -144,7 +125,7 @@ fn is_probe(path: &str) -> bool {
 /// the work, because each attempt renders a whole page.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The result of routing a request that was not rejected.
+/// The page of an admitted request.
 enum Route<'a> {
     /// The metrics page, which has yet to be rendered.
     Page(Selection),
@@ -152,24 +133,28 @@ enum Route<'a> {
     Report(ReportRequest),
     /// A page of the extension, which has yet to be made.
     Extended(Selection, Later<'a, PageSource>),
-    /// The response to a request for any other path.
-    Answer(Answer),
 }
 
 impl Routes {
-    /// Returns the number of threads for reports, the live page, and the passwords and pages of an
-    /// extension, so that these take none from the `concurrent_scrapes`.
-    pub(super) fn other_threads(&self, scrapes: usize) -> usize {
+    /// Returns the number of threads for scrapes, reports, the live page, and the passwords and
+    /// pages of an extension, so that the others take none from the `concurrent_scrapes`.
+    pub(super) fn threads(&self, scrapes: usize) -> usize {
         // One for a report, one for a check, and one for each page of the extension.
-        2 + usize::from(self.live.is_some()) + scrapes
+        2 + usize::from(self.live.is_some()) + 2 * scrapes
     }
 
     /// Answers a request within the time that it allows.
-    pub(super) async fn answer<B>(&self, request: Request<B>, client: &Client) -> Answer {
+    pub(super) async fn answer<B>(
+        &self,
+        request: Request<B>,
+        remote: Option<SocketAddr>,
+        seat: &Seat,
+    ) -> Answer {
         let start = Instant::now();
         let request = request.map(|_| ());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let mut answer = self.routed(request, client).await;
+        let answer = self.routed(request, seat).await;
+        let mut answer = answer.unwrap_or_else(|answer| answer);
         drop_body(&mut answer, &method);
         let status = answer.status();
         let size = answer.body().len();
@@ -188,12 +173,12 @@ impl Routes {
         // and after a probe, because probes are rare.
         let is_failure = status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR;
         if is_failure || is_probe(&path) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            set(&mut answer, CONNECTION, "close");
         }
         self.extension.record(&Record {
             method: method.as_str(),
             path: &path,
-            remote: client.remote,
+            remote,
             status: status.as_u16(),
             size,
             duration: start.elapsed(),
@@ -202,29 +187,28 @@ impl Routes {
     }
 
     /// Answers a request, without the headers that all answers have.
-    async fn routed(&self, request: Request<()>, client: &Client) -> Answer {
+    async fn routed(&self, request: Request<()>, seat: &Seat) -> Answered {
         let time = PageTime {
             limit: scrape_timeout(request.headers(), self.timeout),
             by_client: client_timeout(request.headers()).is_some(),
         };
-        let route = self.route(&request, client, time).await;
+        let route = self.route(&request, seat, time).await?;
         drop(request);
-        match route.unwrap_or_else(Route::Answer) {
+        match route {
             // Until the turn of the request comes, the connection is queued.
             Route::Page(page) => {
                 let page = async {
                     self.extension.before_page(time).await;
-                    let pages = self.pages.of(client.peer());
-                    pages.answer(page, || client.begin()).await
+                    let pages = self.pages.of(Some(seat.peer));
+                    pages.answer(page, || seat.set(Activity::Making)).await
                 };
                 within(time.limit, page).await
             }
             Route::Report(report) => within(self.timeout, self.pages.clone().report(report)).await,
             // The time is for the source and its page together.
             Route::Extended(selection, page) => {
-                within(time.limit, self.extended(selection, page, client)).await
+                within(time.limit, self.extended(selection, page, seat)).await
             }
-            Route::Answer(answer) => answer,
         }
     }
 
@@ -233,48 +217,37 @@ impl Routes {
         &self,
         selection: Selection,
         page: Later<'_, PageSource>,
-        client: &Client,
-    ) -> Answer {
-        let Some(_place) = self.probes.take(client.peer()) else {
-            return unavailable("too many probes are running\n");
-        };
-        match page.await {
-            Ok(source) => {
-                let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
-                pages.turns = self.probe_turns.of(client.peer());
-                pages.answer(selection, || client.begin()).await
-            }
-            Err((status, text)) => plain(status, text),
-        }
+        seat: &Seat,
+    ) -> Answered {
+        let place = self.probes.take(Some(seat.peer));
+        let _place = place.ok_or_else(|| unavailable("too many probes are running\n"))?;
+        let source = page.await.map_err(|(status, text)| plain(status, text))?;
+        let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
+        pages.turns = self.probe_turns.of(Some(seat.peer));
+        pages.answer(selection, || seat.set(Activity::Making)).await
     }
 
     /// Asks the extension whether it admits a request. If it does not, returns the response.
-    async fn admit(&self, headers: &HeaderMap, client: &Client) -> Result<(), Answer> {
-        let admission = match self.extension.admit(headers, client.seat.peer) {
-            Admission::Check(check) => match self.checks.run(check, client.peer()).await {
-                Some(true) => Admission::Admitted,
-                Some(false) => Admission::Unauthorized,
-                None => Admission::TooMany,
-            },
-            admission => admission,
+    async fn admit(&self, headers: &HeaderMap, seat: &Seat) -> Result<(), Answer> {
+        let is_admitted = match self.extension.admit(headers, seat.peer) {
+            Admission::Admitted => Some(true),
+            Admission::Unauthorized => Some(false),
+            Admission::TooMany => None,
+            Admission::Check(check) => self.checks.run(check, Some(seat.peer)).await,
         };
-        match admission {
-            Admission::Admitted => Ok(()),
-            Admission::Unauthorized | Admission::Check(_) => {
-                Err(unauthorized(["Basic realm=\"metrics\""]))
-            }
-            Admission::TooMany => {
-                let answer = plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
-                Err(answer)
-            }
+        match is_admitted {
+            Some(true) => Ok(()),
+            Some(false) => Err(unauthorized(["Basic realm=\"metrics\""])),
+            None => Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many requests\n")),
         }
     }
 
-    /// Routes a request by its path. If the request is rejected, returns the response as an error.
+    /// Routes a request by its path. Returns the response as an error if the request is rejected,
+    /// or if nothing has to be rendered for it.
     async fn route(
         &self,
         request: &Request<()>,
-        client: &Client,
+        seat: &Seat,
         time: PageTime,
     ) -> Result<Route<'_>, Answer> {
         let path = request.uri().path();
@@ -291,9 +264,9 @@ impl Routes {
         if is_probe(path) {
             // Probes have no credentials, and this response tells them nothing else.
             check_method(request.method())?;
-            return Ok(Route::Answer(plain(StatusCode::OK, "ok\n")));
+            return Err(plain(StatusCode::OK, "ok\n"));
         }
-        self.admit(request.headers(), client).await?;
+        self.admit(request.headers(), seat).await?;
         if !self.credentials.admit(request.headers()) {
             return Err(unauthorized(self.credentials.challenges()));
         }
@@ -308,8 +281,8 @@ impl Routes {
             return ReportRequest::read(request).map(Route::Report);
         }
         if let (Some(live), Some(rest)) = (&self.live, path.strip_prefix(live::PATH)) {
-            if let Some(answer) = live.answer(rest, request, client.peer()) {
-                return Ok(Route::Answer(answer));
+            if let Some(answer) = live.answer(rest, request, Some(seat.peer)) {
+                return Err(answer);
             }
         }
         let answer = match path {
@@ -318,14 +291,12 @@ impl Routes {
             _ => return Err(plain(StatusCode::NOT_FOUND, "not found\n")),
         };
         check_method(request.method())?;
-        Ok(Route::Answer(answer))
+        Err(answer)
     }
 
     fn home(&self) -> Answer {
-        let live = match self.live {
-            Some(_) => " <a href='live'>live</a>",
-            None => "",
-        };
+        let link = " <a href='live'>live</a>";
+        let live = if self.live.is_some() { link } else { "" };
         let metrics = escaped(&self.path);
         let home = self.extension.home(&metrics).unwrap_or_else(|| {
             format!("<html><body><a href='{metrics}'>metrics</a>{live}</body></html>")
@@ -339,9 +310,9 @@ impl Routes {
 }
 
 /// Returns an answer that is ready within this time, or one that says that it is not.
-async fn within(limit: Duration, answer: impl Future<Output = Answer>) -> Answer {
+async fn within(limit: Duration, answer: impl Future<Output = Answered>) -> Answered {
     let answer = tokio::time::timeout(limit, answer).await;
-    answer.unwrap_or_else(|_| timed_out())
+    answer.unwrap_or_else(|_| Err(timed_out()))
 }
 
 fn unauthorized(challenges: impl IntoIterator<Item = &'static str>) -> Answer {

@@ -205,12 +205,11 @@ impl Seats {
         let mut turn = pin!(self.first.lock());
         let _first = loop {
             // Others may have got more seats than this peer meanwhile.
-            match tokio::time::timeout(YOUNG, &mut turn).await {
-                Ok(first) => break first,
-                Err(_) => match self.try_take(peer, false) {
-                    None => {}
-                    guard => return guard,
-                },
+            if let Ok(first) = tokio::time::timeout(YOUNG, &mut turn).await {
+                break first;
+            }
+            if let Some(guard) = self.try_take(peer, false) {
+                return Some(guard);
             }
         };
         loop {

@@ -125,9 +125,7 @@ impl BoundServer {
                 // code, which can do neither.
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
-                    .max_blocking_threads(
-                        host.limits.scrapes + host.routes.other_threads(host.limits.scrapes),
-                    )
+                    .max_blocking_threads(host.routes.threads(host.limits.scrapes))
                     .thread_name("tallies-scrape")
                     .build();
                 let runtime = match runtime {
@@ -174,10 +172,9 @@ impl BoundServer {
     /// Panics if the runtime has no I/O driver or no timer. Build it with `enable_all`.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Error> {
         if Handle::try_current().is_err() {
-            return Err(Error::new(
-                "the metrics service needs a Tokio runtime; without one, `start` runs it on a \
-                 thread of its own",
-            ));
+            let why = "the metrics service needs a Tokio runtime; without one, `start` runs it on a \
+                       thread of its own";
+            return Err(Error::new(why));
         }
         let (stop, stopped) = watch::channel(false);
         let serving = serve(self.listeners, Arc::new(self.host), stopped);

@@ -270,9 +270,8 @@ impl Dir {
     /// As for [`snapshot`](Self::snapshot), and totals that cannot be written.
     pub fn fold(&self) -> Result<usize, Error> {
         let (_read, mut state) = self.lock();
-        let folded = state.reader.fold(self.own_file()?.as_deref(), |error| {
-            crate::error::warn_once(&format_args!("left out of the totals: {error}"));
-        })?;
+        let conflict = |error: Error| error.at("left out of the totals").log_once();
+        let folded = state.reader.fold(self.own_file()?.as_deref(), conflict)?;
         Ok(folded.unwrap_or(0))
     }
 

@@ -240,13 +240,10 @@ impl Directory {
     pub(super) fn remove_temporary(&self, _lock: &Lock, listing: &Listing) {
         const HOUR: u64 = 3600;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        let is_old = |stat: Stat| now.abs_diff(stat.st_mtime) > HOUR;
         for name in &listing.temporary {
             // Only the holder of the lock writes totals.
-            let is_old = || {
-                self.stat(name)
-                    .is_ok_and(|stat| now.abs_diff(stat.st_mtime) > HOUR)
-            };
-            if name.starts_with(TEMPORARY_TOTALS) || is_old() {
+            if name.starts_with(TEMPORARY_TOTALS) || self.stat(name).is_ok_and(is_old) {
                 let _ = self.remove(name);
             }
         }

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::share::bytes::ensure;
 use crate::share::merge::Merger;
 use crate::share::store;
 use crate::snapshot::Snapshot;
@@ -167,12 +168,11 @@ impl DirectoryReader {
     /// Skips all but one of the files with the same id: the one of a live process, or the first.
     /// Folding a copy would make the totals include a process that lives.
     fn skip_copies(&mut self) {
-        let mut all: Vec<_> = self
+        let all = self
             .writers
             .iter()
-            .map(|(name, writer)| (writer.head.id, writer.dead_since.is_some(), name.clone()))
-            .collect();
-        all.sort();
+            .map(|(name, writer)| (writer.head.id, writer.dead_since.is_some(), name.clone()));
+        let all: BTreeSet<_> = all.collect();
         for ((one, ..), (other, _, name)) in all.iter().zip(all.iter().skip(1)) {
             if one == other {
                 self.writers.remove(name);
@@ -228,9 +228,8 @@ impl DirectoryReader {
     fn totals_of(&self, generation: u64) -> Result<Totals, Refused> {
         let file = self.directory.open_file(&totals_name(generation))?;
         let totals = Totals::read(&file)?;
-        if totals.generation != generation {
-            return Err(Refused::Damaged("its name is that of another generation"));
-        }
+        let is_same = totals.generation == generation;
+        ensure(is_same, "its name is that of another generation")?;
         Ok(totals)
     }
 
@@ -341,9 +340,8 @@ impl DirectoryReader {
             // Above those that cannot be read, too.
             generation = self.last_generation.unwrap_or(generation) + 1;
             let mut merger = Merger::new();
-            for writer in &dead {
-                merger.ended(&writer.snapshot);
-            }
+            dead.iter()
+                .for_each(|writer| _ = merger.ended(&writer.snapshot));
             merger.ended(&self.totals.snapshot);
             let mut snapshot = merger.fold(conflict);
             // Totals count as older than all processes. They must not displace what a live one

@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::share::bytes::Bytes;
+use crate::share::bytes::{Bytes, ensure};
 use crate::share::record;
 use crate::snapshot::Snapshot;
 use crate::snapshot::description::write_sized;
@@ -88,40 +88,31 @@ impl Totals {
     /// Reads a file.
     pub(super) fn read(file: &File) -> Result<Self, Refused> {
         let size = file.metadata()?.len();
-        if size > LONGEST {
-            return Err(Refused::Damaged("it is too large"));
-        }
+        ensure(size <= LONGEST, "it is too large")?;
         let mut header = [0; HEADER];
         file.read_exact_at(&mut header, 0)?;
         let mut header = Bytes(&header);
-        if header.take(8)? != MAGIC {
-            return Err(Refused::Damaged("the totals have no magic number"));
-        }
+        ensure(header.array()? == *MAGIC, "the totals have no magic number")?;
         let version = u32::from_le_bytes(header.array()?);
         if version != VERSION {
             return Err(Refused::OtherVersion(version));
         }
-        header.take(4)?;
+        header.array::<4>()?;
         let mut totals = Self {
             boot: header.word()?,
             generation: header.word()?,
             ..Self::default()
         };
         let (len, sum) = (header.word()?, header.word()?);
-        if len != size.saturating_sub(HEADER as u64) {
-            return Err(Refused::Damaged("the totals are damaged"));
-        }
+        let is_whole = len == size.saturating_sub(HEADER as u64);
+        ensure(is_whole, "the totals are damaged")?;
         // Before the rest is read: a file of another program can be large, and one with holes as
         // large as it likes.
         let hole = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0));
-        if hole.map_err(io::Error::from)? < size {
-            return Err(Refused::Damaged("it has holes"));
-        }
+        ensure(hole.map_err(io::Error::from)? >= size, "it has holes")?;
         let mut rest = vec![0; len as usize];
         file.read_exact_at(&mut rest, HEADER as u64)?;
-        if checksum(&rest) != sum {
-            return Err(Refused::Damaged("the totals are damaged"));
-        }
+        ensure(checksum(&rest) == sum, "the totals are damaged")?;
         let mut bytes = Bytes(&rest);
         for _ in 0..count(&mut bytes, 16)? {
             totals.folded.insert(WriterId(bytes.array()?));
@@ -129,9 +120,8 @@ impl Totals {
         for _ in 0..count(&mut bytes, 9)? {
             let mut family = record::read_description(bytes.sized()?)?;
             let last = totals.snapshot.families.last();
-            if last.is_some_and(|last| last.name() >= family.name()) {
-                return Err(Refused::Damaged("the families are not in order"));
-            }
+            let is_after = last.is_none_or(|last| last.name() < family.name());
+            ensure(is_after, "the families are not in order")?;
             for _ in 0..count(&mut bytes, 2)? {
                 let text = bytes.text()?;
                 record::read_series(&mut family, text, bytes.sized()?)?;

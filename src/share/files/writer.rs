@@ -47,9 +47,8 @@ pub(super) fn own_file() -> io::Result<String> {
         Some(Err(reason)) => reason.clone(),
         None => String::new(),
     };
-    Err(io::Error::other(format!(
-        "this process was forked and could not make a file of its own: {reason}"
-    )))
+    let why = format!("this process was forked and could not make a file of its own: {reason}");
+    Err(io::Error::other(why))
 }
 
 /// Shares the metrics of this process with all processes that call this function with the same
@@ -104,9 +103,8 @@ fn start(path: &Path) -> io::Result<Dir> {
         Some(Ok(own)) if own.directory == full_path => return Dir::new(path, directory, true),
         Some(Ok(own)) => {
             let other = own.directory.display();
-            return Err(io::Error::other(format!(
-                "this process shares its metrics in `{other}` already"
-            )));
+            let why = format!("this process shares its metrics in `{other}` already");
+            return Err(io::Error::other(why));
         }
         Some(Err(_)) | None => {}
     }

@@ -38,13 +38,11 @@ pub(super) fn bind(path: &Path, mode: u32) -> io::Result<Listener> {
 fn bound(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    match set_socket_mode(path, mode).and_then(|()| socket.listen(BACKLOG)) {
-        Ok(()) => Ok(socket.into()),
-        Err(error) => {
-            let _ = std::fs::remove_file(path);
-            Err(error)
-        }
+    let listens = set_socket_mode(path, mode).and_then(|()| socket.listen(BACKLOG));
+    if listens.is_err() {
+        let _ = std::fs::remove_file(path);
     }
+    listens.map(|()| socket.into())
 }
 
 /// Sets the permissions of the socket at `path`. If someone has put a link there instead, the file

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tallies_names::read_file;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{
@@ -130,9 +131,7 @@ impl Pem {
     fn bytes(&self, what: &'static str) -> Result<Vec<u8>, Error> {
         match self {
             // Certificates and keys take kilobytes.
-            Self::File(path) => {
-                tallies_names::read_file(path, 1).map_err(|e| unusable(what, path, e))
-            }
+            Self::File(path) => read_file(path, 1).map_err(|e| unusable(what, path, e)),
             Self::Inline { text, .. } => Ok(text.as_bytes().to_vec()),
         }
     }
@@ -303,14 +302,11 @@ impl Settings {
                 let what = "the client CA";
                 let mut roots = RootCertStore::empty();
                 for certificate in ca.certificates(what)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|e| unusable(what, ca.place(), e))?;
+                    let added = roots.add(certificate);
+                    added.map_err(|e| unusable(what, ca.place(), e))?;
                 }
-                let builder = WebPkiClientVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    Arc::clone(&provider),
-                );
+                let (roots, own) = (Arc::new(roots), Arc::clone(&provider));
+                let builder = WebPkiClientVerifier::builder_with_provider(roots, own);
                 let builder = match auth {
                     ClientAuth::VerifyIfGiven => builder.allow_unauthenticated(),
                     _ => builder,
@@ -360,9 +356,8 @@ impl ClientCertVerifier for Verifier {
             let parsed = ParsedCertificate::try_from(certificate)?;
             let is_allowed = |name: &ServerName<'_>| verify_server_name(&parsed, name).is_ok();
             if !self.sans.iter().any(is_allowed) {
-                return Err(TlsError::General(
-                    "the client certificate has none of the allowed names".to_owned(),
-                ));
+                let why = "the client certificate has none of the allowed names";
+                return Err(TlsError::General(why.to_owned()));
             }
         }
         Ok(ClientCertVerified::assertion())

@@ -1,6 +1,7 @@
 //! The blocks of one series in a writer's memory: numbers, histograms and native histograms.
 
 use crate::observe::{BUCKET, Key, read_event, read_unsteady};
+use crate::share::bytes::ensure;
 use crate::snapshot::native::index::{COARSEST, FINEST, Places, coarser};
 use crate::snapshot::sketch::Sketch;
 use crate::snapshot::{FloatSum, Native};
@@ -89,13 +90,11 @@ impl Sums {
         let entries = entries.ok_or(Failed::Damaged("a table has no valid length"))?;
         let shift = memory.half(address + table::SHIFT as u64);
         let halvings = shift.wrapping_sub(44);
-        if halvings > (FINEST - COARSEST) as u32 {
-            return Err(Failed::Damaged("a table has no valid schema"));
-        }
+        let in_range = halvings <= (FINEST - COARSEST) as u32;
+        ensure(in_range, "a table has no valid schema")?;
         let zero = f64::from_bits(memory.word(address + table::ZERO_THRESHOLD as u64));
-        if !(0.0..=f64::MAX).contains(&zero) {
-            return Err(Failed::Damaged("a table has no valid zero bucket"));
-        }
+        let in_range = (0.0..=f64::MAX).contains(&zero);
+        ensure(in_range, "a table has no valid zero bucket")?;
         let cells = BUCKET as u64 + entries;
         let lowest = memory.word(address + table::WORDS as u64);
         let Some(lowest) = memory.range(lowest, 8 * (cells + entries))? else {

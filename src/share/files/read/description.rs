@@ -1,6 +1,6 @@
 //! The description of a family in a writer's file.
 
-use crate::share::bytes::{Bytes, Malformed, Read};
+use crate::share::bytes::{Bytes, Read, ensure};
 use crate::share::record::{LONGEST_TEXT, read_description};
 use crate::snapshot::labels::{self, Order};
 use crate::snapshot::{Family, Kind, MOST_METRICS, Numbers, Resolution, Values};
@@ -41,19 +41,14 @@ impl FileDescription {
         };
         let len = memory.word(address + description::LEN as u64);
         let sum = memory.word(address + description::CHECKSUM as u64);
-        if len > LONGEST_TEXT as u64 {
-            return Err(Failed::Damaged("a description is too long"));
-        }
-        let content = memory.range(
-            address + description::CONTENT as u64,
-            len.next_multiple_of(8),
-        )?;
+        ensure(len <= LONGEST_TEXT as u64, "a description is too long")?;
+        let content = address + description::CONTENT as u64;
+        let content = memory.range(content, len.next_multiple_of(8))?;
         let content = content.ok_or(Failed::Damaged("a description is cut off"))?;
         let bytes = memory.bytes(content, len);
         // A fuzzer would not find a sum.
-        if checksum(&bytes) != sum && !cfg!(fuzzing) {
-            return Err(Failed::Damaged("a description is damaged"));
-        }
+        let is_whole = checksum(&bytes) == sum || cfg!(fuzzing);
+        ensure(is_whole, "a description is damaged")?;
         Self::parse(&bytes, cells).map_err(|_| Failed::Damaged("a description is invalid"))
     }
 
@@ -73,13 +68,9 @@ impl FileDescription {
         let (mut counters, mut metrics) = (0, Vec::new());
         if cells == CellKind::Event {
             counters = usize::try_from(bytes.varint()?).unwrap_or(usize::MAX);
-            if counters > MOST_METRICS {
-                return Err(Malformed("an event has too many counters"));
-            }
+            ensure(counters <= MOST_METRICS, "an event has too many counters")?;
             let count = bytes.count(3)?;
-            if count > MOST_METRICS {
-                return Err(Malformed("an event has too many metrics"));
-            }
+            ensure(count <= MOST_METRICS, "an event has too many metrics")?;
             for _ in 0..count {
                 metrics.push(read_metric(bytes, counters, &empty)?);
             }
@@ -99,9 +90,8 @@ impl FileDescription {
             CellKind::Native => kind == Kind::Histogram && is_native && resolution.check().is_ok(),
             CellKind::Summary => matches!(empty.values, Values::Summary(..)),
         };
-        if !fits || !is_text(constant) || !is_text(overflow) {
-            return Err(Malformed("it does not fit the cells"));
-        }
+        let fits = fits && is_text(constant) && is_text(overflow);
+        ensure(fits, "it does not fit the cells")?;
         if cells == CellKind::FloatCounter {
             empty.values = Values::Counter(Numbers::Float(Vec::new()));
         }
@@ -140,9 +130,7 @@ fn read_metric(bytes: &mut Bytes<'_>, counters: usize, event: &Family) -> Read<F
         }
         _ => false,
     };
-    if !fits || !is_text(constant) {
-        return Err(Malformed("a metric does not fit the event"));
-    }
+    ensure(fits && is_text(constant), "a metric does not fit the event")?;
     constant.clone_into(&mut metric.meta.constant);
     Ok((counter, metric, dropped))
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::observe::Ages;
+use crate::share::bytes::ensure;
 use crate::share::record::LONGEST_TEXT;
 use crate::snapshot::{Exemplar, Family, LAST_MILLIS, PAGE, Page, Value, Values};
 use crate::sync::{Acquire, fence};
@@ -297,9 +298,9 @@ impl FamilyRecord {
         let cells = CellKind::from_number(half(family::KIND));
         let cells = cells.ok_or(Failed::Damaged("a kind is unknown"))?;
         let stride = u64::from(half(family::STRIDE));
-        if stride < cells.series_bytes() as u64 || stride % 8 != 0 || stride > MOST_STRIDE {
-            return Err(Failed::Damaged("a family has no valid distance of series"));
-        }
+        let strides = cells.series_bytes() as u64..=MOST_STRIDE;
+        let is_valid = strides.contains(&stride) && stride % 8 == 0;
+        ensure(is_valid, "a family has no valid distance of series")?;
         let (length, count) = (at(family::WINDOW_LENGTH), at(family::WINDOW_AGES));
         let origin = at(family::WINDOW_ORIGIN);
         let ages = if length == 0 || cells != CellKind::Summary {
@@ -387,10 +388,8 @@ impl FamilyAt<'_> {
             let number = memory.half(at(exemplars::SERIES));
             let buckets = memory.half(at(exemplars::BUCKETS));
             let is_closed = memory.word(at(exemplars::IS_CLOSED)) == 1;
-            if buckets as usize > self.description.buckets {
-                let why = "exemplars are in buckets that do not exist";
-                return Err(Failed::Damaged(why));
-            }
+            let exist = buckets as usize <= self.description.buckets;
+            ensure(exist, "exemplars are in buckets that do not exist")?;
             let first = at(exemplars::FIRST);
             let bytes = u64::from(buckets) * exemplars::BYTES as u64;
             if memory.range(first, bytes)?.is_none() {
@@ -451,18 +450,15 @@ impl TextMark {
     /// Appends the text to a page.
     fn read(&self, memory: &WriterMemory<'_>, page: &mut Page) -> Try<()> {
         let len = self.stamp & 0xffff_ffff;
-        if len > LONGEST_TEXT as u64 {
-            return Err(Failed::Damaged("a label text is too long"));
-        }
+        ensure(len <= LONGEST_TEXT as u64, "a label text is too long")?;
         let text = memory.range(self.address + label::TEXT as u64, len.next_multiple_of(8))?;
         let text = text.ok_or(Failed::Damaged("a label text is cut off"))?;
         let bytes = memory.bytes(text, len);
         let words = [self.created, self.stamp].map(u64::to_ne_bytes);
         let sum = checksum_from(FNV_START, words.as_flattened());
         // Builds of the fuzzer skip this: it would hardly find a text with the right checksum.
-        if checksum_from(sum, &bytes) != self.checksum && !cfg!(fuzzing) {
-            return Err(Failed::Damaged("a label text is damaged"));
-        }
+        let is_whole = checksum_from(sum, &bytes) == self.checksum || cfg!(fuzzing);
+        ensure(is_whole, "a label text is damaged")?;
         match String::from_utf8(bytes) {
             Ok(text) if is_text(&text) => page.push(&text, self.created),
             _ => return Err(Failed::Damaged("a label text is invalid")),

@@ -7,6 +7,7 @@ use crate::sync::{Acquire, AtomicU64, Relaxed, fence};
 
 use super::super::format::{EXTENT, MOST_EXTENTS, header, journal};
 use super::Refused;
+use crate::share::bytes::{Malformed, ensure};
 
 /// Why a try to read something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) struct WriterMemory<'a> {
     replaced: u64,
     /// The values that the open move has stored or is about to store.
     moved: Vec<MovedWords>,
-    budget: &'a WorkLimit,
+    pub(super) budget: &'a WorkLimit,
 }
 
 /// The work that reading all families of a file may still take. A file cannot keep a reader busy
@@ -81,9 +82,7 @@ impl<'a> WriterMemory<'a> {
     pub(super) fn begin(image: &'a Image, budget: &'a WorkLimit) -> Try<Self> {
         let words = image.words();
         let len = image.len();
-        if len < header::BYTES as u64 {
-            return Err(Failed::Damaged("it is shorter than a header"));
-        }
+        ensure(len >= header::BYTES as u64, "it is shorter than a header")?;
         let header = |offset: usize| words[offset / 8].load(Relaxed);
         let base = header(header::BASE);
         let end = base.checked_add(len).filter(|_| base % 8 == 0);
@@ -96,9 +95,8 @@ impl<'a> WriterMemory<'a> {
         let mut moved = Vec::new();
         if sequence % 2 == 1 {
             let entries = header(header::JOURNAL + journal::LEN);
-            if entries > journal::MOST_ENTRIES as u64 {
-                return Err(Failed::Damaged("its journal is invalid"));
-            }
+            let is_valid = entries <= journal::MOST_ENTRIES as u64;
+            ensure(is_valid, "its journal is invalid")?;
             moved.extend((0..entries as usize).map(|i| {
                 let at = header::JOURNAL + journal::ENTRIES + 24 * i;
                 MovedWords {
@@ -132,11 +130,8 @@ impl<'a> WriterMemory<'a> {
         fence(Acquire);
         let sequence = self.words[(header::JOURNAL + journal::SEQUENCE) / 8].load(Relaxed);
         let replaced = self.words[header::REPLACED / 8].load(Relaxed);
-        if sequence == self.sequence && replaced == self.replaced {
-            Ok(())
-        } else {
-            Err(Failed::Changed)
-        }
+        let is_same = sequence == self.sequence && replaced == self.replaced;
+        is_same.then_some(()).ok_or(Failed::Changed)
     }
 
     /// Returns a word of the header that publishes other memory.
@@ -218,11 +213,6 @@ impl<'a> WriterMemory<'a> {
         spend(&self.budget.words, words)
     }
 
-    /// Runs `f`, which is tried again if it fails because the writer changed something.
-    pub(super) fn refunded<T>(&self, f: impl FnOnce() -> Try<T>) -> Try<T> {
-        self.budget.refunded(f)
-    }
-
     /// Counts slabs that are looked at.
     #[inline]
     pub(super) fn visit(&self, slabs: u64) -> Try<()> {
@@ -236,9 +226,7 @@ impl<'a> WriterMemory<'a> {
 
     /// Returns words that no move changes. Returns `None` as [`range`](Self::range) does.
     pub(super) fn words(&self, address: u64, len: u64) -> Try<Option<&'a [AtomicU64]>> {
-        if len > 1 << 32 {
-            return Err(Failed::Damaged("a length is invalid"));
-        }
+        ensure(len <= 1 << 32, "a length is invalid")?;
         let address = self.range(address, 8 * len)?;
         Ok(address.map(|address| {
             let first = ((address - self.base) / 8) as usize;
@@ -260,6 +248,12 @@ fn spend(budget: &Cell<u64>, work: u64) -> Try<()> {
     let left = budget.get().checked_sub(work);
     budget.set(left.ok_or(Failed::Damaged("its records overlap"))?);
     Ok(())
+}
+
+impl From<Malformed> for Failed {
+    fn from(malformed: Malformed) -> Self {
+        Self::Damaged(malformed.0)
+    }
 }
 
 impl From<Failed> for Refused {

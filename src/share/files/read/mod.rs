@@ -28,7 +28,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use crate::mapped::region::image::Image;
-use crate::share::bytes::Malformed;
+use crate::share::bytes::{Malformed, ensure};
 use crate::snapshot::Snapshot;
 use crate::sync::Acquire;
 
@@ -49,6 +49,9 @@ impl fmt::Display for WriterId {
     }
 }
 
+/// The reason why another kind of file is not read.
+const FOREIGN: &str = "it is not a file of this crate";
+
 /// Why a file is not read.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -56,12 +59,8 @@ pub(super) enum Refused {
     Gone,
     /// The totals include the writer.
     Folded,
-    /// Another kind of file.
-    Foreign,
     /// A version of the format that this version of the crate does not know.
     OtherVersion(u32),
-    /// A machine with another byte order or word size wrote it.
-    OtherMachine,
     /// It was written before the system was started.
     OtherBoot,
     /// The writer changes it all the time.
@@ -77,13 +76,11 @@ impl fmt::Display for Refused {
         match self {
             Self::Gone => f.write_str("it was removed"),
             Self::Folded => f.write_str("it is included in the totals"),
-            Self::Foreign => f.write_str("it is not a file of this crate"),
             Self::OtherVersion(version) => write!(
                 f,
                 "its format has version {version}, and this program reads {}",
                 format::VERSION
             ),
-            Self::OtherMachine => f.write_str("another kind of machine wrote it"),
             Self::OtherBoot => f.write_str("it is from before the system was started"),
             Self::Busy => f.write_str("its process changes it all the time"),
             Self::Damaged(why) => f.write_str(why),
@@ -162,21 +159,14 @@ impl WriterFile {
     /// Checks the header of a file.
     pub(super) fn open(file: File, name: &str, boot: u64) -> Result<Self, Refused> {
         let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(Refused::Foreign);
-        }
+        let has_header = meta.is_file() && meta.len() >= header::BYTES as u64;
+        ensure(has_header, FOREIGN)?;
         let mut bytes = [0; header::BYTES];
-        match file.read_exact_at(&mut bytes, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(Refused::Foreign);
-            }
-            read => read?,
-        }
+        file.read_exact_at(&mut bytes, 0)?;
         let head = WriterHeader::read(&bytes, boot)?;
-        if !name.contains(&head.id.to_string()) {
-            // A copy would count twice.
-            return Err(Refused::Damaged("its name is that of another file"));
-        }
+        // A copy would count twice.
+        let is_named = name.contains(&head.id.to_string());
+        ensure(is_named, "its name is that of another file")?;
         Ok(Self::new(file, meta.ino(), head))
     }
 
@@ -249,9 +239,8 @@ impl WriterFile {
     fn is_whole(&self, image: &Image) -> Result<bool, Refused> {
         let extents = image.words()[header::EXTENTS / 8].load(Acquire);
         let is_same = extents.checked_mul(EXTENT as u64) == Some(image.len());
-        if is_same && self.file.metadata()?.len() < image.len() {
-            return Err(Refused::Damaged("it was cut off"));
-        }
+        let is_whole = !is_same || self.file.metadata()?.len() >= image.len();
+        ensure(is_whole, "it was cut off")?;
         Ok(is_same)
     }
 
@@ -260,24 +249,17 @@ impl WriterFile {
         let mut word = [0; 8];
         self.file.read_exact_at(&mut word, header::EXTENTS as u64)?;
         let extents = u64::from_ne_bytes(word);
-        if !(1..=MOST_EXTENTS as u64).contains(&extents) {
-            return Err(Refused::Damaged("its number of extents is invalid"));
-        }
+        let in_range = (1..=MOST_EXTENTS as u64).contains(&extents);
+        ensure(in_range, "its number of extents is invalid")?;
         let bytes = extents * EXTENT as u64;
         let meta = self.file.metadata()?;
-        if meta.len() < bytes {
-            return Err(Refused::Damaged("it is cut off"));
-        }
+        ensure(meta.len() >= bytes, "it is cut off")?;
         // A writer allocates every block before it uses it. Holes are somebody else's: reading them
         // takes memory or time, and on a full disk a mapping of them ends with a signal. The own
         // file is what this process made, whatever its file system does with zeros.
-        if !is_own && meta.blocks() * 512 < bytes {
-            return Err(Refused::Damaged("it has holes"));
-        }
-        Ok(match is_alive {
-            true => Image::map(&self.file, bytes as usize)?,
-            false => Image::copy(&self.file, bytes as usize)?,
-        })
+        ensure(is_own || meta.blocks() * 512 >= bytes, "it has holes")?;
+        let load = if is_alive { Image::map } else { Image::copy };
+        Ok(load(&self.file, bytes as usize)?)
     }
 
     /// Reads all families of an image into the snapshot. If that fails, the snapshot stays.
@@ -321,7 +303,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
     let refused = |refused: Refused| refused.to_string();
     let image = Image::of(bytes);
     let first = bytes.first_chunk::<{ header::BYTES }>();
-    let first = first.ok_or_else(|| refused(Refused::Foreign))?;
+    let first = first.ok_or_else(|| refused(Refused::Damaged(FOREIGN)))?;
     let boot = first[header::BOOT..][..8].try_into();
     let boot = u64::from_ne_bytes(boot.unwrap_or_default());
     let head = WriterHeader::read(first, boot).map_err(refused)?;
@@ -366,12 +348,11 @@ impl WriterHeader {
             |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
         let u64_at =
             |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-        if bytes[header::MAGIC..header::MAGIC + 8] != MAGIC {
-            return Err(Refused::Foreign);
-        }
-        if u32_at(header::BYTE_ORDER) != BYTE_ORDER || u32_at(header::ADDRESS_BYTES) != 8 {
-            return Err(Refused::OtherMachine);
-        }
+        ensure(bytes[header::MAGIC..][..8] == MAGIC, FOREIGN)?;
+        let is_ours =
+            u32_at(header::BYTE_ORDER) == BYTE_ORDER && u32_at(header::ADDRESS_BYTES) == 8;
+        // A machine with another byte order or word size writes other numbers there.
+        ensure(is_ours, "another kind of machine wrote it")?;
         let version = u32_at(header::VERSION);
         if version != format::VERSION {
             return Err(Refused::OtherVersion(version));

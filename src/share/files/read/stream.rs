@@ -3,7 +3,9 @@
 use crate::observe::{
     Ages, History, PageAges, PageCopy, VALUES, decode, encoded_len, read_current, sketch_of_values,
 };
-use crate::snapshot::sketch::{Sketch, key_of};
+use crate::share::bytes::ensure;
+use crate::share::record::checked;
+use crate::snapshot::sketch::Sketch;
 use crate::sync::{AtomicU64, Relaxed};
 
 use super::super::format::{history, page, stream};
@@ -44,7 +46,10 @@ impl Sums {
             return Ok(());
         };
         for _ in 0..TRIES {
-            match memory.refunded(|| self.try_add(memory, address, ages)) {
+            match memory
+                .budget
+                .refunded(|| self.try_add(memory, address, ages))
+            {
                 Err(Failed::Changed) => std::thread::yield_now(),
                 done => return done,
             }
@@ -94,9 +99,7 @@ impl Sums {
     /// Adds the sketches of those ages that are in the window.
     fn add_ages(&mut self, words: &[AtomicU64], ages: Ages) -> Try<()> {
         let all: Vec<_> = decode(words).collect();
-        if encoded_len(&all) != words.len() {
-            return Err(Failed::Damaged("an age is invalid"));
-        }
+        ensure(encoded_len(&all) == words.len(), "an age is invalid")?;
         for part in all.into_iter().filter(|part| ages.contains(part.age)) {
             self.sketches.push(checked(part.sketch)?);
         }
@@ -119,9 +122,8 @@ fn read_page<'a>(memory: &WriterMemory<'a>, address: u64) -> Try<Option<StreamPa
     };
     let at = |field: usize| memory.word(address + field as u64);
     let (capacity, words) = (at(page::CAPACITY), at(page::WORD_COUNT));
-    if capacity.saturating_add(VALUES as u64) > words {
-        return Err(Failed::Damaged("the page of a stream is invalid"));
-    }
+    let fits = capacity.saturating_add(VALUES as u64) <= words;
+    ensure(fits, "the page of a stream is invalid")?;
     let Some(words) = memory.words(at(page::WORDS), words)? else {
         return Ok(None);
     };
@@ -145,14 +147,4 @@ pub(super) fn sized<'a>(memory: &WriterMemory<'a>, address: u64) -> Try<Option<&
         return Ok(None);
     };
     memory.words(address + 8, memory.word(address))
-}
-
-/// Checks a sketch that may come from elsewhere.
-fn checked(sketch: Sketch) -> Try<Sketch> {
-    let (tuples, last) = (sketch.tuples(), key_of(f64::INFINITY));
-    let is_valid = tuples.iter().all(|tuple| tuple.g > 0 && tuple.key <= last)
-        && tuples.is_sorted_by(|one, next| one.key <= next.key);
-    is_valid
-        .then_some(sketch)
-        .ok_or(Failed::Damaged("a sketch is invalid"))
 }

@@ -1,6 +1,7 @@
 //! The total of one series in a writer's memory.
 
 use crate::observe::{BUCKET, UpDownCells, difference};
+use crate::share::bytes::ensure;
 use crate::snapshot::{Kind, Number, Quantiles, Values, sum_since};
 use crate::sync::Relaxed;
 
@@ -44,9 +45,8 @@ impl<'a> Total<'a> {
             | CellKind::Summary => 1,
             CellKind::StateSet => 0,
         };
-        if family.record.width != width as u64 {
-            return Err(Failed::Damaged("a family has no valid number of cells"));
-        }
+        let fits = family.record.width == width as u64;
+        ensure(fits, "a family has no valid number of cells")?;
         let mut total = Self {
             family,
             slabs: slabs(family.memory)?,
@@ -87,9 +87,8 @@ impl<'a> Total<'a> {
             }
             CellKind::UpDown => {
                 let difference = difference(&mut UpDownAt {
-                    memory,
+                    family: self.family,
                     slabs: &mut self.slabs,
-                    width: record.width,
                     series: *series,
                 })?;
                 sums.counts[0] = sums.counts[0].wrapping_add(difference as u64);
@@ -105,11 +104,9 @@ impl<'a> Total<'a> {
                 }
             }
             CellKind::Native => {
-                if let Some(cell) = memory.range(cold, 8)? {
+                let cold = memory.range(cold, 8)?.into_iter();
+                for cell in cold.chain(blocks().map(|block| block.cell(0))) {
                     sums.add_table(memory, memory.published(cell))?;
-                }
-                for block in blocks() {
-                    sums.add_table(memory, memory.published(block.cell(0)))?;
                 }
                 let resolution = &self.family.description.native;
                 if let (Some(native), Some(resolution)) = (&mut sums.native, resolution) {
@@ -149,9 +146,8 @@ impl<'a> Total<'a> {
             }
             CellKind::Summary => (Some(1), 0..1),
         };
-        if words.len() != counts.len() + usize::from(sum.is_some()) {
-            return Err(Failed::Damaged("a baseline is invalid"));
-        }
+        let fits = words.len() == counts.len() + usize::from(sum.is_some());
+        ensure(fits, "a baseline is invalid")?;
         let totals = sums.counts.iter_mut().chain(&mut sums.counters);
         for (n, i) in totals.zip(counts) {
             *n = n.wrapping_sub(word(i));
@@ -160,12 +156,10 @@ impl<'a> Total<'a> {
             let (now, before) = (sums.sum.value(), f64::from_bits(word(sum)));
             // A counter of floats has no count by which to see that it counted nothing since, and
             // only a damaged file has its baseline above its total.
+            let counts = sums.counts.iter().copied();
             let (count, least) = match cells {
                 CellKind::FloatCounter => (1, 0.0),
-                _ => {
-                    let counts = sums.counts.iter().copied();
-                    (counts.fold(0, u64::wrapping_add), f64::NEG_INFINITY)
-                }
+                _ => (counts.fold(0, u64::wrapping_add), f64::NEG_INFINITY),
             };
             // Both are rounded before, so that nothing is left if nothing was added since.
             sums.sum = sum_since(now, before, count).max(least).into();
@@ -212,9 +206,7 @@ impl<'a> Total<'a> {
 /// Returns the number in a cell of a float counter.
 fn number(cell: u64) -> Try<f64> {
     let number = f64::from_bits(cell);
-    if number.is_nan() || number < 0.0 {
-        return Err(Failed::Damaged("a counter is below 0 or not a number"));
-    }
+    ensure(number >= 0.0, "a counter is below 0 or not a number")?;
     Ok(number)
 }
 
@@ -226,9 +218,7 @@ fn slabs(memory: &WriterMemory<'_>) -> Try<Vec<SlabAt>> {
     while let Some(record) = memory.locate(next, shard::BYTES as u64)? {
         memory.visit(1)?;
         records += 1;
-        if records > memory.most(shard::BYTES) {
-            return Err(Failed::Damaged("its records overlap"));
-        }
+        ensure(records <= memory.most(shard::BYTES), "its records overlap")?;
         let slab = memory.published(record + shard::SLAB as u64);
         if let Some(slab) = memory.locate(slab, slab::CELLS as u64)? {
             let len = memory.word(slab + slab::CAPACITY as u64);
@@ -236,9 +226,7 @@ fn slabs(memory: &WriterMemory<'_>) -> Try<Vec<SlabAt>> {
             let bytes = len.checked_mul(8);
             let bytes = bytes.ok_or(Failed::Damaged("a slab is too long"))?;
             // Not counted as work: only the cells of series are loaded.
-            if !memory.contains(cells, bytes) {
-                return Err(Failed::Damaged("a slab is cut off"));
-            }
+            ensure(memory.contains(cells, bytes), "a slab is cut off")?;
             slabs.push(SlabAt { cells, len });
         }
         next = memory.published(record + shard::NEXT as u64);
@@ -257,9 +245,8 @@ fn blocks(slabs: &[SlabAt], slot: Option<u64>, width: u64) -> impl Iterator<Item
 
 /// The cells of an up-down counter, while they are added up.
 struct UpDownAt<'a> {
-    memory: &'a WriterMemory<'a>,
+    family: FamilyAt<'a>,
     slabs: &'a mut Vec<SlabAt>,
-    width: u64,
     series: SeriesAt,
 }
 
@@ -267,7 +254,7 @@ impl UpDownAt<'_> {
     /// Adds up cell `i` of each block to the cold cell, both read with `load`.
     fn sum(&self, cold: usize, i: u64, load: impl Fn(u64) -> u64) -> u64 {
         let cold = load(self.series.address + cold as u64);
-        blocks(self.slabs, self.series.slot(), self.width)
+        blocks(self.slabs, self.series.slot(), self.family.record.width)
             .map(|block| load(block.cell(i)))
             .fold(cold, u64::wrapping_add)
     }
@@ -277,18 +264,20 @@ impl UpDownCells for UpDownAt<'_> {
     type Error = Failed;
 
     fn downs(&self) -> u64 {
-        self.sum(series::DECREMENTS, 1, |cell| self.memory.published(cell))
+        self.sum(series::DECREMENTS, 1, |cell| {
+            self.family.memory.published(cell)
+        })
     }
 
     fn look_again(&mut self) -> Try<()> {
-        self.series.slot_word = self.memory.published(self.series.address);
+        self.series.slot_word = self.family.memory.published(self.series.address);
         if self.series.slot().is_some() {
-            *self.slabs = slabs(self.memory)?;
+            *self.slabs = slabs(self.family.memory)?;
         }
         Ok(())
     }
 
     fn ups(&self) -> u64 {
-        self.sum(series::COLD, 0, |cell| self.memory.word(cell))
+        self.sum(series::COLD, 0, |cell| self.family.memory.word(cell))
     }
 }
