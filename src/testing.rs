@@ -310,11 +310,7 @@ impl Changes {
     #[must_use]
     #[inline]
     pub fn text(&self) -> String {
-        let mut changed = String::new();
-        for (sample, grown) in self.samples() {
-            changed.push_str(&format!("{sample} {}\n", grown.by));
-        }
-        changed
+        self.to_string()
     }
 
     /// Checks that a sample has grown by `expected`: `name` and `labels` as for [`Snapshot::get`].
@@ -479,6 +475,7 @@ impl fmt::Debug for Changes {
 impl fmt::Display for Changes {
     #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        let mut changed = self.samples().into_iter();
+        changed.try_for_each(|(sample, grown)| writeln!(f, "{sample} {}", grown.by))
     }
 }

@@ -11,6 +11,7 @@ use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, FieldOptions, Names};
 use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
+use crate::in_both::debug;
 use crate::observe::Cells;
 use crate::registry::Registry;
 use crate::snapshot::{Kind, Text};
@@ -79,13 +80,7 @@ pub struct Builder<M> {
     pub(super) metric: PhantomData<fn(M)>,
 }
 
-impl<M> std::fmt::Debug for Builder<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.desc.name)
-            .finish_non_exhaustive()
-    }
-}
+debug!([M] Builder<M> = "Builder", "name": |this| this.desc.name);
 
 impl<M> Builder<M> {
     /// Returns a builder for a description.

@@ -10,6 +10,7 @@ use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::event::{self, EventMetric};
 use crate::family::label::{LabelSet, NamedLabels, Unlabelled};
 use crate::family::{Family, SeriesRef};
+use crate::in_both::debug;
 use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observed, ObservedTotal, Shape, is_finite};
 use crate::registry::Listed;
@@ -416,13 +417,7 @@ impl<E: Event, L: LabelSet> Clone for Events<E, L> {
     }
 }
 
-impl<E, L> std::fmt::Debug for Events<E, L> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events")
-            .field("first", &self.0.declaration.desc.name)
-            .finish_non_exhaustive()
-    }
-}
+debug!([E, L] Events<E, L> = "Events", "first": |this| this.0.declaration.desc.name);
 
 impl<E: Event, L: LabelSet> Listed for Events<E, L> {
     fn enlist(&self) {

@@ -44,6 +44,20 @@ pub struct Gauge<L = ()>(MetricFamily<GaugeCell, Gauge, L>);
 /// The methods that change a gauge: of the metric without labels, with `$L`, and of a series.
 macro_rules! gauge_methods {
     ($($L:ident)?) => {
+        /// Sets the value: an integer or a float.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
+        /// queue.set(["a", "b"].len());
+        /// queue.set(2.5);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        #[inline]
+        pub fn set(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
+            self.change(GaugeOp::Set(value.into_f64()));
+        }
+
         /// Adds `value`, which may be negative. Atomic.
         ///
         /// ```
@@ -127,23 +141,6 @@ macro_rules! gauge_methods {
 }
 
 impl<L: LabelSet> Gauge<L> {
-    /// Sets the value: an integer or a float.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
-    /// queue.set(["a", "b"].len());
-    /// queue.set(2.5);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[inline]
-    pub fn set(&self, value: impl GaugeValue)
-    where
-        L: Unlabelled,
-    {
-        self.change(GaugeOp::Set(value.into_f64()));
-    }
-
     gauge_methods!(L);
 
     /// Returns the current value. Waits for nothing.
@@ -190,12 +187,6 @@ impl<L: LabelSet> Gauge<L> {
 }
 
 impl Series<'_, Gauge> {
-    /// Sets the value. See [`Gauge::set`].
-    #[inline]
-    pub fn set(&self, value: impl GaugeValue) {
-        self.change(GaugeOp::Set(value.into_f64()));
-    }
-
     gauge_methods!();
 
     #[inline]

@@ -30,12 +30,12 @@ pub use deferred::{Deferred, TextCopies};
 pub use exemplar::trace_ids;
 pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::Histogram;
-pub use in_flight::{InFlight, Track};
+pub use in_flight::InFlight;
 pub use info::Info;
 pub use series::{Bound, Series};
 pub use state_set::StateSet;
 pub use summary::Summary;
-pub use timer::{Observe, Sampled, SampledTimer, Timer};
+pub use timer::{Sampled, SampledTimer, Timer};
 
 use metric_family::MetricFamily;
 
@@ -119,12 +119,6 @@ macro_rules! metric {
      value: $value:ty = $read:expr,
      {$($constants:tt)*}) => {
         impl<$($generics)*> $metric<$($names),*> {
-            /// Returns the name as it was declared, without the registry's prefix.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                &self.0.declaration.desc.name
-            }
-
             /// Returns the series of a label set. Makes it if there is none; above the limit,
             /// returns the overflow series.
             ///
@@ -305,6 +299,9 @@ macro_rules! metric {
                 /// # Ok::<(), tallies::Error>(())
                 /// ```
                 fn is_off(&self) -> bool = self.0.declaration.family().desc.is_off();
+
+                /// Returns the name as it was declared, without the registry's prefix.
+                fn name(&self) -> &str = &self.0.declaration.desc.name;
             }
 
             /// Removes the series of a label set. Returns `false` if there is none.
@@ -454,13 +451,9 @@ macro_rules! metric {
             }
         }
 
-        impl<$($generics)*> std::fmt::Debug for $metric<$($names),*> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($metric))
-                    .field("name", &self.name())
-                    .finish_non_exhaustive()
-            }
-        }
+        $crate::in_both::debug!(
+            [$($generics)*] $metric<$($names),*> = stringify!($metric), "name": |this| this.name()
+        );
 
         impl<$($generics)*> $crate::registry::Listed for $metric<$($names),*> {
             fn enlist(&self) {

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::declare::{InFlight, Observe, Timer, Track};
+use crate::declare::{InFlight, Timer};
+use crate::in_both::roles::{Observe, Track};
 
 use super::errors::Count;
 use super::outcome::{Failure, Outcome, failed};

@@ -53,26 +53,16 @@ impl<'a, M: Metric> Series<'a, M> {
         try_observe(f64) -> Result<(), Error> = Ok(());
     }
 
-    #[must_use]
-    pub fn get(&self) -> M::Value {
-        M::nothing()
+    idle! { []
+        get() -> M::Value = M::nothing();
     }
 }
 
 impl<M: Metric> Bound<M> {
-    #[must_use]
-    pub fn series(&self) -> Series<'_, M> {
-        Series::OFF
-    }
-
-    #[must_use]
-    pub fn get(&self) -> M::Value {
-        M::nothing()
-    }
-
-    #[must_use]
-    pub fn is_overflow(&self) -> bool {
-        false
+    idle! { []
+        series() -> Series<'_, M> = Series::OFF;
+        get() -> M::Value = M::nothing();
+        is_overflow() -> bool = false;
     }
 }
 

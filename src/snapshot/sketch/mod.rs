@@ -224,20 +224,17 @@ impl Sketch {
         self.degraded = degraded;
     }
 
-    /// Returns the tuples in ascending order.
-    pub fn tuples(&self) -> &[Tuple] {
-        &self.tuples
-    }
+    tallies_names::getters! {
+        /// Returns the tuples in ascending order.
+        fn tuples(&self) -> &[Tuple] = &self.tuples;
 
-    /// Returns the number of values. Beyond 2^41 values (a month of a million per second) it is
-    /// smaller, because old values lose half their weight.
-    pub fn n(&self) -> u64 {
-        self.n
-    }
+        /// Returns the number of values. Beyond 2^41 values (a month of a million per second) it is
+        /// smaller, because old values lose half their weight.
+        fn n(&self) -> u64 = self.n;
 
-    /// Returns whether the limit on tuples was reached, so that errors may exceed the objectives.
-    pub fn is_degraded(&self) -> bool {
-        self.degraded
+        /// Returns whether the limit on tuples was reached, so that errors may exceed the
+        /// objectives.
+        fn is_degraded(&self) -> bool = self.degraded;
     }
 
     /// Returns the value of rank `ceil(phi * n)`, and the number of ranks by which it may be wrong.
