@@ -9,10 +9,7 @@ use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
 use crate::snapshot::{GaugeMode, Kind, Values};
 
-use super::{
-    Bound, Builder, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
-    with_builder,
-};
+use super::{Bound, Builder, MetricFamily, Series, column, forward, metric, with_builder};
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
@@ -202,7 +199,7 @@ impl Series<'_, Gauge> {
 }
 
 impl Bound<Gauge> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Sets the value. See [`Gauge::set`].
         fn set(value: impl GaugeValue);
         /// Adds `value`. See [`Gauge::add`].
@@ -412,7 +409,7 @@ macro_rules! up_down_methods {
 impl<L: LabelSet> UpDownCounter<L> {
     up_down_methods!(L);
 
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
         /// running.
         #[must_use]
@@ -447,7 +444,7 @@ impl Series<'_, UpDownCounter> {
 }
 
 impl Bound<UpDownCounter> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Adds 1.
         fn inc();
         /// Subtracts 1.

@@ -429,10 +429,8 @@ impl Registry {
     #[must_use]
     pub fn attached<T: Clone + 'static>(&self) -> Vec<T> {
         let attached = lock(&self.0.attached);
-        let values = attached.values();
-        values
-            .filter_map(|value| value.downcast_ref().cloned())
-            .collect()
+        let values = attached.values().map(|value| value.downcast_ref());
+        values.flatten().cloned().collect()
     }
 
     /// Removes all families and collectors.

@@ -85,10 +85,8 @@ impl Bound {
             cap: scale * f64::from(u32::MAX),
         };
         for (terms, line) in capacity.lines.iter_mut().zip(self.lines()) {
-            let (flat, slope) = (
-                2.0 * scale * line.at_zero * n as f64,
-                2.0 * scale * line.slope,
-            );
+            let flat = 2.0 * scale * line.at_zero * n as f64;
+            let slope = 2.0 * scale * line.slope;
             // g + delta <= flat + slope * rank, solved for g. A falling line is lowest at the upper
             // rank of the tuple, rank + delta; a rising one at its lower rank, rank - g.
             let falls = slope < 0.0;
