@@ -84,10 +84,8 @@ pub fn here() -> Here {
 #[inline]
 pub fn here_in(registry: &Registry) -> Here {
     observe::engine().promote_at_first_update();
-    let handle = Handle(Arc::new(Recorder {
-        registry: registry.clone(),
-        parts: Mutex::default(),
-    }));
+    let (registry, parts) = (registry.clone(), Mutex::default());
+    let handle = Handle(Arc::new(Recorder { registry, parts }));
     let entered = handle.enter();
     Here { handle, entered }
 }
@@ -215,10 +213,8 @@ impl Handle {
     /// ```
     #[inline]
     pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
-        Scope {
-            handle: self.clone(),
-            future: Box::pin(future),
-        }
+        let (handle, future) = (self.clone(), Box::pin(future));
+        Scope { handle, future }
     }
 }
 

@@ -456,7 +456,9 @@ macro_rules! metric {
                 options: $crate::family::desc::FieldOptions<'_>,
                 registry: &$crate::Registry,
             ) -> Result<Self, $crate::Error> {
-                $crate::Builder::<Self>::declare::<L>(name, help, options, registry)
+                let mut builder = $crate::Builder::<Self>::new(name, help).of_set::<L, Self>();
+                builder.desc.apply(options, L::FROM_DATA)?;
+                builder.register(registry)
             }
         }
 

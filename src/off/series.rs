@@ -12,23 +12,19 @@ use super::{Error, LabelValue, Metric, Number, debug, idle};
 use crate::in_both::gauge_value::GaugeValue;
 
 pub struct Series<'a, M: Metric> {
-    metric: PhantomData<&'a M>,
+    kind: PhantomData<&'a M>,
 }
 
 pub struct Bound<M: Metric> {
-    metric: PhantomData<fn() -> M>,
+    kind: PhantomData<fn() -> M>,
 }
 
 impl<M: Metric> Series<'_, M> {
-    pub(super) const OFF: Self = Self {
-        metric: PhantomData,
-    };
+    pub(super) const OFF: Self = Self { kind: PhantomData };
 }
 
 impl<M: Metric> Bound<M> {
-    pub(super) const OFF: Self = Self {
-        metric: PhantomData,
-    };
+    pub(super) const OFF: Self = Self { kind: PhantomData };
 }
 
 impl<M: Metric> Copy for Series<'_, M> {}

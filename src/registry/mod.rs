@@ -326,10 +326,10 @@ impl Registry {
         let mut written_before = ClashIndex::default();
         for written in collected.into_iter().chain([own]) {
             let families = written.families.into_iter();
-            let is_own = written.collector.is_none();
+            let is_own = written.by.is_none();
             let insert = |family| self.insert(snapshot, &mut written_before, family, is_own);
             let rejected: Vec<_> = families.filter_map(insert).collect();
-            if let (Some((name, _)), Some(why)) = (written.collector, rejected.first()) {
+            if let (Some((name, _)), Some(why)) = (written.by, rejected.first()) {
                 self.count_failure(&name, why);
             }
         }
@@ -585,7 +585,7 @@ impl Registry {
         let declared = declared.map(|entry| entry.declared(&prefix, &constant));
         let mut catalogue = Catalogue::new(declared.collect());
         for written in self.collect() {
-            if let Some((name, location)) = written.collector {
+            if let Some((name, location)) = written.by {
                 for family in &written.families {
                     catalogue.add_collected(family, &name, location);
                 }

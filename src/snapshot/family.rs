@@ -451,12 +451,8 @@ impl Family {
     }
 
     fn labels_of<'a>(&'a self, (own, cuts): (&'a str, &'a [u8])) -> SeriesLabels<'a> {
-        let constant = &self.meta.constant;
-        SeriesLabels {
-            constant,
-            own,
-            cuts,
-        }
+        let common = &self.meta.constant;
+        SeriesLabels { common, own, cuts }
     }
 
     /// Returns the time since when series `i` counts, if it is known, to the millisecond.
@@ -571,7 +567,7 @@ impl Family {
 /// ```
 #[derive(Clone, Copy)]
 pub struct SeriesLabels<'a> {
-    constant: &'a str,
+    common: &'a str,
     own: &'a str,
     /// The [cuts](super::texts::LabelEntry::cuts) of `own`, or empty.
     cuts: &'a [u8],
@@ -590,7 +586,7 @@ impl<'a> SeriesLabels<'a> {
     #[must_use]
     pub fn of_text(text: &'a str) -> Self {
         Self {
-            constant: "",
+            common: "",
             own: text,
             cuts: &[],
         }
@@ -598,7 +594,7 @@ impl<'a> SeriesLabels<'a> {
 
     /// Iterates over the names and unescaped values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        labels::pairs(self.constant).chain(Pairs(Parts::new(self.own, self.cuts)))
+        labels::pairs(self.common).chain(Pairs(Parts::new(self.own, self.cuts)))
     }
 
     /// Returns the unescaped value of one label.
@@ -624,7 +620,7 @@ impl<'a> SeriesLabels<'a> {
     #[must_use]
     pub fn is_overflow(&self) -> bool {
         let own = Parts::new(self.own, self.cuts);
-        let mut parts = own.chain(labels::parts(self.constant));
+        let mut parts = own.chain(labels::parts(self.common));
         parts.any(|(_, value)| value == labels::OVERFLOW)
     }
 

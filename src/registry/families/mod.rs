@@ -243,10 +243,8 @@ impl Registry {
         }
         names.views = names.views.iter().chain(&added).cloned().collect();
         drop(names);
-        Ok(AddedViews {
-            registry: self.clone(),
-            views: added,
-        })
+        let (registry, views) = (self.clone(), added);
+        Ok(AddedViews { registry, views })
     }
 
     /// Changes a description by the views of its family. `shares`: label sets that become equal can
