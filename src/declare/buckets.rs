@@ -97,7 +97,8 @@ const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
     bounds
 }
 
-/// Returns the first `count` bounds of a function, unless one of the rules does not hold for its arguments.
+/// Returns the first `count` bounds of a function, unless one of the rules does not hold for its
+/// arguments.
 fn checked(
     function: &str,
     rules: &[(bool, SettingRule)],

@@ -599,8 +599,8 @@ macro_rules! with_builder {
 }
 pub(crate) use with_builder;
 
-/// Implements methods by the same methods of `$target`. In front stands the `where` clause of all of
-/// them.
+/// Implements methods by the same methods of `$target`. In front stands the `where` clause of all
+/// of them.
 macro_rules! forward {
     ($where:tt $this:ident => $target:expr;
      $($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(

@@ -1,6 +1,6 @@
-//! Traits of metrics and results, and methods that only call others, for both forms of the crate:
-//! with its engine and without. The files name metrics by their public paths, which lead to
-//! `declare` or to `off`.
+//! Traits of metrics and results, bucket bounds, and methods that only call others, for both forms
+//! of the crate: with its engine and without. The files name metrics by their public paths, which
+//! lead to `declare` or to `off`.
 
 #[allow(
     unreachable_pub,

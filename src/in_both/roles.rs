@@ -42,8 +42,8 @@ pub trait Observe {
 
 /// A metric that can count what is in flight: an up-down counter or a gauge, or a series of one.
 ///
-/// [`InFlight`](crate::instrument::InFlight) and `#[tallies::in_progress]` accept any of them. A metric with labels does not
-/// implement this; its series do.
+/// [`InFlight`](crate::instrument::InFlight) and `#[tallies::in_progress]` accept any of them. A
+/// metric with labels does not implement this; its series do.
 ///
 /// ```
 /// use tallies::UpDownCounter;

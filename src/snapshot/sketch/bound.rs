@@ -115,10 +115,8 @@ impl Bound {
             let falling = (STEEPNESS * eps / (1.0 - phi)).min(STEEPEST);
             let rising = (STEEPNESS * eps / phi).min(STEEPEST);
             let slope = [0.0, -falling, rising][combination % 3];
-            *line = Line {
-                at_zero: eps - slope * phi,
-                slope,
-            };
+            let at_zero = eps - slope * phi;
+            *line = Line { at_zero, slope };
             combination /= 3;
         }
         Self::envelope(&lines)

@@ -120,11 +120,11 @@ pub struct Tuple {
 
 impl Tuple {
     const fn exact(key: u64) -> Self {
-        Self {
-            key,
-            g: 1,
-            delta: 0,
-        }
+        Self::new(key, 1, 0)
+    }
+
+    const fn new(key: u64, g: u32, delta: u32) -> Self {
+        Self { key, g, delta }
     }
 
     /// Returns the tuple as two words, so that it can be stored in atomics.
@@ -136,11 +136,7 @@ impl Tuple {
     /// Returns the tuple that [`to_words`](Self::to_words) converted.
     #[must_use]
     pub const fn from_words([key, ranks]: [u64; 2]) -> Self {
-        Self {
-            key,
-            g: (ranks >> 32) as u32,
-            delta: ranks as u32,
-        }
+        Self::new(key, (ranks >> 32) as u32, ranks as u32)
     }
 
     /// Returns how far a value just below this tuple may be from the lowest rank of this tuple: its
