@@ -1,6 +1,36 @@
 //! Guards that add 1 to a metric while they live, for counting what is in flight.
 
-use crate::in_both::roles::Track;
+/// A metric that can count what is in flight: an up-down counter or a gauge, or a series of one.
+///
+/// [`InFlight`] and `#[tallies::in_progress]` accept any of them. A metric with labels does not
+/// implement this; its series do.
+///
+/// ```
+/// use tallies::UpDownCounter;
+/// use tallies::instrument::{InFlight, Track};
+///
+/// fn enter(metric: &impl Track) -> InFlight<&impl Track> {
+///     InFlight::enter(metric)
+/// }
+///
+/// static REQUESTS: UpDownCounter = UpDownCounter::new("requests_in_flight");
+///
+/// let request = enter(&REQUESTS);
+/// assert_eq!(REQUESTS.get(), 1);
+/// drop(request);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot count calls in flight",
+    label = "not an up-down counter or gauge without labels",
+    note = "an `UpDownCounter` or a `Gauge` counts calls in flight; one with labels needs their values: `#[tallies::in_progress(METRIC, labels = ..)]` or `METRIC.with(..)`"
+)]
+pub trait Track {
+    /// Adds 1.
+    fn up(&self);
+
+    /// Subtracts 1.
+    fn down(&self);
+}
 
 /// A guard that adds 1 when it is made and subtracts 1 when it is dropped, also by an early return,
 /// a panic, or a cancelled future.

@@ -30,12 +30,12 @@ pub use deferred::{Deferred, TextCopies};
 pub use exemplar::trace_ids;
 pub use gauge::{Gauge, UpDownCounter};
 pub use histogram::Histogram;
-pub use in_flight::InFlight;
+pub use in_flight::{InFlight, Track};
 pub use info::Info;
 pub use series::{Bound, Series};
 pub use state_set::StateSet;
 pub use summary::Summary;
-pub use timer::{Sampled, SampledTimer, Timer};
+pub use timer::{Observe, Sampled, SampledTimer, Timer};
 
 use metric_family::MetricFamily;
 

@@ -3,11 +3,11 @@
 use crate::error::Error;
 use crate::family::SeriesRef;
 use crate::in_both::debug;
-use crate::in_both::roles::Observe;
 
 use super::builder::Metric;
 use super::declaration::BoundSeries;
 use super::lazy_ref::LazyRef;
+use super::timer::Observe;
 
 /// One series of a metric, as `with` returns it, for use now. It borrows the metric. For a field of
 /// a struct use a [`Bound`], which `bind` returns.

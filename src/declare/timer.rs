@@ -8,7 +8,43 @@ use std::time::Duration;
 use crate::clock::Start;
 
 use super::{Histogram, Series};
-use crate::in_both::roles::Observe;
+
+/// A metric that observes values: a histogram or summary, or a series of one.
+///
+/// Timers and `#[tallies::timed]` accept any of them, and types of the program. A metric with
+/// labels does not implement this; its series do.
+///
+/// ```
+/// use tallies::{Histogram, instrument::Observe, Summary};
+///
+/// static BUCKETS: Histogram = Histogram::new("both_seconds");
+/// static QUANTILES: Summary = Summary::new("both_quantiles_seconds");
+///
+/// /// Observes in both.
+/// struct Both;
+///
+/// impl Observe for Both {
+///     fn observe(&self, value: f64) {
+///         BUCKETS.observe(value);
+///         QUANTILES.observe(value);
+///     }
+/// }
+///
+/// #[tallies::timed(Both)]
+/// fn work() {}
+///
+/// work();
+/// assert_eq!((BUCKETS.get().count(), QUANTILES.get().count()), (1, 1));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot observe a duration",
+    label = "not a histogram or summary without labels",
+    note = "a `Histogram` or a `Summary` observes durations; one with labels needs their values: `#[tallies::timed(METRIC, labels = ..)]` or `METRIC.with(..)`"
+)]
+pub trait Observe {
+    /// Observes `value`.
+    fn observe(&self, value: f64);
+}
 
 /// A timer that observes the seconds from its start until it is dropped, also by an early return, a
 /// panic, or a cancelled future.

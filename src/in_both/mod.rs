@@ -12,7 +12,7 @@ pub(crate) mod gauge_value;
 mod guards;
 pub(crate) mod measure;
 mod registry;
-pub(crate) mod roles;
+mod roles;
 
 /// Implements `Debug` of a type of which at most one field is shown.
 macro_rules! debug {

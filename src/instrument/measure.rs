@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::declare::{InFlight, Timer};
-use crate::in_both::roles::{Observe, Track};
+use crate::declare::{InFlight, Observe, Timer, Track};
 
 use super::errors::Count;
 use super::outcome::{Failure, Outcome, failed};

@@ -24,9 +24,8 @@ pub use crate::clock::Start;
 #[cfg(feature = "tsc")]
 pub use crate::clock::calibrate;
 pub use crate::declare::trace_ids;
-pub use crate::declare::{InFlight, Sampled, SampledTimer, Timer};
+pub use crate::declare::{InFlight, Observe, Sampled, SampledTimer, Timer, Track};
 pub use crate::in_both::measure::Measure;
-pub use crate::in_both::roles::{Observe, Track};
 pub use crate::observe::{limit_cells, limit_summaries, warm};
 
 /// Functions that the expansions of the attributes call.

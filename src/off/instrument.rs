@@ -10,7 +10,6 @@ use super::Histogram;
 use super::label_set::LabelValue;
 
 pub use crate::in_both::measure::Measure;
-pub use crate::in_both::roles::{Observe, Track};
 
 #[path = "../instrument/outcome.rs"]
 #[allow(dead_code, unreachable_pub, reason = "a part of the engine")]
@@ -20,6 +19,15 @@ pub use outcome::{Failure, Outcome};
 
 pub trait Count {
     fn count(&self);
+}
+
+pub trait Observe {
+    fn observe(&self, value: f64);
+}
+
+pub trait Track {
+    fn up(&self);
+    fn down(&self);
 }
 
 #[inline(always)]
