@@ -84,10 +84,8 @@ pub fn here() -> Here {
 #[inline]
 pub fn here_in(registry: &Registry) -> Here {
     observe::engine().promote_at_first_update();
-    let handle = Handle(Arc::new(Recorder {
-        registry: registry.clone(),
-        parts: Mutex::default(),
-    }));
+    let (registry, parts) = (registry.clone(), Mutex::default());
+    let handle = Handle(Arc::new(Recorder { registry, parts }));
     let entered = handle.enter();
     Here { handle, entered }
 }
@@ -215,10 +213,8 @@ impl Handle {
     /// ```
     #[inline]
     pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
-        Scope {
-            handle: self.clone(),
-            future: Box::pin(future),
-        }
+        let (handle, future) = (self.clone(), Box::pin(future));
+        Scope { handle, future }
     }
 }
 
@@ -310,11 +306,7 @@ impl Changes {
     #[must_use]
     #[inline]
     pub fn text(&self) -> String {
-        let mut changed = String::new();
-        for (sample, grown) in self.samples() {
-            changed.push_str(&format!("{sample} {}\n", grown.by));
-        }
-        changed
+        self.to_string()
     }
 
     /// Checks that a sample has grown by `expected`: `name` and `labels` as for [`Snapshot::get`].
@@ -479,6 +471,7 @@ impl fmt::Debug for Changes {
 impl fmt::Display for Changes {
     #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        let mut changed = self.samples().into_iter();
+        changed.try_for_each(|(sample, grown)| writeln!(f, "{sample} {}", grown.by))
     }
 }

@@ -2,17 +2,9 @@
 
 use crate::error::{Error, SettingRule};
 use crate::family::shape::check_bounds;
+use crate::in_both::buckets;
 
-/// The default bucket bounds: seconds, from 5 ms to 10 s.
-///
-/// ```
-/// use tallies::buckets;
-///
-/// assert_eq!((buckets::DEFAULT[0], buckets::DEFAULT[10]), (0.005, 10.0));
-/// ```
-pub const DEFAULT: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+pub use crate::in_both::buckets::DEFAULT;
 
 /// Returns `count` bounds. The first is `start`, and each of the others is `width` above the one
 /// before. In a `static`, use [`linear_array`].
@@ -29,7 +21,8 @@ pub const DEFAULT: &[f64] = &[
 /// bounds are not finite or do not ascend.
 pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
     let rules = [(width > 0.0, SettingRule::Width(width))];
-    checked("linear", &rules, count, |i| start + width * i as f64)
+    let bounds = (0..count).map(|i| start + width * i as f64);
+    checked("linear", &rules, count, bounds)
 }
 
 /// Returns `count` bounds. The first is `start`, and each of the others is `factor` times the one
@@ -46,17 +39,12 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 /// Returns an error if the count is 0 or above 16 383, if the start is not above 0, if the factor
 /// is not above 1, or if the bounds are not finite or do not ascend.
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
-    let mut next = start;
-    let bound = |_| {
-        let bound = next;
-        next *= factor;
-        bound
-    };
     let rules = [
         (start > 0.0, SettingRule::Start(start)),
         (factor > 1.0, SettingRule::Factor(factor)),
     ];
-    checked("exponential", &rules, count, bound)
+    let bounds = std::iter::successors(Some(start), |bound| Some(bound * factor));
+    checked("exponential", &rules, count, bounds)
 }
 
 /// Returns `N` bounds like [`linear`] does, in a constant.
@@ -77,13 +65,7 @@ pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Er
 #[must_use]
 pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
     assert!(width > 0.0, "{}", SettingRule::Width(width).text());
-    let mut bounds = [start; N];
-    let mut i = 0;
-    while i < N {
-        bounds[i] = start + width * i as f64;
-        i += 1;
-    }
-    ascending(bounds)
+    ascending(buckets::linear_array(start, width))
 }
 
 /// Returns `N` bounds like [`exponential`] does, in a constant.
@@ -105,13 +87,7 @@ pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
 pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
     assert!(start > 0.0, "{}", SettingRule::Start(start).text());
     assert!(factor > 1.0, "{}", SettingRule::Factor(factor).text());
-    let mut bounds = [start; N];
-    let mut i = 1;
-    while i < N {
-        bounds[i] = bounds[i - 1] * factor;
-        i += 1;
-    }
-    ascending(bounds)
+    ascending(buckets::exponential_array(start, factor))
 }
 
 const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
@@ -121,12 +97,13 @@ const fn ascending<const N: usize>(bounds: [f64; N]) -> [f64; N] {
     bounds
 }
 
-/// Returns `count` bounds for a function, unless one of the rules does not hold for its arguments.
+/// Returns the first `count` bounds of a function, unless one of the rules does not hold for its
+/// arguments.
 fn checked(
     function: &str,
     rules: &[(bool, SettingRule)],
     count: usize,
-    bound: impl FnMut(usize) -> f64,
+    bounds: impl Iterator<Item = f64>,
 ) -> Result<Vec<f64>, Error> {
     let is_valid = (1..crate::observe::MOST_BUCKETS).contains(&count);
     let count_rule = (is_valid, SettingRule::Count(count));
@@ -134,7 +111,7 @@ fn checked(
     let bounds = match rules.find(|(holds, _)| !holds) {
         Some((_, broken)) => Err(broken),
         None => {
-            let bounds: Vec<f64> = (0..count).map(bound).collect();
+            let bounds: Vec<f64> = bounds.take(count).collect();
             check_bounds(&bounds).map(|()| bounds)
         }
     };

@@ -8,9 +8,10 @@ use tallies_names::setters;
 
 use crate::error::Error;
 use crate::family::MetricCells;
-use crate::family::desc::{ClosedSet, Desc, FieldOptions, Names};
+use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
+use crate::in_both::debug;
 use crate::observe::Cells;
 use crate::registry::Registry;
 use crate::snapshot::{Kind, Text};
@@ -79,13 +80,7 @@ pub struct Builder<M> {
     pub(super) metric: PhantomData<fn(M)>,
 }
 
-impl<M> std::fmt::Debug for Builder<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.desc.name)
-            .finish_non_exhaustive()
-    }
-}
+debug!([M] Builder<M> = "Builder", "name": |this| this.desc.name);
 
 impl<M> Builder<M> {
     /// Returns a builder for a description.
@@ -106,24 +101,11 @@ impl<M: Metric> Builder<M> {
         Self::of(desc)
     }
 
-    /// Registers a field of a `#[derive(Metrics)]` struct.
-    #[track_caller]
-    pub(super) fn declare<L: LabelSet>(
-        name: &str,
-        help: &str,
-        options: FieldOptions<'_>,
-        registry: &Registry,
-    ) -> Result<M, Error> {
-        let mut builder = Self::new(name, help).of_set::<L, M>();
-        builder.desc.apply(options, L::FROM_DATA)?;
-        builder.register(registry)
-    }
-
     pub(super) fn with_type<T>(self) -> Builder<T> {
         Builder::of(self.desc)
     }
 
-    fn of_set<L: LabelSet, T>(mut self) -> Builder<T> {
+    pub(super) fn of_set<L: LabelSet, T>(mut self) -> Builder<T> {
         self.desc.labels = L::NAMES;
         self.desc.closed = ClosedSet::of::<L>();
         self.with_type()

@@ -10,8 +10,8 @@ use crate::snapshot::{Kind, Numbers, Values};
 use super::exemplar;
 use super::lazy_ref::SeriesUpdate;
 use super::{
-    Bound, Builder, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
-    with_builder, with_labels, with_static,
+    Bound, Builder, MetricFamily, Series, column, forward, metric, with_builder, with_labels,
+    with_static,
 };
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
@@ -112,7 +112,7 @@ impl<L: LabelSet, N: Number> Counter<L, N> {
         Ok(())
     }
 
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Adds `n`, and stores these labels as the exemplar of the series, so that a dashboard can
         /// link to this update.
         ///
@@ -230,7 +230,7 @@ impl<N: Number> Series<'_, Counter<(), N>> {
 }
 
 impl<N: Number> Bound<Counter<(), N>> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Adds 1.
         fn inc();
         /// Adds `n`. See [`Counter::add`].

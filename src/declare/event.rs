@@ -10,16 +10,13 @@ use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::event::{self, EventMetric};
 use crate::family::label::{LabelSet, NamedLabels, Unlabelled};
 use crate::family::{Family, SeriesRef};
+use crate::in_both::debug;
 use crate::lockfree::Generation;
 use crate::observe::{self, Buckets, Cells, Observed, ObservedTotal, Shape, is_finite};
-use crate::registry::Listed;
 
-use super::builder::MetricParts;
 use super::declaration::Declaration;
 use super::lazy_ref::SeriesUpdate;
-use super::{
-    Bound, Builder, Metric, MetricFamily, Series, buckets, forward_to_family, forward_to_only,
-};
+use super::{Bound, Builder, MetricFamily, Series, buckets, forward, metric};
 
 /// Something that happens once and counts in several metrics: a struct with `#[derive(Event)]`.
 ///
@@ -259,16 +256,15 @@ impl<E: Event, L: LabelSet> Events<E, L> {
         }
     }
 
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Returns what was recorded so far, over all threads. Waits for a scrape that is running.
         #[must_use]
         fn get() -> Recorded;
     }
 
-    forward_to_family! {
+    forward! { [] this => this.0;
         /// Returns the series of a label set. Makes it if there is none; above the limit, returns
         /// the overflow series. See [`Counter::with`](crate::Counter::with).
-        #[inline]
         fn with(labels: L::Borrowed<'_>) -> Series<'_, Events<E>>;
 
         /// Returns the series of a label set for later use, for example in a field of a struct. See
@@ -409,49 +405,19 @@ impl<E: Event, L: NamedLabels> Default for Events<E, L> {
     }
 }
 
-impl<E: Event, L: LabelSet> Clone for Events<E, L> {
-    /// Returns another handle to the same metrics.
-    fn clone(&self) -> Self {
-        Self(MetricFamily::new(self.0.declaration.another()))
-    }
-}
+debug!([E, L] Events<E, L> = "Events", "first": |this| this.0.declaration.desc.name);
 
-impl<E, L> std::fmt::Debug for Events<E, L> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events")
-            .field("first", &self.0.declaration.desc.name)
-            .finish_non_exhaustive()
-    }
-}
+metric!(
+    @traits [E: Event, L: LabelSet] Events<E, L>,
+    labelled: Events<E, X>, cells: Buckets, value: Recorded = recorded, {}
+);
 
-impl<E: Event, L: LabelSet> Listed for Events<E, L> {
-    fn enlist(&self) {
-        self.0.enlist();
-    }
-}
-
-impl<E: Event, L: LabelSet> Metric for Events<E, L> {
-    type Labelled<X: LabelSet> = Events<E, X>;
-    type Value = Recorded;
-}
-
-impl<E: Event, L: LabelSet> MetricParts for Events<E, L> {
-    type Cells = Buckets;
-    type Read = Recorded;
-
-    fn declared(declaration: Declaration<Buckets>) -> Self {
-        let family = MetricFamily::new(declaration);
-        family.enlist();
-        Self(family)
-    }
-
-    fn value(desc: &Desc, total: ObservedTotal) -> Recorded {
-        let counts = total.counters.clone();
-        let mut observed = total.rounded();
-        observed.counts.pop();
-        Recorded {
-            observed: (counts.len() < desc.event.len()).then_some(observed),
-            counts,
-        }
+fn recorded(desc: &Desc, total: ObservedTotal) -> Recorded {
+    let counts = total.counters.clone();
+    let mut observed = total.rounded();
+    observed.counts.pop();
+    Recorded {
+        observed: (counts.len() < desc.event.len()).then_some(observed),
+        counts,
     }
 }

@@ -9,10 +9,7 @@ use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
 use crate::snapshot::{GaugeMode, Kind, Values};
 
-use super::{
-    Bound, Builder, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
-    with_builder,
-};
+use super::{Bound, Builder, MetricFamily, Series, column, forward, metric, with_builder};
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
@@ -44,6 +41,20 @@ pub struct Gauge<L = ()>(MetricFamily<GaugeCell, Gauge, L>);
 /// The methods that change a gauge: of the metric without labels, with `$L`, and of a series.
 macro_rules! gauge_methods {
     ($($L:ident)?) => {
+        /// Sets the value: an integer or a float.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
+        /// queue.set(["a", "b"].len());
+        /// queue.set(2.5);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        #[inline]
+        pub fn set(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
+            self.change(GaugeOp::Set(value.into_f64()));
+        }
+
         /// Adds `value`, which may be negative. Atomic.
         ///
         /// ```
@@ -127,23 +138,6 @@ macro_rules! gauge_methods {
 }
 
 impl<L: LabelSet> Gauge<L> {
-    /// Sets the value: an integer or a float.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
-    /// queue.set(["a", "b"].len());
-    /// queue.set(2.5);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[inline]
-    pub fn set(&self, value: impl GaugeValue)
-    where
-        L: Unlabelled,
-    {
-        self.change(GaugeOp::Set(value.into_f64()));
-    }
-
     gauge_methods!(L);
 
     /// Returns the current value. Waits for nothing.
@@ -190,12 +184,6 @@ impl<L: LabelSet> Gauge<L> {
 }
 
 impl Series<'_, Gauge> {
-    /// Sets the value. See [`Gauge::set`].
-    #[inline]
-    pub fn set(&self, value: impl GaugeValue) {
-        self.change(GaugeOp::Set(value.into_f64()));
-    }
-
     gauge_methods!();
 
     #[inline]
@@ -211,7 +199,7 @@ impl Series<'_, Gauge> {
 }
 
 impl Bound<Gauge> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Sets the value. See [`Gauge::set`].
         fn set(value: impl GaugeValue);
         /// Adds `value`. See [`Gauge::add`].
@@ -421,7 +409,7 @@ macro_rules! up_down_methods {
 impl<L: LabelSet> UpDownCounter<L> {
     up_down_methods!(L);
 
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Returns the increments minus the decrements of all threads. Waits for a scrape that is
         /// running.
         #[must_use]
@@ -456,7 +444,7 @@ impl Series<'_, UpDownCounter> {
 }
 
 impl Bound<UpDownCounter> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Adds 1.
         fn inc();
         /// Subtracts 1.

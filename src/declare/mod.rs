@@ -119,12 +119,6 @@ macro_rules! metric {
      value: $value:ty = $read:expr,
      {$($constants:tt)*}) => {
         impl<$($generics)*> $metric<$($names),*> {
-            /// Returns the name as it was declared, without the registry's prefix.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                &self.0.declaration.desc.name
-            }
-
             /// Returns the series of a label set. Makes it if there is none; above the limit,
             /// returns the overflow series.
             ///
@@ -150,7 +144,7 @@ macro_rules! metric {
                 self.0.with(labels)
             }
 
-            $crate::declare::forward_to_family! {
+            $crate::declare::forward! { [] this => this.0;
                 /// Returns the series of a label set for later use, for example in a field of a
                 /// struct.
                 ///
@@ -305,6 +299,9 @@ macro_rules! metric {
                 /// # Ok::<(), tallies::Error>(())
                 /// ```
                 fn is_off(&self) -> bool = self.0.declaration.family().desc.is_off();
+
+                /// Returns the name as it was declared, without the registry's prefix.
+                fn name(&self) -> &str = &self.0.declaration.desc.name;
             }
 
             /// Removes the series of a label set. Returns `false` if there is none.
@@ -447,26 +444,9 @@ macro_rules! metric {
             }
         }
 
-        impl<$($generics)*> Clone for $metric<$($names),*> {
-            /// Returns another handle to the same family.
-            fn clone(&self) -> Self {
-                Self($crate::declare::MetricFamily::new(self.0.declaration.another()))
-            }
-        }
-
-        impl<$($generics)*> std::fmt::Debug for $metric<$($names),*> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($metric))
-                    .field("name", &self.name())
-                    .finish_non_exhaustive()
-            }
-        }
-
-        impl<$($generics)*> $crate::registry::Listed for $metric<$($names),*> {
-            fn enlist(&self) {
-                self.0.enlist();
-            }
-        }
+        $crate::in_both::debug!(
+            [$($generics)*] $metric<$($names),*> = stringify!($metric), "name": |this| this.name()
+        );
 
         impl<$($generics)*> $crate::declare::Declare for $metric<$($names),*> {
             #[track_caller]
@@ -476,16 +456,39 @@ macro_rules! metric {
                 options: $crate::family::desc::FieldOptions<'_>,
                 registry: &$crate::Registry,
             ) -> Result<Self, $crate::Error> {
-                $crate::Builder::<Self>::declare::<L>(name, help, options, registry)
+                let mut builder = $crate::Builder::<Self>::new(name, help).of_set::<L, Self>();
+                builder.desc.apply(options, L::FROM_DATA)?;
+                builder.register(registry)
             }
         }
 
-        impl<$($generics)*> $crate::Metric for $metric<$($names),*> {
+        $crate::declare::metric!(
+            @traits [$($generics)*] $metric<$($names),*>,
+            labelled: $labelled, cells: $cells, value: $value = $read, {$($constants)*}
+        );
+    };
+    // The traits of all metrics and of events.
+    (@traits [$($generics:tt)*] $metric:ty, labelled: $labelled:ty, cells: $cells:ty,
+     value: $value:ty = $read:expr, {$($constants:tt)*}) => {
+        impl<$($generics)*> Clone for $metric {
+            /// Returns another handle to the same family.
+            fn clone(&self) -> Self {
+                Self($crate::declare::MetricFamily::new(self.0.declaration.another()))
+            }
+        }
+
+        impl<$($generics)*> $crate::registry::Listed for $metric {
+            fn enlist(&self) {
+                self.0.enlist();
+            }
+        }
+
+        impl<$($generics)*> $crate::Metric for $metric {
             type Labelled<X: LabelSet> = $labelled;
             type Value = $value;
         }
 
-        impl<$($generics)*> $crate::declare::builder::MetricParts for $metric<$($names),*> {
+        impl<$($generics)*> $crate::declare::builder::MetricParts for $metric {
             type Cells = $cells;
             type Read = $value;
             $($constants)*
@@ -596,40 +599,26 @@ macro_rules! with_builder {
 }
 pub(crate) use with_builder;
 
-/// Implements methods of a metric by the same methods of its [`MetricFamily`].
-macro_rules! forward_to_family {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
-        $(#[$doc])*
-        pub fn $name(&self, $($arg: $ty),*) $(-> $out)? {
-            self.0.$name($($arg),*)
-        }
+/// Implements methods by the same methods of `$target`. In front stands the `where` clause of all
+/// of them.
+macro_rules! forward {
+    ($where:tt $this:ident => $target:expr;
+     $($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
+        $crate::declare::forward!(
+            @method $where $this => $target; $(#[$doc])* fn $name($($arg: $ty),*) $(-> $out)?
+        );
     )*};
-}
-pub(crate) use forward_to_family;
-
-/// Implements methods of a bound series by the same methods of [`Series`].
-macro_rules! forward_to_series {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
+    (@method [$($where:tt)*] $this:ident => $target:expr;
+     $(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?) => {
         $(#[$doc])*
         #[inline]
-        pub fn $name(&self, $($arg: $ty),*) $(-> $out)? {
-            self.last_found().$name($($arg),*)
+        pub fn $name(&self, $($arg: $ty),*) $(-> $out)? $($where)* {
+            let $this = self;
+            $target.$name($($arg),*)
         }
-    )*};
+    };
 }
-pub(crate) use forward_to_series;
-
-/// Implements methods of a metric without labels by the same methods of its [`Series`].
-macro_rules! forward_to_only {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?;)*) => {$(
-        $(#[$doc])*
-        pub fn $name(&self, $($arg: $ty),*) $(-> $out)?
-        where L: $crate::family::label::Unlabelled {
-            self.0.only().$name($($arg),*)
-        }
-    )*};
-}
-pub(crate) use forward_to_only;
+pub(crate) use forward;
 
 /// Implements the methods that histograms and summaries share. `$constructor` is the method of a
 /// registry that makes the metric.

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::family::SeriesRef;
+use crate::in_both::debug;
 
 use super::builder::Metric;
 use super::declaration::BoundSeries;
@@ -50,13 +51,7 @@ impl<M: Metric> Clone for Series<'_, M> {
 
 impl<M: Metric> Copy for Series<'_, M> {}
 
-impl<M: Metric> std::fmt::Debug for Series<'_, M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Series")
-            .field("family", &self.lazy_ref.desc().name)
-            .finish_non_exhaustive()
-    }
-}
+debug!([M: Metric] Series<'_, M> = "Series", "family": |this| this.lazy_ref.desc().name);
 
 impl<'a, M: Metric> Series<'a, M> {
     pub(super) fn of(series: SeriesRef<'a, M::Cells>) -> Self {
@@ -124,35 +119,9 @@ impl<M: Metric> Clone for Bound<M> {
     }
 }
 
-impl<M: Metric> std::fmt::Debug for Bound<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bound")
-            .field("family", &self.bound.family().desc.name)
-            .finish_non_exhaustive()
-    }
-}
+debug!([M: Metric] Bound<M> = "Bound", "family": |this| this.bound.family().desc.name);
 
 impl<M: Metric> Bound<M> {
-    /// Returns the series, as `with` does.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let sent = tallies::Counter::builder("sent_total", "Messages sent.")
-    ///     .labels(["peer"])
-    ///     .register(&registry)?;
-    /// let bound = sent.bind(["a"]);
-    /// let series = bound.series(); // one check for both updates
-    /// series.inc();
-    /// series.inc();
-    /// assert_eq!(bound.get(), 2);
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[inline]
-    #[must_use]
-    pub fn series(&self) -> Series<'_, M> {
-        Series::of(self.bound.get())
-    }
-
     /// Returns the series that was found last, for one update: the hot path finds out whether it is
     /// current.
     #[inline(always)]
@@ -164,6 +133,23 @@ impl<M: Metric> Bound<M> {
     tallies_names::getters! {
         /// Returns the value of the series, over all threads. Waits for a scrape that is running.
         fn get(&self) -> M::Value = M::value(&self.bound.family().desc, self.bound.total());
+
+        /// Returns the series, as `with` does.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let sent = tallies::Counter::builder("sent_total", "Messages sent.")
+        ///     .labels(["peer"])
+        ///     .register(&registry)?;
+        /// let bound = sent.bind(["a"]);
+        /// let series = bound.series(); // one check for both updates
+        /// series.inc();
+        /// series.inc();
+        /// assert_eq!(bound.get(), 2);
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        #[inline]
+        fn series(&self) -> Series<'_, M> = Series::of(self.bound.get());
 
         /// Returns whether this is the overflow series, because the family was at its limit. Then
         /// other label sets count here, too.

@@ -8,10 +8,10 @@ use crate::observe::{GaugeCell, GaugeOp};
 use crate::snapshot::{Kind, join};
 
 use super::gauge::change_series;
-use super::{Bound, Builder, MetricFamily, Series, forward_to_only, forward_to_series, metric};
+use super::{Bound, Builder, MetricFamily, Series, forward, metric};
 use crate::family::desc::{Desc, Names};
 use crate::family::grammar::check_label;
-use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch};
+use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch, Unlabelled};
 
 /// The current one of several states: the series of that state is 1, the others are 0.
 ///
@@ -61,7 +61,7 @@ use crate::family::label::{LabelSet, LabelValue, NamedLabels, Scratch};
 pub struct StateSet<T, L = ()>(MetricFamily<GaugeCell, StateSet<T>, L>);
 
 impl<T: LabelValue, L: LabelSet> StateSet<T, L> {
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Sets the current state.
         ///
         /// A state that the state set does not have, which is possible with states from run time,
@@ -137,7 +137,7 @@ impl<T: LabelValue> Series<'_, StateSet<T>> {
 }
 
 impl<T: LabelValue> Bound<StateSet<T>> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Sets the current state. See [`StateSet::set`].
         fn set(state: T);
         /// Sets the current state, or returns why it is not a state of this state set.

@@ -177,25 +177,16 @@ impl Format {
 
     /// Returns the format that a range names, or `None` if it names none of this crate.
     fn from_range(range: &Range<'_>) -> Option<Self> {
-        let version = range.parameter("version");
-        let syntax = if range.is("text/plain") {
-            match version.unwrap_or("0.0.4") {
-                "0.0.4" => Syntax::Text,
-                "1.0.0" => Syntax::Text1,
-                _ => return None,
-            }
-        } else if range.is("application/openmetrics-text") {
-            match version.unwrap_or("1.0.0") {
-                "1.0.0" => Syntax::OpenMetrics,
-                "2.0.0" => Syntax::OpenMetrics2,
-                _ => return None,
-            }
-        } else if range.is("application/vnd.google.protobuf") {
+        let syntax = if range.is("application/vnd.google.protobuf") {
             let ours = range.parameter("proto") == Some("io.prometheus.client.MetricFamily")
                 && range.parameter("encoding") == Some("delimited");
             ours.then_some(Syntax::Protobuf)?
         } else {
-            return None;
+            let version = range.parameter("version");
+            let mut known = VERSIONS.iter().filter(|(name, ..)| range.is(name));
+            known
+                .find(|known| version.is_none_or(|version| version == known.1))?
+                .2
         };
         let escaping = match range.parameter("escaping") {
             Some("underscores") => Some(Escaping::Underscores),
@@ -283,6 +274,18 @@ impl Format {
         }
     }
 }
+
+/// The versions of text formats. The first one of a media type is its default.
+const VERSIONS: [(&str, &str, Syntax); 4] = [
+    ("text/plain", "0.0.4", Syntax::Text),
+    ("text/plain", "1.0.0", Syntax::Text1),
+    ("application/openmetrics-text", "1.0.0", Syntax::OpenMetrics),
+    (
+        "application/openmetrics-text",
+        "2.0.0",
+        Syntax::OpenMetrics2,
+    ),
+];
 
 /// An element of a header such as Accept.
 pub(crate) struct Range<'a> {

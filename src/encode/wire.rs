@@ -142,10 +142,8 @@ impl Varint {
             len += 1;
         }
         bytes[len] = n as u8;
-        Self {
-            bytes,
-            len: len + 1,
-        }
+        len += 1;
+        Self { bytes, len }
     }
 
     fn as_slice(&self) -> &[u8] {

@@ -25,15 +25,13 @@ pub(crate) trait MetricParts: Sized {
 
 #[must_use = "nothing is declared before `register`"]
 pub struct Builder<M> {
-    metric: PhantomData<fn(M)>,
+    kind: PhantomData<fn(M)>,
 }
 
 debug!([M] Builder<M> = "Builder");
 
 impl<M> Builder<M> {
-    pub(super) const NEW: Self = Self {
-        metric: PhantomData,
-    };
+    pub(super) const NEW: Self = Self { kind: PhantomData };
 }
 
 impl<M: Metric> Builder<M> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::builder::{Builder, Metric, MetricParts};
 use super::label_set::{LabelSet, NamedLabels, Unlabelled};
-use super::metrics::{Listed, Observed};
+use super::metrics::{Listed, Observed, metric};
 use super::{Bound, Series, debug, idle, setters};
 
 pub use tallies_macros::OffEvent as Event;
@@ -101,33 +101,19 @@ impl<E: Event> Bound<Events<E>> {
     }
 }
 
-impl<E: Event, L: LabelSet> Metric for Events<E, L> {
-    type Labelled<X: LabelSet> = Events<E, X>;
-    type Value = Recorded;
+metric!(
+    @traits [E: Event, L: LabelSet] Events<E, L>,
+    labelled: Events<E, X>, value: Recorded = NOTHING
+);
 
-    fn nothing() -> Recorded {
-        Recorded {
-            counts: Vec::new(),
-            observed: None,
-        }
-    }
-}
-
-impl<E: Event, L: LabelSet> MetricParts for Events<E, L> {
-    const OFF: Self = Self(PhantomData);
-}
-
-impl<E: Event, L: LabelSet> Listed for Events<E, L> {}
+const NOTHING: Recorded = Recorded {
+    counts: Vec::new(),
+    observed: None,
+};
 
 impl<E: Event, L: NamedLabels> Default for Events<E, L> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<E: Event, L: LabelSet> Clone for Events<E, L> {
-    fn clone(&self) -> Self {
-        Self(PhantomData)
     }
 }
 

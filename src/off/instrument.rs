@@ -58,14 +58,13 @@ impl Start {
 #[derive(Debug)]
 #[must_use = "it measures until it is dropped: `let _timer = ..`, not `let _ = ..`"]
 pub struct Timer<M: Observe> {
-    metric: PhantomData<M>,
+    kind: PhantomData<M>,
 }
 
 impl<M: Observe> Timer<M> {
     #[inline(always)]
     pub fn start(_: M) -> Self {
-        let metric = PhantomData;
-        Self { metric }
+        Self { kind: PhantomData }
     }
 
     pub fn stop(self) -> Duration {
@@ -88,17 +87,14 @@ impl<M: Track> InFlight<M> {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled<'a> {
-    histogram: PhantomData<&'a Histogram>,
+    of: PhantomData<&'a Histogram>,
 }
 
 impl<'a> Sampled<'a> {
-    pub(super) const OFF: Self = Self {
-        histogram: PhantomData,
-    };
+    pub(super) const OFF: Self = Self { of: PhantomData };
 
     pub fn start_timer(self) -> SampledTimer<'a> {
-        let sampled = PhantomData;
-        SampledTimer { sampled }
+        SampledTimer { of: PhantomData }
     }
 
     pub fn time<R>(self, f: impl FnOnce() -> R) -> R {
@@ -109,7 +105,7 @@ impl<'a> Sampled<'a> {
 #[derive(Debug)]
 #[must_use = "it measures until it is dropped: `let _timer = ..`, not `let _ = ..`"]
 pub struct SampledTimer<'a> {
-    sampled: PhantomData<Sampled<'a>>,
+    of: PhantomData<Sampled<'a>>,
 }
 
 impl SampledTimer<'_> {

@@ -146,7 +146,22 @@ macro_rules! metric {
             }
         }
 
-        impl<$($generics)*> Metric for $metric<$($names),*> {
+        impl<$($generics)*> Declare for $metric<$($names),*> {
+            fn declared() -> Self {
+                Self(PhantomData)
+            }
+        }
+
+        debug!([$($generics)*] $metric<$($names),*> = stringify!($metric));
+        metric!(
+            @traits [$($generics)*] $metric<$($names),*>,
+            labelled: $labelled, value: $value = $nothing
+        );
+    };
+    // The traits of all metrics and of events.
+    (@traits [$($generics:tt)*] $metric:ty, labelled: $labelled:ty,
+     value: $value:ty = $nothing:expr) => {
+        impl<$($generics)*> Metric for $metric {
             type Labelled<X: LabelSet> = $labelled;
             type Value = $value;
 
@@ -155,25 +170,17 @@ macro_rules! metric {
             }
         }
 
-        impl<$($generics)*> MetricParts for $metric<$($names),*> {
+        impl<$($generics)*> MetricParts for $metric {
             const OFF: Self = Self(PhantomData);
         }
 
-        impl<$($generics)*> Declare for $metric<$($names),*> {
-            fn declared() -> Self {
-                Self(PhantomData)
-            }
-        }
+        impl<$($generics)*> Listed for $metric {}
 
-        impl<$($generics)*> Listed for $metric<$($names),*> {}
-
-        impl<$($generics)*> Clone for $metric<$($names),*> {
+        impl<$($generics)*> Clone for $metric {
             fn clone(&self) -> Self {
                 Self(PhantomData)
             }
         }
-
-        debug!([$($generics)*] $metric<$($names),*> = stringify!($metric));
     };
     // A kind whose only parameter is the label set.
     ($metric:ident, value: $value:ty, { $($setters:tt)* }) => {
@@ -197,6 +204,7 @@ macro_rules! metric {
         }
     };
 }
+pub(super) use metric;
 
 metric!(
     Counter [L: LabelSet, N: Number] [L, N], struct [L = (), N: Number = u64],

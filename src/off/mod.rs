@@ -36,7 +36,8 @@ pub use tallies_macros::{
 
 pub mod buckets {
     pub use super::metrics::Observed;
-    pub use super::registry::{DEFAULT, exponential, exponential_array, linear, linear_array};
+    pub use super::registry::{exponential, linear};
+    pub use crate::in_both::buckets::{DEFAULT, exponential_array, linear_array};
 }
 
 pub mod collect {
@@ -70,6 +71,8 @@ pub mod __private {
     pub use super::metrics::{Declare, Listed};
 }
 
+use crate::in_both::debug;
+
 /// Implements methods that do nothing, from their names and the types of their arguments. The value
 /// after `=` is their result. In front stands the `where` clause of all of them.
 macro_rules! idle {
@@ -84,18 +87,6 @@ macro_rules! idle {
     };
 }
 use idle;
-
-/// Implements `Debug` for types that have nothing to show.
-macro_rules! debug {
-    ([$($generics:tt)*] $ty:ty = $name:expr) => {
-        impl<$($generics)*> std::fmt::Debug for $ty {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct($name).finish_non_exhaustive()
-            }
-        }
-    };
-}
-use debug;
 
 /// Implements setters that set nothing.
 macro_rules! setters {

@@ -55,10 +55,6 @@ impl Collected {
     }
 }
 
-pub const DEFAULT: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
-
 pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
     Ok((0..count).map(|i| start + width * i as f64).collect())
 }
@@ -66,24 +62,4 @@ pub fn linear(start: f64, width: f64, count: usize) -> Result<Vec<f64>, Error> {
 pub fn exponential(start: f64, factor: f64, count: usize) -> Result<Vec<f64>, Error> {
     let bounds = std::iter::successors(Some(start), |bound| Some(bound * factor));
     Ok(bounds.take(count).collect())
-}
-
-#[must_use]
-pub const fn linear_array<const N: usize>(start: f64, width: f64) -> [f64; N] {
-    let (mut bounds, mut i) = ([start; N], 0);
-    while i < N {
-        bounds[i] = start + width * i as f64;
-        i += 1;
-    }
-    bounds
-}
-
-#[must_use]
-pub const fn exponential_array<const N: usize>(start: f64, factor: f64) -> [f64; N] {
-    let (mut bounds, mut i) = ([start; N], 1);
-    while i < N {
-        bounds[i] = bounds[i - 1] * factor;
-        i += 1;
-    }
-    bounds
 }

@@ -12,23 +12,19 @@ use super::{Error, LabelValue, Metric, Number, debug, idle};
 use crate::in_both::gauge_value::GaugeValue;
 
 pub struct Series<'a, M: Metric> {
-    metric: PhantomData<&'a M>,
+    kind: PhantomData<&'a M>,
 }
 
 pub struct Bound<M: Metric> {
-    metric: PhantomData<fn() -> M>,
+    kind: PhantomData<fn() -> M>,
 }
 
 impl<M: Metric> Series<'_, M> {
-    pub(super) const OFF: Self = Self {
-        metric: PhantomData,
-    };
+    pub(super) const OFF: Self = Self { kind: PhantomData };
 }
 
 impl<M: Metric> Bound<M> {
-    pub(super) const OFF: Self = Self {
-        metric: PhantomData,
-    };
+    pub(super) const OFF: Self = Self { kind: PhantomData };
 }
 
 impl<M: Metric> Copy for Series<'_, M> {}
@@ -53,26 +49,16 @@ impl<'a, M: Metric> Series<'a, M> {
         try_observe(f64) -> Result<(), Error> = Ok(());
     }
 
-    #[must_use]
-    pub fn get(&self) -> M::Value {
-        M::nothing()
+    idle! { []
+        get() -> M::Value = M::nothing();
     }
 }
 
 impl<M: Metric> Bound<M> {
-    #[must_use]
-    pub fn series(&self) -> Series<'_, M> {
-        Series::OFF
-    }
-
-    #[must_use]
-    pub fn get(&self) -> M::Value {
-        M::nothing()
-    }
-
-    #[must_use]
-    pub fn is_overflow(&self) -> bool {
-        false
+    idle! { []
+        series() -> Series<'_, M> = Series::OFF;
+        get() -> M::Value = M::nothing();
+        is_overflow() -> bool = false;
     }
 }
 

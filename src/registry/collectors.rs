@@ -41,7 +41,7 @@ impl Collector {
 /// The families that one collector wrote.
 pub(super) struct Written {
     /// `None` for the family that counts failures.
-    pub(super) collector: Option<(Text, &'static Location<'static>)>,
+    pub(super) by: Option<(Text, &'static Location<'static>)>,
     pub(super) families: Vec<Family>,
 }
 
@@ -52,11 +52,7 @@ impl Written {
         for family in &mut families {
             family.add_common("", constant);
         }
-        let collector = None;
-        Self {
-            collector,
-            families,
-        }
+        Self { by: None, families }
     }
 }
 
@@ -90,11 +86,8 @@ impl Registry {
                         family.add_common(prefix, &constant);
                         is_on
                     });
-                    let collector = Some((collector.name.clone(), collector.location));
-                    all.push(Written {
-                        collector,
-                        families,
-                    });
+                    let by = Some((collector.name.clone(), collector.location));
+                    all.push(Written { by, families });
                 }
                 Err(why) => self.count_failure(&collector.name, &why),
             }

@@ -14,7 +14,6 @@ mod view;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -22,7 +21,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::family::lint;
-use crate::in_both::collect::Collect;
+use crate::in_both::{collect::Collect, debug};
 use crate::observe;
 use crate::snapshot::{
     Cardinality, Catalogue, ClashIndex, Family, FamilyCardinality, Kind, Snapshot, Source, Text,
@@ -41,7 +40,6 @@ use families::RegistryNames;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
-use self_metrics::LastScrape;
 #[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
 
@@ -85,8 +83,10 @@ struct RegistrySettings {
     self_metrics: bool,
     /// The process that made the registry, or that started over last.
     process: u32,
-    /// Read and written by snapshots.
-    last_scrape: LastScrape,
+    /// The duration of the last snapshot. Read and written by snapshots.
+    last_seconds: f64,
+    /// The size of the last snapshot. Read and written by snapshots.
+    last_bytes: usize,
 }
 
 /// Returns the default registry, to which statics belong.
@@ -101,11 +101,7 @@ pub fn registry() -> &'static Registry {
     &REGISTRY
 }
 
-impl Debug for Registry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").finish_non_exhaustive()
-    }
-}
+debug!([] Registry = "Registry");
 
 impl Default for Registry {
     fn default() -> Self {
@@ -131,7 +127,8 @@ impl Registry {
             settings: Mutex::new(RegistrySettings {
                 self_metrics: is_default,
                 process: std::process::id(),
-                last_scrape: LastScrape::default(),
+                last_seconds: 0.0,
+                last_bytes: 0,
             }),
             attached: Mutex::default(),
         }))
@@ -311,7 +308,7 @@ impl Registry {
         self.enlist();
         let start = Instant::now();
         let collected = self.collect();
-        let settings = *lock(&self.0.settings);
+        let has_self_metrics = lock(&self.0.settings).self_metrics;
         let mut own = Collected::default();
         {
             let mut pass = observe::engine().pass();
@@ -319,16 +316,9 @@ impl Registry {
             snapshot.begin_pass();
             self.write(&mut pass, snapshot);
             snapshot.end_pass();
-            if settings.self_metrics {
+            if has_self_metrics {
                 // These names are valid.
-                let _ = self_metrics::collect(
-                    &pass,
-                    settings.last_scrape,
-                    snapshot,
-                    collected.iter().flat_map(|written| &written.families),
-                    &self.unusual_updates(),
-                    &mut own,
-                );
+                let _ = self_metrics::collect(self, &pass, snapshot, &collected, &mut own);
             }
         }
         let own = Written::own(own.families, &self.constant_text());
@@ -336,21 +326,16 @@ impl Registry {
         let mut written_before = ClashIndex::default();
         for written in collected.into_iter().chain([own]) {
             let families = written.families.into_iter();
-            let is_own = written.collector.is_none();
-            let insert = |family| {
-                self.insert(snapshot, &mut written_before, family, is_own)
-                    .err()
-            };
+            let is_own = written.by.is_none();
+            let insert = |family| self.insert(snapshot, &mut written_before, family, is_own);
             let rejected: Vec<_> = families.filter_map(insert).collect();
-            if let (Some((name, _)), Some(why)) = (written.collector, rejected.first()) {
+            if let (Some((name, _)), Some(why)) = (written.by, rejected.first()) {
                 self.count_failure(&name, why);
             }
         }
-        let last_scrape = LastScrape {
-            seconds: start.elapsed().as_secs_f64(),
-            bytes: snapshot.bytes(),
-        };
-        lock(&self.0.settings).last_scrape = last_scrape;
+        let mut settings = lock(&self.0.settings);
+        settings.last_seconds = start.elapsed().as_secs_f64();
+        settings.last_bytes = snapshot.bytes();
     }
 
     /// Returns what the calling thread has counted, as far as it counted in cells of its own:
@@ -444,10 +429,8 @@ impl Registry {
     #[must_use]
     pub fn attached<T: Clone + 'static>(&self) -> Vec<T> {
         let attached = lock(&self.0.attached);
-        let values = attached.values();
-        values
-            .filter_map(|value| value.downcast_ref().cloned())
-            .collect()
+        let values = attached.values().map(|value| value.downcast_ref());
+        values.flatten().cloned().collect()
     }
 
     /// Removes all families and collectors.
@@ -602,9 +585,9 @@ impl Registry {
         let declared = declared.map(|entry| entry.declared(&prefix, &constant));
         let mut catalogue = Catalogue::new(declared.collect());
         for written in self.collect() {
-            if let Some((name, location)) = written.collector {
+            if let Some((name, location)) = written.by {
                 for family in &written.families {
-                    catalogue.add_collected(family, &name, Some(location));
+                    catalogue.add_collected(family, &name, location);
                 }
             }
         }
@@ -620,7 +603,7 @@ impl Registry {
         written: &mut ClashIndex<Text>,
         family: Family,
         is_own: bool,
-    ) -> Result<(), String> {
+    ) -> Option<String> {
         let (name, exposed) = (&family.meta.name, family.exposed());
         let registered = self.lock().exported_clash(exposed);
         let other = registered.or_else(|| written.clashing(exposed, |_| true).cloned());
@@ -630,11 +613,11 @@ impl Registry {
                     written.insert(exposed, name);
                 }
                 snapshot.families.insert(at, family);
-                Ok(())
+                None
             }
             (other, _) => {
                 let other = other.as_ref().unwrap_or(name);
-                Err(format!(
+                Some(format!(
                     "writes family `{name}`, which would expose the same samples as `{other}`"
                 ))
             }

@@ -4,17 +4,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::observe::{self, Pass};
 use crate::snapshot::{Family, Snapshot};
+use crate::sync::lock;
 
+use super::Registry;
 use super::collected::Collected;
-use super::families::{REJECTED, UnusualUpdates};
+use super::collectors::Written;
+use super::families::REJECTED;
 use super::samples::{Fallible, Samples};
-
-/// The duration and the size of the last snapshot of a registry.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LastScrape {
-    pub(super) seconds: f64,
-    pub(super) bytes: usize,
-}
 
 /// Returns whether a family of a registry is about the engine itself.
 #[cfg(feature = "store")]
@@ -23,17 +19,18 @@ pub(crate) fn is_self_metric(name: &str) -> bool {
 }
 
 /// Writes the self-metrics.
-pub(super) fn collect<'a>(
+pub(super) fn collect(
+    registry: &Registry,
     pass: &Pass<'_>,
-    last: LastScrape,
-    snapshot: &'a Snapshot,
-    collected: impl Iterator<Item = &'a Family>,
-    unusual: &[UnusualUpdates],
+    snapshot: &Snapshot,
+    collected: &[Written],
     out: &mut Collected,
 ) -> Fallible<()> {
     let prefix = "tallies";
     let mut out = Samples { out, prefix };
+    let settings = *lock(&registry.0.settings);
     // Those of collectors are inserted into the snapshot later.
+    let collected = collected.iter().flat_map(|written| &written.families);
     let lengths = snapshot.families.iter().chain(collected).map(Family::len);
     let (families, series) = lengths.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
     let (shards, cells) = pass.shards();
@@ -43,26 +40,16 @@ pub(super) fn collect<'a>(
     out.write("shard_bytes", &[], cells as f64 * 8.0)?;
     let engine = observe::engine();
     out.write("shard_limit_bytes", &[], engine.cell_limit() as f64)?;
-    let bytes = last.bytes.max(snapshot.bytes());
+    let bytes = settings.last_bytes.max(snapshot.bytes());
     out.write("snapshot_bytes", &[], bytes as f64)?;
-    out.write("scrape_duration_seconds", &[], last.seconds)?;
+    out.write("scrape_duration_seconds", &[], settings.last_seconds)?;
     let budget = observe::stream_budget();
     let (used, limit) = budget.bytes();
     out.write("stream_bytes", &[], used as f64)?;
     out.write("stream_limit_bytes", &[], limit as f64)?;
     out.write("stream_mode", &[], f64::from(budget.mode()))?;
     out.write("degraded_series", &[], snapshot.degraded() as f64)?;
-    for family in unusual {
-        let labels = [("family", &*family.name)];
-        for (name, updates) in [
-            ("rejected_updates_total", family.rejected),
-            ("overflowed_updates_total", family.overflowed),
-        ] {
-            if updates > 0 {
-                out.write(name, &labels, updates as f64)?;
-            }
-        }
-    }
+    registry.write_unusual_updates(&mut out)?;
     if let Some(words) = observe::unpublished_cells() {
         out.write("cells_not_shared_total", &[], words as f64)?;
     }

@@ -23,8 +23,7 @@ impl ExactSum {
     /// Adds a term.
     pub(crate) fn add(&mut self, term: f64) {
         if !term.is_finite() {
-            self.add_special(term);
-            return;
+            return self.add_special(term);
         }
         let mut carried = term;
         let mut len = 0;
@@ -38,8 +37,7 @@ impl ExactSum {
             let sum = large + small;
             if !sum.is_finite() {
                 // Beyond the range of floats. It stays there, so that the sum does not go down.
-                self.add_special(sum);
-                return;
+                return self.add_special(sum);
             }
             let rest = small - (sum - large);
             if rest != 0.0 {

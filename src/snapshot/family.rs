@@ -276,6 +276,33 @@ impl Family {
 
         /// Returns whether the family has no series yet.
         fn is_empty(&self) -> bool = self.len() == 0;
+
+        /// Returns the escaped text of the constant labels, which all series have.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// registry.add_constant("host", "a")?;
+        /// registry.counter("jobs_total", "Jobs done.")?;
+        /// assert_eq!(registry.snapshot().family("jobs_total").unwrap().constant_text(), "host=\"a\"");
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn constant_text(&self) -> &str = &self.meta.constant;
+
+        /// Returns how long a store shows a live gauge of a process that sends nothing more, if the
+        /// declaration says so.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        ///
+        /// let registry = tallies::Registry::new();
+        /// let queue = tallies::Gauge::builder("queue_length", "Jobs that wait.");
+        /// queue.shared_ttl(Duration::from_secs(5)).register(&registry)?;
+        /// let snapshot = registry.snapshot();
+        /// let family = snapshot.family("queue_length").unwrap();
+        /// assert_eq!(family.shared_ttl(), Some(Duration::from_secs(5)));
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        fn shared_ttl(&self) -> Option<Duration> = self.meta.shared_ttl;
     }
 
     /// Iterates over the labels and the value of every series.
@@ -384,20 +411,6 @@ impl Family {
         self.texts.get(i)
     }
 
-    /// Returns the escaped text of the constant labels, which all series have.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// registry.add_constant("host", "a")?;
-    /// registry.counter("jobs_total", "Jobs done.")?;
-    /// assert_eq!(registry.snapshot().family("jobs_total").unwrap().constant_text(), "host=\"a\"");
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[must_use]
-    pub fn constant_text(&self) -> &str {
-        &self.meta.constant
-    }
-
     /// Returns whether the family is a gauge with values that can be added up: an up-down counter,
     /// or a gauge with the mode [`LiveSum`](GaugeMode::LiveSum) or [`Sum`](GaugeMode::Sum).
     ///
@@ -414,25 +427,6 @@ impl Family {
     pub fn adds_up(&self) -> bool {
         let is_sum = matches!(self.meta.mode, GaugeMode::LiveSum | GaugeMode::Sum);
         self.meta.kind == Kind::Gauge && is_sum
-    }
-
-    /// Returns how long a store shows a live gauge of a process that sends nothing more, if the
-    /// declaration says so.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let registry = tallies::Registry::new();
-    /// let queue = tallies::Gauge::builder("queue_length", "Jobs that wait.");
-    /// queue.shared_ttl(Duration::from_secs(5)).register(&registry)?;
-    /// let snapshot = registry.snapshot();
-    /// let family = snapshot.family("queue_length").unwrap();
-    /// assert_eq!(family.shared_ttl(), Some(Duration::from_secs(5)));
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    #[must_use]
-    pub fn shared_ttl(&self) -> Option<Duration> {
-        self.meta.shared_ttl
     }
 
     /// Returns whether only live processes have values of this family. The totals of all other
@@ -457,12 +451,8 @@ impl Family {
     }
 
     fn labels_of<'a>(&'a self, (own, cuts): (&'a str, &'a [u8])) -> SeriesLabels<'a> {
-        let constant = &self.meta.constant;
-        SeriesLabels {
-            constant,
-            own,
-            cuts,
-        }
+        let common = &self.meta.constant;
+        SeriesLabels { common, own, cuts }
     }
 
     /// Returns the time since when series `i` counts, if it is known, to the millisecond.
@@ -577,7 +567,7 @@ impl Family {
 /// ```
 #[derive(Clone, Copy)]
 pub struct SeriesLabels<'a> {
-    constant: &'a str,
+    common: &'a str,
     own: &'a str,
     /// The [cuts](super::texts::LabelEntry::cuts) of `own`, or empty.
     cuts: &'a [u8],
@@ -596,7 +586,7 @@ impl<'a> SeriesLabels<'a> {
     #[must_use]
     pub fn of_text(text: &'a str) -> Self {
         Self {
-            constant: "",
+            common: "",
             own: text,
             cuts: &[],
         }
@@ -604,7 +594,7 @@ impl<'a> SeriesLabels<'a> {
 
     /// Iterates over the names and unescaped values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        labels::pairs(self.constant).chain(Pairs(Parts::new(self.own, self.cuts)))
+        labels::pairs(self.common).chain(Pairs(Parts::new(self.own, self.cuts)))
     }
 
     /// Returns the unescaped value of one label.
@@ -630,7 +620,7 @@ impl<'a> SeriesLabels<'a> {
     #[must_use]
     pub fn is_overflow(&self) -> bool {
         let own = Parts::new(self.own, self.cuts);
-        let mut parts = own.chain(labels::parts(self.constant));
+        let mut parts = own.chain(labels::parts(self.common));
         parts.any(|(_, value)| value == labels::OVERFLOW)
     }
 

@@ -94,10 +94,8 @@ impl Page {
     /// Returns the label text of series `i` and its [`LabelEntry::cuts`].
     fn get_cut(&self, i: usize) -> (&str, &[u8]) {
         let (from, to) = (self.end_before(i), self.ends[i]);
-        (
-            &self.text[from.text..to.text],
-            &self.cuts[from.cuts..to.cuts],
-        )
+        let text = &self.text[from.text..to.text];
+        (text, &self.cuts[from.cuts..to.cuts])
     }
 
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {

@@ -91,6 +91,22 @@ impl Quantiles {
         /// Returns the number of observations in the sketch, from which quantiles are computed. If
         /// the summary has a window, these are the observations in the window.
         fn sketched(&self) -> u64 = self.sketch.n();
+
+        /// Returns whether the sketch had to be compressed beyond its objectives to stay within its
+        /// limit on tuples.
+        ///
+        /// ```
+        /// let registry = tallies::Registry::new();
+        /// let s = tallies::Summary::builder("s", "A summary.").register(&registry)?;
+        /// (1..=100).for_each(|i| s.observe(f64::from(i)));
+        /// assert!(!s.get().is_degraded());
+        /// # Ok::<(), tallies::Error>(())
+        /// ```
+        ///
+        /// Values in an adversarial order can cause this. The error at an objective may then exceed
+        /// the objective, but never the error that [`quantile`](Self::quantile) returns. The
+        /// self-metric `tallies_degraded_series` counts such series.
+        fn is_degraded(&self) -> bool = self.sketch.is_degraded();
     }
 
     /// Returns the quantile `phi`, and the fraction of the ranks by which it may be wrong.
@@ -112,25 +128,6 @@ impl Quantiles {
     pub fn quantile(&self, phi: f64) -> Option<(f64, f64)> {
         let (value, ranks) = self.sketch.quantile(phi)?;
         Some((value, ranks as f64 / self.sketch.n().max(1) as f64))
-    }
-
-    /// Returns whether the sketch had to be compressed beyond its objectives to stay within its
-    /// limit on tuples.
-    ///
-    /// ```
-    /// let registry = tallies::Registry::new();
-    /// let s = tallies::Summary::builder("s", "A summary.").register(&registry)?;
-    /// (1..=100).for_each(|i| s.observe(f64::from(i)));
-    /// assert!(!s.get().is_degraded());
-    /// # Ok::<(), tallies::Error>(())
-    /// ```
-    ///
-    /// Values in an adversarial order can cause this. The error at an objective may then exceed the
-    /// objective, but never the error that [`quantile`](Self::quantile) returns. The self-metric
-    /// `tallies_degraded_series` counts such series.
-    #[must_use]
-    pub fn is_degraded(&self) -> bool {
-        self.sketch.is_degraded()
     }
 }
 
@@ -416,6 +413,10 @@ impl<'a> Summary<'a> {
         /// Returns the number of observations from which quantiles are computed. If the summary has
         /// a window, these are the observations in the window.
         fn sketched(&self) -> u64 = self.observed().map_or(self.count(), Quantiles::sketched);
+
+        /// Returns whether the error at an objective may exceed the objective; see
+        /// [`Quantiles::is_degraded`].
+        fn is_degraded(&self) -> bool = self.observed().is_some_and(Quantiles::is_degraded);
     }
 
     /// Returns the number of observations, if it is known.
@@ -491,13 +492,6 @@ impl<'a> Summary<'a> {
             lower,
             upper,
         })
-    }
-
-    /// Returns whether the error at an objective may exceed the objective; see
-    /// [`Quantiles::is_degraded`].
-    #[must_use]
-    pub fn is_degraded(&self) -> bool {
-        self.observed().is_some_and(Quantiles::is_degraded)
     }
 }
 
@@ -583,12 +577,6 @@ impl<'a> Histogram<'a> {
         }
     }
 
-    /// Returns the exponential buckets of the same observations, if the family has them.
-    #[must_use]
-    pub fn native(&self) -> Option<&'a Native> {
-        self.native
-    }
-
     /// Returns the quantile `phi` with the bounds of the bucket that holds it.
     ///
     /// Uses the exponential buckets if there are any, because they are finer, and otherwise the
@@ -630,6 +618,9 @@ impl<'a> Histogram<'a> {
     getters! {
         /// Returns the number of observations.
         fn count(&self) -> u64 = self.counts.iter().fold(0, |sum, n| sum.saturating_add(*n));
+
+        /// Returns the exponential buckets of the same observations, if the family has them.
+        fn native(&self) -> Option<&'a Native> = self.native;
 
         /// Returns the sum of the observations.
         fn sum(&self) -> f64 = self.sum;

@@ -14,10 +14,7 @@ use crate::snapshot::Resolution;
 
 use super::exemplar;
 use super::timer::Sampled;
-use super::{
-    Bound, MetricFamily, Series, forward_to_only, forward_to_series, metric, observe_methods,
-    with_builder,
-};
+use super::{Bound, MetricFamily, Series, forward, metric, observe_methods, with_builder};
 use crate::family::Family;
 use crate::family::label::{LabelSet, Unlabelled};
 use crate::family::shape::{check_bounds, without_infinity};
@@ -193,7 +190,7 @@ impl<L: LabelSet> Histogram<L> {
         Sampled::new(self.0.only(), one_in)
     }
 
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Returns what all threads have observed so far. Waits for a scrape that is running.
         #[must_use]
         fn get() -> Observed;
@@ -251,7 +248,7 @@ impl<'a> Series<'a, Histogram> {
 }
 
 impl Bound<Histogram> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Observes `value` once.
         fn observe(value: f64);
         /// Observes a duration, in seconds.

@@ -13,10 +13,7 @@ use crate::observe::{self, Distribution, SummaryShape, SummaryTotal, Window, is_
 use crate::snapshot::sketch::Targets;
 use crate::snapshot::{Kind, Quantiles, Values, sum_since};
 
-use super::{
-    Bound, MetricFamily, Series, column, forward_to_only, forward_to_series, metric,
-    observe_methods, with_builder,
-};
+use super::{Bound, MetricFamily, Series, column, forward, metric, observe_methods, with_builder};
 use crate::family::SeriesRef;
 use crate::family::desc::Desc;
 use crate::family::label::{LabelSet, Unlabelled};
@@ -122,7 +119,7 @@ impl<L: LabelSet> Summary<L> {
 
     observe_methods!(summary);
 
-    forward_to_only! {
+    forward! { [where L: Unlabelled] this => this.0.only();
         /// Returns what all threads have observed so far. Waits for a scrape that is running.
         #[must_use]
         fn get() -> Quantiles;
@@ -141,7 +138,7 @@ impl Series<'_, Summary> {
 }
 
 impl Bound<Summary> {
-    forward_to_series! {
+    forward! { [] this => this.last_found();
         /// Observes `value` once.
         fn observe(value: f64);
         /// Observes a duration, in seconds.

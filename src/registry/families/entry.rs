@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use crate::error::{Error, NameRule, Subject};
 use crate::family::AnyFamily;
 use crate::family::desc::{Desc, Names};
-use crate::snapshot::catalogue::{Declared, Label, short_path};
-use crate::snapshot::{self, Difference, GaugeMode, Kind, Meta, Text, Values, labels};
+use crate::snapshot::catalogue::{Declared, Label};
+use crate::snapshot::{self, Difference, GaugeMode, Kind, Meta, Text, labels};
 
 /// A family. Equal declarations of it share its entry.
 #[derive(Clone)]
@@ -75,44 +75,27 @@ impl FamilyEntry {
         let label = |name: &&str| Label::new((*name).to_owned(), values(name));
         let fixed = desc.labels.fixed().iter();
         let mut labels: Vec<_> = fixed.filter(|name| !drops(name)).map(label).collect();
-        let name = format!("{prefix}{}", desc.name);
+        let meta = meta(desc, prefix, constant);
         let states = desc.states;
         if !states.is_empty() {
             let states = states.iter().map(|state| (*state).to_owned());
-            labels.push(Label::new(name.clone(), states.collect()));
+            labels.push(Label::new(meta.name.to_string(), states.collect()));
         }
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let constants = constant.iter().map(|(name, value)| pair(name, value));
         let is_gone = |name: &&&str| labels.iter().all(|label| label.name != ***name);
         let dropped = declared.iter().filter(is_gone);
-        let bounds = match family.values() {
-            Values::Histogram(all) => all.bounds.to_vec(),
-            _ => Vec::new(),
-        };
+        let dropped = dropped.map(|name| (*name).to_owned()).collect();
         let is_summary = desc.kind == Kind::Summary;
         let targets = is_summary.then(|| desc.targets.as_slice());
-        let (file, line) = (desc.location.file(), desc.location.line());
         Declared {
-            help: desc.help.to_string(),
-            unit: desc.unit.to_string(),
-            kind: desc.kind,
             any_labels: desc.labels == Names::Any,
-            constant: constants
-                .chain(desc.constant.iter().map(|(name, value)| pair(name, value)))
-                .collect(),
-            dropped: dropped.map(|name| (*name).to_owned()).collect(),
-            bounds,
+            dropped,
             schema: desc.native.map(|native| native.schema),
             objectives: targets.unwrap_or_default().to_vec(),
             window: desc.max_age.filter(|_| is_summary),
             limit: family.limit(),
             off: desc.is_off(),
-            collector: None,
-            name,
-            labels,
             krate: desc.krate().map(str::to_owned),
-            file: short_path(file),
-            line,
+            ..Declared::new(&meta, &family.values(), labels, desc.location)
         }
     }
 

@@ -20,10 +20,12 @@ use crate::family::{AnyFamily, Prefetch, prefetch};
 use tallies_names::capture;
 
 pub(super) use entry::FamilyEntry;
+use entry::exposed;
 pub(crate) use entry::meta;
 pub(super) use names::RegistryNames;
 
 use super::Registry;
+use super::samples::{Fallible, Samples};
 use super::view::View;
 
 /// The name, help text and unit of a family. See [`Registry::describe`].
@@ -61,14 +63,6 @@ impl AddedViews {
 
 /// The number of families that were rejected because the name of a static was taken.
 pub(super) static REJECTED: AtomicU64 = AtomicU64::new(0);
-
-/// The updates of one family that were rejected, and those in its overflow series.
-pub(super) struct UnusualUpdates {
-    /// The name of the family, with the prefix.
-    pub(super) name: String,
-    pub(super) rejected: u64,
-    pub(super) overflowed: u64,
-}
 
 /// A note about a static, to be logged.
 pub(crate) enum Note {
@@ -249,10 +243,8 @@ impl Registry {
         }
         names.views = names.views.iter().chain(&added).cloned().collect();
         drop(names);
-        Ok(AddedViews {
-            registry: self.clone(),
-            views: added,
-        })
+        let (registry, views) = (self.clone(), added);
+        Ok(AddedViews { registry, views })
     }
 
     /// Changes a description by the views of its family. `shares`: label sets that become equal can
@@ -292,12 +284,13 @@ impl Registry {
         let mut desc = entry.desc().clone();
         desc.help = Text::from(description.help);
         let is_renamed = desc.name != *desc.declared_name();
+        let new_name = if is_renamed {
+            &*own_name
+        } else {
+            description.name
+        };
         let renamed = Desc {
-            name: Text::from(if is_renamed {
-                own_name.as_str()
-            } else {
-                description.name
-            }),
+            name: Text::from(new_name),
             unit: Text::from(description.unit),
             ..desc.clone()
         };
@@ -318,21 +311,25 @@ impl Registry {
         Ok(new)
     }
 
-    /// Returns the rejected and overflowed updates of the families that have any, in the order of
-    /// their names.
-    pub(super) fn unusual_updates(&self) -> Vec<UnusualUpdates> {
+    /// Writes the numbers of rejected and overflowed updates of the families that have any, in the
+    /// order of their names.
+    pub(super) fn write_unusual_updates(&self, out: &mut Samples<'_>) -> Fallible<()> {
         let (entries, prefix) = self.lock().in_order();
-        let unusual = entries.iter().filter_map(|entry| {
+        for entry in entries.iter() {
             let families = entry.duplicates.iter();
             let counts = families.map(|family| family.unusual_updates());
             let (rejected, overflowed) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-            (rejected + overflowed > 0).then(|| UnusualUpdates {
-                name: format!("{prefix}{}", entry.desc().name),
-                rejected,
-                overflowed,
-            })
-        });
-        unusual.collect()
+            for (sample, updates) in [
+                ("rejected_updates_total", rejected),
+                ("overflowed_updates_total", overflowed),
+            ] {
+                if updates > 0 {
+                    let name = exposed(entry.desc(), &prefix);
+                    out.write(sample, &[("family", &name)], updates as f64)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Puts `prefix` before every name of a family. A prefix that ends in an ASCII letter or digit

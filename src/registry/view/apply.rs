@@ -54,12 +54,7 @@ impl View {
             }
             desc.limit = limit;
             if is_off {
-                let off = Some(true);
-                let all = Self {
-                    off,
-                    ..Self::default()
-                };
-                all.apply(&mut desc, shares);
+                Self::default().off().apply(&mut desc, shares);
             }
             return desc;
         }

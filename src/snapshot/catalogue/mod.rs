@@ -19,7 +19,7 @@ mod samples;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::{Family, Kind, Values, labels};
+use super::{Family, Kind, Meta, Values, labels};
 
 /// Every family of a registry, with or without series. [`tallies::catalogue()`](crate::catalogue())
 /// and [`Registry::catalogue`](crate::Registry::catalogue) make it.
@@ -135,7 +135,7 @@ impl Catalogue {
         &mut self,
         family: &Family,
         collector: &str,
-        location: Option<&'static Location<'static>>,
+        location: &Location<'_>,
     ) {
         let mut labels: Vec<Label> = Vec::new();
         for (name, _) in family.texts.iter().flat_map(labels::parts) {
@@ -143,31 +143,9 @@ impl Catalogue {
                 labels.push(Label::new(name.to_owned(), Vec::new()));
             }
         }
-        let constant = labels::pairs(&family.meta.constant);
         let declared = Declared {
-            name: family.name().to_owned(),
-            kind: family.kind(),
-            help: family.help().to_owned(),
-            unit: family.unit().to_owned(),
-            labels,
-            any_labels: false,
-            constant: constant
-                .map(|(name, value)| (name.to_owned(), value.into_owned()))
-                .collect(),
-            dropped: Vec::new(),
-            bounds: match &family.values {
-                Values::Histogram(all) => all.bounds.to_vec(),
-                _ => Vec::new(),
-            },
-            schema: None,
-            objectives: Vec::new(),
-            window: None,
-            limit: None,
-            off: false,
             collector: Some(collector.to_owned()),
-            krate: None,
-            file: location.map_or_else(String::new, |location| short_path(location.file())),
-            line: location.map_or(0, Location::line),
+            ..Declared::new(&family.meta, &family.values, labels, location)
         };
         let name = |family: &Declared| family.name.cmp(&declared.name);
         if let Err(at) = self.families.binary_search_by(name) {
@@ -176,10 +154,48 @@ impl Catalogue {
     }
 }
 
+impl Declared {
+    /// Returns a family with no settings but those that a collector's family has, too.
+    #[inline]
+    pub(crate) fn new(
+        meta: &Meta,
+        values: &Values,
+        labels: Vec<Label>,
+        location: &Location<'_>,
+    ) -> Self {
+        let constant = labels::pairs(&meta.constant);
+        Self {
+            name: meta.name.to_string(),
+            kind: meta.kind,
+            help: meta.help.to_string(),
+            unit: meta.unit.to_string(),
+            labels,
+            any_labels: false,
+            constant: constant
+                .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                .collect(),
+            dropped: Vec::new(),
+            bounds: match values {
+                Values::Histogram(all) => all.bounds.to_vec(),
+                _ => Vec::new(),
+            },
+            schema: None,
+            objectives: Vec::new(),
+            window: None,
+            limit: None,
+            off: false,
+            collector: None,
+            krate: None,
+            file: short_path(location.file()),
+            line: location.line(),
+        }
+    }
+}
+
 /// Returns a path that is the same on every machine: an absolute one begins with the directory of
 /// its package, without the version.
 #[inline]
-pub(crate) fn short_path(path: &str) -> String {
+fn short_path(path: &str) -> String {
     let path = path.replace('\\', "/");
     let is_absolute = path.starts_with('/') || path.get(1..3) == Some(":/");
     if !is_absolute {

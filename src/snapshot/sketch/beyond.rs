@@ -37,11 +37,9 @@ impl Sketch {
             }
             // The value itself may belong to `before`: then one more is hidden below it.
             let delta = most - least + 1;
-            tuples.push(Tuple {
-                key: run[0].key,
-                g: u32::try_from(least - low).unwrap_or(u32::MAX),
-                delta: u32::try_from(delta).unwrap_or(u32::MAX),
-            });
+            let g = u32::try_from(least - low).unwrap_or(u32::MAX);
+            let delta = u32::try_from(delta).unwrap_or(u32::MAX);
+            tuples.push(Tuple::new(run[0].key, g, delta));
             low = least;
         }
         Self::from_parts(tuples, true)

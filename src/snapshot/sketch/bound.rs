@@ -85,10 +85,8 @@ impl Bound {
             cap: scale * f64::from(u32::MAX),
         };
         for (terms, line) in capacity.lines.iter_mut().zip(self.lines()) {
-            let (flat, slope) = (
-                2.0 * scale * line.at_zero * n as f64,
-                2.0 * scale * line.slope,
-            );
+            let flat = 2.0 * scale * line.at_zero * n as f64;
+            let slope = 2.0 * scale * line.slope;
             // g + delta <= flat + slope * rank, solved for g. A falling line is lowest at the upper
             // rank of the tuple, rank + delta; a rising one at its lower rank, rank - g.
             let falls = slope < 0.0;
@@ -117,10 +115,8 @@ impl Bound {
             let falling = (STEEPNESS * eps / (1.0 - phi)).min(STEEPEST);
             let rising = (STEEPNESS * eps / phi).min(STEEPEST);
             let slope = [0.0, -falling, rising][combination % 3];
-            *line = Line {
-                at_zero: eps - slope * phi,
-                slope,
-            };
+            let at_zero = eps - slope * phi;
+            *line = Line { at_zero, slope };
             combination /= 3;
         }
         Self::envelope(&lines)

@@ -177,11 +177,9 @@ impl Sketch {
                 let high = tuple.high(low, n);
                 let next = low.div_ceil(2).max(begin).min(end);
                 let delta = high.div_ceil(2).saturating_sub(next);
-                tuple.delta = if tuple.delta == u32::MAX {
-                    u32::MAX
-                } else {
-                    delta as u32
-                };
+                if tuple.delta != u32::MAX {
+                    tuple.delta = delta as u32;
+                }
                 tuple.g = (next - half) as u32;
                 half = next;
             }

@@ -120,11 +120,11 @@ pub struct Tuple {
 
 impl Tuple {
     const fn exact(key: u64) -> Self {
-        Self {
-            key,
-            g: 1,
-            delta: 0,
-        }
+        Self::new(key, 1, 0)
+    }
+
+    const fn new(key: u64, g: u32, delta: u32) -> Self {
+        Self { key, g, delta }
     }
 
     /// Returns the tuple as two words, so that it can be stored in atomics.
@@ -136,11 +136,7 @@ impl Tuple {
     /// Returns the tuple that [`to_words`](Self::to_words) converted.
     #[must_use]
     pub const fn from_words([key, ranks]: [u64; 2]) -> Self {
-        Self {
-            key,
-            g: (ranks >> 32) as u32,
-            delta: ranks as u32,
-        }
+        Self::new(key, (ranks >> 32) as u32, ranks as u32)
     }
 
     /// Returns how far a value just below this tuple may be from the lowest rank of this tuple: its
@@ -224,20 +220,17 @@ impl Sketch {
         self.degraded = degraded;
     }
 
-    /// Returns the tuples in ascending order.
-    pub fn tuples(&self) -> &[Tuple] {
-        &self.tuples
-    }
+    tallies_names::getters! {
+        /// Returns the tuples in ascending order.
+        fn tuples(&self) -> &[Tuple] = &self.tuples;
 
-    /// Returns the number of values. Beyond 2^41 values (a month of a million per second) it is
-    /// smaller, because old values lose half their weight.
-    pub fn n(&self) -> u64 {
-        self.n
-    }
+        /// Returns the number of values. Beyond 2^41 values (a month of a million per second) it is
+        /// smaller, because old values lose half their weight.
+        fn n(&self) -> u64 = self.n;
 
-    /// Returns whether the limit on tuples was reached, so that errors may exceed the objectives.
-    pub fn is_degraded(&self) -> bool {
-        self.degraded
+        /// Returns whether the limit on tuples was reached, so that errors may exceed the
+        /// objectives.
+        fn is_degraded(&self) -> bool = self.degraded;
     }
 
     /// Returns the value of rank `ceil(phi * n)`, and the number of ranks by which it may be wrong.

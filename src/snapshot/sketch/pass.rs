@@ -138,11 +138,7 @@ impl Packer<'_> {
             self.g += absorbed as u32;
             let Some(key) = key else { return };
             end -= absorbed + 1;
-            self.start(Tuple {
-                key,
-                g: 1,
-                delta: above,
-            });
+            self.start(Tuple::new(key, 1, above));
         }
     }
 }
