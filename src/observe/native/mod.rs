@@ -13,7 +13,7 @@
 //!
 //! An observation is in one of these cases:
 //!
-//! - The table has its key: the observation is a [`observe`](super::bucket_block::observe).
+//! - The table has its key: the observation is a [`observe`].
 //! - The key is new and fits: the owner writes it to a free entry, and then observes.
 //! - The table is full, or has as many exponential buckets as the limit: the owner copies it to a
 //!   larger or coarser one, publishes that, and then observes.
