@@ -41,20 +41,6 @@ pub struct Gauge<L = ()>(MetricFamily<GaugeCell, Gauge, L>);
 /// The methods that change a gauge: of the metric without labels, with `$L`, and of a series.
 macro_rules! gauge_methods {
     ($($L:ident)?) => {
-        /// Sets the value: an integer or a float.
-        ///
-        /// ```
-        /// let registry = tallies::Registry::new();
-        /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
-        /// queue.set(["a", "b"].len());
-        /// queue.set(2.5);
-        /// # Ok::<(), tallies::Error>(())
-        /// ```
-        #[inline]
-        pub fn set(&self, value: impl GaugeValue) $(where $L: Unlabelled)? {
-            self.change(GaugeOp::Set(value.into_f64()));
-        }
-
         /// Adds `value`, which may be negative. Atomic.
         ///
         /// ```
@@ -138,6 +124,24 @@ macro_rules! gauge_methods {
 }
 
 impl<L: LabelSet> Gauge<L> {
+    /// Sets the value: an integer or a float.
+    ///
+    /// ```
+    /// let registry = tallies::Registry::new();
+    /// let queue = registry.gauge("queue_length", "Jobs waiting.")?;
+    /// queue.set(["a", "b"].len());
+    /// queue.set(2.5);
+    /// # Ok::<(), tallies::Error>(())
+    /// ```
+    // Not by the macro, so that the compiler shows this signature for a value of another type.
+    #[inline]
+    pub fn set(&self, value: impl GaugeValue)
+    where
+        L: Unlabelled,
+    {
+        self.change(GaugeOp::Set(value.into_f64()));
+    }
+
     gauge_methods!(L);
 
     /// Returns the current value. Waits for nothing.
@@ -184,6 +188,12 @@ impl<L: LabelSet> Gauge<L> {
 }
 
 impl Series<'_, Gauge> {
+    /// Sets the value. See [`Gauge::set`].
+    #[inline]
+    pub fn set(&self, value: impl GaugeValue) {
+        self.change(GaugeOp::Set(value.into_f64()));
+    }
+
     gauge_methods!();
 
     #[inline]
