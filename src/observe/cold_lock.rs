@@ -53,8 +53,8 @@ pub(super) const MINUTES: u64 = LOCKED - MINUTE;
 /// No minute, so that the first update of a series is the first in its minute.
 const NO_MINUTE: u64 = MINUTES;
 
-/// The lock of the cold cells of one series. Written by cold updates, by the collector, and by a
-/// reader whose tries keep failing.
+/// The lock of the cold cells of one series. Written by cold updates, also those that come too
+/// late, by the collector, and by a reader whose tries keep failing.
 #[repr(transparent)]
 pub struct ColdLock(SwappedWord);
 

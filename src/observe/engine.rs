@@ -157,7 +157,8 @@ impl Engine {
     #[cfg(not(loom))]
     pub(super) fn begin_minute(&self) -> bool {
         use super::cold_lock::{MINUTE, MINUTES};
-        // Relaxed: threads that begin a minute at the same time may begin two.
+        // Relaxed: a thread that was suspended between load and store may bring an earlier minute
+        // back. Then a series may be promoted too early, and no count is wrong.
         let (now, began) = (crate::clock::millis(), self.minute_began.load(Relaxed));
         if began == 0 || now < began {
             self.minute_began.store(now, Relaxed);

@@ -16,11 +16,11 @@
 //! A scrape is a pass ([`pass`]) that adds up the cold cell and the slot's cells in every shard.
 //! Sources are only added to, and none is removed before its content is in another one, so totals
 //! never go back. Where several cells have to be seen together (a histogram's buckets and its sum),
-//! the kind's own cells order them ([`buckets`]). [`tally`] orders increments and decrements.
+//! the kind's own cells order them ([`bucket_block`]). [`tally`] orders increments and decrements.
 //!
 //! Invariants are numbered by module: I ([`shard`]), M ([`memory`]), W ([`slot`]), Q ([`pass`]), U
-//! ([`update`]), C ([`tally`]), G ([`gauge`]), B ([`buckets`]), T ([`native`]), D ([`summary`]), F
-//! ([`stream`]), and A (`allocator`).
+//! ([`cold_lock`]), C ([`tally`]), G ([`gauge`]), B ([`bucket_block`]), T ([`native`]), D
+//! ([`summary`]), F ([`stream`]), and A (`allocator`).
 //!
 //! Other processes can read the cells of this one in a mapped file: see [`mod@file`].
 //!
