@@ -184,9 +184,9 @@ impl Format {
         } else {
             let version = range.parameter("version");
             let mut known = VERSIONS.iter().filter(|(name, ..)| range.is(name));
-            known
-                .find(|known| version.is_none_or(|version| version == known.1))?
-                .2
+            let (.., syntax) =
+                known.find(|(_, ours, _)| version.is_none_or(|version| version == *ours))?;
+            *syntax
         };
         let escaping = match range.parameter("escaping") {
             Some("underscores") => Some(Escaping::Underscores),

@@ -283,7 +283,8 @@ impl Family {
         /// let registry = tallies::Registry::new();
         /// registry.add_constant("host", "a")?;
         /// registry.counter("jobs_total", "Jobs done.")?;
-        /// assert_eq!(registry.snapshot().family("jobs_total").unwrap().constant_text(), "host=\"a\"");
+        /// let now = registry.snapshot();
+        /// assert_eq!(now.family("jobs_total").unwrap().constant_text(), "host=\"a\"");
         /// # Ok::<(), tallies::Error>(())
         /// ```
         fn constant_text(&self) -> &str = &self.meta.constant;
