@@ -378,7 +378,7 @@ mod tests {
                 _ => Kind::Gauge,
             };
             let mut family = Family::new(Meta::new(name, "", kind, GaugeMode::LiveSum), values);
-            family.meta.constant = constant.to_owned();
+            family.meta.constant = constant.into();
             family.texts.push("", 0);
             snapshot.families.push(family);
         }

@@ -25,8 +25,9 @@ use std::time::Duration;
 
 use dashmap::{DashMap, SharedValue};
 
-use crate::lockfree::{SeriesKey, prefetch};
+use crate::lockfree::SeriesKey;
 use crate::sync::RandomState;
+use crate::sync::prefetch;
 
 /// The number of shards, each with its own lock. More of them make scrapes no faster and small
 /// families larger.

@@ -50,7 +50,6 @@ use crate::observe::{self, Cells, Pass};
 use crate::snapshot::{self, GaugeMode, Kind, Values, labels};
 
 use self::core::Core;
-pub(crate) use crate::lockfree::prefetch;
 pub(crate) use crate::mapped::format::CellKind;
 use desc::Desc;
 pub(crate) use scrape::Prefetch;

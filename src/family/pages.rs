@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::lockfree::{AtomicText, GROUP, Group, GroupVersion, SKIPPED};
 use crate::snapshot::{PAGE, Page};
+use crate::sync::prefetch;
 
 use super::{Core, MetricCells};
 
@@ -29,17 +30,10 @@ pub(super) struct LabelPages {
     first: Option<Arc<Page>>,
     /// The combinations of a closed label set.
     closed: Option<Arc<Page>>,
-    /// The series of the arena.
-    open: Vec<OpenPage>,
-}
-
-/// The page of some groups of the arena.
-#[derive(Debug, Default)]
-struct OpenPage {
-    /// For each group, the version that the page has.
+    /// For each group of the arena, the version that its page has, or had: a removal changes it.
     groups: Vec<GroupVersion>,
-    /// `None` if the groups have no live series.
-    page: Option<Arc<Page>>,
+    /// The pages of the groups; `None` where there are no live series.
+    open: Vec<Option<Arc<Page>>>,
 }
 
 impl LabelPages {
@@ -49,6 +43,12 @@ impl LabelPages {
             *self = Self::default();
             self.version = version;
         }
+    }
+
+    /// Prefetches what a scrape reads of the first groups.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.groups.as_ptr(), 1);
+        prefetch(self.open.as_ptr(), 1);
     }
 
     /// Returns the page of the series without labels, or of the overflow series.
@@ -119,19 +119,17 @@ impl PageBuilder {
         group: &Group<'_, C, AtomicText>,
         version: GroupVersion,
     ) -> u64 {
-        if pages.open.len() <= self.page {
-            pages.open.resize_with(self.page + 1, OpenPage::default);
+        if pages.groups.len() <= group.number {
+            let groups = group.number + 1;
+            pages.groups.resize(groups, GroupVersion::default());
+            pages.open.resize(self.page + 1, None);
         }
-        let OpenPage { groups, page } = &mut pages.open[self.page];
-        let number = group.number % GROUPS;
-        if groups.len() <= number {
-            groups.resize(number + 1, GroupVersion::default());
-        }
-        let old = &mut groups[number];
+        let old = &mut pages.groups[group.number];
         let from = self.old;
         self.old += old.live.count_ones() as usize;
         if *old != version || self.changed {
-            self.build(page.as_deref(), from, &mut group.labels(), old, version);
+            let page = pages.open[self.page].as_deref();
+            self.build(page, from, &mut group.labels(), old, version);
         }
         old.live
     }
@@ -171,6 +169,7 @@ impl PageBuilder {
     /// Returns the last page.
     pub(super) fn last<'p>(&mut self, pages: &'p mut LabelPages) -> Option<&'p Arc<Page>> {
         pages.open.truncate(self.page + 1);
+        pages.groups.truncate((self.page + 1) * GROUPS);
         self.finish(pages, 0)
     }
 
@@ -178,14 +177,12 @@ impl PageBuilder {
     /// series.
     fn finish<'p>(&mut self, pages: &'p mut LabelPages, next: usize) -> Option<&'p Arc<Page>> {
         let skipped = pages.open.iter_mut().take(next).skip(self.page + 1);
-        skipped
-            .filter(|open| open.page.is_some())
-            .for_each(|open| *open = OpenPage::default());
-        let open = pages.open.get_mut(self.page)?;
+        skipped.for_each(|page| *page = None);
+        let page = pages.open.get_mut(self.page)?;
         if std::mem::take(&mut self.changed) {
-            open.page = (self.fresh.len() > 0).then(|| self.fresh.seal());
+            *page = (self.fresh.len() > 0).then(|| self.fresh.seal());
         }
         (self.page, self.old) = (next, 0);
-        open.page.as_ref()
+        page.as_ref()
     }
 }

@@ -3,9 +3,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::lockfree::{AtomicText, GROUP, Generation, Group, GroupVersion, SeriesKey, prefetch};
+use crate::lockfree::{AtomicText, GROUP, Generation, Group, GroupVersion, SeriesKey};
 use crate::observe::{self, Pass};
 use crate::snapshot::{self, Exemplar, Rewrite, Values};
+use crate::sync::prefetch;
 
 use super::pages::{LabelPages, PageBuilder};
 use super::quiet::Quiet;
@@ -67,10 +68,17 @@ impl<C: MetricCells> Family<C> {
     /// Prefetches what a scrape reads of this family. It has to follow pointers, so it takes two
     /// steps, and what the first one prefetches has to come from memory before the second one.
     pub(super) fn prefetch(&self, step: Prefetch) {
-        match (&self.store, step) {
-            (SeriesStore::Open(open), Prefetch::Places) => open.arena.prefetch_chunks(),
-            (SeriesStore::Open(open), Prefetch::Series) => open.arena.prefetch_series(),
-            (SeriesStore::One | SeriesStore::Closed(_), _) => {}
+        let SeriesStore::Open(open) = &self.store else {
+            return;
+        };
+        match step {
+            Prefetch::Places => open.arena.prefetch_chunks(),
+            Prefetch::Series => {
+                open.arena.prefetch_series();
+                if let Ok(scraped) = self.scraped.try_lock() {
+                    scraped.pages.prefetch();
+                }
+            }
         }
     }
 
@@ -192,8 +200,6 @@ impl<C: MetricCells> Family<C> {
         }
         let (mut found, mut series) = (0, [self.first(); GROUP]);
         for (bits, slice) in slices {
-            // Small chunks lie anywhere, so their cache misses have to overlap.
-            prefetch(slice.as_ptr(), slice.len());
             found |= u64::MAX >> (GROUP - bits.len()) << bits.start;
             series[bits]
                 .iter_mut()

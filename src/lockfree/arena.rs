@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::PartRef;
 use crate::mapped::{Place, Words, region};
+use crate::sync::prefetch;
 
 /// The number of chunks below place [`MANY`], which double in size every two chunks. Few chunks are
 /// few cache lines for a scrape.
@@ -510,18 +511,6 @@ fn len_of(chunk: usize) -> usize {
         None => 4 << (chunk / 2),
         Some(chunk) => 64 << (chunk / 8),
     }
-}
-
-/// Prefetches `len` items from `from` on. A hint: nothing is read, and any address is allowed.
-#[inline]
-pub fn prefetch<S>(from: *const S, len: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    for offset in (0..len * size_of::<S>()).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86-64, and a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(offset)) };
-    }
-    let _ = (from, len);
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod part_ref;
 mod series_key;
 
 #[cfg(not(loom))]
-pub use arena::{GROUP, Group, GroupVersion, LabelledRun, Run, SKIPPED, prefetch};
+pub use arena::{GROUP, Group, GroupVersion, LabelledRun, Run, SKIPPED};
 #[cfg(not(loom))]
 pub use atomic_text::{AtomicText, LONGEST_TEXT, TextRef};
 pub use cached_ref::CachedRef;

@@ -299,7 +299,7 @@ impl Block {
     #[inline(always)]
     pub(crate) fn prefetch(self, cells: usize) {
         #[cfg(not(loom))]
-        crate::lockfree::prefetch(self.0.wrapping_sub(cells - 1), cells);
+        crate::sync::prefetch(self.0.wrapping_sub(cells - 1), cells);
         #[cfg(loom)]
         let _ = cells;
     }

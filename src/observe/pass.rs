@@ -146,6 +146,10 @@ pub struct Closing {
 /// The number of rows that are read together: their cells are added up before the sum is stored.
 pub(crate) const ROWS_TOGETHER: usize = 4;
 
+/// The number of cells from a row to those that are prefetched: two full rows, because memory takes
+/// longer than reading one.
+const PREFETCHED: u64 = 128;
+
 /// The memory that a reader reads for a block: the block itself, or memory that its cell points to.
 pub(crate) struct ReadBlock<T> {
     /// The cells to read.
@@ -345,9 +349,9 @@ impl<'e> Pass<'e> {
                 }
                 if len >= 16 {
                     // Slots are allocated in the order of series, so the next cells to read are
-                    // probably behind these. Prefetch two rows ahead, because memory takes longer
-                    // than reading one row.
-                    let next = (end + 2 * len).min(slab.capacity() - 1);
+                    // probably behind these. At one distance, so that rows of different lengths
+                    // leave no gap.
+                    let next = (end + PREFETCHED).min(slab.capacity() - 1);
                     // SAFETY: below the capacity (Q2), and the slab is alive (Q1).
                     unsafe { slab.block(next) }.prefetch(len as usize);
                 }

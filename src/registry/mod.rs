@@ -85,8 +85,6 @@ struct RegistrySettings {
     process: u32,
     /// The duration of the last snapshot. Read and written by snapshots.
     last_seconds: f64,
-    /// The size of the last snapshot. Read and written by snapshots.
-    last_bytes: usize,
 }
 
 /// Returns the default registry, to which statics belong.
@@ -128,7 +126,6 @@ impl Registry {
                 self_metrics: is_default,
                 process: std::process::id(),
                 last_seconds: 0.0,
-                last_bytes: 0,
             }),
             attached: Mutex::default(),
         }))
@@ -333,9 +330,7 @@ impl Registry {
                 self.count_failure(&name, why);
             }
         }
-        let mut settings = lock(&self.0.settings);
-        settings.last_seconds = start.elapsed().as_secs_f64();
-        settings.last_bytes = snapshot.bytes();
+        lock(&self.0.settings).last_seconds = start.elapsed().as_secs_f64();
     }
 
     /// Returns what the calling thread has counted, as far as it counted in cells of its own:

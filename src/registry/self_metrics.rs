@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::observe::{self, Pass};
-use crate::snapshot::{Family, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::sync::lock;
 
 use super::Registry;
@@ -31,8 +31,12 @@ pub(super) fn collect(
     let settings = *lock(&registry.0.settings);
     // Those of collectors are inserted into the snapshot later.
     let collected = collected.iter().flat_map(|written| &written.families);
-    let lengths = snapshot.families.iter().chain(collected).map(Family::len);
-    let (families, series) = lengths.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
+    let (mut families, mut series, mut bytes) = (0, 0, 0);
+    for family in snapshot.families.iter().chain(collected) {
+        families += 1;
+        series += family.len();
+        bytes += family.bytes();
+    }
     let (shards, cells) = pass.shards();
     out.write("families", &[], families as f64)?;
     out.write("series", &[], series as f64)?;
@@ -40,7 +44,6 @@ pub(super) fn collect(
     out.write("shard_bytes", &[], cells as f64 * 8.0)?;
     let engine = observe::engine();
     out.write("shard_limit_bytes", &[], engine.cell_limit() as f64)?;
-    let bytes = settings.last_bytes.max(snapshot.bytes());
     out.write("snapshot_bytes", &[], bytes as f64)?;
     out.write("scrape_duration_seconds", &[], settings.last_seconds)?;
     let budget = observe::stream_budget();

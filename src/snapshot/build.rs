@@ -212,7 +212,7 @@ impl Meta {
             mode,
             shared_ttl: None,
             utf8: !super::is_metric_name(name.as_bytes()),
-            constant: String::new(),
+            constant: "".into(),
         }
     }
 }

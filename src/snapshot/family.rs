@@ -203,7 +203,7 @@ pub(crate) struct Meta {
     pub(crate) utf8: bool,
     /// The escaped text of the labels that all series share: the constant labels of the registry
     /// and of the family.
-    pub(crate) constant: String,
+    pub(crate) constant: Text,
 }
 
 /// One family of a [`Snapshot`](super::Snapshot): its description and its series.
@@ -245,6 +245,12 @@ impl Family {
     }
 
     /// Returns the family without its series.
+    /// Prefetches what a scrape writes into this family.
+    pub(crate) fn prefetch(&self) {
+        self.texts.prefetch();
+        self.values.prefetch();
+    }
+
     pub(crate) fn to_empty(&self) -> Self {
         Self::new(self.meta.clone(), self.values.to_empty())
     }
@@ -547,7 +553,7 @@ impl Family {
         *self = sorted;
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.texts.bytes() + self.values.bytes()
     }
 }

@@ -8,6 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::sync::prefetch;
+
 use super::labels::parts;
 use super::names::is_label_name;
 
@@ -178,17 +180,22 @@ pub(crate) struct LabelTexts {
     since: u64,
 }
 
-/// A page, and the number of series on it and on those before it.
+/// A page, and the indexes of its series.
 #[derive(Clone, Debug)]
 struct PlacedPage {
     page: Arc<Page>,
-    end: usize,
+    series: Range<usize>,
 }
 
 impl LabelTexts {
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.pages.last().map_or(0, |last| last.end)
+        self.pages.last().map_or(0, |last| last.series.end)
+    }
+
+    /// Prefetches the references to the pages.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.pages.as_ptr(), 1);
     }
 
     /// Returns the length of all texts together, in bytes.
@@ -198,9 +205,9 @@ impl LabelTexts {
 
     /// Returns the number of the page of series `i`, and its index on that page.
     fn locate(&self, i: usize) -> (usize, usize) {
-        let page = self.pages.partition_point(|placed| placed.end <= i);
-        let before = page.checked_sub(1).map_or(0, |last| self.pages[last].end);
-        (page, i - before)
+        let page = self.pages.partition_point(|placed| placed.series.end <= i);
+        let placed = self.pages.get(page);
+        (page, i - placed.map_or(i, |placed| placed.series.start))
     }
 
     pub(crate) fn get(&self, i: usize) -> &str {
@@ -246,11 +253,11 @@ impl LabelTexts {
     pub(crate) fn same(&self, other: &Self) -> Vec<bool> {
         let mut same = Vec::with_capacity(self.len().min(other.len()));
         for (ours, theirs) in self.pages.iter().zip(&other.pages) {
-            if ours.end != theirs.end {
+            if ours.series != theirs.series {
                 break;
             }
             if Arc::ptr_eq(&ours.page, &theirs.page) {
-                same.resize(ours.end, true);
+                same.resize(ours.series.end, true);
             } else {
                 let texts = ours.page.texts().zip(theirs.page.texts());
                 same.extend(texts.map(|(a, b)| a == b));
@@ -303,12 +310,12 @@ impl LabelTexts {
         let last = self.pages.last_mut();
         let last = last.and_then(|placed| Arc::get_mut(&mut placed.page));
         if last.is_none_or(|page| page.len() >= PAGE) {
-            let (page, end) = (Arc::default(), self.len());
-            self.pages.push(PlacedPage { page, end });
+            let (page, series) = (Arc::default(), self.len()..self.len());
+            self.pages.push(PlacedPage { page, series });
         }
         if let Some(last) = self.pages.last_mut() {
             Arc::make_mut(&mut last.page).push(text, created);
-            last.end += 1;
+            last.series.end += 1;
         }
     }
 
@@ -374,16 +381,22 @@ impl Rewrite<'_> {
     /// Appends a page.
     #[inline]
     pub(crate) fn put(&mut self, page: &Arc<Page>) {
-        self.len += page.len();
-        let end = self.len;
-        let placed = || PlacedPage {
-            page: Arc::clone(page),
-            end,
-        };
-        match self.texts.pages.get_mut(self.pages) {
-            Some(old) if Arc::ptr_eq(&old.page, page) => old.end = end,
-            Some(old) => *old = placed(),
-            None => self.texts.pages.push(placed()),
+        let (start, old) = (self.len, self.texts.pages.get_mut(self.pages));
+        match old {
+            Some(old) if Arc::ptr_eq(&old.page, page) => {
+                // The page itself is not read: it is in no cache.
+                self.len += old.series.len();
+                old.series = start..self.len;
+            }
+            old => {
+                self.len += page.len();
+                let (page, series) = (Arc::clone(page), start..self.len);
+                let placed = PlacedPage { page, series };
+                match old {
+                    Some(old) => *old = placed,
+                    None => self.texts.pages.push(placed),
+                }
+            }
         }
         self.pages += 1;
     }

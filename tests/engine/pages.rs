@@ -82,6 +82,37 @@ fn pages_agree_with_look_ups_whatever_comes_and_goes() {
 
 /// An interval, and a snapshot that is merged, share their label pages with the snapshots that they
 /// were made from. These stay as they were.
+/// The last page was not full in one scrape. In the next one it has no live series, and later pages
+/// have some. In the third one the reverse.
+#[test]
+fn a_page_that_was_the_last_one_is_skipped() {
+    let registry = Registry::new();
+    let counters = Counter::builder("c_total", "").labels(["x"]).limit(9000);
+    let counters = counters.register(&registry).unwrap();
+    let add = |labels: std::ops::Range<u32>| {
+        labels.for_each(|label| counters.with([&label.to_string()]).add(label.into()));
+    };
+    let series = |labels: &[u32]| -> BTreeMap<_, _> {
+        let labels = labels.iter();
+        labels
+            .map(|label| (label.to_string(), f64::from(*label)))
+            .collect()
+    };
+    let mut snapshot = Snapshot::default();
+    let mut scrape = || {
+        registry.snapshot_into(&mut snapshot);
+        content(&snapshot).0.into_iter().collect::<BTreeMap<_, _>>()
+    };
+    add(0..1100);
+    assert_eq!(scrape().len(), 1100);
+    add(1100..8000);
+    counters.retain(|labels| ["3", "7999"].contains(&&*labels[0].1));
+    assert_eq!(scrape(), series(&[3, 7999]));
+    add(8000..8002);
+    counters.remove(["7999"]);
+    assert_eq!(scrape(), series(&[3, 8000, 8001]));
+}
+
 #[test]
 fn arithmetic_leaves_the_snapshots_that_share_its_pages_as_they_were() {
     let registry = Registry::new();

@@ -140,6 +140,6 @@ pub(crate) fn meta(desc: &Desc, prefix: &str, constant: &[(Text, Text)]) -> Meta
         mode: desc.mode.unwrap_or(GaugeMode::of(desc.kind)),
         shared_ttl: desc.shared_ttl,
         utf8: desc.utf8,
-        constant: text,
+        constant: text.into(),
     }
 }

@@ -10,13 +10,13 @@ use std::sync::{Arc, OnceLock};
 use crate::error::{Error, NameRule, Subject, is_first, warn};
 use crate::observe::Pass;
 use crate::snapshot::{self, FamilyCardinality, Kind, LabelCount, Snapshot, Text, labels};
-use crate::sync::lock;
+use crate::sync::{lock, prefetch};
 
 use crate::family::desc::{Desc, Names};
 use crate::family::event;
 use crate::family::grammar::{check_label, check_name, prefixed};
 use crate::family::lint;
-use crate::family::{AnyFamily, Prefetch, prefetch};
+use crate::family::{AnyFamily, Prefetch};
 use tallies_names::capture;
 
 pub(super) use entry::FamilyEntry;
@@ -448,7 +448,10 @@ impl Registry {
             .reserve_exact(entries.len().saturating_sub(out.families.len()));
         let mut count = 0;
         for (i, entry) in entries.iter().enumerate() {
-            prefetch_next(&entries[i + 1..]);
+            prefetch_next(
+                &entries[i + 1..],
+                out.families.get(count + 1..).unwrap_or_default(),
+            );
             let first = &entry.duplicates[0];
             if entry.desc().is_off() {
                 entry.duplicates.iter().for_each(|family| family.skip(pass));
@@ -481,9 +484,15 @@ impl Registry {
     }
 }
 
-/// Prefetches what a scrape reads of the next families. Each step follows a pointer that the step
-/// before prefetched, when the family was one further away.
-fn prefetch_next(next: &[Arc<FamilyEntry>]) {
+/// Prefetches what a scrape reads of the next families, and writes of those of the snapshot. Each
+/// step follows a pointer that the step before prefetched, when the family was one further away.
+fn prefetch_next(next: &[Arc<FamilyEntry>], out: &[snapshot::Family]) {
+    if let Some(out) = out.get(1) {
+        prefetch(out, 1);
+    }
+    if let Some(out) = out.first() {
+        out.prefetch();
+    }
     if let Some(entry) = next.get(4) {
         prefetch(Arc::as_ptr(entry), 1);
     }

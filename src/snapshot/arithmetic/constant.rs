@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::{Family, GaugeMode, labels};
+use crate::snapshot::{Family, GaugeMode, Text, labels};
 
 impl Family {
     /// Gives a collector's family the prefix and the constant labels of its registry. A label that
@@ -13,7 +13,7 @@ impl Family {
             self.meta.name = format!("{prefix}{}", self.meta.name).into();
         }
         if !constant.is_empty() {
-            constant.clone_into(&mut self.meta.constant);
+            self.meta.constant = constant.into();
             self.override_constant_labels();
         }
     }
@@ -43,7 +43,7 @@ impl Family {
         if !self.texts.iter().any(wins) {
             return;
         }
-        self.meta.constant.clear();
+        self.meta.constant = Text::EMPTY;
         self.relabel(|own| {
             let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
             labels::text_of(set.iter().map(|(name, value)| (*name, &**value)))

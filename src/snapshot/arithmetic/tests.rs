@@ -226,14 +226,14 @@ fn sums_are_not_nan_unless_they_are_not_known() {
 fn a_sample_wins_over_a_constant_label() {
     let family = |texts: &[&str]| {
         let mut page = read("# TYPE g gauge\n").families.remove(0);
-        page.meta.constant = "a=\"1\",b=\"2\"".to_owned();
+        page.meta.constant = "a=\"1\",b=\"2\"".into();
         page.values = Values::Gauge(Vec::new());
         for (i, text) in texts.iter().enumerate() {
             page.texts.push(text, 7);
             page.values.push(Value::Gauge(10.0_f64.powi(i as i32)));
         }
         page.override_constant_labels();
-        let constant = page.meta.constant.clone();
+        let constant = page.meta.constant.to_string();
         let mut snapshot = Snapshot::default();
         snapshot.families.push(page);
         (constant, samples(&snapshot))

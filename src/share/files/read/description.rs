@@ -96,7 +96,7 @@ impl FileDescription {
             empty.values = Values::Counter(Numbers::Float(Vec::new()));
         }
         buckets += usize::from(cells == CellKind::Event);
-        constant.clone_into(&mut empty.meta.constant);
+        empty.meta.constant = constant.into();
         Ok(Self {
             empty,
             is_labelled,
@@ -131,7 +131,7 @@ fn read_metric(bytes: &mut Bytes<'_>, counters: usize, event: &Family) -> Read<F
         _ => false,
     };
     ensure(fits && is_text(constant), "a metric does not fit the event")?;
-    constant.clone_into(&mut metric.meta.constant);
+    metric.meta.constant = constant.into();
     Ok((counter, metric, dropped))
 }
 
