@@ -77,7 +77,7 @@ impl Gateway {
     /// it and could merge two series into one.
     fn reject_group_labels(&self) -> Result<(), Error> {
         for family in self.merged.families() {
-            let constant = [family.meta.constant.as_str()];
+            let constant = [&*family.meta.constant];
             for text in constant.into_iter().chain(family.texts.iter()) {
                 let clash = labels::pairs(text).find(|(name, value)| {
                     !value.is_empty() && self.labels.iter().any(|label| label == name)
