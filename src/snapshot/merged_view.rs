@@ -107,7 +107,11 @@ impl MergedView {
     /// The memory that the snapshots use, in bytes.
     #[cfg(feature = "page")]
     pub(crate) fn bytes(&self) -> usize {
-        self.snapshots.iter().map(Snapshot::bytes).sum()
+        let families = self
+            .snapshots
+            .iter()
+            .flat_map(|snapshot| &snapshot.families);
+        families.map(Family::bytes).sum()
     }
 }
 

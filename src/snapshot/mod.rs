@@ -452,11 +452,6 @@ impl Snapshot {
         self.families.iter().map(degraded).sum()
     }
 
-    /// The memory that the snapshot uses, in bytes, for the self-metrics.
-    pub(crate) fn bytes(&self) -> usize {
-        self.families.iter().map(Family::bytes).sum()
-    }
-
     /// Returns the family at index `at`, ready to be written.
     ///
     /// The caller passes families in the order of their names and increases `at` by one each time.
