@@ -14,6 +14,7 @@ mod event;
 mod summary;
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize, fence};
 use std::sync::{LazyLock, Mutex};
@@ -188,19 +189,17 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::ScrapeCounters => {
             let text = keep(Mutex::new(String::new()));
-            let scrape = keep(Scrape::new(1, |n, shard| {
-                // The shards' parts add up to the series' count.
-                let count = count_of(n);
-                vec![if shard == 0 {
-                    count - count / 8 * 7
-                } else {
-                    count / 8
-                }]
+            let scrape = keep(Scrape::new(0..SERIES, 1, |n, shard| {
+                vec![part_of(n, shard)]
             }));
             vec![Form::scrape(
                 "8 shards in memory order, text copied, itoa",
                 SERIES,
-                || scrape.counters(&mut text.lock().unwrap()),
+                || {
+                    let mut text = text.lock().unwrap();
+                    text.clear();
+                    scrape.counters(b"requests_total{", &mut text);
+                },
                 || assert_counters(&text.lock().unwrap()),
             )]
         }
@@ -213,12 +212,36 @@ pub fn forms(row: Row) -> Vec<Form> {
             forms
                 .iter_mut()
                 .for_each(|form| form.how = "one family, as above");
+            let families = (0..SERIES / 100).map(|n| {
+                let name = format!("requests_{n:03}_total{{");
+                let name: [u8; 19] = name.into_bytes().try_into().unwrap();
+                (
+                    name,
+                    Scrape::new(100 * n..100 * (n + 1), 1, |n, shard| {
+                        vec![part_of(n, shard)]
+                    }),
+                )
+            });
+            let families: &[_] = keep(families.collect::<Vec<_>>());
+            let text = keep(Mutex::new(String::new()));
+            forms.push(Form::scrape(
+                "1 000 families, each with shards and texts of its own",
+                SERIES,
+                move || {
+                    let mut text = text.lock().unwrap();
+                    text.clear();
+                    for (name, family) in families {
+                        family.counters(name, &mut text);
+                    }
+                },
+                || assert_counters(&text.lock().unwrap()),
+            ));
             forms
         }
         Row::ScrapeFamiliesFresh => crate::tallies_forms(Row::ScrapeFamilies),
         Row::ScrapeHistograms => {
             let text = keep(Mutex::new(String::new()));
-            let scrape = keep(Scrape::new(HISTOGRAM_CELLS, |_, shard| {
+            let scrape = keep(Scrape::new(0..SERIES, HISTOGRAM_CELLS, |_, shard| {
                 // Twelve observations, so each shard has one or two.
                 let mut cells = vec![0; HISTOGRAM_CELLS];
                 for (bucket, value) in ONE_EACH.iter().enumerate().filter(|(n, _)| n % 8 == shard) {
@@ -800,19 +823,18 @@ struct Scrape {
 }
 
 impl Scrape {
-    fn new(cells: usize, start: impl Fn(usize, usize) -> Vec<u64>) -> Self {
+    fn new(series: Range<usize>, cells: usize, start: impl Fn(usize, usize) -> Vec<u64>) -> Self {
         let mut index = Index::default();
-        for labels in LABELS.iter() {
+        for labels in &LABELS[series.clone()] {
             index.find_or_insert(*labels);
         }
         let shard = |shard| {
-            (0..SERIES)
-                .flat_map(|n| start(n, shard))
-                .map(AtomicU64::new)
-                .collect::<Vec<_>>()
+            let cells = series.clone().flat_map(|n| start(n, shard));
+            cells.map(AtomicU64::new).collect::<Vec<_>>()
         };
         let shards: Vec<_> = (0..SHARDS).map(shard).collect();
-        assert!(shards.iter().all(|shard| shard.len() == cells * SERIES));
+        let len = cells * series.len();
+        assert!(shards.iter().all(|shard| shard.len() == len));
         Self {
             index,
             shards,
@@ -820,22 +842,32 @@ impl Scrape {
         }
     }
 
-    fn counters(&self, text: &mut String) {
+    /// Appends a family of counters. After its name comes a brace.
+    fn counters<const N: usize>(&self, name: &[u8; N], text: &mut String) {
         let mut sums = self.sums.lock().unwrap();
         sums.clear();
-        sums.resize(SERIES, 0);
+        sums.resize(self.index.len(), 0);
         for shard in &self.shards {
             for (sum, cell) in sums.iter_mut().zip(shard) {
                 *sum += cell.load(Relaxed);
             }
         }
-        text.clear();
-        text.push_str("# HELP requests_total Requests.\n# TYPE requests_total counter\n");
         let mut out = Out::new(text);
+        out.reserve(80 + 2 * N);
+        let family = &name[..N - 1];
+        for part in [
+            b"# HELP ",
+            family,
+            b" Requests.\n# TYPE ",
+            family,
+            b" counter\n",
+        ] {
+            out.push(part);
+        }
         for (n, sum) in sums.iter().enumerate() {
             let labels = self.index.text_of(n);
-            out.reserve(40 + labels.len());
-            out.push(b"requests_total{");
+            out.reserve(N + 25 + labels.len());
+            out.push(name);
             out.push(labels);
             out.push(b"} ");
             out.integer(*sum);

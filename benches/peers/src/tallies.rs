@@ -627,16 +627,6 @@ fn counted_in_families() -> &'static Registry {
     registry
 }
 
-/// The part of a series' count that one of eight threads counts.
-fn part_of(n: usize, shard: usize) -> u64 {
-    let count = count_of(n);
-    if shard == 0 {
-        count - count / 8 * 7
-    } else {
-        count / 8
-    }
-}
-
 /// In the steady state: snapshot and text are reused, as the server does.
 fn scrapes(registry: &'static Registry, format: Format, check: fn(&str)) -> Vec<Form> {
     let kept = keep(Mutex::new((Snapshot::default(), Vec::new())));

@@ -254,6 +254,16 @@ pub fn count_of(n: usize) -> u64 {
     (n as u64).wrapping_mul(2_654_435_761) % 1_000_000
 }
 
+/// The part of a series' count that one of eight threads counts.
+pub fn part_of(n: usize, shard: usize) -> u64 {
+    let count = count_of(n);
+    if shard == 0 {
+        count - count / 8 * 7
+    } else {
+        count / 8
+    }
+}
+
 /// One observation for each bucket, the last one above all bounds.
 pub const ONE_EACH: [f64; 12] = [
     0.001, 0.008, 0.016, 0.032, 0.064, 0.125, 0.375, 0.75, 1.5, 3.0, 7.0, 12.0,
