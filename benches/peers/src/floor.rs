@@ -11,6 +11,7 @@
 //! - I3: a histogram's fifteen cells always fit below a slab's length.
 
 mod event;
+mod removable;
 mod summary;
 
 use std::cell::Cell;
@@ -265,7 +266,7 @@ pub fn forms(row: Row) -> Vec<Form> {
         }
         Row::Register => {
             let family = keep(Mutex::new((Index::default(), vec![])));
-            vec![Form::register(
+            let least = Form::register(
                 "one hash, one label text, one cold cell; one mutex",
                 REGISTERED,
                 || *family.lock().unwrap() = (Index::default(), vec![]),
@@ -284,7 +285,8 @@ pub fn forms(row: Row) -> Vec<Form> {
                     let count = cells.iter().map(|cell| cell.load(Relaxed)).sum::<u64>();
                     assert_eq!((index.len(), count), (done.last as usize, done.last));
                 },
-            )]
+            );
+            vec![least, removable::form()]
         }
         Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         Row::BytesCounter => vec![Form::held("index, text, cold cell, slot", || held(1))],
