@@ -84,9 +84,13 @@ pub fn forms(row: Row) -> Vec<Form> {
         Row::Thousand | Row::Walk => {
             let all: &Vec<_> = keep((0..SERIES).map(|_| Box::new(AtomicU64::new(0))).collect());
             let inc = |cell: &Box<AtomicU64>| _ = cell.fetch_add(1, Relaxed);
-            handles(row, all, inc, |all| {
+            let mut forms = handles(row, all, inc, |all| {
                 all.iter().map(|cell| cell.load(Relaxed)).sum()
-            })
+            });
+            if let Row::Walk = row {
+                forms.extend(removable::walk());
+            }
+            forms
         }
         Row::WalkHistogram => {
             // A count per bucket and a sum, shared by all threads: what a cold series costs at
@@ -286,7 +290,7 @@ pub fn forms(row: Row) -> Vec<Form> {
                     assert_eq!((index.len(), count), (done.last as usize, done.last));
                 },
             );
-            vec![least, removable::form()]
+            vec![least, removable::register()]
         }
         Row::BytesBoundCounter | Row::BytesBoundHistogram => vec![],
         Row::BytesCounter => vec![Form::held("index, text, cold cell, slot", || held(1))],

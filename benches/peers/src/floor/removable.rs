@@ -1,13 +1,18 @@
-//! The floor of registering, with what removal takes: a text of its own that can be freed, a cell
-//! that stays where it is, a creation time, a lock for reading beside updates of other label sets,
-//! and a second look under the lock for writing.
+//! The floors of what removal takes. Registering: a text of its own that can be freed, a cell that
+//! stays where it is, a creation time, a lock for reading beside updates of other label sets, and a
+//! second look under the lock for writing. A late update: the series' generation in a lock beside
+//! the cell, so that nobody counts for a series that is gone.
 
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::Duration;
 
 use super::{HASHER, hash, push_escaped};
-use crate::form::{Form, keep};
+use crate::Row;
+use crate::form::{Form, handles, keep};
 use crate::workload::*;
 
 const CHUNK: usize = 64;
@@ -110,7 +115,7 @@ fn count(family: &RwLock<Removable>, labels: Request, text: &mut Vec<u8>) {
     family.insert(hash, text).cell.fetch_add(1, Relaxed);
 }
 
-pub fn form() -> Form {
+pub fn register() -> Form {
     let family = keep(RwLock::new(Removable::default()));
     Form::register(
         "removable: own texts, fixed cells, a time; a lock to read, then to write",
@@ -130,4 +135,37 @@ pub fn form() -> Form {
             assert_eq!((family.len, count), (done.last as usize, done.last));
         },
     )
+}
+
+/// The word of a lock that a thread holds. Otherwise it is a generation.
+const LOCKED: u64 = u64::MAX;
+
+#[derive(Default)]
+struct Cold {
+    lock: AtomicU64,
+    cell: AtomicU64,
+}
+
+pub fn walk() -> Vec<Form> {
+    let all: &Vec<_> = keep((0..SERIES).map(|_| (Box::<Cold>::default(), 0)).collect());
+    let inc = |(cold, generation): &(Box<Cold>, u64)| {
+        loop {
+            match cold.lock.swap(LOCKED, Acquire) {
+                LOCKED => std::hint::spin_loop(),
+                word => {
+                    if word == *generation {
+                        cold.cell.store(cold.cell.load(Relaxed) + 1, Relaxed);
+                    }
+                    return cold.lock.store(word, Release);
+                }
+            }
+        }
+    };
+    let mut forms = handles(Row::Walk, all, inc, |all| {
+        all.iter().map(|(cold, _)| cold.cell.load(Relaxed)).sum()
+    });
+    forms
+        .iter_mut()
+        .for_each(|form| form.how = "removable: a lock with the generation beside the cell");
+    forms
 }
