@@ -606,7 +606,7 @@ impl Registry {
     ) -> Option<String> {
         let (name, exposed) = (&family.meta.name, family.exposed());
         let registered = self.lock().exported_clash(exposed);
-        let other = registered.or_else(|| written.clashing(exposed, |_| true).cloned());
+        let other = registered.or_else(|| written.clashing(exposed, &|_| true).cloned());
         match (other, snapshot.position(name)) {
             (None, Err(at)) => {
                 if !is_own {

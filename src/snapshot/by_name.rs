@@ -39,7 +39,7 @@ pub(crate) fn merge_by_name<'a, S: Copy>(
     for (family, source) in families {
         match places.entry(family.name()) {
             Entry::Vacant(place) => {
-                let find = || index.clashing(family.exposed(), |_| true);
+                let find = || index.clashing(family.exposed(), &|_| true);
                 if let Some(other) = (!checked(source)).then(find).flatten() {
                     conflict(clash_on_page(family.name(), other.name()));
                     continue;
