@@ -255,9 +255,10 @@ impl RegistryNames {
     /// Returns the families in the order of their names, and the prefix of these.
     pub(in crate::registry) fn in_order(&mut self) -> (Arc<[Arc<FamilyEntry>]>, Text) {
         let in_order = self.in_order.get_or_insert_with(|| {
-            let mut all: Vec<_> = self.entries.values().cloned().collect();
-            all.sort_unstable_by(|a, b| a.desc().name.cmp(&b.desc().name));
-            all.into()
+            let mut names: Vec<&str> = self.entries.keys().map(|name| &**name).collect();
+            names.sort_unstable();
+            let entries = names.into_iter().map(|name| &self.entries[name]);
+            entries.cloned().collect()
         });
         (Arc::clone(in_order), self.prefix.clone())
     }
