@@ -424,14 +424,18 @@ impl Desc {
     /// they are escaped for a reader that knows only the legacy character set.
     pub(crate) fn check_escaped<'a>(
         &self,
-        names: impl Iterator<Item = &'a str> + Clone,
+        names: impl Iterator<Item = &'a str>,
     ) -> Result<(), Error> {
-        if !self.utf8 {
-            return Ok(());
+        match self.utf8 {
+            true => self.check_all_escaped(&names.collect::<Vec<_>>()),
+            false => Ok(()),
         }
+    }
+
+    fn check_all_escaped(&self, names: &[&str]) -> Result<(), Error> {
         for escaping in Escaping::LOSSY {
             let mut seen: Vec<(String, &str)> = Vec::new();
-            for name in names.clone() {
+            for name in names {
                 let mut escaped = String::new();
                 escaping.label(name, &mut escaped);
                 // Other escaped names that begin with `__` are harmless, and names in most scripts

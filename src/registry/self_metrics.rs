@@ -29,13 +29,14 @@ pub(super) fn collect(
     let prefix = "tallies";
     let mut out = Samples { out, prefix };
     let settings = *lock(&registry.0.settings);
-    // Those of collectors are inserted into the snapshot later.
-    let collected = collected.iter().flat_map(|written| &written.families);
-    let lengths = snapshot.families.iter().chain(collected).map(Family::len);
-    let (families, series) = lengths.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
+    let mut lengths: Vec<_> = snapshot.families.iter().map(Family::len).collect();
+    for written in collected {
+        // Inserted into the snapshot later.
+        lengths.extend(written.families.iter().map(Family::len));
+    }
     let (shards, cells) = pass.shards();
-    out.write("families", &[], families as f64)?;
-    out.write("series", &[], series as f64)?;
+    out.write("families", &[], lengths.len() as f64)?;
+    out.write("series", &[], lengths.iter().sum::<usize>() as f64)?;
     out.write("shards", &[], shards as f64)?;
     out.write("shard_bytes", &[], cells as f64 * 8.0)?;
     let engine = observe::engine();

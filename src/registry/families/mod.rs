@@ -4,8 +4,8 @@ mod conflict;
 mod entry;
 mod names;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, NameRule, Subject, is_first, warn};
 use crate::observe::Pass;
@@ -297,11 +297,7 @@ impl Registry {
         let free = names.check_free(&renamed);
         let desc = if free.is_ok() { renamed } else { desc };
         let new = desc.name.to_string();
-        names.put(FamilyEntry {
-            changed: Some(Box::new(desc)),
-            duplicates: entry.duplicates.clone(),
-            empty: OnceLock::new(),
-        });
+        names.put(entry.with_desc(Some(Box::new(desc))));
         drop(names);
         free?;
         let mut attached = lock(&self.0.attached);

@@ -77,14 +77,13 @@ impl RegistryNames {
             self.in_order = None;
             let owner = entry.desc();
             if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
-                let mut shared = FamilyEntry::clone(entry);
-                shared.duplicates.push(Arc::clone(&family));
+                let mut shared = entry.with_desc(entry.changed.clone());
                 if owner.help.is_empty() {
                     let mut desc_with_help = owner.clone();
                     desc_with_help.help = desc.help.clone();
                     shared.changed = Some(Box::new(desc_with_help));
-                    shared.empty = OnceLock::new();
                 }
+                shared.duplicates.push(Arc::clone(&family));
                 *entry = Arc::new(shared);
                 let entry = Arc::clone(entry);
                 self.publish(&entry);
