@@ -19,7 +19,7 @@ const MOST_NOTES: usize = 100;
 /// It goes to the program's logger only, for who reads its debug messages: a name is a matter of
 /// taste, and often of somebody else's.
 pub(crate) fn log_notes(desc: &Desc) {
-    if !desc.lint || !log::log_enabled!(target: "tallies", log::Level::Debug) {
+    if !log::log_enabled!(target: "tallies", log::Level::Debug) {
         return;
     }
     let family = Described {

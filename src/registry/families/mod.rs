@@ -15,7 +15,6 @@ use crate::sync::lock;
 use crate::family::desc::{Desc, Names};
 use crate::family::event;
 use crate::family::grammar::{check_label, check_name, prefixed};
-use crate::family::lint;
 use crate::family::{AnyFamily, Prefetch, prefetch};
 use tallies_names::capture;
 
@@ -82,8 +81,8 @@ impl Registry {
 
     /// Logs notes about the name of a family that was just added.
     fn log_notes(&self, desc: &Desc) {
-        if self.lints() {
-            event::descriptions(desc).iter().for_each(lint::log_notes);
+        if let Some(log_notes) = desc.lint.filter(|_| self.lints()) {
+            event::descriptions(desc).iter().for_each(log_notes);
         }
     }
 
