@@ -47,21 +47,23 @@ impl Family {
     /// Replaces the label text of each series. Series that become equal are added up.
     fn relabel(&mut self, text: &dyn Fn(&str) -> String) {
         let mut all = std::mem::replace(self, self.to_empty());
-        all.texts = all.texts.relabelled(text);
-        all.removed.relabel(text);
+        all.rename_series(text);
         self.add(&all);
+    }
+
+    /// Replaces the label text of each series. Series that become equal stay apart.
+    pub(crate) fn rename_series(&mut self, text: &dyn Fn(&str) -> String) {
+        self.texts = self.texts.relabelled(text);
+        self.removed.relabel(text);
     }
 
     /// Moves the constant labels into the text of every series, so that families with different
     /// constant labels can be combined.
     pub(crate) fn inline_constant_labels(&mut self) {
         let constant = std::mem::take(&mut self.meta.constant);
-        if constant.is_empty() {
-            return;
+        if !constant.is_empty() {
+            self.rename_series(&|own| labels::joined(&constant, own));
         }
-        let texts = &self.texts;
-        self.texts = texts.relabelled(|own| labels::joined(&constant, own));
-        self.removed.inline(&constant);
     }
 }
 
