@@ -39,7 +39,7 @@ pub(super) struct Moved {
 }
 
 /// The names and values of a series' labels.
-type Pairs<'a> = Vec<(&'a str, Cow<'a, str>)>;
+type LabelPairs<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 impl Family {
     /// Finds the series of `before`, a snapshot of this family at the time `taken`, that have ended
@@ -85,7 +85,7 @@ impl Family {
             if overflows.is_empty() || removed.contains(&(labels::ordered(text), then)) {
                 continue;
             }
-            let set: Pairs<'_> = labels::pairs(text).collect();
+            let set: LabelPairs<'_> = labels::pairs(text).collect();
             let to = overflows
                 .iter()
                 .position(|(_, overflow)| takes(overflow, &set));
@@ -114,7 +114,7 @@ impl Family {
     /// Returns the indices and the labels of the overflow series, in the order in which they take
     /// the totals of other series. A family that was merged from families with different constant
     /// labels has one overflow series for each of them.
-    fn overflows(&self) -> Vec<(usize, Pairs<'_>)> {
+    fn overflows(&self) -> Vec<(usize, LabelPairs<'_>)> {
         let texts = (0..).zip(self.texts.iter());
         let mut overflows: Vec<_> = texts
             .filter(|(_, text)| text.contains(OVERFLOW))
@@ -123,7 +123,8 @@ impl Family {
         // Overflow series with the most `__overflow__` values come first, because most counts move
         // there. Among these, the series with the most labels comes first, because it is the most
         // specific.
-        let moved = |set: &Pairs<'_>| set.iter().filter(|(_, value)| value == OVERFLOW).count();
+        let moved =
+            |set: &LabelPairs<'_>| set.iter().filter(|(_, value)| value == OVERFLOW).count();
         overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
         overflows
     }
@@ -160,7 +161,7 @@ impl Family {
 
 /// Returns whether an overflow series has the totals of retired series with these labels. If each
 /// series brings label names of its own, the overflow series has a label `overflow` instead.
-fn takes(overflow: &Pairs<'_>, set: &Pairs<'_>) -> bool {
+fn takes(overflow: &LabelPairs<'_>, set: &LabelPairs<'_>) -> bool {
     let takes = |(name, value): &(&str, Cow<'_, str>)| {
         let own = set.iter().find(|(own, _)| own == name);
         own.map_or(*name == "overflow", |(_, own)| {
