@@ -162,11 +162,9 @@ impl Family {
 /// Returns whether an overflow series has the totals of retired series with these labels. If each
 /// series brings label names of its own, the overflow series has a label `overflow` instead.
 fn takes(overflow: &LabelPairs<'_>, set: &LabelPairs<'_>) -> bool {
-    let takes = |(name, value): &(&str, Cow<'_, str>)| {
-        let own = set.iter().find(|(own, _)| own == name);
-        own.map_or(*name == "overflow", |(_, own)| {
-            own == value || value == OVERFLOW
-        })
-    };
-    overflow.iter().all(takes)
+    let own = |label: &str| set.iter().find(|(name, _)| *name == label);
+    overflow.iter().all(|(name, value)| match own(name) {
+        Some((_, own)) => own == value || value == OVERFLOW,
+        None => *name == "overflow",
+    })
 }
