@@ -11,6 +11,7 @@ use crate::family::MetricCells;
 use crate::family::desc::{ClosedSet, Desc, Names};
 use crate::family::grammar::prefixed;
 use crate::family::label::{LabelNames, LabelSet, NamedLabels};
+use crate::family::lint::log_notes;
 use crate::in_both::debug;
 use crate::observe::Cells;
 use crate::registry::Registry;
@@ -246,7 +247,7 @@ impl<M: Metric> Builder<M> {
         /// tallies::Counter::builder("requests", "Requests.").lint(false).register(&registry)?;
         /// # Ok::<(), tallies::Error>(())
         /// ```
-        fn lint(self, on: bool) = self.desc.lint = on;
+        fn lint(self, on: bool) = self.desc.lint = on.then_some(log_notes);
 
         /// Gives every series cells of its own in every thread from its first update on. Without
         /// this, a series counts in one cold cell until it has had 1 024 updates in a minute. The

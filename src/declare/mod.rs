@@ -420,7 +420,7 @@ macro_rules! metric {
                 #[doc(hidden)]
                 const fn __declared_in(self, module: &'static str) = {
                     self.0.declaration.desc.module = module;
-                    self.0.declaration.desc.lint = false;
+                    self.0.declaration.desc.lint = None;
                 };
 
                 /// Sets the help text. `#[tallies::metric]` takes it from the doc comment.

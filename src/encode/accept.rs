@@ -165,7 +165,7 @@ impl Format {
     }
 
     fn among(accept: &str, is_offered: impl Fn(Syntax) -> bool) -> Self {
-        let mut best = (0.0, Self::TEXT);
+        let mut best = (0, Self::TEXT);
         for range in ranges(accept).map(Range::by_media_type) {
             let format = Self::from_range(&range).filter(|f| is_offered(f.syntax));
             if let Some(format) = format.filter(|_| range.q() > best.0) {
@@ -322,12 +322,13 @@ impl<'a> Range<'a> {
         })
     }
 
-    /// Returns the q-value, from 0 to 1. Returns 1 if it is missing or not a number.
-    pub(crate) fn q(&self) -> f64 {
-        self.parameter("q")
-            .and_then(|q| q.parse::<f64>().ok())
-            .filter(|q| !q.is_nan())
-            .map_or(1.0, |q| q.clamp(0.0, 1.0))
+    /// Returns the q-value in thousandths, from 0 to 1000. It has at most three decimals; more are
+    /// ignored. Returns 1000 if it is missing or not a number.
+    pub(crate) fn q(&self) -> i32 {
+        let q = self.parameter("q").unwrap_or("1");
+        let (whole, decimals) = q.split_once('.').unwrap_or((q, ""));
+        let thousandths = format!("{whole}{decimals:0<3.3}").parse::<i32>();
+        thousandths.map_or(1000, |q| q.clamp(0, 1000))
     }
 }
 
@@ -500,7 +501,7 @@ mod tests {
             ("application/openmetrics-text;q=nan", OPENMETRICS),
             ("application/openmetrics-text;q=-1", TEXT),
             (
-                "text/plain;q=1e-3,application/openmetrics-text;q=0.002;;;",
+                "text/plain;q=0.001,application/openmetrics-text;q=0.002;;;",
                 OPENMETRICS,
             ),
             (",,;;=,application/openmetrics-text,\"", OPENMETRICS),

@@ -24,9 +24,10 @@ impl Constants {
     }
 
     /// Drops the labels of these names.
-    pub(crate) fn remove(&mut self, names: &[&str]) {
-        if self.names().any(|name| names.contains(&name)) {
-            *self = Self::owned(self.iter().filter(|(name, _)| !names.contains(name)));
+    pub(crate) fn remove(&mut self, names: &[String]) {
+        let drops = |name: &str| names.iter().any(|dropped| dropped == name);
+        if self.names().any(drops) {
+            *self = Self::owned(self.iter().filter(|(name, _)| !drops(name)));
         }
     }
 

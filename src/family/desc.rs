@@ -17,6 +17,7 @@ use super::grammar::{check_label, check_label_of, check_labels, check_name_of};
 use super::intern::{intern_bounds, intern_texts};
 use super::label::LabelSet;
 pub use super::label::Names;
+use super::lint::log_notes;
 use super::shape::{check_bounds, check_window, without_infinity};
 use super::view::LabelRules;
 
@@ -84,9 +85,10 @@ pub(crate) struct Desc {
     pub(crate) states: &'static [&'static str],
     /// The module that declared the family, if the declaration says it.
     pub(crate) module: &'static str,
-    /// Whether registration logs notes about the name. Not for statics, about which the compiler
-    /// makes them, and not for names that another crate chose.
-    pub(crate) lint: bool,
+    /// Logs notes about the name at registration. `None` for statics, about which the compiler
+    /// makes them, and for names that another crate chose. A function, so that a program that has
+    /// only such names is linked without the rules.
+    pub(crate) lint: Option<fn(&Self)>,
     /// The views of the registry for this family. The fields above are those that they result in.
     pub(crate) view: Option<Arc<LabelRules>>,
     /// Where the family was declared, for error messages.
@@ -245,7 +247,7 @@ impl Desc {
             counters: 0,
             states: &[],
             module: "",
-            lint: true,
+            lint: Some(log_notes),
             view: None,
             location,
         }
@@ -424,14 +426,18 @@ impl Desc {
     /// they are escaped for a reader that knows only the legacy character set.
     pub(crate) fn check_escaped<'a>(
         &self,
-        names: impl Iterator<Item = &'a str> + Clone,
+        names: impl Iterator<Item = &'a str>,
     ) -> Result<(), Error> {
-        if !self.utf8 {
-            return Ok(());
+        match self.utf8 {
+            true => self.check_all_escaped(&names.collect::<Vec<_>>()),
+            false => Ok(()),
         }
+    }
+
+    fn check_all_escaped(&self, names: &[&str]) -> Result<(), Error> {
         for escaping in Escaping::LOSSY {
             let mut seen: Vec<(String, &str)> = Vec::new();
-            for name in names.clone() {
+            for name in names {
                 let mut escaped = String::new();
                 escaping.label(name, &mut escaped);
                 // Other escaped names that begin with `__` are harmless, and names in most scripts

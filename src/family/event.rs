@@ -178,7 +178,7 @@ struct EventSeries {
 }
 
 /// The description of a metric, and the labels that its series lose when they are shown.
-pub(super) type ShownMetric = (Meta, Box<[Box<str>]>);
+pub(super) type ShownMetric = (Meta, Box<[String]>);
 
 /// The series of an event, as a pass has read them.
 struct LastRead {

@@ -19,7 +19,7 @@ const MOST_NOTES: usize = 100;
 /// It goes to the program's logger only, for who reads its debug messages: a name is a matter of
 /// taste, and often of somebody else's.
 pub(crate) fn log_notes(desc: &Desc) {
-    if !desc.lint || !log::log_enabled!(target: "tallies", log::Level::Debug) {
+    if !log::log_enabled!(target: "tallies", log::Level::Debug) {
         return;
     }
     let family = Described {
@@ -28,13 +28,14 @@ pub(crate) fn log_notes(desc: &Desc) {
         unit: &desc.unit,
         help: &desc.help,
     };
-    let of_labels = desc.labels.fixed().iter();
-    let of_labels = of_labels.flat_map(|label| of_label(family, label));
-    let notes = of_family(family).into_iter().chain(of_labels);
-    let notes: Vec<_> = notes.map(|note| note.text).collect();
+    let mut notes = of_family(family);
+    for label in desc.labels.fixed() {
+        notes.extend(of_label(family, label));
+    }
     if notes.is_empty() {
         return;
     }
+    let notes: Vec<_> = notes.iter().map(|note| &*note.text).collect();
     let note = format!(
         "family `{}` at {}: {}; `registry.set_lint(false)` switches these notes off",
         family.name,

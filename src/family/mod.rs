@@ -228,12 +228,14 @@ impl<C: MetricCells> Family<C> {
 
     /// Iterates over the series with labels, including those that are not live.
     fn labelled(&self) -> impl Iterator<Item = LabelledSeries<'_, C>> {
-        self.store.runs().flat_map(|(_, run)| each_of(run))
+        let runs = self.store.runs().into_iter();
+        runs.flat_map(|(_, run)| each_of(run))
     }
 
     /// Iterates over the cells of all series, including those that are not live.
     fn cells(&self) -> impl Iterator<Item = &C> {
-        let labelled = self.store.runs().flat_map(|(_, run)| run.series.iter());
+        let runs = self.store.runs().into_iter();
+        let labelled = runs.flat_map(|(_, run)| run.series.iter());
         std::iter::once(self.first()).chain(labelled)
     }
 

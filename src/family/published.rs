@@ -364,8 +364,8 @@ impl<C: MetricCells> Family<C> {
 
     /// Removes the label texts of all series from the file.
     pub(super) fn unpublish_texts(&self) {
-        for texts in self.store.runs().filter_map(|(_, run)| run.texts()) {
-            texts.iter().for_each(clear_label);
+        for (_, run) in self.store.runs() {
+            run.texts().into_iter().flatten().for_each(clear_label);
         }
     }
 }

@@ -68,14 +68,13 @@ impl<C: MetricCells> SeriesStore<C> {
         }
     }
 
-    /// Iterates over the runs of series, each with the number of its first series.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, &LabelledRun<C, AtomicText>)> {
-        let (closed, open) = match self {
-            Self::One => (None, None),
-            Self::Closed(closed) => (Some((0, &closed.all)), None),
-            Self::Open(open) => (None, Some(open.arena.runs())),
-        };
-        closed.into_iter().chain(open.into_iter().flatten())
+    /// Returns the runs of series, each with the number of its first series. They are few.
+    pub(super) fn runs(&self) -> Vec<(usize, &LabelledRun<C, AtomicText>)> {
+        match self {
+            Self::One => Vec::new(),
+            Self::Closed(closed) => vec![(0, &closed.all)],
+            Self::Open(open) => open.arena.runs().collect(),
+        }
     }
 }
 

@@ -26,10 +26,10 @@ pub(crate) struct LabelRules {
     /// Whether the family is off: all its label sets share one series, which no scrape exports.
     pub(crate) off: bool,
     /// The labels that series lose.
-    pub(crate) dropped: Box<[Box<str>]>,
+    pub(crate) dropped: Box<[String]>,
     pub(crate) caps: Box<[Cap]>,
     /// The labels that a gauge loses in a scrape, and the rule that combines its series there.
-    pub(crate) combined: Option<(Box<[Box<str>]>, GaugeMode)>,
+    pub(crate) combined: Option<(Box<[String]>, GaugeMode)>,
     /// The number of updates in series in which a cap replaced a value by `__overflow__`. Written
     /// by these, read by reports.
     pub(crate) refused: AtomicU64,
@@ -184,7 +184,7 @@ mod tests {
             name: Text::EMPTY,
             labels,
             off: false,
-            dropped: dropped.iter().map(|name| Box::from(*name)).collect(),
+            dropped: dropped.iter().map(|name| (*name).to_owned()).collect(),
             caps: caps.iter().map(|(name, n)| Cap::new(name, *n)).collect(),
             combined: None,
             refused: AtomicU64::new(0),

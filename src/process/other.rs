@@ -12,12 +12,10 @@ static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
     let me = sysinfo::get_current_pid()?;
     let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
-    if system.is_none() {
-        *system = Some(System::new()?);
-    }
-    let system = system
-        .as_mut()
-        .ok_or("the system provides no information about processes")?;
+    let system = match &mut *system {
+        Some(system) => system,
+        none => none.insert(System::new()?),
+    };
     let wanted = ProcessRefreshKind::nothing()
         .with_cpu()
         .with_memory()

@@ -204,13 +204,14 @@ impl Collected {
             }
         };
         let family = &mut self.families[index];
-        let mut labels = labels.to_vec();
-        labels.retain(|(_, value)| !value.is_empty());
-        labels.sort_unstable();
-        if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(bad_label(pair[0].0, NameRule::Twice));
+        let mut sorted = Vec::with_capacity(labels.len());
+        for &(label, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
+            match sorted.binary_search_by_key(&label, |(other, _)| *other) {
+                Ok(_) => return Err(bad_label(label, NameRule::Twice)),
+                Err(at) => sorted.insert(at, (label, value)),
+            }
         }
-        let text = labels::text(&labels);
+        let text = labels::text(&sorted);
         let hash = self.by_name.hasher().hash_one((index, &text));
         let is_new = self.seen.insert(hash);
         if !is_new && family.texts.iter().any(|other| other == text) {

@@ -67,12 +67,11 @@ impl Registry {
         let Some(_running) = RunGuard::begin() else {
             return Vec::new();
         };
-        let (mut collectors, prefix, views) = {
+        let (collectors, prefix, views) = {
             let names = self.lock();
-            let collectors: Vec<_> = names.collectors.values().cloned().collect();
+            let collectors: Vec<_> = names.collectors_in_order().into_iter().cloned().collect();
             (collectors, names.prefix.clone(), Arc::clone(&names.views))
         };
-        collectors.sort_unstable_by_key(|collector| collector.order);
         let constant = self.constant_text();
         let mut all = Vec::new();
         for collector in collectors {
@@ -105,10 +104,8 @@ impl Registry {
         let out = &mut collected;
         let mut samples = Samples { out, prefix };
         let names = self.lock();
-        let failed = names.collectors.values().filter(|c| c.errors > 0);
-        let mut failed: Vec<_> = failed.collect();
-        failed.sort_unstable_by_key(|collector| collector.order);
-        for collector in failed {
+        let all = names.collectors_in_order();
+        for collector in all.into_iter().filter(|collector| collector.errors > 0) {
             let labels = [("collector", &*collector.name)];
             let _ = samples.write("collect_errors_total", &labels, collector.errors as f64);
         }

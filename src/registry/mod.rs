@@ -322,12 +322,13 @@ impl Registry {
         // The names of collected families have no characters to escape.
         let mut written_before = ClashIndex::default();
         for written in collected.into_iter().chain([own]) {
-            let families = written.families.into_iter();
-            let is_own = written.by.is_none();
-            let insert = |family| self.insert(snapshot, &mut written_before, family, is_own);
-            let rejected: Vec<_> = families.filter_map(insert).collect();
-            if let (Some((name, _)), Some(why)) = (written.by, rejected.first()) {
-                self.count_failure(&name, why);
+            let (is_own, mut rejected) = (written.by.is_none(), None);
+            for family in written.families {
+                let why = self.insert(snapshot, &mut written_before, family, is_own);
+                rejected = rejected.or(why);
+            }
+            if let (Some((name, _)), Some(why)) = (written.by, rejected) {
+                self.count_failure(&name, &why);
             }
         }
         lock(&self.0.settings).last_seconds = start.elapsed().as_secs_f64();
@@ -601,7 +602,7 @@ impl Registry {
     ) -> Option<String> {
         let (name, exposed) = (&family.meta.name, family.exposed());
         let registered = self.lock().exported_clash(exposed);
-        let other = registered.or_else(|| written.clashing(exposed, |_| true).cloned());
+        let other = registered.or_else(|| written.clashing(exposed, &|_| true).cloned());
         match (other, snapshot.position(name)) {
             (None, Err(at)) => {
                 if !is_own {

@@ -41,12 +41,12 @@ impl Coding {
     pub(super) fn negotiate(accept_encoding: &str) -> Self {
         let range = |name: &str| ranges(accept_encoding).find(|range| range.is(name));
         let q = |name: &str| range(name).map(|range| range.q());
-        let mut best = (0.0, Self::Identity);
+        let mut best = (0, Self::Identity);
         for (coding, name) in OFFERED {
             let asked = q(name)
                 .or_else(|| (*name == "gzip").then(|| q("x-gzip")).flatten())
                 .or_else(|| q("*"))
-                .unwrap_or(0.0);
+                .unwrap_or(0);
             if asked > best.0 {
                 best = (asked, *coding);
             }

@@ -248,7 +248,9 @@ impl<'a> Joined<'a> {
             self.family.inline_constant_labels();
             if self.rule == Rule::Recent {
                 let series = self.family.indices().into_iter();
-                self.series = series.map(|(text, i)| (Cow::Owned(text), i)).collect();
+                self.series = series
+                    .map(|(text, i)| (Cow::Owned(text.to_string()), i))
+                    .collect();
             }
         }
         match &*self.family.meta.constant {

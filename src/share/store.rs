@@ -87,7 +87,5 @@ pub(in crate::share) fn inline(family: &mut Family) {
         return;
     }
     let constant = std::mem::take(&mut family.meta.constant);
-    let text = |own: &str| labels::ordered(&labels::joined(&constant, own)).into_owned();
-    family.texts = family.texts.relabelled(text);
-    family.removed.inline(&constant);
+    family.rename_series(&|own| labels::ordered(&labels::joined(&constant, own)).into_owned());
 }

@@ -39,9 +39,14 @@ pub(crate) fn merge_by_name<'a, S: Copy>(
     for (family, source) in families {
         match places.entry(family.name()) {
             Entry::Vacant(place) => {
-                let find = || index.clashing(family.exposed(), |_| true);
+                let find = || index.clashing(family.exposed(), &|_| true);
                 if let Some(other) = (!checked(source)).then(find).flatten() {
-                    conflict(clash_on_page(family.name(), other.name()));
+                    let (name, other) = (family.name(), other.name());
+                    conflict(ErrorKind::Taken.error(format_args!(
+                        "family `{name}` would expose the same samples as `{other}` of another \
+                         registry on the page, {SHARED_SAMPLES}; rename one of them, or give one \
+                         registry a prefix (`Registry::set_prefix`)"
+                    )));
                     continue;
                 }
                 index.insert(family.exposed(), &family);
@@ -60,12 +65,4 @@ pub(crate) fn merge_by_name<'a, S: Copy>(
     }
     all.sort_unstable_by(|one, other| one.first.0.name().cmp(other.first.0.name()));
     all
-}
-
-fn clash_on_page(name: &str, other: &str) -> Error {
-    ErrorKind::Taken.error(format_args!(
-        "family `{name}` would expose the same samples as `{other}` of another registry on the \
-         page, {SHARED_SAMPLES}; rename one of them, or give one registry a prefix \
-         (`Registry::set_prefix`)"
-    ))
 }

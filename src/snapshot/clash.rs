@@ -36,7 +36,7 @@ impl<K: Clone> ClashIndex<K> {
     /// character set.
     pub(crate) fn new(utf8: bool) -> Self {
         Self {
-            samples: [(); Escaping::ALL.len()].map(|()| HashMap::default()),
+            samples: Default::default(),
             utf8,
         }
     }
@@ -54,7 +54,7 @@ impl<K: Clone> ClashIndex<K> {
     /// Adds a family. A sample that it shares with a family before it stays the other's.
     pub(crate) fn insert(&mut self, family: ExposedName<'_>, key: &K) {
         let samples = &mut self.samples;
-        each_sample(self.utf8, family, |escaping, sample| {
+        each_sample(self.utf8, family, &mut |escaping, sample| {
             if !samples[escaping].contains_key(sample) {
                 samples[escaping].insert(sample.to_owned(), key.clone());
             }
@@ -64,7 +64,7 @@ impl<K: Clone> ClashIndex<K> {
     /// Removes a family, which shares no sample with another one.
     pub(crate) fn remove(&mut self, family: ExposedName<'_>) {
         let samples = &mut self.samples;
-        each_sample(self.utf8, family, |escaping, sample| {
+        each_sample(self.utf8, family, &mut |escaping, sample| {
             samples[escaping].remove(sample);
         });
     }
@@ -74,10 +74,10 @@ impl<K: Clone> ClashIndex<K> {
     pub(crate) fn clashing(
         &self,
         family: ExposedName<'_>,
-        counts: impl Fn(&K) -> bool,
+        counts: &dyn Fn(&K) -> bool,
     ) -> Option<&K> {
         let mut found = None;
-        each_sample(self.utf8, family, |escaping, sample| {
+        each_sample(self.utf8, family, &mut |escaping, sample| {
             let other = || self.samples[escaping].get(sample);
             found = found.or_else(|| other().filter(|key| counts(key)));
         });
@@ -87,7 +87,7 @@ impl<K: Clone> ClashIndex<K> {
 
 /// Calls `with` for each name of a sample of the family, in every form in which it is written, with
 /// the index of its escaping. Without `utf8`, names have one form.
-fn each_sample(utf8: bool, (name, kind, _): ExposedName<'_>, mut with: impl FnMut(usize, &str)) {
+fn each_sample(utf8: bool, (name, kind, _): ExposedName<'_>, with: &mut dyn FnMut(usize, &str)) {
     let escapings = match utf8 {
         true => &Escaping::ALL[..],
         false => &[Escaping::AllowUtf8],
@@ -116,10 +116,10 @@ mod tests {
     fn is_found(one: ExposedName<'_>, other: ExposedName<'_>) -> bool {
         let mut index = ClashIndex::new(one.2 || other.2);
         index.insert(other, &other.0);
-        let found = index.clashing(one, |_| true).copied();
+        let found = index.clashing(one, &|_| true).copied();
         assert_eq!(found, found.map(|_| other.0));
         index.remove(other);
-        assert!(index.is_empty() && index.clashing(one, |_| true).is_none());
+        assert!(index.is_empty() && index.clashing(one, &|_| true).is_none());
         found.is_some()
     }
 

@@ -220,7 +220,7 @@ impl Snapshot {
         let mut before = ClashIndex::<&Family>::new(has_utf8);
         let mut pairs = Vec::new();
         for family in &self.families {
-            let other = before.clashing(family.exposed(), |_| true);
+            let other = before.clashing(family.exposed(), &|_| true);
             pairs.extend(other.map(|other| (family, *other)));
             before.insert(family.exposed(), &family);
         }

@@ -49,17 +49,10 @@ impl RemovedList {
     }
 
     /// Replaces the label text of each series.
-    pub(super) fn relabel(&mut self, text: impl Fn(&str) -> String) {
+    pub(super) fn relabel(&mut self, text: &dyn Fn(&str) -> String) {
         if let Some(all) = &mut self.0 {
             let all = Arc::make_mut(all).iter_mut();
             all.for_each(|(own, _)| *own = text(own).into());
-        }
-    }
-
-    /// Makes the constant labels of the family labels of each series.
-    pub(crate) fn inline(&mut self, constant: &str) {
-        if !constant.is_empty() {
-            self.relabel(|own| labels::joined(constant, own));
         }
     }
 

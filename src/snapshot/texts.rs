@@ -320,7 +320,7 @@ impl LabelTexts {
     }
 
     /// Returns the same series with other texts.
-    pub(crate) fn relabelled(&self, text: impl Fn(&str) -> String) -> Self {
+    pub(super) fn relabelled(&self, text: &dyn Fn(&str) -> String) -> Self {
         let mut texts = Self::default();
         for (own, created) in self.with_created() {
             texts.push(&text(own), created);

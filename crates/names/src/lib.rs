@@ -106,7 +106,7 @@ pub fn of_family(family: Described<'_>) -> Vec<Note> {
             add(Rule::BaseUnit, better);
         }
     }
-    let lower = name.to_lowercase();
+    let lower = name.to_ascii_lowercase();
     if let Some(unit) = ABBREVIATIONS.iter().find(|unit| has_word(&lower, unit)) {
         let better = "such as `seconds` or `bytes`";
         let text = format!("its name should have the whole word for the unit `{unit}`, {better}");

@@ -9,7 +9,6 @@ use crate::snapshot::catalogue::{Declared, Label};
 use crate::snapshot::{self, Difference, GaugeMode, Kind, Meta, Text, labels};
 
 /// A family. Equal declarations of it share its entry.
-#[derive(Clone)]
 pub(in crate::registry) struct FamilyEntry {
     /// The changed description, if the family was described after it was declared.
     pub(super) changed: Option<Box<Desc>>,
@@ -26,6 +25,15 @@ impl FamilyEntry {
         match &self.changed {
             Some(desc) => desc,
             None => self.duplicates[0].desc(),
+        }
+    }
+
+    /// Returns the entry of the same families with another changed description.
+    pub(super) fn with_desc(&self, changed: Option<Box<Desc>>) -> Self {
+        Self {
+            changed,
+            duplicates: self.duplicates.clone(),
+            empty: OnceLock::new(),
         }
     }
 

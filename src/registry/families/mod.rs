@@ -4,8 +4,8 @@ mod conflict;
 mod entry;
 mod names;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, NameRule, Subject, is_first, warn};
 use crate::observe::Pass;
@@ -15,7 +15,6 @@ use crate::sync::{lock, prefetch};
 use crate::family::desc::{Desc, Names};
 use crate::family::event;
 use crate::family::grammar::{check_label, check_name, prefixed};
-use crate::family::lint;
 use crate::family::{AnyFamily, Prefetch};
 use tallies_names::capture;
 
@@ -82,8 +81,8 @@ impl Registry {
 
     /// Logs notes about the name of a family that was just added.
     fn log_notes(&self, desc: &Desc) {
-        if self.lints() {
-            event::descriptions(desc).iter().for_each(lint::log_notes);
+        if let Some(log_notes) = desc.lint.filter(|_| self.lints()) {
+            event::descriptions(desc).iter().for_each(log_notes);
         }
     }
 
@@ -297,11 +296,7 @@ impl Registry {
         let free = names.check_free(&renamed);
         let desc = if free.is_ok() { renamed } else { desc };
         let new = desc.name.to_string();
-        names.put(FamilyEntry {
-            changed: Some(Box::new(desc)),
-            duplicates: entry.duplicates.clone(),
-            empty: OnceLock::new(),
-        });
+        names.put(entry.with_desc(Some(Box::new(desc))));
         drop(names);
         free?;
         let mut attached = lock(&self.0.attached);

@@ -1,7 +1,7 @@
 //! The names of a registry: the families and collectors under its lock, and their conflicts.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub(in crate::registry) struct RegistryNames {
     /// Whether other processes read the families, if the process shares its metrics.
     pub(in crate::registry) is_published: bool,
     /// The families that the program was told to declare in a `static`.
-    pub(super) declared_again: HashSet<Text, RandomState>,
+    pub(super) declared_again: BTreeSet<String>,
     /// Whether there was a scrape. From then on, prefix and constant labels cannot change.
     pub(super) scraped: bool,
 }
@@ -77,14 +77,13 @@ impl RegistryNames {
             self.in_order = None;
             let owner = entry.desc();
             if is_static && entry.is_same_family(desc) && entry.help_fits(desc) {
-                let mut shared = FamilyEntry::clone(entry);
-                shared.duplicates.push(Arc::clone(&family));
+                let mut shared = entry.with_desc(entry.changed.clone());
                 if owner.help.is_empty() {
                     let mut desc_with_help = owner.clone();
                     desc_with_help.help = desc.help.clone();
                     shared.changed = Some(Box::new(desc_with_help));
-                    shared.empty = OnceLock::new();
                 }
+                shared.duplicates.push(Arc::clone(&family));
                 *entry = Arc::new(shared);
                 let entry = Arc::clone(entry);
                 self.publish(&entry);
@@ -164,7 +163,7 @@ impl RegistryNames {
             let is_dropped = Arc::strong_count(&family) == 2;
             Some((family, is_dropped))
         })?;
-        let is_note_due = is_dropped && self.declared_again.insert(desc.name.clone());
+        let is_note_due = is_dropped && self.declared_again.insert(desc.name.to_string());
         Some((family, is_note_due))
     }
 
@@ -186,7 +185,7 @@ impl RegistryNames {
         if !self.index.knows(exposed) {
             self.index = self.index_with(&self.prefix, true).0;
         }
-        let name = self.index.clashing(exposed, |_| true)?;
+        let name = self.index.clashing(exposed, &|_| true)?;
         Some(self.desc_of(name))
     }
 
@@ -195,7 +194,7 @@ impl RegistryNames {
     pub(in crate::registry) fn exported_clash(&mut self, exposed: ExposedName<'_>) -> Option<Text> {
         self.family_clash(exposed)?;
         let is_on = |name: &Text| !self.desc_of(name).is_off();
-        self.index.clashing(exposed, is_on).cloned()
+        self.index.clashing(exposed, &is_on).cloned()
     }
 
     /// Returns the description of the family with this name, which has the prefix.
@@ -255,9 +254,10 @@ impl RegistryNames {
     /// Returns the families in the order of their names, and the prefix of these.
     pub(in crate::registry) fn in_order(&mut self) -> (Arc<[Arc<FamilyEntry>]>, Text) {
         let in_order = self.in_order.get_or_insert_with(|| {
-            let mut all: Vec<_> = self.entries.values().cloned().collect();
-            all.sort_unstable_by(|a, b| a.desc().name.cmp(&b.desc().name));
-            all.into()
+            let mut names: Vec<&str> = self.entries.keys().map(|name| &**name).collect();
+            names.sort_unstable();
+            let entries = names.into_iter().map(|name| &self.entries[name]);
+            entries.cloned().collect()
         });
         (Arc::clone(in_order), self.prefix.clone())
     }
@@ -274,7 +274,7 @@ impl RegistryNames {
             let desc = entry.desc();
             let key = exposed(desc, prefix);
             let name = (&*key, desc.kind, desc.utf8);
-            if let Some(other) = index.clashing(name, |_| true) {
+            if let Some(other) = index.clashing(name, &|_| true) {
                 let other = self.entries[&other[prefix.len()..]].desc();
                 free = Err(shared_samples(&other.name, other.location, &desc.name));
             }
@@ -290,6 +290,13 @@ impl RegistryNames {
     pub(in crate::registry) fn next_order(&self) -> u64 {
         let orders = self.collectors.values().map(|collector| collector.order);
         orders.max().map_or(0, |last| last + 1)
+    }
+
+    /// Returns the collectors in the order in which they were added.
+    pub(in crate::registry) fn collectors_in_order(&self) -> Vec<&Collector> {
+        let mut all: Vec<_> = self.collectors.values().collect();
+        all.sort_unstable_by_key(|collector| collector.order);
+        all
     }
 
     /// Adds a collector, whose name no family and no other collector has. Rejects one that would
@@ -331,7 +338,7 @@ impl RegistryNames {
 
     /// Returns the collector that exposes a sample of the same name as a family `exposed`.
     fn collected_clash(&self, exposed: ExposedName<'_>) -> Option<&Collector> {
-        let name = self.collected.clashing(exposed, |_| true)?;
+        let name = self.collected.clashing(exposed, &|_| true)?;
         Some(&self.collectors[name])
     }
 

@@ -73,11 +73,6 @@ impl View {
         self.off == Some(true)
     }
 
-    /// Returns the labels to drop.
-    fn dropped(&self) -> Vec<&str> {
-        self.drop.iter().map(String::as_str).collect()
-    }
-
     /// Changes the description of a family. `shares`: label sets that become equal can share the
     /// cells of a series, which those of gauges cannot.
     pub(in crate::registry) fn apply(&self, desc: &mut Desc, shares: bool) {
@@ -88,7 +83,7 @@ impl View {
         let mode = desc.mode.unwrap_or(GaugeMode::of(desc.kind));
         let rule = self.gauge_mode.unwrap_or(mode);
         let dropped = self.drop.iter().filter(|label| has(label));
-        let dropped: Box<[Box<str>]> = dropped.map(|label| label.as_str().into()).collect();
+        let dropped: Box<[String]> = dropped.cloned().collect();
         let caps = self.caps.iter();
         let caps = caps.filter(|(label, _)| has(label) && !self.drop.contains(label));
         let caps: Box<[Cap]> = caps.map(|(label, n)| Cap::new(label, *n)).collect();
@@ -120,7 +115,7 @@ impl View {
             let stays = |name: &&&str| view.dropped.iter().all(|dropped| **dropped != ***name);
             desc.set_labels(&names.iter().filter(stays).copied().collect::<Vec<_>>());
         }
-        desc.constant.remove(&self.dropped());
+        desc.constant.remove(&self.drop);
         if view.changes_labels() {
             // All combinations of a closed label set have series.
             desc.limit = desc.limit.max(desc.closed.len());
@@ -149,7 +144,7 @@ impl View {
             family.meta.name = Text::from(name);
         }
         if !self.drop.is_empty() && family.kind() != Kind::StateSet {
-            family.drop_labels(&self.dropped(), self.gauge_mode.unwrap_or(family.meta.mode));
+            family.drop_labels(&self.drop, self.gauge_mode.unwrap_or(family.meta.mode));
         }
         true
     }

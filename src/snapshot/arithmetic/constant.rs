@@ -1,8 +1,6 @@
 //! Constant labels: gives them to the families of collectors, and moves them into the label texts
 //! of series.
 
-use std::collections::BTreeMap;
-
 use crate::snapshot::{Family, GaugeMode, Text, labels};
 
 impl Family {
@@ -19,18 +17,14 @@ impl Family {
     }
 
     /// Drops labels. Series that become equal are added up, gauges by `rule`.
-    pub(crate) fn drop_labels(&mut self, names: &[impl AsRef<str>], rule: GaugeMode) {
-        let drops = |name: &str| names.iter().any(|dropped| dropped.as_ref() == name);
+    pub(crate) fn drop_labels(&mut self, names: &[String], rule: GaugeMode) {
+        let drops = |name: &str| names.iter().any(|dropped| dropped == name);
         let loses = |text| labels::parts(text).any(|(name, _)| drops(name));
         if !self.texts.iter().any(loses) {
             return;
         }
         let mode = std::mem::replace(&mut self.meta.mode, rule);
-        self.relabel(|own| {
-            let left = labels::pairs(own).filter(|(name, _)| !drops(name));
-            let left: Vec<_> = left.collect();
-            labels::text_of(left.iter().map(|(name, value)| (*name, &**value)))
-        });
+        self.relabel(&|own| without(own, &drops));
         self.meta.mode = mode;
     }
 
@@ -38,35 +32,45 @@ impl Family {
     /// series' own value wins. Series that become equal are added up.
     pub(crate) fn override_constant_labels(&mut self) {
         let constant = self.meta.constant.clone();
-        let names: Vec<_> = labels::pairs(&constant).map(|(name, _)| name).collect();
-        let wins = |text| labels::pairs(text).any(|(name, _)| names.contains(&name));
+        let has = |text: &str, name: &str| labels::parts(text).any(|(other, _)| other == name);
+        let wins = |text| labels::parts(text).any(|(name, _)| has(&constant, name));
         if !self.texts.iter().any(wins) {
             return;
         }
         self.meta.constant = Text::EMPTY;
-        self.relabel(|own| {
-            let set: BTreeMap<_, _> = labels::pairs(&constant).chain(labels::pairs(own)).collect();
-            labels::text_of(set.iter().map(|(name, value)| (*name, &**value)))
+        self.relabel(&|own| {
+            let constant = without(&constant, &|name| has(own, name));
+            labels::ordered(&labels::joined(&constant, own)).into_owned()
         });
     }
 
     /// Replaces the label text of each series. Series that become equal are added up.
-    fn relabel(&mut self, text: impl Fn(&str) -> String) {
+    fn relabel(&mut self, text: &dyn Fn(&str) -> String) {
         let mut all = std::mem::replace(self, self.to_empty());
-        all.texts = all.texts.relabelled(&text);
-        all.removed.relabel(text);
+        all.rename_series(text);
         self.add(&all);
+    }
+
+    /// Replaces the label text of each series. Series that become equal stay apart.
+    pub(crate) fn rename_series(&mut self, text: &dyn Fn(&str) -> String) {
+        self.texts = self.texts.relabelled(text);
+        self.removed.relabel(text);
     }
 
     /// Moves the constant labels into the text of every series, so that families with different
     /// constant labels can be combined.
     pub(crate) fn inline_constant_labels(&mut self) {
         let constant = std::mem::take(&mut self.meta.constant);
-        if constant.is_empty() {
-            return;
+        if !constant.is_empty() {
+            self.rename_series(&|own| labels::joined(&constant, own));
         }
-        let texts = &self.texts;
-        self.texts = texts.relabelled(|own| labels::joined(&constant, own));
-        self.removed.inline(&constant);
     }
+}
+
+/// Returns a label text without the labels whose names `drops`.
+fn without(text: &str, drops: &dyn Fn(&str) -> bool) -> String {
+    let left: Vec<_> = labels::pairs(text)
+        .filter(|(name, _)| !drops(name))
+        .collect();
+    labels::text_of(left.iter().map(|(name, value)| (*name, &**value)))
 }

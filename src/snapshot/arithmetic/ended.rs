@@ -38,8 +38,8 @@ pub(super) struct Moved {
     pub(super) total: Family,
 }
 
-/// The labels of a series.
-type LabelMap<'a> = BTreeMap<&'a str, Cow<'a, str>>;
+/// The names and values of a series' labels.
+type LabelPairs<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 impl Family {
     /// Finds the series of `before`, a snapshot of this family at the time `taken`, that have ended
@@ -79,20 +79,25 @@ impl Family {
         }
         let overflows = self.overflows();
         let removed = self.removed.to_set();
-        let mut moved: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut moved = vec![Vec::new(); overflows.len()];
         for &at in &ended.series {
             let (text, then) = (before.texts.get(at), before.texts.created(at));
             if overflows.is_empty() || removed.contains(&(labels::ordered(text), then)) {
                 continue;
             }
-            let set: LabelMap<'_> = labels::pairs(text).collect();
-            let to = overflows.iter().find(|(_, overflow)| takes(overflow, &set));
+            let set: LabelPairs<'_> = labels::pairs(text).collect();
+            let to = overflows
+                .iter()
+                .position(|(_, overflow)| takes(overflow, &set));
             // An overflow series that began later was cleared since, with all that was in it.
-            if let Some((to, _)) = to.filter(|(to, _)| then == 0 || created[*to] <= then) {
-                moved.entry(*to).or_default().push(at);
+            if let Some(to) = to.filter(|to| then == 0 || created[overflows[*to].0] <= then) {
+                moved[to].push(at);
             }
         }
-        for (to, mut from) in moved {
+        for ((to, _), mut from) in overflows.into_iter().zip(moved) {
+            if from.is_empty() {
+                continue;
+            }
             let text = labels::ordered(self.texts.get(to));
             let mut texts = before.texts.iter();
             let own = texts.position(|before| labels::ordered(before) == text);
@@ -109,7 +114,7 @@ impl Family {
     /// Returns the indices and the labels of the overflow series, in the order in which they take
     /// the totals of other series. A family that was merged from families with different constant
     /// labels has one overflow series for each of them.
-    fn overflows(&self) -> Vec<(usize, LabelMap<'_>)> {
+    fn overflows(&self) -> Vec<(usize, LabelPairs<'_>)> {
         let texts = (0..).zip(self.texts.iter());
         let mut overflows: Vec<_> = texts
             .filter(|(_, text)| text.contains(OVERFLOW))
@@ -118,7 +123,8 @@ impl Family {
         // Overflow series with the most `__overflow__` values come first, because most counts move
         // there. Among these, the series with the most labels comes first, because it is the most
         // specific.
-        let moved = |set: &LabelMap<'_>| set.values().filter(|value| *value == OVERFLOW).count();
+        let moved =
+            |set: &LabelPairs<'_>| set.iter().filter(|(_, value)| value == OVERFLOW).count();
         overflows.sort_by_key(|(_, set)| Reverse((moved(set), set.len())));
         overflows
     }
@@ -155,10 +161,10 @@ impl Family {
 
 /// Returns whether an overflow series has the totals of retired series with these labels. If each
 /// series brings label names of its own, the overflow series has a label `overflow` instead.
-fn takes(overflow: &LabelMap<'_>, set: &LabelMap<'_>) -> bool {
-    overflow.iter().all(|(name, value)| {
-        set.get(name)
-            .map_or(*name == "overflow", |own| own == value)
-            || value == OVERFLOW && set.contains_key(name)
+fn takes(overflow: &LabelPairs<'_>, set: &LabelPairs<'_>) -> bool {
+    let own = |label: &str| set.iter().find(|(name, _)| *name == label);
+    overflow.iter().all(|(name, value)| match own(name) {
+        Some((_, own)) => own == value || value == OVERFLOW,
+        None => *name == "overflow",
     })
 }

@@ -1,11 +1,10 @@
 //! Merging: adds the series of another snapshot or family.
 
-use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 
 use crate::error::Error;
 use crate::snapshot::sketch::Sketch;
-use crate::snapshot::{Family, GaugeMode, Kind, Snapshot, Value, Values, labels};
+use crate::snapshot::{Family, GaugeMode, Kind, Snapshot, Text, Value, Values, labels};
 
 use super::join_sums;
 
@@ -80,11 +79,14 @@ impl Family {
     /// The same. Calls `added` with the index of each series here and its index in `other`.
     pub(crate) fn add_each(&mut self, other: &Self, mut added: impl FnMut(usize, usize)) {
         self.exact.clear();
-        let mut other = Cow::Borrowed(other);
+        let mut inlined;
+        let mut other = other;
         if self.meta.constant != other.meta.constant {
             self.inline_constant_labels();
             // The indices stay.
-            other.to_mut().inline_constant_labels();
+            inlined = other.clone();
+            inlined.inline_constant_labels();
+            other = &inlined;
         }
         self.meta.utf8 |= other.meta.utf8;
         self.removed.add(&other.removed);
@@ -118,11 +120,11 @@ impl Family {
                 continue;
             }
             let indices = indices.get_or_insert_with(|| self.indices());
-            match indices.entry(labels::ordered(other.texts.get(i)).into_owned()) {
+            match indices.entry(Text::from(labels::ordered(other.texts.get(i)))) {
                 Entry::Vacant(entry) => {
                     entry.insert(self.len());
                     added(self.len(), i);
-                    self.push_from(&other, i);
+                    self.push_from(other, i);
                 }
                 Entry::Occupied(entry) => {
                     let at = *entry.get();

@@ -14,10 +14,11 @@ mod since;
 mod tests;
 mod total;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{Family, labels};
+use crate::sync::RandomState;
+
+use super::{Family, Text, labels};
 
 #[cfg(feature = "live")]
 pub(super) use since::interval;
@@ -25,9 +26,9 @@ pub(super) use since::interval;
 impl Family {
     /// Returns the index of each series by its label text, sorted by label name, because two
     /// families may order their labels differently.
-    pub(crate) fn indices(&self) -> HashMap<String, usize> {
+    pub(crate) fn indices(&self) -> HashMap<Text, usize, RandomState> {
         let texts = self.texts.iter().map(labels::ordered);
-        texts.map(Cow::into_owned).zip(0..).collect()
+        texts.map(Text::from).zip(0..).collect()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Subtraction: what changed since an earlier snapshot.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
 use crate::snapshot::{Family, Kind, Snapshot, Value, Values, millis};
@@ -68,12 +67,15 @@ impl Family {
         if self.meta.kind == Kind::GaugeHistogram {
             return;
         }
-        let mut before = Cow::Borrowed(before);
+        let mut inlined;
+        let mut before = before;
         if self.meta.constant != before.meta.constant {
             self.inline_constant_labels();
-            before.to_mut().inline_constant_labels();
+            inlined = before.clone();
+            inlined.inline_constant_labels();
+            before = &inlined;
         }
-        let ended = self.ended(&before, taken);
+        let ended = self.ended(before, taken);
         let mut others = Vec::new();
         for (i, at) in ended.earlier.iter().enumerate() {
             let total = ended.moved.get(&i).map(|moved| moved.total.value(0));
