@@ -212,6 +212,7 @@ impl Format {
     /// assert_eq!(format.syntax(), Syntax::OpenMetrics);
     /// ```
     #[must_use]
+    #[inline]
     pub fn syntax(self) -> Syntax {
         self.syntax
     }
@@ -226,6 +227,7 @@ impl Format {
     /// assert_eq!(Format::TEXT.escaping(), Escaping::Underscores);
     /// ```
     #[must_use]
+    #[inline]
     pub fn escaping(self) -> Escaping {
         self.escaping.unwrap_or_default()
     }

@@ -126,6 +126,7 @@ pub fn bound_text(bound: f64) -> String {
 }
 
 /// Encodes a snapshot in a text format.
+#[inline(always)]
 fn string(snapshot: &Snapshot, format: Format) -> String {
     // The writers write UTF-8 only. If one ever did not, a lossy page would still be better than
     // none.
@@ -133,6 +134,7 @@ fn string(snapshot: &Snapshot, format: Format) -> String {
         .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
+#[inline(always)]
 fn bytes(snapshot: &Snapshot, format: Format) -> Vec<u8> {
     let mut out = Vec::new();
     Options::new().write(snapshot, format, &mut out);

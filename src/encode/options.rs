@@ -102,6 +102,7 @@ impl Options {
     /// Options::new().write(&tallies::snapshot(), Format::TEXT, &mut page);
     /// assert!(page.starts_with(b"# HELP"));
     /// ```
+    #[inline]
     pub fn write(&self, snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
         let (time, begin) = (snapshot.taken, Cursor::default());
         self.render_block(snapshot, time, format, begin, usize::MAX, out);
@@ -110,6 +111,9 @@ impl Options {
     /// Appends a part of a page of families that were collected at `time`: from `cursor` on, until
     /// `out` has at least `limit` bytes. Returns the position of the next series, or `None` at the
     /// end of the page. `families` are those from `cursor.family` on.
+    ///
+    /// Inlined, so that a program has only the writers of the formats that it names.
+    #[inline(always)]
     pub(crate) fn render_block<'a>(
         self,
         families: impl IntoIterator<Item = &'a Family>,
