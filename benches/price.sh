@@ -51,7 +51,7 @@ write() { # program
 static JOBS: Counter = Counter::new("jobs_total");
 fn main() {
     JOBS.inc();
-    print!("{}", String::from_utf8_lossy(&tallies::render("").1));
+    print!("{}", tallies::encode::text(&tallies::snapshot()));
 }'
         ;;
     tallies-serve)
