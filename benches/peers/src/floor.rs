@@ -739,7 +739,7 @@ impl Index {
 
     fn find_or_insert(&mut self, labels: Request) -> usize {
         if self.ends.len() * 8 >= self.table.len() * 7 {
-            self.grow();
+            grow(&mut self.table);
         }
         let hash = hash(&HASHER, labels) as u32;
         // Writes the text where it would stay if it is new, and compares it there.
@@ -768,17 +768,18 @@ impl Index {
         self.table[at] = (hash, self.ends.len() as u32);
         self.ends.len() - 1
     }
+}
 
-    fn grow(&mut self) {
-        let len = (self.table.len() * 2).max(16);
-        let old = std::mem::replace(&mut self.table, vec![(0, 0); len]);
-        for entry in old.into_iter().filter(|entry| entry.1 != 0) {
-            let mut at = entry.0 as usize & (len - 1);
-            while self.table[at].1 != 0 {
-                at = (at + 1) & (len - 1);
-            }
-            self.table[at] = entry;
+/// Doubles a hash table of half hashes and indices.
+fn grow(table: &mut Vec<(u32, u32)>) {
+    let len = (table.len() * 2).max(16);
+    let old = std::mem::replace(table, vec![(0, 0); len]);
+    for entry in old.into_iter().filter(|entry| entry.1 != 0) {
+        let mut at = entry.0 as usize & (len - 1);
+        while table[at].1 != 0 {
+            at = (at + 1) & (len - 1);
         }
+        table[at] = entry;
     }
 }
 

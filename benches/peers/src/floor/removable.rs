@@ -10,7 +10,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use super::{HASHER, hash, push_escaped};
+use super::{HASHER, grow, hash, push_escaped};
 use crate::Row;
 use crate::form::{Form, handles, keep};
 use crate::workload::*;
@@ -58,7 +58,7 @@ impl Removable {
 
     fn insert(&mut self, hash: u32, text: &[u8]) -> &Series {
         if self.len * 8 >= self.table.len() * 7 {
-            self.grow();
+            grow(&mut self.table);
         }
         if let Err(at) = self.find(hash, text) {
             if self.len.is_multiple_of(CHUNK) {
@@ -73,18 +73,6 @@ impl Removable {
             self.table[at] = (hash, self.len as u32);
         }
         self.find(hash, text).ok().expect("it is there")
-    }
-
-    fn grow(&mut self) {
-        let len = (self.table.len() * 2).max(16);
-        let old = std::mem::replace(&mut self.table, vec![(0, 0); len]);
-        for entry in old.into_iter().filter(|entry| entry.1 != 0) {
-            let mut at = entry.0 as usize & (len - 1);
-            while self.table[at].1 != 0 {
-                at = (at + 1) & (len - 1);
-            }
-            self.table[at] = entry;
-        }
     }
 }
 
