@@ -58,15 +58,46 @@ python_parser() {
     fi
 }
 
+# The servers of Debian's next release, unpacked into target/servers: `apt-get` has lists of its own
+# there, and installs nothing. They run on Debian 12.
+servers_of_today() {
+    local folder=$PWD/target/servers programs="prometheus promtool victoria-metrics prometheus-pushgateway"
+    if [ ! -e "$folder/whole" ]; then
+        echo "unpacking the servers of Debian's suite forky: $programs"
+        need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+        rm -rf "$folder" && mkdir -p "$folder"/{lists/partial,cache/archives/partial,packages}
+        # The mirror that this machine uses. Labels are known once its lists are here.
+        local mirror
+        mirror=$(debian_mirror)
+        [ -n "$mirror" ] || { as_root apt-get -qq update && mirror=$(debian_mirror); }
+        [ -n "$mirror" ] || { echo "this machine has no mirror of Debian" >&2 && return 1; }
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" >"$folder/sources.list"
+        : >"$folder/status"
+        local options=(-qq -o Dir::Etc::sourcelist="$folder/sources.list" -o Dir::Etc::sourceparts=-
+            -o Dir::State::lists="$folder/lists" -o Dir::State::status="$folder/status" -o Dir::Cache="$folder/cache"
+            -o APT::Sandbox::User=root -o Acquire::Languages=none)
+        apt-get "${options[@]}" update
+        # shellcheck disable=SC2086
+        (cd "$folder/packages" && apt-get "${options[@]}" download $programs)
+        local package program
+        for package in "$folder"/packages/*.deb; do dpkg -x "$package" "$folder"; done
+        for program in $programs; do "$folder/usr/bin/$program" --version >/dev/null 2>&1; done
+        (cd "$folder/packages" && ls) >"$folder/whole"
+        rm -rf "$folder"/{packages,cache,lists,usr/share,usr/bin/vm*,etc,lib}
+    fi
+}
+debian_mirror() { apt-get indextargets --format '$(REPO_URI)' "Created-By: Packages" "Label: Debian" | head -n 1; }
+
 tools_for_servers() {
     need prometheus prometheus promtool prometheus prometheus-pushgateway prometheus-pushgateway \
         victoria-metrics victoria-metrics redis-server redis-server redis-cli redis-tools \
         prometheus-node-exporter prometheus-node-exporter chromium chromium chromedriver chromium-driver \
         wrk wrk curl curl
     python_parser
-    for server in prometheus prometheus-pushgateway victoria-metrics redis-server chromium; do
-        "$server" --version 2>&1 | head -n 1
-    done
+    servers_of_today
+    # VictoriaMetrics does not print its version.
+    dpkg-query -W prometheus prometheus-pushgateway victoria-metrics redis-server chromium
+    cat target/servers/whole
 }
 
 # Copies the crate with the one test that has no other dependencies, so that it builds in seconds;

@@ -7,6 +7,8 @@
 //! - If no range remains, the result is the text format 0.0.4, never an error.
 //! - A wildcard never beats a named format, whatever its q: some Prometheus 2.x versions send
 //!   `*/*;q=2`.
+//! - Prometheus 3 names no escaping beside protobuf, but in its other ranges. Protobuf takes it from
+//!   there, so that a name stays if the scraper changes its protocol.
 //! - The media type of a range may come after some of its parameters: aioprometheus accepts any
 //!   order.
 //!
@@ -166,11 +168,16 @@ impl Format {
 
     fn among(accept: &str, is_offered: impl Fn(Syntax) -> bool) -> Self {
         let mut best = (0, Self::TEXT);
+        let mut escaping = None;
         for range in ranges(accept).map(Range::by_media_type) {
-            let format = Self::from_range(&range).filter(|f| is_offered(f.syntax));
-            if let Some(format) = format.filter(|_| range.q() > best.0) {
+            let Some(format) = Self::from_range(&range) else { continue };
+            escaping = escaping.or(format.escaping.filter(|_| range.q() > 0));
+            if is_offered(format.syntax) && range.q() > best.0 {
                 best = (range.q(), format);
             }
+        }
+        if best.1.syntax == Syntax::Protobuf {
+            best.1.escaping = best.1.escaping.or(escaping);
         }
         best.1
     }
@@ -438,9 +445,9 @@ mod tests {
             OPENMETRICS_UTF8,
         ),
         (
-            "Prometheus 3.9, protobuf first: `escaping` belongs to the range that wins",
+            "Prometheus 3.5 and 3.9, protobuf first: other ranges name its escaping",
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.2",
-            PROTOBUF,
+            PROTOBUF_UTF8,
         ),
         (
             "Prometheus 3.9 with text 1.0.0 first",

@@ -210,7 +210,8 @@ impl Writer for Protobuf<'_> {
             native::push(self.out, native);
         }
         self.out.extend_from_slice(created.as_slice());
-        if alone {
+        // Prometheus 3 takes the exemplars of exponential buckets from here alone.
+        if value.native().is_some() {
             for (.., of_all) in exemplars {
                 exemplar(self.out, &EXEMPLARS, of_all);
             }

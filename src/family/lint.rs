@@ -24,7 +24,10 @@ pub(crate) fn log_notes(desc: &Desc) {
     }
     let family = Described {
         name: &desc.name,
-        kind: desc.kind.as_text(),
+        kind: match desc.kind {
+            Kind::Info => "info",
+            kind => kind.as_text(),
+        },
         unit: &desc.unit,
         help: &desc.help,
     };

@@ -9,7 +9,13 @@ use std::process::{Command, Stdio};
 mod support;
 
 use support::http::{get, try_get};
+use support::servers::{Release, with_each_release};
 use support::{Running, eventually, examples, free_port};
+
+with_each_release!(
+    the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus,
+    dashboards_and_alerts_ask_for_what_there_is,
+);
 
 fn folder(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
@@ -269,8 +275,7 @@ fn repository() -> &'static Path {
 }
 
 /// The program of the guide is that of the file, which this test runs.
-#[test]
-fn the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus() {
+fn the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus(release: Release) {
     let guide = std::fs::read_to_string(repository().join("docs/exporter.md")).unwrap();
     let program = include_str!("../integration/exporter/thirty_lines.rs");
     assert!(
@@ -279,7 +284,13 @@ fn the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus() {
     );
     assert!(program.lines().count() <= 30);
     let (_own, own) = exporter("thirty_lines", &[]);
-    let (prometheus, _running) = prometheus(&folder("thirty"), "load", own, "");
+    let (prometheus, _running) = prometheus(
+        release,
+        &folder(&format!("thirty-{release:?}")),
+        "load",
+        own,
+        "",
+    );
     eventually("the scrape", || value_of(prometheus, "up") == Some(1.0));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap();
     println!("/proc/loadavg: {load}");
@@ -302,14 +313,21 @@ fn the_thirty_lines_of_the_guide_are_scraped_by_a_real_prometheus() {
 }
 
 /// Starts a Prometheus that scrapes `target` as `job` every second.
-fn prometheus(dir: &Path, job: &str, target: SocketAddr, more: &str) -> (SocketAddr, Running) {
+fn prometheus(
+    release: Release,
+    dir: &Path,
+    job: &str,
+    target: SocketAddr,
+    more: &str,
+) -> (SocketAddr, Running) {
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{more}\nscrape_configs:\n  \
          - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n"
     );
     std::fs::write(dir.join("prometheus.yml"), config).unwrap();
     let address: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
-    let child = Command::new("prometheus")
+    let child = release
+        .command("prometheus")
         .arg(format!(
             "--config.file={}",
             dir.join("prometheus.yml").display()
@@ -357,9 +375,8 @@ fn names(query: &str) -> Vec<String> {
 }
 
 /// Alerts are loaded by Prometheus, and every panel and alert asks for what the exporters have.
-#[test]
-fn dashboards_and_alerts_ask_for_what_there_is() {
-    let dir = folder("dashboards");
+fn dashboards_and_alerts_ask_for_what_there_is(release: Release) {
+    let dir = folder(&format!("dashboards-{release:?}"));
     let port = free_port();
     let _server = redis_server(&dir, port);
     redis_cli(port, &["set", "key", "1"]);
@@ -372,7 +389,8 @@ fn dashboards_and_alerts_ask_for_what_there_is() {
     ] {
         let (_own, own) = exporter(name, args);
         let rules = examples.join(format!("{job}-alerts.yml"));
-        let checked = Command::new("promtool")
+        let checked = release
+            .command("promtool")
             .args(["check", "rules"])
             .arg(&rules)
             .output()
@@ -400,7 +418,7 @@ fn dashboards_and_alerts_ask_for_what_there_is() {
         }
         let more = format!("rule_files: ['{}']", rules.display());
         let folder = folder(&format!("prometheus-{job}"));
-        let (prometheus, _running) = prometheus(&folder, job, own, &more);
+        let (prometheus, _running) = prometheus(release, &folder, job, own, &more);
         eventually("two scrapes", || {
             value_of(prometheus, &encoded("count_over_time(up[1m])")) >= Some(3.0)
         });

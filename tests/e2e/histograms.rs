@@ -2,11 +2,13 @@
 //! real Prometheus servers: one with native histograms, which requests protobuf, and one without,
 //! which requests OpenMetrics. Each sends its own Accept header.
 
-use std::process::Command;
-
 use tallies::{Gauge, Histogram, Registry, collect::Collected, serve::Server, snapshot::Snapshot};
 
-use super::{eventually, expect, prometheus_with, query, ready, request};
+use super::{
+    Release, eventually, expect, prometheus_with, query, ready, request, with_each_release,
+};
+
+with_each_release!(prometheus_takes_histograms_of_every_kind_and_exemplars);
 
 const BOUNDS: [f64; 4] = [0.01, 0.1, 1.0, 5.0];
 const QUANTILES: [f64; 5] = [0.01, 0.25, 0.5, 0.9, 0.999];
@@ -114,8 +116,8 @@ impl Series {
 }
 
 /// Returns whether this Prometheus has at least the given version.
-fn is_at_least(version: (u32, u32)) -> bool {
-    let output = Command::new("prometheus").arg("--version").output();
+fn is_at_least(release: Release, version: (u32, u32)) -> bool {
+    let output = release.command("prometheus").arg("--version").output();
     let output = output.expect("prometheus: tests/run.sh installs it");
     // Old versions print it on standard error.
     let said = [output.stdout, output.stderr].concat();
@@ -151,22 +153,22 @@ fn exemplars(prometheus: &str, promql: &str) -> Vec<(String, String, f64)> {
     all
 }
 
-#[test]
-fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
+fn prometheus_takes_histograms_of_every_kind_and_exemplars(release: Release) {
     let registry = registry();
     let snapshot = registry.snapshot();
     let server = Server::new().registry(&registry).listen("127.0.0.1:0");
     let server = server.unwrap();
     let start = |name: &str, features: &str, global: &str| {
-        let dir = format!("tallies-{name}-{}", std::process::id());
+        let dir = format!("tallies-{name}-{release:?}-{}", std::process::id());
         let dir = std::env::temp_dir().join(dir);
         std::fs::create_dir_all(&dir).unwrap();
         let features = format!("--enable-feature={features}");
-        let (running, url) = prometheus_with(&dir, &server.metrics_url(), &[&features], global);
+        let (running, url) =
+            prometheus_with(release, &dir, &server.metrics_url(), &[&features], global);
         (running, url, dir)
     };
     // A setting since version 3.8.
-    let setting = if is_at_least((3, 8)) {
+    let setting = if is_at_least(release, (3, 8)) {
         "  scrape_native_histograms: true\n"
     } else {
         ""
@@ -249,7 +251,7 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
             panic!("{buckets:?}")
         };
         assert_eq!((le.parse(), &**trace, *value), (Ok(1.0), TRACE, 0.5));
-        let tank = if is_at_least((3, 0)) {
+        let tank = if is_at_least(release, (3, 0)) {
             r#"{"tank.füllung"}"#
         } else {
             "tank_f_llung"
@@ -258,7 +260,7 @@ fn prometheus_takes_histograms_of_every_kind_and_exemplars() {
     }
     // Text and OpenMetrics name the count differently. With protobuf, versions up to 2.42 lost
     // all of these names.
-    let newer = is_at_least((3, 0)).then_some((&native, ""));
+    let newer = is_at_least(release, (3, 0)).then_some((&native, ""));
     for (prometheus, g) in [(&plain, "g")].into_iter().chain(newer) {
         for (promql, expected) in [
             (format!("age_seconds_{g}count"), 4.0),

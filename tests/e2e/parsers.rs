@@ -12,6 +12,12 @@ use tallies::{Gauge, Registry, snapshot::Snapshot};
 
 #[path = "../support/kinds.rs"]
 mod kinds;
+#[path = "../support/servers.rs"]
+mod servers;
+
+use servers::{Release, with_each_release};
+
+with_each_release!(promtool_reads_text);
 
 /// Returns the samples that the Python client reads from a page.
 fn python(format: &str, name: &str, page: &[u8]) -> Vec<serde_json::Value> {
@@ -144,14 +150,14 @@ fn python_reads_every_script() {
     );
 }
 
-#[test]
-fn promtool_reads_text() {
+fn promtool_reads_text(release: Release) {
     for (snapshot, lints) in [
         (kinds::every_kind(), true),
         (kinds::utf8_names(), true),
         (scripts().0, false),
     ] {
-        let mut promtool = Command::new("promtool")
+        let mut promtool = release
+            .command("promtool")
             .args(["check", "metrics"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -12,7 +12,14 @@ mod histograms;
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::servers::{Release, with_each_release};
 use support::{Running, eventually, examples, free_port, http};
+
+with_each_release!(
+    prometheus_answers_what_the_client_counted,
+    prometheus_answers_what_the_shop_called,
+    prometheus_stores_names_as_they_are_without_openmetrics,
+);
 
 const REQUESTS: u32 = 12_000;
 const CLIENTS: u32 = 4;
@@ -39,13 +46,19 @@ fn start<const N: usize>(name: &str, args: &[&str], says: [&str; N]) -> (Running
 
 /// Starts a Prometheus that scrapes `metrics` and stores its data in `dir`. Returns its address as
 /// well.
-fn prometheus(dir: &Path, metrics: &str) -> (Running, String) {
-    prometheus_with(dir, metrics, &[], "")
+fn prometheus(release: Release, dir: &Path, metrics: &str) -> (Running, String) {
+    prometheus_with(release, dir, metrics, &[], "")
 }
 
 /// Like `prometheus`, with further arguments and a further line in the `global` section of its
 /// configuration.
-fn prometheus_with(dir: &Path, metrics: &str, args: &[&str], global: &str) -> (Running, String) {
+fn prometheus_with(
+    release: Release,
+    dir: &Path,
+    metrics: &str,
+    args: &[&str],
+    global: &str,
+) -> (Running, String) {
     let target = metrics
         .strip_prefix("http://")
         .unwrap()
@@ -56,7 +69,8 @@ fn prometheus_with(dir: &Path, metrics: &str, args: &[&str], global: &str) -> (R
         .replace("global:\n", &format!("global:\n{global}"));
     std::fs::write(dir.join("prometheus.yml"), config).unwrap();
     let address = format!("127.0.0.1:{}", free_port());
-    let child = Command::new("prometheus")
+    let child = release
+        .command("prometheus")
         .arg(format!(
             "--config.file={}",
             dir.join("prometheus.yml").display()
@@ -177,16 +191,18 @@ fn quantile(sizes: &[usize], q: f64) -> f64 {
     bounds[4]
 }
 
-#[test]
-fn prometheus_answers_what_the_client_counted() {
-    let dir = std::env::temp_dir().join(format!("tallies-prometheus-{}", std::process::id()));
+fn prometheus_answers_what_the_client_counted(release: Release) {
+    let dir = std::env::temp_dir().join(format!(
+        "tallies-prometheus-{release:?}-{}",
+        std::process::id()
+    ));
     std::fs::create_dir_all(&dir).unwrap();
     let (service, [app, metrics]) = start(
         "service",
         &["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
         ["Serving the application on ", "Serving metrics on "],
     );
-    let (_prometheus, prometheus) = prometheus(&dir, &metrics);
+    let (_prometheus, prometheus) = prometheus(release, &dir, &metrics);
     ready(&prometheus, &dir);
     let mut all = Counted::default();
     std::thread::scope(|scope| {
@@ -284,9 +300,9 @@ fn prometheus_answers_what_the_client_counted() {
 }
 
 /// As in aioli's guide: an application that calls another one exposes counts of its calls.
-#[test]
-fn prometheus_answers_what_the_shop_called() {
-    let dir = std::env::temp_dir().join(format!("tallies-client-{}", std::process::id()));
+fn prometheus_answers_what_the_shop_called(release: Release) {
+    let dir =
+        std::env::temp_dir().join(format!("tallies-client-{release:?}-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let (_shop, [_users, shop, metrics]) = start(
         "client",
@@ -297,7 +313,7 @@ fn prometheus_answers_what_the_shop_called() {
             "Serving metrics on ",
         ],
     );
-    let (_prometheus, prometheus) = prometheus(&dir, &metrics);
+    let (_prometheus, prometheus) = prometheus(release, &dir, &metrics);
     ready(&prometheus, &dir);
     let greet = shop.strip_suffix("/1").unwrap();
     // One user in a hundred times out, and so on: see the example.
@@ -350,9 +366,9 @@ fn prometheus_answers_what_the_shop_called() {
 
 /// Prometheus asks for OpenMetrics, where the samples of a counter end in `_total`. So dashboards
 /// of a program that served text only asked in vain for `events`.
-#[test]
-fn prometheus_stores_names_as_they_are_without_openmetrics() {
-    let dir = std::env::temp_dir().join(format!("tallies-names-{}", std::process::id()));
+fn prometheus_stores_names_as_they_are_without_openmetrics(release: Release) {
+    let dir =
+        std::env::temp_dir().join(format!("tallies-names-{release:?}-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let registry = tallies::Registry::new();
     registry.set_lint(false);
@@ -364,7 +380,7 @@ fn prometheus_stores_names_as_they_are_without_openmetrics() {
         .registry(&registry)
         .open_metrics(false);
     let serving = server.listen("127.0.0.1:0").unwrap();
-    let (_prometheus, prometheus) = prometheus(&dir, &serving.metrics_url());
+    let (_prometheus, prometheus) = prometheus(release, &dir, &serving.metrics_url());
     ready(&prometheus, &dir);
     expect(&prometheus, "events", 3.0);
     let other = r#"count({__name__=~"events_total|.*_counter_total"}) or vector(0)"#;

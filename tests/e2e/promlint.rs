@@ -3,20 +3,30 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tallies::encode;
 
 #[allow(dead_code, reason = "promtool 2 reads no names in quotes")]
 #[path = "../support/kinds.rs"]
 mod kinds;
+#[path = "../support/servers.rs"]
+mod servers;
+
+use servers::{Release, with_each_release};
+
+with_each_release!(
+    promtool_says_the_same_about_generated_families,
+    promtool_says_the_same_about_our_own_pages,
+);
 
 /// The family, the name of the rule, and what the rule found.
 type Found = BTreeSet<(String, &'static str, String)>;
 
 /// Returns what promtool says about a page, in our words.
-fn promtool(page: &str) -> Found {
-    let mut promtool = Command::new("promtool")
+fn promtool(release: Release, page: &str) -> Found {
+    let mut promtool = release
+        .command("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -100,8 +110,8 @@ fn ours(page: &str) -> Found {
         .collect()
 }
 
-fn compare(page: &str) -> usize {
-    let (promtool, ours) = (promtool(page), ours(page));
+fn compare(release: Release, page: &str) -> usize {
+    let (promtool, ours) = (promtool(release, page), ours(page));
     let only = |a: &Found, b: &Found| a.difference(b).cloned().collect::<Vec<_>>();
     let difference = (only(&promtool, &ours), only(&ours, &promtool));
     assert!(
@@ -262,21 +272,19 @@ fn family(i: usize, numbers: &mut Numbers) -> String {
     page
 }
 
-#[test]
-fn promtool_says_the_same_about_generated_families() {
+fn promtool_says_the_same_about_generated_families(release: Release) {
     let mut numbers = Numbers(16);
     let page: String = (0..20_000).map(|i| family(i, &mut numbers)).collect();
-    let problems = compare(&page);
+    let problems = compare(release, &page);
     assert!(problems > 10_000, "the corpus breaks few rules: {problems}");
 }
 
-#[test]
-fn promtool_says_the_same_about_our_own_pages() {
+fn promtool_says_the_same_about_our_own_pages(release: Release) {
     // 2.42 reads no names in quotes, so the golden page of UTF-8 names is left out.
     for golden in ["every_kind", "formats"] {
         let path = format!("{}/../golden/{golden}.txt", env!("CARGO_MANIFEST_DIR"));
-        compare(&std::fs::read_to_string(path).unwrap());
+        compare(release, &std::fs::read_to_string(path).unwrap());
     }
-    assert!(compare(&encode::text(&kinds::every_kind())) > 0);
-    compare(&encode::text(&tallies::snapshot()));
+    assert!(compare(release, &encode::text(&kinds::every_kind())) > 0);
+    compare(release, &encode::text(&tallies::snapshot()));
 }

@@ -13,13 +13,24 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
+use support::servers::{Release, with_each_release};
 use support::{Running, eventually, examples, free_port, http};
 use tallies::{Counter, Registry, Summary, push::Pusher};
 
+with_each_release!(
+    the_example_puts_posts_and_deletes,
+    any_label_value_comes_out_as_it_went_in,
+    every_kind_arrives,
+    a_prefix_tls_and_a_password,
+    in_the_background_over_a_restart,
+    victoriametrics_takes_the_labels_as_well,
+);
+
 /// Starts a program and waits until it listens.
-fn start(program: &str, port: u16, arguments: &[String]) -> Running {
+fn start(release: Release, program: &str, port: u16, arguments: &[String]) -> Running {
     let running = Running(
-        Command::new(program)
+        release
+            .command(program)
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -31,13 +42,13 @@ fn start(program: &str, port: u16, arguments: &[String]) -> Running {
 }
 
 /// Starts a Pushgateway without persistence on the given port.
-fn pushgateway(port: u16, more: &[&str]) -> Running {
+fn pushgateway(release: Release, port: u16, more: &[&str]) -> Running {
     let mut arguments = vec![
         "--persistence.file=".to_owned(),
         format!("--web.listen-address=127.0.0.1:{port}"),
     ];
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-    start("prometheus-pushgateway", port, &arguments)
+    start(release, "prometheus-pushgateway", port, &arguments)
 }
 
 /// Sends a request and returns status and body.
@@ -105,10 +116,9 @@ fn fails(url: &str, arguments: &[&str]) -> String {
     said
 }
 
-#[test]
-fn the_example_puts_posts_and_deletes() {
+fn the_example_puts_posts_and_deletes(release: Release) {
     let port = free_port();
-    let _running = pushgateway(port, &[]);
+    let _running = pushgateway(release, port, &[]);
     let url = format!("http://127.0.0.1:{port}");
     let of = |labels: &Value| group(port, labels);
 
@@ -179,10 +189,9 @@ fn the_example_puts_posts_and_deletes() {
     assert!(said.contains("Connection refused"), "{said}");
 }
 
-#[test]
-fn any_label_value_comes_out_as_it_went_in() {
+fn any_label_value_comes_out_as_it_went_in(release: Release) {
     let port = free_port();
-    let _running = pushgateway(port, &[]);
+    let _running = pushgateway(release, port, &[]);
     let url = format!("http://127.0.0.1:{port}");
     let registry = Registry::new();
     registry.gauge("x", "X.").unwrap().set(1.0);
@@ -219,10 +228,9 @@ fn any_label_value_comes_out_as_it_went_in() {
     law.unwrap();
 }
 
-#[test]
-fn every_kind_arrives() {
+fn every_kind_arrives(release: Release) {
     let port = free_port();
-    let _running = pushgateway(port, &[]);
+    let _running = pushgateway(release, port, &[]);
     let registry = Registry::new();
     let requests = Counter::builder("requests_total", "Requests.")
         .labels(["path"])
@@ -268,9 +276,11 @@ fn every_kind_arrives() {
     assert!(status == 400 && said.contains("timestamp"), "{said}");
 }
 
-#[test]
-fn a_prefix_tls_and_a_password() {
-    let dir = std::env::temp_dir().join(format!("tallies-pushgateway-{}", std::process::id()));
+fn a_prefix_tls_and_a_password(release: Release) {
+    let dir = std::env::temp_dir().join(format!(
+        "tallies-pushgateway-{release:?}-{}",
+        std::process::id()
+    ));
     std::fs::create_dir_all(&dir).unwrap();
     let file = |name: &str, content: &str| {
         let path = dir.join(name);
@@ -290,6 +300,7 @@ fn a_prefix_tls_and_a_password() {
     );
     let port = free_port();
     let _running = pushgateway(
+        release,
         port,
         &[
             &format!("--web.config.file={config}"),
@@ -318,10 +329,9 @@ fn a_prefix_tls_and_a_password() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-#[test]
-fn in_the_background_over_a_restart() {
+fn in_the_background_over_a_restart(release: Release) {
     let port = free_port();
-    let running = pushgateway(port, &[]);
+    let running = pushgateway(release, port, &[]);
     let registry = Registry::new();
     let gauge = registry.gauge("x", "X.").unwrap();
     gauge.set(1.0);
@@ -340,7 +350,7 @@ fn in_the_background_over_a_restart() {
     gauge.set(2.0);
     let failures = || tallies::snapshot().get("tallies_push_failures_total", &[]);
     eventually("a failure", || failures() > Some(0.0));
-    let _running = pushgateway(port, &[]);
+    let _running = pushgateway(release, port, &[]);
     arrives(2.0);
     gauge.set(3.0);
     pushing.stop().unwrap();
@@ -348,11 +358,14 @@ fn in_the_background_over_a_restart() {
     assert_eq!(value(&group, "x"), Some(3.0));
 }
 
-#[test]
-fn victoriametrics_takes_the_labels_as_well() {
-    let dir = std::env::temp_dir().join(format!("tallies-victoria-{}", std::process::id()));
+fn victoriametrics_takes_the_labels_as_well(release: Release) {
+    let dir = std::env::temp_dir().join(format!(
+        "tallies-victoria-{release:?}-{}",
+        std::process::id()
+    ));
     let port = free_port();
     let _running = start(
+        release,
         "victoria-metrics",
         port,
         &[

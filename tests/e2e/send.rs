@@ -9,14 +9,22 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use support::servers::{Release, with_each_release};
 use support::{Running, eventually, exposition, free_port, http};
 use tallies::snapshot::{Snapshot, Source};
 use tallies::{Counter, Histogram, Registry};
-use tallies_send::{RemoteWrite, Sender, Version};
+use tallies_send::{Otlp, RemoteWrite, Sender, Temporality, Version};
+
+with_each_release!(
+    every_sample_of_every_kind_is_queried_back,
+    a_series_ends_when_it_is_removed_and_at_the_end,
+    native_histograms_arrive_whole,
+    totals_are_right_after_a_receiver_was_away,
+);
 
 /// A server that is asked with PromQL, and the folder of its data.
 struct Database {
@@ -25,6 +33,8 @@ struct Database {
     /// The largest relative error of stored values. Prometheus has none; VictoriaMetrics stores
     /// decimals, and no value that is not a number.
     error: f64,
+    /// The versions of remote write that it takes.
+    versions: &'static [Version],
     dir: PathBuf,
 }
 
@@ -34,15 +44,17 @@ impl Drop for Database {
     }
 }
 
-fn dir(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("tallies-send-{name}-{}", std::process::id()));
+fn dir(release: Release, name: &str) -> PathBuf {
+    let dir = format!("tallies-send-{name}-{release:?}-{}", std::process::id());
+    let dir = std::env::temp_dir().join(dir);
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }
 
-fn start(name: &str, dir: &Path, address: String, args: &[String]) -> Database {
-    let child = Command::new(name)
+fn start(release: Release, name: &str, dir: &Path, address: String, args: &[String]) -> Database {
+    let child = release
+        .command(name)
         .args(args)
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(dir.join("log")).unwrap())
@@ -56,12 +68,16 @@ fn start(name: &str, dir: &Path, address: String, args: &[String]) -> Database {
         _running: running,
         address,
         error: if name == "prometheus" { 0.0 } else { 1e-12 },
+        versions: match (name, release) {
+            ("prometheus", Release::Today) => &[Version::V1, Version::V2, Version::Auto],
+            _ => &[Version::V1, Version::Auto],
+        },
         dir: dir.to_owned(),
     }
 }
 
-fn prometheus(test: &str) -> Database {
-    let dir = dir(test);
+fn prometheus(release: Release, test: &str) -> Database {
+    let dir = dir(release, test);
     std::fs::write(dir.join("prometheus.yml"), "global: {}\n").unwrap();
     let address = format!("127.0.0.1:{}", free_port());
     let args = [
@@ -71,18 +87,19 @@ fn prometheus(test: &str) -> Database {
         "--web.enable-remote-write-receiver".to_owned(),
         "--enable-feature=native-histograms".to_owned(),
     ];
-    start("prometheus", &dir, address, &args)
+    start(release, "prometheus", &dir, address, &args)
 }
 
-fn victoria(test: &str) -> Database {
-    let dir = dir(test);
+fn victoria(release: Release, test: &str, more: &[&str]) -> Database {
+    let dir = dir(release, test);
     let address = format!("127.0.0.1:{}", free_port());
-    let args = [
+    let mut args = vec![
         format!("-storageDataPath={}", dir.join("data").display()),
         format!("-httpListenAddr={address}"),
         "-search.latencyOffset=0s".to_owned(),
     ];
-    start("victoria-metrics", &dir, address, &args)
+    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    start(release, "victoria-metrics", &dir, address, &args)
 }
 
 /// Labels and values of series.
@@ -204,10 +221,12 @@ fn remote_write() -> RemoteWrite {
 
 const OFTEN: Duration = Duration::from_millis(200);
 
-#[test]
-fn every_sample_of_every_kind_is_queried_back() {
-    for database in [prometheus("kinds-p"), victoria("kinds-v")] {
-        for version in [Version::V1, Version::Auto] {
+fn every_sample_of_every_kind_is_queried_back(release: Release) {
+    for database in [
+        prometheus(release, "kinds-p"),
+        victoria(release, "kinds-v", &[]),
+    ] {
+        for &version in database.versions {
             let snapshot = kinds::every_kind();
             let sender = Sender::new(&database.url(), remote_write().version(version));
             let sending = sender
@@ -224,9 +243,11 @@ fn every_sample_of_every_kind_is_queried_back() {
     }
 }
 
-#[test]
-fn a_series_ends_when_it_is_removed_and_at_the_end() {
-    for database in [prometheus("stale-p"), victoria("stale-v")] {
+fn a_series_ends_when_it_is_removed_and_at_the_end(release: Release) {
+    for database in [
+        prometheus(release, "stale-p"),
+        victoria(release, "stale-v", &[]),
+    ] {
         let registry = Registry::new();
         let jobs = Counter::builder("jobs_total", "Jobs done.").labels(["queue"]);
         let jobs = jobs.register(&registry).unwrap();
@@ -246,9 +267,8 @@ fn a_series_ends_when_it_is_removed_and_at_the_end() {
     }
 }
 
-#[test]
-fn native_histograms_arrive_whole() {
-    let database = prometheus("native");
+fn native_histograms_arrive_whole(release: Release) {
+    let database = prometheus(release, "native");
     let registry = Registry::new();
     let sizes = Histogram::builder("sizes_bytes", "Sizes.")
         .native(3)
@@ -262,32 +282,34 @@ fn native_histograms_arrive_whole() {
     [0.05, 0.1, 0.5, 20.0]
         .iter()
         .for_each(|wait| waits.observe(*wait));
-    let sender = Sender::new(&database.url(), remote_write()).registry(&registry);
-    let sending = sender.interval(OFTEN).start().unwrap();
-    database.expect_value("histogram_count(sizes_bytes)", 1002.0);
-    database.expect_value("histogram_sum(sizes_bytes)", 500_495.0);
-    let found = registry
-        .snapshot()
-        .quantile("sizes_bytes", &[], 0.99)
-        .unwrap();
-    eventually("the quantile", || {
-        let quantile = database
-            .query("histogram_quantile(0.99, sizes_bytes)")
-            .into_values()
-            .next();
-        quantile.filter(|quantile| (found.lower..=found.upper).contains(quantile))
-    });
-    database.expect_value(
-        "waits_seconds_bucket{le=\"1\"} or waits_seconds_bucket{le=\"1.0\"}",
-        3.0,
-    );
-    sending.stop().unwrap();
-    database.expect_nothing("sizes_bytes");
+    for &version in database.versions {
+        let sender =
+            Sender::new(&database.url(), remote_write().version(version)).registry(&registry);
+        let sending = sender.interval(OFTEN).start().unwrap();
+        database.expect_value("histogram_count(sizes_bytes)", 1002.0);
+        database.expect_value("histogram_sum(sizes_bytes)", 500_495.0);
+        let found = registry
+            .snapshot()
+            .quantile("sizes_bytes", &[], 0.99)
+            .unwrap();
+        eventually("the quantile", || {
+            let quantile = database
+                .query("histogram_quantile(0.99, sizes_bytes)")
+                .into_values()
+                .next();
+            quantile.filter(|quantile| (found.lower..=found.upper).contains(quantile))
+        });
+        database.expect_value(
+            "waits_seconds_bucket{le=\"1\"} or waits_seconds_bucket{le=\"1.0\"}",
+            3.0,
+        );
+        sending.stop().unwrap();
+        database.expect_nothing("sizes_bytes");
+    }
 }
 
-#[test]
-fn totals_are_right_after_a_receiver_was_away() {
-    let dir = dir("outage");
+fn totals_are_right_after_a_receiver_was_away(release: Release) {
+    let dir = dir(release, "outage");
     let address = format!("127.0.0.1:{}", free_port());
     let registry = Registry::new();
     let jobs = registry.counter("jobs_total", "Jobs done.").unwrap();
@@ -302,7 +324,7 @@ fn totals_are_right_after_a_receiver_was_away() {
             format!("-httpListenAddr={address}"),
             "-search.latencyOffset=0s".to_owned(),
         ];
-        let database = start("victoria-metrics", &dir, address.clone(), &args);
+        let database = start(release, "victoria-metrics", &dir, address.clone(), &args);
         database.expect_value("jobs_total", total);
         drop(database);
         std::fs::create_dir_all(&dir).unwrap();
@@ -310,4 +332,56 @@ fn totals_are_right_after_a_receiver_was_away() {
     }
     assert!(sending.stop().is_err());
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// The totals of all kinds by OTLP, in VictoriaMetrics with its own names and with those of
+/// Prometheus: both store the names that are declared. Debian builds Prometheus without its
+/// receiver of OTLP, and its older VictoriaMetrics has none.
+#[test]
+fn totals_are_queried_back_after_otlp() {
+    let release = Release::Today;
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "Jobs done.").labels(["queue"]);
+    let jobs = jobs.register(&registry).unwrap();
+    jobs.with(["print"]).add(7);
+    jobs.with(["mail"]).add(1 << 40);
+    registry.gauge("tank_liters", "Liters.").unwrap().set(-2.5);
+    let waits = Histogram::builder("waits_seconds", "Waits.").unit("seconds");
+    let waits = waits
+        .buckets(&[0.1, 1.0, 10.0])
+        .register(&registry)
+        .unwrap();
+    let sizes = Histogram::builder("sizes_bytes", "Sizes.")
+        .unit("bytes")
+        .native(3);
+    let sizes = sizes.register(&registry).unwrap();
+    for x in [0.05, 0.1, 0.5, 20.0] {
+        waits.observe(x);
+        sizes.observe(x);
+    }
+    let build = [("version", "1.2.0")];
+    registry
+        .info("shop_build_info", "This program.", &build)
+        .unwrap();
+    for naming in [&[][..], &["-opentelemetry.usePrometheusNaming"]] {
+        let database = victoria(release, "otlp", naming);
+        let url = format!("http://{}/opentelemetry/v1/metrics", database.address);
+        let otlp = Otlp::new().temporality(Temporality::Cumulative);
+        let sender = Sender::new(&url, otlp).registry(&registry);
+        let sending = sender.interval(OFTEN).start().unwrap();
+        for (query, value) in [
+            (r#"jobs_total{queue="print"}"#, 7.0),
+            (r#"jobs_total{queue="mail"}"#, 1_099_511_627_776.0),
+            ("tank_liters", -2.5),
+            ("waits_seconds_count", 4.0),
+            ("waits_seconds_sum", 20.65),
+            (r#"waits_seconds_bucket{le=~"1|1.0"}"#, 3.0),
+            ("sizes_bytes_count", 4.0),
+            ("sizes_bytes_sum", 20.65),
+            (r#"shop_build_info{version="1.2.0"}"#, 1.0),
+        ] {
+            database.expect_value(query, value);
+        }
+        sending.stop().unwrap();
+    }
 }

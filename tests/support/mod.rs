@@ -5,6 +5,7 @@
 pub mod examples;
 pub mod exposition;
 pub mod http;
+pub mod servers;
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Output};

@@ -14,7 +14,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use tallies::snapshot::{Family, Snapshot};
+use tallies::snapshot::{Family, Kind, Snapshot};
 pub use tallies_names::Rule;
 use tallies_names::{Described, of_family, of_label};
 
@@ -109,7 +109,10 @@ pub fn lint(snapshot: &Snapshot) -> Vec<Problem> {
 fn lint_names(family: &Family, problems: &mut Vec<Problem>) {
     let described = Described {
         name: family.name(),
-        kind: family.kind().as_text(),
+        kind: match family.kind() {
+            Kind::Info => "info",
+            kind => kind.as_text(),
+        },
         unit: family.unit(),
         help: family.help(),
     };

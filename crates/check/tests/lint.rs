@@ -26,6 +26,11 @@ fn every_rule_finds_its_own_problem() {
             Rule::CounterSuffix,
         ),
         (
+            "# HELP a h\n# TYPE a info\na_info{b=\"1\"} 1\n# EOF\n",
+            "a_info",
+            Rule::InfoSuffix,
+        ),
+        (
             "# HELP a_total h\n# TYPE a_total gauge\na_total 1\n",
             "a_total",
             Rule::TotalSuffix,

@@ -25,7 +25,7 @@ pub use rule::Rule;
 pub struct Described<'a> {
     /// The name.
     pub name: &'a str,
-    /// The kind, as the text format calls it; `untyped` if it is not known.
+    /// The kind, as the text format calls it; `info` of an info, and `untyped` if it is not known.
     pub kind: &'a str,
     /// The unit; empty if there is none.
     pub unit: &'a str,
@@ -69,9 +69,13 @@ const ABBREVIATIONS: &[&str] = &[
 
 /// Returns what the rules say about a family's name, help text and unit.
 pub fn of_family(family: Described<'_>) -> Vec<Note> {
-    let (name, kind, unit) = (family.name, family.kind, family.unit);
+    let (name, kind, unit) = (family.name, text_kind(family.kind), family.unit);
     let mut notes = Vec::new();
     let mut add = |rule, text| notes.push(Note { rule, text });
+    if family.kind == "info" && !name.ends_with("_info") {
+        let better = format!("so its name should be `{}_info`", name.escape_debug());
+        add(Rule::InfoSuffix, format!("it is an info, {better}"));
+    }
     let total = if kind == "counter" { "_total" } else { "" };
     let stem = name.strip_suffix(total).unwrap_or(name);
     if can_end_name(unit) && stem != unit && !has_last_word(stem, unit) {
@@ -152,6 +156,11 @@ pub fn of_label(family: Described<'_>, label: &str) -> Vec<Note> {
         add(Rule::LabelInName, text);
     }
     notes
+}
+
+/// Text and protobuf have no infos.
+fn text_kind(kind: &str) -> &str {
+    if kind == "info" { "gauge" } else { kind }
 }
 
 fn is_typed(kind: &str) -> bool {

@@ -23,6 +23,8 @@ pub enum Rule {
     Unit,
     /// The name of a counter ends in `_total`.
     CounterSuffix,
+    /// The name of an info ends in `_info`.
+    InfoSuffix,
     /// Only the names of counters end in `_total`.
     TotalSuffix,
     /// Only the names of gauges end in `_timestamp_seconds`.
@@ -55,10 +57,11 @@ pub enum Rule {
 }
 
 /// Each rule with its name, and whether promlint has it.
-const RULES: [(Rule, &str, bool); 17] = [
+const RULES: [(Rule, &str, bool); 18] = [
     (Rule::Help, "help", true),
     (Rule::Unit, "unit", false),
     (Rule::CounterSuffix, "counter-suffix", true),
+    (Rule::InfoSuffix, "info-suffix", false),
     (Rule::TotalSuffix, "total-suffix", true),
     (Rule::TimestampSuffix, "timestamp-suffix", true),
     (Rule::SampleSuffix, "sample-suffix", true),

@@ -95,13 +95,13 @@ fn notes(item: &ItemStatic, help: &str) -> TokenStream {
     notes.collect()
 }
 
-/// Returns the kind of a type's families, as the text format calls it.
+/// Returns the kind of a type's families, as the text format calls it; `info` of an info.
 fn kind(ty: &Type) -> &'static str {
     let kinds = [
         ("Counter", "counter"),
         ("Gauge", "gauge"),
         ("UpDownCounter", "gauge"),
-        ("Info", "gauge"),
+        ("Info", "info"),
         ("StateSet", "gauge"),
         ("Histogram", "histogram"),
         ("Summary", "summary"),
