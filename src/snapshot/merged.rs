@@ -208,8 +208,7 @@ impl FromIterator<Arc<dyn Source>> for Merged {
 impl Source for Merged {
     /// Takes a snapshot. It is empty if a source has none.
     fn snapshot_into(&self, snapshot: &mut Snapshot) {
-        if let Err(error) = self.try_snapshot_into(snapshot) {
-            error.log_once();
+        if self.try_snapshot_into(snapshot).is_err() {
             *snapshot = Snapshot::default();
         }
     }
