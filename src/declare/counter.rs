@@ -352,7 +352,11 @@ impl<N: Number> MetricCells for Tally<N> {
     }
 
     fn values(_: &Desc, (): &()) -> Values {
-        Values::Counter(Numbers::default())
+        let is_float = Self::format(&()) == CellKind::FloatCounter;
+        Values::Counter(match is_float {
+            true => Numbers::Float(Vec::new()),
+            false => Numbers::Int(Vec::new()),
+        })
     }
 
     column!(Numbers, Values::Counter(numbers) => numbers);

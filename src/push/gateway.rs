@@ -2,7 +2,6 @@
 //! it as text, and interprets the response.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,7 +9,7 @@ use tallies_client::Client;
 
 use crate::encode::{Cursor, Format, Options};
 use crate::error::Error;
-use crate::snapshot::{MergedView, Source, labels};
+use crate::snapshot::{Merged, MergedSnapshot, labels};
 use crate::sync::pushes;
 
 use super::client_error;
@@ -24,9 +23,9 @@ pub(super) struct Gateway {
     /// The names of the labels that identify the group: `job` and the grouping labels.
     pub(super) labels: Vec<String>,
     pub(super) gzip: bool,
-    pub(super) sources: Vec<Arc<dyn Source>>,
+    pub(super) sources: Merged,
     /// The families of the last push. Kept for their memory.
-    pub(super) merged: MergedView,
+    pub(super) merged: MergedSnapshot,
     /// The body, as text.
     pub(super) page: Vec<u8>,
     /// The body, compressed.
@@ -42,11 +41,7 @@ impl Gateway {
     }
 
     fn push_page(&mut self, method: &str) -> Result<(), Error> {
-        let mut conflict = None;
-        self.merged.take(&self.sources, |error| {
-            conflict = conflict.take().or(Some(error))
-        })?;
-        conflict.map_or(Ok(()), Err)?;
+        self.sources.take(&mut self.merged)?;
         self.page.clear();
         self.reject_group_labels()?;
         // Text is the only format of the gateway that cannot carry what the gateway rejects: it has

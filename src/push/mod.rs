@@ -13,7 +13,7 @@ use tallies_client::{ClientBuilder, ClientError};
 use tallies_names::setters;
 
 use crate::error::{Error, ErrorKind, warn_once};
-use crate::snapshot::{MergedView, Source, Sources};
+use crate::snapshot::{Merged, MergedSnapshot, Source};
 
 use gateway::Gateway;
 
@@ -54,7 +54,9 @@ const GATEWAY: &str = "gateway";
 #[must_use = "a pusher pushes when it is told to"]
 #[derive(Clone)]
 pub struct Pusher {
-    sources: Sources,
+    sources: Merged,
+    /// The source of a pusher to which none was added.
+    default: Arc<dyn Source>,
     url: String,
     job: String,
     grouping: Vec<(String, String)>,
@@ -67,7 +69,8 @@ impl Pusher {
     /// Creates a pusher of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>, url: &str, job: &str) -> Self {
         Self {
-            sources: Sources::new(source),
+            sources: Merged::new(),
+            default: source,
             url: url.to_owned(),
             job: job.to_owned(),
             grouping: Vec::new(),
@@ -88,10 +91,11 @@ impl Pusher {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     ///
-    /// Families with the same name are merged. A push returns an error if a family conflicts with
-    /// those of earlier registries.
+    /// Families with the same name are merged. A push leaves out a family that conflicts with those
+    /// of earlier registries, and pushes the rest. [`Merged`] says when, and how that is logged and
+    /// counted.
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        self.sources.add(registry);
+        self.sources = self.sources.source(registry);
         self
     }
 
@@ -288,8 +292,8 @@ impl Pusher {
             client,
             labels: std::iter::once("job".to_owned()).chain(grouping).collect(),
             gzip: self.gzip,
-            sources: self.sources.all().to_vec(),
-            merged: MergedView::default(),
+            sources: self.sources.clone().or(Arc::clone(&self.default)),
+            merged: MergedSnapshot::default(),
             page: Vec::new(),
             compressed: Vec::new(),
         })
@@ -305,7 +309,7 @@ fn client_error(error: ClientError) -> Error {
 impl Debug for Pusher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pusher")
-            .field("registries", &self.sources.all().len())
+            .field("registries", &self.sources.sources().len().max(1))
             .field("job", &self.job)
             .field("grouping", &self.grouping)
             .finish_non_exhaustive()

@@ -1,6 +1,7 @@
 //! The collectors of a registry: running them for a snapshot, and counting their failures.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(super) struct Collector {
     pub(super) order: u64,
     /// The number of snapshots in which it failed.
     pub(super) errors: u64,
+    /// The families of which it was logged that the family, or a series of it, is left out.
+    pub(super) logged: BTreeSet<String>,
 }
 
 impl Collector {
@@ -36,6 +39,12 @@ impl Collector {
     pub(super) fn exposed(&self) -> ExposedName<'_> {
         (&self.name, self.kind.unwrap_or(Kind::Unknown), false)
     }
+}
+
+/// What is left out of a snapshot, of one family that a collector wrote.
+pub(super) struct LeftOut {
+    pub(super) family: Text,
+    pub(super) why: String,
 }
 
 /// The families that one collector wrote.
@@ -119,6 +128,23 @@ impl Registry {
             collector.errors
         });
         if errors == Some(1) {
+            warn(&format_args!("collector `{name}` {why}"));
+        }
+    }
+}
+
+impl Registry {
+    /// Counts a failure of a collector if something that it wrote is left out, and logs what was
+    /// not logged before.
+    pub(super) fn count_left_out(&self, name: &str, mut left_out: Vec<LeftOut>) {
+        if left_out.is_empty() {
+            return;
+        }
+        if let Some(collector) = self.lock().collectors.get_mut(name) {
+            collector.errors += 1;
+            left_out.retain(|new| collector.logged.insert(new.family.to_string()));
+        }
+        for LeftOut { why, .. } in left_out {
             warn(&format_args!("collector `{name}` {why}"));
         }
     }

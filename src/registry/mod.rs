@@ -3,6 +3,7 @@
 mod collected;
 mod collectors;
 mod families;
+mod insertion;
 mod listed;
 #[cfg(mapped)]
 pub(crate) mod published;
@@ -13,7 +14,7 @@ mod tests;
 mod view;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -24,7 +25,7 @@ use crate::family::lint;
 use crate::in_both::{collect::Collect, debug};
 use crate::observe;
 use crate::snapshot::{
-    Cardinality, Catalogue, ClashIndex, Family, FamilyCardinality, Kind, Snapshot, Source, Text,
+    Cardinality, Catalogue, Family, FamilyCardinality, Kind, Snapshot, Source, Text,
 };
 use crate::sync::lock;
 
@@ -35,10 +36,11 @@ pub use listed::LISTED;
 pub use listed::Listed;
 pub use view::View;
 
-use collectors::{Collector, Written};
+use collectors::{Collector, LeftOut, Written};
 use families::RegistryNames;
 #[cfg(test)]
 pub(crate) use families::meta;
+use insertion::Insertion;
 use listed::enlist_all;
 #[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
@@ -212,8 +214,12 @@ impl Registry {
     /// Adds a collector, which runs at scrape time. Error messages and [`remove`](Self::remove)
     /// call it by `name`.
     ///
-    /// If a family that it writes would expose samples of another family, that family is left out
-    /// and counts as a failure of the collector.
+    /// Several collectors may write series of one family, and of a family that the registry has as
+    /// a metric. Its description is that of the metric, or of the collector that was added first.
+    /// The scrape leaves out a series with the labels of an earlier one, and a family that has
+    /// another kind or other buckets than one before, or would expose samples of another family.
+    /// That counts as a failure of the collector, in `tallies_collect_errors_total`, and is logged
+    /// once per family. The rest of what the collector writes is exported.
     ///
     /// ```
     /// use tallies::{Registry, collect::Collected};
@@ -268,6 +274,7 @@ impl Registry {
             unprefixed,
             order: names.next_order(),
             errors: 0,
+            logged: BTreeSet::new(),
         };
         let added = names.add_collector(&collector);
         // Before a collector that was not added is dropped: its destructor may call the registry.
@@ -319,16 +326,17 @@ impl Registry {
             }
         }
         let own = Written::own(own.families, &self.constant_text());
-        // The names of collected families have no characters to escape.
-        let mut written_before = ClashIndex::default();
+        let mut insertion = Insertion::default();
         for written in collected.into_iter().chain([own]) {
-            let (is_own, mut rejected) = (written.by.is_none(), None);
+            let (is_own, mut left_out) = (written.by.is_none(), Vec::new());
             for family in written.families {
-                let why = self.insert(snapshot, &mut written_before, family, is_own);
-                rejected = rejected.or(why);
+                let name = family.meta.name.clone();
+                let registered = self.lock().exported_clash(family.exposed());
+                let inserted = insertion.insert(snapshot, family, registered, is_own);
+                left_out.extend(inserted.err().map(|why| LeftOut { family: name, why }));
             }
-            if let (Some((name, _)), Some(why)) = (written.by, rejected) {
-                self.count_failure(&name, &why);
+            if let Some((collector, _)) = written.by {
+                self.count_left_out(&collector, left_out);
             }
         }
         lock(&self.0.settings).last_seconds = start.elapsed().as_secs_f64();
@@ -553,10 +561,14 @@ impl Registry {
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {
         self.enlist();
-        let mut families = self.count_series();
-        let collected = self.collect();
-        let collected = collected.iter().flat_map(|written| &written.families);
-        families.extend(collected.map(FamilyCardinality::of));
+        let written = self.collect();
+        let mut collected = BTreeMap::<&str, Vec<&Family>>::new();
+        for family in written.iter().flat_map(|written| &written.families) {
+            collected.entry(family.name()).or_default().push(family);
+        }
+        let mut families = self.count_series(&mut collected);
+        let rest = collected.into_iter();
+        families.extend(rest.map(|(name, all)| FamilyCardinality::of(name, all)));
         Cardinality::new(families)
     }
 
@@ -590,36 +602,6 @@ impl Registry {
         catalogue
     }
 
-    /// Inserts a family of a collector in the order of the names, or returns why its name conflicts
-    /// with a registered family or with one that was `written` before. `is_own`: it is one of the
-    /// crate's own families, which come last, and whose names are distinct.
-    fn insert(
-        &self,
-        snapshot: &mut Snapshot,
-        written: &mut ClashIndex<Text>,
-        family: Family,
-        is_own: bool,
-    ) -> Option<String> {
-        let (name, exposed) = (&family.meta.name, family.exposed());
-        let registered = self.lock().exported_clash(exposed);
-        let other = registered.or_else(|| written.clashing(exposed, &|_| true).cloned());
-        match (other, snapshot.position(name)) {
-            (None, Err(at)) => {
-                if !is_own {
-                    written.insert(exposed, name);
-                }
-                snapshot.families.insert(at, family);
-                None
-            }
-            (other, _) => {
-                let other = other.as_ref().unwrap_or(name);
-                Some(format!(
-                    "writes family `{name}`, which would expose the same samples as `{other}`"
-                ))
-            }
-        }
-    }
-
     /// Registers the statics that the linker has listed, if this is the default registry.
     pub(crate) fn enlist(&self) {
         if self.0.is_default {
@@ -635,5 +617,13 @@ impl Source for Registry {
 
     fn cardinality(&self) -> Cardinality {
         self.cardinality()
+    }
+
+    fn declared_at(&self, family: &str) -> Option<&'static Location<'static>> {
+        let names = self.lock();
+        let name = family.strip_prefix(&*names.prefix).unwrap_or(family);
+        let declared = names.entries.get(name).map(|entry| entry.desc().location);
+        let collector = || names.collectors.get(name).map(|own| own.location);
+        declared.or_else(collector)
     }
 }

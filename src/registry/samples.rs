@@ -97,7 +97,13 @@ pub(crate) fn help(name: &str) -> &'static str {
         "requested_copies_total" => {
             "Copies of histograms that scrapes requested from threads, because they could not read them directly."
         }
-        "collect_errors_total" => "Scrapes without the families of a collector, because it failed.",
+        "collect_errors_total" => {
+            "Scrapes without families or series of a collector, because it failed or they conflict."
+        }
+        "merge_conflicts_total" => {
+            "Families left out of pages, pushes and sends of several registries, because they \
+             conflict. Each page counts."
+        }
         "share_writers" => "Live processes that share their metrics.",
         "share_files_skipped" => "Files in the shared directory that could not be read.",
         "share_conflicts" => {

@@ -1,9 +1,10 @@
 //! Self-metrics: families about the engine itself, under names that begin with `tallies_`.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::observe::{self, Pass};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, left_out};
 use crate::sync::lock;
 
 use super::Registry;
@@ -29,11 +30,13 @@ pub(super) fn collect(
     let prefix = "tallies";
     let mut out = Samples { out, prefix };
     let settings = *lock(&registry.0.settings);
-    // Those of collectors are inserted into the snapshot later.
+    // Those of collectors are inserted into the snapshot later. Several may have one name.
     let collected = collected.iter().flat_map(|written| &written.families);
-    let (mut families, mut series, mut bytes) = (0, 0, 0);
+    let names = collected.clone().map(|family| family.name());
+    let new = names.filter(|name| snapshot.position(name).is_err());
+    let families = snapshot.families.len() + new.collect::<BTreeSet<_>>().len();
+    let (mut series, mut bytes) = (0, 0);
     for family in snapshot.families.iter().chain(collected) {
-        families += 1;
         series += family.len();
         bytes += family.bytes();
     }
@@ -60,6 +63,10 @@ pub(super) fn collect(
     out.write("rejected_families_total", &[], rejected as f64)?;
     let copies = engine.copy_requests.load(Relaxed);
     out.write("requested_copies_total", &[], copies as f64)?;
+    let conflicts = left_out();
+    if conflicts > 0 {
+        out.write("merge_conflicts_total", &[], conflicts as f64)?;
+    }
     #[cfg(feature = "push")]
     pushes(&mut out)?;
     Ok(())

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::snapshot::Source;
+use crate::snapshot::Merged;
 
 use super::body::Body;
 use super::coding::Coding;
@@ -80,7 +80,7 @@ pub(super) fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
 
 impl Pages {
     pub(super) fn new(
-        sources: Vec<Arc<dyn Source>>,
+        sources: Merged,
         (scrapes, pages): (usize, usize),
         evict_reader: Option<EvictReader>,
     ) -> Self {

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::encode::{Cursor, Format, Options, Syntax};
-use crate::snapshot::MergedView;
+use crate::snapshot::MergedSnapshot;
 use crate::sync::lock;
 
 use super::coding::{Checksum, Coding, Compressor, Levels};
@@ -152,7 +152,7 @@ impl SharedPage {
     pub(super) fn block(
         &self,
         position: &Position,
-        scrape: &MergedView,
+        scrape: &MergedSnapshot,
         memory: &Arc<PageMemory>,
     ) -> io::Result<Arc<PageBlock>> {
         let slot = self.slot(position.number);
@@ -181,7 +181,7 @@ impl SharedPage {
     fn make(
         &self,
         position: &Position,
-        scrape: &MergedView,
+        scrape: &MergedSnapshot,
         memory: &Arc<PageMemory>,
     ) -> io::Result<PageBlock> {
         let write = |cursor: Cursor, out: &mut Vec<u8>| {

@@ -100,7 +100,7 @@ impl Pages {
             let _turn = turn;
             let begun = Instant::now();
             let mut report = Cardinality::default();
-            for source in &scraper.sources {
+            for source in scraper.sources.sources() {
                 if !is_wanted() {
                     return None;
                 }
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::Registry;
-    use crate::snapshot::{Snapshot, Source};
+    use crate::snapshot::{Merged, Snapshot, Source};
 
     /// A source that counts its reports.
     struct Counted(Registry, Arc<AtomicUsize>);
@@ -150,7 +150,7 @@ mod tests {
         registry.counter("jobs_total", "").unwrap().inc();
         let made = Arc::new(AtomicUsize::new(0));
         let source = Counted(registry, Arc::clone(&made));
-        let source = vec![Arc::new(source) as Arc<dyn Source>];
+        let source = Merged::from_iter([Arc::new(source) as Arc<dyn Source>]);
         let pages = Pages::new(source, (1, usize::MAX), None);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.build().unwrap().block_on(async {

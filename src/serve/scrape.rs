@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::encode::Escaping;
-use crate::snapshot::{Family, MergedView, Source};
+use crate::snapshot::{Family, Merged, MergedSnapshot};
 use crate::sync::{CoalescedPasses, lock};
 
 use super::answer::{Answer, failed, scrape_failed, timed_out, unavailable};
@@ -73,7 +73,7 @@ pub(super) type EvictReader = Box<dyn Fn() -> bool + Send + Sync>;
 /// Takes scrapes of some registries and makes the blocks of their pages. All requests share one.
 pub(super) struct Scraper {
     /// The sources of the pages.
-    pub(super) sources: Vec<Arc<dyn Source>>,
+    pub(super) sources: Merged,
     /// Runs one pass at a time and hands its result to all requests that came before it began.
     passes: CoalescedPasses<Arc<Scrape>>,
     /// The scrapes, free ones included. Used by the request that runs a pass, and by readers that
@@ -94,7 +94,7 @@ pub(super) struct Scraper {
 #[derive(Default)]
 struct Scrape {
     /// The families. Written by the request that runs the pass, read by those that share it.
-    merged: MergedView,
+    merged: MergedSnapshot,
     /// Why a source had no snapshot. Written and read like `merged`, which is empty then.
     unavailable: Option<Bytes>,
     /// The pages. Requests look up theirs here, and add it if it is missing.
@@ -196,11 +196,7 @@ impl PageMemory {
 }
 
 impl Scraper {
-    pub(super) fn new(
-        sources: Vec<Arc<dyn Source>>,
-        limit: usize,
-        evict_reader: Option<EvictReader>,
-    ) -> Self {
+    pub(super) fn new(sources: Merged, limit: usize, evict_reader: Option<EvictReader>) -> Self {
         Self {
             sources,
             passes: CoalescedPasses::new(),
@@ -327,12 +323,10 @@ impl Scrape {
     }
 
     /// Takes new snapshots of the sources.
-    fn snapshot(&mut self, sources: &[Arc<dyn Source>]) {
+    fn snapshot(&mut self, sources: &Merged) {
         // The last reader of the scrape may have left a moment ago, behind a look for free ones.
         self.clear_pages();
-        let taken = self
-            .merged
-            .take(sources, |e| e.at("left out of the page").log_once());
+        let taken = sources.take(&mut self.merged);
         self.unavailable = taken.err().map(|error| format!("{error}\n").into());
     }
 
@@ -365,7 +359,7 @@ mod tests {
     use crate::Registry;
     use crate::serve::answer::{Pages, selection};
     use crate::serve::page::Style;
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Snapshot, Source};
 
     /// A source that counts its snapshots.
     struct Counted(Registry, Arc<AtomicUsize>);
@@ -383,7 +377,7 @@ mod tests {
     fn a_scrape_that_is_used_again_has_no_pages_of_its_last_snapshots() {
         let registry = Registry::new();
         let jobs = registry.counter("jobs_total", "").unwrap();
-        let sources: [Arc<dyn Source>; 1] = [Arc::new(registry)];
+        let sources = Merged::new().source(&registry);
         let mut scrape = Scrape::default();
         let selection = selection(&Request::new(()), Style::new()).ok().unwrap();
         let mut text = || {
@@ -404,8 +398,8 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let registry = Registry::new();
         let counter = registry.counter("jobs_total", "").unwrap();
-        let source = Arc::new(Counted(registry, Arc::clone(&made)));
-        let pages = Pages::new(vec![source], (1, usize::MAX), None);
+        let source: Arc<dyn Source> = Arc::new(Counted(registry, Arc::clone(&made)));
+        let pages = Pages::new(Merged::from_iter([source]), (1, usize::MAX), None);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.build().unwrap().block_on(async {
             let ask = || {

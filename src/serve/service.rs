@@ -3,13 +3,12 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use http::{Request, Response};
 use tallies_names::setters;
 
 use crate::encode::Options;
-use crate::snapshot::Source;
+use crate::snapshot::{Merged, Source};
 
 use super::answer::{Answer, Answered, PAGES, Pages, SCRAPES, drop_body, selection};
 use super::body::Body;
@@ -72,8 +71,8 @@ impl MetricsService {
     pub fn of<'a, S: Source + Clone + 'static>(
         registries: impl IntoIterator<Item = &'a S>,
     ) -> Self {
-        let source = |registry: &S| Arc::new(registry.clone()) as Arc<dyn Source>;
-        let sources = registries.into_iter().map(source).collect();
+        let registries = registries.into_iter();
+        let sources = registries.fold(Merged::new(), |all, registry| all.source(registry));
         Self {
             pages: Pages::new(sources, (SCRAPES, PAGES), None),
             style: Style::new(),

@@ -113,14 +113,12 @@ impl<'a> Merger<'a> {
         let last: HashMap<&str, &Family> = kinds.collect();
         let mut is_of_kind = |(family, _): &(&'a Family, Option<u32>)| {
             let last = last[family.name()];
-            let is_same = last.kind().as_text() == family.kind().as_text();
-            if let (false, Err(error)) = (is_same, last.check_mergeable(family)) {
-                conflict(error);
-            }
-            is_same
+            let is_same = last.check_kind(family);
+            let is_same = is_same.map_err(&mut conflict);
+            is_same.is_ok()
         };
         let families: Vec<_> = families.filter(|family| is_of_kind(family)).collect();
-        let groups = merge_by_name(families.into_iter(), |_| false, conflict);
+        let groups = merge_by_name(families.into_iter(), |_| false, |e| conflict(e.why));
         groups.into_iter().map(|group| {
             let (first, index) = group.first;
             let mut joined = Joined::new(first, index);

@@ -86,7 +86,9 @@ impl Cardinality {
     /// ```
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        Self::new(snapshot.families().map(FamilyCardinality::of).collect())
+        let families = snapshot.families();
+        let families = families.map(|family| FamilyCardinality::of(family.name(), [family]));
+        Self::new(families.collect())
     }
 
     /// Creates a report of these families.
@@ -115,7 +117,6 @@ impl Cardinality {
     }
 
     /// Adds the families of another report.
-    #[cfg(feature = "page")]
     pub(crate) fn append(&mut self, other: Self) {
         self.families.extend(other.families);
         *self = Self::new(std::mem::take(&mut self.families));
@@ -123,11 +124,11 @@ impl Cardinality {
 }
 
 impl FamilyCardinality {
-    /// Counts the series of a family of a snapshot.
-    pub(crate) fn of(family: &Family) -> Self {
+    /// Counts the series of a family, which may have several parts of one name.
+    pub(crate) fn of<'a>(name: &str, parts: impl IntoIterator<Item = &'a Family>) -> Self {
         let mut count = LabelCount::default();
-        family.texts.iter().for_each(|text| count.add(text));
-        Self::new(family.name().to_owned(), count, None, 0)
+        parts.into_iter().for_each(|part| count.add_all(part));
+        Self::new(name.to_owned(), count, None, 0)
     }
 
     /// Creates the entry of a family whose series were counted.
@@ -207,6 +208,11 @@ pub(crate) struct LabelCount {
 }
 
 impl LabelCount {
+    /// Adds the series of a family.
+    pub(crate) fn add_all(&mut self, family: &Family) {
+        family.texts.iter().for_each(|text| self.add(text));
+    }
+
     /// Adds a series with this label text.
     pub(crate) fn add(&mut self, text: &str) {
         self.series += 1;

@@ -5,11 +5,11 @@
 //!
 //! A [`Snapshot`] is a value. Subtracting two snapshots gives an interval ([`Snapshot::since`]).
 //! Nothing is reset, so any number of readers can each keep an earlier snapshot of their own. The
-//! snapshots of several processes add up ([`Snapshot::merge`]).
+//! snapshots of several processes add up ([`Snapshot::merge`]), and so do those of several sources
+//! ([`Merged`]).
 
 mod arithmetic;
 mod build;
-#[cfg(any(feature = "page", feature = "push", feature = "store"))]
 pub(crate) mod by_name;
 mod cardinality;
 pub mod catalogue;
@@ -23,8 +23,7 @@ mod float_sum;
 mod gauge_mode;
 pub(crate) mod json;
 pub(crate) mod labels;
-#[cfg(any(feature = "page", feature = "push"))]
-mod merged_view;
+mod merged;
 #[cfg_attr(loom, allow(unreachable_pub, reason = "models encode nothing"))]
 pub(crate) mod names;
 pub(crate) mod native;
@@ -33,12 +32,11 @@ mod removed;
 #[cfg(feature = "serde")]
 mod serialize;
 pub mod sketch;
-#[cfg(any(feature = "serve", feature = "push"))]
-mod sources;
 mod text;
 mod texts;
 mod values;
 
+use std::panic::Location;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Error;
@@ -57,8 +55,8 @@ pub(crate) use family::Meta;
 pub use family::{Family, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
 pub use gauge_mode::GaugeMode;
-#[cfg(any(feature = "page", feature = "push"))]
-pub(crate) use merged_view::MergedView;
+pub(crate) use merged::left_out;
+pub use merged::{Merged, MergedSnapshot};
 pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
 pub(crate) use native::Resolution;
 #[cfg(feature = "live")]
@@ -67,8 +65,6 @@ pub use native::{Estimate, Native};
 pub use number::Number;
 pub(crate) use number::Numbers;
 pub(crate) use removed::{MOST_REMOVED, RemovedList};
-#[cfg(any(feature = "serve", feature = "push"))]
-pub(crate) use sources::Sources;
 pub(crate) use text::Text;
 #[cfg(doc)]
 pub(crate) use texts::LabelEntry;
@@ -121,6 +117,12 @@ pub trait Source: Send + Sync {
         let mut snapshot = Snapshot::default();
         self.snapshot_into(&mut snapshot);
         Cardinality::of(&snapshot)
+    }
+
+    /// Returns the place in the program that declared a family, for messages. The default knows
+    /// none.
+    fn declared_at(&self, _family: &str) -> Option<&'static Location<'static>> {
+        None
     }
 }
 
@@ -457,9 +459,15 @@ impl Snapshot {
     /// The caller passes families in the order of their names and increases `at` by one each time.
     /// Families from `at` on whose names sort before that of `empty` are removed. If the family at
     /// `at` then has the description and the shape of `empty`, it is reused. Otherwise, a clone of
-    /// `empty` is inserted.
+    /// `empty` is inserted: also where a collector has added floats to the integers of a counter.
     pub(crate) fn family_for(&mut self, at: usize, empty: &Family) -> &mut Family {
-        let fits = |old: &Family| old.meta == empty.meta && old.values.same_shape(&empty.values);
+        let has_floats =
+            |family: &Family| matches!(family.values, Values::Counter(Numbers::Float(_)));
+        let fits = |old: &Family| {
+            old.meta == empty.meta
+                && old.values.same_shape(&empty.values)
+                && has_floats(old) == has_floats(empty)
+        };
         if !self.families.get(at).is_some_and(fits) {
             while at < self.families.len() && *self.families[at].meta.name < *empty.meta.name {
                 self.families.remove(at);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tallies::snapshot::Source;
+use tallies::snapshot::{Merged, Source};
 use tallies::{Error, Registry};
 use tallies_client::{Background, Client, ClientBuilder, StopError, Task, base_url};
 use tallies_names::setters;
@@ -61,7 +61,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 pub struct Sender {
     url: String,
     protocol: AnyProtocol,
-    sources: Vec<Arc<dyn Source>>,
+    sources: Merged,
     client: ClientBuilder,
     interval: Duration,
     gzip: bool,
@@ -110,7 +110,7 @@ impl Sender {
         Self {
             url: url.to_owned(),
             protocol: protocol.into(),
-            sources: Vec::new(),
+            sources: Merged::new(),
             client: ClientBuilder::new(RECEIVER, USER_AGENT),
             interval: INTERVAL,
             gzip: false,
@@ -159,7 +159,9 @@ impl Sender {
     }
 
     /// Sends this registry, or the page of a store, instead of the default registry. Further calls
-    /// add more; families of the same name are merged.
+    /// add more; families of the same name are merged. A family that conflicts with those of earlier
+    /// registries is left out, and the rest is sent. [`Merged`] says when, and how that is logged
+    /// and counted.
     ///
     /// ```no_run
     /// # use tallies_send::{Otlp, Sender};
@@ -169,7 +171,7 @@ impl Sender {
     /// # Ok::<(), tallies::Error>(())
     /// ```
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        self.sources.push(Arc::new(registry.clone()));
+        self.sources = self.sources.source(registry);
         self
     }
 
@@ -286,10 +288,7 @@ impl Sender {
                 "the interval of a sender is 0; it has to be longer",
             ));
         }
-        let mut sources = self.sources;
-        if sources.is_empty() {
-            sources.push(Arc::new(tallies::registry().clone()));
-        }
+        let sources = self.sources.or(Arc::new(tallies::registry().clone()));
         let client = base_url(RECEIVER, &self.url).and_then(|url| self.client.build(&url));
         let client = client.map_err(|error| Error::new(error.to_string()))?;
         if let Some(warning) = client.warning("requests") {

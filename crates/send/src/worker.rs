@@ -2,13 +2,12 @@
 //! waits as receivers ask.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tallies::Error;
-use tallies::snapshot::{Snapshot, Source};
+use tallies::snapshot::{Merged, Snapshot, Source};
 use tallies_client::{Backoff, Client, ClientError, Response, Task};
 
 use crate::metrics::SelfMetrics;
@@ -18,15 +17,13 @@ use crate::protocol::{Answer, Headers, MOST_BODY_BYTES, Protocol, Verdict};
 pub(crate) struct Worker {
     client: Client,
     protocol: Box<dyn Protocol>,
-    sources: Vec<Arc<dyn Source>>,
+    sources: Merged,
     interval: Duration,
     /// Whether bodies are compressed that the protocol has not compressed.
     pub(crate) gzip: bool,
     pub(crate) metrics: Option<SelfMetrics>,
     /// The last snapshot. Kept for its memory.
     snapshot: Snapshot,
-    /// The snapshot of each further source, which is merged into the first.
-    other: Snapshot,
     /// The body of a request.
     body: Vec<u8>,
     /// The same, compressed.
@@ -92,7 +89,7 @@ impl Worker {
     pub(crate) fn new(
         client: Client,
         protocol: Box<dyn Protocol>,
-        sources: Vec<Arc<dyn Source>>,
+        sources: Merged,
         interval: Duration,
     ) -> Self {
         Self {
@@ -103,7 +100,6 @@ impl Worker {
             gzip: false,
             metrics: None,
             snapshot: Snapshot::default(),
-            other: Snapshot::default(),
             body: Vec::new(),
             compressed: Vec::new(),
             due: Instant::now(),
@@ -191,14 +187,7 @@ impl Worker {
 
     /// Takes a snapshot of all sources for the protocol.
     fn take(&mut self) -> Result<(), Error> {
-        let mut sources = self.sources.iter();
-        if let Some(first) = sources.next() {
-            first.try_snapshot_into(&mut self.snapshot)?;
-        }
-        for source in sources {
-            source.try_snapshot_into(&mut self.other)?;
-            self.snapshot.merge(&self.other)?;
-        }
+        self.sources.try_snapshot_into(&mut self.snapshot)?;
         let before = self.protocol.superseded();
         self.protocol.take(&self.snapshot);
         if let Some(metrics) = &self.metrics {

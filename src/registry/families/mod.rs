@@ -4,6 +4,7 @@ mod conflict;
 mod entry;
 mod names;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -401,8 +402,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Counts the series of every family for a report.
-    pub(super) fn count_series(&self) -> Vec<FamilyCardinality> {
+    /// Counts the series of every family for a report. Takes the families that collectors wrote out
+    /// of `collected` if they add series to one of these.
+    pub(super) fn count_series(
+        &self,
+        collected: &mut BTreeMap<&str, Vec<&snapshot::Family>>,
+    ) -> Vec<FamilyCardinality> {
         let (entries, prefix) = self.lock().in_order();
         let exported = entries.iter().filter(|entry| !entry.desc().is_off());
         let counted = exported.map(|entry| {
@@ -414,6 +419,8 @@ impl Registry {
             }
             let limit = entry.duplicates[0].limit();
             let name = format!("{prefix}{}", entry.desc().name);
+            let added = collected.remove(&*name).into_iter().flatten();
+            added.for_each(|family| count.add_all(family));
             FamilyCardinality::new(name, count, limit, refused)
         });
         counted.collect()

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use crate::serve::Extension;
 use crate::serve::scrape::{HeldBytes, PageMemory};
 use crate::serve::turns::{Common, Turns, blocking};
-use crate::snapshot::{Family, MergedView, Source, millis};
+use crate::snapshot::{Family, Merged, MergedSnapshot, millis};
 use crate::sync::lock;
 
 use super::ring::Ring;
@@ -32,7 +32,7 @@ const PAUSE: u32 = 10;
 
 /// Takes the moments of some sources. All streams share one hub.
 pub(super) struct Hub {
-    pub(super) sources: Vec<Arc<dyn Source>>,
+    pub(super) sources: Merged,
     /// Does its work before each moment, while no other one can be taken. `None` if it has none.
     pub(super) extension: Option<Arc<dyn Extension>>,
     /// The last minutes, for pages that begin.
@@ -62,7 +62,7 @@ pub(super) struct Moment {
     /// The time to take it and to make its frames. Added to by the work of streams.
     cost: Mutex<Duration>,
     /// The families.
-    pub(super) view: MergedView,
+    pub(super) view: MergedSnapshot,
     /// The seconds since the moment before, and what changed in each family. `None` if nobody
     /// listened then.
     pub(super) interval: Option<(f64, Vec<Family>)>,
@@ -71,15 +71,10 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    pub(super) fn take(
-        sources: &[Arc<dyn Source>],
-        before: Option<&Self>,
-        memory: &Arc<PageMemory>,
-    ) -> Self {
+    pub(super) fn take(sources: &Merged, before: Option<&Self>, memory: &Arc<PageMemory>) -> Self {
         let at = Instant::now();
-        let mut view = MergedView::default();
-        let taken = view.take(sources, |e| e.at("left out of the live page").log_once());
-        if let Err(error) = taken {
+        let mut view = MergedSnapshot::default();
+        if let Err(error) = sources.take(&mut view) {
             // The page shows nothing until the source is back. The text differs each time: it has
             // the age of what a store has.
             if crate::error::is_first(&"the live page is empty") {
@@ -136,7 +131,7 @@ impl Audience {
 
 impl Hub {
     pub(super) fn new(
-        sources: Vec<Arc<dyn Source>>,
+        sources: Merged,
         extension: Option<Arc<dyn Extension>>,
         memory: Arc<PageMemory>,
     ) -> Self {
@@ -209,7 +204,7 @@ mod tests {
 
     use super::*;
     use crate::Registry;
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Snapshot, Source};
 
     /// A source that counts its snapshots.
     struct Counted(Registry, Arc<AtomicUsize>);
@@ -223,12 +218,9 @@ mod tests {
 
     fn hub() -> (Registry, Arc<AtomicUsize>, Arc<Hub>) {
         let (registry, taken) = (Registry::new(), Arc::default());
-        let source = Counted(registry.clone(), Arc::clone(&taken));
-        (
-            registry,
-            taken,
-            Arc::new(Hub::new(vec![Arc::new(source)], None, Arc::default())),
-        )
+        let source: Arc<dyn Source> = Arc::new(Counted(registry.clone(), Arc::clone(&taken)));
+        let hub = Hub::new(Merged::from_iter([source]), None, Arc::default());
+        (registry, taken, Arc::new(hub))
     }
 
     /// Waits for the moment after `seen`.

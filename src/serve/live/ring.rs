@@ -115,6 +115,7 @@ mod tests {
     use super::*;
     use crate::Registry;
     use crate::serve::{Extension, Later};
+    use crate::snapshot::Merged;
 
     /// An extension with work before each moment.
     struct Work;
@@ -131,7 +132,7 @@ mod tests {
         registry.set_lint(false);
         let jobs = registry.counter("jobs_total", "").unwrap();
         let hub = Arc::new(Hub::new(
-            vec![Arc::new(registry.clone())],
+            Merged::new().source(&registry),
             None,
             Arc::default(),
         ));
@@ -168,7 +169,7 @@ mod tests {
     fn the_task_ends_with_the_hub_and_does_not_begin_where_moments_need_work() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().build().unwrap().block_on(async {
-            let sources = || vec![Arc::new(Registry::new()) as _];
+            let sources = || Merged::new().source(&Registry::new());
             let hub = Arc::new(Hub::new(sources(), None, Arc::default()));
             hub.remember();
             hub.remember();

@@ -79,13 +79,14 @@ mod tests {
     use super::super::ClientPlaces;
     use super::*;
     use crate::Registry;
+    use crate::snapshot::Merged;
 
     #[test]
     fn a_stream_ends_at_its_age() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().build().unwrap().block_on(async {
             let hub = Arc::new(Hub::new(
-                vec![Arc::new(Registry::new())],
+                Merged::new().source(&Registry::new()),
                 None,
                 Arc::default(),
             ));

@@ -136,7 +136,7 @@ impl Server {
         let seats = Seats::new(limit, most);
         let occupied = Arc::clone(&seats);
         let evict_reader = Box::new(move || occupied.evict_slow_reader());
-        let sources = self.sources.all().to_vec();
+        let sources = self.sources.clone().or(Arc::clone(&self.default));
         let limits = (self.limits.scrapes, self.limits.pages);
         let pages = Pages::new(sources, limits, Some(evict_reader));
         #[cfg(feature = "live")]

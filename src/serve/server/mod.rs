@@ -31,7 +31,7 @@ use tallies_names::setters;
 use tokio::sync::Semaphore;
 
 use crate::encode::Options;
-use crate::snapshot::{Source, Sources};
+use crate::snapshot::{Merged, Source};
 
 use super::answer::{PAGES, SCRAPES};
 use super::page::Style;
@@ -135,7 +135,9 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 #[must_use = "a server listens when it is started"]
 #[derive(Clone)]
 pub struct Server {
-    sources: Sources,
+    sources: Merged,
+    /// The source of a server to which none was added.
+    default: Arc<dyn Source>,
     style: Style,
     path: String,
     addresses: Vec<Address>,
@@ -155,7 +157,8 @@ impl Server {
     /// Creates a server of `source`, which the first [`registry`](Self::registry) replaces.
     pub(crate) fn of(source: Arc<dyn Source>) -> Self {
         Self {
-            sources: Sources::new(source),
+            sources: Merged::new(),
+            default: source,
             style: Style::new(),
             path: "/metrics".to_owned(),
             addresses: Vec::new(),
@@ -191,9 +194,9 @@ impl Server {
     ///
     /// Families with the same name are merged. A family is left out if it conflicts with those of
     /// earlier registries, because its kind differs or because it would write the same samples.
-    /// Each such conflict is logged once.
+    /// [`Merged`] says when, and how that is logged and counted.
     pub fn registry<S: Source + Clone + 'static>(mut self, registry: &S) -> Self {
-        self.sources.add(registry);
+        self.sources = self.sources.source(registry);
         self
     }
 
@@ -550,7 +553,7 @@ impl Server {
 impl Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("registries", &self.sources.all().len())
+            .field("registries", &self.sources.sources().len().max(1))
             .field("path", &self.path)
             .field("addresses", &self.addresses)
             .field("limits", &self.limits)

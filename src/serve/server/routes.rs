@@ -20,6 +20,7 @@ use crate::serve::places::ClientPlaces;
 use crate::serve::report::{CARDINALITY, ReportRequest};
 use crate::serve::scrape::Selection;
 use crate::serve::turns::Turns;
+use crate::snapshot::Merged;
 
 use super::auth::Credentials;
 use super::extension::{Admission, Extension, Later, PageSource, PageTime, Record};
@@ -222,7 +223,7 @@ impl Routes {
         let place = self.probes.take(Some(seat.peer));
         let _place = place.ok_or_else(|| unavailable("too many probes are running\n"))?;
         let source = page.await.map_err(|(status, text)| plain(status, text))?;
-        let mut pages = Pages::new(vec![source], (1, usize::MAX), None);
+        let mut pages = Pages::new(Merged::from_iter([source]), (1, usize::MAX), None);
         pages.turns = self.probe_turns.of(Some(seat.peer));
         pages.answer(selection, || seat.set(Activity::Making)).await
     }

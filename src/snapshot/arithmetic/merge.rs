@@ -24,6 +24,12 @@ impl Snapshot {
     /// Series with the same labels are added up, gauges by the [`GaugeMode`] of their family. All
     /// other series and families are copied.
     ///
+    /// One family that cannot be merged is an error, so that a program or a test that expects equal
+    /// families notices. What shows several registries or stores on one page uses
+    /// [`Merged`](crate::snapshot::Merged) instead, which leaves out that family and merges the rest. It also
+    /// finds families of different names that would expose the same samples
+    /// ([`clashes`](Self::clashes)).
+    ///
     /// # Errors
     ///
     /// Returns an error if a family has another kind, other buckets, other objectives or another

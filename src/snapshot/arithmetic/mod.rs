@@ -20,7 +20,6 @@ use crate::sync::RandomState;
 
 use super::{Family, Text, labels};
 
-#[cfg(feature = "live")]
 pub(super) use since::interval;
 
 impl Family {

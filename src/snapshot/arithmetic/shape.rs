@@ -9,11 +9,7 @@ impl Family {
         let name = theirs.name();
         let is_from_page = |family: &Self| matches!(family.values, Values::PageSummary(_));
         if !self.same_kind(theirs) {
-            Err(Error::other(format_args!(
-                "family `{name}` is {} here and {} in the snapshot to merge",
-                self.kind().with_article(),
-                theirs.kind().with_article()
-            )))
+            Err(self.other_kind(theirs))
         } else if self.is_shapeless() || theirs.is_shapeless() {
             Ok(())
         } else if is_from_page(self) || is_from_page(theirs) {
@@ -30,6 +26,24 @@ impl Family {
         } else {
             Ok(())
         }
+    }
+
+    /// Checks that both have the same kind. Unlike [`check_mergeable`](Self::check_mergeable), which
+    /// takes a gauge of a page in the text format for what it may be, it tells a gauge from an info.
+    pub(crate) fn check_kind(&self, theirs: &Self) -> Result<(), Error> {
+        match self.kind() == theirs.kind() {
+            true => Ok(()),
+            false => Err(self.other_kind(theirs)),
+        }
+    }
+
+    fn other_kind(&self, theirs: &Self) -> Error {
+        Error::other(format_args!(
+            "family `{}` is {} here and {} in the snapshot to merge",
+            self.name(),
+            self.kind().with_article(),
+            theirs.kind().with_article()
+        ))
     }
 
     /// Returns whether both have the same kind, as far as the text format distinguishes kinds.

@@ -129,7 +129,8 @@ impl Catalogue {
         Self::new(self.families)
     }
 
-    /// Adds a family that a collector wrote.
+    /// Adds a family that a collector wrote, or the labels of its series to the family that another
+    /// collector wrote.
     #[inline]
     pub(crate) fn add_collected(
         &mut self,
@@ -148,8 +149,17 @@ impl Catalogue {
             ..Declared::new(&family.meta, &family.values, labels, location)
         };
         let name = |family: &Declared| family.name.cmp(&declared.name);
-        if let Err(at) = self.families.binary_search_by(name) {
-            self.families.insert(at, declared);
+        match self.families.binary_search_by(name) {
+            Err(at) => self.families.insert(at, declared),
+            Ok(at) => {
+                let known = &mut self.families[at];
+                let adds = known.collector.is_some() && known.kind == declared.kind;
+                for label in declared.labels.into_iter().filter(|_| adds) {
+                    if !known.labels.contains(&label) {
+                        known.labels.push(label);
+                    }
+                }
+            }
         }
     }
 }

@@ -5,5 +5,6 @@ mod cells;
 mod collectors;
 mod lifecycle;
 mod names;
+mod shared_families;
 mod snapshots;
 mod sums;

@@ -7,6 +7,7 @@ mod gateway;
 #[path = "../../support/mod.rs"]
 mod support;
 
+mod clashes;
 mod ends;
 mod roads;
 mod write_request;
@@ -83,6 +84,15 @@ fn jobs(body: &[u8]) -> f64 {
         None => panic!("a point without a value"),
     });
     values.sum()
+}
+
+/// The names of the metrics in a request.
+fn metric_names(body: &[u8]) -> Vec<String> {
+    let request = ExportMetricsServiceRequest::decode(body).unwrap();
+    let resources = request.resource_metrics.into_iter();
+    let scopes = resources.flat_map(|of| of.scope_metrics);
+    let metrics = scopes.flat_map(|scope| scope.metrics);
+    metrics.map(|metric| metric.name).collect()
 }
 
 fn stop(sending: Sending) -> String {
@@ -548,4 +558,37 @@ fn mistakes_are_errors_of_the_start() {
             "{text}"
         );
     }
+}
+
+/// One family that two registries have as different kinds, and nothing was sent, ever. A request
+/// also had samples of the same name twice.
+#[test]
+fn a_conflict_of_registries_takes_only_what_conflicts() {
+    let receiver = Gateway::of(fine());
+    let (one, two) = (Registry::new(), Registry::new());
+    one.counter("c_total", "").unwrap().inc();
+    one.counter("fine_total", "").unwrap().inc();
+    one.gauge("a_sum", "").unwrap().set(1.0);
+    two.gauge("c_total", "").unwrap().set(1.0);
+    two.gauge("only_b", "").unwrap().set(1.0);
+    two.histogram("a", "").unwrap().observe(1.0);
+    two.counter("fine_total", "").unwrap().add(2);
+    let sender = Sender::new(&receiver.url, RemoteWrite::new().version(Version::V1));
+    let sender = sender.registry(&one).registry(&two).interval(LONG);
+    let sending = sender.start().unwrap();
+    let request = WriteRequest::of(&receiver.next_request().body);
+    let mut samples: Vec<_> = request
+        .timeseries
+        .iter()
+        .map(|series| (series.label("__name__").unwrap(), series.samples[0].value))
+        .collect();
+    samples.sort_by_key(|(name, _)| *name);
+    let expected = [
+        ("a_sum", 1.0),
+        ("c_total", 1.0),
+        ("fine_total", 3.0),
+        ("only_b", 1.0),
+    ];
+    assert_eq!(samples, expected);
+    assert_eq!(stop(sending), "arrived");
 }

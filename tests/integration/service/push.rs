@@ -289,8 +289,8 @@ fn several_registries_are_one_page() {
     );
     let third = Registry::new();
     third.counter("pushed", "Another kind.").unwrap();
-    let error = pusher.registry(&third).add().unwrap_err().to_string();
-    assert!(error.contains("family `pushed` is a"), "{error}");
+    pusher.registry(&third).add().unwrap();
+    assert_eq!(gateway.next_request().text(), PAGE);
     assert!(gateway.is_quiet());
 }
 
@@ -482,4 +482,19 @@ fn root_certificates_are_checked() {
         };
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// Nothing was pushed if the registries had one family as different kinds.
+#[test]
+fn a_push_leaves_out_what_conflicts_and_only_that() {
+    let gateway = Gateway::of(fine());
+    let (first, second) = (Registry::new(), Registry::new());
+    first.counter("c_total", "").unwrap().inc();
+    second.gauge("c_total", "").unwrap().set(7.0);
+    second.gauge("only_b", "").unwrap().set(2.0);
+    let pusher = Pusher::new(&gateway.url, "j").registry(&first);
+    pusher.registry(&second).add().unwrap();
+    let request = gateway.next_request();
+    let page = "# TYPE c_total counter\nc_total 1\n# TYPE only_b gauge\nonly_b 2\n";
+    assert_eq!(request.text(), page);
 }
