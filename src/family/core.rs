@@ -2,7 +2,7 @@
 //! description, and what is counted, logged and published of the family as a whole.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::error::{Error, ValueRule, warn};
 use crate::lockfree::Exemplars;
@@ -10,6 +10,16 @@ use crate::sync::lock;
 
 use super::desc::Desc;
 use super::published::FamilyRecords;
+
+/// Held by threads that look at a family first and then remove series: infos that are set. One for
+/// all families, because removing waits for the running pass anyway, and because a `fork` takes it
+/// before the locks that these threads take under it.
+static CHANGES: Mutex<()> = Mutex::new(());
+
+/// Keeps other threads from such a change while the result lives.
+pub(crate) fn changing() -> MutexGuard<'static, ()> {
+    lock(&CHANGES)
+}
 
 /// Everything of a family but its series.
 pub(crate) struct Core {
@@ -30,8 +40,6 @@ pub(crate) struct Core {
     infinity: AtomicU32,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
-    /// Held by [`exclusively`](Self::exclusively).
-    exclusive: Mutex<()>,
     /// The record of the family in the mapped file, for other processes. Locked by threads that
     /// make series, and by those that register or drop the family.
     pub(super) records: FamilyRecords,
@@ -47,7 +55,6 @@ impl Core {
             is_rejection_logged: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
             exemplars: OnceLock::new(),
-            exclusive: Mutex::new(()),
             records: FamilyRecords::default(),
         }
     }
@@ -115,7 +122,7 @@ impl Core {
 
     /// Returns the exemplars, if there was one.
     #[inline]
-    pub(super) fn made_exemplars(&self) -> Option<&Exemplars> {
+    pub(crate) fn made_exemplars(&self) -> Option<&Exemplars> {
         self.exemplars.get().map(|exemplars| &**exemplars)
     }
 
@@ -124,13 +131,6 @@ impl Core {
         if let Some(exemplars) = self.made_exemplars() {
             exemplars.clear(series);
         }
-    }
-
-    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that look
-    /// first and then remove.
-    pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _guard = lock(&self.exclusive);
-        f()
     }
 
     /// Begins again: every series counts from zero, from now on.

@@ -64,6 +64,9 @@ pub(crate) use self_metrics::is_self_metric;
 #[derive(Clone)]
 pub struct Registry(Arc<RegistryState>);
 
+/// Values by the names of families.
+type Attached = BTreeMap<String, Box<dyn Any + Send + Sync>>;
+
 struct RegistryState {
     names: Mutex<RegistryNames>,
     /// Whether registration logs no notes about names. Written by the program, read by
@@ -73,7 +76,7 @@ struct RegistryState {
     is_default: bool,
     settings: Mutex<RegistrySettings>,
     /// The values that other crates attached to families, by the names of these.
-    attached: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
+    attached: Mutex<Attached>,
 }
 
 /// Settings and measurements of the registry itself.
