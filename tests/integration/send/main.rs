@@ -8,6 +8,7 @@ mod gateway;
 mod support;
 
 mod ends;
+mod forks;
 mod roads;
 mod write_request;
 
