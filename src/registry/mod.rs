@@ -453,8 +453,10 @@ impl Registry {
     /// everything that its parent counted.
     ///
     /// Call it while the child has one thread. Updates of other threads during the call may or may
-    /// not be dropped. Three limits:
+    /// not be dropped. Four limits:
     ///
+    /// - A native histogram or summary that a thread of the parent was updating at the fork keeps
+    ///   what it had counted while it was cold: that thread may have left it half written.
     /// - The memory of streams of the parent's threads stays allocated.
     /// - If other threads of the parent were alive, the slots of series that are retired later are
     ///   not used again.
