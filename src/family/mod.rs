@@ -51,8 +51,8 @@ use crate::snapshot::{self, GaugeMode, Kind, Values, labels};
 
 use self::core::Core;
 pub(crate) use crate::mapped::format::CellKind;
-use desc::Desc;
 pub(crate) use core::changing;
+use desc::Desc;
 pub(crate) use scrape::Prefetch;
 use scrape::Scraped;
 pub(crate) use series_ref::SeriesRef;

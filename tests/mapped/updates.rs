@@ -456,7 +456,14 @@ fn do_all_with_the_registry(who: &str, round: usize, on: &mut dyn FnMut(&'static
     let collector = |_: &mut tallies::collect::Collected| Ok(());
     registry.add_collector(&name("i"), collector).unwrap();
     on("Registry::describe");
-    let _ = registry.describe(&name("a_total"), Description { name: &name("a_total"), help: "", unit: "" });
+    let _ = registry.describe(
+        &name("a_total"),
+        Description {
+            name: &name("a_total"),
+            help: "",
+            unit: "",
+        },
+    );
     on("Registry::contains");
     assert!(registry.contains(&name("a_total")));
     on("Registry::names");
@@ -494,7 +501,9 @@ fn do_all_with_the_registry(who: &str, round: usize, on: &mut dyn FnMut(&'static
     on("Error::log_once");
     Error::new("a test").log_once();
     on("the end of a thread");
-    std::thread::spawn(|| COUNTERS.with(["of a thread"]).inc()).join().unwrap();
+    std::thread::spawn(|| COUNTERS.with(["of a thread"]).inc())
+        .join()
+        .unwrap();
 }
 
 /// Returns the methods of metrics and registries of which the public API has a list, as
@@ -508,8 +517,18 @@ fn methods() -> BTreeSet<String> {
         let path = path.strip_prefix("event::").unwrap_or(path);
         let (kind, mut rest) = path.split_at(ident(path)?);
         let is_wanted = [
-            "Counter", "Gauge", "UpDownCounter", "Histogram", "Summary", "StateSet", "Info",
-            "Events", "Bound", "Series", "Registry", "AddedViews",
+            "Counter",
+            "Gauge",
+            "UpDownCounter",
+            "Histogram",
+            "Summary",
+            "StateSet",
+            "Info",
+            "Events",
+            "Bound",
+            "Series",
+            "Registry",
+            "AddedViews",
         ];
         // The types of the type.
         let mut depth = 0;
@@ -535,10 +554,26 @@ fn each_method_of_the_public_list_is_called_in_threads_of_a_process_that_forks()
         do_everything("once", 0..8, &mut |method| _ = done.insert(method));
         // They copy, print, or are for the start of a process. The macros call `enlist`, as the
         // first update does.
-        let others = ["clone", "fmt", "enlist", "start_over", "start_over_after_fork"];
-        let is_other = |method: &String| others.iter().any(|name| method.ends_with(&format!("::{name}")));
-        let missing: Vec<_> = methods().into_iter().filter(|method| !is_other(method)).collect();
-        let missing: Vec<_> = missing.iter().filter(|method| !done.contains(&***method)).collect();
+        let others = [
+            "clone",
+            "fmt",
+            "enlist",
+            "start_over",
+            "start_over_after_fork",
+        ];
+        let is_other = |method: &String| {
+            others
+                .iter()
+                .any(|name| method.ends_with(&format!("::{name}")))
+        };
+        let missing: Vec<_> = methods()
+            .into_iter()
+            .filter(|method| !is_other(method))
+            .collect();
+        let missing: Vec<_> = missing
+            .iter()
+            .filter(|method| !done.contains(&***method))
+            .collect();
         assert!(methods().len() > 150, "the list was read");
         assert_eq!(missing, [""; 0]);
         kill_self();
@@ -553,7 +588,10 @@ fn each_method_of_the_public_list_is_called_in_threads_of_a_process_that_forks()
 fn shared_word() -> &'static AtomicUsize {
     // SAFETY: new memory, which is zero and stays.
     unsafe {
-        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (access, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+        );
         let memory = libc::mmap(std::ptr::null_mut(), 8, access, flags, -1, 0);
         assert_ne!(memory, libc::MAP_FAILED);
         &*memory.cast::<AtomicUsize>()

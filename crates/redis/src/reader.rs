@@ -200,15 +200,21 @@ impl ShardView {
                 whole.as_deref() == born && !is_back
             })
         };
-        let others = self.writers.iter().filter(|(name, _)| Some(&***name) != own);
+        let others = self
+            .writers
+            .iter()
+            .filter(|(name, _)| Some(&***name) != own);
         let live = others.filter(|(_, known)| {
             let silence = self.now.saturating_sub(known.heard);
-            let was_whole = known.whole.is_some() && known.whole.as_deref() == self.acc.word("#born");
+            let was_whole =
+                known.whole.is_some() && known.whole.as_deref() == self.acc.word("#born");
             was_whole && silence <= millis(self.ttl)
         });
         let missing = live.filter(|writer| !is_there(writer));
         let mut missing: HashSet<&str> = missing.map(|(name, _)| &**name).collect();
-        folds.iter().for_each(|(name, _)| _ = missing.remove(&**name));
+        folds
+            .iter()
+            .for_each(|(name, _)| _ = missing.remove(&**name));
         missing
     }
 

@@ -300,7 +300,12 @@ impl DirectoryReader {
     pub(super) fn fold_at_start(&mut self) -> Result<(), Error> {
         let listing = self.list(None)?;
         let dead = |name: &&String| self.directory.is_dead(name);
-        let has_many = listing.writers.iter().filter(dead).nth(MANY_DEAD - 1).is_some();
+        let has_many = listing
+            .writers
+            .iter()
+            .filter(dead)
+            .nth(MANY_DEAD - 1)
+            .is_some();
         if has_many {
             self.fold_most(None, MOST_AT_START, |_| ())?;
         }

@@ -52,7 +52,10 @@ fn after_a_wipe_no_page_lacks_a_process_that_is_idle() {
         jobs.inc();
     }
     let error = store.overview_blocking().unwrap_err().to_string();
-    assert!(error.contains("1 processes have not sent theirs"), "{error}");
+    assert!(
+        error.contains("1 processes have not sent theirs"),
+        "{error}"
+    );
     idle.flush_blocking().unwrap();
     assert_eq!(total(&store, "tallies_share_up"), 1.0);
     assert_eq!(total(&store, "jobs_total"), 16.0);
@@ -72,7 +75,10 @@ fn after_a_wipe_a_page_that_may_not_be_old_is_an_error() {
     let () = server.run_command(&["FLUSHALL"]);
     let error = strict.try_snapshot_into(&mut Snapshot::default());
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("1 processes have not sent theirs"), "{error}");
+    assert!(
+        error.contains("1 processes have not sent theirs"),
+        "{error}"
+    );
     assert!(error.contains("Redis, namespace `test`"), "{error}");
     idle.flush_blocking().unwrap();
     assert_eq!(total(&strict, "jobs_total"), 7.0);
@@ -195,7 +201,9 @@ fn no_page_goes_back_or_jumps_when_redis_is_wiped_again_and_again() {
     });
     (0..SERIES).for_each(|i| families[0].with([&*format!("q{i}")]).add(2));
     families[1].with(["idle"]).add(1_000);
-    stores.iter().for_each(|store| store.flush_blocking().unwrap());
+    stores
+        .iter()
+        .for_each(|store| store.flush_blocking().unwrap());
     let counted = AtomicU64::new(2 * SERIES as u64 + 1_000);
     let sum = |page: &Snapshot| -> u64 {
         let values = page.family("jobs_total").unwrap().series();

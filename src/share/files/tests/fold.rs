@@ -98,7 +98,9 @@ fn child_folds() {
     let open = Directory::open(path).unwrap();
     let mut reader = DirectoryReader::new(open, path.to_owned(), boot_hash().unwrap());
     STEPS.store(steps.parse().unwrap(), Relaxed);
-    reader.fold_most(None, most.parse().unwrap(), |_| ()).unwrap();
+    reader
+        .fold_most(None, most.parse().unwrap(), |_| ())
+        .unwrap();
 }
 
 #[test]
