@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, NameRule, Subject};
 use crate::snapshot::{Exemplar, MOST_CHARACTERS, is_label_name, labels};
-use crate::sync::leaf;
 
 use crate::family::{Family, MetricCells, SeriesRef};
 
@@ -99,11 +98,7 @@ pub(super) fn set<C: MetricCells>(
     if series.is_current() {
         let (family, key) = (series.family, series.key);
         family.publish_exemplar(key, position, &exemplar);
-        let made = family.made_exemplars();
-        let is_made = made.is_some_and(|exemplars| exemplars.is_made(key.index()));
-        // Not while the process forks: in the child it would stay half made.
-        let _leaf = (!is_made).then(leaf);
-        family.exemplars().set(key, position, exemplar);
+        family.set_exemplar(key, position, exemplar);
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::error::{Error, ValueRule, warn};
-use crate::lockfree::Exemplars;
-use crate::sync::lock;
+use crate::lockfree::{Exemplars, SeriesKey};
+use crate::snapshot::Exemplar;
+use crate::sync::{leaf, lock};
 
 use super::desc::Desc;
 use super::published::FamilyRecords;
@@ -122,8 +123,17 @@ impl Core {
 
     /// Returns the exemplars, if there was one.
     #[inline]
-    pub(crate) fn made_exemplars(&self) -> Option<&Exemplars> {
+    pub(super) fn made_exemplars(&self) -> Option<&Exemplars> {
         self.exemplars.get().map(|exemplars| &**exemplars)
+    }
+
+    /// Replaces the exemplar of one bucket of a series, which has so many buckets.
+    pub(crate) fn set_exemplar(&self, key: SeriesKey, at: (usize, usize), exemplar: Exemplar) {
+        let made = self.made_exemplars();
+        let is_made = made.is_some_and(|exemplars| exemplars.is_made(key.index()));
+        // Not while the process forks: in the child it would stay half made.
+        let _leaf = (!is_made).then(leaf);
+        self.exemplars().set(key, at, exemplar);
     }
 
     /// Drops the exemplars of a series, if the family has any.

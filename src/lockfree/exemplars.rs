@@ -61,7 +61,7 @@ impl Exemplars {
         }
     }
 
-    /// Returns whether the series had an exemplar, so that nothing has to be allocated for the next.
+    /// Returns whether the series had an exemplar, so that nothing has to be made for the next one.
     pub fn is_made(&self, series: u32) -> bool {
         self.of_series(series).is_some()
     }

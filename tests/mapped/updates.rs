@@ -52,7 +52,7 @@ struct OtherDeed {
     q_seconds: f64,
 }
 
-/// What all metrics with labels can do. `$on` is told the name of each method before it is called.
+/// Calls the methods of all metrics with labels. `$on` gets the name of each method before that.
 macro_rules! family {
     ($on:ident, $kind:literal, $family:expr, $labels:expr) => {
         family!($on, $kind, events $family, $labels);

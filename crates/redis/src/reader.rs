@@ -69,9 +69,9 @@ impl ShardView {
         }
     }
 
-    /// Reads what has changed, unless writers are [awaited](Self::awaited). `own` is the writer of this process, which knows itself. Returns
-    /// `false` if it is not among the writers: then it has been folded, or Redis was wiped, and
-    /// what it knows of itself does not fit what was read.
+    /// Reads what has changed, unless writers are [awaited](Self::awaited). `own` is the writer of
+    /// this process, which knows itself. Returns `false` if it is not among the writers: then it
+    /// has been folded, or Redis was wiped, and what it knows of itself does not fit what was read.
     pub(super) async fn refresh(
         &mut self,
         connection: &mut Connection,

@@ -264,8 +264,8 @@ impl Dir {
     /// Folds the files of all processes that have ended into the totals, now. Returns how many
     /// there were; 0 if another process folds at the same time.
     ///
-    /// Scrapes do so by themselves, a few seconds after a process has ended, and so do processes that
-    /// join once many have.
+    /// Scrapes do so by themselves, a few seconds after a process has ended, and so do processes
+    /// that join once many have.
     ///
     /// # Errors
     ///

@@ -364,8 +364,8 @@ impl DirectoryReader {
         }
     }
 
-    /// Folds the dead writers that began first, of which there are at most `most`. `listing` is what
-    /// was read, and `all` the names of all writers.
+    /// Folds the dead writers that began first, of which there are at most `most`. `listing` is
+    /// what was read, and `all` the names of all writers.
     fn fold_locked(
         &mut self,
         lock: &Lock,
