@@ -104,3 +104,32 @@ fn a_child_goes_on_or_starts_at_zero() {
         registry().start_over();
     }
 }
+
+/// The handle waited in the child for a thread of its parent, and blamed the gateway.
+#[cfg(feature = "push")]
+#[test]
+fn a_child_does_not_wait_for_the_pushes_of_its_parent() {
+    // Nobody answers.
+    let gateway = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", gateway.local_addr().unwrap());
+    let minutes = std::time::Duration::from_secs(600);
+    let pusher = tallies::push::Pusher::new(&url, "worker").timeout(minutes);
+    let [stopped, dropped] = [(); 2].map(|()| pusher.start(minutes).unwrap());
+    // SAFETY: the child runs only the code below. The alarm ends a child that waits.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: no memory is involved.
+        unsafe { libc::alarm(60) };
+        drop(dropped);
+        let error = stopped.stop().unwrap_err().to_string();
+        let is_right = error.contains("it was started before a fork");
+        // SAFETY: ends this process without further effects.
+        unsafe { libc::_exit(i32::from(!is_right)) };
+    }
+    let mut status = 0;
+    // SAFETY: `child` is our own child, and `status` is a valid pointer.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+    // The parent does not wait for ten minutes, either.
+    std::mem::forget((stopped, dropped));
+}

@@ -88,6 +88,7 @@ impl<C: MetricCells> Declaration<C> {
         }
         let made = self.made.get().expect("it was just made");
         if !made.desc.is_off() {
+            let _making = crate::family::published::making();
             self.family.owner_or(|| Arc::clone(made));
         }
         made

@@ -98,7 +98,7 @@ pub(super) fn set<C: MetricCells>(
     if series.is_current() {
         let (family, key) = (series.family, series.key);
         family.publish_exemplar(key, position, &exemplar);
-        family.exemplars().set(key, position, exemplar);
+        family.set_exemplar(key, position, exemplar);
     }
 }
 

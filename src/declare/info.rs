@@ -4,6 +4,7 @@ use crate::observe::GaugeCell;
 use crate::snapshot::Kind;
 
 use super::{MetricFamily, metric, with_builder, with_static};
+use crate::family::changing;
 use crate::family::desc::Names;
 use crate::family::label::LabelSet;
 
@@ -42,20 +43,19 @@ impl<L: LabelSet> Info<L> {
     pub fn set(&self, labels: L::Borrowed<'_>) {
         let family = self.0.declaration.family();
         L::with_texts(&labels, |texts| {
-            family.exclusively(|| {
-                let text = match family.desc.own_text(texts) {
-                    Ok(text) => text,
-                    Err(error) => return family.reject(1, || error),
-                };
-                let retain = || family.retain(|other| other == text);
-                if family.is_full() {
-                    retain();
-                }
-                // With a limit of 0 there is only the overflow series, and nothing to remove.
-                if !family.with(texts).key.is_overflow() {
-                    retain();
-                }
-            });
+            let text = match family.desc.own_text(texts) {
+                Ok(text) => text,
+                Err(error) => return family.reject(1, || error),
+            };
+            let _changing = changing();
+            let retain = || family.retain(|other| other == text);
+            if family.is_full() {
+                retain();
+            }
+            // With a limit of 0 there is only the overflow series, and nothing to remove.
+            if !family.with(texts).key.is_overflow() {
+                retain();
+            }
         });
     }
 

@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+use crate::sync::leaf;
+
 use tallies_names::{Printable, getters};
 
 pub(crate) use rule::{NameRule, SettingRule, Subject, ValueRule};
@@ -254,8 +256,11 @@ pub(crate) fn warn(what: &dyn fmt::Display) {
     let what = what.to_string();
     let what = Printable(&what);
     if log::max_level() == log::LevelFilter::Off {
+        let line = format!("tallies: {what}\n");
+        // A child of `fork` can write, too.
+        let _leaf = leaf();
         // With `eprint!`, because tests capture what it writes.
-        eprint!("{}", Unfailing(&format!("tallies: {what}\n")));
+        eprint!("{}", Unfailing(&line));
     } else {
         log::warn!(target: "tallies", "{what}");
     }
@@ -282,6 +287,8 @@ pub(crate) fn warn_once(what: &dyn fmt::Display) {
 /// Returns whether this message was not given here before, and remembers it.
 pub(crate) fn is_first(what: &dyn fmt::Display) -> bool {
     static GIVEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let what = what.to_string();
+    let _leaf = leaf();
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    given.insert(what.to_string())
+    given.insert(what)
 }

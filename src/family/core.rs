@@ -2,14 +2,25 @@
 //! description, and what is counted, logged and published of the family as a whole.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::error::{Error, ValueRule, warn};
-use crate::lockfree::Exemplars;
-use crate::sync::lock;
+use crate::lockfree::{Exemplars, SeriesKey};
+use crate::snapshot::Exemplar;
+use crate::sync::{leaf, lock};
 
 use super::desc::Desc;
 use super::published::FamilyRecords;
+
+/// Held by threads that look at a family first and then remove series: infos that are set. One for
+/// all families, because removing waits for the running pass anyway, and because a `fork` takes it
+/// before the locks that these threads take under it.
+static CHANGES: Mutex<()> = Mutex::new(());
+
+/// Keeps other threads from such a change while the result lives.
+pub(crate) fn changing() -> MutexGuard<'static, ()> {
+    lock(&CHANGES)
+}
 
 /// Everything of a family but its series.
 pub(crate) struct Core {
@@ -30,8 +41,6 @@ pub(crate) struct Core {
     infinity: AtomicU32,
     /// Allocated for the first exemplar. Written by updates, read by scrapes.
     exemplars: OnceLock<Box<Exemplars>>,
-    /// Held by [`exclusively`](Self::exclusively).
-    exclusive: Mutex<()>,
     /// The record of the family in the mapped file, for other processes. Locked by threads that
     /// make series, and by those that register or drop the family.
     pub(super) records: FamilyRecords,
@@ -47,7 +56,6 @@ impl Core {
             is_rejection_logged: AtomicBool::new(false),
             infinity: AtomicU32::new(0),
             exemplars: OnceLock::new(),
-            exclusive: Mutex::new(()),
             records: FamilyRecords::default(),
         }
     }
@@ -119,18 +127,20 @@ impl Core {
         self.exemplars.get().map(|exemplars| &**exemplars)
     }
 
+    /// Replaces the exemplar of one bucket of a series, which has so many buckets.
+    pub(crate) fn set_exemplar(&self, key: SeriesKey, at: (usize, usize), exemplar: Exemplar) {
+        let made = self.made_exemplars();
+        let is_made = made.is_some_and(|exemplars| exemplars.is_made(key.index()));
+        // Not while the process forks: in the child it would stay half made.
+        let _leaf = (!is_made).then(leaf);
+        self.exemplars().set(key, at, exemplar);
+    }
+
     /// Drops the exemplars of a series, if the family has any.
     pub(super) fn clear_exemplars(&self, series: u32) {
         if let Some(exemplars) = self.made_exemplars() {
             exemplars.clear(series);
         }
-    }
-
-    /// Runs `f` while no other thread is in `exclusively` for this family: for changes that look
-    /// first and then remove.
-    pub(crate) fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
-        let _guard = lock(&self.exclusive);
-        f()
     }
 
     /// Begins again: every series counts from zero, from now on.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{LazyLock, Mutex};
 
-use crate::sync::lock;
+use crate::sync::{leaf, lock};
 
 type Interned<T> = LazyLock<Mutex<HashSet<&'static T>>>;
 
@@ -26,6 +26,7 @@ fn interned<T: Eq + Hash + ?Sized + 'static>(all: &Interned<T>, new: &T) -> &'st
 where
     Box<T>: for<'a> From<&'a T>,
 {
+    let _leaf = leaf();
     let mut all = lock(all);
     if let Some(known) = all.get(new) {
         return known;
@@ -39,6 +40,7 @@ where
 pub(super) fn intern_bounds(bounds: &[f64]) -> &'static [f64] {
     static INTERNED: LazyLock<Mutex<HashMap<Vec<u64>, &'static [f64]>>> =
         LazyLock::new(Mutex::default);
+    let _leaf = leaf();
     let mut interned = lock(&INTERNED);
     let bits = bounds.iter().map(|bound| bound.to_bits()).collect();
     interned

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::Mutex;
 
 use crate::snapshot::{Kind, Text};
-use crate::sync::lock;
+use crate::sync::{leaf, lock};
 use tallies_names::{Described, Printable, of_family, of_label};
 
 use super::desc::{Desc, Names};
@@ -60,6 +60,7 @@ pub(crate) fn notes(kind: Kind, name: &str, help: &str, location: &'static Locat
 /// Returns whether this note was not logged before, and remembers it.
 fn is_new(note: &str) -> bool {
     static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let _leaf = leaf();
     let mut logged = lock(&LOGGED);
     logged.len() < MOST_NOTES && logged.insert(note.to_owned())
 }

@@ -51,6 +51,7 @@ use crate::snapshot::{self, GaugeMode, Kind, Values, labels};
 
 use self::core::Core;
 pub(crate) use crate::mapped::format::CellKind;
+pub(crate) use core::changing;
 use desc::Desc;
 pub(crate) use scrape::Prefetch;
 use scrape::Scraped;

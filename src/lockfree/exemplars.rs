@@ -61,6 +61,11 @@ impl Exemplars {
         }
     }
 
+    /// Returns whether the series had an exemplar, so that nothing has to be made for the next one.
+    pub fn is_made(&self, series: u32) -> bool {
+        self.of_series(series).is_some()
+    }
+
     fn of_series(&self, series: u32) -> Option<&[BucketExemplar]> {
         let series_exemplars = match locate(series) {
             None => &self.overflow,

@@ -20,7 +20,7 @@ use std::ops::Deref;
 use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, leaf, lock};
 
 use super::arena::Arena;
 use super::series_key::SeriesKey;
@@ -59,6 +59,7 @@ impl<S, L: Default> CachedArena<S, L> {
     #[must_use]
     pub fn new() -> Self {
         static IDS: AtomicU64 = AtomicU64::new(1);
+        let _leaf = leaf();
         Self {
             arena: Arena::new(),
             id: IDS.fetch_add(1, Relaxed),
@@ -141,6 +142,7 @@ impl<S, L: Default> CachedArena<S, L> {
 
 impl<S, L> Drop for CachedArena<S, L> {
     fn drop(&mut self) {
+        let _leaf = leaf();
         lock(&TABLE_INDEXES).free.push(self.table);
     }
 }

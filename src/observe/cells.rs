@@ -250,7 +250,7 @@ pub fn start_over<C: Cells>(
     }
     // A child of `fork` may find the lock taken by a thread that it does not have, and must not
     // wait. What is more than numbers then stays as it is: that thread may have left it half
-    // written.
+    // written. And nothing tells it from a thread that lives, which may free what it replaces.
     let (lock, is_numbers) = (series.cold_lock(), C::block_to_file(shape).is_none());
     let take = || lock.take(series.slot_word().generation());
     let held = lock.lock_any().or_else(|| is_numbers.then(take));

@@ -87,8 +87,14 @@ impl Pushing {
                 "the pushes to {} have ended, because one of them panicked",
                 self.client.url()
             )),
+            StopError::Forked => Error::other(format_args!(
+                "cannot stop the pushes to {}: {stopped}",
+                self.client.url()
+            )),
         };
-        Some(last.unwrap_or_else(|stopped| (Err(error(stopped)), false)))
+        // A child of a fork that drops it has lost nothing, so nothing is logged.
+        let is_forked = matches!(last, Err(StopError::Forked));
+        Some(last.unwrap_or_else(|stopped| (Err(error(stopped)), is_forked)))
     }
 }
 

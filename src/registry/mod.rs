@@ -66,6 +66,9 @@ pub(crate) use self_metrics::is_self_metric;
 #[derive(Clone)]
 pub struct Registry(Arc<RegistryState>);
 
+/// Values by the names of families.
+type Attached = BTreeMap<String, Box<dyn Any + Send + Sync>>;
+
 struct RegistryState {
     names: Mutex<RegistryNames>,
     /// Whether registration logs no notes about names. Written by the program, read by
@@ -75,7 +78,7 @@ struct RegistryState {
     is_default: bool,
     settings: Mutex<RegistrySettings>,
     /// The values that other crates attached to families, by the names of these.
-    attached: Mutex<BTreeMap<String, Box<dyn Any + Send + Sync>>>,
+    attached: Mutex<Attached>,
 }
 
 /// Settings and measurements of the registry itself.
@@ -458,8 +461,10 @@ impl Registry {
     /// everything that its parent counted.
     ///
     /// Call it while the child has one thread. Updates of other threads during the call may or may
-    /// not be dropped. Three limits:
+    /// not be dropped. Four limits:
     ///
+    /// - A native histogram or summary that a thread of the parent was updating at the fork keeps
+    ///   what it had counted while it was cold: that thread may have left it half written.
     /// - The memory of streams of the parent's threads stays allocated.
     /// - If other threads of the parent were alive, the slots of series that are retired later are
     ///   not used again.

@@ -9,7 +9,7 @@ use crate::observe;
 use crate::sync::lock;
 
 use super::families::RegistryNames;
-use super::{Registry, RegistrySettings};
+use super::{Attached, Registry, RegistrySettings};
 
 impl Registry {
     /// Runs `f`, with which the process begins to publish its metrics, while no thread updates
@@ -45,12 +45,18 @@ impl Registry {
     pub(crate) fn before_fork(&self) -> LockedRegistry<'_> {
         let settings = lock(&self.0.settings);
         let names = self.lock();
-        LockedRegistry { names, settings }
+        let _attached = lock(&self.0.attached);
+        LockedRegistry {
+            _attached,
+            names,
+            settings,
+        }
     }
 }
 
 /// A registry, locked around a `fork`.
 pub(crate) struct LockedRegistry<'a> {
+    _attached: MutexGuard<'a, Attached>,
     names: MutexGuard<'a, RegistryNames>,
     settings: MutexGuard<'a, RegistrySettings>,
 }

@@ -59,6 +59,17 @@ impl<T> AllocatingMutex<T> {
     }
 }
 
+/// Locked by threads that hold a lock for a moment, and wait for no other one meanwhile, and around
+/// a `fork`.
+static LEAVES: AllocatingMutex<()> = AllocatingMutex::new(());
+
+/// Keeps the process from forking while the result lives: for locks, and values that are made once,
+/// which a child could otherwise find held for ever by a thread that it does not have. Take it
+/// after all other locks. Returns `None` if the calling thread has it already.
+pub(crate) fn leaf() -> Option<AllocatingGuard<'static, ()>> {
+    LEAVES.lock_unless_held()
+}
+
 /// Returns a number that no other living thread has.
 fn mark() -> usize {
     thread_local! {

@@ -177,7 +177,7 @@ pub(crate) use passes::CoalescedPasses;
 
 pub(crate) use hash_keys::RandomState;
 
-pub(crate) use allocating::{AllocatingGuard, AllocatingMutex};
+pub(crate) use allocating::{AllocatingGuard, AllocatingMutex, leaf};
 
 /// Prefetches `len` items from `from` on. A hint: nothing is read, and any address is allowed.
 #[inline]

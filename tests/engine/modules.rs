@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("mapped", &["sync"]),
-    ("error", &[]),
+    ("error", &["sync"]),
     ("clock", &["sync"]),
     ("snapshot", &["sync", "error"]),
     ("lockfree", &["sync", "mapped", "snapshot"]),

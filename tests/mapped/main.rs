@@ -11,3 +11,4 @@ mod moves;
 mod runs;
 mod support;
 mod threads;
+mod updates;

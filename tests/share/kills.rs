@@ -336,3 +336,27 @@ fn churned(page: &Snapshot) -> [f64; 5] {
         get("churn_sizes_count"),
     ]
 }
+
+/// Only scrapes folded: while Prometheus was away, each process that ended left a file of 256 KiB.
+#[test]
+fn processes_that_join_fold_ended_ones_although_nobody_is_scraped() {
+    let directory = TestDirectory::new();
+    for _ in 0..150 {
+        Role::start("count 1 1", directory.path()).join();
+        assert!(directory.files(".pm").len() < 100);
+    }
+    let mut reader = directory.reader();
+    assert_eq!(reader.total(), 150.0);
+    reader.dir.fold().unwrap();
+    assert_eq!(reader.total(), 150.0);
+    assert_eq!(directory.files(".pm").len(), 0);
+}
+
+/// The children of a process that forks join, too.
+#[test]
+fn children_of_a_fork_fold_ended_ones() {
+    let directory = TestDirectory::new();
+    Role::start("fork 150", directory.path()).join();
+    assert!(directory.files(".pm").len() < 100);
+    assert_eq!(directory.reader().total(), 150.0);
+}

@@ -19,6 +19,22 @@ enum Pump {
     On,
 }
 
+/// Forks, and waits for the child, which counts once.
+#[allow(unsafe_code, reason = "fork is")]
+fn fork_and_count() {
+    // SAFETY: this process has one thread that uses metrics.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        JOBS.inc();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: a child of this process.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
 /// Plays a role: its name, and words that follow.
 pub fn play(role: &str, directory: &Path) {
     registry().set_lint(false);
@@ -36,6 +52,13 @@ pub fn play(role: &str, directory: &Path) {
                 }
             });
             say("done");
+        }
+        // Forks so often; each child counts once, and ends.
+        "fork" => {
+            let _dir = tallies::share::dir(directory).unwrap();
+            for _ in 0..number() {
+                fork_and_count();
+            }
         }
         // Counts one by one, and says the number after each, until it is killed.
         "count-until-killed" => {

@@ -128,7 +128,8 @@ impl Store for Dir {
                 false => "dead, not folded yet",
             };
             let age = process.started.elapsed().unwrap_or_default().as_secs();
-            let (pid, file) = (process.pid, Printable(&process.name));
+            let pid = process.pid.map_or("-".to_owned(), |pid| pid.to_string());
+            let file = Printable(&process.name);
             let title = format!("process {pid}, {state}, started {age} s ago, {file}");
             print(&title, &process.snapshot, pattern);
         }
@@ -160,7 +161,7 @@ impl Store for Redis {
     fn list(&self, pattern: &str) -> Result<(), Error> {
         let all = self.overview_blocking()?;
         for process in &all.processes {
-            print(&process.to_string(), &process.families, pattern);
+            print(&process.to_string(), &process.snapshot, pattern);
         }
         let title = format!("ended: {} folds are remembered", all.folds);
         print(&title, &all.folded, pattern);
@@ -176,8 +177,11 @@ impl Store for Redis {
         let all = self.overview_blocking()?;
         // What does not fit together is logged on standard error.
         let (merged, is_consistent) = merged(&self.snapshot_blocking()?);
-        let (writers, skipped) = (all.processes.len(), all.skipped);
-        println!("{writers} writers, {merged}, {skipped} malformed fields");
+        let (writers, skipped) = (all.processes.len(), all.skipped.len());
+        println!("{writers} writers, {merged}, {skipped} keys not read whole");
+        for (key, reason) in &all.skipped {
+            println!("{}: {}", Printable(key), Printable(reason));
+        }
         Ok(is_consistent && skipped == 0)
     }
 }

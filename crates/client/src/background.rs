@@ -56,8 +56,17 @@ pub trait Task: Send + 'static {
 #[derive(Debug)]
 pub struct Background<T> {
     timeout: Duration,
-    /// Carries no messages. Dropping it tells the thread to stop. `None` after a stop.
-    stop: Option<SyncSender<()>>,
+    /// The process that has the thread.
+    process: u32,
+    /// `None` after a stop.
+    ends: Option<Ends<T>>,
+}
+
+/// The ends of the channels to the thread.
+#[derive(Debug)]
+struct Ends<T> {
+    /// Carries no messages. Dropping it tells the thread to stop.
+    stop: SyncSender<()>,
     /// Receives the result of the last call. The lock makes `Background` usable in a static.
     last: Mutex<Receiver<T>>,
 }
@@ -92,8 +101,11 @@ impl<T: Send + 'static> Background<T> {
         })?;
         Ok(Self {
             timeout,
-            stop: Some(stop),
-            last: Mutex::new(last),
+            process: std::process::id(),
+            ends: Some(Ends {
+                stop,
+                last: Mutex::new(last),
+            }),
         })
     }
 
@@ -127,15 +139,33 @@ impl<T: Send + 'static> Background<T> {
     ///
     /// Returns [`StopError::TimedOut`] if no result arrives in time: a call hangs, and the thread
     /// ends by itself after it. Returns [`StopError::Panicked`], without waiting, if the task has
-    /// panicked.
+    /// panicked, and [`StopError::Forked`] in the child of a fork, which does not have the thread.
     pub fn stop(&mut self) -> Option<Result<T, StopError>> {
-        drop(self.stop.take()?);
-        let last = self.last.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ends = self.ends.take()?;
+        if self.process != std::process::id() {
+            // The thread may have had the locks of the channels, which no drop must wait for.
+            std::mem::forget(ends);
+            return Some(Err(StopError::Forked));
+        }
+        drop(ends.stop);
+        let last = ends
+            .last
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         let result = last.recv_timeout(self.timeout.saturating_add(GRACE));
         Some(result.map_err(|error| match error {
             RecvTimeoutError::Timeout => StopError::TimedOut,
             RecvTimeoutError::Disconnected => StopError::Panicked,
         }))
+    }
+}
+
+impl<T> Drop for Background<T> {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // As in `stop`.
+            std::mem::forget(self.ends.take());
+        }
     }
 }
 
@@ -161,6 +191,8 @@ pub enum StopError {
     TimedOut,
     /// The task panicked, and its thread has ended.
     Panicked,
+    /// This process is the child of a fork. The thread is one of its parent.
+    Forked,
 }
 
 impl fmt::Display for StopError {
@@ -168,6 +200,7 @@ impl fmt::Display for StopError {
         f.write_str(match self {
             Self::TimedOut => "the last call did not end in time",
             Self::Panicked => "the thread panicked",
+            Self::Forked => "it was started before a fork; start it in each process",
         })
     }
 }

@@ -213,8 +213,11 @@ impl RedisBuilder {
     ///
     /// Returns an error if a setting is invalid, or if the thread cannot be started. That Redis
     /// cannot be reached is not an error: the store tries again.
-    pub fn start(self) -> Result<Redis, Error> {
+    pub fn start(mut self) -> Result<Redis, Error> {
         self.check()?;
+        // For messages: a program can have several stores on one server.
+        let store = &mut self.settings.store;
+        *store = format!("{store} (Redis, namespace `{}`)", self.namespace);
         let server = self.server().map_err(|error| {
             let cause = io::Error::other(one_line(&error));
             failed("cannot use", &self.settings.store, cause)

@@ -4,8 +4,15 @@
 //! only those that changed since the reader's last visit. `#ver` counts folds: if it moved while
 //! the reader loaded, a writer may have been counted twice or not at all, and the reader starts
 //! again.
+//!
+//! If Redis has lost what a live writer had sent, as after a wipe, a restart from an older dump or
+//! a failover, the reader keeps what it read before until that writer has sent it again, which it
+//! does within a flush interval. A writer says in `#whole` under which `#born` it has sent all that
+//! it has. So no page goes back and then forth again. A writer that does not come within the time
+//! to live of gauges has ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, RedisResult, Value as Reply};
 use tallies::snapshot::Family;
@@ -25,6 +32,13 @@ pub(super) struct ShardView {
     pub(super) now: u64,
     pub(super) acc: Content,
     pub(super) writers: HashMap<String, KnownWriter>,
+    /// How long a writer may be silent until it counts as ended.
+    ttl: Duration,
+    /// When the reader saw that Redis has lost something, until all of it is there again.
+    lost: Option<Instant>,
+    /// The number of writers that have to send again what Redis has lost. While there are any,
+    /// everything else is as it was read before.
+    pub(super) awaited: usize,
 }
 
 /// A reader's knowledge of a writer.
@@ -33,26 +47,31 @@ pub(super) struct KnownWriter {
     /// The time of the last flush by the clock of Redis, in milliseconds.
     pub(super) heard: u64,
     pub(super) slot: Option<u32>,
+    /// The `#born` under which it has sent all that it has.
+    whole: Option<String>,
     /// Its totals, and its live gauges.
     pub(super) hashes: [Content; 2],
 }
 
-/// The fields `#v` and `#slot` of a hash.
-type Head = (Option<String>, Option<String>);
+/// The fields `#v`, `#slot` and `#whole` of a hash.
+type Head = (Option<String>, Option<String>, Option<String>);
 
 impl ShardView {
-    pub(super) fn new(keys: Keys) -> Self {
+    pub(super) fn new(keys: Keys, ttl: Duration) -> Self {
         Self {
             keys,
             now: 0,
             acc: Content::default(),
             writers: HashMap::new(),
+            ttl,
+            lost: None,
+            awaited: 0,
         }
     }
 
-    /// Reads what has changed. `own` is the writer of this process, which knows itself. Returns
-    /// `false` if it is not among the writers: then it has been folded, or Redis was wiped, and
-    /// what it knows of itself does not fit what was read.
+    /// Reads what has changed, unless writers are [awaited](Self::awaited). `own` is the writer of
+    /// this process, which knows itself. Returns `false` if it is not among the writers: then it
+    /// has been folded, or Redis was wiped, and what it knows of itself does not fit what was read.
     pub(super) async fn refresh(
         &mut self,
         connection: &mut Connection,
@@ -114,31 +133,89 @@ impl ShardView {
         last.arg("#ver").arg("#born");
         let mut replies: Vec<Reply> = connection.pipeline(&pipeline, 10).await?;
         let last = replies.pop().unwrap_or(Reply::Nil);
-        if redis::from_redis_value::<Head>(last)? != (list.version, list.born) {
+        let last: (Option<String>, Option<String>) = redis::from_redis_value(last)?;
+        if last != (list.version, list.born) {
             return Ok(None);
         }
         let contents = replies.into_iter().map(redis::from_redis_value);
-        let contents: Vec<Content> = contents.collect::<Result<_, _>>()?;
+        let mut contents: Vec<Content> = contents.collect::<Result<_, _>>()?;
+        let has_acc = contents.len() > loaded.len();
+        let acc = has_acc.then(|| contents.pop()).flatten();
+        let heads: HashMap<_, _> = others.into_iter().zip(heads.chunks_exact(2)).collect();
+        let folds = &acc.as_ref().unwrap_or(&self.acc).folds;
+        let born = last.1.as_deref();
+        let mut missing = self.missing(own, &heads, born, folds);
+        // They do not know yet that what was folded of them is gone.
+        missing.extend(heads.iter().filter_map(|(name, heads)| {
+            let is_live = list.now.saturating_sub(heard[&**name]) <= millis(self.ttl);
+            let whole = heads[0].2.as_deref();
+            (is_live && whole.is_some() && whole != born).then_some(&***name)
+        }));
+        let missing = missing.len();
+        let since = self.lost.filter(|_| missing > 0);
+        let since = since.unwrap_or_else(Instant::now);
+        if missing > 0 && since.elapsed() < self.ttl {
+            (self.lost, self.awaited) = (Some(since), missing);
+            return Ok(Some(true));
+        }
+        (self.lost, self.awaited) = (None, 0);
         // In the order of the commands.
         let mut contents = contents.into_iter();
         // Nothing is replaced or removed before all of it is known to belong together: after a
         // failure, the pages go on showing what was read before.
         self.now = list.now;
         self.writers.retain(|name, _| heard.contains_key(name));
-        for (name, heads) in others.into_iter().zip(heads.chunks_exact(2)) {
+        for (name, heads) in heads {
             let known = self.writers.entry(name.clone()).or_default();
+            let (_, slot, whole) = &heads[0];
             known.heard = heard[name];
-            known.slot = heads[0].1.as_ref().and_then(|slot| slot.parse().ok());
+            known.slot = slot.as_ref().and_then(|slot| slot.parse().ok());
+            known.whole.clone_from(whole);
         }
         for (name, i) in loaded {
             let known = self.writers.entry(name.clone()).or_default();
             known.hashes[i] = contents.next().unwrap_or_default();
         }
-        if let Some(acc) = contents.next() {
+        if let Some(acc) = acc {
             self.forget_old_folds(connection, &acc).await;
             self.acc = acc;
         }
         Ok(Some(true))
+    }
+
+    /// Returns the writers that were alive at the last visit, and of which Redis has less now than
+    /// then.
+    fn missing<'a>(
+        &'a self,
+        own: Option<&str>,
+        heads: &HashMap<&String, &[Head]>,
+        born: Option<&str>,
+        folds: &[(String, u64)],
+    ) -> HashSet<&'a str> {
+        let number = |v: Option<&str>| v.and_then(|v| v.parse::<u64>().ok());
+        let is_there = |(name, known): &(&String, &KnownWriter)| {
+            heads.get(name).is_some_and(|heads| {
+                let (v, _, whole) = &heads[0];
+                let is_back = number(v.as_deref()) < number(known.hashes[0].word("#v"));
+                whole.as_deref() == born && !is_back
+            })
+        };
+        let others = self
+            .writers
+            .iter()
+            .filter(|(name, _)| Some(&***name) != own);
+        let live = others.filter(|(_, known)| {
+            let silence = self.now.saturating_sub(known.heard);
+            let was_whole =
+                known.whole.is_some() && known.whole.as_deref() == self.acc.word("#born");
+            was_whole && silence <= millis(self.ttl)
+        });
+        let missing = live.filter(|writer| !is_there(writer));
+        let mut missing: HashSet<&str> = missing.map(|(name, _)| &**name).collect();
+        folds
+            .iter()
+            .for_each(|(name, _)| _ = missing.remove(&**name));
+        missing
     }
 
     /// Asks each of these writers for the numbers of its last changes, and for its slot. Returns
@@ -153,7 +230,8 @@ impl ShardView {
         }
         let mut pipeline = redis::pipe();
         for key in writers.iter().flat_map(|name| self.keys.hashes(name)) {
-            pipeline.cmd("HMGET").arg(key).arg("#v").arg("#slot");
+            let command = pipeline.cmd("HMGET").arg(key);
+            command.arg("#v").arg("#slot").arg("#whole");
         }
         connection.pipeline(&pipeline, 2).await
     }

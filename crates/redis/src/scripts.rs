@@ -9,7 +9,7 @@
 //! | `acc` | hash | totals of ended writers; `#born`, `#ver`; `t<writer>`: time of its fold |
 //! | `writers` | sorted set | each writer that is not folded, by the time of its last flush |
 //! | `slots` | hash | small number → live writer, for the label `gauge_index` |
-//! | `w:<writer>` | hash | totals of a writer; `#seq`, `#v`, `#slot`, `#info` |
+//! | `w:<writer>` | hash | totals of a writer; `#seq`, `#v`, `#slot`, `#info`, `#whole` |
 //! | `g:<writer>` | hash, expires | live gauges of a writer; `#v` |
 //! | `x:<writer>` | hash, expires | `w:` of a folded writer, for the writer if it comes back |
 //! | `f:<random>` | hash, expires | what a fold sets in `acc`, uploaded in parts |
@@ -76,8 +76,9 @@ impl Keys {
 /// - Keys: acc, writers, slots, w, g.
 /// - Arguments: writer, number of the batch, number of the last acknowledged batch, slot (-1: none
 ///   yet; -2: none, and no search now), time to live of `g` in ms, of everything else in ms, a
-///   random name, 1 if `g` should exist, `#info`, and four counts: of arguments that follow for
-///   HSET w, HDEL w, HSET g, HDEL g.
+///   random name, 1 if `g` should exist, `#info`, four counts: of arguments that follow for
+///   HSET w, HDEL w, HSET g, HDEL g; 1 if the writer has now sent all that it has, 0 if parts are
+///   missing, empty if that is as before.
 /// - Returns: status, `#seq`, `#born`, slot, time in ms, 1 if `g` has been lost.
 ///
 /// A writer gets no slot if the first 4096 belong to others: the search holds up the server.
@@ -106,7 +107,9 @@ if born == '' then
   born = ARGV[7]
   redis.call('HSET', acc, '#born', born)
 end
-local at = 14
+if ARGV[14] == '1' then redis.call('HSET', w, '#whole', born) end
+if ARGV[14] == '0' then redis.call('HDEL', w, '#whole') end
+local at = 15
 local function apply(command, key, n)
   for from = at, at + n - 1, 4000 do
     redis.call(command, key, unpack(ARGV, from, math.min(from + 3999, at + n - 1)))

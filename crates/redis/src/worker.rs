@@ -54,6 +54,8 @@ pub(super) struct Worker {
     failures: Option<Failures>,
     /// The number of failures since the start.
     all_failures: u64,
+    /// The number of processes that have to send again what Redis has lost, at the last read.
+    awaited: usize,
     /// The last time that all shards were read.
     read: Option<Instant>,
     /// The [`OwnWriter::epoch`] at that time.
@@ -78,15 +80,19 @@ impl Worker {
         last_view: LastView,
     ) -> Self {
         let shard = usize::from_str_radix(&random_name()[..8], 16).unwrap_or(0) % keys.len();
+        let own = OwnWriter::new(keys[shard].clone(), Arc::clone(&settings));
+        let ttl = settings.ttl;
+        let shards = keys.into_iter().map(|keys| ShardView::new(keys, ttl));
         Self {
-            writer: OwnWriter::new(keys[shard].clone(), Arc::clone(&settings)),
+            writer: own,
             settings,
             connection,
             shard,
-            shards: keys.into_iter().map(ShardView::new).collect(),
+            shards: shards.collect(),
             last_view,
             failures: None,
             all_failures: 0,
+            awaited: 0,
             read: None,
             epoch: 0,
         }
@@ -201,7 +207,10 @@ impl Worker {
     /// Returns the error that the last view is too old, or that there is none.
     fn stale(&self, age: Option<Duration>) -> Error {
         let cause = self.failures.as_ref().map(|failed| one_line(&failed.last));
-        let cause = cause.unwrap_or_else(|| "it was not tried yet".to_owned());
+        let cause = cause.unwrap_or_else(|| match self.awaited {
+            0 => "it was not tried yet".to_owned(),
+            n => lost(n),
+        });
         let (store, limit) = (&self.settings.store, self.settings.stale.as_secs());
         Error::new(match age.map(|age| age.as_secs()) {
             None => format!("the store at {store} was never read: {cause}"),
@@ -225,7 +234,7 @@ impl Worker {
             return Ok(());
         }
         let beat = beat || self.is_due();
-        let sent = self.writer.flush(&mut self.connection, beat).await;
+        let sent = self.writer.tick(&mut self.connection, beat).await;
         match &sent {
             Ok(()) => self.succeeded(),
             Err(error) => self.failed(error.clone()),
@@ -299,8 +308,11 @@ impl Worker {
         } else {
             match self.flush_and_read().await {
                 Ok(()) => {
-                    (self.read, self.epoch) = (Some(Instant::now()), self.writer.epoch);
                     self.succeeded();
+                    self.note_awaited();
+                    if self.awaited == 0 {
+                        (self.read, self.epoch) = (Some(Instant::now()), self.writer.epoch);
+                    }
                 }
                 Err(error) => self.failed(error),
             }
@@ -308,10 +320,26 @@ impl Worker {
         self.view()
     }
 
+    /// Notes how many processes have to send again what Redis has lost.
+    fn note_awaited(&mut self) {
+        let awaited = self.shards.iter().map(|shard| shard.awaited).sum();
+        if awaited > 0 && self.awaited == 0 {
+            let (store, lost) = (&self.settings.store, lost(awaited));
+            let message = format!("the store at {store}: {lost}; pages show what was read before");
+            Error::new(message).log();
+        }
+        self.awaited = awaited;
+    }
+
+    /// Returns whether the last try to read found everything.
+    fn is_up(&self) -> bool {
+        self.failures.is_none() && self.awaited == 0
+    }
+
     /// Returns the view after a try to read. Only a try that failed makes it too old.
     fn view(&mut self) -> Result<Arc<Snapshot>, Option<Duration>> {
         let age = self.read.map(|read| read.elapsed());
-        if self.failures.is_some() && age.is_none_or(|age| age > self.settings.stale) {
+        if !self.is_up() && age.is_none_or(|age| age > self.settings.stale) {
             return Err(age);
         }
         let last_view = Arc::clone(&self.last_view);
@@ -356,9 +384,14 @@ impl Worker {
         Ok(true)
     }
 
+    /// Returns the time to live of gauges, in milliseconds.
+    pub(super) fn ttl(&self) -> u64 {
+        millis(self.settings.ttl)
+    }
+
     /// Merges what is known of all writers.
     fn merged(&mut self) -> Snapshot {
-        let ttl = millis(self.settings.ttl);
+        let ttl = self.ttl();
         let (mut writers, mut malformed) = (Vec::new(), 0);
         if !self.settings.observes {
             writers.push(Shown {
@@ -434,7 +467,7 @@ impl Worker {
         conflicts: usize,
         malformed: usize,
     ) {
-        insert_up(merged, self.failures.is_none());
+        insert_up(merged, self.is_up());
         merged.insert_gauge(
             "tallies_share_writers",
             "Writers of the store whose totals are not folded yet.",
@@ -530,6 +563,11 @@ struct Shown<'a> {
     totals: &'a [Family],
     /// Its gauges that have not expired; of this process, all families.
     live: Vec<&'a Family>,
+}
+
+/// Returns what the store waits for.
+pub(super) fn lost(awaited: usize) -> String {
+    format!("counts are lost there, and {awaited} processes have not sent theirs again yet")
 }
 
 /// Says in a view whether the store was reached.

@@ -99,6 +99,9 @@ pub(super) struct OwnWriter {
     pub(super) heard_at: Option<Instant>,
     /// Whether live gauges were sent, so that their hash should exist.
     has_gauges: bool,
+    /// Whether Redis has all that this writer has counted up to some flush. If not, readers that
+    /// had it go on showing what they read before.
+    is_whole: bool,
     /// The number of times that this writer came back and could not know exactly what was folded.
     pub(super) uncertain: u64,
     /// The number of times that the baseline has changed.
@@ -146,6 +149,7 @@ impl OwnWriter {
             heard: 0,
             heard_at: None,
             has_gauges: false,
+            is_whole: false,
             uncertain: 0,
             epoch: 0,
             pass: 0,
@@ -191,26 +195,60 @@ impl OwnWriter {
         Err((ErrorKind::Client, why).into())
     }
 
+    /// Flushes as [`flush`](Self::flush) does. If there is nothing to send, looks whether Redis
+    /// still has what it has acknowledged, and sends it again if not: readers wait for that.
+    pub(super) async fn tick(
+        &mut self,
+        connection: &mut Connection,
+        beat: bool,
+    ) -> RedisResult<()> {
+        self.flush(connection, beat).await?;
+        let is_new = |heard: Instant| heard.elapsed() < self.settings.flush;
+        if self.heard_at.is_some_and(is_new) || self.is_kept(connection).await? {
+            return Ok(());
+        }
+        self.flush(connection, true).await
+    }
+
+    /// Returns whether Redis has the last acknowledged batch, and the folded totals.
+    async fn is_kept(&self, connection: &mut Connection) -> RedisResult<bool> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGET").arg(self.keys.acc()).arg("#born");
+        let totals = self.keys.totals(&self.name);
+        pipeline.cmd("HGET").arg(totals).arg("#seq");
+        let (born, seq): (Option<String>, Option<String>) =
+            connection.pipeline(&pipeline, 1).await?;
+        Ok(born == self.born && seq == Some(self.acked.to_string()))
+    }
+
     /// Sends a sign of life.
     pub(super) async fn beat(&mut self, connection: &mut Connection) -> RedisResult<Sent> {
-        self.send_batch(Batch::default(), connection).await
+        self.send_batch(Batch::default(), connection, false).await
     }
 
     async fn send(&mut self, connection: &mut Connection, beat: bool) -> RedisResult<Sent> {
         let mut batches = self.changes();
-        if batches.is_empty() && beat {
+        if batches.is_empty() && (beat || !self.is_whole) {
             batches.push(Batch::default());
         }
-        for batch in batches {
-            if let Sent::Again = self.send_batch(batch, connection).await? {
+        let count = batches.len();
+        for (number, batch) in (1..).zip(batches) {
+            let is_last = number == count;
+            if let Sent::Again = self.send_batch(batch, connection, is_last).await? {
                 return Ok(Sent::Again);
             }
         }
         Ok(Sent::Done)
     }
 
-    /// Sends one batch, and does what the table of the module says for the answer.
-    async fn send_batch(&mut self, batch: Batch, connection: &mut Connection) -> RedisResult<Sent> {
+    /// Sends one batch, and does what the table of the module says for the answer. After the last
+    /// batch of a pass, Redis has all that this writer has.
+    async fn send_batch(
+        &mut self,
+        batch: Batch,
+        connection: &mut Connection,
+        is_last: bool,
+    ) -> RedisResult<Sent> {
         self.seq += 1;
         let ttl = self.settings.longest_ttl(&self.current);
         // Redis looks at thousands of numbers: not again a short time after all were taken.
@@ -230,6 +268,11 @@ impl OwnWriter {
         for changes in &hashes {
             script.arg(changes.set.len()).arg(changes.delete.len());
         }
+        script.arg(match (self.is_whole, is_last) {
+            (true, _) => "",
+            (false, true) => "1",
+            (false, false) => "0",
+        });
         for changes in &hashes {
             script.arg(&changes.set).arg(&changes.delete);
         }
@@ -272,6 +315,7 @@ impl OwnWriter {
             }
         }
         self.acked = self.seq;
+        self.is_whole |= is_last;
         (self.heard, self.heard_at) = (now, Some(Instant::now()));
         self.slot = u32::try_from(slot).ok();
         if self.slot.is_none() && !is_early {
@@ -292,6 +336,7 @@ impl OwnWriter {
         if !same {
             // The folded totals are gone, and with them what was folded of this writer.
             self.clear_baseline();
+            self.is_whole = false;
             return Ok(Sent::Again);
         }
         Ok(Sent::Done)
@@ -338,6 +383,7 @@ impl OwnWriter {
     fn after_loss(&mut self, born: &str, now: u64, was_folded: bool) -> Sent {
         let same_life = self.born.as_deref() == Some(born);
         let is_recent = now.saturating_sub(self.heard) < REMEMBERED;
+        self.is_whole = false;
         if !same_life {
             // Redis was wiped or restarted without its data: the folded totals are gone, too.
             self.clear_baseline();
@@ -421,7 +467,7 @@ impl OwnWriter {
 
     /// Forgets what was folded, which is gone.
     fn clear_baseline(&mut self) {
-        self.epoch += 1;
+        self.epoch += u64::from(!self.baseline.is_empty());
         self.baseline.clear();
     }
 
@@ -438,6 +484,7 @@ impl OwnWriter {
             .values_mut()
             .for_each(TrackedFamily::forget_acked);
         (self.acked, self.slot, self.has_gauges) = (0, None, false);
+        self.is_whole = false;
     }
 
     /// Compares the current totals with what was acknowledged.

@@ -376,11 +376,13 @@ impl Sending {
     fn end(&mut self) -> Option<<Worker as Task>::Last> {
         let url = self.client.url();
         Some(self.background.stop()?.unwrap_or_else(|error| {
+            // A child of a fork that drops it has lost nothing, so nothing is logged.
+            let is_forked = error == StopError::Forked;
             let error = match error {
                 StopError::TimedOut => Error::new(self.client.no_response("POST").to_string()),
                 other => Error::new(format!("sending to {url}: {other}")),
             };
-            (Err(error), false)
+            (Err(error), is_forked)
         }))
     }
 }

@@ -40,6 +40,34 @@ fn total(engine: &Engine, series: &Buckets) -> ObservedTotal {
     total
 }
 
+/// Why a child of `fork` may keep observations: the lock of the cold table may be that of a thread
+/// which it does not have, or of one that lives and may replace the table.
+#[test]
+fn starting_over_leaves_a_table_that_a_thread_writes() {
+    let (engine, thread) = (Engine::new(), Thread::new());
+    let shape = shape(3, 160, 1);
+    let series = Buckets::new(&shape);
+    let one = Observation {
+        bucket: 0,
+        value: 1.0,
+        times: 1,
+    };
+    let count = || {
+        let counts = total(&engine, &series).counts;
+        counts.iter().sum::<u64>()
+    };
+    let write = || series.observe_cold(&engine, &thread, Generation::FIRST, one, false);
+    assert_eq!(write(), Outcome::Done);
+    let held = series.cold_lock().lock_any().unwrap();
+    crate::observe::start_over(&engine.pass(), &shape, &series, None);
+    assert_eq!(count(), 1);
+    drop(held);
+    crate::observe::start_over(&engine.pass(), &shape, &series, None);
+    assert_eq!(count(), 0);
+    assert_eq!(write(), Outcome::Done);
+    thread.leave(&engine);
+}
+
 /// The plain twin: counts every value in its bucket, one by one.
 fn counted(values: &[f64], schema: i8) -> Native {
     let mut native = Native::finest();

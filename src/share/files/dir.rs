@@ -96,7 +96,7 @@ pub struct Overview {
 /// # let path = std::env::temp_dir().join(format!("tallies-doc-{}-2", std::process::id()));
 /// let shared = tallies::share::dir(&path)?;
 /// let all = shared.overview()?;
-/// assert_eq!(all.processes[0].pid, std::process::id());
+/// assert_eq!(all.processes[0].pid, Some(std::process::id()));
 /// assert!(all.processes[0].is_alive);
 /// # std::fs::remove_dir_all(&path).unwrap();
 /// # Ok::<(), tallies::Error>(())
@@ -106,11 +106,12 @@ pub struct Overview {
 pub struct Process {
     /// The name of its file in the directory.
     pub name: String,
-    /// The process ID that it had. Another process may have it now, or it may be that of another
-    /// container.
-    pub pid: u32,
-    /// Its number among the live processes: the value of the label `gauge_index`.
-    pub index: u32,
+    /// The process ID that it had, which is always known. Another process may have it now, or it
+    /// may be that of another container.
+    pub pid: Option<u32>,
+    /// Its number among the live processes, which is always known: the value of the label
+    /// `gauge_index`.
+    pub index: Option<u32>,
     /// The time at which it began to take part.
     pub started: SystemTime,
     /// The time at which it did maintenance last: folded counts of threads that have ended, expired
@@ -244,8 +245,8 @@ impl Dir {
         processes.sort_by_key(|(_, writer)| std::cmp::Reverse(writer.head.created));
         let processes = processes.into_iter().map(|(name, writer)| Process {
             name: name.clone(),
-            pid: writer.head.pid,
-            index: writer.head.index,
+            pid: Some(writer.head.pid),
+            index: Some(writer.head.index),
             started: time(writer.head.created),
             heartbeat: time(writer.heartbeat),
             is_alive: writer.dead_since.is_none(),
@@ -263,7 +264,8 @@ impl Dir {
     /// Folds the files of all processes that have ended into the totals, now. Returns how many
     /// there were; 0 if another process folds at the same time.
     ///
-    /// Scrapes do so by themselves, a few seconds after a process has ended.
+    /// Scrapes do so by themselves, a few seconds after a process has ended, and so do processes
+    /// that join once many have.
     ///
     /// # Errors
     ///

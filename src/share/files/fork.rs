@@ -16,57 +16,68 @@
 //! 1. `mapped::held::MAKING`: the first use of a declaration or of a closed label set.
 //! 2. `files::dir` `READS` and the state of each `Dir`: reads of the directory.
 //! 3. `files::writer` `OWN`: `share::dir`, reads of the directory.
-//! 4. The engine, in the order of the fields of [`ForkGuard`]: passes (scrapes, removal,
+//! 4. `family::core` `CHANGES`: infos that are set.
+//! 5. The engine, in the order of the fields of [`ForkGuard`]: passes (scrapes, removal,
 //!    retirement), the first update of a thread, its end, promotion, dropped families, updates that
 //!    move or grow a slab.
-//! 5. The default registry: its settings, its names: scrapes and registration.
-//! 6. The list of all families: making a family.
-//! 7. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss
+//! 6. The default registry: its settings, its names, what is attached to them: scrapes and
+//!    registration.
+//! 7. The list of all families: making a family.
+//! 8. Each family: the values of caps, the shards of the index, `Retirement` (look-ups that miss
 //!    the label cache, stale handles, registration).
-//! 8. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
+//! 9. `family::published::ALL`: making a series, registration, exemplars. Threads that hold it hold
 //!    the lock of one family's records or of the spare records besides, which are therefore free.
-//! 9. `region::MEMORY`: allocation in the file, promotion, and under it the list of blocks to move.
+//! 10. `region::MEMORY`: allocation in the file, promotion, and under it the list of blocks to
+//!     move.
+//! 11. `sync::leaf`: what is held for a moment, and the first exemplars of a family or series.
 //!
 //! The child takes the locks of cold cells ([`crate::observe::ColdLock`]) from threads that are
 //! gone. `Family::scraped` is locked in passes only, and the baseline of an open label set in a
-//! pass or under 5. Not covered: registration and scrapes of registries other than the default one,
-//! the first exemplar of a family, and updates of an info (`Info::set`, infos from data).
+//! pass or under 6. Not covered: registries other than the default one, which a child must not use
+//! if another thread of its parent may have been registering there.
+//!
+//! `tests/mapped/updates.rs` calls each method of the public list in children of a process whose
+//! threads do the same.
 
 use std::cell::RefCell;
 use std::panic::catch_unwind;
 use std::sync::{MutexGuard, RwLockWriteGuard};
 
-use crate::family::{AnyFamily, published};
+use crate::family::{AnyFamily, changing, published};
 use crate::mapped::held::{LockedValue, making};
 use crate::mapped::region::{self, fork::register};
 use crate::observe::ForkGuard;
 use crate::registry::{published::LockedRegistry, registry};
-use crate::sync::AllocatingGuard;
+use crate::sync::{AllocatingGuard, leaf};
 
 use super::dir::lock_reads;
-use super::writer::{OwnWriter, own, share_again};
+use super::writer::{OwnWriter, fold_in_child, own, share_again};
 
 /// The locks around a fork, with their numbers in the order of locking, and the words of all
 /// series. Dropped, and so unlocked, from the last lock to the first.
 struct Forking {
     series: region::SeriesCopy,
-    /// 9.
+    /// 11.
+    _leaf: Option<AllocatingGuard<'static, ()>>,
+    /// 10.
     memory: region::Locked,
-    /// 8.
+    /// 9.
     _records: RwLockWriteGuard<'static, ()>,
-    /// 6.
+    /// 7.
     living: MutexGuard<'static, published::Living>,
-    /// 5.
+    /// 6.
     registry: LockedRegistry<'static>,
-    /// 4.
+    /// 5.
     engine: ForkGuard,
+    /// 4.
+    _changing: MutexGuard<'static, ()>,
     /// 3.
     own: MutexGuard<'static, OwnWriter>,
     /// 2.
     _reads: RwLockWriteGuard<'static, ()>,
     /// 1.
     _making: Option<AllocatingGuard<'static, ()>>,
-    /// 7. Unlocked last, because this may drop a family, which takes other locks.
+    /// 8. Unlocked last, because this may drop a family, which takes other locks.
     each: Vec<LockedValue<dyn AnyFamily>>,
 }
 
@@ -102,26 +113,32 @@ fn lock_all() {
         return;
     }
     // 4.
-    let engine = ForkGuard::lock();
+    let changing = changing();
     // 5.
-    let registry = registry().before_fork();
+    let engine = ForkGuard::lock();
     // 6.
-    let living = published::all_living();
+    let registry = registry().before_fork();
     // 7.
+    let living = published::all_living();
+    // 8.
     let each = living.all().into_iter();
     let each = each.map(|family| LockedValue::new(family, |family| family.lock()));
     let each = each.collect();
-    // 8.
-    let records = published::lock_all();
     // 9.
+    let records = published::lock_all();
+    // 10.
     let memory = region::lock();
+    // 11.
+    let leaf = leaf();
     let forking = Forking {
         series: memory.copy_series(),
+        _leaf: leaf,
         memory,
         _records: records,
         living,
         registry,
         engine,
+        _changing: changing,
         own,
         _reads: reads,
         _making: making,
@@ -155,18 +172,20 @@ fn start_over() {
     // Dropped after all of `forking`.
     let families = forking.living.all();
     let Forking {
+        _leaf: leaf,
         memory,
         _records: records,
         living,
         mut registry,
         engine,
+        _changing: changing,
         own: mut locked_own,
         _reads: reads,
         _making: making,
         each,
         ..
     } = forking;
-    drop((memory, each));
+    drop((leaf, memory, each));
     published::forget_spare();
     families.iter().for_each(|family| family.after_fork());
     registry.note_process();
@@ -174,5 +193,6 @@ fn start_over() {
     *locked_own = own.map(|own| own.and_then(share));
     drop((records, living));
     registry.publish_all();
-    drop((registry, engine, locked_own, reads, making));
+    drop((registry, engine, changing, locked_own, reads, making));
+    fold_in_child();
 }

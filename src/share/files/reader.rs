@@ -46,8 +46,12 @@ use super::totals::Totals;
 /// The number of times that a reader starts again before it takes the lock.
 const TRIES: u32 = 20;
 
-/// The number of dead writers that are folded without waiting for the grace time.
+/// The number of dead writers that are folded without waiting for the grace time, and by a process
+/// that joins.
 const MANY_DEAD: usize = 64;
+
+/// The most dead writers that a process that joins folds.
+const MOST_AT_START: usize = 4 * MANY_DEAD;
 
 /// The memory of a directory since it was read last.
 pub(super) struct DirectoryReader {
@@ -291,6 +295,23 @@ impl DirectoryReader {
             .any(|(since, count)| count >= MANY_DEAD || since.elapsed() >= grace)
     }
 
+    /// Folds dead writers if there are many: if nobody is scraped, nobody else does. For a process
+    /// that joins, so it does not wait, and leaves what is too much to others.
+    pub(super) fn fold_at_start(&mut self) -> Result<(), Error> {
+        let listing = self.list(None)?;
+        let dead = |name: &&String| self.directory.is_dead(name);
+        let has_many = listing
+            .writers
+            .iter()
+            .filter(dead)
+            .nth(MANY_DEAD - 1)
+            .is_some();
+        if has_many {
+            self.fold_most(None, MOST_AT_START, |_| ())?;
+        }
+        Ok(())
+    }
+
     /// Folds all dead writers into the totals of the next generation. Returns the number of writers
     /// that were folded, or `None` if another process folds now.
     ///
@@ -298,12 +319,31 @@ impl DirectoryReader {
     pub(super) fn fold(
         &mut self,
         own: Option<&str>,
+        conflict: impl FnMut(Error),
+    ) -> Result<Option<usize>, Error> {
+        self.fold_most(own, usize::MAX, conflict)
+    }
+
+    /// Folds `most` dead writers. The others are not read.
+    pub(super) fn fold_most(
+        &mut self,
+        own: Option<&str>,
+        most: usize,
         mut conflict: impl FnMut(Error),
     ) -> Result<Option<usize>, Error> {
         let Some(lock) = self.directory.try_lock() else {
             return Ok(None);
         };
-        let listing = self.list(own)?;
+        let mut listing = self.list(own)?;
+        let all = listing.writers.clone();
+        if all.len() > most {
+            let mut dead = 0;
+            listing.writers.retain(|name| {
+                let is_dead = self.directory.is_dead(name);
+                dead += usize::from(is_dead);
+                !is_dead || dead <= most
+            });
+        }
         // The lock excludes others that fold, so nothing is removed meanwhile. If something is
         // nevertheless, somebody else cleans up: leave it to them.
         if !self.try_read(&listing, own)? {
@@ -312,7 +352,7 @@ impl DirectoryReader {
         let dead = self.newest_first(|writer| writer.dead_since.is_some());
         let mut most = dead.len();
         loop {
-            match self.fold_locked(&lock, &listing, most, &mut conflict) {
+            match self.fold_locked(&lock, &listing, &all, most, &mut conflict) {
                 // The totals of fewer need less space, and afterwards there is more.
                 Err(error) if is_full(&error) && most > 1 => most /= 2,
                 Ok(folded) => return Ok(Some(folded)),
@@ -324,11 +364,13 @@ impl DirectoryReader {
         }
     }
 
-    /// Folds the dead writers that began first, of which there are at most `most`.
+    /// Folds the dead writers that began first, of which there are at most `most`. `listing` is
+    /// what was read, and `all` the names of all writers.
     fn fold_locked(
         &mut self,
         lock: &Lock,
         listing: &Listing,
+        all: &[String],
         most: usize,
         conflict: impl FnMut(Error),
     ) -> io::Result<usize> {
@@ -352,7 +394,7 @@ impl DirectoryReader {
             snapshot.families.iter_mut().for_each(store::inline);
             // Of the writers that were folded earlier, those whose files were removed cannot be
             // seen any more (D2).
-            let earlier = self.folded_files(listing);
+            let earlier = self.folded_files(all);
             let totals = Totals {
                 boot: self.boot,
                 generation,
@@ -401,12 +443,12 @@ impl DirectoryReader {
     }
 
     /// Returns the ids of writers that are in the totals although their files still exist.
-    fn folded_files(&self, listing: &Listing) -> Vec<WriterId> {
+    fn folded_files(&self, all: &[String]) -> Vec<WriterId> {
         // The id of a file that is in the totals already was read from the file and not kept, so
         // all ids stay as long as there is such a file.
         let is_left =
             |name: &String| !self.writers.contains_key(name) && !self.skipped.contains_key(name);
-        if listing.writers.iter().any(is_left) {
+        if all.iter().any(is_left) {
             self.totals.folded.iter().copied().collect()
         } else {
             Vec::new()

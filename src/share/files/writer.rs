@@ -127,7 +127,29 @@ fn start(path: &Path) -> io::Result<Dir> {
         name,
     }));
     drop(own);
+    fold_at_start(path);
     Dir::new(path, directory, true)
+}
+
+/// Folds processes that have ended, if there are many of them. What goes wrong is logged, and the
+/// next process tries again.
+fn fold_at_start(path: &Path) {
+    let folded = Directory::open(path).and_then(|directory| {
+        let mut reader = DirectoryReader::new(directory, path.to_owned(), boot_hash()?);
+        reader.fold_at_start().map_err(io::Error::other)
+    });
+    if let Err(error) = folded {
+        crate::error::warn_once(&error);
+    }
+}
+
+/// Folds, in the child of a `fork`, which has joined, as a process that starts does.
+pub(super) fn fold_in_child() {
+    let directory = match &*own() {
+        Some(Ok(own)) => own.directory.clone(),
+        _ => return,
+    };
+    fold_at_start(&directory);
 }
 
 /// Makes a file in which this process counts from now on. Returns its name. In the child of a

@@ -12,3 +12,4 @@ mod gauges;
 mod model;
 mod tool;
 mod trouble;
+mod wipe;

@@ -9,6 +9,7 @@ mod support;
 
 mod clashes;
 mod ends;
+mod forks;
 mod roads;
 mod write_request;
 

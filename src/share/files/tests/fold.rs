@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::super::dir::Dir;
+use super::super::directory::{Directory, boot_hash};
+use super::super::reader::DirectoryReader;
 use super::image::{Describe, Image, cold};
 use super::kinds::TestDirectory;
 
@@ -36,7 +38,17 @@ pub(super) fn totals(dir: &Dir) -> [Option<f64>; 2] {
 
 #[test]
 fn a_fold_that_is_killed_at_any_step_changes_no_total() {
-    let directory = TestDirectory::new("killed");
+    kill_folds("killed", usize::MAX);
+}
+
+/// As a process that joins folds. It leaves some of the others.
+#[test]
+fn a_fold_of_some_that_is_killed_at_any_step_changes_no_total() {
+    kill_folds("some-killed", 3);
+}
+
+fn kill_folds(name: &'static str, most: usize) {
+    let directory = TestDirectory::new(name);
     let mut jobs = 0;
     let mut number = 0;
     // More steps than a fold has: the last one survives.
@@ -50,6 +62,7 @@ fn a_fold_that_is_killed_at_any_step_changes_no_total() {
             .args(["--exact", "share::files::tests::fold::child_folds"])
             .env("TALLIES_FOLD", &directory.0)
             .env("TALLIES_FOLD_STEPS", steps.to_string())
+            .env("TALLIES_FOLD_MOST", most.to_string())
             .stdout(std::process::Stdio::null())
             .status()
             .unwrap();
@@ -57,12 +70,14 @@ fn a_fold_that_is_killed_at_any_step_changes_no_total() {
         assert_eq!(totals(&dir), [Some(jobs as f64); 2], "after {steps} steps");
         if status.success() {
             assert!(steps > 8, "a fold has more steps than {steps}");
+            dir.fold().unwrap();
+            assert_eq!(totals(&dir), [Some(jobs as f64); 2], "in the end");
             let left = std::fs::read_dir(&directory.0).unwrap().count();
             assert_eq!(left, 1, "only the totals are left");
             break;
         }
         // Sometimes the next fold succeeds, sometimes it is killed, too.
-        if steps % 3 == 0 {
+        if steps % 3 == 0 && most == usize::MAX {
             dir.fold().unwrap();
             assert_eq!(totals(&dir), [Some(jobs as f64); 2], "after {steps} steps");
         }
@@ -78,8 +93,14 @@ fn child_folds() {
     ) else {
         return;
     };
+    let most = std::env::var("TALLIES_FOLD_MOST").unwrap();
+    let path = Path::new(&directory);
+    let open = Directory::open(path).unwrap();
+    let mut reader = DirectoryReader::new(open, path.to_owned(), boot_hash().unwrap());
     STEPS.store(steps.parse().unwrap(), Relaxed);
-    Dir::open(directory).unwrap().fold().unwrap();
+    reader
+        .fold_most(None, most.parse().unwrap(), |_| ())
+        .unwrap();
 }
 
 #[test]
