@@ -249,6 +249,12 @@ impl<M: Metric> Builder<M> {
         /// ```
         fn lint(self, on: bool) = self.desc.lint = on.then_some(log_notes);
 
+        /// Sets the place that messages name, for adapters that register when a metric of another
+        /// library is first used.
+        #[doc(hidden)]
+        fn __declared_at(self, location: &'static Location<'static>) =
+            self.desc.location = location;
+
         /// Gives every series cells of its own in every thread from its first update on. Without
         /// this, a series counts in one cold cell until it has had 1 024 updates in a minute. The
         /// price is the memory of the cells.

@@ -16,6 +16,7 @@ impl<A> Allocator<A> {
     /// # Errors
     ///
     /// Returns an error if the registry already has these metrics.
+    #[track_caller]
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         observe::count_allocations();
         registry.collect_unprefixed("process_allocator", |out: &mut Collected| {

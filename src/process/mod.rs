@@ -66,6 +66,7 @@ use crate::{error::Error, registry::Collected, registry::Registry, registry::sam
 ///
 /// Returns an error if the registry already has these metrics.
 #[cfg(feature = "process")]
+#[track_caller]
 pub fn register(registry: &Registry) -> Result<(), Error> {
     let prefix = "process";
     registry.collect_unprefixed(prefix, move |out: &mut Collected| {

@@ -33,6 +33,7 @@ use crate::registry::{Collected, Registry};
 /// # Errors
 ///
 /// Returns an error if the registry already has a runtime under this name.
+#[track_caller]
 pub fn register_runtime(registry: &Registry, handle: &Handle) -> Result<(), Error> {
     let handle = handle.clone();
     let prefix = "tokio";
@@ -60,6 +61,7 @@ pub fn register_runtime(registry: &Registry, handle: &Handle) -> Result<(), Erro
 ///
 /// Returns an error if the registry already has a runtime under this name. Invalid names are not an
 /// error here: each scrape counts them in `tallies_collect_errors_total`.
+#[track_caller]
 pub fn register_runtime_as(registry: &Registry, name: &str, handle: &Handle) -> Result<(), Error> {
     let (prefix, handle) = (prefixed(name, "tokio"), handle.clone());
     registry.add_collector(&prefix.clone(), move |out: &mut Collected| {

@@ -239,6 +239,7 @@ impl Registry {
 
     /// Adds a collector whose families keep their names, whatever the prefix is.
     #[cfg(any(feature = "process", feature = "page"))]
+    #[track_caller]
     pub(crate) fn collect_unprefixed(
         &self,
         name: &str,

@@ -213,3 +213,36 @@ fn crates_on_the_engine_enable_it() {
         assert!(!lines.any(is_off), "{}", manifest.display());
     }
 }
+
+/// A registration remembers the place of its caller, for messages about names that are taken. A
+/// function in between that is not `#[track_caller]` would put its own place there.
+#[test]
+fn functions_that_register_pass_their_caller_on() {
+    let (mut wrong, mut attribute, mut head) = (Vec::new(), false, String::new());
+    each_line(|path, number, line| {
+        let is_library = path.starts_with("src/") || path.contains("/src/");
+        // A builder has its place since it was made.
+        let others = ["src/off/", "src/declare/"];
+        if !is_library || others.iter().any(|other| path.starts_with(other)) {
+            return;
+        }
+        let line = line.trim();
+        if line.contains("fn ") && !line.starts_with("//") {
+            head.clear();
+        } else if head.is_empty() {
+            attribute |= line == "#[track_caller]";
+            attribute &= line.starts_with("#[") || line.starts_with("//");
+            return;
+        }
+        head += line;
+        if line.ends_with(['{', ';', '}']) {
+            let takes = head.contains("registry: &Registry") && head.contains("-> Result<");
+            if takes && !attribute {
+                wrong.push(format!("{path}:{number}: {head}"));
+            }
+            head.clear();
+            attribute = false;
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -49,6 +49,7 @@ fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
 /// # Errors
 ///
 /// Fails with the exit code if the program ends here; it is 0 after help or a check.
+#[track_caller]
 pub(super) fn prepare<A: Args>(
     exporter: Exporter<A>,
     runtime: &Handle,
@@ -160,6 +161,7 @@ fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
 }
 
 /// Configures the exporter and binds its sockets. A check binds a port that is thrown away.
+#[track_caller]
 fn bind<A>(
     exporter: Exporter<A>,
     runtime: &Handle,
@@ -199,8 +201,10 @@ fn bind<A>(
         web.register(registry)?;
     }
     let has_metrics = own_metrics && !setup.updates.is_empty();
-    let metrics = has_metrics.then(|| UpdateMetrics::register(registry));
-    let metrics = metrics.transpose()?;
+    let metrics = match has_metrics {
+        true => Some(UpdateMetrics::register(registry)?),
+        false => None,
+    };
     // Updates that run before each page, and updates that run at an interval.
     let (mut updates, mut periodic) = (Vec::new(), Vec::new());
     for mut updater in std::mem::take(&mut setup.updates) {
