@@ -64,9 +64,9 @@ pub(super) fn prepare<A: Args>(
         port = common.port,
         metrics_path = common.metrics_path.as_str(),
         log_level = format!("{:?}", common.log_level).to_lowercase().as_str(),
-        process_stats = common.process_stats.to_string().as_str(),
+        process_stats = common.process_stats,
         web_config = common.web_config_file.as_deref().unwrap_or(Path::new("")).display().to_string().as_str(),
-        tls = common.ssl_public_key.is_some().to_string().as_str();
+        tls = common.ssl_public_key.is_some();
         "configuration"
     );
     // Metrics of the engine about itself are not what an exporter is for. `configure` may turn them
@@ -225,7 +225,7 @@ fn bind<A>(
         web: web.clone(),
         has_live: common.web_enable_live,
     });
-    // The exporter that runs may have the port, so a check only resolves the addresses.
+    // The exporter that runs may have the port, so a check binds others.
     let server = if common.config_check {
         listen::check(common)?;
         server.address("127.0.0.1:0").bind()?
