@@ -22,8 +22,19 @@ impl<A> Allocator<A> {
         registry.collect_unprefixed("process_allocator", |out: &mut Collected| {
             let prefix = "process";
             let (mut out, now) = (Samples { out, prefix }, allocated());
-            out.write("allocated_bytes", &[], now.bytes as f64)?;
-            out.write("allocations_total", &[], now.allocations as f64)
+            out.write(
+                (
+                    "allocated_bytes",
+                    "Bytes that the program allocated and has not freed yet.",
+                ),
+                &[],
+                now.bytes as f64,
+            )?;
+            out.write(
+                ("allocations_total", "Allocations of the program."),
+                &[],
+                now.allocations as f64,
+            )
         })
     }
 
