@@ -40,7 +40,6 @@ use families::RegistryNames;
 #[cfg(test)]
 pub(crate) use families::meta;
 use listed::enlist_all;
-#[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
 
 /// The families and collectors of a program, or of a part of it. A scrape reads one registry or
