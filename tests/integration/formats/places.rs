@@ -27,7 +27,6 @@ fn other(error: impl std::fmt::Display) -> Error {
 
 /// Returns every public way to register something. Closures, because a function that is called
 /// through a pointer has no caller.
-#[expect(clippy::redundant_closure, reason = "see above")]
 #[expect(clippy::type_complexity, reason = "used once")]
 fn ways() -> Vec<(&'static str, Box<dyn Fn(&Registry) -> Result<(), Error>>)> {
     vec![
