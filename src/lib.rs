@@ -129,7 +129,7 @@ mod registry;
 #[cfg(all(feature = "page", not(loom)))]
 pub mod serve;
 #[cfg_attr(loom, allow(dead_code, reason = "models drive `observe` only"))]
-#[cfg(all(feature = "store", not(loom)))]
+#[cfg(all(feature = "enabled", not(loom)))]
 pub mod share;
 #[cfg(feature = "enabled")]
 pub mod snapshot;

@@ -61,7 +61,7 @@ fn series(registry: &Registry, name: &'static str, many: usize) -> Vec<Bound<Cou
     (0..many).map(|i| family.bind([&*i.to_string()])).collect()
 }
 
-/// Has lists grow under the locks of the region and of the slots, while each allocation is the
+/// Makes lists grow under the locks of the region and of the slots, while each allocation is the
 /// first update of a series.
 fn work() {
     let registry = tallies::registry();

@@ -186,6 +186,7 @@ fn a_sample_that_is_not_there_is_explained() {
     let closed = Counter::builder("jobs_total", "Done.").label_set::<Closed>();
     let closed = closed.register(&registry).unwrap();
     registry.gauge("queue_length", "Waiting.").unwrap().set(4.0);
+    registry.histogram("job_duration_seconds", "Took.").unwrap();
     registry.gauge_fn("pool_size", "Workers.", || 4.0).unwrap();
     let here = tallies::testing::here_in(&registry);
     mails.with(["a"]).add(2);
@@ -204,6 +205,11 @@ fn a_sample_that_is_not_there_is_explained() {
             "mail_sent_total",
             &[][..],
             "no family exports it; `mails_sent_total` is similar",
+        ),
+        (
+            "job_duration_seconds",
+            &[],
+            "no family exports it; `job_duration_seconds_count` is similar",
         ),
         ("xyz", &[], "no family exports it"),
         ("mails_sent_total", &[], "its label `peer` is missing"),

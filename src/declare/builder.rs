@@ -83,6 +83,35 @@ pub struct Builder<M> {
 
 debug!([M] Builder<M> = "Builder", "name": |this| this.desc.name);
 
+/// Bounds the methods of metrics on [`Builder`], and is never implemented.
+#[diagnostic::on_unimplemented(
+    message = "this is a builder, and no metric before it is registered",
+    label = "not registered yet",
+    note = "call `register` first, and use the metric that it returns: `.register(&registry)?`"
+)]
+pub trait Registered {}
+
+/// Defines methods that do not compile, and say that the builder is no metric yet.
+macro_rules! methods_of_metrics {
+    ($($name:ident($($value:ident)?);)*) => {
+        impl<M> Builder<M> {$(
+            #[doc(hidden)]
+            pub fn $name$(<$value>)?(&self $(, _: $value)?)
+            where
+                Self: Registered,
+            {
+            }
+        )*}
+    };
+}
+
+methods_of_metrics! {
+    inc();
+    add(T);
+    set(T);
+    observe(T);
+}
+
 impl<M> Builder<M> {
     /// Returns a builder for a description.
     pub(super) fn of(desc: Desc) -> Self {
@@ -176,7 +205,8 @@ impl<M: Metric> Builder<M> {
         fn prefix(self, prefix: &str) =
             self.desc.name = Text::from(&prefixed(prefix, &self.desc.name));
 
-        /// Sets the unit, such as `seconds`. By convention the name ends in it.
+        /// Sets the unit, such as `seconds`. By convention the name ends in it. If it does not,
+        /// OpenMetrics leaves the unit out, because its readers reject such a page.
         fn unit(self, unit: &str) = self.desc.unit = Text::from(unit);
 
         /// Adds a label that every series has.
@@ -195,7 +225,8 @@ impl<M: Metric> Builder<M> {
         fn constant(self, name: &str, value: &str) = self.desc.constant.add(name, value);
 
         /// Limits the number of series. Further label sets count in one overflow series. The
-        /// default is [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT).
+        /// default is [`DEFAULT_LIMIT`](crate::label::DEFAULT_LIMIT). With 0, all label sets count
+        /// in the overflow series.
         ///
         /// ```
         /// use tallies::{Counter, Registry};
@@ -249,6 +280,12 @@ impl<M: Metric> Builder<M> {
         /// ```
         fn lint(self, on: bool) = self.desc.lint = on.then_some(log_notes);
 
+        /// Sets the place that messages name, for adapters that register when a metric of another
+        /// library is first used.
+        #[doc(hidden)]
+        fn __declared_at(self, location: &'static Location<'static>) =
+            self.desc.location = location;
+
         /// Gives every series cells of its own in every thread from its first update on. Without
         /// this, a series counts in one cold cell until it has had 1 024 updates in a minute. The
         /// price is the memory of the cells.
@@ -287,6 +324,9 @@ impl<M: Metric> Builder<M> {
     }
 
     /// Returns the registry's family of this description, and declares it if there is none.
+    ///
+    /// The declaration that came first decides about the limit, the expiry and whether series are
+    /// hot: other values here have no effect.
     ///
     /// ```
     /// use tallies::{Counter, Registry};

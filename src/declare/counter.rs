@@ -54,7 +54,24 @@ use crate::family::{CellKind, Family, MetricCells, SeriesRef};
 /// after an update has returned includes it. Integers wrap at 2⁶⁴.
 pub struct Counter<L = (), N: Number = u64>(pub(crate) MetricFamily<Tally<N>, Counter<(), N>, L>);
 
+/// Bounds [`Counter::set`], and is never implemented.
+#[diagnostic::on_unimplemented(
+    message = "a counter only grows, so it cannot be set",
+    label = "a counter has no `set`",
+    note = "use a `Gauge` for a value that is set, and an `UpDownCounter` for one that goes up and down",
+    note = "a total that something else counts is read by a function: `registry.counter_fn(..)`"
+)]
+pub trait Settable {}
+
 impl<L: LabelSet, N: Number> Counter<L, N> {
+    /// Does not compile, and says what to use instead.
+    #[doc(hidden)]
+    pub fn set<T>(&self, _: T)
+    where
+        Self: Settable,
+    {
+    }
+
     /// Adds 1.
     #[inline]
     pub fn inc(&self)

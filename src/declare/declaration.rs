@@ -135,7 +135,7 @@ impl<C: MetricCells> Declaration<C> {
         self.family.part()
     }
 
-    /// Has [`quick`](Self::quick) return the cells from now on.
+    /// Makes [`quick`](Self::quick) return the cells from now on.
     pub(crate) fn found(&self) {
         self.family.set_part(Family::first);
     }

@@ -146,8 +146,8 @@ pub(crate) enum SettingRule {
     Empty,
     TooMany(usize),
     NotFinite(f64),
-    /// A bound, and the bound before it.
-    Order(f64, f64),
+    /// A bound, the bound before it, and its index.
+    Order(f64, f64, usize),
     Start(f64),
     Width(f64),
     Factor(f64),
@@ -185,8 +185,23 @@ impl SettingRule {
             Self::TooMany(_) => "buckets need 1 to 16383 bounds",
             Self::Count(_) => "buckets need a `count` from 1 to 16383",
             Self::NotFinite(_) => "buckets have to be finite (`+Inf` is added automatically)",
+            Self::Order(_, _, 1) => {
+                "bucket bounds have to ascend, and the second is not above the first"
+            }
+            Self::Order(_, _, 2) => {
+                "bucket bounds have to ascend, and the third is not above the second"
+            }
+            Self::Order(_, _, 3) => {
+                "bucket bounds have to ascend, and the fourth is not above the third"
+            }
+            Self::Order(_, _, 4) => {
+                "bucket bounds have to ascend, and the fifth is not above the fourth"
+            }
+            Self::Order(_, _, 5) => {
+                "bucket bounds have to ascend, and the sixth is not above the fifth"
+            }
             Self::Order(..) => {
-                "bucket bounds have to ascend: one of them is not above the one before it"
+                "bucket bounds have to ascend, and one after the sixth is not above the one before"
             }
             Self::Start(_) => "buckets need a `start` above 0",
             Self::Width(_) => "buckets need a `width` above 0",
@@ -221,7 +236,7 @@ impl fmt::Display for SettingRule {
         f.write_str(text.strip_prefix("buckets ").unwrap_or(text))?;
         match *self {
             Self::Empty => Ok(()),
-            Self::Order(bound, before) => write!(f, ", got {bound:?} after {before:?}"),
+            Self::Order(bound, before, _) => write!(f, ", got {bound:?} after {before:?}"),
             Self::TooMany(n) | Self::Count(n) => write!(f, ", got {n}"),
             Self::Counts(needed, got) => write!(f, ", {needed} in all, got {got}"),
             Self::Schema(schema) => write!(f, ", got {schema}"),

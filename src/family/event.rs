@@ -198,7 +198,7 @@ pub(super) struct EventPart {
 }
 
 impl EventSeries {
-    /// Has other processes read a metric under this description, or not at all.
+    /// Makes other processes read a metric under this description, or not at all.
     fn show(&self, number: usize, as_shown: Option<ShownMetric>) {
         let mut shown = lock(&self.shown);
         shown[number] = as_shown;

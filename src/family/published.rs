@@ -131,8 +131,8 @@ impl Records {
         Some(record)
     }
 
-    /// Has readers subtract these words from the overflow series, if there are any. Returns `None`
-    /// if the family or the words are not in the file.
+    /// Makes readers subtract these words from the overflow series, if there are any. Returns
+    /// `None` if the family or the words are not in the file.
     fn set_baseline(&mut self, words: &[u64]) -> Option<()> {
         let (record, _) = self.family.as_ref().filter(|_| !words.is_empty())?;
         let baseline = Record::new(8 + 8 * words.len())?;
@@ -316,7 +316,7 @@ impl<C: MetricCells> Family<C> {
         place.insert(chunk_record);
     }
 
-    /// Has other processes read the exemplar of a bucket of a series.
+    /// Makes other processes read the exemplar of a bucket of a series.
     pub(crate) fn publish_exemplar(
         &self,
         key: SeriesKey,
@@ -330,7 +330,7 @@ impl<C: MetricCells> Family<C> {
         }
     }
 
-    /// Has other processes subtract this total from the overflow series.
+    /// Makes other processes subtract this total from the overflow series.
     pub(super) fn publish_baseline(&self, total: &C::Total) {
         if region::is_published() {
             let words = C::baseline(total);

@@ -232,7 +232,7 @@ impl OpenSet<'_> {
         true
     }
 
-    /// Has the totals of retired series that are not reclaimed yet be dropped, in a pass.
+    /// Makes a pass drop the totals of retired series that are not reclaimed yet.
     fn forget_retired(&self) {
         for retired in &mut self.roster.retirement().retired {
             retired.forget = true;

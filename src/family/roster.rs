@@ -136,12 +136,12 @@ impl Roster {
 }
 
 impl Overflow {
-    /// Has scrapes export the overflow series.
+    /// Makes scrapes export the overflow series.
     pub(super) fn begin(&self) {
         self.exists.store(true, Relaxed);
     }
 
-    /// Has scrapes leave it out until it counts again.
+    /// Makes scrapes leave it out until it counts again.
     pub(super) fn clear(&self) {
         self.is_cleared.store(true, Relaxed);
         self.exists.store(false, Relaxed);

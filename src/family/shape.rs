@@ -26,7 +26,7 @@ pub(crate) const fn check_bounds(bounds: &[f64]) -> Result<(), SettingRule> {
             return Err(SettingRule::NotFinite(bounds[i]));
         }
         if i > 0 && bounds[i - 1] >= bounds[i] {
-            return Err(SettingRule::Order(bounds[i], bounds[i - 1]));
+            return Err(SettingRule::Order(bounds[i], bounds[i - 1], i));
         }
         i += 1;
     }

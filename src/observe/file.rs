@@ -96,7 +96,7 @@ impl FileState {
         }
     }
 
-    /// Has the owner move its blocks, in a model.
+    /// Makes the owner move its blocks, in a model.
     #[cfg(loom)]
     pub(super) fn begin_moves(&self) {
         self.has_moved.store(false, Relaxed);

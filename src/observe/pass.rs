@@ -461,7 +461,7 @@ impl<'e> Pass<'e> {
         Retired { slot, ticket }
     }
 
-    /// Has the next pass send a request to all threads.
+    /// Makes the next pass send a request to all threads.
     pub fn request(&mut self) {
         self.collector.request_due = true;
     }

@@ -266,7 +266,7 @@ impl Shard {
         self.acknowledged.store(requested, Release);
     }
 
-    /// Has the owner's next update find the open request again. Called by the owner.
+    /// Makes the owner's next update find the open request again. Called by the owner.
     ///
     /// An exchange, not a store: `restore` acquires the last request also if this comes after it.
     pub(super) fn put_off(&self, slab: SlabRef) {

@@ -16,13 +16,25 @@ impl<A> Allocator<A> {
     /// # Errors
     ///
     /// Returns an error if the registry already has these metrics.
+    #[track_caller]
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         observe::count_allocations();
         registry.collect_unprefixed("process_allocator", |out: &mut Collected| {
             let prefix = "process";
             let (mut out, now) = (Samples { out, prefix }, allocated());
-            out.write("allocated_bytes", &[], now.bytes as f64)?;
-            out.write("allocations_total", &[], now.allocations as f64)
+            out.write(
+                (
+                    "allocated_bytes",
+                    "Bytes that the program allocated and has not freed yet.",
+                ),
+                &[],
+                now.bytes as f64,
+            )?;
+            out.write(
+                ("allocations_total", "Allocations of the program."),
+                &[],
+                now.allocations as f64,
+            )
         })
     }
 

@@ -30,6 +30,7 @@ macro_rules! build_info {
 
 /// Implements [`build_info!`](crate::build_info).
 #[doc(hidden)]
+#[track_caller]
 pub fn info(
     registry: &Registry,
     package: &str,

@@ -6,18 +6,33 @@ use procfs::process::{LimitValue, Process};
 
 use crate::registry::samples::{Fallible, Samples};
 
+use super::common::{
+    CPU_SECONDS, DISK_BYTES, MAX_FDS, OPEN_FDS, RESIDENT_BYTES, START_TIME, VIRTUAL_BYTES,
+};
+
 pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
     let process = Process::myself()?;
     let stat = process.stat()?;
     let tick = procfs::ticks_per_second() as f64;
     let cpu = (stat.utime + stat.stime) as f64 / tick;
     let resident = stat.rss * procfs::page_size();
-    out.write("cpu_seconds_total", &[], cpu)?;
-    out.write("resident_memory_bytes", &[], resident as f64)?;
-    out.write("virtual_memory_bytes", &[], stat.vsize as f64)?;
-    out.write("threads", &[], stat.num_threads as f64)?;
+    out.write(CPU_SECONDS, &[], cpu)?;
+    out.write(RESIDENT_BYTES, &[], resident as f64)?;
+    out.write(VIRTUAL_BYTES, &[], stat.vsize as f64)?;
+    out.write(
+        ("threads", "Threads of the process."),
+        &[],
+        stat.num_threads as f64,
+    )?;
     for (kind, faults) in [("minor", stat.minflt), ("major", stat.majflt)] {
-        out.write("page_faults_total", &[("kind", kind)], faults as f64)?;
+        out.write(
+            (
+                "page_faults_total",
+                "Page faults. Major ones had to read from a disk.",
+            ),
+            &[("kind", kind)],
+            faults as f64,
+        )?;
     }
     // Files that the process may not be allowed to read come last. An error there only skips their
     // own metrics.
@@ -39,18 +54,24 @@ fn started(after_boot: f64, out: &mut Samples<'_>) -> Fallible<()> {
         None => procfs::boot_time_secs()?,
     };
     let booted = *BOOTED.get_or_init(|| booted);
-    out.write("start_time_seconds", &[], booted as f64 + after_boot)
+    out.write(START_TIME, &[], booted as f64 + after_boot)
 }
 
 fn open(process: &Process, out: &mut Samples<'_>) -> Fallible<()> {
-    out.write("open_fds", &[], process.fd_count()? as f64)
+    out.write(OPEN_FDS, &[], process.fd_count()? as f64)
 }
 
 fn limits(process: &Process, out: &mut Samples<'_>) -> Fallible<()> {
     let limits = process.limits()?;
     for (name, limit) in [
-        ("max_fds", limits.max_open_files),
-        ("virtual_memory_max_bytes", limits.max_address_space),
+        (MAX_FDS, limits.max_open_files),
+        (
+            (
+                "virtual_memory_max_bytes",
+                "Maximum amount of virtual memory.",
+            ),
+            limits.max_address_space,
+        ),
     ] {
         if let LimitValue::Value(most) = limit.soft_limit {
             out.write(name, &[], most as f64)?;
@@ -67,7 +88,15 @@ fn switches(process: &Process, out: &mut Samples<'_>) -> Fallible<()> {
     ] {
         if let Some(switches) = switches {
             let labels = [("kind", kind)];
-            out.write("context_switches_total", &labels, switches as f64)?;
+            out.write(
+                (
+                    "context_switches_total",
+                    "Context switches of the main thread: voluntary when it waits, involuntary \
+                     when it is preempted.",
+                ),
+                &labels,
+                switches as f64,
+            )?;
         }
     }
     Ok(())
@@ -77,7 +106,7 @@ fn disk(process: &Process, out: &mut Samples<'_>) -> Fallible<()> {
     let io = process.io()?;
     for (direction, bytes) in [("read", io.read_bytes), ("written", io.write_bytes)] {
         let labels = [("direction", direction)];
-        out.write("disk_bytes_total", &labels, bytes as f64)?;
+        out.write(DISK_BYTES, &labels, bytes as f64)?;
     }
     Ok(())
 }

@@ -17,6 +17,8 @@
 mod allocator;
 mod build;
 #[cfg(feature = "process")]
+mod common;
+#[cfg(feature = "process")]
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "linux.rs")]
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
@@ -34,7 +36,11 @@ pub use build::info as __build_info;
 pub use runtime::{register_runtime, register_runtime_as};
 
 #[cfg(feature = "process")]
-use crate::{error::Error, registry::Collected, registry::Registry, registry::samples::Samples};
+use crate::error::Error;
+#[cfg(feature = "process")]
+use crate::registry::samples::Samples;
+#[cfg(feature = "process")]
+use crate::registry::{Collected, Registry};
 
 /// Adds the standard process metrics to a registry.
 ///
@@ -66,6 +72,7 @@ use crate::{error::Error, registry::Collected, registry::Registry, registry::sam
 ///
 /// Returns an error if the registry already has these metrics.
 #[cfg(feature = "process")]
+#[track_caller]
 pub fn register(registry: &Registry) -> Result<(), Error> {
     let prefix = "process";
     registry.collect_unprefixed(prefix, move |out: &mut Collected| {

@@ -6,6 +6,10 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::registry::samples::{Fallible, Samples};
 
+use super::common::{
+    CPU_SECONDS, DISK_BYTES, MAX_FDS, OPEN_FDS, RESIDENT_BYTES, START_TIME, VIRTUAL_BYTES,
+};
+
 /// The `sysinfo` state. It is large, so it is kept between scrapes.
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 
@@ -25,13 +29,13 @@ pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
         .process(me)
         .ok_or("the system does not know this process")?;
     let cpu = process.accumulated_cpu_time() as f64 / 1e3;
-    out.write("cpu_seconds_total", &[], cpu)?;
-    out.write("resident_memory_bytes", &[], process.memory() as f64)?;
-    out.write("virtual_memory_bytes", &[], process.virtual_memory() as f64)?;
-    out.write("start_time_seconds", &[], process.start_time() as f64)?;
+    out.write(CPU_SECONDS, &[], cpu)?;
+    out.write(RESIDENT_BYTES, &[], process.memory() as f64)?;
+    out.write(VIRTUAL_BYTES, &[], process.virtual_memory() as f64)?;
+    out.write(START_TIME, &[], process.start_time() as f64)?;
     for (name, files) in [
-        ("open_fds", process.open_files()),
-        ("max_fds", process.open_files_limit()),
+        (OPEN_FDS, process.open_files()),
+        (MAX_FDS, process.open_files_limit()),
     ] {
         if let Some(files) = files {
             out.write(name, &[], files as f64)?;
@@ -43,7 +47,7 @@ pub(super) fn collect(out: &mut Samples<'_>) -> Fallible<()> {
         ("written", disk.total_written_bytes),
     ] {
         let labels = [("direction", direction)];
-        out.write("disk_bytes_total", &labels, bytes as f64)?;
+        out.write(DISK_BYTES, &labels, bytes as f64)?;
     }
     Ok(())
 }

@@ -255,7 +255,8 @@ impl Pusher {
     /// # Errors
     ///
     /// Returns an error if the URL, the job or a label is invalid, if the interval is zero, or if
-    /// the thread cannot be created. An unreachable gateway is not an error.
+    /// the thread cannot be created. An unreachable gateway is not an error. Nor is an interval of
+    /// nanoseconds: then one push follows the other.
     pub fn start(&self, interval: Duration) -> Result<Pushing, Error> {
         if interval.is_zero() {
             let why = "has to be longer than 0";

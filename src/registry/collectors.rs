@@ -116,7 +116,14 @@ impl Registry {
         let all = names.collectors_in_order();
         for collector in all.into_iter().filter(|collector| collector.errors > 0) {
             let labels = [("collector", &*collector.name)];
-            let _ = samples.write("collect_errors_total", &labels, collector.errors as f64);
+            let _ = samples.write(
+                (
+                    "collect_errors_total",
+                    "Scrapes without the families of a collector, because it failed.",
+                ),
+                &labels,
+                collector.errors as f64,
+            );
         }
         collected
     }

@@ -42,7 +42,6 @@ use families::RegistryNames;
 pub(crate) use families::meta;
 use insertion::Insertion;
 use listed::enlist_all;
-#[cfg(feature = "store")]
 pub(crate) use self_metrics::is_self_metric;
 
 /// The families and collectors of a program, or of a part of it. A scrape reads one registry or
@@ -248,6 +247,7 @@ impl Registry {
 
     /// Adds a collector whose families keep their names, whatever the prefix is.
     #[cfg(any(feature = "process", feature = "page"))]
+    #[track_caller]
     pub(crate) fn collect_unprefixed(
         &self,
         name: &str,

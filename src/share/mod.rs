@@ -13,7 +13,8 @@ mod record;
 pub mod store;
 mod total;
 
+// Two attributes, so that the compiler names the feature to a program that lacks it.
+#[cfg(feature = "mmap")]
 #[cfg(mapped)]
-#[cfg_attr(docsrs, doc(cfg(feature = "mmap")))]
 pub use files::{Dir, Overview, Process, dir};
 pub use total::Totalled;

@@ -86,7 +86,6 @@ impl ExactSum {
     }
 
     /// Returns the sum of these terms.
-    #[cfg(any(feature = "store", test))]
     pub(crate) fn of(terms: impl IntoIterator<Item = f64>) -> Self {
         let mut sum = Self::default();
         terms.into_iter().for_each(|term| sum.add(term));
@@ -95,7 +94,6 @@ impl ExactSum {
 
     /// Returns the sum in its normal form, in which stores have it: the sum of its terms has the
     /// same terms again.
-    #[cfg(any(feature = "store", test))]
     pub(crate) fn normal(&self) -> Self {
         let mut normal = self.clone();
         if normal.special.is_some() {
@@ -113,7 +111,6 @@ impl ExactSum {
     }
 
     /// Returns floats whose exact sum this is, so that it can be stored and continued.
-    #[cfg(any(feature = "store", test))]
     pub(crate) fn terms(&self) -> impl Iterator<Item = f64> {
         self.parts.iter().copied().chain(self.special)
     }

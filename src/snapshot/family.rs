@@ -535,7 +535,6 @@ impl Family {
 
     /// Sorts the series of a family by their labels, and those that differ in the number of their
     /// process by that number, so that their order does not depend on that of the processes.
-    #[cfg(feature = "store")]
     pub(crate) fn sort_series(&mut self) {
         /// The number without leading zeros is the last label. One that is longer is larger.
         fn key(text: &str) -> (&str, usize, &str) {

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::names::is_label_name;
-#[cfg(feature = "store")]
 use super::names::is_utf8_name;
 
 /// The value that all labels of most overflow series have.
@@ -194,7 +193,6 @@ pub(crate) fn ordered(text: &str) -> Cow<'_, str> {
 }
 
 /// The order of the labels in a label text.
-#[cfg(feature = "store")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Order {
     /// Any, as where a program declares them.
@@ -205,7 +203,6 @@ pub(crate) enum Order {
 
 /// Returns whether [`push`] could have written `text`. Text that it could not have written would
 /// break a page. A reader checks every series, so this allocates nothing.
-#[cfg(feature = "store")]
 pub(crate) fn is_text(text: &str, order: Order) -> bool {
     let (mut rest, mut before) = (Some(text), None);
     for (name, value) in parts(text) {
@@ -225,7 +222,6 @@ pub(crate) fn is_text(text: &str, order: Order) -> bool {
 }
 
 /// Returns whether [`push`] could have written this escaped value.
-#[cfg(feature = "store")]
 fn is_escaped(value: &str) -> bool {
     let mut bytes = value.bytes();
     while let Some(byte) = bytes.next() {

@@ -47,7 +47,6 @@ pub use cardinality::{Cardinality, FamilyCardinality, LabelCardinality};
 pub use catalogue::Catalogue;
 pub(crate) use clash::{ClashIndex, ExposedName, SHARED_SAMPLES};
 pub(crate) use difference::{Difference, join, or_none, quoted};
-#[cfg(feature = "store")]
 pub(crate) use exact::ExactSum;
 pub use exemplar::Exemplar;
 pub(crate) use exemplar::MOST_CHARACTERS;
@@ -69,7 +68,6 @@ pub(crate) use text::Text;
 #[cfg(doc)]
 pub(crate) use texts::LabelEntry;
 pub(crate) use texts::{LabelTexts, PAGE, Page, Rewrite};
-#[cfg(feature = "store")]
 pub(crate) use values::PageSummary;
 pub use values::{Histogram, Quantiles, Summary, Value};
 pub(crate) use values::{Histograms, MOST_METRICS, Values};
@@ -127,7 +125,6 @@ pub trait Source: Send + Sync {
 }
 
 /// The latest time that is read: the end of the year 9999, in milliseconds since the Unix epoch.
-#[cfg(feature = "store")]
 pub(crate) const LAST_MILLIS: u64 = 253_402_300_799_999;
 
 /// Returns the milliseconds since the Unix epoch, from which every format counts time.
@@ -343,7 +340,6 @@ impl Snapshot {
     /// assert_eq!(page.family("jobs_total").unwrap().label_text(0), "queue=\"mail\"");
     /// # Ok::<(), tallies::Error>(())
     /// ```
-    #[cfg(feature = "store")]
     pub fn sort_series(&mut self) {
         self.families.iter_mut().for_each(Family::sort_series);
     }

@@ -1,7 +1,7 @@
 //! The style of sources: comments end at column 100 and begin with a noun or a verb, a type has a
 //! name of its own in its crate, and programs in documents have no hidden lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 const FOLDERS: [&str; 8] = [
@@ -212,4 +212,116 @@ fn crates_on_the_engine_enable_it() {
         };
         assert!(!lines.any(is_off), "{}", manifest.display());
     }
+}
+
+/// A registration remembers the place of its caller, for messages about names that are taken. A
+/// function in between that is not `#[track_caller]` would put its own place there.
+#[test]
+fn functions_that_register_pass_their_caller_on() {
+    let (mut wrong, mut attribute, mut head) = (Vec::new(), false, String::new());
+    each_line(|path, number, line| {
+        let is_library = path.starts_with("src/") || path.contains("/src/");
+        // A builder has its place since it was made.
+        let others = ["src/off/", "src/declare/"];
+        if !is_library || others.iter().any(|other| path.starts_with(other)) {
+            return;
+        }
+        let line = line.trim();
+        if line.contains("fn ") && !line.starts_with("//") {
+            head.clear();
+        } else if head.is_empty() {
+            attribute |= line == "#[track_caller]";
+            attribute &= line.starts_with("#[") || line.starts_with("//");
+            return;
+        }
+        head += line;
+        if line.ends_with(['{', ';', '}']) {
+            let takes = head.contains("registry: &Registry") && head.contains("-> Result<");
+            if takes && !attribute {
+                wrong.push(format!("{path}:{number}: {head}"));
+            }
+            head.clear();
+            attribute = false;
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Documents with tables whose last column, `here`, names items of our crates.
+const TABLES: [&str; 3] = ["exporter", "from-python", "migration"];
+
+/// Names in these columns that are none of ours.
+const OTHERS: [&str; 5] = ["_total", "await", "extra_label", "job", "spawn_blocking"];
+
+/// Returns the identifiers of a text, each with the text before and after it.
+fn identifiers(text: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + text[at..].find(is_part)?;
+        let rest = &text[start..];
+        at = start + rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        Some((&text[..start], &text[start..at], &text[at..]))
+    })
+}
+
+/// Programs in documents are compiled, and cells of tables are not: two of them had names of a year
+/// ago.
+#[test]
+fn names_in_tables_of_documents_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let lists = std::fs::read_dir(root.join("tests/public-api")).unwrap();
+    let lists = lists.map(|list| std::fs::read_to_string(list.unwrap().path()).unwrap());
+    let api = lists.collect::<String>();
+    let known: HashSet<&str> = identifiers(&api).map(|(_, name, _)| name).collect();
+    // A trait of `tallies-config` adds methods to registries.
+    let of_registry = |name: &str| {
+        ["tallies::Registry", "Configure"].iter().any(|of| {
+            api.contains(&format!("{of}::{name}(")) || api.contains(&format!("{of}::{name}<"))
+        })
+    };
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for document in TABLES {
+        let text = std::fs::read_to_string(root.join(format!("docs/{document}.md"))).unwrap();
+        let mut is_here = false;
+        for (i, line) in text.lines().enumerate() {
+            let row = line
+                .strip_suffix('|')
+                .unwrap_or_default()
+                .replace("\\|", " ");
+            let cell = row.rsplit('|').next().unwrap_or_default();
+            if row.is_empty() || cell.trim() == "here" {
+                is_here = !row.is_empty();
+                continue;
+            }
+            // Every second part is code. That of a command line has no names of Rust.
+            let code = cell.split('`').skip(1).step_by(2);
+            for code in code.filter(|code| is_here && !code.starts_with("--")) {
+                for (before, name, after) in identifiers(code) {
+                    let is_alone = name == code;
+                    let owner = before.trim_end_matches(['.', ':']).trim_end_matches("()");
+                    let is_method = before.ends_with("::") || before.ends_with('.');
+                    let is_called = is_method || after.starts_with(['(', '!']);
+                    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+                    if !is_name || !(is_called || is_alone) || OTHERS.contains(&name) {
+                        continue;
+                    }
+                    count += 1;
+                    let of_owner = is_method && owner.to_lowercase().ends_with("registry");
+                    let exists = match of_owner || is_alone && cell.contains("Registry::") {
+                        true => of_registry(name),
+                        false => known.contains(name),
+                    };
+                    if !exists {
+                        wrong.push(format!(
+                            "docs/{document}.md:{}: `{name}` in `{code}`",
+                            i + 1
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(count > 100, "{count} names are found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -68,7 +68,7 @@ fn page(registry: &Registry) -> String {
 fn both(view: impl Fn() -> Vec<View>) -> ([Registry; 2], Events<Answer, [&'static str; 1]>, Apart) {
     let registries = [Registry::new(), Registry::new()];
     for registry in &registries {
-        registry.views(view()).unwrap();
+        registry.add_views(view()).unwrap();
     }
     let events = Events::<Answer>::builder()
         .labels(["route"])

@@ -183,6 +183,13 @@ fn unsafe_code_stays_in_its_modules() {
     // `owner_load` in a model uses loom's own check; `last_tick` calls libc. Without the engine, a
     // wrapper of futures has no macro that projects its pin.
     assert_eq!(with, ["off/instrument.rs", "sync/mod.rs"]);
+    let sentence = "Unsafe code stands in `observe`, `lockfree`, `mapped` and `sync`, in one pin of \
+                    `off`, and in `tallies-trace-context`.";
+    for page in ["README.md", "CONTRIBUTING.md", "docs/architecture.md"] {
+        // A published package has no guide for contributors.
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page));
+        assert!(text.map_or(true, |text| text.contains(sentence)), "{page}");
+    }
 }
 
 #[test]

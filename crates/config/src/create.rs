@@ -137,7 +137,7 @@ impl Configure for Registry {
     #[track_caller]
     fn configure(&self, config: Config) -> Result<MetricMap, Error> {
         check_all(&config.metrics)?;
-        let views = self.views(config.views)?;
+        let views = self.add_views(config.views)?;
         let created = create_checked(self, &config.metrics);
         if created.is_err() {
             views.remove();

@@ -370,6 +370,10 @@ impl AnySeries<'_> {
                 metric.with(&texts(&self.values)).set(value);
                 Ok(())
             }
+            // The error shows the total as it was given, not the difference.
+            Inner::Counter(..) | Inner::Total(..) if !(value >= 0.0 && value.is_finite()) => {
+                self.add_as(value, "set")
+            }
             Inner::Counter(metric, totals) => {
                 let mut totals = lock(totals);
                 let texts = texts(&self.values);

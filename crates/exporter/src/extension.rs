@@ -100,7 +100,7 @@ impl Extension for ExporterPages {
         log::debug!(
             method = record.method,
             path = record.path,
-            remote = record.remote.map_or_else(|| "unix".to_owned(), |remote| remote.to_string()).as_str(),
+            remote = record.remote.map_or_else(|| "unix".to_owned(), |remote| remote.ip().to_canonical().to_string()).as_str(),
             status = record.status,
             size = record.size.unwrap_or_default(),
             duration = record.duration.as_secs_f64();

@@ -227,6 +227,7 @@ impl<A: clap::Args + Send + 'static> Exporter<A> {
     ///
     /// Panics in debug builds if the program's own options have the names of common ones.
     #[must_use]
+    #[track_caller]
     pub fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)

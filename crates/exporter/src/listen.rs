@@ -1,6 +1,7 @@
 //! The sockets of an exporter: those of hosts and a port, or those that systemd passes.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use tallies::serve::BoundServer;
 use tallies::{Error, serve::Server};
@@ -19,15 +20,22 @@ pub(super) fn bind(server: Server, args: &Common) -> Result<BoundServer, BoxErro
     Ok(with_hosts(server.bind()?, args))
 }
 
-/// Checks that each address can be resolved, without binding it.
+/// Checks that this machine has each address, by binding it at a port of the system's choice. So a
+/// running exporter is not disturbed.
 pub(super) fn check(args: &Common) -> Result<(), Error> {
     for address in addresses(args) {
         // Without a host, all addresses of this machine are meant.
-        if !address.starts_with(':') {
-            let what = format!("cannot listen on `{address}`");
-            let resolved = address.to_socket_addrs();
-            resolved.map_err(|error| Error::with_cause(what, error))?;
+        if address.starts_with(':') {
+            continue;
         }
+        // A name may stand for several addresses, of which a machine may have only one.
+        let resolved: io::Result<Vec<_>> = address
+            .to_socket_addrs()
+            .map(|all| all.map(|own| SocketAddr::new(own.ip(), 0)).collect());
+        let what = format!("cannot listen on `{address}`");
+        resolved
+            .and_then(|all| TcpListener::bind(&all[..]))
+            .map_err(|error| Error::with_cause(what, error))?;
     }
     Ok(())
 }

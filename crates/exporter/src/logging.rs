@@ -70,7 +70,6 @@ impl Log for Logger {
 
 fn level(record: &Record<'_>) -> &'static str {
     match record.level() {
-        _ if record.target() == NOTICE => "notice",
         log::Level::Error => "error",
         log::Level::Warn => "warning",
         log::Level::Info => "info",
@@ -83,10 +82,11 @@ struct Fields(Map<String, serde_json::Value>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let value = match (value.to_u64(), value.to_f64()) {
-            (Some(n), _) => n.into(),
-            (None, Some(n)) => n.into(),
-            (None, None) => value.to_string().into(),
+        let value = match (value.to_bool(), value.to_u64(), value.to_f64()) {
+            (Some(flag), ..) => flag.into(),
+            (None, Some(n), _) => n.into(),
+            (None, None, Some(n)) => n.into(),
+            (None, None, None) => value.to_string().into(),
         };
         self.0.insert(key.as_str().to_owned(), value);
         Ok(())

@@ -49,6 +49,7 @@ fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
 /// # Errors
 ///
 /// Fails with the exit code if the program ends here; it is 0 after help or a check.
+#[track_caller]
 pub(super) fn prepare<A: Args>(
     exporter: Exporter<A>,
     runtime: &Handle,
@@ -63,9 +64,9 @@ pub(super) fn prepare<A: Args>(
         port = common.port,
         metrics_path = common.metrics_path.as_str(),
         log_level = format!("{:?}", common.log_level).to_lowercase().as_str(),
-        process_stats = common.process_stats.to_string().as_str(),
+        process_stats = common.process_stats,
         web_config = common.web_config_file.as_deref().unwrap_or(Path::new("")).display().to_string().as_str(),
-        tls = common.ssl_public_key.is_some().to_string().as_str();
+        tls = common.ssl_public_key.is_some();
         "configuration"
     );
     // Metrics of the engine about itself are not what an exporter is for. `configure` may turn them
@@ -160,6 +161,7 @@ fn report(error: &clap::Error, applied: &Applied, about: &About) -> ExitCode {
 }
 
 /// Configures the exporter and binds its sockets. A check binds a port that is thrown away.
+#[track_caller]
 fn bind<A>(
     exporter: Exporter<A>,
     runtime: &Handle,
@@ -199,8 +201,10 @@ fn bind<A>(
         web.register(registry)?;
     }
     let has_metrics = own_metrics && !setup.updates.is_empty();
-    let metrics = has_metrics.then(|| UpdateMetrics::register(registry));
-    let metrics = metrics.transpose()?;
+    let metrics = match has_metrics {
+        true => Some(UpdateMetrics::register(registry)?),
+        false => None,
+    };
     // Updates that run before each page, and updates that run at an interval.
     let (mut updates, mut periodic) = (Vec::new(), Vec::new());
     for mut updater in std::mem::take(&mut setup.updates) {
@@ -221,7 +225,7 @@ fn bind<A>(
         web: web.clone(),
         has_live: common.web_enable_live,
     });
-    // The exporter that runs may have the port, so a check only resolves the addresses.
+    // The exporter that runs may have the port, so a check binds others.
     let server = if common.config_check {
         listen::check(common)?;
         server.address("127.0.0.1:0").bind()?

@@ -89,6 +89,7 @@ impl FamilySettings {
 impl Families {
     /// Registers the families, or returns identical ones that are already registered. The result is
     /// never freed, because routes, which are never freed either, refer to it.
+    #[track_caller]
     pub(super) fn leak(
         settings: &FamilySettings,
         registry: &Registry,
@@ -240,12 +241,6 @@ impl Endpoint {
         }
     }
 
-    /// Returns the endpoint for responses that reject the method.
-    #[cold]
-    fn method_rejected(&self) -> &'static Self {
-        self.routes.endpoint(self.families.scheme.other, self.route)
-    }
-
     /// Counts the start of a request.
     #[inline]
     pub(super) fn begin(&self) {
@@ -267,23 +262,16 @@ impl Endpoint {
 
     /// Returns the series for requests that ended in this way.
     ///
-    /// A response that rejects the method (405 or 501) counts under the method `other`. Otherwise a
-    /// client that tries every method on every route would create series for all of them, and these
-    /// series are never removed.
+    /// Requests whose method was rejected (405) are no exception. There are nine methods and
+    /// `other`, so a client that tries all of them on a route makes ten series and no more.
     #[inline]
     pub(super) fn series(&'static self, end: End) -> &'static EndSeries {
-        let rejected = matches!(end.status, 405 | 501) && self.method != self.families.scheme.other;
-        let endpoint = if rejected {
-            self.method_rejected()
-        } else {
-            self
-        };
         let is = |series: &EndSeries| series.end == end;
-        match endpoint.ends.find(is) {
+        match self.ends.find(is) {
             Some(series) => series,
-            None => endpoint.ends.find_or_make(is, || EndSeries {
+            None => self.ends.find_or_make(is, || EndSeries {
                 end,
-                endpoint,
+                endpoint: self,
                 series: Series::default(),
             }),
         }

@@ -75,6 +75,20 @@ impl PathTemplate {
         Ok(Self(pieces.into()))
     }
 
+    /// Returns whether this template matches every path that another one matches.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        // Texts of no template stand for what the other one leaves open: one segment, or several.
+        let example = |rest: &str| -> String {
+            let text = |piece: &Piece| match piece {
+                Piece::Text(text) => text.to_string(),
+                Piece::Segment => "\0".to_owned(),
+                Piece::Rest => rest.to_owned(),
+            };
+            other.0.iter().map(text).collect()
+        };
+        self.matches(&example("\0")) && self.matches(&example("\0/\0"))
+    }
+
     #[inline]
     fn matches(&self, mut path: &str) -> bool {
         for piece in &self.0 {
@@ -122,6 +136,31 @@ mod tests {
         ] {
             let parsed = PathTemplate::parse(template).unwrap();
             assert_eq!(parsed.matches(path), expected, "{template} {path}");
+        }
+    }
+
+    #[test]
+    fn a_template_covers_what_it_hides() {
+        for (template, other, expected) in [
+            ("/users/{id}", "/users/me", true),
+            ("/users/me", "/users/{id}", false),
+            ("/users/{id}", "/users/{name}", true),
+            ("/users/{id}", "/users/{id}/x", false),
+            ("/{*path}", "/users/{id}/x", true),
+            ("/{*path}", "/users/{*rest}", true),
+            ("/users/{id}", "/users/{*rest}", false),
+            ("/users/{*rest}", "/users/{id}", true),
+            ("/{name}", "/~{user}", true),
+            ("/~{user}", "/{name}", false),
+            ("/{*path}", "/", false),
+            ("*", "/", false),
+        ] {
+            let parse = |text| PathTemplate::parse(text).unwrap();
+            assert_eq!(
+                parse(template).covers(&parse(other)),
+                expected,
+                "{template} {other}"
+            );
         }
     }
 

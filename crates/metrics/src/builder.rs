@@ -1,6 +1,7 @@
 //! Settings of a recorder.
 
 use std::fmt;
+use std::panic::Location;
 use std::time::Duration;
 
 use tallies::label::{AnyLabels, DEFAULT_LIMIT};
@@ -45,6 +46,8 @@ const WINDOW: (Duration, u32) = (Duration::from_secs(60), 3);
 #[must_use = "nothing is recorded before `install`"]
 pub struct Builder {
     pub(super) registry: Registry,
+    /// The place of the program that made the builder.
+    pub(super) made_at: &'static Location<'static>,
     pub(super) objectives: Vec<(f64, f64)>,
     pub(super) window: (Duration, u32),
     pub(super) labels: Vec<(String, String)>,
@@ -61,9 +64,11 @@ pub struct Builder {
 const NAMES: usize = 10_000;
 
 impl Default for Builder {
+    #[track_caller]
     fn default() -> Self {
         Self {
             registry: registry().clone(),
+            made_at: Location::caller(),
             objectives: OBJECTIVES.to_vec(),
             window: WINDOW,
             labels: Vec::new(),

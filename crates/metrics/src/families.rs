@@ -296,6 +296,7 @@ impl FamilyTable {
     fn register<M: Metric>(&self, builder: tallies::Builder<M>, unit: &str) -> Result<M, Error> {
         // Other crates chose these names.
         let mut builder = builder.unit(unit).limit(self.settings.limit).lint(false);
+        builder = builder.__declared_at(self.settings.made_at);
         for (name, value) in &self.settings.labels {
             builder = builder.constant(name, value);
         }

@@ -93,6 +93,7 @@ use families::FamilyTable;
 /// assert!(error.to_string().contains("installed already"));
 /// # Ok::<(), tallies::Error>(())
 /// ```
+#[track_caller]
 pub fn install() -> Result<(), Error> {
     Builder::default().install()
 }
@@ -115,6 +116,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Returns a builder with the settings of metrics-exporter-prometheus and the default registry.
+    #[track_caller]
     pub fn builder() -> Builder {
         Builder::default()
     }

@@ -50,9 +50,9 @@ impl Drop for Inner {
         if is_own && !self.settings.observes && !self.commands.is_closed() {
             let store = &self.settings.store;
             Error::new(format!(
-                "the store at {store} is closed because its last handle was dropped: what this \
-                 process counts from now on is not shared; keep the handle, and call `close` at \
-                 the end"
+                "the Redis store at {store} is closed because its last handle was dropped: what \
+                 this process counts from now on is not shared; keep the handle, and call `close` \
+                 at the end"
             ))
             .log();
         }
@@ -128,7 +128,8 @@ impl Redis {
     }
 
     /// Returns the total of a metric over all processes, ended ones included; with labels, that of
-    /// all its series. This flushes first, as [`snapshot`](Self::snapshot) does.
+    /// all its series. This flushes first, as [`snapshot`](Self::snapshot) does. The store keeps
+    /// integers up to 2⁶⁴; the result is a float, which is exact up to 2⁵³.
     ///
     /// ```no_run
     /// # async fn run(store: tallies_redis::Redis) -> Result<(), tallies::Error> {

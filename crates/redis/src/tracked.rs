@@ -149,7 +149,7 @@ impl TrackedFamily {
         })
     }
 
-    /// Has the next pass remove the series of `family` that it does not find. They are in Redis,
+    /// Makes the next pass remove the series of `family` that it does not find. They are in Redis,
     /// and may have been removed before.
     pub(super) fn find_old(&mut self, family: &Family) {
         let old = (0..family.len()).map(|i| (family.label_text(i), family.created(i)));

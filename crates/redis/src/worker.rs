@@ -213,10 +213,10 @@ impl Worker {
         });
         let (store, limit) = (&self.settings.store, self.settings.stale.as_secs());
         Error::new(match age.map(|age| age.as_secs()) {
-            None => format!("the store at {store} was never read: {cause}"),
+            None => format!("the Redis store at {store} was never read: {cause}"),
             Some(age) => format!(
-                "the store at {store} was last read {age} s ago, and its last view is served for \
-                 {limit} s: {cause}"
+                "the Redis store at {store} was last read {age} s ago, and its last view is served \
+                 for {limit} s: {cause}"
             ),
         })
     }
@@ -274,7 +274,8 @@ impl Worker {
     fn succeeded(&mut self) {
         if let Some(Failures { count, .. }) = self.failures.take() {
             let store = &self.settings.store;
-            let message = format!("the store at {store} is reached again; {count} tries failed");
+            let message =
+                format!("the Redis store at {store} is reached again; {count} tries failed");
             Error::new(message).log();
         }
     }
@@ -284,7 +285,7 @@ impl Worker {
         if before == 0 {
             let (store, error) = (&self.settings.store, one_line(&error));
             Error::new(format!(
-                "the store at {store} cannot be reached: {error}; nothing is lost while this \
+                "the Redis store at {store} cannot be reached: {error}; nothing is lost while this \
                  process runs, and further failures are not logged until it is reached"
             ))
             .log();

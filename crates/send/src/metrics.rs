@@ -14,24 +14,35 @@ pub(crate) struct SelfMetrics {
 }
 
 impl SelfMetrics {
+    #[track_caller]
     pub(crate) fn new(registry: &Registry, receiver: &str) -> Result<Self, Error> {
-        let counter = |name: &str, help: &str| {
+        // A function, because a closure would hide the caller from messages.
+        #[track_caller]
+        fn counter(of: (&Registry, &str), name: &str, help: &str) -> Result<Bound<Counter>, Error> {
             let family = Counter::builder(name, help).labels(["receiver"]);
-            Ok::<_, Error>(family.get_or_register(registry)?.bind([receiver]))
-        };
+            Ok(family.get_or_register(of.0)?.bind([of.1]))
+        }
+        let of = (registry, receiver);
         let last = "The time of the last snapshot that a receiver has taken.";
         let last = Gauge::builder("tallies_last_send_timestamp_seconds", last).labels(["receiver"]);
         Ok(Self {
-            sends: counter("tallies_sends_total", "Requests that a receiver accepted.")?,
+            sends: counter(
+                of,
+                "tallies_sends_total",
+                "Requests that a receiver accepted.",
+            )?,
             failures: counter(
+                of,
                 "tallies_send_failures_total",
                 "Requests without an answer, or with one that is no success.",
             )?,
             rejected: counter(
+                of,
                 "tallies_send_rejected_samples_total",
                 "Samples that a receiver rejected from requests that it accepted.",
             )?,
             superseded: counter(
+                of,
                 "tallies_send_superseded_samples_total",
                 "Samples that were not sent before a newer snapshot replaced them.",
             )?,

@@ -282,6 +282,7 @@ impl Sender {
     ///
     /// Returns an error if the URL, a setting or a label is invalid, if the interval is zero, or if
     /// the thread cannot be created. A receiver that does not answer is not an error.
+    #[track_caller]
     pub fn start(self) -> Result<Sending, Error> {
         if self.interval.is_zero() {
             return Err(Error::new(
@@ -300,11 +301,13 @@ impl Sender {
                 Box::new(remote_write.start().map_err(Error::new)?)
             }
         };
-        let metrics = self.metrics.as_ref();
-        let metrics = metrics.map(|registry| SelfMetrics::new(registry, client.url()));
+        let metrics = match &self.metrics {
+            Some(registry) => Some(SelfMetrics::new(registry, client.url())?),
+            None => None,
+        };
         let mut worker = Worker::new(client.clone(), protocol, sources, self.interval);
         worker.gzip = self.gzip;
-        worker.metrics = metrics.transpose()?;
+        worker.metrics = metrics;
         // A request is under way, the last ones have as long, and the last of these begins late.
         let longest = client.timeout().saturating_mul(3);
         let background = Background::start("tallies-send", longest, worker);

@@ -49,6 +49,7 @@ const SPAN_LABELS: [&str; 2] = ["span", "target"];
 
 impl SpanFamilies {
     /// Registers the families, or returns identical ones that are already registered.
+    #[track_caller]
     pub(crate) fn register(settings: &SpanMetrics, registry: &Registry) -> Result<Self, Error> {
         let mut labels = SPAN_LABELS.to_vec();
         labels.extend(settings.fields.0.iter().map(|field| field.label.as_str()));

@@ -491,6 +491,7 @@ impl SpanMetrics {
     /// bounds, if a family of another shape has one of the names, or if
     /// [`trace_updates`](Self::trace_updates) finds that the program has no source of trace ids or
     /// has set another one.
+    #[track_caller]
     pub fn register<S>(self, registry: &Registry) -> Result<SpanLayer<S>, Error>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -504,6 +505,7 @@ impl SpanMetrics {
     }
 
     /// Registers the families and creates the layer without its filter.
+    #[track_caller]
     pub(crate) fn recorder(self, registry: &Registry) -> Result<SpanRecorder, Error> {
         if self.times.is_empty() && self.events.is_none() && !self.in_progress {
             return Err(Error::new(

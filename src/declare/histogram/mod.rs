@@ -113,7 +113,8 @@ impl<L: LabelSet> Histogram<L> {
         self.observe_many(value, 1);
     }
 
-    /// Observes `value` `times` times, at the cost of one observation.
+    /// Observes `value` `times` times, at the cost of one observation. Like every count, that of a
+    /// bucket starts again at 0 after 2⁶⁴ − 1.
     ///
     /// ```
     /// let registry = tallies::Registry::new();

@@ -44,7 +44,7 @@ pub struct Description<'a> {
     pub unit: &'a str,
 }
 
-/// The views that [`Registry::views`] added.
+/// The views that [`Registry::add_views`] added.
 #[derive(Debug)]
 pub struct AddedViews {
     registry: Registry,
@@ -204,7 +204,7 @@ impl Registry {
     ///   before the first metric, collector, prefix or constant label of the default registry.
     /// - A name, label name, bound or schema is invalid, or several families would get one name.
     pub fn add_view(&self, view: View) -> Result<(), Error> {
-        self.views([view]).map(drop)
+        self.add_views([view]).map(drop)
     }
 
     /// Adds several views, or none if one of them is wrong. The result takes them back.
@@ -213,7 +213,7 @@ impl Registry {
     /// use tallies::{Registry, View};
     ///
     /// let registry = Registry::new();
-    /// let views = registry.views([View::new("debug_*").off(), View::new("*").limit(100)])?;
+    /// let views = registry.add_views([View::new("debug_*").off(), View::new("*").limit(100)])?;
     /// if registry.counter("jobs-total", "Jobs done.").is_err() {
     ///     views.remove();
     /// }
@@ -223,7 +223,7 @@ impl Registry {
     /// # Errors
     ///
     /// Those of [`add_view`](Self::add_view).
-    pub fn views(&self, views: impl IntoIterator<Item = View>) -> Result<AddedViews, Error> {
+    pub fn add_views(&self, views: impl IntoIterator<Item = View>) -> Result<AddedViews, Error> {
         let added: Vec<_> = views.into_iter().map(Arc::new).collect();
         added.iter().try_for_each(|view| view.check())?;
         let mut names = self.lock();
@@ -316,8 +316,22 @@ impl Registry {
             let counts = families.map(|family| family.unusual_updates());
             let (rejected, overflowed) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
             for (sample, updates) in [
-                ("rejected_updates_total", rejected),
-                ("overflowed_updates_total", overflowed),
+                (
+                    (
+                        "rejected_updates_total",
+                        "Rejected updates: NaN, negative increments of counters, infinities that \
+                     would make a sum NaN, invalid labels. Families without any have no series.",
+                    ),
+                    rejected,
+                ),
+                (
+                    (
+                        "overflowed_updates_total",
+                        "Updates counted in an overflow series instead of a series of their own. \
+                     Families without any have no series.",
+                    ),
+                    overflowed,
+                ),
             ] {
                 if updates > 0 {
                     let name = exposed(entry.desc(), &prefix);
@@ -427,7 +441,6 @@ impl Registry {
     }
 
     /// Returns the prefix of all names.
-    #[cfg(feature = "store")]
     pub(crate) fn prefix(&self) -> Text {
         self.lock().prefix.clone()
     }

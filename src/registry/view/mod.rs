@@ -58,7 +58,8 @@ impl View {
     /// number of characters.
     ///
     /// The names are those of the declarations: before [`rename`](Self::rename), and without the
-    /// prefix of the registry. A view without settings changes nothing.
+    /// prefix of the registry. A view without settings changes nothing, and one that matches no
+    /// family waits for one, since families may be declared at any time.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         Self {
@@ -91,7 +92,8 @@ impl View {
         /// as many as before.)
         ///
         /// A constant label of a family is dropped, too; one of the registry stays. The label of a
-        /// state set cannot be dropped.
+        /// state set cannot be dropped. A label that no family has is no error, because one view
+        /// can be for many families.
         ///
         /// With a thread's cached label set, an update costs what it costs without the view. A
         /// label set of enums becomes an open one: its updates look the label values up.
@@ -119,7 +121,8 @@ impl View {
         ///
         /// A value keeps its room when its series is removed or expires; `clear` on the metric
         /// frees all. Series of gauges beyond the cap share one value, which the last `set`
-        /// decides. For families of collectors, caps have no effect.
+        /// decides. For families of collectors, caps have no effect. With a cap of 0, every value
+        /// becomes `__overflow__`: [`drop_label`](Self::drop_label) is shorter.
         fn cap(self, label: &str, values: usize) = self.caps.push((label.to_owned(), values));
 
         /// Gives the family another name. With a `*` in both the pattern and the name, the name's

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
-use crate::registry::samples::help;
 use crate::snapshot::{LAST_MILLIS, Snapshot, Source};
 
 use super::directory::{Directory, boot_hash, without_slash};
@@ -210,13 +209,36 @@ impl Dir {
         let writers = state.reader.writers.values();
         let unpublished = writers.clone().map(|writer| writer.unpublished);
         let live = writers.filter(|writer| writer.dead_since.is_none()).count();
-        for (name, value) in [
-            ("share_writers", live),
-            ("share_files_skipped", state.reader.skipped.len()),
-            ("share_conflicts", conflicts),
-            ("share_words_not_shared", unpublished.sum::<u64>() as usize),
+        for ((name, help), value) in [
+            (
+                ("share_writers", "Live processes that share their metrics."),
+                live,
+            ),
+            (
+                (
+                    "share_files_skipped",
+                    "Files in the shared directory that could not be read.",
+                ),
+                state.reader.skipped.len(),
+            ),
+            (
+                (
+                    "share_conflicts",
+                    "Families of single processes that are left out because other processes have \
+                 another kind or shape under the same name.",
+                ),
+                conflicts,
+            ),
+            (
+                (
+                    "share_words_not_shared",
+                    "Words that live processes keep in private memory, because the disk of the shared \
+                 directory is full. What they count is missing here.",
+                ),
+                unpublished.sum::<u64>() as usize,
+            ),
         ] {
-            merged.insert_gauge(&format!("tallies_{name}"), help(name), value as f64);
+            merged.insert_gauge(&format!("tallies_{name}"), help, value as f64);
         }
         state.last = merged;
         Ok(())

@@ -86,7 +86,7 @@ thread_local! {
     static FORKING: RefCell<Option<Forking>> = const { RefCell::new(None) };
 }
 
-/// Has forks of this process run the hooks of this module.
+/// Makes forks of this process run the hooks of this module.
 pub(super) fn register_hooks() {
     // A panic must not leave a function that C calls.
     extern "C" fn before() {

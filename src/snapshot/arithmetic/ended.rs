@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 use crate::snapshot::labels::{self, OVERFLOW};
 use crate::snapshot::{Family, Values};
-#[cfg(feature = "store")]
 use crate::snapshot::{GaugeMode, Kind};
 
 /// The most by which a time of creation may be too early, in milliseconds: one tick of the kernel.
@@ -32,7 +31,6 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) struct Moved {
     /// The earlier indices of the series, and of the overflow series itself if it was there.
-    #[cfg_attr(not(feature = "store"), allow(dead_code, reason = "for stores"))]
     from: Vec<usize>,
     /// The sum of these.
     pub(super) total: Family,
@@ -134,7 +132,6 @@ impl Family {
     /// ones.
     ///
     /// A gauge that was removed stays, because it may be set again.
-    #[cfg(feature = "store")]
     pub(super) fn follow(&mut self, now: &Self) {
         let is_gauge = matches!(self.meta.kind, Kind::Gauge | Kind::Unknown);
         if is_gauge && self.meta.mode != GaugeMode::Sum || !self.is_subtractable_from(now) {

@@ -1,7 +1,6 @@
 //! Arithmetic of snapshots: subtraction gives intervals, merging adds up threads, processes and
 //! machines.
 
-#[cfg(feature = "store")]
 mod beyond;
 mod constant;
 mod ended;

@@ -39,8 +39,10 @@ impl Catalogue {
         // Only one format has `_created`.
         let penalty = |other: &str| usize::from(other.ends_with("_created"));
         let far = |other: &str| dissimilarity(name, other) + penalty(other);
-        let nearest = all.map(|other| (far(&other), other)).min();
-        let (far, other) = nearest?;
+        // Of the samples of a histogram, nobody means the buckets without saying so.
+        let is_bucket = |other: &str| other.ends_with("_bucket");
+        let nearest = all.map(|other| (far(&other), is_bucket(&other), other));
+        let (far, _, other) = nearest.min()?;
         (far <= 1 + name.len() / 4).then_some(other)
     }
 

@@ -2,7 +2,7 @@
 
 use tallies::encode::{open_metrics, text};
 use tallies::{Registry, collect::Collected};
-use tallies_config::{Configure, MetricConfig, MetricKind, MetricMap};
+use tallies_config::{Config, Configure, MetricConfig, MetricKind, MetricMap};
 
 fn error(configs: impl IntoIterator<Item = MetricConfig>) -> String {
     let registry = Registry::new();
@@ -434,6 +434,16 @@ fn a_mistake_in_a_file_is_shown_with_its_line_and_column() {
             "unknown key `metrisc`",
         ),
         ("metrics: [\n", "line ", ""),
+        (
+            "metrics:\n  - {name: m1, type: gauge, name: m2}\n",
+            "line 2, column 29: ",
+            "key `name` is given twice; remove or rename one of them",
+        ),
+        (
+            "metrics:\n  - {name: m1, type: histogram, config: {buckets: [1, .nan]}}\n",
+            "line 2, column 51: ",
+            "bucket",
+        ),
     ] {
         let said = create(MetricConfig::from_yaml(text))
             .unwrap_err()
@@ -458,6 +468,89 @@ fn a_mistake_in_a_file_is_shown_with_its_line_and_column() {
         error.is_io() && error.to_string().contains(&*path.to_string_lossy()),
         "{error}"
     );
+}
+
+/// A builder takes +Inf as the last bound, and a file used to be refused for it.
+#[test]
+fn infinity_is_a_last_bound_in_a_file_as_in_a_builder() {
+    for last in [".inf", ".Inf", "+.INF", "+Inf", "\"+Inf\"", "inf"] {
+        let text =
+            format!("metrics: [{{name: h, type: histogram, config: {{buckets: [1, {last}]}}}}]");
+        let registry = Registry::new();
+        let metrics = registry
+            .create_metrics(MetricConfig::from_yaml(&text).unwrap())
+            .unwrap();
+        metrics.with("h", &[]).unwrap().observe(7.0).unwrap();
+        let snapshot = registry.snapshot();
+        assert_eq!(
+            snapshot.get("h_bucket", &[("le", "1.0")]),
+            Some(0.0),
+            "{last}"
+        );
+        assert_eq!(
+            snapshot.get("h_bucket", &[("le", "+Inf")]),
+            Some(1.0),
+            "{last}"
+        );
+    }
+    let toml = "metrics = [{name = 'h', type = 'histogram', config = {buckets = [1.0, inf]}}]";
+    Registry::new()
+        .create_metrics(MetricConfig::from_toml(toml).unwrap())
+        .unwrap();
+    let first = "metrics: [{name: h, type: histogram, config: {buckets: [.inf, 1]}}]";
+    Registry::new()
+        .create_metrics(MetricConfig::from_yaml(first).unwrap())
+        .unwrap_err();
+}
+
+/// Nine lists of nine aliases each are 387 million values. Such a file used to be read for as many
+/// as 250 000 of them, with a message for programmers of the parser.
+#[test]
+fn a_document_whose_aliases_multiply_ends_early() {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..9 {
+        let one = format!("*a{}", i - 1);
+        text += &format!("a{i}: &a{i} [{}]\n", vec![one; 9].join(", "));
+    }
+    let start = std::time::Instant::now();
+    let error = Config::from_yaml(&text).unwrap_err().to_string();
+    assert!(
+        error.contains("aliases repeat more than 10000 values; write"),
+        "{error}"
+    );
+    assert!(error.starts_with("line "), "{error}");
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    let few = "x: &l [a, b]\nmetrics: [{name: m, type: gauge, labels: *l}]\n";
+    let error = Config::from_yaml(few).unwrap_err().to_string();
+    assert!(error.contains("unknown key `x`"), "aliases work: {error}");
+    let many = format!("views: [{}]", vec!["1"; 300_000].join(", "));
+    let error = Config::from_yaml(&many).unwrap_err().to_string();
+    assert!(error.contains("more than 250000 values"), "{error}");
+}
+
+/// A counter at 3 said "got -4" of -1.
+#[test]
+fn a_total_that_cannot_be_one_is_shown_as_it_was_given() {
+    let labelled = MetricConfig::new("b_total", "", MetricKind::Counter).labels(["a"]);
+    let registry = Registry::new();
+    let metrics = registry.create_metrics([
+        MetricConfig::new("a_total", "", MetricKind::Counter),
+        labelled,
+    ]);
+    let metrics = metrics.unwrap();
+    for (name, labels) in [("a_total", &[][..]), ("b_total", &[("a", "x")])] {
+        let series = metrics.with(name, labels).unwrap();
+        series.set(3.0).unwrap();
+        for (value, got) in [
+            (-1.0, "got -1"),
+            (f64::INFINITY, "got inf"),
+            (f64::NAN, "got NaN"),
+        ] {
+            let error = series.set(value).unwrap_err().to_string();
+            assert!(error.ends_with(got), "{error}");
+        }
+        assert_eq!(registry.snapshot().get(name, labels), Some(3.0));
+    }
 }
 
 #[test]

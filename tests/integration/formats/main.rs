@@ -11,6 +11,7 @@ mod formats;
 mod kinds;
 mod migration;
 mod native;
+mod places;
 mod serialize;
 #[path = "../../support/mod.rs"]
 mod support;

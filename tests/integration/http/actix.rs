@@ -50,6 +50,7 @@ fn serve(registry: &Registry) -> SocketAddr {
                     }),
                 )
                 .route("/ignores", web::post().to(async || "ignored"))
+                .service(web::resource("/only_post").route(web::post().to(async || "posted")))
                 .route("/healthy", web::get().to(async || "yes"))
                 .route(
                     "/waits",
@@ -92,6 +93,27 @@ fn serve(registry: &Registry) -> SocketAddr {
         actix_web::rt::System::new().block_on(server.run()).unwrap();
     });
     address
+}
+
+#[test]
+fn a_refused_method_counts_under_its_own_name() {
+    let registry = Registry::new();
+    let address = serve(&registry);
+    for method in ["GET", "DELETE", "BREW"] {
+        assert_eq!(ask(address, method, "/only_post", &[]).status(), 405);
+    }
+    for method in ["GET", "DELETE", "other"] {
+        let labels = [
+            ("method", method),
+            ("route", "/only_post"),
+            ("status", "405"),
+        ];
+        assert_eq!(
+            get_of(&registry, "http_requests_total", &labels),
+            1.0,
+            "{method}"
+        );
+    }
 }
 
 #[test]

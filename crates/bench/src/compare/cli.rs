@@ -162,7 +162,7 @@ impl Options {
         }
     }
 
-    /// Prints and writes what has all results.
+    /// Prints the summary, and writes the files that need all results.
     fn finish(&self, bencher: impl FnOnce() -> String, page: Page) -> Result<(), Error> {
         if self.bencher {
             print(&bencher());

@@ -212,6 +212,7 @@ impl Load {
     /// Returns an error if a setting is invalid ([`Error::is_setting`]), such as a rate of zero; if
     /// requests fail and none succeeds in the first half second ([`Error::is_target`]); if a thread
     /// cannot be started ([`Error::is_io`]); or if the registry had a run before.
+    #[track_caller]
     pub fn run<A: Answer>(&self, work: impl Fn(Request) -> A + Sync) -> Result<LoadReport, Error> {
         let most = self.checked(64, MOST_THREADS)?;
         let run = LoadRun::new(self)?;

@@ -130,20 +130,26 @@ pub(super) struct LoadRun {
 const PHASES: [&str; 2] = ["warm_up", "measure"];
 
 impl LoadRun {
+    #[track_caller]
     pub(super) fn new(load: &Load) -> Result<Self, Error> {
         let registry = &load.registry;
-        let recorders = |name, help| Recorder::labelled(name, help, ("phase", PHASES), registry);
-        let latency = recorders(
+        let latency = Recorder::labelled(
             "load_latency_seconds",
             "Time from the planned start of a request that succeeded to its end; open loads only.",
+            ("phase", PHASES),
+            registry,
         )?;
-        let service = recorders(
+        let service = Recorder::labelled(
             "load_service_seconds",
             "Time from the start of a request that succeeded to its end.",
+            ("phase", PHASES),
+            registry,
         )?;
-        let lag = recorders(
+        let lag = Recorder::labelled(
             "load_schedule_lag_seconds",
             "Time from the planned start of a request to its start; open loads only.",
+            ("phase", PHASES),
+            registry,
         )?;
         let requests = Counter::builder("load_requests_total", "Requests that ended.")
             .labels(["phase", "result"])

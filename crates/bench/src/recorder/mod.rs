@@ -74,6 +74,7 @@ impl Recorder {
     /// # Errors
     ///
     /// Returns an error if the name is not one of a metric.
+    #[track_caller]
     pub fn new(name: &str) -> Result<Self, Error> {
         Self::in_registry(name, "Recorded durations.", &Registry::new())
     }
@@ -94,6 +95,7 @@ impl Recorder {
     ///
     /// Returns an error if the name is not one of a metric, or if the registry has another family
     /// of this name.
+    #[track_caller]
     pub fn in_registry(name: &str, help: &str, registry: &Registry) -> Result<Self, Error> {
         let histogram = Histogram::builder(name, help)
             .native(distribution::FINEST)
@@ -121,6 +123,7 @@ impl Recorder {
     /// # Errors
     ///
     /// As for [`in_registry`](Self::in_registry), and if the label's name is invalid.
+    #[track_caller]
     pub fn labelled<const N: usize>(
         name: &str,
         help: &str,

@@ -3,22 +3,56 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Error, Location, NonFiniteFloatPolicy, Spanned};
 
 use super::{Key, Node, Placed, Value, at};
 
+/// The most values that the aliases of a document may repeat. Nested aliases multiply.
+const MOST_REPEATED: usize = 10_000;
+/// The most values of a document.
+const MOST_VALUES: usize = 250_000;
+
 pub(super) fn parse(text: &str) -> Result<Node, Placed> {
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        // For bounds. Other settings check their range.
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        budget: serde_saphyr::budget! { max_nodes: MOST_VALUES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPEATED },
+    };
     serde_saphyr::from_str_with_options::<Spanned<Any>>(text, options)
         .map(node)
         .map_err(|error| {
             let place = error.location().map_or((1, 1), |at| place(&at));
+            (place, message(&error))
+        })
+}
+
+/// Returns what is wrong, without the place. Messages that advise programmers of the parser are
+/// replaced.
+fn message(error: &Error) -> String {
+    match error {
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or_default().escape_debug();
+            format!("key `{key}` is given twice; remove or rename one of them")
+        }
+        Error::AliasReplayLimitExceeded { .. } => {
+            format!("the aliases repeat more than {MOST_REPEATED} values; write fewer of them")
+        }
+        Error::Budget { .. } => format!(
+            "the document is too large or too deeply nested: more than {MOST_VALUES} values, \
+             aliases or anchors, or 64 levels"
+        ),
+        Error::AliasError { error, .. } => message(error),
+        error => {
             // The parser ends its message with the place, which the caller shows in its own way.
             let message = error.to_string();
             let message = message.lines().next().unwrap_or_default();
             let message = message.split(" at line ").next().unwrap_or(message);
-            (place, message.to_owned())
-        })
+            message.to_owned()
+        }
+    }
 }
 
 fn place(at: &Location) -> (usize, usize) {

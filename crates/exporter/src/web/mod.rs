@@ -109,6 +109,7 @@ impl Web {
     }
 
     /// Registers the metrics about the configuration.
+    #[track_caller]
     pub(super) fn register(&self, registry: &Registry) -> Result<(), Error> {
         // Called once.
         let _ = self.metrics.set(WebMetrics::register(registry)?);

@@ -204,6 +204,7 @@ impl ClientMetrics {
     ///
     /// Returns an error if the families reject the prefix, a name, a constant label or the bounds,
     /// or if a family of another shape has one of the names.
+    #[track_caller]
     pub fn register(self, registry: &Registry) -> Result<Clients, Error> {
         let settings = &self.families;
         let families = Families::leak(settings, registry)?;

@@ -43,7 +43,9 @@ impl std::fmt::Debug for RouteFn {
 /// where `{..}` is `{http_request_method,http_route,http_response_status_code,error_type}`.
 ///
 /// A method that is neither one of RFC 9110 nor PATCH counts as `other` (`_OTHER` with
-/// OpenTelemetry's names). A path that matches no route counts as `unmatched`.
+/// OpenTelemetry's names). The nine methods keep their names if a route refuses them (405), so a
+/// client can make at most ten series of a route and status. A path that matches no route counts as
+/// `unmatched`.
 ///
 /// Every request is counted exactly once:
 ///
@@ -416,13 +418,23 @@ impl ServerMetrics {
     /// # Errors
     ///
     /// Returns an error if the families reject the prefix, a constant label or the bounds, if a
-    /// family of another shape has one of the names, or if a template can match no path, such as
-    /// `users` or `/users/{id`.
+    /// family of another shape has one of the names, or if a template can match no path: `users`,
+    /// `/users/{id`, or `/users/me` after `/users/{id}`.
+    #[track_caller]
     pub fn register(self, registry: &Registry) -> Result<ServerLayer, Error> {
         // Parse first, so that an error leaves nothing registered or allocated.
         let parse = |name: Box<str>| Ok((PathTemplate::new(&name)?, name));
         let parsed: Result<Vec<_>, Error> = self.templates.into_iter().map(parse).collect();
         let parsed = parsed?;
+        for (i, (later, name)) in parsed.iter().enumerate() {
+            if let Some((_, first)) = parsed[..i].iter().find(|(first, _)| first.covers(later)) {
+                let (name, first) = (name.escape_debug(), first.escape_debug());
+                return Err(Error::new(format!(
+                    "path template `{name}` is never reached, because `{first}` before it matches \
+                     the same paths; move it forward"
+                )));
+            }
+        }
         let families = Families::leak(&self.families, registry)?;
         let routes = Routes::leak(families, "", self.exclude.into());
         let templates = parsed.into_iter();

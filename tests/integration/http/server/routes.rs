@@ -193,6 +193,25 @@ async fn disallowed_methods_count_under_their_route() {
         .body(axum::body::Body::empty())
         .unwrap();
     assert_eq!(app.oneshot(request).await.unwrap().status(), 405);
-    let labels = [("method", "other"), ("route", "/upload"), ("status", "405")];
+    let labels = [
+        ("method", "DELETE"),
+        ("route", "/upload"),
+        ("status", "405"),
+    ];
     assert_eq!(get_of(&registry, "http_requests_total", &labels), 1.0);
+}
+
+/// `/users/me` used to count as `/users/{id}`, without a word.
+#[test]
+fn a_template_that_is_never_reached_is_an_error() {
+    let of = |templates: [&str; 2]| {
+        let metrics = ServerMetrics::new().templates(templates);
+        metrics.register(&Registry::new()).map(drop)
+    };
+    of(["/users/me", "/users/{id}"]).unwrap();
+    let error = of(["/users/{id}", "/users/me"]).unwrap_err().to_string();
+    assert!(
+        error.contains("`/users/me` is never reached, because `/users/{id}` before it"),
+        "{error}"
+    );
 }

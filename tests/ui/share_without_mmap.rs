@@ -1,0 +1,3 @@
+fn main() {
+    let _store = tallies::share::dir("/dev/shm/shop");
+}
