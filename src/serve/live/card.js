@@ -6,6 +6,8 @@ import { LONGEST, MORE_ROWS, act, broken, cards, flag, inSight, make, moment, pl
 import { bounded, cut, dated, differing, exact, held, short } from './text.js';
 
 const CLOSED_ROWS = 3;
+const STILL_ROWS = 12;
+const FAILED_ROWS = 12; // in a card that is closed
 
 // Shows a number, and has it in full for programs and as a tooltip. The unit of a large one is small.
 function figure(element, value, text) {
@@ -69,15 +71,18 @@ export class Card {
     this.side.append(this.sideLabel, this.sideValue);
     this.dl = make('dl.quantiles', { hidden: '' });
     this.plot = make('div.plot', {}, this.canvas);
+    this.key = make('div.key', { hidden: '', title: 'Observations per second in one bucket' }, '0', make('i'), (this.most = make('span')));
     this.by = make('div.by', { hidden: '' });
+    this.heads = make('div.heads', { hidden: '' });
     this.list = make('ul.rows');
     this.series = make('span');
+    this.failures = make('span.failures');
     this.more = make('button', { type: 'button', hidden: '' }, 'show more');
     this.element = make('article.card', { tabindex: '0', 'aria-label': `${family.name}, ${family.kind}`, 'aria-expanded': 'false' },
       this.head, make('p.help', { title: family.help }, family.help));
     if (family.constant.length) this.element.append(make('div.labels.constant', {}, ...family.constant.map(pill)));
-    this.element.append(make('div.figures', {}, this.big, this.per, this.side), this.dl, this.plot, this.by, this.list,
-      make('footer.foot', {}, this.series, this.more));
+    this.element.append(make('div.figures', {}, this.big, this.per, this.side), this.dl, this.plot, this.key, this.by, this.heads, this.list,
+      make('footer.foot', {}, this.series, this.failures, this.more));
     this.element.dataset.family = family.name;
     flag(this.element, 'heat', family.heat);
     flag(this.element, 'bands', family.kind === 'summary');
@@ -112,7 +117,8 @@ export class Card {
   // The curves that the figures and the plot show.
   get curves() { return this.one?.curves ?? this.family.get(words()); }
 
-  render() {
+  // Draws the card, and its rows that are in sight, or all.
+  render(all) {
     const { family, open, curves } = this;
     const [t0, t1] = span();
     flag(this.element, 'open', open);
@@ -121,10 +127,13 @@ export class Card {
     this.figures(curves, this.one ? curves.last?.value : family.value, t0, t1);
     const quiet = this.element.classList.contains('quiet');
     if (!quiet) this.draw(curves, t0, t1);
-    this.series_rows(open);
+    this.series_rows(open, all);
+    if (all || [...this.rows.values()].every(({ element }) => inSight.has(element))) this.drawn = state.now;
     const n = exact(family.count);
     const shown = this.shown;
     write(this.series, family.gone ? 'gone' : family.count === 0 ? (quiet || family.still ? 'no series now' : '') : quiet ? '' : this.sums ? `${n} series, by ${state.by}` : shown < family.count ? `${shown} of ${n} series` : family.count === 1 || family.still && shown === family.count ? '' : `${n} series`);
+    const behind = quiet || this.sums ? 0 : family.failed - [...this.rows.values()].filter((row) => row.failed).length;
+    write(this.failures, behind > 0 ? `${exact(behind)} more that failed` : '');
     this.more.hidden = this.sums || shown >= family.count || (open && state.limit >= 1000);
   }
 
@@ -137,6 +146,8 @@ export class Card {
     else if (family.heat) this.at = draw.heat(this.canvas, curves, view);
     else if (family.kind === 'summary') this.at = draw.lines(this.canvas, this.bands(curves), view);
     else this.at = draw.curve(this.canvas, curves.main, { ...main, zero: family.grows, fill: true });
+    this.key.hidden = !this.at?.most;
+    if (this.at?.most) write(this.most, `${short(this.at.most)}/s`);
   }
 
   figures(curves, value, t0, t1) {
@@ -194,11 +205,19 @@ export class Card {
     }));
   }
 
-  series_rows(open) {
+  // The rows of a card that is closed: the largest, and before them those that look as if something
+  // failed.
+  few(found) {
+    const failed = found.filter((row) => row.last.failed && !row.gone), others = found.filter((row) => !failed.includes(row));
+    const limit = this.family.still ? STILL_ROWS : CLOSED_ROWS;
+    return [...failed.slice(0, FAILED_ROWS), ...others.slice(0, Math.max(2, limit - failed.length))];
+  }
+
+  series_rows(open, all) {
     const { family } = this;
     this.sums = open && state.by && family.sums;
     const found = this.sums || family.shown(words());
-    const rows = open ? found.slice(0, Math.max(state.limit, CLOSED_ROWS)) : found.slice(0, family.still ? 12 : CLOSED_ROWS);
+    const rows = open ? found.slice(0, Math.max(state.limit, CLOSED_ROWS)) : this.few(found);
     if (this.one && !rows.includes(this.one) && !this.sums) rows.push(this.one);
     this.shown = rows.filter((row) => !row.gone).length;
     // A single series without labels has nothing that the figures above do not have.
@@ -214,30 +233,54 @@ export class Card {
     }
     for (const data of wanted) if (!this.rows.has(data.id)) this.add(data);
     place(this.list, wanted.map(({ id }) => this.rows.get(id).element.parentElement));
-    this.name_rows(wanted, found, open);
-    for (const data of wanted) this.row(this.rows.get(data.id), data, open);
+    this.name_rows(wanted, open);
+    for (const data of wanted) this.row(this.rows.get(data.id), data, open, all);
     this.list.hidden = !wanted.length;
+    this.heads.hidden = family.still || !wanted.length;
   }
 
-  // Writes the labels that tell the rows apart, and the names of these labels above.
-  name_rows(wanted, found, open) {
-    const key = `${open}${state.by}${wanted.map(({ id }) => id).join('\n')}`;
+  // Writes the labels that tell the series apart, also from those without a row, and heads above.
+  name_rows(wanted, open) {
+    const { family, sums } = this;
+    // Another frame may have other series.
+    const key = `${open}${state.by}${family.fed} ${wanted.map(({ id }) => id).join('\n')}`;
     if (key === this.named) return;
     this.named = key;
-    const names = this.family.kind === 'info' ? new Map() : differing(open ? found : wanted);
+    const names = family.kind === 'info' ? new Map() : differing(sums || family.listed, sums || family.whole);
+    const heads = `${open}${state.by}${JSON.stringify([...names])}${[...family.curves.get('').quantiles.keys()]}`;
+    if (heads !== this.headed) for (const row of this.rows.values()) row.named = false;
     for (const { id, labels } of wanted) {
-      const parts = this.family.kind === 'info' ? labels.map(pill) : labels.filter(([name]) => names.has(name))
-        .map(([name, value]) => make('span', {}, open ? (value === '' ? '""' : value) : cut(value, names.get(name))));
+      const row = this.rows.get(id);
+      if (row.named) continue;
+      row.named = true;
+      // A label that a series lacks is empty.
+      const parts = family.kind === 'info' ? labels.map(pill) : labels.length ? [...names].map(([name, ends]) => {
+        const value = labels.find(([other]) => other === name)?.[1] ?? '';
+        return make('span', {}, cut(value, open ? null : ends));
+      }) : [];
       if (!parts.length) parts.push(...(labels.length ? labels.map(pill) : [make('em', {}, 'no labels')]));
-      this.rows.get(id).labels.replaceChildren(...parts);
+      row.labels.replaceChildren(...parts);
     }
-    const all = open ? [...new Set(this.family.listed.flatMap(({ labels }) => labels.map(([name]) => name)))] : [...names.keys()];
-    this.by.hidden = this.family.still || !all.length;
-    this.by.replaceChildren(...(open ? ['sum by '] : []), ...all.map((name) => {
-      const button = make('button', { type: 'button', 'aria-pressed': open && state.by === name, title: `sum by ${name}` }, name);
-      button.addEventListener('click', () => act.sum(this.family.name, name));
+    if (heads === this.headed) return;
+    this.headed = heads;
+    const all = [...new Set(family.listed.flatMap(({ labels }) => labels.map(([name]) => name)))];
+    this.by.hidden = !open || family.still || !all.length;
+    this.by.replaceChildren('sum by ', ...all.map((name) => {
+      const button = make('button', { type: 'button', 'aria-pressed': state.by === name }, name);
+      button.addEventListener('click', () => act.sum(family.name, name));
       return button;
     }));
+    this.heads.replaceChildren(make('span.labels', {}, ...[...names.keys()].map((name) => make('span', {}, name))), make('span'),
+      make('span', {}, family.grows ? 'rate' : 'value'), make('span.more', {}, this.last_head()));
+  }
+
+  // What the last column of a card that is open has.
+  last_head() {
+    const { family } = this;
+    if (!family.grows) return '';
+    if (family.kind === 'counter') return 'total';
+    const phi = family.heat ? 0.99 : Math.max(...family.curves.get('').quantiles.keys());
+    return phi > 0 ? nameOf(phi) : 'observations';
   }
 
   add(data) {
@@ -268,17 +311,19 @@ export class Card {
     this.named = '';
   }
 
-  row(row, data, open) {
+  row(row, data, open, all) {
     const { family } = this;
     const { last, curves } = data;
     const [t0, t1] = span();
+    row.failed = data.last.failed && !data.gone;
     flag(row.element, 'gone', data.gone);
+    flag(row.element, 'failed', row.failed);
     if (row.state) {
       const on = num(last.value) === 1;
       flag(row.state, 'on', on);
       row.state.title = on ? 'now' : '';
     }
-    if (!row.canvas || !inSight.has(row.element)) return;
+    if (!row.canvas || !(all || inSight.has(row.element))) return;
     row.element.setAttribute('aria-pressed', open && state.series === data.id);
     const at = moment();
     if (family.grows) {
@@ -290,11 +335,11 @@ export class Card {
     }
     if (open) {
       const quantiles = [...curves.quantiles].sort(([a], [b]) => a - b);
-      const [phi, track] = quantiles.at(-1) ?? [];
+      const [, track] = quantiles.at(-1) ?? [];
       const found = track?.at(at);
       if (family.kind === 'counter') figure(row.more, last.value, short(last.value, family.unit));
-      else if (found) figure(row.more, found[0], `${nameOf(phi)} ${bounded(found, family.unit)}`);
-      else if (family.heat) figure(row.more, undefined, 'p99 –');
+      else if (found) figure(row.more, found[0], bounded(found, family.unit));
+      else if (family.heat) figure(row.more, undefined, '–');
       else figure(row.more, last.value, family.grows ? exact(last.value) : '');
     }
     row.at = draw.curve(row.canvas, curves.main, { t0, t1, cursor: state.cursor, zero: family.grows });

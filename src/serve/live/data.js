@@ -246,6 +246,9 @@ export class Family {
     return rest.length ? this.listed.filter(({ id }) => rest.every((word) => lower(id).includes(word))) : this.listed;
   }
 
+  // Whether the rows are all series.
+  get whole() { return this.since !== Infinity; }
+
   // The curves of the series that a search finds. If the page knows them all, it knows what they did.
   get(words) {
     const key = Array.isArray(this.found) ? words.join(' ') : '';
@@ -278,13 +281,14 @@ export class Family {
     if (Array.isArray(found)) this.get(words).push(t, seconds, found[1], grows(found[2]));
   }
 
-  detail(t, seconds, { total, found, rows, groups }, words, series) {
+  detail(t, seconds, { total, found, failed, rows, groups }, words, series) {
     if (total) {
       this.curves.get('').detail(t, seconds, total);
       this.curves.get('').last = total;
     }
     const list = rows.map((row) => this.row(this.rows, t, seconds, row, row.id === series));
     this.since = rows.length < this.series ? Infinity : Math.min(this.since, t);
+    this.failed = failed ?? 0; // series found that look as if something failed
     this.fed = t;
     const now = new Set(list);
     // If not all series were sent, one that is missing may only be smaller than others.

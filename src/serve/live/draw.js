@@ -28,7 +28,7 @@ export function repaint() {
 // Where the chart begins below the top of its canvas, and its height: with the axes of a card that is
 // open, with those of others, or without.
 function rows({ clientHeight: height }, axes) {
-  return axes === 'full' ? { y: 8, h: height - 30 } : axes ? { y: 6, h: height - 12 } : { y: 3, h: height - 5 };
+  return axes === 'full' ? { y: 8, h: height - 30 } : axes ? { y: 6, h: height - 25 } : { y: 3, h: height - 5 };
 }
 
 // Fits the bitmap to the element, clears it, and leaves room for the labels at the left.
@@ -92,7 +92,7 @@ function times(area, at, t0, t1) {
   g.textBaseline = 'top';
   for (let t = Math.ceil(t0 / step) * step; t <= t1; t += step) {
     const x = at.x(t);
-    if (x > area.x + 20 && x < area.x + area.w - 20) g.fillText(clock(new Date(t)), x, area.y + area.h + 7);
+    if (x > area.x + 20 && x < area.x + area.w - 20) g.fillText(clock(new Date(t)), x, area.y + area.h + area.gap);
   }
 }
 
@@ -192,7 +192,7 @@ export function lines(canvas, all, view) {
   g.fillStyle = colors.line;
   for (const v of [...marks, Math.max(low, Math.min(high, 0))]) g.fillRect(area.x, Math.round(y(v)), area.w, 1);
   labels.forEach((text, i) => label(area, y(marks[i]), text));
-  if (axes === 'full') times(area, at, t0, t1);
+  if (axes) times(area, at, t0, t1);
   clip(area, () => {
     for (const { track, band, color } of all) {
       if (!band) continue;
@@ -249,7 +249,8 @@ function ladder(track, t0, t1) {
   return { bounds, places, height: place || 1 };
 }
 
-// Draws counts per bucket over time, and quantiles as lines on top.
+// Draws counts per bucket over time, and quantiles as lines on top. What it returns has in `most` the
+// observations per second of the darkest cell.
 export function heat(canvas, curves, view) {
   const { t0, t1, unit, axes } = view;
   const { bounds, places, height } = ladder(curves.heat, t0, t1);
@@ -264,7 +265,7 @@ export function heat(canvas, curves, view) {
   if (area.w < 4 || area.h < 4) return;
   const at = scale(area, t0, t1);
   const { g } = area;
-  if (axes === 'full') times(area, at, t0, t1);
+  times(area, at, t0, t1);
   if (bounds.length < 2) {
     g.fillStyle = colors.line;
     g.fillRect(area.x, area.y + area.h - 1, area.w, 1);
@@ -296,6 +297,7 @@ export function heat(canvas, curves, view) {
   for (const { cells, ms } of columns.values()) {
     for (const cell of cells.values()) most = Math.max(most, (cell.n /= ms));
   }
+  at.most = most * 1000;
   clip(area, () => {
     g.fillStyle = ramp[0];
     g.globalAlpha = 0.35;

@@ -33,7 +33,12 @@
 //! quantiles [[quantile, value, at least, at most, error in ranks]…] of a summary; of a row with
 //!           native buckets, of the last seconds
 //! degraded  true for a summary whose errors may exceed its objectives
+//! failed    true for a row that looks as if something failed, and is not zero; else left out. These
+//!           rows are the first
 //! ```
+//!
+//! What is `seen` of a family has in `failed` the number of such series that are found, if there are
+//! any.
 //!
 //! `groups` are rows, too: the series that are found, added up by the values of one label.
 //!
@@ -48,6 +53,7 @@ use crate::snapshot::json::Json;
 use crate::snapshot::{Estimate, Family, Histogram, Kind, Number, Step, Summary, Value};
 
 use super::choice::{Choice, FoundSeries};
+use super::failure::is_failure;
 use super::moment::Moment;
 
 /// The most families of one frame.
@@ -65,6 +71,9 @@ const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// A family: now, what changed, and what the search finds.
 struct Shown<'a> {
+    moment: &'a Moment,
+    /// Its index among the families of the moment.
+    at: usize,
     now: &'a Family,
     change: Option<&'a Family>,
     /// `None` if the search does not find the family.
@@ -144,6 +153,8 @@ fn shown<'a>(
 ) -> impl Iterator<Item = Shown<'a>> {
     let families = moment.view.families().enumerate();
     families.map(move |(at, now)| Shown {
+        moment,
+        at,
         now,
         change: moment.interval.as_ref().map(|(_, changes)| &changes[at]),
         found: find(now),
@@ -245,8 +256,12 @@ impl Shown<'_> {
                     json.object(|json| self.total(json, of));
                 }
             }
-            let mut shown = largest(self.now, found, rows);
-            let others = part.map(|_| largest(self.now, &all, closed));
+            let failed = found.iter().filter(|i| self.has_failed(*i)).count();
+            if failed > 0 {
+                json.field("failed", failed);
+            }
+            let mut shown = self.largest(found, rows);
+            let others = part.map(|_| self.largest(&all, closed));
             let selected = choice.selected(self.now.name());
             let selected =
                 selected.and_then(|text| all.iter().find(|i| self.now.texts.get(*i) == text));
@@ -261,6 +276,9 @@ impl Shown<'_> {
                 json.list("groups", groups, |json, (value, series)| {
                     json.object(|json| {
                         labels(json, &crate::snapshot::labels::text(&[(label, &value)]));
+                        if is_failure(label, &value) && series.iter().any(|i| self.has_failed(*i)) {
+                            json.field("failed", true);
+                        }
                         self.total(json, &FoundSeries::Some(series));
                     });
                 });
@@ -289,6 +307,9 @@ impl Shown<'_> {
             labels(json, self.now.texts.get(i));
             let now = self.now.value(i);
             let change = self.change.map(|change| change.value(i));
+            if self.has_failed(i) {
+                json.field("failed", true);
+            }
             json.key("value");
             held(json, self.now, &FoundSeries::Some(vec![i]));
             fields(json, now, change, false);
@@ -298,7 +319,29 @@ impl Shown<'_> {
         });
     }
 
-    /// Returns the `limit` largest groups of series that share the value of `label`.
+    fn has_failed(&self, i: usize) -> bool {
+        self.moment.failed(self.at).binary_search(&i).is_ok()
+    }
+
+    /// Returns the `limit` largest series, or the first ones of gauges, whose order would not be
+    /// steady. Those that look as if something failed come before all others.
+    fn largest(&self, found: &FoundSeries, limit: usize) -> Vec<usize> {
+        let key = |i| (self.has_failed(i), size(self.now, i), i);
+        let mut all: Vec<_> = found.iter().map(key).collect();
+        let order = |a: &(bool, f64, usize), b: &(bool, f64, usize)| {
+            let by_size = || b.1.total_cmp(&a.1).then(a.2.cmp(&b.2));
+            b.0.cmp(&a.0).then_with(by_size)
+        };
+        if limit < all.len() {
+            all.select_nth_unstable_by(limit, order);
+            all.truncate(limit);
+        }
+        all.sort_unstable_by(order);
+        all.into_iter().map(|(.., i)| i).collect()
+    }
+
+    /// Returns the `limit` largest groups of series that share the value of `label`, those that look
+    /// as if something failed first.
     fn groups(&self, found: &FoundSeries, label: &str, limit: usize) -> Vec<(String, Vec<usize>)> {
         let mut groups = BTreeMap::<_, Vec<usize>>::new();
         for i in found.iter() {
@@ -308,8 +351,12 @@ impl Shown<'_> {
             groups.entry(value.unwrap_or_default()).or_default().push(i);
         }
         let size = |series: &[usize]| series.iter().map(|i| size(self.now, *i)).sum::<f64>();
+        let has_failed = |(value, series): &(String, Vec<usize>)| {
+            is_failure(label, value) && series.iter().any(|i| self.has_failed(*i))
+        };
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by(|(_, one), (_, other)| size(other).total_cmp(&size(one)));
+        groups.sort_by_cached_key(|group| !has_failed(group));
         groups.truncate(limit);
         groups
     }
@@ -434,19 +481,6 @@ fn count(value: Value<'_>) -> u64 {
         Value::Summary(summary) => summary.count(),
         _ => 0,
     }
-}
-
-/// Returns the `limit` largest series, or the first ones of gauges, whose order would not be
-/// steady.
-fn largest(family: &Family, found: &FoundSeries, limit: usize) -> Vec<usize> {
-    let mut all: Vec<_> = found.iter().map(|i| (size(family, i), i)).collect();
-    let order = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    if limit < all.len() {
-        all.select_nth_unstable_by(limit, order);
-        all.truncate(limit);
-    }
-    all.sort_unstable_by(order);
-    all.into_iter().map(|(_, i)| i).collect()
 }
 
 fn size(family: &Family, i: usize) -> f64 {

@@ -2,12 +2,14 @@
 //!
 //! - `moment` takes a snapshot each second, while a page is open. All pages share it.
 //! - `choice` is what one page wants to see, and `frame` is that of one moment, as JSON.
+//! - `failure` guesses which series tell of failures. They come first.
 //! - `stream` sends a frame each second.
 //! - `ring` has the last minutes, for pages that begin.
 //! - `page.html`, `style.css` and the scripts are the page. It asks for nothing else, and its
 //!   policy lets it.
 
 mod choice;
+mod failure;
 mod frame;
 mod moment;
 mod ring;

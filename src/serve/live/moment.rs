@@ -10,7 +10,7 @@
 //! takes the moment if it is due, and makes the stream's frame of it. The work of a stream that has
 //! gone is skipped.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -21,6 +21,7 @@ use crate::serve::turns::{Common, Turns, blocking};
 use crate::snapshot::{Family, Merged, MergedSnapshot, millis};
 use crate::sync::lock;
 
+use super::failure::failed_series;
 use super::ring::Ring;
 
 /// The time between two moments.
@@ -66,6 +67,9 @@ pub(super) struct Moment {
     /// The seconds since the moment before, and what changed in each family. `None` if nobody
     /// listened then.
     pub(super) interval: Option<(f64, Vec<Family>)>,
+    /// The series of each family that look as if something failed. Written by the first frame that
+    /// has the family, read by all.
+    failed: Vec<OnceLock<Vec<usize>>>,
     /// The bytes of both.
     _held: HeldBytes,
 }
@@ -93,6 +97,7 @@ impl Moment {
             number: before.map_or(0, |before| before.number) + 1,
             at,
             cost: Mutex::new(at.elapsed()),
+            failed: view.families().map(|_| OnceLock::new()).collect(),
             view,
             interval,
             _held: HeldBytes::new(bytes, &memory.moments),
@@ -102,6 +107,11 @@ impl Moment {
     /// Returns the time at which the snapshots were taken, in milliseconds since the Unix epoch.
     pub(super) fn millis(&self) -> u64 {
         millis(self.view.taken())
+    }
+
+    /// Returns the series of the family at this index that look as if something failed, in order.
+    pub(super) fn failed(&self, at: usize) -> &[usize] {
+        self.failed[at].get_or_init(|| failed_series(self.view.family(at)))
     }
 
     /// Returns the time at which the next moment is due.

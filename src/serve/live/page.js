@@ -3,10 +3,10 @@
 // Texts from outside only ever become the text of an element.
 
 import { Card } from './card.js';
-import { Family, KEPT } from './data.js';
+import { Family, KEPT, lower } from './data.js';
 import * as draw from './draw.js';
 import { LONGEST, MORE_ROWS, act, broken, cards, families, flag, inSight, make, place, span, state, words, write } from './state.js';
-import { clock, exact, held } from './text.js';
+import { ago, clock, exact, held } from './text.js';
 
 const RANGES = [[60e3, '1 min'], [300e3, '5 min'], [900e3, '15 min'], [3600e3, '1 h']];
 const SEEN = 60; // families whose series one stream has
@@ -16,7 +16,7 @@ const $ = (id) => document.getElementById(id);
 
 // ---- The stream ----
 
-const stream = { source: null, query: '', next: null, timer: 0, change: 0, failures: 0, last: 0, age: 0, fed: [], at: 0, skew: 0, pace: 3500 };
+const stream = { source: null, query: '', next: null, timer: 0, change: 0, failures: 0, last: 0, age: 0, lost: 0, fed: [], at: 0, skew: 0, pace: 3500 };
 
 // A URL beside that of the page, without the password that the latter may have.
 const here = (path) => new URL(path, location.origin + location.pathname).href;
@@ -84,7 +84,7 @@ function connect() {
     if (source === stream.next) {
       stream.source?.close();
       [stream.source, stream.next] = [source, null];
-      stream.failures = 0;
+      stream.failures = stream.lost = 0;
     }
     if (source !== stream.source) return;
     receive(JSON.parse(event.data), key, series, before);
@@ -100,6 +100,7 @@ function connect() {
     if (source === stream.next) stream.next = null;
     else if (source === stream.source) stream.source = null;
     else return;
+    if (!stream.source) stream.lost ||= performance.now();
     if (stream.next || document.hidden) return status();
     // The page may still have the stream before, which does not send what it wants now.
     const pause = Math.min(8000, 250 * 2 ** stream.failures++);
@@ -113,7 +114,7 @@ function disconnect() {
   for (const timer of ['timer', 'change', 'age']) clearTimeout(stream[timer]);
   stream.source?.close();
   stream.next?.close();
-  Object.assign(stream, { source: null, next: null, query: '' });
+  Object.assign(stream, { source: null, next: null, query: '', lost: 0 });
   status();
 }
 
@@ -134,6 +135,7 @@ function receive(frame, search, series, before) {
   if (!state.paused) state.now = t;
   if (asked || frame.names || t - arrange.at > SETTLE) arrange(asked);
   if (asked || !state.paused) render();
+  renderOthers();
   status();
   if (frame.names) update();
   reveal();
@@ -187,6 +189,9 @@ class Section {
   }
 }
 
+// Families of libraries, which are behind those of the program.
+const isLibrary = ({ name }) => /^(allocator|log|target|tokio|tracing)_/.test(name);
+
 const some = (n, one, many) => `${exact(n)} ${n === 1 ? one : many}`;
 const first = (name) => name.split(/[_:.]/)[0];
 
@@ -209,22 +214,24 @@ function arrange(asked) {
   const [t0, t1] = span();
   const by = moving
     ? (a, b) => b.moves - a.moves || (a.name < b.name ? -1 : 1)
-    : (a, b) => (a.name < b.name ? -1 : 1);
+    : (a, b) => isLibrary(a) - isLibrary(b) || (a.name < b.name ? -1 : 1);
   for (const family of all) family.moves = moving ? family.get(words()).main.movement(t0, t1) : 0;
   for (const family of all.sort(by)) {
     if (!groups.has(key(family))) groups.set(key(family), []);
     groups.get(key(family)).push(family);
   }
-  // Names without a group are first; the process and the metrics about metrics are last.
-  const rank = (key) => (key === SELF ? 3 : key === 'process' ? 2 : key === '' ? 0 : 1);
+  // The groups that the program is named after are first, and names without a group are behind those
+  // with one. Libraries, the process and the metrics about metrics are last.
+  const own = identify();
+  const rank = (key) => (own.includes(key) ? 0 : key === SELF ? 5 : key === 'process' ? 4 : key === '' ? 2 : isLibrary({ name: `${key}_` }) ? 3 : 1);
   const order = [...groups.keys()].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
   for (const [key, section] of sections) if (!groups.has(key)) section.element.remove();
   place($('metrics'), order.map((key) => {
     const section = sections.get(key) ?? new Section(key);
-    const own = groups.get(key);
-    const folded = key === SELF && !state.self && !searching && order.length > 1 && !own.some(({ name }) => name === state.open);
+    const members = groups.get(key);
+    const folded = key === SELF && !state.self && !searching && order.length > 1 && !members.some(({ name }) => name === state.open);
     const [grid, lines] = [[], []];
-    for (const family of own) {
+    for (const family of members) {
       const card = cards.get(family.name) ?? new Card(family, observer);
       const quiet = family.name !== state.open && !searching && family.quiet(state.now);
       flag(card.element, 'quiet', quiet);
@@ -234,12 +241,11 @@ function arrange(asked) {
     place(section.lines, lines);
     section.grid.hidden = folded || !grid.length;
     section.lines.hidden = folded || !lines.length;
-    section.head.hidden = key === '' || order.length < 2;
-    write(section.title, some(own.length, 'family', 'families') + (key === SELF ? ' about the metrics themselves' : ''));
+    section.head.hidden = order.length < 2 || (key === '' && order[0] === '');
+    write(section.title, some(members.length, 'family', 'families') + (key === SELF ? ' about the metrics themselves' : ''));
     if (key === SELF) section.head.setAttribute('aria-expanded', !folded);
     return section.element;
   }));
-  identify();
 }
 
 // Whether a family has a card: the search finds it, and it is there, or was a moment ago.
@@ -247,7 +253,8 @@ function shown(family) {
   return family.found !== null && (!family.gone || (cards.has(family.name) && Math.abs(state.now - family.gone) < 30e3));
 }
 
-// Writes which program this is, and since when it runs, if its metrics say so.
+// Writes which program this is, and since when it runs, if its metrics say so. Returns the groups that
+// have its name.
 function identify() {
   const all = state.names.filter(({ name }) => first(name) !== SELF);
   const build = all.find(({ name }) => /(^|_)build_info$/.test(name)) ?? all.find(({ name }) => name === 'target_info');
@@ -258,6 +265,7 @@ function identify() {
   write($('program'), `${name} ${version}`.trim());
   const since = Number(start?.value);
   write($('since'), since > 1e8 && since < 1e11 ? `since ${held(since, start)}` : '');
+  return [build?.name ?? '', name.replace(/\W/g, '_').toLowerCase()].map(first).filter(Boolean);
 }
 
 // ---- Drawing ----
@@ -270,9 +278,9 @@ function soon() {
   requestAnimationFrame(() => { asked = false; render(); });
 }
 
-function render() {
+function render(whole) {
   for (const [, card] of cards) {
-    if (inSight.has(card.element) || card.open) card.render();
+    if (whole || inSight.has(card.element) || card.open) card.render(whole);
   }
   const { families: all, series, matched, partial } = state.frame;
   const found = words().length ? `${exact(matched)} of ${some(all, 'family', 'families')}` : some(all, 'family', 'families');
@@ -283,6 +291,28 @@ function render() {
   $('zoom').hidden = !state.zoom;
   if (state.zoom) write($('zoom'), `${state.zoom.map((t) => clock(new Date(t))).join(' – ')} ×`);
   readout();
+}
+
+// Draws cards and rows out of sight, the oldest first, for so many milliseconds of each second: a picture of
+// the whole page has them.
+const OTHERS = 20;
+
+function renderOthers() {
+  const end = performance.now() + OTHERS;
+  const others = [...cards.values()].filter((card) => card.drawn !== state.now && card.rows.size <= MORE_ROWS && card.element.checkVisibility());
+  others.sort((a, b) => (a.drawn ?? 0) - (b.drawn ?? 0));
+  for (const card of others) {
+    if (performance.now() > end) return;
+    card.render(true);
+  }
+}
+
+// Draws everything in light colors, for paper.
+function print() {
+  print.theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = 'light';
+  draw.repaint();
+  if (state.frame) render(true);
 }
 
 // The time and the value under the pointer.
@@ -301,10 +331,12 @@ function readout() {
 function status() {
   const quiet = (performance.now() - stream.last) / 1000;
   let [name, text] = ['live', `live, ${clock(new Date(state.frame?.time ?? Date.now()))}`];
+  const old = state.frame ? `, values are of ${clock(new Date(state.frame.time))}` : '';
   if (state.paused) [name, text] = ['paused', `paused at ${clock(new Date(state.now))}`];
   else if (state.tab !== 'metrics') [name, text] = ['live', ''];
-  else if (!stream.source) [name, text] = ['lost', state.frame ? 'connection lost, trying again' : 'connecting'];
-  else if (quiet > 0.5 + stream.pace / 1000) [name, text] = ['waiting', `no news for ${Math.round(quiet)}\u202fs`];
+  else if (!stream.source && !stream.lost) [name, text] = ['connecting', `connecting${old}`];
+  else if (!stream.source) [name, text] = ['lost', `${old ? 'connection lost' : 'no connection, first tried'} ${ago((performance.now() - stream.lost) / 1000)}${old}`];
+  else if (quiet > 0.5 + stream.pace / 1000) [name, text] = ['waiting', `last news ${ago(quiet)}${old}`];
   document.body.dataset.state = name;
   write($('status'), text);
 }
@@ -393,6 +425,7 @@ function nextTheme() {
 function search(text) {
   state.search = text.trim();
   if ($('search').value.trim() !== state.search) $('search').value = state.search;
+  if (state.tab !== 'metrics' && report.last) show(report.last);
   changed();
 }
 
@@ -455,13 +488,17 @@ function tab(name) {
 }
 
 async function cardinality() {
-  try { show(await report()); } catch { $('cardinality').replaceChildren(make('p.note', {}, 'The report cannot be read now.')); }
+  try { show(report.last = await report()); } catch { $('cardinality').replaceChildren(make('p.note', {}, 'The report cannot be read now.')); }
 }
 
 function show(list) {
   const head = make('tr', {}, make('th', {}, 'family'), make('th.n', {}, 'series'), make('th.n', {}, 'limit'), make('th.n', {}, 'refused'), make('th', {}, 'labels: distinct values, and those with the most series'));
   const body = make('tbody');
-  for (const { family, series, limit, refused, labels } of [...list].sort((a, b) => b.series - a.series)) {
+  const has = ({ family, labels }) => {
+    const text = lower([family, families.get(family)?.help, ...labels.flatMap(({ label, largest }) => [label, ...largest.map(([value]) => value)])].join('\n'));
+    return words(state.search).every((word) => text.includes(word));
+  };
+  for (const { family, series, limit, refused, labels } of list.filter(has).sort((a, b) => b.series - a.series)) {
     const count = make('td.n', { 'data-of': 'series' }, make('data', { value: series }, exact(series)));
     if (limit) count.append(make('meter', { min: 0, max: limit, low: limit * 0.7, high: limit * 0.9, optimum: 0, value: series }));
     const values = labels.map(({ label, distinct, largest }) => make('div.label', {}, make('b', {}, ...broken(label)), ' ', make('span', {}, exact(distinct)),
@@ -542,6 +579,8 @@ function begin() {
     else if (state.tab === 'metrics') { stream.last = performance.now(); connect(); }
   });
   addEventListener('pagehide', disconnect);
+  addEventListener('beforeprint', print);
+  addEventListener('afterprint', () => theme(print.theme));
   report().then(() => { $('tabs').hidden = false; if (first === 'cardinality') tab(first); }).catch(() => {});
   if (!document.hidden) connect();
 }

@@ -16,8 +16,8 @@ export const inSight = new Set(); // cards and rows
 // What `page.js` does for the others.
 export const act = {};
 
-// The words of the search that the last frame answers. The service takes eight.
-export const words = () => [...new Set(lower(state.found.slice(0, 200)).split(/\s+/).filter(Boolean))].slice(0, 8);
+// The words of a search: of the one that the last frame answers. The service takes eight.
+export const words = (search = state.found) => [...new Set(lower(search.slice(0, 200)).split(/\s+/).filter(Boolean))].slice(0, 8);
 
 // The time range that the charts show.
 export const span = () => state.zoom ?? [state.now - state.range, state.now];

@@ -30,7 +30,7 @@ function scaled(x, steps) {
 
 export const TIMES = [[1e-9, 'ns'], [1e-6, 'µs'], [1e-3, 'ms'], [1, 's'], [60, 'min'], [3600, 'h'], [86400, 'd']];
 export const BYTES = [[1, 'B'], [2 ** 10, 'KiB'], [2 ** 20, 'MiB'], [2 ** 30, 'GiB'], [2 ** 40, 'TiB']];
-const PLAIN = [[1e6, 'M'], [1e9, 'G'], [1e12, 'T'], [1e15, 'P']];
+const PLAIN = [[1, ''], [1e3, 'k'], [1e6, 'M'], [1e9, 'G'], [1e12, 'T'], [1e15, 'P']];
 
 // A number of three digits with its unit.
 export function short(x, unit = '') {
@@ -48,7 +48,7 @@ export function short(x, unit = '') {
   }
   if (unit === 'celsius') return `${digits(x)}${NARROW}°C`;
   if (unit === 'ratio') return `${digits(x * 100)}${NARROW}%`;
-  const text = Math.abs(x) >= 1e6 ? scaled(x, PLAIN) : digits(x);
+  const text = Math.abs(x) >= 9999.5 ? scaled(x, PLAIN) : digits(x);
   return unit ? `${text}${NARROW}${unit}` : text;
 }
 
@@ -80,9 +80,16 @@ export function bounded([value, low, high], unit) {
   return Number.isFinite(low) ? `>${NARROW}${short(low, unit)}` : '–';
 }
 
+// How long ago something was, in whole units.
+export function ago(seconds) {
+  const [scale, unit] = seconds < 120 ? [1, 's'] : seconds < 7200 ? [60, 'min'] : [3600, 'h'];
+  return `${Math.round(seconds / scale)}${NARROW}${unit} ago`;
+}
+
 // The label names whose values differ, and for each of them how many characters the values share at
-// both ends. What all rows share tells none of them apart.
-export function differing(rows) {
+// both ends, which may be left out. What all series share tells none of them apart; if these are not
+// all, nobody knows what they share.
+export function differing(rows, all) {
   const names = new Map();
   for (const { labels } of rows) {
     for (const [name, value] of labels) names.set(name, [...(names.get(name) ?? []), value]);
@@ -94,8 +101,13 @@ export function differing(rows) {
       while (!value.startsWith(first.slice(0, head))) head--;
       while (!value.endsWith(first.slice(first.length - tail))) tail--;
     }
-    if (rows.length > 1 && values.length === rows.length && values.every((value) => value === first)) names.delete(name);
-    else names.set(name, values.length > 1 ? [head, tail] : [0, 0]);
+    const different = new Set(values);
+    if (all && rows.length > 1 && values.length === rows.length && different.size === 1) names.delete(name);
+    else {
+      const ends = values.length > 1 ? [head, tail] : [0, 0];
+      // Two values never become one.
+      names.set(name, new Set([...different].map((value) => cut(value, ends))).size < different.size ? null : ends);
+    }
   }
   return names;
 }
@@ -103,10 +115,11 @@ export function differing(rows) {
 // The longest label value that is written in full.
 const FULL = 20;
 
-// A label value, without what others of its name share at its ends, and cut in the middle.
-export function cut(value, [head, tail]) {
+// A label value, without what others of its name share at its ends, and cut in the middle; or in full.
+export function cut(value, ends) {
   if (value === '') return '""';
-  if (value.length <= FULL) return value;
+  if (!ends || value.length <= FULL) return value;
+  const [head, tail] = ends;
   const parts = /[/._:-]/;
   let from = Math.min(head, value.length - 1), to = value.length - Math.max(0, Math.min(tail, value.length - from - 1));
   while (from > 0 && !parts.test(value[from])) from--;

@@ -42,7 +42,7 @@ fn label_values_from_outside_are_text() {
     browse(async |browser| {
         watch(browser, &serving).await;
         browser.click("[data-family=jobs_total] header").await;
-        let shown = "[...document.querySelectorAll('[data-family=jobs_total] .labels span')].map((label) => label.lastChild.textContent)";
+        let shown = "[...document.querySelectorAll('[data-family=jobs_total] .row .labels span')].map((label) => label.lastChild.textContent)";
         browser.eventually(shown, json!(MARKUP));
         browser.eventually(
             &format!("{}.textContent", card("jobs_total", ".help")),

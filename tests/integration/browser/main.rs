@@ -7,6 +7,7 @@ mod hostile;
 mod many;
 mod pictures;
 mod remembered;
+mod shown;
 #[path = "../../support/mod.rs"]
 mod support;
 mod tabs;

@@ -44,7 +44,7 @@ fn drawn(family: &str) -> String {
             if (!canvas?.width) return [0, 0];
             const {{ width, height }} = canvas;
             const ratio = width / canvas.clientWidth;
-            const {{ data }} = canvas.getContext('2d').getImageData(0, height - Math.round(10 * ratio), width, 1);
+            const {{ data }} = canvas.getContext('2d').getImageData(0, height - Math.round(23 * ratio), width, 1);
             const from = Math.ceil(47 * ratio);
             let [full, hole, widest] = [0, 0, 0];
             for (let x = from; x < width - 2; x++) {{
@@ -302,7 +302,7 @@ fn families_are_in_groups_and_those_about_the_metrics_are_folded() {
         watch(browser, &serving).await;
         let groups =
             "[...document.querySelectorAll('section')].map((group) => group.dataset.group)";
-        browser.eventually(groups, json!(["", "http", "process", "tallies"]));
+        browser.eventually(groups, json!(["http", "", "process", "tallies"]));
         browser.eventually(
             "document.getElementById('program').textContent",
             "shop 1.2.0",

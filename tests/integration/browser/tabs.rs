@@ -50,6 +50,15 @@ fn a_framework_has_the_page_and_its_report_is_a_tab() {
             ]),
         );
         browser.eventually("document.getElementById('metrics').hidden", true);
+        // The search once did nothing here.
+        browser.keys("/").await;
+        browser.keys("JOBS img").await;
+        browser.eventually(
+            &format!("{cells}.map(([name]) => name)"),
+            json!(["jobs_total"]),
+        );
+        browser.keys("\u{e00c}\u{e00c}").await; // Escape, Escape
+        browser.eventually(&format!("{cells}.length"), 2);
         browser.keys("c").await;
         browser.eventually("document.getElementById('metrics').hidden", false);
         browser.eventually("document.body.dataset.state", "live");

@@ -148,6 +148,52 @@ fn a_stream_has_what_was_asked_for() {
     serving.stop();
 }
 
+/// A page that shows three rows had none of those that failed, and a frame of the largest series had
+/// none either.
+#[test]
+fn series_that_tell_of_failures_are_the_first_rows() {
+    let registry = Registry::new();
+    let jobs = Counter::builder("jobs_total", "").labels(["queue", "outcome"]);
+    let jobs = jobs.register(&registry).unwrap();
+    for i in 0..600 {
+        jobs.with([&*format!("q{i:03}"), "ok"]).add(1000 - i);
+    }
+    jobs.with(["mail", "timed_out"]).add(2);
+    jobs.with(["mail", "error"]).add(3);
+    jobs.with(["disk", "error"]).add(0);
+    let serving = serve(&registry);
+    let frame = |query: &str| events(&serving, query).next().unwrap()["seen"]["jobs_total"].take();
+    let rows = |seen: &Value, rows: &str| -> Vec<(String, bool)> {
+        let rows = seen[rows].as_array().unwrap().iter();
+        let row = |row: &Value| (row["id"].to_string(), row["failed"] == true);
+        rows.map(row).take(3).collect()
+    };
+    let row = |id: &str, failed| (Value::from(id).to_string(), failed);
+    for query in [
+        "seen=jobs_total",
+        "open=jobs_total&limit=500",
+        "match=jobs&seen=jobs_total",
+    ] {
+        let seen = frame(query);
+        assert_eq!(seen["failed"], 2, "{query}");
+        let first = [
+            row("queue=\"mail\",outcome=\"error\"", true),
+            row("queue=\"mail\",outcome=\"timed_out\"", true),
+            row("queue=\"q000\",outcome=\"ok\"", false),
+        ];
+        assert_eq!(rows(&seen, "rows"), first, "{query}");
+    }
+    // Sums by a label, too. A search counts what it finds.
+    let seen = frame("open=jobs_total&by=outcome&match=mail");
+    let sums = [
+        row("outcome=\"error\"", true),
+        row("outcome=\"timed_out\"", true),
+    ];
+    assert_eq!(rows(&seen, "groups"), sums);
+    assert_eq!(frame("seen=jobs_total&match=q000").get("failed"), None);
+    serving.stop();
+}
+
 #[test]
 fn a_stream_outlives_the_time_of_an_answer() {
     let registry = Registry::new();

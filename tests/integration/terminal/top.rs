@@ -61,10 +61,9 @@ fn the_figures_are_those_of_the_page() {
     terminal.line(&["latency_seconds", "summary", "ms"]);
     let line = terminal.line(&["●", "5 families", "6 series"]);
     assert!(line.contains(&serving.metrics_url()), "{line}");
-    // The series of a family, by the keys that open it.
+    // Enter ends the search and opens the family that it found. It once only ended the search.
     terminal.keys("/sent\r");
     terminal.eventually("the search", |text| !text.contains("jobs_total"));
-    terminal.keys("\r");
     terminal.line(&["{peer=\"a\"}", "1 KiB"]);
     terminal.line(&["{peer=\"b\"}", "3 KiB"]);
     terminal.keys("\x1b");
@@ -150,7 +149,36 @@ fn each_kind_shows_what_is_known() {
     terminal.keys("G\r");
     terminal.line(&["tallies_scrapes_total", "counter"]);
     terminal.keys("?");
-    terminal.line(&["search names and labels; Esc ends the search", "│"]);
+    terminal.line(&["search names and labels; Enter opens, Esc ends", "│"]);
+}
+
+/// They once were in the order of their names, so that those of a library filled the screen.
+#[test]
+fn what_moves_is_first() {
+    let registry = Registry::new();
+    for name in ["a_rests", "b_rests"] {
+        registry.gauge(name, "").unwrap().set(1.0);
+    }
+    registry.counter("c_rests_total", "").unwrap().add(1);
+    let scrapes = count_scrapes(&registry);
+    let serving = serve(&registry);
+    let mut terminal = Terminal::top(40, 120, &[&serving.metrics_url()]);
+    until_scraped_again(&scrapes);
+    let order = |text: &str| {
+        let names = ["scrapes_so_far", "a_rests", "b_rests", "c_rests"];
+        let places = names.map(|name| text.find(name));
+        places.is_sorted() && places[0].is_some()
+    };
+    terminal.eventually("what moves, then the others by name", |text| {
+        text.contains("by what moves") && order(text)
+    });
+    // By name.
+    terminal.keys("s");
+    terminal.eventually("by name", |text| {
+        text.contains("by name") && text.find("a_rests") < text.find("scrapes_so_far")
+    });
+    terminal.keys("q");
+    assert_eq!(terminal.ended(), 0);
 }
 
 /// As on the live page.
@@ -189,7 +217,7 @@ fn a_search_finds_names_and_labels_and_sorting_changes_the_order() {
         places == found && places[0].is_some()
     };
     terminal.eventually("by name", |text| order(text, ["alone", "bold", "size  ×2"]));
-    terminal.keys("ss");
+    terminal.keys("sss");
     terminal.eventually("by value", |text| {
         text.contains("by value") && order(text, ["size  ×2", "bold", "alone"])
     });

@@ -21,7 +21,9 @@ const PROCESS: &str = "process_";
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
+    /// What moves first, and then by name.
     #[default]
+    Moves,
     Name,
     Rate,
     Value,
@@ -29,10 +31,10 @@ pub enum Sort {
 }
 
 impl Sort {
-    const ALL: [Self; 4] = [Self::Name, Self::Rate, Self::Value, Self::Kind];
+    const ALL: [Self; 5] = [Self::Moves, Self::Name, Self::Rate, Self::Value, Self::Kind];
 
     pub fn name(self) -> &'static str {
-        ["name", "rate", "value", "kind"][self as usize]
+        ["what moves", "name", "rate", "value", "kind"][self as usize]
     }
 
     fn next(self) -> Self {
@@ -138,7 +140,7 @@ impl App {
                 }
             }
         }
-        let process_is_last = self.sort == Sort::Name && !self.reversed;
+        let process_is_last = matches!(self.sort, Sort::Moves | Sort::Name) && !self.reversed;
         // A family is above its series.
         rows.sort_by_cached_key(|row| {
             let head = Row::family(row.endpoint, &row.family);
@@ -158,11 +160,12 @@ impl App {
         names.filter(|name| name.starts_with(SELF)).count()
     }
 
-    /// Returns what a row is sorted by: rate, value or kind if the user wants that, and then its
-    /// name. The largest rates and values come first.
+    /// Returns what a row is sorted by: whether it moves, its rate, value or kind, and then its name.
+    /// The largest rates and values come first.
     fn order(&self, row: &Row) -> impl Ord + use<> {
         let shown = self.shown(row);
         let figure = match (self.sort, &shown) {
+            (Sort::Moves, Some(shown)) => f64::from(shown.track.moves(is_gauge(shown.family.kind))),
             (Sort::Rate, Some(shown)) if !is_gauge(shown.family.kind) => shown.track.now().max(0.0),
             (Sort::Rate, _) => -1.0,
             (Sort::Value, Some(shown)) => shown.track.page.value,
@@ -202,7 +205,14 @@ impl App {
 
     fn key_of_search(&mut self, key: KeyCode) {
         match key {
-            KeyCode::Enter => self.typing = false,
+            KeyCode::Enter => {
+                self.typing = false;
+                let rows = self.rows();
+                self.select_in(&rows);
+                if !self.search.is_empty() {
+                    self.expand(false);
+                }
+            }
             KeyCode::Esc => {
                 self.typing = false;
                 self.search.clear();

@@ -73,6 +73,17 @@ impl Track {
         self.points.back().copied().unwrap_or(f64::NAN)
     }
 
+    /// Returns whether a total grew, or a gauge had several values.
+    pub fn moves(&self, is_gauge: bool) -> bool {
+        let mut known = self.points.iter().filter(|point| !point.is_nan());
+        match is_gauge {
+            true => known
+                .next()
+                .is_some_and(|first| known.any(|point| point != first)),
+            false => known.any(|rate| *rate > 0.0),
+        }
+    }
+
     fn push(&mut self, point: f64) {
         remember(&mut self.points, point, self.most.unwrap_or(POINTS));
     }

@@ -29,8 +29,11 @@ const HELP: &[(&str, &str)] = &[
     ("↑ ↓  j k", "select a row"),
     ("PgUp PgDn  g G", "a page up or down, first and last row"),
     ("Enter  → ←", "show or hide the series of a family"),
-    ("/", "search names and labels; Esc ends the search"),
-    ("s  r", "sort by name, rate, value or kind; reverse"),
+    ("/", "search names and labels; Enter opens, Esc ends"),
+    (
+        "s  r",
+        "sort: what moves first, name, rate, value, kind; reverse",
+    ),
     ("space  p", "pause and go on"),
     ("e", "show one endpoint, the next one, all"),
     ("d", "hide or show the details"),
@@ -143,7 +146,7 @@ fn endpoint(i: usize, app: &App) -> Line<'static> {
 
 fn footer(app: &App) -> Line<'static> {
     let keys = match app.typing {
-        true => "type to search   Enter keep   Esc end",
+        true => "type to search   Enter open   Esc end",
         false => "? help   / search   s sort   Enter series   space pause   q quit",
     };
     line([(keys, DIM)])
