@@ -1,13 +1,13 @@
 //! Senders as a receiver sees them, and receivers that misbehave. `tests/e2e/send.rs` sends to real
 //! ones.
 
-#[allow(dead_code, reason = "others use the rest")]
 #[path = "../../support/gateway.rs"]
 mod gateway;
 #[path = "../../support/mod.rs"]
 mod support;
 
 mod ends;
+mod environment;
 mod roads;
 mod write_request;
 
@@ -405,6 +405,65 @@ fn a_receiver_that_hangs_delays_the_end_for_a_bounded_time() {
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
+#[test]
+fn a_receiver_that_drips_has_answered() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || drip(stream.unwrap()));
+        }
+    });
+    let program = Program::new();
+    let sender = program.sender(&url, Otlp::new());
+    let sender = sender.timeout(Duration::from_secs(2)).interval(LONG);
+    let begin = Instant::now();
+    assert_eq!(stop(sender.start().unwrap()), "arrived");
+    assert_eq!(program.about("tallies_send_failures_total"), 0.0);
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+/// Reads a request, and answers with a body that does not end.
+fn drip(mut stream: std::net::TcpStream) -> Option<()> {
+    use std::io::{Read, Write};
+    stream.read(&mut [0; 65_536]).ok()?;
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).ok()?;
+    loop {
+        stream.write_all(&[0]).ok()?;
+        std::thread::sleep(SHORT);
+    }
+}
+
+/// It once blamed the receiver, which had got no request.
+#[test]
+fn a_collector_that_hangs_is_no_missing_response() {
+    let receiver = Gateway::of(fine());
+    let program = Program::new();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let (begun, ends) = (std::sync::Mutex::new(begun), std::sync::Mutex::new(ends));
+    let hangs = move || {
+        let _ = begun.lock().unwrap().send(());
+        // Until the test ends.
+        let _ = ends.lock().unwrap().recv();
+        0.0
+    };
+    let gauge = program
+        .registry
+        .gauge_fn("hangs", "A callback that hangs.", hangs);
+    gauge.unwrap();
+    let sender = program.sender(&receiver.url, Otlp::new());
+    let sender = sender.timeout(Duration::from_millis(50)).interval(LONG);
+    let sending = sender.start().unwrap();
+    begins.recv_timeout(Duration::from_secs(60)).unwrap();
+    let error = stop(sending);
+    assert!(error.contains("a collector or callback hangs"), "{error}");
+    assert!(!error.contains("no response"), "{error}");
+    assert!(receiver.is_quiet());
+    drop(end);
+}
+
 /// The connection takes no more bytes, or the receiver answers nothing: in both cases, time is up.
 #[test]
 fn a_receiver_that_reads_nothing_delays_the_end_for_a_bounded_time() {
@@ -530,7 +589,7 @@ fn mistakes_are_errors_of_the_start() {
         ),
         (Sender::new(url, Otlp::new()).header("a b", "c"), "header"),
         (
-            Sender::new(url, Otlp::new()).header("Authorization", "Bearer x"),
+            Sender::new(url, Otlp::new()).header("Content-Type", "text/plain"),
             "header",
         ),
         (

@@ -38,7 +38,7 @@ fn credentials_are_headers() {
 
 /// Answers requests over TLS as `localhost`. Returns the port, and the certificate of the authority
 /// as PEM.
-fn receiver_with_tls() -> (u16, String) {
+pub fn receiver_with_tls() -> (u16, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
