@@ -133,3 +133,28 @@ fn the_proxy_of_the_environment_is_used() {
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(!said.contains("secret"), "{said}");
 }
+
+/// The `Proxy` header of a request is `HTTP_PROXY` in a CGI program (httpoxy): whoever sends the
+/// request would get the metrics, and the login.
+#[test]
+fn a_cgi_program_uses_no_proxy_of_the_environment() {
+    let proxy = Gateway::of(fine());
+    let output = alone(
+        "roads::a_cgi_program_uses_no_proxy_of_the_environment",
+        by_proxy,
+        |command| {
+            command.args(["--nocapture"]);
+            command
+                .env("REQUEST_METHOD", "GET")
+                .env("HTTP_PROXY", &proxy.url)
+                .env("http_proxy", &proxy.url)
+                .env("ALL_PROXY", &proxy.url);
+        },
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("result: ") && !said.contains("arrived"),
+        "{said}"
+    );
+    assert!(proxy.is_quiet());
+}

@@ -177,11 +177,14 @@ fn a_long_outage_adds_up_series_that_have_ended() {
     assert!(family.len() <= 2000 + 4096 + 1, "{}", family.len());
     let mut overflow = 0;
     let mut sum = 0;
+    let mut live = 0;
     for (i, (labels, value)) in family.series().enumerate() {
         let Value::Counter(Number::Int(n)) = value else {
             panic!("{value:?}");
         };
         sum += n;
+        let is_live = labels.get("x").is_some_and(|x| x.starts_with("4-"));
+        live += usize::from(is_live);
         if labels.is_overflow() {
             overflow += 1;
             // A label that they share stays.
@@ -190,6 +193,8 @@ fn a_long_outage_adds_up_series_that_have_ended() {
         }
     }
     assert_eq!((overflow, sum), (1, all));
+    // A series that has not ended keeps its labels, whatever the others do.
+    assert_eq!(live, 2000);
 }
 
 #[test]
