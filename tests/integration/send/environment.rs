@@ -1,6 +1,8 @@
 //! OpenTelemetry's environment variables, from the variables to the bytes that a receiver gets. Each
 //! case is a process of its own.
 
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;

@@ -608,3 +608,67 @@ fn mistakes_are_errors_of_the_start() {
         );
     }
 }
+
+/// Fails one request, and three requests, before all others succeed.
+fn two_outages() {
+    for failures in [1, 3] {
+        let receiver = Gateway::new(move |n| match n {
+            n if n <= failures && n > 0 => {
+                Answer::Status("503 Service Unavailable\r\n", String::new())
+            }
+            _ => fine(),
+        });
+        let program = Program::new();
+        let sender = program.sender(&receiver.url, Otlp::new());
+        let sending = sender.interval(SHORT).start().unwrap();
+        (0..failures + 4).for_each(|_| drop(receiver.next_request()));
+        assert_eq!(stop(sending), "arrived");
+    }
+}
+
+#[test]
+fn the_begin_and_the_end_of_an_outage_are_logged_once() {
+    let test = "the_begin_and_the_end_of_an_outage_are_logged_once";
+    let output = support::alone(test, two_outages, |command| {
+        command.args(["--nocapture"]);
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for (text, times) in [
+        ("503 Service Unavailable", 2),
+        ("requests are sent again", 2),
+        ("takes metrics again; 1 requests failed", 1),
+        ("takes metrics again; 3 requests failed", 1),
+        ("takes metrics again", 2),
+    ] {
+        assert_eq!(said.matches(text).count(), times, "{text}: {said}");
+    }
+}
+
+/// Sends native histograms to two receivers that answer as VictoriaMetrics 1.79 and 1.145 do.
+fn native_histograms() {
+    for head in [
+        "204 No Content\r\nX-Server-Hostname: vm\r\n",
+        "204 No Content\r\nX-Server-Hostname: vm\r\nVary: Accept-Encoding\r\n",
+    ] {
+        let receiver = Gateway::of(Answer::Status(head, String::new()));
+        let registry = Registry::new();
+        let sizes = tallies::Histogram::builder("sizes", "Sizes.").native(3);
+        sizes.register(&registry).unwrap().observe(1.0);
+        let sender = Sender::new(&receiver.url, RemoteWrite::new()).registry(&registry);
+        eprintln!("to {head:?}");
+        assert_eq!(stop(sender.interval(LONG).start().unwrap()), "arrived");
+    }
+}
+
+/// They were lost without a word.
+#[test]
+fn a_receiver_that_drops_native_histograms_is_named() {
+    let test = "a_receiver_that_drops_native_histograms_is_named";
+    let output = support::alone(test, native_histograms, |command| {
+        command.args(["--nocapture"]);
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (old, new) = said.split_once("Vary").expect("two receivers");
+    assert!(old.contains("drops native histograms"), "{said}");
+    assert!(!new.contains("drops native histograms"), "{said}");
+}

@@ -158,3 +158,32 @@ fn a_cgi_program_uses_no_proxy_of_the_environment() {
     );
     assert!(proxy.is_quiet());
 }
+
+#[test]
+fn a_receiver_on_this_machine_needs_no_proxy() {
+    let receiver = Gateway::of(fine());
+    let port = receiver.url.rsplit(':').next().unwrap();
+    for host in ["127.0.0.1", "localhost", "127.1"] {
+        let url = format!("http://{host}:{port}");
+        let output = alone(
+            "roads::a_receiver_on_this_machine_needs_no_proxy",
+            to_the_endpoint,
+            |command| {
+                command.args(["--nocapture"]).env_remove("REQUEST_METHOD");
+                command
+                    .env("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
+                    .env("HTTP_PROXY", "http://127.0.0.1:9");
+            },
+        );
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("result: arrived"), "{url}: {said}");
+    }
+}
+
+/// Sends to the endpoint of the environment.
+fn to_the_endpoint() {
+    let program = Program::new();
+    let sender = tallies_send::Sender::from_env().unwrap().unwrap();
+    let sender = sender.registry(&program.registry).interval(LONG);
+    println!("result: {}", stop(sender.start().unwrap()));
+}

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use tallies::Registry;
-use tallies::snapshot::{Snapshot, Value};
+use tallies::snapshot::{Snapshot, Source, Value};
+use tallies::{Error, Registry};
 use tallies_client::{ClientBuilder, Task};
 
 use super::{Clock, Worker};
@@ -67,7 +67,12 @@ impl Clock for TestClock {
 struct Parts {
     parts: usize,
     has_ends: bool,
+    /// Whether bodies are compressed already.
+    is_compressed: bool,
     snapshots: usize,
+    superseded: u64,
+    /// The names of the families in the last snapshot.
+    families: Vec<String>,
     queue: VecDeque<String>,
 }
 
@@ -75,9 +80,12 @@ struct Parts {
 struct Shared(Arc<Mutex<Parts>>);
 
 impl Protocol for Shared {
-    fn take(&mut self, _: &Snapshot) {
+    fn take(&mut self, snapshot: &Snapshot) {
         let mut parts = self.0.lock().unwrap();
         parts.snapshots += 1;
+        parts.superseded += parts.queue.len() as u64;
+        let names = snapshot.families().map(|family| family.name().to_owned());
+        parts.families = names.collect();
         let number = parts.snapshots;
         let bodies = (1..=parts.parts).map(|part| format!("{number}.{part}"));
         parts.queue = bodies.collect();
@@ -91,12 +99,17 @@ impl Protocol for Shared {
     }
 
     fn superseded(&self) -> u64 {
-        0
+        self.0.lock().unwrap().superseded
     }
 
     fn next(&mut self, body: &mut Vec<u8>) -> Option<Headers> {
-        body.extend(self.0.lock().unwrap().queue.front()?.bytes());
-        Some(vec![("content-type", "text/plain".to_owned())])
+        let parts = self.0.lock().unwrap();
+        body.extend(parts.queue.front()?.bytes());
+        let mut headers = vec![("content-type", "text/plain".to_owned())];
+        if parts.is_compressed {
+            headers.push(("content-encoding", "snappy".to_owned()));
+        }
+        Some(headers)
     }
 
     fn answered(&mut self, answer: Option<&Answer>) -> Verdict {
@@ -507,6 +520,74 @@ fn the_end_tells_what_was_refused_and_sends_the_rest() {
     let error = rig.worker.last().0.unwrap_err().to_string();
     assert!(error.contains("400 Bad Request"), "{error}");
     assert_eq!(receiver.received().len(), 3);
+}
+
+#[test]
+fn samples_of_an_outage_count_once_as_superseded() {
+    let mut rig = Rig::new(|_| unavailable()).parts(2);
+    for superseded in [0.0, 2.0, 4.0, 6.0] {
+        rig.run();
+        let counted = rig.about("tallies_send_superseded_samples_total");
+        assert_eq!(counted, superseded);
+        rig.clock.advance(INTERVAL);
+    }
+}
+
+#[test]
+fn a_snapshot_has_the_families_of_all_sources() {
+    let mut rig = Rig::new(|_| fine());
+    rig.worker.sources.clear();
+    for name in ["a_total", "b_total", "c_total"] {
+        let registry = Registry::new();
+        registry.counter(name, "").unwrap();
+        rig.worker.sources.push(Arc::new(registry));
+    }
+    for _ in 0..2 {
+        rig.run();
+        let families = rig.parts.0.lock().unwrap().families.clone();
+        assert_eq!(families, ["a_total", "b_total", "c_total"]);
+        rig.clock.advance(INTERVAL);
+    }
+}
+
+/// A store that cannot be read.
+struct Broken;
+
+impl Source for Broken {
+    fn snapshot_into(&self, _: &mut Snapshot) {}
+
+    fn try_snapshot_into(&self, _: &mut Snapshot) -> Result<(), Error> {
+        Err(Error::new("broken"))
+    }
+}
+
+#[test]
+fn a_snapshot_that_fails_is_a_failure_and_the_next_one_is_taken() {
+    let mut rig = Rig::new(|_| fine());
+    let sources = std::mem::replace(&mut rig.worker.sources, vec![Arc::new(Broken)]);
+    for failures in [1.0, 2.0] {
+        assert_eq!(rig.run(), INTERVAL);
+        assert_eq!(rig.about("tallies_send_failures_total"), failures);
+        rig.clock.advance(INTERVAL);
+    }
+    assert_eq!(rig.arrived(), 0.0);
+    rig.worker.sources = sources;
+    rig.run();
+    assert_eq!(rig.bodies(), ["1.1"]);
+    rig.worker.sources = vec![Arc::new(Broken)];
+    let error = rig.worker.last().0.unwrap_err();
+    assert!(error.to_string().contains("broken"), "{error}");
+}
+
+#[test]
+fn a_body_that_the_protocol_has_compressed_stays_as_it_is() {
+    let mut rig = Rig::new(|_| fine());
+    rig.worker.gzip = true;
+    rig.parts.0.lock().unwrap().is_compressed = true;
+    rig.run();
+    let request = &rig.receiver.received()[0];
+    assert_eq!(request.header("content-encoding"), Some("snappy"));
+    assert_eq!(request.text(), "1.1");
 }
 
 #[test]
