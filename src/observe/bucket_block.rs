@@ -258,3 +258,36 @@ pub(super) unsafe fn copy_fixed(block: Block, buffer: &[AtomicU64]) {
     // SAFETY: by the caller's contract.
     unsafe { block.copy_to(buffer, buffer.len()) };
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Each cell of an event with two counters and three buckets, for both sides of `state`.
+    #[test]
+    fn an_unsteady_read_takes_the_side_that_belongs_to_the_count() {
+        for side in [0, 1] {
+            let value = |own: u64, other: u64| {
+                if side == 1 {
+                    [own, other]
+                } else {
+                    [other, own]
+                }
+            };
+            let (sum, bytes, requests) = (value(50, 49), value(70, 63), value(9, 8));
+            // `state`, then two cells for each of the sum and the counters, that of side 1 first.
+            let mut cells = vec![9 << 1 | side];
+            for pair in [sum.map(|n| (n as f64).to_bits()), requests, bytes] {
+                cells.extend(pair);
+            }
+            cells.extend([4, 5, 0]);
+            let load = |cell: usize, _: Ordering| cells[cell];
+            let (mut counters, mut counts) = ([0; 2], [0; 3]);
+            let read = read_unsteady(load, &mut counters, &mut counts);
+            assert_eq!((read, counters, counts), (50.0, [9, 70], [4, 5, 0]));
+            let (mut counters, mut counts) = ([0; 2], [0; 3]);
+            let read = read_event(load, &mut counters, &mut counts);
+            assert_eq!((read, counters, counts), (Some(50.0), [9, 70], [4, 5, 0]));
+        }
+    }
+}

@@ -82,7 +82,7 @@ impl Pushing {
     fn end(&mut self) -> Option<LastPush> {
         let last = self.background.stop()?;
         let error = |stopped| match stopped {
-            StopError::TimedOut => client_error(self.client.no_response(self.method)),
+            StopError::TimedOut => client_error(self.client.timed_out(self.method)),
             StopError::Panicked => Error::other(format_args!(
                 "the pushes to {} have ended, because one of them panicked",
                 self.client.url()

@@ -129,6 +129,58 @@ fn each_metric_is_as_if_it_was_declared_apart() {
     assert!(events.is_empty());
 }
 
+/// What was removed between two snapshots is not subtracted, in any of the metrics. An interval of
+/// events, OTLP's deltas and the baseline of a Redis store rest on it.
+#[test]
+fn the_difference_of_two_snapshots_is_as_if_declared_apart() {
+    type End = fn(&Events<Answer, [&'static str; 1]>, &Apart);
+    let ends: [End; 4] = [
+        |_, _| {},
+        |events, apart| {
+            assert!(events.remove(["/"]) && apart.requests.remove(["/"]));
+            assert!(apart.sent.remove(["/"]) && apart.took.remove(["/"]));
+        },
+        |events, apart| {
+            assert!(events.retire(["/"]) && apart.requests.retire(["/"]));
+            assert!(apart.sent.retire(["/"]) && apart.took.retire(["/"]));
+        },
+        |events, apart| {
+            events.clear();
+            apart.requests.clear();
+            apart.sent.clear();
+            apart.took.clear();
+        },
+    ];
+    for (case, end) in ends.iter().enumerate() {
+        let (registries, events, apart) = both(Vec::new);
+        let record = |route: &'static str, times: u64| {
+            for _ in 0..times {
+                events.with([route]).record(answer(3, 0.5));
+                apart.record(route, &answer(3, 0.5));
+            }
+        };
+        record("/", 5);
+        record("/a", 2);
+        let before = registries.each_ref().map(Registry::snapshot);
+        end(&events, &apart);
+        // Fewer than before: without a list of what was removed, this is less than nothing.
+        record("/", 1);
+        record("/a", 1);
+        let now = registries.each_ref().map(Registry::snapshot);
+        let [event, other] = [0, 1].map(|i| now[i].since(&before[i]));
+        let pages = [&event, &other].map(tallies::encode::text);
+        assert_eq!(pages[0], pages[1], "{case}");
+        for name in ["requests_total", "answer_duration_seconds_count"] {
+            assert_eq!(
+                event.get(name, &[("route", "/")]),
+                Some(1.0),
+                "{case}: {name}"
+            );
+        }
+        assert_eq!(event.get("sent_bytes_total", &[("route", "/")]), Some(3.0));
+    }
+}
+
 fn answer_of(answer: &Answer) -> Answer {
     let Answer {
         requests_total,
@@ -285,6 +337,59 @@ fn a_rejected_observation_does_not_lose_its_counters() {
         now.get("tallies_rejected_updates_total", &rejected),
         Some(2.0)
     );
+    // Not in the name of the counters, which have taken all of them.
+    let family = now.family("tallies_rejected_updates_total").unwrap();
+    assert_eq!(family.len(), 1, "{}", page(&registry));
+}
+
+/// Rejected updates and series beyond the limit, as the self-metrics of a registry count them.
+#[test]
+fn unusual_updates_count_as_if_declared_apart() {
+    let registries = [Registry::new(), Registry::new()];
+    for registry in &registries {
+        registry.set_self_metrics(true);
+    }
+    let events = Events::<Answer>::builder().labels(["route"]).limit(2);
+    let events = events.register(&registries[0]).unwrap();
+    let apart = Apart {
+        requests: Counter::builder("requests_total", "")
+            .labels(["route"])
+            .limit(2)
+            .register(&registries[1])
+            .unwrap(),
+        sent: Counter::builder("sent_bytes_total", "")
+            .labels(["route"])
+            .limit(2)
+            .register(&registries[1])
+            .unwrap(),
+        took: Histogram::builder("answer_duration_seconds", "")
+            .labels(["route"])
+            .limit(2)
+            .register(&registries[1])
+            .unwrap(),
+    };
+    for route in ["/a", "/b", "/c", "/d"] {
+        for took in [0.5, f64::NAN, f64::NEG_INFINITY] {
+            events.with([route]).record(answer(1, took));
+            apart.record(route, &answer(1, took));
+        }
+    }
+    let now = registries.each_ref().map(Registry::snapshot);
+    for family in [
+        "tallies_rejected_updates_total",
+        "tallies_overflowed_updates_total",
+    ] {
+        let [event, apart] = now.each_ref().map(|now| {
+            let series = now
+                .family(family)
+                .into_iter()
+                .flat_map(|family| family.series());
+            let texts = series.map(|(labels, value)| format!("{labels:?} {value:?}"));
+            texts.collect::<Vec<_>>()
+        });
+        assert_eq!(event, apart, "{family}");
+        assert!(!event.is_empty(), "{family}");
+    }
 }
 
 #[test]

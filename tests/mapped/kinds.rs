@@ -134,6 +134,28 @@ fn a_label_that_a_view_drops_is_in_no_other_process() {
     assert_eq!(snapshot.get("deeds_total", &[("peer", "b")]), Some(1.0));
 }
 
+/// A metric that was removed stayed on the pages of other processes, if it was part of an event.
+#[test]
+fn a_metric_that_is_removed_is_in_no_other_process() {
+    if let Some(path) = child() {
+        tallies::share::dir(path).unwrap();
+        update(10);
+        for name in ["deed_bytes_total", "peers_total"] {
+            tallies::registry().remove(name).unwrap();
+        }
+        kill_self();
+    }
+    let directory = Directory::new();
+    directory.run_until_killed("kinds::a_metric_that_is_removed_is_in_no_other_process");
+    let snapshot = directory.read();
+    for name in ["deed_bytes_total", "peers_total"] {
+        assert!(snapshot.family(name).is_none(), "{name}");
+    }
+    assert_eq!(snapshot.get("deeds_total", &[("peer", "a")]), Some(10.0));
+    let observed = snapshot.get("deed_seconds_count", &[("peer", "a")]);
+    assert_eq!(observed, Some(5.0));
+}
+
 const MANY: u64 = 5000;
 
 #[test]

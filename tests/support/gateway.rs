@@ -1,5 +1,7 @@
 //! A fake gateway that records requests and replies as a test wants: also wrongly, or never.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
@@ -89,6 +91,11 @@ impl Gateway {
         self.requests
             .recv_timeout(Duration::from_secs(60))
             .expect("a request within a minute")
+    }
+
+    /// Returns the requests that were answered, or are being answered, since the last call.
+    pub fn received(&self) -> Vec<Request> {
+        self.requests.try_iter().collect()
     }
 
     /// Returns whether `next_request` has returned all requests.

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use tallies::Error;
 use tallies::encode::{Format, Syntax};
 use tallies::snapshot::Snapshot;
+use tallies_names::read_file;
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -37,7 +38,7 @@ impl Access {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &self.ca {
             let shown = path.display();
-            let pem = std::fs::read(path).map_err(|e| format!("{shown}: {e}"))?;
+            let pem = read_file(path, 1).map_err(|e| format!("{shown}: {e}"))?;
             let certificates = parse_pem(&pem).filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
                 _ => None,

@@ -10,6 +10,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest pause after a failure, unless the interval is longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
+/// The longest pause that a receiver may ask for, unless the interval is longer. One wrong date
+/// would otherwise silence a program for as long as it runs.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+
 /// Pauses between requests: an interval after a success, and pauses that double with each failure
 /// in a row.
 ///
@@ -91,7 +95,9 @@ impl Backoff {
     /// so that programs that started together do not keep sending at the same moment.
     ///
     /// `retry_after` is the time that a receiver asks for
-    /// ([`Response::retry_after`](crate::Response::retry_after)). The pause is not shorter.
+    /// ([`Response::retry_after`](crate::Response::retry_after)). The pause is not shorter, but for
+    /// a receiver that asks for more than five minutes and more than the interval: it gets the
+    /// longer of these.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -119,7 +125,9 @@ fn pause(
             .saturating_mul(1 << (failures - 1).min(20))
             .min(interval.max(LONGEST_RETRY)),
     };
-    let least = retry_after.unwrap_or_default().min(MAX_DURATION);
+    let least = retry_after
+        .unwrap_or_default()
+        .min(interval.max(LONGEST_ASKED));
     let later = least + least.mul_f64(0.1 * random);
     wait.mul_f64(0.9 + 0.2 * random).max(later)
 }
@@ -167,10 +175,24 @@ mod tests {
             let more = failures.saturating_add(1);
             prop_assert!(failures == 0 || pause(interval, more, None, 0.5) >= middle);
             let longer = pause(interval, failures, asked, random);
-            let least = asked.unwrap_or_default().min(MAX_DURATION);
+            let least = asked.unwrap_or_default().min(interval.max(LONGEST_ASKED));
             prop_assert!(longer >= wait && longer >= least);
             prop_assert!(longer <= wait.max(least.mul_f64(1.11)));
         }
+    }
+
+    #[test]
+    fn a_receiver_may_ask_for_minutes_and_not_for_a_day() {
+        let asked = |interval, seconds| {
+            let asked = Some(Duration::from_secs(seconds));
+            pause(Duration::from_secs(interval), 1, asked, 0.0).as_secs()
+        };
+        assert_eq!([0, 30, 300].map(|seconds| asked(15, seconds)), [0, 30, 300]);
+        assert_eq!([301, 86_400].map(|seconds| asked(15, seconds)), [300, 300]);
+        assert_eq!(
+            [301, 86_400].map(|seconds| asked(3600, seconds)),
+            [301, 3600]
+        );
     }
 
     #[test]

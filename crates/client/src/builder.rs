@@ -1,6 +1,7 @@
 //! The settings of a client: credentials, headers, the timeout and root certificates.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,21 +11,23 @@ use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::url::is_local;
+use crate::url::{is_local, shown_url};
 use crate::{Client, ClientError, MAX_DURATION};
 
 /// The default timeout of a request, from the name look-up to the last byte of the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Headers that a client sets itself, by its settings or by what it sends.
-const OWN_HEADERS: [&str; 7] = [
-    "authorization",
+/// The part of the timeout that the body of a response may take. The status is known by then, and
+/// the body only adds details.
+const BODY_PART: u32 = 4;
+
+/// Headers that describe a request and its body, which the client therefore sets itself.
+const OWN_HEADERS: [&str; 5] = [
     "content-encoding",
     "content-length",
     "content-type",
     "host",
     "transfer-encoding",
-    "user-agent",
 ];
 
 /// Settings of a [`Client`].
@@ -107,10 +110,11 @@ impl ClientBuilder {
             self.authorization = Authorization::Bearer(token.to_owned());
 
         /// Adds a header to every request, such as a tenant or an API key. It replaces an earlier
-        /// one of the same name. Its value may be a secret, so no error and no log shows it.
+        /// one of the same name, `Authorization` and `User-Agent` included. Its value may be a
+        /// secret, so no error and no log shows it.
         ///
-        /// The client sets `authorization`, `content-encoding`, `content-length`, `content-type`,
-        /// `host`, `transfer-encoding` and `user-agent` itself.
+        /// The client sets `content-encoding`, `content-length`, `content-type`, `host` and
+        /// `transfer-encoding` itself.
         ///
         /// ```
         /// # use tallies_client::ClientBuilder;
@@ -124,7 +128,7 @@ impl ClientBuilder {
             self.headers.push((name.to_owned(), value.to_owned()));
 
         /// Limits the time of a request, from the name look-up to the last byte of the response.
-        /// Default: 10 s. More than a year is a year.
+        /// The body may take a quarter of it. Default: 10 s. More than a year is a year.
         ///
         /// ```
         /// # use std::time::Duration;
@@ -159,7 +163,7 @@ impl ClientBuilder {
     /// # use tallies_client::ClientBuilder;
     /// let client = ClientBuilder::new("gateway", "example/1.0").basic_auth("a:b", "a password");
     /// let error = client.build("http://127.0.0.1:9091").unwrap_err();
-    /// assert_eq!(error.to_string(), "user `a:b` must not contain a colon");
+    /// assert!(error.to_string().starts_with("user `a:…` must not contain a colon"));
     /// ```
     ///
     /// # Errors
@@ -173,10 +177,15 @@ impl ClientBuilder {
     /// - The root certificates are not certificates in PEM format.
     /// - The URL is not valid.
     pub fn build(&self, url: &str) -> Result<Client, ClientError> {
-        let why = "is not a URL such as `http://host:9091/prefix`";
         let uri = url.parse::<Uri>();
-        let uri =
-            uri.map_err(|_| ClientError::setting(&format!("{} URL", self.receiver), url, why))?;
+        let uri = uri.map_err(|_| {
+            let (setting, shown) = (format!("{} URL", self.receiver), shown_url(url));
+            ClientError::setting(
+                &setting,
+                &shown,
+                "is not a URL such as `http://host:9091/prefix`",
+            )
+        })?;
         Ok(Client {
             headers: self.headers()?,
             agent: self.agent(&uri)?,
@@ -184,6 +193,7 @@ impl ClientBuilder {
             url: url.to_owned(),
             uri,
             timeout: self.timeout,
+            under_way: Arc::default(),
         })
     }
 
@@ -194,16 +204,7 @@ impl ClientBuilder {
             headers.insert(header::AUTHORIZATION, sensitive("token", &text)?);
         }
         for (name, value) in &self.headers {
-            // A whole line that was passed as the name may have a secret.
-            let why = "has to have a name such as `X-Scope-OrgID`";
-            let name = HeaderName::try_from(&**name);
-            let name = name.map_err(|_| ClientError::setting("header", "…", why))?;
-            if OWN_HEADERS.contains(&name.as_str()) {
-                let why = "is set by the client itself; `basic_auth` and `bearer_token` take \
-                           credentials";
-                return Err(ClientError::setting("header", name.as_str(), why));
-            }
-            let value = sensitive(&format!("value of header `{name}`"), value)?;
+            let (name, value) = header(name, value)?;
             headers.insert(name, value);
         }
         Ok(headers)
@@ -217,6 +218,7 @@ impl ClientBuilder {
             // Another crate of the program may enable decompression.
             .accept_encoding("")
             .timeout_global(Some(self.timeout))
+            .timeout_recv_body(Some(self.timeout / BODY_PART))
             // The caller interprets the status, and following a redirect would lose the method.
             .http_status_as_error(false)
             .max_redirects(0)
@@ -259,6 +261,35 @@ fn roots(pem: &[u8]) -> Result<ureq::tls::RootCerts, ClientError> {
     }
 }
 
+/// Checks a header as [`ClientBuilder::build`] does, for callers that know where it comes from.
+///
+/// ```
+/// let error = tallies_client::check_header("Authorization: Bearer x", "").unwrap_err();
+/// assert_eq!(error.to_string(), "header `…` has to have a name such as `X-Scope-OrgID`");
+/// ```
+///
+/// # Errors
+///
+/// Returns an error if the name or the value is not valid, or if the client sets this header
+/// itself. The message shows no value, and no name that is not valid.
+pub fn check_header(name: &str, value: &str) -> Result<(), ClientError> {
+    header(name, value).map(drop)
+}
+
+/// Returns a header of the user. Its value is marked as sensitive.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ClientError> {
+    // A whole line that was passed as the name may have a secret.
+    let why = "has to have a name such as `X-Scope-OrgID`";
+    let name = HeaderName::try_from(name);
+    let name = name.map_err(|_| ClientError::setting("header", "…", why))?;
+    if OWN_HEADERS.contains(&name.as_str()) {
+        let why = "is set by the client itself";
+        return Err(ClientError::setting("header", name.as_str(), why));
+    }
+    let value = sensitive(&format!("value of header `{name}`"), value)?;
+    Ok((name, value))
+}
+
 /// Returns the value of a header, marked as sensitive. An error does not show it.
 fn sensitive(what: &str, text: &str) -> Result<HeaderValue, ClientError> {
     let why = "contains characters that are not allowed in a header";
@@ -273,9 +304,11 @@ impl Authorization {
     fn text(&self) -> Result<Option<String>, ClientError> {
         Ok(match self {
             Self::None => None,
+            // The rest after a colon may be a password.
             Self::Basic(user, _) if user.contains(':') => {
-                let why = "must not contain a colon";
-                return Err(ClientError::setting("user", user, why));
+                let user = user.split(':').next().unwrap_or_default();
+                let why = "must not contain a colon; the password is another argument";
+                return Err(ClientError::setting("user", &format!("{user}:…"), why));
             }
             Self::Basic(user, password) => {
                 let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
@@ -308,7 +341,9 @@ mod tests {
     #[test]
     fn errors_show_no_secret() {
         for (bad, message) in [
-            (builder().basic_auth("a:b", "SECRET"), "user `a:b` must not"),
+            (builder().basic_auth("a:b", "SECRET"), "user `a:…` must not"),
+            (builder().basic_auth("ann:SECRET", ""), "user `ann:…` must"),
+            (builder().header("Authorization", "SECRET\n"), "value of"),
             (builder().bearer_token("SECRET\n"), "token `…` contains"),
             (
                 builder().header("X-Key", "SECRET\n"),
@@ -339,8 +374,6 @@ mod tests {
             "Content-Type",
             "Content-Encoding",
             "Transfer-Encoding",
-            "Authorization",
-            "User-Agent",
         ] {
             let error = builder().header(name, "SECRET").build(URL).unwrap_err();
             let expected = format!("header `{}` is set by", name.to_ascii_lowercase());
@@ -363,12 +396,29 @@ mod tests {
         assert!(!format!("{client:?}").contains("SECRET"), "{client:?}");
     }
 
+    /// Nothing of the settings hides that a whole header has credentials.
+    #[test]
+    fn a_header_takes_credentials_of_every_kind() {
+        let client = builder()
+            .bearer_token("token")
+            .header("Authorization", "ApiKey SECRET")
+            .build("http://gw:9091")
+            .unwrap();
+        let values: Vec<_> = client.headers.get_all("authorization").iter().collect();
+        assert_eq!(values, ["ApiKey SECRET"]);
+        assert!(client.warning("requests").is_some());
+    }
+
     #[test]
     fn a_url_that_cannot_be_requested_is_an_error() {
-        let error = builder().build("http://gw/a<b").unwrap_err().to_string();
-        assert!(
-            error.starts_with("receiver URL `http://gw/a<b` is not a URL"),
-            "{error}"
-        );
+        for (url, shown) in [
+            ("http://gw/a<b", "http://gw/a<b"),
+            ("http://me:SECRET@gw/a<b", "http://…"),
+            ("http://gw/<?token=SECRET", "http://…"),
+        ] {
+            let error = builder().build(url).unwrap_err().to_string();
+            let expected = format!("receiver URL `{shown}` is not a URL");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 }

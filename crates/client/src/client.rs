@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
@@ -34,6 +35,24 @@ pub struct Client {
     pub(crate) timeout: Duration,
     /// The headers of every request.
     pub(crate) headers: HeaderMap,
+    /// The number of requests that are under way, of all clones.
+    pub(crate) under_way: Arc<Mutex<usize>>,
+}
+
+/// Counts a request as under way until it is dropped.
+struct UnderWay<'a>(&'a Mutex<usize>);
+
+impl<'a> UnderWay<'a> {
+    fn new(requests: &'a Mutex<usize>) -> Self {
+        *requests.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(requests)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+    }
 }
 
 impl Client {
@@ -96,8 +115,8 @@ impl Client {
     /// A header replaces one of [`ClientBuilder::header`](crate::ClientBuilder::header) with the
     /// same name. `None` for `body` is for methods without content, such as GET and DELETE: no
     /// length is sent. A connection is reused if the response is not longer than `most_bytes`. If a
-    /// body ends early or takes too long, the response has the part that has arrived, because the
-    /// status matters most.
+    /// body ends early or takes longer than a quarter of the timeout, the response has the part
+    /// that has arrived, because the status matters most.
     ///
     /// ```no_run
     /// # use tallies_client::ClientBuilder;
@@ -122,6 +141,7 @@ impl Client {
         body: Option<&[u8]>,
         most_bytes: usize,
     ) -> Result<Response, ClientError> {
+        let _under_way = UnderWay::new(&self.under_way);
         let request = self.request(method, headers);
         let sent = request.map_err(ureq::Error::Http).and_then(|request| {
             let (parts, ()) = request.into_parts();
@@ -159,19 +179,35 @@ impl Client {
         ClientError::new(kind, format_args!("{method} {}: {cause}", self.url))
     }
 
-    /// Returns the error of a receiver that does not respond in time, for callers that stop waiting
-    /// themselves.
+    /// Returns the error of a caller that stops waiting for a thread that sends metrics by this
+    /// client or a clone: the receiver does not respond if a request is under way, and otherwise
+    /// the program's own part takes too long.
     ///
     /// ```
     /// # use tallies_client::ClientBuilder;
     /// let client = ClientBuilder::new("gateway", "example/1.0").build("http://127.0.0.1:9091")?;
-    /// let error = client.no_response("PUT");
-    /// assert_eq!(error.to_string(), "PUT http://127.0.0.1:9091: no response within 10s");
+    /// let error = client.timed_out("PUT");
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "PUT http://127.0.0.1:9091: no request was under way; a collector or callback hangs"
+    /// );
     /// assert_eq!(error.io_kind(), Some(std::io::ErrorKind::TimedOut));
     /// # Ok::<(), tallies_client::ClientError>(())
     /// ```
     #[must_use]
-    pub fn no_response(&self, method: &str) -> ClientError {
+    pub fn timed_out(&self, method: &str) -> ClientError {
+        let requests = *self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if requests > 0 {
+            return self.no_response(method);
+        }
+        let why = "no request was under way; a collector or callback hangs";
+        self.failed(method, Some(io::ErrorKind::TimedOut), &why)
+    }
+
+    fn no_response(&self, method: &str) -> ClientError {
         let why = format!("no response within {:?}", self.timeout);
         self.failed(method, Some(io::ErrorKind::TimedOut), &why)
     }

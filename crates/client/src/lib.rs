@@ -1,7 +1,8 @@
 //! The HTTP client with which tallies sends metrics, for its own crates: the pushes of `tallies`
 //! and the protocols of `tallies-send`. It has what they need, and is no client for anything else.
 //!
-//! - [`base_url`] checks an address that a user gives. No error shows a password.
+//! - [`base_url`] and [`full_url`] check an address that a user gives, and [`check_header`] a header.
+//!   No error shows a password: [`shown_url`] is the one rule about what of an address is shown.
 //! - [`ClientBuilder`] collects credentials, headers, the timeout and root certificates.
 //! - [`Client::send`] sends a request and reads a bounded [`Response`].
 //! - [`Background`] calls a [`Task`] on a thread of its own, with the pauses of [`Backoff`], until
@@ -34,11 +35,11 @@ use std::time::Duration;
 
 pub use background::{Background, StopError, Task};
 pub use backoff::Backoff;
-pub use builder::ClientBuilder;
+pub use builder::{ClientBuilder, check_header};
 pub use client::Client;
 pub use error::ClientError;
 pub use response::{Response, one_line};
-pub use url::base_url;
+pub use url::{base_url, full_url, shown_url};
 
 /// The longest duration that a setting may have. Longer ones could overflow a clock.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);

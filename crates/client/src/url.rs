@@ -28,8 +28,25 @@ use crate::ClientError;
 /// - It contains an `@`, and so perhaps credentials.
 /// - It has a query or a fragment.
 pub fn base_url(receiver: &str, url: &str) -> Result<String, ClientError> {
+    Ok(full_url(receiver, url)?.trim_end_matches('/').to_owned())
+}
+
+/// Checks the address that requests go to, by the same rules as [`base_url`]. Returns it as it is,
+/// but for its scheme, which is in lower case.
+///
+/// ```
+/// use tallies_client::full_url;
+///
+/// assert_eq!(full_url("receiver", "HTTP://gw/v1/metrics/")?, "http://gw/v1/metrics/");
+/// # Ok::<(), tallies_client::ClientError>(())
+/// ```
+///
+/// # Errors
+///
+/// Returns the errors of [`base_url`].
+pub fn full_url(receiver: &str, url: &str) -> Result<String, ClientError> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let scheme = &*scheme.to_ascii_lowercase();
     let is_url = url.parse::<Uri>().is_ok_and(|uri| {
         // A port that is not a number makes the URL invalid.
         let port = uri.port_u16().is_some() || !authority_has_port(&uri);
@@ -48,24 +65,36 @@ pub fn base_url(receiver: &str, url: &str) -> Result<String, ClientError> {
     } else if !is_url {
         "is not a URL such as `http://host:9091/prefix`"
     } else {
-        return Ok(url.trim_end_matches('/').to_owned());
+        return Ok(format!("{scheme}://{rest}"));
     };
-    let (setting, shown) = (format!("{receiver} URL"), redacted(url, scheme, authority));
+    let (setting, shown) = (format!("{receiver} URL"), shown_url(url));
     Err(ClientError::setting(&setting, &shown, why))
 }
 
 /// Returns a URL as an error may show it: only its scheme if any part could be a user and a
-/// password.
-fn redacted(url: &str, scheme: &str, authority: &str) -> String {
+/// password, or a token in a query.
+///
+/// ```
+/// use tallies_client::shown_url;
+///
+/// assert_eq!(shown_url("http://gw:9091/prefix"), "http://gw:9091/prefix");
+/// assert_eq!(shown_url("http://ann:secret@gw:9091"), "http://…");
+/// assert_eq!(shown_url("gw:9091/?token=secret"), "…");
+/// ```
+#[must_use]
+pub fn shown_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (authority, ""),
     };
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_host = !host.contains([':', '%']) || host.starts_with('[');
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_host = host.chars().all(is_part) || host.starts_with('[');
     let query = url.contains(['?', '#']);
     if url.contains(['@', '\\']) || !is_port || !is_host || query {
-        return match scheme {
+        return match &*scheme.to_ascii_lowercase() {
             "http" | "https" => format!("{scheme}://…"),
             _ => "…".to_owned(),
         };
@@ -118,6 +147,10 @@ mod tests {
             "http://me:SECRET",
             "me:SECRET@h://",
             "me:SECRET",
+            "HTTP://me:SECRET@h",
+            "x-api-key=SECRET",
+            "Bearer SECRET",
+            "http://Bearer SECRET",
         ] {
             let error = base_url("gateway", url).unwrap_err().to_string();
             assert!(!error.contains("SECRET"), "{error}");
@@ -138,7 +171,11 @@ mod tests {
         ] {
             let expected = url.trim_end_matches('/');
             assert_eq!(base_url("gateway", url).unwrap(), expected);
+            assert_eq!(full_url("gateway", url).unwrap(), url);
         }
+        // Schemes have no case (RFC 3986, 3.1).
+        assert_eq!(base_url("gateway", "HTTP://Gw/P/").unwrap(), "http://Gw/P");
+        assert_eq!(full_url("gateway", "Http://Gw/P/").unwrap(), "http://Gw/P/");
     }
 
     #[test]

@@ -156,6 +156,80 @@ fn a_receiver_that_hangs_ends_with_the_timeout() {
     );
 }
 
+/// A redirect would take the credentials along.
+#[test]
+fn a_redirect_is_an_answer_and_not_followed() {
+    let other = Gateway::of(fine());
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
+        for to in [&other.url, "/elsewhere"] {
+            let head = format!("{status}\r\nLocation: {to}\r\n");
+            let receiver = Gateway::of(Answer::Status(head.leak(), String::new()));
+            let client = builder().bearer_token("sesame").header("X-Key", "SECRET");
+            let client = client.build(&receiver.url).unwrap();
+            for (method, body) in [("POST", Some(&b"x 1\n"[..])), ("GET", None)] {
+                let response = client.send(method, &[], body, 4096).unwrap();
+                assert!(
+                    status.starts_with(&response.status().to_string()),
+                    "{response:?}"
+                );
+                assert_eq!(receiver.next_request().method, method);
+            }
+            assert!(receiver.is_quiet() && other.is_quiet(), "{status} to {to}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_drips_takes_a_part_of_the_timeout() {
+    let url = hangs_after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    let client = builder()
+        .timeout(Duration::from_secs(20))
+        .build(&url)
+        .unwrap();
+    let begin = std::time::Instant::now();
+    let response = client.send("PUT", &[], Some(b"x"), 4096).unwrap();
+    assert_eq!(
+        (response.status(), response.text()),
+        (200, "half".to_owned())
+    );
+    let took = begin.elapsed();
+    assert!(
+        took > Duration::from_secs(4) && took < Duration::from_secs(15),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_caller_that_stops_waiting_learns_for_whom() {
+    let receiver = Gateway::of(Answer::Hang);
+    let client = builder()
+        .timeout(Duration::from_millis(300))
+        .build(&receiver.url)
+        .unwrap();
+    let shown = |client: &Client| client.timed_out("PUT").to_string();
+    assert!(shown(&client).contains("a collector or callback hangs"));
+    std::thread::scope(|scope| {
+        let clone = client.clone();
+        let request = scope.spawn(move || clone.send("PUT", &[], Some(b"x"), 0).unwrap_err());
+        receiver.next_request();
+        assert!(
+            shown(&client).contains("no response within 300ms"),
+            "{}",
+            shown(&client)
+        );
+        request.join().unwrap();
+    });
+    // Also after a request that failed.
+    let error = client.timed_out("PUT");
+    assert!(error.to_string().contains("a collector or callback hangs"));
+    assert_eq!(error.io_kind(), Some(ErrorKind::TimedOut));
+}
+
 #[test]
 fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

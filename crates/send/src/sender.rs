@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tallies::snapshot::{Merged, Source};
 use tallies::{Error, Registry};
-use tallies_client::{Background, Client, ClientBuilder, StopError, Task, base_url};
+use tallies_client::{Background, Client, ClientBuilder, StopError, Task, full_url};
 use tallies_names::setters;
 
 use crate::metrics::SelfMetrics;
@@ -14,10 +14,10 @@ use crate::otlp::Otlp;
 use crate::otlp::environment::Environment;
 use crate::protocol::Protocol;
 use crate::remote_write::RemoteWrite;
-use crate::worker::Worker;
+use crate::worker::{SystemClock, Worker};
 
 /// The word for a receiver in errors.
-const RECEIVER: &str = "receiver";
+pub(crate) const RECEIVER: &str = "receiver";
 /// The header that remote write asks for, and other receivers log.
 const USER_AGENT: &str = concat!("tallies/", env!("CARGO_PKG_VERSION"));
 /// The default time between two snapshots.
@@ -46,7 +46,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// A request is sent again if the receiver does not answer, or if its answer asks for that: the
 /// statuses 429 and 5xx, for OTLP only 429, 502, 503 and 504. The pause is what `Retry-After` says,
 /// or else 1 s, doubled with each further failure up to a minute, and at random a tenth shorter or
-/// longer. Other answers are not retried. Redirects are not followed, since they would take the
+/// longer. A receiver that asks for more than five minutes gets another request after five minutes,
+/// or after the interval if that is longer. Other answers are not retried. Redirects are not followed, since they would take the
 /// credentials along. The beginning and the end of an outage are logged.
 ///
 /// The next snapshot replaces what was not sent, so an outage takes memory for the series that
@@ -121,7 +122,8 @@ impl Sender {
     /// Creates a sender of the default registry as OpenTelemetry's environment variables say:
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` and the others of the OTLP exporter,
     /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`. Returns
-    /// `None` if `OTEL_SDK_DISABLED` is `true`.
+    /// `None` if `OTEL_SDK_DISABLED` is `true`, or if `OTEL_METRICS_EXPORTER` names exporters, but
+    /// not `otlp`: usually `none`.
     ///
     /// ```no_run
     /// let sending = tallies_send::Sender::from_env()?.map(|sender| sender.start()).transpose()?;
@@ -133,12 +135,19 @@ impl Sender {
     /// # Errors
     ///
     /// Returns an error if the value of a variable is invalid, or if its certificate file cannot be
-    /// read.
+    /// read, is no regular file or is larger than 1 MiB. No error shows a password or the value of
+    /// a header. The variables of client certificates are errors, because senders have none. An
+    /// unknown exporter and a malformed `OTEL_RESOURCE_ATTRIBUTES` are logged and ignored, as the
+    /// specification says.
     ///
     /// Source: OpenTelemetry, "OTLP Exporter Configuration" and "Environment Variable
     /// Specification".
     pub fn from_env() -> Result<Option<Self>, Error> {
-        let environment = Environment::read(|name| std::env::var(name).ok())?;
+        let environment = Environment::read(|name| {
+            // What is not UTF-8 becomes a value that is refused, not a variable that is not set.
+            let value = std::env::var_os(name)?;
+            Some(value.to_string_lossy().into_owned())
+        })?;
         if environment.is_disabled {
             return Ok(None);
         }
@@ -152,7 +161,7 @@ impl Sender {
         #[cfg(feature = "tls")]
         if let Some(file) = &environment.certificate {
             let failed = |e| Error::with_cause(format!("cannot read `{}`", file.display()), e);
-            let pem = std::fs::read(file).map_err(failed)?;
+            let pem = tallies_names::read_file(file, 1).map_err(failed)?;
             sender = sender.root_certificates(&pem);
         }
         Ok(Some(sender))
@@ -222,7 +231,8 @@ impl Sender {
         /// ```
         fn bearer_token(self, token: &str) = self.client = self.client.bearer_token(token);
 
-        /// Adds a header to every request, such as `X-Scope-OrgID` for a tenant.
+        /// Adds a header to every request, such as `X-Scope-OrgID` for a tenant, or `Authorization`
+        /// for credentials of another kind. It replaces an earlier one of the same name.
         ///
         /// ```no_run
         /// # use tallies_send::{RemoteWrite, Sender};
@@ -290,7 +300,7 @@ impl Sender {
             ));
         }
         let sources = self.sources.or(Arc::new(tallies::registry().clone()));
-        let client = base_url(RECEIVER, &self.url).and_then(|url| self.client.build(&url));
+        let client = full_url(RECEIVER, &self.url).and_then(|url| self.client.build(&url));
         let client = client.map_err(|error| Error::new(error.to_string()))?;
         if let Some(warning) = client.warning("requests") {
             Error::new(warning).log_once();
@@ -305,7 +315,13 @@ impl Sender {
             Some(registry) => Some(SelfMetrics::new(registry, client.url())?),
             None => None,
         };
-        let mut worker = Worker::new(client.clone(), protocol, sources, self.interval);
+        let mut worker = Worker::new(
+            Box::new(SystemClock),
+            client.clone(),
+            protocol,
+            sources,
+            self.interval,
+        );
         worker.gzip = self.gzip;
         worker.metrics = metrics;
         // A request is under way, the last ones have as long, and the last of these begins late.
@@ -342,7 +358,8 @@ pub struct Sending {
 
 impl Sending {
     /// Sends the last values, and what the protocol has for the end of series, and ends the thread.
-    /// It waits for the receiver, at most for three times the [timeout](Sender::timeout).
+    /// It waits for the receiver, at most for three times the [timeout](Sender::timeout). It does
+    /// not wait for a receiver that has asked for a longer pause than that timeout.
     ///
     /// ```no_run
     /// # use tallies_send::{Otlp, Sender};
@@ -382,7 +399,7 @@ impl Sending {
             // A child of a fork that drops it has lost nothing, so nothing is logged.
             let is_forked = error == StopError::Forked;
             let error = match error {
-                StopError::TimedOut => Error::new(self.client.no_response("POST").to_string()),
+                StopError::TimedOut => Error::new(self.client.timed_out("POST").to_string()),
                 other => Error::new(format!("sending to {url}: {other}")),
             };
             (Err(error), is_forked)

@@ -13,8 +13,32 @@ use tallies_client::{Backoff, Client, ClientError, Response, Task};
 use crate::metrics::SelfMetrics;
 use crate::protocol::{Answer, Headers, MOST_BODY_BYTES, Protocol, Verdict};
 
+#[cfg(test)]
+mod tests;
+
+/// The clock of a worker, which tests replace.
+pub(crate) trait Clock: Send {
+    fn now(&self) -> Instant;
+
+    fn sleep(&self, pause: Duration);
+}
+
+/// The clock of the system.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
+}
+
 /// The state of a sender's thread.
 pub(crate) struct Worker {
+    clock: Box<dyn Clock>,
     client: Client,
     protocol: Box<dyn Protocol>,
     sources: Merged,
@@ -32,7 +56,7 @@ pub(crate) struct Worker {
     due: Instant,
     /// The time before which no request is sent.
     blocked: Option<Instant>,
-    /// The time before which the receiver wants no request.
+    /// The time before which the receiver wants no request, from its last answer.
     asked: Option<Instant>,
     backoff: Backoff,
     /// The time of the last snapshot, until all of it has arrived or a part of it is lost.
@@ -43,8 +67,6 @@ pub(crate) struct Worker {
 
 /// The result of an attempt to send.
 enum Attempt {
-    /// There was nothing to send.
-    Done,
     /// The receiver has the request.
     Sent,
     /// The receiver will not take the request, which is lost.
@@ -60,7 +82,7 @@ impl Task for Worker {
 
     /// Takes a snapshot if one is due, and sends one request if there is one and no pause.
     fn call(&mut self) -> Duration {
-        let now = Instant::now();
+        let now = self.clock.now();
         if now >= self.due {
             if let Err(error) = self.take() {
                 self.failed();
@@ -74,25 +96,27 @@ impl Task for Worker {
             Some(until) => until.min(self.due),
             None => self.attempt(),
         };
-        next.saturating_duration_since(Instant::now())
+        next.saturating_duration_since(self.clock.now())
     }
 
     /// Sends a last snapshot, and then the ends of all series, within the timeout of a request.
     fn last(mut self) -> Self::Last {
-        let deadline = Instant::now() + self.client.timeout();
         let was_logged = self.backoff.failures() > 0;
-        (self.finish(deadline), was_logged)
+        (self.finish(), was_logged)
     }
 }
 
 impl Worker {
     pub(crate) fn new(
+        clock: Box<dyn Clock>,
         client: Client,
         protocol: Box<dyn Protocol>,
         sources: Merged,
         interval: Duration,
     ) -> Self {
+        let due = clock.now();
         Self {
+            clock,
             client,
             protocol,
             sources,
@@ -102,7 +126,7 @@ impl Worker {
             snapshot: Snapshot::default(),
             body: Vec::new(),
             compressed: Vec::new(),
-            due: Instant::now(),
+            due,
             blocked: None,
             asked: None,
             backoff: Backoff::new(interval),
@@ -115,8 +139,10 @@ impl Worker {
     /// next step.
     fn attempt(&mut self) -> Instant {
         self.blocked = None;
-        match self.send() {
-            Attempt::Done => self.due,
+        let Some(headers) = self.next() else {
+            return self.due;
+        };
+        match self.send(&headers) {
             Attempt::Sent => {
                 let failures = self.backoff.succeeded();
                 if failures > 0 {
@@ -126,11 +152,11 @@ impl Worker {
                     ))
                     .log();
                 }
-                Instant::now()
+                self.clock.now()
             }
             Attempt::Lost(error) => {
                 error.log_once();
-                Instant::now()
+                self.clock.now()
             }
             Attempt::Failed(error, pause) => {
                 if self.backoff.failures() == 1 {
@@ -138,49 +164,49 @@ impl Worker {
                                one succeeds";
                     Error::new(format!("{error}; {and}")).log();
                 }
-                let until = Instant::now() + pause;
+                let until = self.clock.now() + pause;
                 self.blocked = Some(until);
                 until.min(self.due)
             }
         }
     }
 
-    fn finish(&mut self, deadline: Instant) -> Result<(), Error> {
+    fn finish(&mut self) -> Result<(), Error> {
         let mut result = self.take();
-        let mut has_ended = false;
+        // A slow collector does not take the time of the requests.
+        let deadline = self.clock.now() + self.client.timeout();
         if let Some(asked) = self.asked {
-            let until = asked.min(deadline);
-            std::thread::sleep(until.saturating_duration_since(Instant::now()));
-            if until < asked {
+            if asked >= deadline {
                 let why = "the receiver asked for a longer pause than the timeout, and has not got \
                            all metrics";
                 return result.and(Err(Error::new(why).at(self.client.url())));
             }
+            let pause = asked.saturating_duration_since(self.clock.now());
+            self.clock.sleep(pause);
         }
+        let mut has_ended = false;
         loop {
-            let pause = match self.send() {
-                Attempt::Done if has_ended => return result,
-                Attempt::Done => {
-                    self.protocol.end();
-                    has_ended = true;
-                    continue;
+            let Some(headers) = self.next() else {
+                if has_ended {
+                    return result;
                 }
-                Attempt::Sent => Duration::ZERO,
-                Attempt::Lost(error) => {
-                    result = result.and(Err(error));
-                    Duration::ZERO
-                }
-                Attempt::Failed(error, pause) => {
-                    if Instant::now() + pause >= deadline {
-                        return result.and(Err(error));
-                    }
-                    pause
-                }
+                self.protocol.end();
+                has_ended = true;
+                continue;
             };
-            std::thread::sleep(pause);
-            if Instant::now() >= deadline {
+            if self.clock.now() >= deadline {
                 let why = "the timeout was over before all metrics were sent";
                 return result.and(Err(Error::new(why).at(self.client.url())));
+            }
+            match self.send(&headers) {
+                Attempt::Sent => {}
+                Attempt::Lost(error) => result = result.and(Err(error)),
+                Attempt::Failed(error, pause) => {
+                    if self.clock.now() + pause >= deadline {
+                        return result.and(Err(error));
+                    }
+                    self.clock.sleep(pause);
+                }
             }
         }
     }
@@ -197,18 +223,24 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends the next request.
-    fn send(&mut self) -> Attempt {
+    /// Writes the next request. Returns `None` if there is none, and everything was answered.
+    fn next(&mut self) -> Option<Headers> {
         self.body.clear();
-        let Some(headers) = self.protocol.next(&mut self.body) else {
+        let headers = self.protocol.next(&mut self.body);
+        if headers.is_none() {
             let all = self.unsent.take();
             if let (Some(metrics), Some(taken)) = (&self.metrics, all) {
                 metrics.arrived(taken);
             }
-            return Attempt::Done;
-        };
-        let response = self.exchange(&headers);
+        }
+        headers
+    }
+
+    /// Sends the request that was written.
+    fn send(&mut self, headers: &Headers) -> Attempt {
+        let response = self.exchange(headers);
         let answer = response.as_ref().ok().map(to_answer);
+        self.asked = None;
         match self.protocol.answered(answer.as_ref()) {
             Verdict::Accepted { rejected, why } => {
                 self.accepted(rejected, &why);
@@ -225,7 +257,7 @@ impl Worker {
                 self.backoff.failed();
                 let asked = response.as_ref().ok();
                 let asked = asked.and_then(|response| response.retry_after(SystemTime::now()));
-                self.asked = asked.and_then(|pause| Instant::now().checked_add(pause));
+                self.asked = asked.and_then(|pause| self.clock.now().checked_add(pause));
                 Attempt::Failed(self.error(&response), self.backoff.pause(asked))
             }
         }

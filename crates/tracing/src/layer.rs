@@ -255,3 +255,43 @@ fn times(state: &SpanState, now: u64) -> ByTime<u64> {
         SpanTime::Idle => duration - busy,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(children: &[(u64, bool)], inside: &[(u64, bool)]) -> SpanState {
+        let cover = |steps: &[(u64, bool)]| {
+            let mut cover = Cover::default();
+            for &(now, begins) in steps {
+                match begins {
+                    true => cover.begin(now),
+                    false => cover.end(now),
+                }
+            }
+            cover
+        };
+        SpanState {
+            started: 10,
+            children: cover(children),
+            inside: cover(inside),
+            ..SpanState::default()
+        }
+    }
+
+    /// A subscriber may close a span before its children, and while a thread is inside.
+    #[test]
+    fn what_is_open_at_the_close_is_covered_until_then() {
+        let state = state(&[(12, true), (14, false), (17, true)], &[(11, true)]);
+        assert_eq!(times(&state, 20), [10, 5, 9, 1]);
+    }
+
+    /// Clocks of several threads are read in one order and reported in another.
+    #[test]
+    fn no_time_is_longer_than_the_span() {
+        let before = state(&[(8, true), (25, false)], &[(8, true), (25, false)]);
+        assert_eq!(times(&before, 20), [10, 0, 10, 0]);
+        // The clock stood before the begin of the span.
+        assert_eq!(times(&before, 5), [0, 0, 0, 0]);
+    }
+}

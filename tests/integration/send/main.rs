@@ -1,7 +1,6 @@
 //! Senders as a receiver sees them, and receivers that misbehave. `tests/e2e/send.rs` sends to real
 //! ones.
 
-#[allow(dead_code, reason = "others use the rest")]
 #[path = "../../support/gateway.rs"]
 mod gateway;
 #[path = "../../support/mod.rs"]
@@ -9,6 +8,7 @@ mod support;
 
 mod clashes;
 mod ends;
+mod environment;
 mod forks;
 mod roads;
 mod write_request;
@@ -416,6 +416,65 @@ fn a_receiver_that_hangs_delays_the_end_for_a_bounded_time() {
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
+#[test]
+fn a_receiver_that_drips_has_answered() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || drip(stream.unwrap()));
+        }
+    });
+    let program = Program::new();
+    let sender = program.sender(&url, Otlp::new());
+    let sender = sender.timeout(Duration::from_secs(2)).interval(LONG);
+    let begin = Instant::now();
+    assert_eq!(stop(sender.start().unwrap()), "arrived");
+    assert_eq!(program.about("tallies_send_failures_total"), 0.0);
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+/// Reads a request, and answers with a body that does not end.
+fn drip(mut stream: std::net::TcpStream) -> Option<()> {
+    use std::io::{Read, Write};
+    stream.read(&mut [0; 65_536]).ok()?;
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).ok()?;
+    loop {
+        stream.write_all(&[0]).ok()?;
+        std::thread::sleep(SHORT);
+    }
+}
+
+/// It once blamed the receiver, which had got no request.
+#[test]
+fn a_collector_that_hangs_is_no_missing_response() {
+    let receiver = Gateway::of(fine());
+    let program = Program::new();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let (begun, ends) = (std::sync::Mutex::new(begun), std::sync::Mutex::new(ends));
+    let hangs = move || {
+        let _ = begun.lock().unwrap().send(());
+        // Until the test ends.
+        let _ = ends.lock().unwrap().recv();
+        0.0
+    };
+    let gauge = program
+        .registry
+        .gauge_fn("hangs", "A callback that hangs.", hangs);
+    gauge.unwrap();
+    let sender = program.sender(&receiver.url, Otlp::new());
+    let sender = sender.timeout(Duration::from_millis(50)).interval(LONG);
+    let sending = sender.start().unwrap();
+    begins.recv_timeout(Duration::from_secs(60)).unwrap();
+    let error = stop(sending);
+    assert!(error.contains("a collector or callback hangs"), "{error}");
+    assert!(!error.contains("no response"), "{error}");
+    assert!(receiver.is_quiet());
+    drop(end);
+}
+
 /// The connection takes no more bytes, or the receiver answers nothing: in both cases, time is up.
 #[test]
 fn a_receiver_that_reads_nothing_delays_the_end_for_a_bounded_time() {
@@ -541,7 +600,7 @@ fn mistakes_are_errors_of_the_start() {
         ),
         (Sender::new(url, Otlp::new()).header("a b", "c"), "header"),
         (
-            Sender::new(url, Otlp::new()).header("Authorization", "Bearer x"),
+            Sender::new(url, Otlp::new()).header("Content-Type", "text/plain"),
             "header",
         ),
         (
@@ -592,4 +651,68 @@ fn a_conflict_of_registries_takes_only_what_conflicts() {
     ];
     assert_eq!(samples, expected);
     assert_eq!(stop(sending), "arrived");
+}
+
+/// Fails one request, and three requests, before all others succeed.
+fn two_outages() {
+    for failures in [1, 3] {
+        let receiver = Gateway::new(move |n| match n {
+            n if n <= failures && n > 0 => {
+                Answer::Status("503 Service Unavailable\r\n", String::new())
+            }
+            _ => fine(),
+        });
+        let program = Program::new();
+        let sender = program.sender(&receiver.url, Otlp::new());
+        let sending = sender.interval(SHORT).start().unwrap();
+        (0..failures + 4).for_each(|_| drop(receiver.next_request()));
+        assert_eq!(stop(sending), "arrived");
+    }
+}
+
+#[test]
+fn the_begin_and_the_end_of_an_outage_are_logged_once() {
+    let test = "the_begin_and_the_end_of_an_outage_are_logged_once";
+    let output = support::alone(test, two_outages, |command| {
+        command.args(["--nocapture"]);
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for (text, times) in [
+        ("503 Service Unavailable", 2),
+        ("requests are sent again", 2),
+        ("takes metrics again; 1 requests failed", 1),
+        ("takes metrics again; 3 requests failed", 1),
+        ("takes metrics again", 2),
+    ] {
+        assert_eq!(said.matches(text).count(), times, "{text}: {said}");
+    }
+}
+
+/// Sends native histograms to two receivers that answer as VictoriaMetrics 1.79 and 1.145 do.
+fn native_histograms() {
+    for head in [
+        "204 No Content\r\nX-Server-Hostname: vm\r\n",
+        "204 No Content\r\nX-Server-Hostname: vm\r\nVary: Accept-Encoding\r\n",
+    ] {
+        let receiver = Gateway::of(Answer::Status(head, String::new()));
+        let registry = Registry::new();
+        let sizes = tallies::Histogram::builder("sizes", "Sizes.").native(3);
+        sizes.register(&registry).unwrap().observe(1.0);
+        let sender = Sender::new(&receiver.url, RemoteWrite::new()).registry(&registry);
+        eprintln!("to {head:?}");
+        assert_eq!(stop(sender.interval(LONG).start().unwrap()), "arrived");
+    }
+}
+
+/// They were lost without a word.
+#[test]
+fn a_receiver_that_drops_native_histograms_is_named() {
+    let test = "a_receiver_that_drops_native_histograms_is_named";
+    let output = support::alone(test, native_histograms, |command| {
+        command.args(["--nocapture"]);
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (old, new) = said.split_once("Vary").expect("two receivers");
+    assert!(old.contains("drops native histograms"), "{said}");
+    assert!(!new.contains("drops native histograms"), "{said}");
 }

@@ -38,7 +38,7 @@ fn credentials_are_headers() {
 
 /// Answers requests over TLS as `localhost`. Returns the port, and the certificate of the authority
 /// as PEM.
-fn receiver_with_tls() -> (u16, String) {
+pub fn receiver_with_tls() -> (u16, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -132,4 +132,58 @@ fn the_proxy_of_the_environment_is_used() {
     );
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(!said.contains("secret"), "{said}");
+}
+
+/// The `Proxy` header of a request is `HTTP_PROXY` in a CGI program (httpoxy): whoever sends the
+/// request would get the metrics, and the login.
+#[test]
+fn a_cgi_program_uses_no_proxy_of_the_environment() {
+    let proxy = Gateway::of(fine());
+    let output = alone(
+        "roads::a_cgi_program_uses_no_proxy_of_the_environment",
+        by_proxy,
+        |command| {
+            command.args(["--nocapture"]);
+            command
+                .env("REQUEST_METHOD", "GET")
+                .env("HTTP_PROXY", &proxy.url)
+                .env("http_proxy", &proxy.url)
+                .env("ALL_PROXY", &proxy.url);
+        },
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("result: ") && !said.contains("arrived"),
+        "{said}"
+    );
+    assert!(proxy.is_quiet());
+}
+
+#[test]
+fn a_receiver_on_this_machine_needs_no_proxy() {
+    let receiver = Gateway::of(fine());
+    let port = receiver.url.rsplit(':').next().unwrap();
+    for host in ["127.0.0.1", "localhost", "127.1"] {
+        let url = format!("http://{host}:{port}");
+        let output = alone(
+            "roads::a_receiver_on_this_machine_needs_no_proxy",
+            to_the_endpoint,
+            |command| {
+                command.args(["--nocapture"]).env_remove("REQUEST_METHOD");
+                command
+                    .env("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
+                    .env("HTTP_PROXY", "http://127.0.0.1:9");
+            },
+        );
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("result: arrived"), "{url}: {said}");
+    }
+}
+
+/// Sends to the endpoint of the environment.
+fn to_the_endpoint() {
+    let program = Program::new();
+    let sender = tallies_send::Sender::from_env().unwrap().unwrap();
+    let sender = sender.registry(&program.registry).interval(LONG);
+    println!("result: {}", stop(sender.start().unwrap()));
 }

@@ -1,7 +1,12 @@
 //! The environment variables of OpenTelemetry that configure a sender of metrics.
 //!
 //! A variable that cannot be read is an error. OpenTelemetry's SDKs log a warning and ignore it,
-//! which sends to the wrong place or in the wrong form.
+//! which sends to the wrong place or in the wrong form. What only describes the program
+//! (`OTEL_RESOURCE_ATTRIBUTES`), and what only this library does not know (an exporter in
+//! `OTEL_METRICS_EXPORTER`), is logged and ignored, as the specification says.
+//!
+//! Addresses and headers may have secrets, so the rules of `tallies_client` say what of them an
+//! error shows.
 //!
 //! Sources: the OpenTelemetry specification, "OpenTelemetry Protocol Exporter", "OpenTelemetry
 //! Environment Variable Specification" and "Resource SDK".
@@ -13,6 +18,9 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tallies::Error;
+use tallies_client::{ClientError, base_url, check_header, full_url};
+
+use crate::sender::RECEIVER;
 
 use super::{Otlp, Temporality};
 
@@ -45,7 +53,8 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// Returns an error for a variable that cannot be read, unless `OTEL_SDK_DISABLED` is `true`.
+    /// Returns an error for a variable that cannot be read, unless others say that nothing is to be
+    /// sent.
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let variables = Variables(variable);
         let mut found = Self {
@@ -57,7 +66,7 @@ impl Environment {
             interval: Duration::from_secs(60),
             export_timeout: Duration::from_secs(30),
             otlp: Otlp::new(),
-            is_disabled: variables.is_disabled(),
+            is_disabled: variables.is_disabled() || !variables.sends(),
         };
         if found.is_disabled {
             return Ok(found);
@@ -74,8 +83,19 @@ impl Environment {
         if let Some(compression) = variables.exporter("COMPRESSION") {
             found.gzip = compression.one_of(&[("none", false), ("gzip", true)])?;
         }
-        let certificate = variables.exporter("CERTIFICATE");
-        found.certificate = certificate.map(|file| file.value.into());
+        for option in ["CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+            if let Some(file) = variables.exporter(option) {
+                let why = "is set, but senders have no client certificates; use another login, or \
+                           a collector on this machine that has one";
+                return Err(file.error(format_args!("{why}")));
+            }
+        }
+        if let Some(file) = variables.exporter("CERTIFICATE") {
+            if cfg!(not(feature = "tls")) {
+                return Err(file.error(format_args!("needs the feature `tls` of `tallies-send`")));
+            }
+            found.certificate = Some(file.value.into());
+        }
         if let Some(interval) = variables.get("OTEL_METRIC_EXPORT_INTERVAL") {
             found.interval = interval.interval()?;
         }
@@ -112,23 +132,54 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         let is = |text| disabled.value.eq_ignore_ascii_case(text);
         if !is("true") && !is("false") {
             // The specification has no other value that disables.
-            let value = &disabled.value;
+            let value = disabled.shown();
             let text = "which counts as `false`; use `true` or `false`";
             Error::new(format!("OTEL_SDK_DISABLED is `{value}`, {text}")).log_once();
         }
         is("true")
     }
 
+    /// Returns whether metrics are to be sent by OTLP. The variable is a list.
+    fn sends(&self) -> bool {
+        let Some(exporters) = self.get("OTEL_METRICS_EXPORTER") else {
+            return true;
+        };
+        let names = exporters.value.split(',').map(str::trim);
+        let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
+        let (mut others, mut unknown) = (Vec::new(), false);
+        for name in names.filter(|name| !name.is_empty()) {
+            if is(name, "otlp") {
+                return true;
+            }
+            match ["none", "prometheus", "console", "logging"]
+                .iter()
+                .find(|known| is(name, known))
+            {
+                Some(known) => others.push(*known),
+                None => unknown = true,
+            }
+        }
+        let name = exporters.name;
+        if unknown {
+            let text = "has an exporter that is unknown and ignored; `otlp` and `none` are known";
+            Error::new(format!("{name} {text}")).log_once();
+        }
+        if let Some(other) = others.iter().find(|other| **other != "none") {
+            let text = "so no metrics are sent; a sender is an exporter `otlp`";
+            Error::new(format!("{name} is `{other}`, {text}")).log_once();
+        }
+        others.is_empty()
+    }
+
     fn url(&self) -> Result<Option<String>, Error> {
         if let Some(url) = self.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") {
-            return url.url().map(Some);
+            return url.checked(full_url(RECEIVER, &url.value)).map(Some);
         }
         let Some(base) = self.get("OTEL_EXPORTER_OTLP_ENDPOINT") else {
             return Ok(None);
         };
-        let base = base.url()?;
-        let slash = if base.ends_with('/') { "" } else { "/" };
-        Ok(Some(format!("{base}{slash}v1/metrics")))
+        let url = base.checked(base_url(RECEIVER, &base.value))?;
+        Ok(Some(format!("{url}/v1/metrics")))
     }
 
     fn otlp(&self) -> Result<Otlp, Error> {
@@ -140,14 +191,21 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
         let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         if let Some(temporality) = self.get(temporality) {
-            let parsed: Result<Temporality, _> = temporality.value.parse();
-            let parsed = parsed
-                .map_err(|error| temporality.error(format_args!("cannot be used: {error}")))?;
-            otlp = otlp.temporality(parsed);
+            otlp = otlp.temporality(temporality.one_of(&[
+                ("cumulative", Temporality::Cumulative),
+                ("delta", Temporality::Delta),
+                ("lowmemory", Temporality::LowMemory),
+            ])?);
         }
         if let Some(attributes) = self.get("OTEL_RESOURCE_ATTRIBUTES") {
-            for (name, value) in attributes.pairs()? {
-                otlp = otlp.resource(name, value);
+            match attributes.pairs() {
+                Ok(pairs) => {
+                    for (name, value) in pairs {
+                        otlp = otlp.resource(name, value);
+                    }
+                }
+                // As the specification says: the whole variable.
+                Err(error) => Error::new(format!("{error}; all of it is ignored")).log_once(),
             }
         }
         if let Some(name) = self.get("OTEL_SERVICE_NAME") {
@@ -168,22 +226,19 @@ impl Variable {
         Error::new(format!("{} {problem}", self.name))
     }
 
-    /// Reads a URL. One without a path gets the path `/`.
-    fn url(&self) -> Result<String, Error> {
-        let url = &self.value;
-        let rest = ["http://", "https://"].iter().find_map(|scheme| {
-            let (start, rest) = url.split_at_checked(scheme.len())?;
-            start.eq_ignore_ascii_case(scheme).then_some(rest)
-        });
-        match rest {
-            Some(rest) if !rest.is_empty() && !rest.starts_with('/') => {
-                let slash = if rest.contains('/') { "" } else { "/" };
-                Ok(format!("{url}{slash}"))
-            }
-            _ => Err(self.error(format_args!(
-                "is `{url}`; it needs a URL such as `http://localhost:4318`"
-            ))),
+    /// Returns the value as an error may show it: a word or a number. Anything else may be the
+    /// value of another variable, with a login.
+    fn shown(&self) -> &str {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/-+._".contains(&byte);
+        match self.value.len() <= 20 && self.value.bytes().all(is_word) {
+            true => &self.value,
+            false => "…",
         }
+    }
+
+    /// Names the variable in an error of its value.
+    fn checked<T>(&self, result: Result<T, ClientError>) -> Result<T, Error> {
+        result.map_err(|error| Error::new(format!("{}: {error}", self.name)))
     }
 
     /// Reads one of these names, in letters of either case.
@@ -193,7 +248,7 @@ impl Variable {
             return Ok(*found);
         }
         let names: Vec<_> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let value = &self.value;
+        let value = self.shown();
         Err(self.error(format_args!(
             "is `{value}`; it needs {}",
             names.join(" or ")
@@ -201,8 +256,8 @@ impl Variable {
     }
 
     fn millis(&self) -> Result<u64, Error> {
-        let value = &self.value;
-        value.parse().map_err(|_| {
+        self.value.parse().map_err(|_| {
+            let value = self.shown();
             self.error(format_args!(
                 "is `{value}`; it needs a whole number of milliseconds"
             ))
@@ -231,18 +286,7 @@ impl Variable {
     fn headers(&self) -> Result<Vec<(String, String)>, Error> {
         let mut headers = self.pairs()?;
         for (name, value) in &mut headers {
-            let is_token =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            if !name.bytes().all(is_token) {
-                return Err(self.error(format_args!(
-                    "has the name `{name}`, which no header can have"
-                )));
-            }
-            if value.chars().any(char::is_control) {
-                return Err(self.error(format_args!(
-                    "has control characters in the value of `{name}`"
-                )));
-            }
+            self.checked(check_header(name, value))?;
             name.make_ascii_lowercase();
         }
         Ok(headers)

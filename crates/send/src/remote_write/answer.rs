@@ -75,6 +75,14 @@ pub(super) fn to_v2(answer: &Answer, sent: SampleCounts, is_known: bool) -> Mean
     }
 }
 
+/// Returns whether the receiver of a request in version 1.0 is a VictoriaMetrics that drops native
+/// histograms. It answers 204 all the same. Its name is in no header, but only VictoriaMetrics has
+/// `X-Server-Hostname`. Versions that store native histograms have `Vary` as well: 1.145 does, and
+/// 1.79 does not.
+pub(super) fn drops_histograms(answer: &Answer) -> bool {
+    answer.header("x-server-hostname").is_some() && answer.header("vary").is_none()
+}
+
 /// Returns the number of samples that were written, or `None` if no header says it.
 ///
 /// A header that is missing means 0, and one that is no number means all. Exemplars do not count:

@@ -260,6 +260,15 @@ impl Protocol for Exchange {
         match meaning {
             Meaning::Written { rejected, why } => {
                 self.is_accepted = true;
+                let has_histograms = batch.counts.histograms > 0;
+                if self.message == MessageVersion::V1
+                    && has_histograms
+                    && answer::drops_histograms(answer)
+                {
+                    let text = "the receiver is an old VictoriaMetrics, which drops native \
+                                histograms; `HistogramForm::Classic` sends their count and sum";
+                    tallies::Error::new(text).log_once();
+                }
                 self.advance(&batch);
                 Verdict::Accepted { rejected, why }
             }

@@ -140,7 +140,8 @@ pub enum HistogramForm {
     /// All as the text page shows them: a series per fixed bucket, `_sum` and `_count`. Of
     /// exponential buckets, only `+Inf` is left. For receivers without native histograms:
     /// Prometheus before 3.8 answers 500 to them unless it runs with
-    /// `--enable-feature=native-histograms`.
+    /// `--enable-feature=native-histograms`, and old versions of VictoriaMetrics drop them without
+    /// a word.
     Classic,
     /// Exponential buckets as native histograms, fixed buckets as classic series. The default,
     /// because queries and dashboards for fixed buckets keep working.

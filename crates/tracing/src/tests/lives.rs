@@ -183,6 +183,32 @@ fn a_thread_that_is_still_inside_counts_until_the_close() {
 }
 
 #[test]
+fn each_time_is_right_alone() {
+    for time in SpanTime::ALL {
+        let (registry, hands) = (Registry::new(), Hands::default());
+        let settings = SpanMetrics::new().times(&[time]).clock(hands.clock());
+        let recorder = settings.recorder(&registry).unwrap();
+        with_default(tracing_subscriber::registry().with(recorder), || {
+            let span = info_span!(target: "t", "span");
+            hands.advance(1);
+            span.in_scope(|| hands.advance(2));
+            let child = info_span!(target: "t", parent: &span, "child");
+            hands.advance(4);
+            drop(child);
+        });
+        let labels = [("span", "span"), ("target", "t")];
+        let expected = match time {
+            SpanTime::Duration => 7,
+            SpanTime::SelfTime => 3,
+            SpanTime::Busy => 2,
+            SpanTime::Idle => 5,
+        };
+        let found = sum(&registry.snapshot(), time, &labels);
+        assert_eq!(found, (1, expected), "{time:?}");
+    }
+}
+
+#[test]
 fn only_the_times_that_were_chosen_are_families() {
     let registry = Registry::new();
     let settings = SpanMetrics::new().times(&[SpanTime::Idle]);

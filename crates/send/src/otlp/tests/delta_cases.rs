@@ -171,6 +171,14 @@ fn a_long_outage_adds_up_series_that_have_ended() {
         all += series.iter().map(|(_, n)| n).sum::<u64>();
         let family = counter("a_total", &series, Some(100 * pass));
         unsent = totals.take(&snapshot(vec![family], 100 * pass + 50), unsent);
+        // A series that has not ended keeps its labels, whatever the others do.
+        let start = format!("{pass}-");
+        let series = unsent[0].series();
+        let live = series.filter(|(labels, _)| {
+            let label = labels.get("x");
+            label.is_some_and(|x| x.starts_with(&start))
+        });
+        assert_eq!(live.count(), 2000, "{pass}");
     }
     let [family] = <[_; 1]>::try_from(unsent).unwrap();
     // The live ones, and at most as many as two passes left, and the overflow series.
@@ -190,6 +198,20 @@ fn a_long_outage_adds_up_series_that_have_ended() {
         }
     }
     assert_eq!((overflow, sum), (1, all));
+}
+
+/// Deltas wait for the next request; a gauge is replaced.
+#[test]
+fn what_is_added_up_is_not_superseded() {
+    let mut protocol = protocol(1000);
+    for pass in 1..4_u64 {
+        let total = counter("a_total", &[("a", 3 * pass), ("b", pass)], Some(1));
+        let (x, y) = ([("x", "x")], [("x", "y")]);
+        let gauges = [(&x[..], Value::Gauge(1.0)), (&y[..], Value::Gauge(1.0))];
+        let gauge = family("load", Kind::Gauge, &gauges);
+        protocol.take(&snapshot(vec![total, gauge], 100 * pass));
+        assert_eq!(protocol.superseded(), 2 * (pass - 1));
+    }
 }
 
 #[test]

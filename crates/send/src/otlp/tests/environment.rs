@@ -80,23 +80,19 @@ fn the_path_is_added_to_the_endpoint_of_all_signals_only() {
         ),
         (
             "",
-            "HTTPS://collector/mycollector/",
-            "HTTPS://collector/mycollector/v1/metrics",
+            "HTTP://collector/mycollector/",
+            "http://collector/mycollector/v1/metrics",
+        ),
+        ("METRICS_", "http://collector:4318", "http://collector:4318"),
+        (
+            "METRICS_",
+            "Http://collector/v1/metrics/",
+            "http://collector/v1/metrics/",
         ),
         (
             "METRICS_",
-            "http://collector:4318",
-            "http://collector:4318/",
-        ),
-        (
-            "METRICS_",
-            "https://collector/v1/metrics/",
-            "https://collector/v1/metrics/",
-        ),
-        (
-            "METRICS_",
-            "https://collector/v1/metrics",
-            "https://collector/v1/metrics",
+            "http://collector/v1/metrics",
+            "http://collector/v1/metrics",
         ),
     ] {
         let variable = format!("OTEL_EXPORTER_OTLP_{variable}ENDPOINT");
@@ -109,13 +105,9 @@ fn the_path_is_added_to_the_endpoint_of_all_signals_only() {
         "ftp://collector",
         "é",
     ] {
-        assert_eq!(
-            error("OTEL_EXPORTER_OTLP_ENDPOINT", value),
-            format!(
-                "OTEL_EXPORTER_OTLP_ENDPOINT is `{value}`; it needs a URL such as \
-                 `http://localhost:4318`"
-            )
-        );
+        let error = error("OTEL_EXPORTER_OTLP_ENDPOINT", value);
+        let expected = format!("OTEL_EXPORTER_OTLP_ENDPOINT: receiver URL `{value}` ");
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
 
@@ -132,8 +124,6 @@ fn variables_of_metrics_win() {
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/all.pem"),
-        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/metrics.pem"),
         (
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
             "LOWMEMORY",
@@ -145,7 +135,6 @@ fn variables_of_metrics_win() {
     assert_eq!(found.headers, owned(&[("metrics", "1")]));
     assert_eq!(found.timeout, Duration::from_millis(2500));
     assert!(found.gzip);
-    assert_eq!(found.certificate, Some("/metrics.pem".into()));
     assert_eq!(found.interval, Duration::from_secs(5));
     // 0 stands for no limit.
     assert!(found.export_timeout > Duration::from_secs(24 * 3600));
@@ -169,8 +158,7 @@ fn values_that_are_unknown_name_those_that_are_known() {
         (
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
             "rate",
-            "cannot be used: temporality `rate` is unknown; there are `cumulative`, `delta` and \
-             `lowmemory`",
+            "is `rate`; it needs `cumulative` or `delta` or `lowmemory`",
         ),
         (
             "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -212,10 +200,93 @@ fn headers_are_decoded_and_their_values_are_never_shown() {
         "a=secret%0d%0ax: y",
         "a b=secret",
         "é=secret",
+        // A colon for the equals sign, and a value in base64.
+        "Authorization: Basic secret==",
+        "x-api-key: secret=",
     ] {
         let error = error("OTEL_EXPORTER_OTLP_HEADERS", value);
-        assert!(error.starts_with("OTEL_EXPORTER_OTLP_HEADERS "), "{error}");
+        assert!(error.starts_with("OTEL_EXPORTER_OTLP_HEADERS"), "{error}");
         assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+/// Whatever a user puts in the wrong variable, or in the wrong form.
+#[test]
+fn no_variable_shows_a_login() {
+    for option in [
+        "ENDPOINT",
+        "HEADERS",
+        "TIMEOUT",
+        "PROTOCOL",
+        "COMPRESSION",
+        "CERTIFICATE",
+        "CLIENT_CERTIFICATE",
+        "CLIENT_KEY",
+        "METRICS_TEMPORALITY_PREFERENCE",
+    ] {
+        for value in [
+            "me:SECRET@collector:4318",
+            "https:/me:SECRET@collector:4318",
+            "http://me:SECRET@collector:4318",
+            "http://collector:4318/?token=SECRET",
+            "Authorization: Bearer SECRET",
+            "Authorization: Basic SECRET==",
+            "x-api-key=SECRET\u{1b}",
+            "-----BEGIN PRIVATE KEY-----\nSECRET\n",
+        ] {
+            let variable = format!("OTEL_EXPORTER_OTLP_{option}");
+            if let Err(error) = read(&[(&variable, value)]) {
+                let error = error.to_string();
+                assert!(error.starts_with(&variable), "{error}");
+                assert!(!error.contains("SECRET"), "{value}: {error}");
+            }
+        }
+    }
+    for variable in ["OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRIC_EXPORT_TIMEOUT"] {
+        assert!(!error(variable, "Bearer SECRET").contains("SECRET"));
+    }
+}
+
+#[test]
+fn headers_that_describe_the_body_are_refused() {
+    for name in ["Content-Type", "content-encoding", "Content-Length", "Host"] {
+        let error = error("OTEL_EXPORTER_OTLP_HEADERS", &format!("{name}=x"));
+        let name = name.to_ascii_lowercase();
+        assert_eq!(
+            error,
+            format!("OTEL_EXPORTER_OTLP_HEADERS: header `{name}` is set by the client itself")
+        );
+    }
+}
+
+#[test]
+fn a_client_certificate_is_an_error_and_not_ignored() {
+    for variable in [
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+    ] {
+        let error = error(variable, "/client.pem");
+        assert!(
+            error.starts_with(&format!("{variable} is set, but")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_needs_tls() {
+    let found = read(&[
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/all.pem"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/metrics.pem"),
+    ]);
+    #[cfg(feature = "tls")]
+    assert_eq!(found.ok().unwrap().certificate, Some("/metrics.pem".into()));
+    #[cfg(not(feature = "tls"))]
+    {
+        let error = found.err().unwrap().to_string();
+        assert!(error.contains("needs the feature `tls`"), "{error}");
     }
 }
 
@@ -232,13 +303,41 @@ fn the_service_has_a_name_and_attributes() {
     );
     let found = resource(&read_ok(&[attributes, ("OTEL_SERVICE_NAME", "b")]));
     assert_eq!(found[0], ("service.name".to_owned(), "b".to_owned()));
+    // All of it is discarded, as the specification says.
     for value in ["a", "a=%", "=a", "a=1,b=%f", "%ff=1"] {
-        let error = error("OTEL_RESOURCE_ATTRIBUTES", value);
-        assert!(
-            error.starts_with("OTEL_RESOURCE_ATTRIBUTES is invalid in its entry "),
-            "{error}"
-        );
+        let found = resource(&read_ok(&[("OTEL_RESOURCE_ATTRIBUTES", value)]));
+        let unknown = resource(&read_ok(&[]));
+        assert_eq!(found, unknown, "{value}");
+        let service = ("OTEL_SERVICE_NAME", "b");
+        let found = resource(&read_ok(&[("OTEL_RESOURCE_ATTRIBUTES", value), service]));
+        assert_eq!(found, owned(&[("service.name", "b")]), "{value}");
     }
+}
+
+#[test]
+fn exporters_other_than_otlp_send_nothing() {
+    for (value, sends) in [
+        ("otlp", true),
+        (" OTLP ", true),
+        ("console,otlp", true),
+        ("prometheus, otlp", true),
+        ("none", false),
+        ("None", false),
+        ("prometheus", false),
+        ("console", false),
+        ("logging,prometheus", false),
+        // Nothing is left of these, so the default is.
+        ("", true),
+        (",", true),
+        ("zipkin", true),
+        ("none,zipkin", false),
+    ] {
+        let found = read_ok(&[("OTEL_METRICS_EXPORTER", value)]);
+        assert_eq!(found.is_disabled, !sends, "{value}");
+    }
+    // The variables of what is not used are not read.
+    let broken = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    assert!(read_ok(&[("OTEL_METRICS_EXPORTER", "none"), broken]).is_disabled);
 }
 
 #[test]

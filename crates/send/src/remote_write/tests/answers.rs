@@ -1,6 +1,6 @@
 //! The meaning of answers.
 
-use super::super::answer::{Meaning, to_v1, to_v2};
+use super::super::answer::{Meaning, drops_histograms, to_v1, to_v2};
 use super::super::batch::SampleCounts;
 use super::*;
 
@@ -116,4 +116,23 @@ fn a_partial_write_is_no_loss_of_the_rest() {
 #[test]
 fn headers_mean_nothing_in_version_1() {
     assert_eq!(to_v1(&answer(204, &[(SAMPLES, "0")])), written(0, ""));
+}
+
+/// The headers are those that VictoriaMetrics 1.79.5 and 1.145 answered, and those of Prometheus.
+#[test]
+fn an_old_victoria_metrics_is_recognized_by_its_headers() {
+    let host = ("x-server-hostname", "vm");
+    let vary = ("vary", "Accept-Encoding");
+    for (headers, drops) in [
+        (&[host][..], true),
+        (&[vary, host], false),
+        (&[vary], false),
+        (&[], false),
+    ] {
+        assert_eq!(
+            drops_histograms(&answer(204, headers)),
+            drops,
+            "{headers:?}"
+        );
+    }
 }

@@ -120,6 +120,22 @@ fn a_receiver_that_stops_to_know_a_version_gets_the_other() {
     assert_eq!(step(&mut exchange, None), (false, accepted()));
 }
 
+/// A receiver that came back to an earlier version has not accepted it yet.
+#[test]
+fn a_version_has_to_be_accepted_after_each_change() {
+    let mut exchange = started(&RemoteWrite::new());
+    let again = |is_v2| (is_v2, Verdict::Again);
+    assert_eq!(step(&mut exchange, Some(answer(415, &[]))), again(true));
+    assert_eq!(step(&mut exchange, None), (false, accepted()));
+    assert_eq!(step(&mut exchange, Some(answer(415, &[]))), again(false));
+    // It is away, and the next snapshot finds one that knows version 1 only.
+    let away = (true, Verdict::Retry);
+    assert_eq!(step(&mut exchange, Some(answer(503, &[]))), away);
+    exchange.take(&snapshot([gauges("g", &["1"])], NOW + 1_000));
+    assert_eq!(step(&mut exchange, Some(answer(400, &[]))), again(true));
+    assert_eq!(step(&mut exchange, None), (false, accepted()));
+}
+
 /// A request is sent at most twice without a pause, whatever the receiver answers.
 #[test]
 fn no_answer_makes_the_versions_alternate_without_end() {
