@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::report::Report;
+use super::report::{Candidate, Report};
 use super::{Compare, stats};
 use crate::Error;
 use crate::machine::Machine;
@@ -162,6 +162,8 @@ pub(super) struct Measurement<'a> {
     pub(super) name: &'a str,
     /// The units are restarts.
     pub(super) restarts: bool,
+    /// Old and new.
+    pub(super) candidates: [Candidate; 2],
     /// The measurement does not end before so many units, not even when time is up.
     least: usize,
     pub(super) machine: Machine,
@@ -172,12 +174,18 @@ pub(super) struct Measurement<'a> {
 }
 
 impl<'a> Measurement<'a> {
-    pub(super) fn new(compare: &'a Compare, name: &'a str, restarts: bool) -> Self {
+    pub(super) fn new(
+        compare: &'a Compare,
+        name: &'a str,
+        restarts: bool,
+        candidates: [Candidate; 2],
+    ) -> Self {
         let seed = compare.seed.unwrap_or_else(random_seed);
         Self {
             compare,
             name,
             restarts,
+            candidates,
             least: if restarts { stats::FEW } else { stats::BATCHES },
             machine: Machine::now(),
             start: Instant::now(),

@@ -8,6 +8,7 @@ use super::measure::{Measurement, Unit};
 use super::stats::{self, Interval, Sequence};
 use super::verdict::Verdict;
 use crate::bencher::{self, Nanoseconds};
+use crate::build::Build;
 use crate::machine::Machine;
 
 /// The result of comparing one bench.
@@ -72,8 +73,47 @@ pub struct Report {
     pub error: f64,
     /// The slow-down above which the comparison fails.
     pub fail_above: Option<f64>,
+    /// The old candidate.
+    pub old: Candidate,
+    /// The new candidate.
+    pub new: Candidate,
+    /// The settings of the comparison in words.
+    pub options: String,
     /// The machine of the comparison.
     pub machine: Machine,
+}
+
+/// One of the two that were compared.
+///
+/// ```no_run
+/// use tallies_bench::compare::Compare;
+///
+/// let report = Compare::new().closures("add", || 1 + 1, || 2 + 2)?;
+/// println!("old is {}, new is {}", report.old.name, report.new.name);
+/// # Ok::<(), tallies_bench::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The revision with its commit, the path of the executable, or `closure`.
+    pub name: String,
+    /// The compiler and the profile. `None` for an executable that does not tell.
+    pub build: Option<Build>,
+}
+
+impl Candidate {
+    pub(super) fn new(name: impl Into<String>, build: Option<Build>) -> Self {
+        let name = name.into();
+        Self { name, build }
+    }
+
+    /// The candidate in words.
+    pub(super) fn describe(&self) -> String {
+        match &self.build {
+            Some(build) => format!("{}, by {build}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 impl Report {
@@ -126,6 +166,9 @@ impl Report {
             same_within: compare.same_within,
             error: compare.error,
             fail_above: compare.fail_above,
+            old: measured.candidates[0].clone(),
+            new: measured.candidates[1].clone(),
+            options: compare.options(),
             machine: measured.machine.clone(),
         }
     }
@@ -170,6 +213,22 @@ impl Report {
         Some(format!(
             "old {old:.0}, new {new:.0} instructions per iteration: {change}"
         ))
+    }
+
+    /// Warnings that a reader must not miss.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let (old, new) = (self.old.build.as_ref(), self.new.build.as_ref());
+        let debug = [("old", old), ("new", new)].into_iter();
+        let debug = debug.filter_map(|(name, build)| build?.note(name));
+        let differ = old
+            .zip(new)
+            .filter(|(old, new)| old != new)
+            .map(|(old, new)| {
+                format!(
+                    "other builds: old is by {old}, and new by {new}, which is part of the result"
+                )
+            });
+        debug.chain(differ).collect()
     }
 
     /// How much was measured, in words.
@@ -221,6 +280,7 @@ impl fmt::Display for Report {
         let effect = Difference(self.effect, self.interval);
         writeln!(f, "{}: {}, {effect}", self.name, self.verdict)?;
         let (old, new) = (Nanos(self.old_nanos), Nanos(self.new_nanos));
+        let new = new.as_of(&old);
         writeln!(f, "  old {old}, new {new} per iteration")?;
         if let Some(instructions) = self.instructions() {
             writeln!(f, "  {instructions}")?;
@@ -231,7 +291,9 @@ impl fmt::Display for Report {
             let bootstrap = Difference(self.effect, Some(bootstrap));
             writeln!(f, "  bootstrap, if looked at once: {bootstrap}")?;
         }
-        write!(f, "  {}", self.amount())
+        write!(f, "  {}", self.amount())?;
+        let mut notes = self.notes().into_iter();
+        notes.try_for_each(|note| write!(f, "\n  note: {note}"))
     }
 }
 
@@ -251,14 +313,40 @@ impl fmt::Display for Difference {
 /// Nanoseconds in a unit that leaves one to three digits before the point.
 pub(super) struct Nanos(pub(super) f64);
 
+impl Nanos {
+    /// The scale of that unit, and its name.
+    fn unit(&self) -> (f64, &'static str) {
+        match self.0 {
+            nanos if nanos < 999.5 => (1.0, "ns"),
+            nanos if nanos < 999.5e3 => (1e3, "µs"),
+            nanos if nanos < 999.5e6 => (1e6, "ms"),
+            _ => (1e9, "s"),
+        }
+    }
+
+    /// Returns the time in the unit of another one, so that both can be compared at sight.
+    pub(super) fn as_of(&self, other: &Self) -> String {
+        let (scale, unit) = other.unit();
+        format!("{:.3} {unit}", self.0 / scale)
+    }
+}
+
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            nanos if nanos < 999.5 => (nanos, "ns"),
-            nanos if nanos < 999.5e3 => (nanos / 1e3, "µs"),
-            nanos if nanos < 999.5e6 => (nanos / 1e6, "ms"),
-            nanos => (nanos / 1e9, "s"),
-        };
-        write!(f, "{value:.3} {unit}")
+        f.write_str(&self.as_of(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_compared_have_one_unit() {
+        assert_eq!(Nanos(999.4).to_string(), "999.400 ns");
+        assert_eq!(Nanos(999.5).to_string(), "1.000 µs");
+        assert_eq!(Nanos(2e9).to_string(), "2.000 s");
+        assert_eq!(Nanos(1_001.0).as_of(&Nanos(998.0)), "1001.000 ns");
+        assert_eq!(Nanos(998.0).as_of(&Nanos(1_001.0)), "0.998 µs");
     }
 }

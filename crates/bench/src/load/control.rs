@@ -10,12 +10,12 @@ use crate::recorder::{Intervals, Recorder};
 use crate::stats::{Batches, QuantileInterval, quantile};
 
 use super::run::LoadRun;
-use super::timeline::Timeline;
+use super::timeline::{Count, Counts, Timeline};
 use super::{Load, Model, StopReason};
 
 /// The time between two looks.
 const TICK: Duration = Duration::from_millis(50);
-/// The time in which some request must succeed, if requests fail.
+/// The time in which some request must succeed, if requests fail or panic.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The time between two lines of progress.
 const LINE: Duration = Duration::from_secs(1);
@@ -57,6 +57,8 @@ pub(super) struct Control {
     pub(super) latency: Option<Watched>,
     /// Only in an open load.
     pub(super) lag: Option<Watched>,
+    /// The requests that had ended, over time.
+    pub(super) counts: Counts,
     /// A quantile, and the relative width of its interval at which the run may end.
     pub(super) width: Option<(f64, f64)>,
     pub(super) alpha: f64,
@@ -70,6 +72,7 @@ impl Control {
             service: Watched::new(&run.measured.service),
             latency: is_open.then(|| Watched::new(&run.measured.latency)),
             lag: is_open.then(|| Watched::new(&run.measured.lag)),
+            counts: Counts::default(),
             width: load.width,
             alpha: load.alpha,
             progress: load.progress.then(|| Progress::new(run.end)),
@@ -109,7 +112,7 @@ impl Control {
 
     fn read(&mut self, run: &LoadRun, elapsed: Duration) -> Result<(), Error> {
         if elapsed >= run.warm_up {
-            self.read_last()?;
+            self.read_last(run)?;
         }
         if self.progress.as_ref().is_some_and(Progress::is_due) {
             let text = self.state(run);
@@ -121,7 +124,14 @@ impl Control {
     }
 
     /// Reads what the last requests recorded.
-    pub(super) fn read_last(&mut self) -> Result<(), Error> {
+    pub(super) fn read_last(&mut self, run: &LoadRun) -> Result<(), Error> {
+        let records = &run.measured;
+        self.counts.push(Count {
+            at: run.start.elapsed().saturating_sub(run.warm_up),
+            succeeded: records.succeeded.get(),
+            failed: records.failed.get() + records.panicked.get(),
+            skipped: records.skipped.get(),
+        });
         let open = self.latency.iter_mut().chain(&mut self.lag);
         std::iter::once(&mut self.service)
             .chain(open)
@@ -149,7 +159,7 @@ impl Control {
     }
 }
 
-/// Returns an error if requests fail and none has succeeded for a while.
+/// Returns an error if requests fail or panic and none has succeeded for a while.
 pub(super) fn check_target(run: &LoadRun, elapsed: Duration) -> Result<(), Error> {
     if elapsed < PATIENCE {
         return Ok(());
@@ -158,7 +168,7 @@ pub(super) fn check_target(run: &LoadRun, elapsed: Duration) -> Result<(), Error
     let sum = |count: fn(&super::run::Records) -> u64| -> u64 {
         phases.iter().map(|phase| count(run.records(*phase))).sum()
     };
-    let failed = sum(|records| records.failed.get());
+    let failed = sum(|records| records.failed.get() + records.panicked.get());
     if failed == 0 || sum(|records| records.succeeded.get()) > 0 {
         return Ok(());
     }
