@@ -202,7 +202,7 @@ fn with_causes(error: &dyn Error) -> String {
         text += &format!(": {error}");
         cause = error.source();
     }
-    if text.contains("InvalidContentType") {
+    if text.ends_with("InvalidContentType") {
         text += ": the server does not speak TLS here; is its address `http://…`?";
     }
     text

@@ -62,9 +62,9 @@ impl Build {
 
     /// What a reader must not miss about the times of this build.
     pub(crate) fn note(&self, what: &str) -> Option<String> {
-        let why = "its times say little of an optimized one (`cargo bench`, or `--release`)";
+        let why = "times of an optimized build (`cargo bench`, or `--release`) differ";
         let profile = self.profile();
-        (!self.is_optimized()).then(|| format!("debug build: {what} has {profile}; {why}"))
+        (!self.is_optimized()).then(|| format!("debug build: {profile} in {what}; {why}"))
     }
 }
 
@@ -89,7 +89,8 @@ mod tests {
         assert_eq!(build("s", false).note("old"), None);
         for slow in [build("0", false), build("3", true)] {
             let note = slow.note("old").unwrap();
-            assert!(note.starts_with("debug build: old has opt-level"), "{note}");
+            assert!(note.starts_with("debug build: opt-level "), "{note}");
+            assert!(note.contains(" in old; "), "{note}");
         }
         assert_eq!(
             build("3", true).to_string(),

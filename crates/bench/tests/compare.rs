@@ -146,6 +146,11 @@ fn the_tool_prints_json_and_its_exit_code_tells_errors_from_results() {
     assert_eq!(output.status.code(), Some(2));
     let output = tool(&["against", "no-such-revision", "--bench", "suite"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        why.contains("git knows no revision `no-such-revision`"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -175,6 +180,31 @@ fn bencher_and_a_page_get_all_benches_at_the_end() {
     assert_eq!(fields, ["lower_value", "upper_value", "value"]);
     assert_eq!(json.as_object().unwrap().len(), 1);
     assert!(html.contains("counts as the same") && html.contains("<svg"));
+    for fact in [
+        &format!("<dt>old</dt><dd>{path}</dd>"),
+        "<dt>options</dt><dd>at most 100ms, batches of 300µs, same within 0.5 %, error 5 %</dd>",
+        "<dt>duration</dt>",
+        "<dt>compiler</dt><dd>rustc ",
+        "<dt>profile</dt><dd>opt-level ",
+        "<dt>measured at</dt>",
+    ] {
+        assert!(html.contains(fact), "{fact}: {html}");
+    }
+    assert_eq!(html.contains("debug build"), cfg!(debug_assertions));
+}
+
+#[test]
+fn a_filter_that_no_bench_has_in_its_name_is_an_error_if_it_would_measure_nothing() {
+    let run = |arguments: &[&str]| Command::new(suite()).args(arguments).output().unwrap();
+    let output = run(&["--bench", "nosuch"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let why = String::from_utf8(output.stderr).unwrap();
+    let expected = "no bench has `nosuch` in its name; there are: join, split";
+    assert!(why.contains(expected), "{why}");
+    // `cargo test nosuch --benches` gives the filter to every program.
+    let output = run(&["nosuch"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
 }
 
 #[test]

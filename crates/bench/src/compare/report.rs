@@ -106,14 +106,6 @@ impl Candidate {
         let name = name.into();
         Self { name, build }
     }
-
-    /// The candidate in words.
-    pub(super) fn describe(&self) -> String {
-        match &self.build {
-            Some(build) => format!("{}, by {build}", self.name),
-            None => self.name.clone(),
-        }
-    }
 }
 
 impl Report {
@@ -218,16 +210,17 @@ impl Report {
     /// Warnings that a reader must not miss.
     pub(super) fn notes(&self) -> Vec<String> {
         let (old, new) = (self.old.build.as_ref(), self.new.build.as_ref());
+        if old == new {
+            return old
+                .and_then(|build| build.note("old and new"))
+                .into_iter()
+                .collect();
+        }
         let debug = [("old", old), ("new", new)].into_iter();
         let debug = debug.filter_map(|(name, build)| build?.note(name));
-        let differ = old
-            .zip(new)
-            .filter(|(old, new)| old != new)
-            .map(|(old, new)| {
-                format!(
-                    "other builds: old is by {old}, and new by {new}, which is part of the result"
-                )
-            });
+        let differ = old.zip(new).map(|(old, new)| {
+            format!("other builds: old is by {old}, and new by {new}, which is part of the result")
+        });
         debug.chain(differ).collect()
     }
 
@@ -340,6 +333,116 @@ impl fmt::Display for Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::Compare;
+
+    fn build(opt_level: &str) -> Option<Build> {
+        let mut build = Build::here();
+        (build.opt_level, build.debug_assertions) = (opt_level.to_owned(), false);
+        Some(build)
+    }
+
+    /// The report of restarts whose new candidate takes so much longer, and whose control so much,
+    /// as logarithms, with noise of a thousandth.
+    fn report(compare: &Compare, effect: f64, control: f64) -> Report {
+        let candidates = [
+            Candidate::new("a", build("3")),
+            Candidate::new("b", build("3")),
+        ];
+        let mut measured = Measurement::new(compare, "join", true, candidates);
+        measured.units = (0..20)
+            .map(|i| {
+                let noise = 0.001 * f64::from(i % 5 - 2);
+                Unit {
+                    effect: effect + noise,
+                    control: control + noise,
+                    nanos: [100.0, 100.0 * (effect + noise).exp()],
+                    instructions: Some([1_000.0, 1_100.0]),
+                    rounds: 50,
+                }
+            })
+            .collect();
+        Report::new(&measured, 7).complete(&measured)
+    }
+
+    #[test]
+    fn a_report_has_the_means_of_its_restarts_and_fails_only_if_the_limit_is_proven() {
+        let compare = Compare::new().fail_above(0.02);
+        let slower = report(&compare, 0.05, 0.0);
+        assert_eq!((slower.verdict, slower.fails), (Verdict::Slower, true));
+        assert!((slower.effect - 0.05_f64.exp_m1()).abs() < 1e-9 && slower.control.abs() < 1e-9);
+        let interval = slower.interval.unwrap();
+        assert!(
+            0.045 < interval.low && interval.high < 0.058,
+            "{interval:?}"
+        );
+        assert!(interval.contains(slower.effect));
+        assert_eq!(
+            (slower.restarts, slower.rounds, slower.iterations),
+            (20, 1000, 7)
+        );
+        assert_eq!(slower.old_nanos, 100.0);
+        assert!(
+            (slower.new_nanos - 105.127).abs() < 0.01,
+            "{}",
+            slower.new_nanos
+        );
+        let narrow = slower.bootstrap.unwrap();
+        assert!(interval.low < narrow.low && narrow.high < interval.high);
+        assert!(slower.is_final(Some(0.02)) && slower.is_final(None));
+        assert_eq!(
+            slower.instructions().unwrap(),
+            "old 1000, new 1100 instructions per iteration: +10.00 %"
+        );
+
+        // Slower, but perhaps not by the limit; and more than the limit, but not proven.
+        let near = report(&compare, 0.02, 0.0);
+        assert_eq!((near.verdict, near.fails), (Verdict::Slower, false));
+        assert!(!near.is_final(Some(0.02)) && near.is_final(None));
+        let moved = report(&compare, 0.05, 0.03);
+        assert_eq!((moved.verdict, moved.fails), (Verdict::Unproven, false));
+        assert!(!moved.is_final(None));
+        let faster = report(&compare, -0.05, 0.0);
+        assert_eq!((faster.verdict, faster.fails), (Verdict::Faster, false));
+        assert!(!report(&Compare::new(), 0.05, 0.0).fails);
+        let same = report(&Compare::new(), 0.0, 0.0);
+        assert!(same.verdict == Verdict::Same && same.is_final(None));
+    }
+
+    #[test]
+    fn the_text_has_old_before_new_and_the_notes() {
+        let mut report = report(&Compare::new(), 0.05, 0.0);
+        let text = report.to_string();
+        assert!(text.starts_with("join: slower, +5.13 % ["), "{text}");
+        assert!(
+            text.contains("old 100.000 ns, new 105.127 ns per iteration"),
+            "{text}"
+        );
+        assert!(text.contains("control, a copy of old: -0.00 %") || text.contains("+0.00 %"));
+        assert!(!text.contains("note"), "{text}");
+        report.old.build = build("0");
+        let notes = report.notes();
+        let [debug, other] = &notes[..] else {
+            panic!("{notes:?}");
+        };
+        assert!(
+            debug.starts_with("debug build: opt-level 0 in old; "),
+            "{debug}"
+        );
+        assert!(
+            other.starts_with("other builds: old is by rustc "),
+            "{other}"
+        );
+        assert!(other.contains("opt-level 0, and new by rustc "), "{other}");
+        assert!(report.to_string().ends_with(&format!("\n  note: {other}")));
+        report.new.build = build("0");
+        let notes = report.notes();
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains(" in old and new; "), "{notes:?}");
+        report.old.build = None;
+        assert_eq!(report.notes().len(), 1);
+        report.new.build = None;
+        assert!(report.notes().is_empty());
+    }
 
     #[test]
     fn times_that_are_compared_have_one_unit() {

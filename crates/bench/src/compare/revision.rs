@@ -137,7 +137,10 @@ fn outside(metadata: &Value, top: &Path) -> Option<String> {
     let dependencies = list(&metadata["packages"]).into_iter();
     let dependencies = dependencies.flat_map(|package| list(&package["dependencies"]));
     let mut paths = dependencies.filter_map(|one| one["path"].as_str().map(str::to_owned));
-    paths.find(|path| !Path::new(path).starts_with(top))
+    // Git follows links, and cargo does not.
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let top = real(top);
+    paths.find(|path| !real(Path::new(path)).starts_with(&top))
 }
 
 /// Removes the worktrees of comparisons that were killed.

@@ -1,7 +1,8 @@
 //! Comparisons on a page: one chart with a row for each bench, and the numbers of the text.
 
-use super::report::{Difference, Nanos, Report};
+use super::report::{Candidate, Difference, Nanos, Report};
 use super::stats::Interval;
+use crate::build::Build;
 use crate::machine::Machine;
 use crate::page::Section;
 use crate::page::plot::{Axis, Plot};
@@ -69,14 +70,36 @@ fn facts(reports: &[Report]) -> Vec<(&'static str, String)> {
         texts.join("; ")
     };
     let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
-    let facts = [
-        ("old", all(&|report| report.old.describe())),
-        ("new", all(&|report| report.new.describe())),
+    let build = |of: fn(&Report) -> &Candidate, what: fn(&Build) -> String| {
+        all(&|report| {
+            of(report)
+                .build
+                .as_ref()
+                .map_or_else(|| "unknown".to_owned(), what)
+        })
+    };
+    // Both are the same, nearly always.
+    let both = |what: fn(&Build) -> String| {
+        let [old, new] = [
+            build(|report| &report.old, what),
+            build(|report| &report.new, what),
+        ];
+        match old == new {
+            true => new,
+            false => format!("old: {old}; new: {new}"),
+        }
+    };
+    if reports.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        ("old", all(&|report| report.old.name.clone())),
+        ("new", all(&|report| report.new.name.clone())),
         ("options", all(&|report| report.options.clone())),
         ("duration", format!("{seconds:.1} s")),
-    ];
-    let is_empty = reports.is_empty();
-    facts.into_iter().filter(|_| !is_empty).collect()
+        ("compiler", both(|build| build.compiler.clone())),
+        ("profile", both(Build::profile)),
+    ]
 }
 
 fn chart(reports: &[Report]) -> Plot {

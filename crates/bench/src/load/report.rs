@@ -493,13 +493,23 @@ impl LoadReport {
             let open = open.iter().map(|interval| percentile(interval.quantile));
             let open = open.collect::<Vec<_>>().join(", ");
             if !open.is_empty() {
-                names.push(format!("{open} of the {time}"));
+                names.push((open, time));
             }
         }
         if names.is_empty() {
             return None;
         }
-        let names = names.join(" and ");
+        let names = match names[..] {
+            [(ref one, latency), (ref other, service)] if one == other => {
+                format!("{one} of the {latency} and the {service}")
+            }
+            _ => {
+                let names = names
+                    .iter()
+                    .map(|(open, time)| format!("{open} of the {time}"));
+                names.collect::<Vec<_>>().join(" and ")
+            }
+        };
         let cure = match (self.reason, self.load.count) {
             (StopReason::Count, Some(count)) => {
                 format!("stop after {} requests", round_up(count as f64 * longer))

@@ -335,6 +335,37 @@ mod tests {
         assert!((8.0..60.0).contains(&correlated[0]), "{correlated:?}");
     }
 
+    /// Eight parts are slow, and the next eight are fast: short batches see that only in part.
+    #[test]
+    fn a_correlation_that_is_longer_than_a_batch_is_seen_as_a_whole() {
+        let mut batches = Batches::default();
+        for part in 0..48 {
+            let value = if part / 8 % 2 == 0 { 1.0 } else { 2.0 };
+            batches
+                .push(&Distribution::of_values(&[value; 100]))
+                .unwrap();
+        }
+        // There are six independent stretches, in 4 800 values and 48 batches.
+        let effective = batches.effective_count(0.5);
+        assert!((1.0..=6.0).contains(&effective), "{effective}");
+    }
+
+    #[test]
+    fn a_factor_is_enlarged_by_its_error_and_counts_only_above_chance() {
+        // Half of 100 are below in each of eight batches, but for `off`.
+        let factor = |off: f64| {
+            let below = (0..8).map(|i| (100.0, 50.0 + if i % 2 == 0 { off } else { -off }));
+            factor_of(&below.collect::<Vec<_>>())
+        };
+        assert_eq!(factor(0.0), 1.0);
+        // The variance is off² · 8 / 7, and that of independent values 25.
+        let error = (2.0_f64 / 7.0).sqrt();
+        assert_eq!(factor(7.5), 1.0);
+        let seen = 10.0_f64.powi(2) * 8.0 / 7.0 / 25.0;
+        assert!((factor(10.0) - seen * (1.0 + 2.0 * error)).abs() < 1e-9);
+        assert_eq!(factor_of(&[(10.0, 10.0), (10.0, 10.0)]), 1.0);
+    }
+
     #[test]
     fn batches_are_joined_and_lose_nothing() {
         let mut batches = Batches::default();

@@ -329,6 +329,29 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_ends_at_the_ranks_of_the_bound_and_no_other() {
+        // Each value has a bucket of its own.
+        let values: Vec<f64> = (0..1000).map(|i| 1e-6 * 1.01_f64.powi(i)).collect();
+        let seen = Distribution::of_values(&values);
+        let bucket = |rank| seen.at_rank(rank).unwrap();
+        assert!(bucket(431).upper < bucket(432).lower);
+        let median = quantile(&seen, 1000.0, 0.5, 0.05).unwrap();
+        // (0.5 - 0.068 63) · 1 000 + 1, and (0.5 + 0.068 63) · 1 000.
+        assert_eq!(
+            (median.lower, median.upper),
+            (bucket(432).lower, bucket(569).upper)
+        );
+        // 0.9 + 0.043 72 above; below it is the bound of the other tail, 0.059 97.
+        let p90 = quantile(&seen, 1000.0, 0.9, 0.05).unwrap();
+        assert_eq!(
+            (p90.lower, p90.upper),
+            (bucket(841).lower, bucket(944).upper)
+        );
+        let width = (p90.upper - p90.lower) / p90.value;
+        assert_eq!(p90.relative_width(), width);
+    }
+
+    #[test]
     fn a_quantile_that_few_observations_exceed_has_no_upper_bound() {
         let values: Vec<f64> = (1..=1000).map(|i| f64::from(i) * 1e-3).collect();
         let seen = Distribution::of_values(&values);
