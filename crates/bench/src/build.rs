@@ -60,7 +60,7 @@ impl Build {
         ]
     }
 
-    /// What a reader must not miss about the times of this build.
+    /// A warning about the times of this build, if it is not optimized.
     pub(crate) fn note(&self, what: &str) -> Option<String> {
         let why = "times of an optimized build (`cargo bench`, or `--release`) differ";
         let profile = self.profile();

@@ -218,7 +218,7 @@ pub(super) fn suite(benches: Vec<(String, Work<'_>)>) -> ExitCode {
     finish(measure(options, benches, filter).map(|()| false))
 }
 
-/// What is wrong with a filter that no bench has in its name.
+/// The error of a filter that no bench has in its name.
 fn unknown(benches: &[(String, Work<'_>)], filter: Option<&str>) -> Option<String> {
     let filter = filter?;
     let names: Vec<&str> = benches.iter().map(|(name, _)| name.as_str()).collect();

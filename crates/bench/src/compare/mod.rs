@@ -277,8 +277,8 @@ impl Compare {
         Ok(reports)
     }
 
-    /// Like [`programs`](Self::programs), but hands over each report as soon as there is one. Reports
-    /// name the executables as `names` does.
+    /// Like [`programs`](Self::programs), but hands over each report as soon as there is one.
+    /// Reports name the executables as `names` does.
     fn each(
         &self,
         old: &Path,

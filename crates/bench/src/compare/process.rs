@@ -86,7 +86,7 @@ struct Programs {
     _hold: Hold,
 }
 
-/// What the names of their folders begin with.
+/// The begin of the names of their folders.
 const FOLDER: &str = ".tallies-bench-";
 /// The lock in such a folder.
 const LOCK: &str = "lock";

@@ -62,7 +62,7 @@ pub(crate) fn section(reports: &[Report]) -> Section {
         .facts(&facts(reports), machine.as_ref())
 }
 
-/// What was compared. Reports of several comparisons may differ in each of these.
+/// The candidates and the settings. Reports of several comparisons may differ in each of these.
 fn facts(reports: &[Report]) -> Vec<(&'static str, String)> {
     let all = |of: &dyn Fn(&Report) -> String| {
         let mut texts: Vec<String> = reports.iter().map(of).collect();

@@ -66,9 +66,11 @@ impl<'a> Suite<'a> {
     /// 1 if a slow-down above `--fail-above` is proven, 2 for an error.
     ///
     /// `cargo bench` measures each bench for a second. Without the argument `--bench`, which cargo
-    /// adds there, each work runs once, so `cargo test --benches` is fast. `cargo bench -- --against
-    /// main` gives its options to the test harness of a library as well, which refuses them: `bench
-    /// = false` in the section `[lib]` keeps cargo from that, and so does `--bench NAME`.
+    /// adds there, each work runs once, so `cargo test --benches` is fast.
+    ///
+    /// `cargo bench -- --against main` gives its options to the test harness of a library as well,
+    /// which refuses them. `bench = false` in the section `[lib]` keeps cargo from that, and so
+    /// does `--bench NAME`.
     ///
     /// ```no_run
     /// fn main() -> std::process::ExitCode {

@@ -10,7 +10,7 @@ use crate::recorder::{Intervals, Recorder};
 use crate::stats::{Batches, QuantileInterval, quantile};
 
 use super::run::LoadRun;
-use super::timeline::{Count, Counts, Timeline};
+use super::timeline::{Count, Progression, Timeline};
 use super::{Load, Model, StopReason};
 
 /// The time between two looks.
@@ -58,7 +58,7 @@ pub(super) struct Control {
     /// Only in an open load.
     pub(super) lag: Option<Watched>,
     /// The requests that had ended, over time.
-    pub(super) counts: Counts,
+    pub(super) counts: Progression,
     /// A quantile, and the relative width of its interval at which the run may end.
     pub(super) width: Option<(f64, f64)>,
     pub(super) alpha: f64,
@@ -72,7 +72,7 @@ impl Control {
             service: Watched::new(&run.measured.service),
             latency: is_open.then(|| Watched::new(&run.measured.latency)),
             lag: is_open.then(|| Watched::new(&run.measured.lag)),
-            counts: Counts::default(),
+            counts: Progression::default(),
             width: load.width,
             alpha: load.alpha,
             progress: load.progress.then(|| Progress::new(run.end)),

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::bencher::{self, Nanoseconds};
 use crate::machine::Machine;
 use crate::recorder::Recording;
-use crate::stats::{QuantileInterval, Unit, needed_count, percentile};
+use crate::stats::{QuantileInterval, TimeUnit, needed_count, percentile};
 use crate::{Build, Error, Page};
 
 use super::control::{Control, Watched};
@@ -434,7 +434,7 @@ impl LoadReport {
         options.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// What was measured and how, beside the facts of the machine.
+    /// The facts of the measurement, beside those of the machine.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
         let target = self.load.target.clone();
         let target = target.map(|target| ("target", target));
@@ -453,17 +453,17 @@ impl LoadReport {
     }
 
     /// The unit for the quantiles of the text and the largest value.
-    pub(super) fn unit(&self, watched: &Watched) -> Unit {
+    pub(super) fn unit(&self, watched: &Watched) -> TimeUnit {
         let shown = self.shown(watched).into_iter();
         let shown = shown.map(|interval| interval.value);
-        Unit::of(shown.chain(Self::largest(watched)))
+        TimeUnit::of(shown.chain(Self::largest(watched)))
     }
 
     /// The quantiles of the schedule lag, in words.
     fn lag_quantiles(&self) -> Option<String> {
         let lag = self.lag.as_ref()?.distribution();
         let (median, tail) = (lag.quantile(0.5)?.upper, lag.quantile(0.99)?.upper);
-        let unit = Unit::of([median, tail]);
+        let unit = TimeUnit::of([median, tail]);
         let [median, tail] = [median, tail].map(|it| format!("{} {}", unit.number(it), unit.name));
         Some(format!("p50 {median}, p99 {tail}"))
     }
@@ -477,7 +477,7 @@ impl LoadReport {
             .collect()
     }
 
-    /// What to do about bounds that are missing.
+    /// The bounds that are missing, and the cure.
     fn unbounded(&self) -> Option<String> {
         let mut names = Vec::new();
         let mut longer = 1_f64;

@@ -189,7 +189,7 @@ fn a_target_that_panics_at_every_request_ends_the_run() {
     }
 }
 
-/// Each load has eight workers, of which one makes a request that does not end before the test does.
+/// Each load has eight workers. The request of one of them does not end before the test does.
 #[test]
 fn a_call_that_does_not_return_is_unfinished_and_the_run_ends() {
     for load in [

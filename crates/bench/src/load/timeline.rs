@@ -72,7 +72,7 @@ pub(super) struct Count {
 /// Counts at equal distances, of which every second one is left out when there would be more than
 /// 256.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct Progression {
     kept: Vec<Count>,
     /// One in `2^halved` of the counts is kept.
     halved: u32,
@@ -80,7 +80,7 @@ pub(super) struct Counts {
     last: Count,
 }
 
-impl Counts {
+impl Progression {
     pub(super) fn push(&mut self, count: Count) {
         self.seen += 1;
         self.last = count;
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn counts_are_left_out_evenly_and_their_differences_add_up() {
         for pushed in [0_u64, 1, 5, 256, 257, 1000, 5000] {
-            let mut counts = Counts::default();
+            let mut counts = Progression::default();
             for tick in 1..=pushed {
                 counts.push(Count {
                     at: Duration::from_millis(50 * tick),

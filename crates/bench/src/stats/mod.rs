@@ -24,4 +24,4 @@ mod quantile;
 
 pub use correlation::{Batches, lag1};
 pub use quantile::{QuantileInterval, quantile, rank_radius};
-pub(crate) use quantile::{Unit, needed_count, percentile};
+pub(crate) use quantile::{TimeUnit, needed_count, percentile};

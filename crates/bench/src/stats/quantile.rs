@@ -70,25 +70,25 @@ impl QuantileInterval {
 
 impl fmt::Display for QuantileInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.within(Unit::of([self.value])))
+        f.write_str(&self.within(TimeUnit::of([self.value])))
     }
 }
 
 impl QuantileInterval {
     /// Returns the text in this unit.
-    pub(crate) fn within(&self, unit: Unit) -> String {
+    pub(crate) fn within(&self, unit: TimeUnit) -> String {
         let (value, interval) = self.parts(unit);
         let (name, unit) = (percentile(self.quantile), unit.name);
         format!("{name} {value} {unit} {interval}")
     }
 
     /// Returns the text for a column, whose head has the unit, and whose row the name.
-    pub(crate) fn cell(&self, unit: Unit) -> String {
+    pub(crate) fn cell(&self, unit: TimeUnit) -> String {
         let (value, interval) = self.parts(unit);
         format!("{value} {interval}")
     }
 
-    fn parts(&self, unit: Unit) -> (String, String) {
+    fn parts(&self, unit: TimeUnit) -> (String, String) {
         let digits = unit.digits(self.value);
         // Rounded outwards, so that the printed interval contains the interval.
         let last = 10_f64.powi(digits as i32);
@@ -113,12 +113,12 @@ impl QuantileInterval {
 
 /// The unit of a column of times.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Unit {
+pub(crate) struct TimeUnit {
     scale: f64,
     pub(crate) name: &'static str,
 }
 
-impl Unit {
+impl TimeUnit {
     /// Returns the unit for values in seconds: that of the geometric mean of the smallest and the
     /// largest one.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn a_column_has_the_unit_in_the_middle_of_its_values() {
         let column = |values: &[f64]| {
-            let unit = Unit::of(values.iter().copied());
+            let unit = TimeUnit::of(values.iter().copied());
             let numbers = values.iter().map(|value| unit.number(*value));
             (unit.name, numbers.collect::<Vec<_>>().join(" "))
         };
