@@ -207,6 +207,85 @@ fn a_filter_that_no_bench_has_in_its_name_is_an_error_if_it_would_measure_nothin
     assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
 }
 
+/// A program that answers a comparison without measuring anything: an iteration of its first bench
+/// takes so many nanoseconds, and one of the others 100.
+#[cfg(unix)]
+fn pretended(path: &std::path::Path, names: &str, nanos: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = format!(
+        r#"#!/bin/sh
+while read -r line; do
+  iterations=${{line##*iterations\":}}
+  iterations=${{iterations%%\}}*}}
+  case $line in
+    *bench\":0,*) nanos={nanos} ;;
+    *) nanos=100 ;;
+  esac
+  case $line in
+    *names*) echo '@tallies-bench {{"names":{{"version":1,"names":[{names}]}}}}' ;;
+    *) echo "@tallies-bench {{\"took\":{{\"nanos\":$((iterations * nanos)),\"instructions\":null}}}}" ;;
+  esac
+done
+"#
+    );
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn the_benches_of_both_are_compared_and_one_that_is_slower_than_the_limit_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["old", "new"].map(|name| folder.path().join(name));
+    pretended(&paths[0], r#""slower","equal","gone""#, 100);
+    pretended(&paths[1], r#""slower","equal","added""#, 110);
+    let paths = paths.each_ref().map(|path| path.to_str().unwrap());
+    let compare = |arguments: &[&str]| {
+        let output = tool(&[&["compare", paths[0], paths[1], "--json"], arguments].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let reports = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        (
+            output.status.code(),
+            reports.collect::<Vec<serde_json::Value>>(),
+        )
+    };
+    let (code, reports) = compare(&["--fail-above", "5%"]);
+    let [slower, equal] = &reports[..] else {
+        panic!("{reports:?}");
+    };
+    assert_eq!(
+        (&slower["name"], &equal["name"]),
+        (&"slower".into(), &"equal".into())
+    );
+    assert_eq!(
+        (&slower["verdict"], &equal["verdict"]),
+        (&"slower".into(), &"same".into())
+    );
+    assert!(
+        (slower["effect"].as_f64().unwrap() - 0.1).abs() < 1e-9,
+        "{slower}"
+    );
+    assert_eq!(
+        (&slower["fails"], &equal["fails"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(code, Some(1));
+    assert_eq!(slower["new"]["name"], paths[1]);
+    assert!(slower["new"]["build"].is_null(), "it does not tell");
+    assert_eq!(compare(&["--fail-above", "20%", "slower"]).0, Some(0));
+}
+
+#[test]
+fn a_bench_that_is_not_compared_takes_the_time_that_it_is_given() {
+    let begin = std::time::Instant::now();
+    let mut bench = Command::new(suite());
+    let output = bench.args(["--bench", "join", "--time", "2s", "--json"]);
+    let output = output.output().unwrap();
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["interval"]["low"].as_f64().unwrap() <= json["nanos"].as_f64().unwrap());
+}
+
 #[test]
 fn a_page_that_cannot_be_written_is_an_error_before_the_measurement() {
     let page = std::env::temp_dir().join("no-such-folder/page.html");

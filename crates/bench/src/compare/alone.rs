@@ -103,3 +103,37 @@ pub(super) fn section(all: &[Alone]) -> Section {
         .table(&["bench", "time of an iteration"], rows)
         .facts(&facts.unwrap_or_default(), machine.as_ref())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two batches of three take three times as long, as beside a program that comes and goes.
+    #[test]
+    fn the_time_of_an_iteration_is_that_of_undisturbed_batches() {
+        let mut batches = 0;
+        let mut work = |iterations: u64| {
+            batches += 1;
+            std::thread::yield_now();
+            iterations * if batches % 3 == 0 { 100 } else { 300 }
+        };
+        let batch = Duration::from_micros(100);
+        let time = Duration::from_millis(300);
+        let alone = Alone::measure("join".to_owned(), &mut work, batch, time, 0.05).unwrap();
+        assert_eq!(alone.nanos, 100.0);
+        let text = alone.to_string();
+        assert!(text.starts_with("join: 100.000 ns"), "{text}");
+        assert_eq!(
+            text.contains("\n  note: debug build"),
+            cfg!(debug_assertions),
+            "{text}"
+        );
+        let json: serde_json::Value = serde_json::from_str(&alone.to_json()).unwrap();
+        assert!(
+            json["build"]["compiler"]
+                .as_str()
+                .unwrap()
+                .starts_with("rustc ")
+        );
+    }
+}

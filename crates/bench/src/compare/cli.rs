@@ -350,6 +350,34 @@ mod tests {
     }
 
     #[test]
+    fn each_option_of_the_command_line_is_that_of_the_comparison() {
+        let compare = |arguments: &str| {
+            let program = ["words"].into_iter().chain(arguments.split_whitespace());
+            Program::parse_from(program).options.compare()
+        };
+        let set = compare(
+            "--time 3s --batch 2ms --same-within 1% --error 2% --fail-above 4% --seed 5 --bench",
+        );
+        assert_eq!(set.time, Duration::from_secs(3));
+        assert_eq!(set.batch, Duration::from_millis(2));
+        assert_eq!((set.same_within, set.error), (0.01, 0.02));
+        assert_eq!((set.fail_above, set.seed), (Some(0.04), Some(5)));
+        assert_eq!(
+            set.options(),
+            "at most 3s, batches of 2ms, same within 1 %, error 2 %, fail above 4 %, seed 5"
+        );
+        assert_eq!(compare("").options(), Compare::new().options());
+    }
+
+    #[test]
+    fn the_exit_code_is_1_for_what_fails_and_2_for_an_error() {
+        let code = |result| format!("{:?}", finish(result));
+        let expected = [0, 1, 2].map(|code| format!("{:?}", ExitCode::from(code)));
+        let error = Err(Error::setting("planned by the test"));
+        assert_eq!([code(Ok(false)), code(Ok(true)), code(error)], expected);
+    }
+
+    #[test]
     fn the_command_lines_are_consistent() {
         use clap::CommandFactory as _;
         Tool::command().debug_assert();

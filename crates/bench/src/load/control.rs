@@ -219,3 +219,78 @@ impl Drop for Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(load: &Load) -> (LoadRun, Control) {
+        let run = LoadRun::new(load).unwrap();
+        let control = Control::new(load, &run);
+        (run, control)
+    }
+
+    #[test]
+    fn a_target_has_half_a_second_for_its_first_success() {
+        let (run, _) = begin(&Load::new());
+        assert!(
+            check_target(&run, Duration::MAX).is_ok(),
+            "nothing has failed"
+        );
+        run.records(super::super::run::Phase::WarmUp).failed.inc();
+        run.measured.panicked.inc();
+        assert!(check_target(&run, Duration::from_millis(499)).is_ok());
+        let error = check_target(&run, Duration::from_millis(500)).unwrap_err();
+        assert!(error.is_target());
+        assert!(
+            error.to_string().contains("all of the first 2 requests"),
+            "{error}"
+        );
+        run.measured.succeeded.inc();
+        assert!(check_target(&run, Duration::MAX).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_read_before_the_measurement() {
+        let second = Duration::from_secs(1);
+        let (run, mut control) = begin(&Load::new().warm_up(second).constant(1.0));
+        let parts = |control: &Control| {
+            let watched = [
+                Some(&control.service),
+                control.latency.as_ref(),
+                control.lag.as_ref(),
+            ];
+            watched.map(|watched| watched.map(|watched| watched.timeline.parts().len()))
+        };
+        control.read(&run, second - TICK).unwrap();
+        assert_eq!(parts(&control), [Some(0); 3]);
+        assert_eq!(control.counts.parts(1).len(), 0);
+        control.read(&run, second).unwrap();
+        assert_eq!(parts(&control), [Some(1); 3]);
+    }
+
+    #[test]
+    fn an_open_load_stops_at_the_width_of_its_latency() {
+        let load = Load::new().constant(1.0).stop_at_width(0.5, 0.05);
+        let (run, mut control) = begin(&load);
+        let narrow = |i: u32| 0.01 + 1e-9 * f64::from(i % 10);
+        for part in 0..20 {
+            for i in 0..100 {
+                run.measured.service.record_seconds(narrow(i));
+                run.measured
+                    .latency
+                    .record_seconds(f64::from(37 * (part + i) % 100 + 1));
+            }
+            control.read_last(&run).unwrap();
+        }
+        assert!(!control.is_narrow());
+        control.width = Some((0.5, 10.0));
+        assert!(control.is_narrow());
+        // A closed load has service times alone.
+        control.width = load.width;
+        control.latency = None;
+        assert!(control.is_narrow());
+        control.width = None;
+        assert!(!control.is_narrow());
+    }
+}

@@ -229,3 +229,33 @@ fn joined(parts: &[Recording], enough: u64) -> Vec<Recording> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::Recorder;
+
+    #[test]
+    fn points_over_time_have_enough_values_also_the_last_one() {
+        let recorder = Recorder::new("query_seconds").unwrap();
+        let mut intervals = recorder.intervals();
+        let mut parts = |counts: &[u64]| -> Vec<Recording> {
+            let part = |count: &u64| {
+                (0..*count).for_each(|_| recorder.record_seconds(1.0));
+                intervals.next_interval()
+            };
+            counts.iter().map(part).collect()
+        };
+        let mut counts = |counts: &[u64]| -> Vec<u64> {
+            let joined = joined(&parts(counts), 10);
+            joined
+                .iter()
+                .map(|part| part.distribution().count())
+                .collect()
+        };
+        assert_eq!(counts(&[10, 10, 3]), [10, 13]);
+        assert_eq!(counts(&[0, 4, 5, 6, 30, 10]), [15, 30, 10]);
+        assert_eq!(counts(&[3]), [3]);
+        assert!(counts(&[]).is_empty());
+    }
+}

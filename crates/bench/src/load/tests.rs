@@ -158,7 +158,8 @@ fn a_panic_is_counted_and_the_run_goes_on() {
 fn a_target_that_refuses_every_request_ends_the_run() {
     let refused = |_: Request| Err::<(), _>("connection refused");
     for load in [Load::new().closed(1), Load::new().poisson(500.0)] {
-        let load = load.measure(Duration::from_secs(3600));
+        // Far more than the half second after which it has to end.
+        let load = load.measure(Duration::from_secs(10));
         let sync = load.clone();
         let error = within_minutes(move || sync.run(refused)).unwrap_err();
         assert!(error.is_target(), "{error}");
@@ -172,7 +173,8 @@ fn a_target_that_refuses_every_request_ends_the_run() {
 fn a_target_that_panics_at_every_request_ends_the_run() {
     let panics = |_: Request| -> () { panic!("planned by the test") };
     for load in [Load::new().closed(1), Load::new().poisson(500.0)] {
-        let load = load.measure(Duration::from_secs(3600));
+        // Far more than the half second after which it has to end.
+        let load = load.measure(Duration::from_secs(10));
         let sync = load.clone();
         let error = within_minutes(move || sync.run(panics)).unwrap_err();
         let expected = "the first one: panicked: planned by the test";
@@ -409,21 +411,119 @@ fn settings_that_measure_nothing_are_errors() {
     }
 }
 
-/// A report of 2 000 requests that all take this long, in parts.
-fn report_of(load: Load, seconds: f64) -> LoadReport {
+/// A report of 2 000 requests in parts, of which each has a latency, and a lag in seconds.
+fn report_with(load: Load, times: impl Fn(usize) -> (f64, f64)) -> LoadReport {
     let run = LoadRun::new(&load).unwrap();
     let mut control = Control::new(&load, &run);
-    for _ in 0..100 {
-        for _ in 0..20 {
+    for part in 0..100 {
+        for i in 0..20 {
+            let (latency, lag) = times(20 * part + i);
             run.measured.succeeded.inc();
-            run.measured.service.record_seconds(seconds);
-            run.measured.latency.record_seconds(seconds);
-            run.measured.lag.record_seconds(seconds / 1000.0);
+            run.measured.service.record_seconds(latency);
+            run.measured.latency.record_seconds(latency);
+            run.measured.lag.record_seconds(lag);
         }
         control.read_last(&run).unwrap();
     }
     let second = Duration::from_secs(1);
     LoadReport::new(&load, &run, control, StopReason::Time, second, 0)
+}
+
+/// A report of requests that all take this long.
+fn report_of(load: Load, seconds: f64) -> LoadReport {
+    report_with(load.warm_up(Duration::ZERO), |_| {
+        (seconds, seconds / 1000.0)
+    })
+}
+
+#[test]
+fn a_generator_is_limited_if_one_request_in_a_hundred_is_late_by_a_tenth_of_the_median() {
+    let report = |late: usize, lag: f64| {
+        let lag = move |i: usize| if i.is_multiple_of(late) { lag } else { 1e-6 };
+        report_with(Load::new().constant(1.0), move |i| (0.01, lag(i)))
+    };
+    for (late, lag, is_limited) in [
+        (50, 0.0012, true),
+        (50, 0.0008, false),
+        (200, 0.0012, false),
+        (1, 0.02, true),
+    ] {
+        let report = report(late, lag);
+        assert_eq!(report.is_generator_limited(), is_limited, "{late} {lag}");
+        assert_eq!(report.exit_code(), if is_limited { 3 } else { 0 });
+        let noted = report.to_string().contains("generator limited");
+        assert_eq!(noted, is_limited, "{report}");
+    }
+}
+
+/// Slow answers are one in twenty, and come together.
+#[test]
+fn a_tail_that_is_correlated_is_noted_even_if_the_median_is_not() {
+    let bursts = |i: usize| if i % 400 < 20 { 0.05 } else { 0.01 };
+    let report = report_with(Load::new().constant(1.0), |i| (bursts(i), 1e-6));
+    assert!(report.is_correlated() && report.to_string().contains("note      correlated"));
+    let spread = |i: usize| if i.is_multiple_of(20) { 0.05 } else { 0.01 };
+    let report = report_with(Load::new().constant(1.0), |i| (spread(i), 1e-6));
+    assert!(!report.is_correlated(), "{report}");
+}
+
+#[test]
+fn a_measurement_that_was_seen_to_end_late_is_no_longer_than_asked() {
+    let load = Load::new()
+        .warm_up(Duration::from_secs(2))
+        .measure(Duration::from_secs(3));
+    for (ended, measured) in [(4, 2), (5, 3), (7, 3), (1, 0)] {
+        let run = LoadRun::new(&load).unwrap();
+        let control = Control::new(&load, &run);
+        run.measured.succeeded.add(60);
+        let ended = Duration::from_secs(ended);
+        let report = LoadReport::new(&load, &run, control, StopReason::Time, ended, 0);
+        assert_eq!(report.measured, Duration::from_secs(measured));
+        assert!(measured == 0 || report.rate() == 60.0 / measured as f64);
+    }
+}
+
+/// Requests that failed and that succeeded are apart, and per second.
+#[test]
+fn the_chart_of_requests_has_rates() {
+    let count = |at, succeeded, failed, skipped| timeline::Count {
+        at: Duration::from_millis(at),
+        succeeded,
+        failed,
+        skipped,
+    };
+    let mut report = report_of(Load::new().constant(1.0), 0.01);
+    report.control.counts = timeline::Progression::default();
+    report.control.counts.push(count(500, 100, 0, 0));
+    report.control.counts.push(count(1000, 100, 50, 0));
+    let html = report.to_html("Load");
+    let (_, chart) = html.split_once("Requests that ended, over time").unwrap();
+    let (chart, _) = chart.split_once("</svg>").unwrap();
+    // 200 succeeded in a second, then none; none failed, then 100 in a second.
+    assert!(
+        chart.contains(">200/s</text>") && !chart.contains(">250/s</text>"),
+        "{chart}"
+    );
+    assert!(
+        chart.contains("line succeeded") && chart.contains("line slower"),
+        "{chart}"
+    );
+    assert!(!chart.contains("skipped"), "{chart}");
+    let heights = |class: &str| {
+        let (_, line) = chart.split_once(&format!("line {class}\" d=\"")).unwrap();
+        let (path, _) = line.split_once('"').unwrap();
+        let heights = path
+            .split(['M', 'L'])
+            .filter_map(|point| point.split(' ').nth(1));
+        heights
+            .map(|height| height.parse().unwrap())
+            .collect::<Vec<f64>>()
+    };
+    let (succeeded, failed) = (heights("succeeded"), heights("slower"));
+    let [top, bottom] = succeeded[..] else {
+        panic!("{succeeded:?}");
+    };
+    assert_eq!(failed, [bottom, f64::midpoint(top, bottom)]);
 }
 
 #[test]
@@ -515,6 +615,27 @@ fn bounds_that_are_not_known_leave_the_chart_to_the_values() {
         let (lower, upper) = heights.split_at(heights.len() / 2);
         assert!(lower.iter().eq(upper.iter().rev()), "{path}");
     }
+}
+
+/// The warm-up is not on the axis of time.
+#[test]
+fn the_charts_over_time_begin_with_the_measurement() {
+    let time = Duration::from_millis(300);
+    let load = Load::new().warm_up(time).measure(time);
+    let html = load.run(|_| ()).unwrap().to_html("Load");
+    let (_, chart) = html.split_once("Service time over time").unwrap();
+    let (_, line) = chart.split_once("line p50\" d=\"M").unwrap();
+    let (path, _) = line.split_once('"').unwrap();
+    let times = path
+        .split('L')
+        .map(|point| point.split(' ').next().unwrap());
+    let times: Vec<f64> = times.map(|time| time.parse().unwrap()).collect();
+    // Those beyond the end would be drawn at it: at most the last one is.
+    let end = times.iter().copied().fold(0.0, f64::max);
+    assert!(
+        times.iter().filter(|time| **time == end).count() <= 1,
+        "{path}"
+    );
 }
 
 impl LoadReport {

@@ -390,6 +390,8 @@ mod tests {
             assert_eq!(complete + batches.open.0.count(), u64::from(i));
             assert!(batches.complete.len() < MOST);
             assert!(i < 64 || batches.complete.len() >= MOST / 2);
+            let size = batches.size as u64;
+            assert!(batches.complete.iter().all(|batch| batch.count() == size));
         }
         assert_eq!(batches.total().count(), 1000);
     }
