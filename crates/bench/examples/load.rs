@@ -7,6 +7,9 @@
 //! `--html FILE` writes a page with charts, `--json FILE` the whole report for programs.
 //!
 //! Connections are kept alive, in HTTP/1.1. A status of 400 or above is a failure.
+//!
+//! The exit code is 0; 2 for an error; 3 if the generator was limited; and 4 if the server was
+//! overloaded.
 
 use std::error::Error;
 use std::fs;
@@ -65,15 +68,16 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     match measure(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("{}", with_causes(&*error));
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
-async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
+/// Returns the exit code.
+async fn measure(args: Args) -> Result<u8, Box<dyn Error>> {
     let mut load = Load::new()
         .warm_up(Duration::try_from_secs_f64(args.warm_up)?)
         .measure(Duration::try_from_secs_f64(args.seconds)?)
@@ -87,8 +91,8 @@ async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
     if let Some(width) = args.width {
         load = load.stop_at_width(0.99, width);
     }
-    // The rest of the address can hold secrets.
-    let host = args.url.host().unwrap_or("load").to_owned();
+    let target = shown(&args.url);
+    load = load.target(&target);
     let client = Arc::new(Client::new(args.url)?);
     let report = load.run_async(move |_| {
         let client = Arc::clone(&client);
@@ -97,15 +101,24 @@ async fn measure(args: Args) -> Result<(), Box<dyn Error>> {
     let report = report.await?;
     println!("{report}");
     if let Some(file) = args.html {
-        fs::write(file, report.to_html(&host))?;
+        fs::write(file, report.to_html(&target))?;
     }
     if let Some(file) = args.json {
         fs::write(file, report.to_json())?;
     }
     if let Some(file) = args.bencher {
-        fs::write(file, report.to_bencher(&host))?;
+        fs::write(file, report.to_bencher(&target))?;
     }
-    Ok(())
+    Ok(report.exit_code())
+}
+
+/// The address without what can be a secret: user, password and query.
+fn shown(url: &Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or("http");
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let query = if url.query().is_some() { "?…" } else { "" };
+    format!("{scheme}://{host}{}{query}", url.path())
 }
 
 /// A client of one address. It keeps connections, and opens one when all others are in use.
@@ -188,6 +201,9 @@ fn with_causes(error: &dyn Error) -> String {
     while let Some(error) = cause {
         text += &format!(": {error}");
         cause = error.source();
+    }
+    if text.ends_with("InvalidContentType") {
+        text += ": the server does not speak TLS here; is its address `http://…`?";
     }
     text
 }

@@ -25,7 +25,6 @@ async fn main() -> Result<(), tallies_bench::Error> {
         .measure(MEASURED)
         .progress();
     for load in [load.clone().constant(1000.0), load.closed(1)] {
-        let load = load.registry(&tallies::Registry::new());
         let start = Instant::now();
         let report = load.run_async(move |_| answer(start)).await?;
         println!("{report}\n");

@@ -40,6 +40,11 @@ impl Error {
         Self(Kind::Target(text.into()))
     }
 
+    /// Returns whether a registry has these metrics.
+    pub(crate) fn is_already_registered(&self) -> bool {
+        matches!(&self.0, Kind::Registry(error) if error.is_already_registered())
+    }
+
     /// Returns whether a setting is invalid, such as a rate of zero. The same call fails again.
     #[must_use]
     pub fn is_setting(&self) -> bool {

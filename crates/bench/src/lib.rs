@@ -3,6 +3,7 @@
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 mod bencher;
+mod build;
 pub mod compare;
 mod error;
 pub mod load;
@@ -11,6 +12,7 @@ mod page;
 pub mod recorder;
 pub mod stats;
 
+pub use build::Build;
 pub use error::Error;
 pub use load::Load;
 pub use machine::Machine;

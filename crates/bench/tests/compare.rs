@@ -146,6 +146,11 @@ fn the_tool_prints_json_and_its_exit_code_tells_errors_from_results() {
     assert_eq!(output.status.code(), Some(2));
     let output = tool(&["against", "no-such-revision", "--bench", "suite"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        why.contains("git knows no revision `no-such-revision`"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -175,6 +180,110 @@ fn bencher_and_a_page_get_all_benches_at_the_end() {
     assert_eq!(fields, ["lower_value", "upper_value", "value"]);
     assert_eq!(json.as_object().unwrap().len(), 1);
     assert!(html.contains("counts as the same") && html.contains("<svg"));
+    for fact in [
+        &format!("<dt>old</dt><dd>{path}</dd>"),
+        "<dt>options</dt><dd>at most 100ms, batches of 300µs, same within 0.5 %, error 5 %</dd>",
+        "<dt>duration</dt>",
+        "<dt>compiler</dt><dd>rustc ",
+        "<dt>profile</dt><dd>opt-level ",
+        "<dt>measured at</dt>",
+    ] {
+        assert!(html.contains(fact), "{fact}: {html}");
+    }
+    assert_eq!(html.contains("debug build"), cfg!(debug_assertions));
+}
+
+#[test]
+fn a_filter_that_no_bench_has_in_its_name_is_an_error_if_it_would_measure_nothing() {
+    let run = |arguments: &[&str]| Command::new(suite()).args(arguments).output().unwrap();
+    let output = run(&["--bench", "nosuch"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let why = String::from_utf8(output.stderr).unwrap();
+    let expected = "no bench has `nosuch` in its name; there are: join, split";
+    assert!(why.contains(expected), "{why}");
+    // `cargo test nosuch --benches` gives the filter to every program.
+    let output = run(&["nosuch"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
+}
+
+/// A program that answers a comparison without measuring anything: an iteration of its first bench
+/// takes so many nanoseconds, and one of the others 100.
+#[cfg(unix)]
+fn pretended(path: &std::path::Path, names: &str, nanos: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = format!(
+        r#"#!/bin/sh
+while read -r line; do
+  iterations=${{line##*iterations\":}}
+  iterations=${{iterations%%\}}*}}
+  case $line in
+    *bench\":0,*) nanos={nanos} ;;
+    *) nanos=100 ;;
+  esac
+  case $line in
+    *names*) echo '@tallies-bench {{"names":{{"version":1,"names":[{names}]}}}}' ;;
+    *) echo "@tallies-bench {{\"took\":{{\"nanos\":$((iterations * nanos)),\"instructions\":null}}}}" ;;
+  esac
+done
+"#
+    );
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn the_benches_of_both_are_compared_and_one_that_is_slower_than_the_limit_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["old", "new"].map(|name| folder.path().join(name));
+    pretended(&paths[0], r#""slower","equal","gone""#, 100);
+    pretended(&paths[1], r#""slower","equal","added""#, 110);
+    let paths = paths.each_ref().map(|path| path.to_str().unwrap());
+    let compare = |arguments: &[&str]| {
+        let output = tool(&[&["compare", paths[0], paths[1], "--json"], arguments].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let reports = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        (
+            output.status.code(),
+            reports.collect::<Vec<serde_json::Value>>(),
+        )
+    };
+    let (code, reports) = compare(&["--fail-above", "5%"]);
+    let [slower, equal] = &reports[..] else {
+        panic!("{reports:?}");
+    };
+    assert_eq!(
+        (&slower["name"], &equal["name"]),
+        (&"slower".into(), &"equal".into())
+    );
+    assert_eq!(
+        (&slower["verdict"], &equal["verdict"]),
+        (&"slower".into(), &"same".into())
+    );
+    assert!(
+        (slower["effect"].as_f64().unwrap() - 0.1).abs() < 1e-9,
+        "{slower}"
+    );
+    assert_eq!(
+        (&slower["fails"], &equal["fails"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(code, Some(1));
+    assert_eq!(slower["new"]["name"], paths[1]);
+    assert!(slower["new"]["build"].is_null(), "it does not tell");
+    assert_eq!(compare(&["--fail-above", "20%", "slower"]).0, Some(0));
+}
+
+#[test]
+fn a_bench_that_is_not_compared_takes_the_time_that_it_is_given() {
+    let begin = std::time::Instant::now();
+    let mut bench = Command::new(suite());
+    let output = bench.args(["--bench", "join", "--time", "2s", "--json"]);
+    let output = output.output().unwrap();
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["interval"]["low"].as_f64().unwrap() <= json["nanos"].as_f64().unwrap());
 }
 
 #[test]

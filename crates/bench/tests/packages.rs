@@ -78,6 +78,7 @@ fn cargo_refuses_two_versions_of_tallies_with_the_words_of_the_readme() {
 }
 
 /// Writes a bench that repeats its work so often, and commits it.
+#[cfg(unix)]
 fn commit(package: &Path, times: u32) {
     let bench = format!(
         r#"
@@ -93,6 +94,7 @@ fn commit(package: &Path, times: u32) {
     git(package, &["commit", "--quiet", "--message", "words"]);
 }
 
+#[cfg(unix)]
 fn git(package: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(package)
@@ -105,11 +107,15 @@ fn git(package: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The work of the second commit is a hundred times that of the first one.
+/// The work of the second commit is a hundred times that of the first one. The package depends on a
+/// folder beside its repository, by a relative path.
 #[test]
+#[cfg(unix)]
 #[ignore = "builds the crate twice, in minutes; `tests/run.sh ignored` runs it"]
 fn a_bench_is_compared_with_that_of_the_revision_before() {
-    let package = package(&format!(
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(ROOT, folder.path().join("tallies")).unwrap();
+    let package = package(
         r#"
         [package]
         name = "words"
@@ -118,7 +124,10 @@ fn a_bench_is_compared_with_that_of_the_revision_before() {
         [workspace]
 
         [dev-dependencies]
-        tallies-bench = {{ path = "{ROOT}/crates/bench" }}
+        tallies-bench = { path = "../tallies/crates/bench" }
+
+        [lib]
+        bench = false
 
         [[bench]]
         name = "words"
@@ -126,14 +135,34 @@ fn a_bench_is_compared_with_that_of_the_revision_before() {
 
         [profile.bench]
         opt-level = 0
-        "#
-    ));
-    let package = package.path();
+        "#,
+    );
+    let words = folder.path().join("words");
+    fs::rename(package.keep(), &words).unwrap();
+    let package = words.as_path();
     fs::write(package.join(".gitignore"), "/target\n").unwrap();
     git(package, &["init", "--quiet"]);
     commit(package, 100);
     commit(package, 10_000);
-    let bench = "bench --bench words -- --against HEAD~1 --time 100ms --json --fail-above 50%";
+    // What a comparison that was killed leaves: a worktree, and a lock that nobody has.
+    let (ours, dead) = (
+        package.join("target/tallies-bench"),
+        folder.path().join("dead"),
+    );
+    git(
+        package,
+        &[
+            "worktree",
+            "add",
+            "--detach",
+            "--quiet",
+            dead.to_str().unwrap(),
+        ],
+    );
+    fs::create_dir_all(&ours).unwrap();
+    fs::write(ours.join("tree-1.lock"), dead.to_str().unwrap()).unwrap();
+    // Without `--bench words`, since the library has no benches.
+    let bench = "bench -- --against HEAD~1 --time 100ms --json --fail-above 50%";
     let arguments: Vec<&str> = bench.split(' ').collect();
     let output = cargo(package, &arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -146,6 +175,19 @@ fn a_bench_is_compared_with_that_of_the_revision_before() {
     let fails = report["fails"].as_bool().unwrap();
     assert_eq!(fails, report["verdict"] == "slower", "{report}");
     assert_eq!(output.status.code(), Some(i32::from(fails)), "{errors}");
-    // The worktree of the revision is gone.
+    let short = git(package, &["rev-parse", "--short=10", "HEAD~1"]);
+    assert_eq!(
+        report["old"]["name"],
+        format!("HEAD~1, commit {}", short.trim())
+    );
+    assert!(
+        report["new"]["name"]
+            .as_str()
+            .unwrap()
+            .starts_with("working tree, commit ")
+    );
+    assert_eq!(report["old"]["build"]["opt_level"], "0", "{report}");
+    // The worktrees of the revision and of the comparison that was killed are gone.
+    assert!(!dead.exists() && fs::read_dir(folder.path()).unwrap().count() == 2);
     assert_eq!(git(package, &["worktree", "list"]).lines().count(), 1);
 }

@@ -107,3 +107,26 @@ fn look_up() -> *const *const [u8; HEADER] {
         false => ptr::null(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No tracer is in this program.
+    #[test]
+    fn a_thread_looks_for_a_tracer_more_and_more_seldom() {
+        let slot = Slot {
+            address: Cell::new(ptr::null()),
+            pause: Cell::new(0),
+            last_pause: Cell::new(0),
+        };
+        for expected in (0..20).map(|look_up| LONGEST_PAUSE.min(1 << look_up)) {
+            assert!(slot.find().is_null());
+            assert_eq!(slot.pause.get(), expected, "it has looked");
+            for left in (0..expected).rev() {
+                assert!(slot.find().is_null());
+                assert_eq!(slot.pause.get(), left, "it does not look");
+            }
+        }
+    }
+}

@@ -154,6 +154,10 @@ mod tests {
             "{frame}"
         );
         assert_eq!(hub.ring.since(u64::MAX), "[]");
+        // A page has the frame of its last moment already.
+        let last = lock(&hub.ring.frames).frames[0].0;
+        assert_eq!(hub.ring.since(last), "[]");
+        assert_eq!(hub.ring.since(last - 1), frame);
         fill(FRAMES);
         assert_eq!(frames(), FRAMES);
         for i in 0..400 {
@@ -168,12 +172,15 @@ mod tests {
     #[test]
     fn the_task_ends_with_the_hub_and_does_not_begin_where_moments_need_work() {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let begin = Instant::now();
+        let is_in_time = || begin.elapsed() < Duration::from_secs(60);
         runtime.enable_time().build().unwrap().block_on(async {
             let sources = || Merged::new().source(&Registry::new());
             let hub = Arc::new(Hub::new(sources(), None, Arc::default()));
             hub.remember();
             hub.remember();
             while hub.ring.last().is_none() {
+                assert!(is_in_time(), "the ring gets no moment");
                 tokio::task::yield_now().await;
             }
             let exporter = Arc::new(Hub::new(sources(), Some(Arc::new(Work)), Arc::default()));
@@ -182,6 +189,7 @@ mod tests {
             let left = Arc::downgrade(&hub);
             drop(hub);
             while left.strong_count() > 0 {
+                assert!(is_in_time(), "the task keeps the hub");
                 tokio::task::yield_now().await;
             }
         });

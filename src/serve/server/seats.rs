@@ -304,12 +304,7 @@ mod tests {
 
     #[test]
     fn the_longest_idle_goes_then_the_slowest_reader_and_no_page_that_is_made() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        limited(async {
             let seats = Seats::new(4, 4);
             let mut all = Vec::new();
             for _ in 0..4 {
@@ -344,12 +339,17 @@ mod tests {
         });
     }
 
-    fn paused() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
+    /// Runs a test whose time passes only while all tasks wait: a wait without an end is over at
+    /// once.
+    fn limited(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
-            .unwrap()
+            .unwrap();
+        let day = Duration::from_secs(86_400);
+        let ended = runtime.block_on(async { tokio::time::timeout(day, test).await });
+        ended.expect("nobody waits for a seat that never gets free");
     }
 
     fn peer(last: u8) -> Peer {
@@ -360,7 +360,7 @@ mod tests {
     /// else was served.
     #[test]
     fn a_request_that_waits_makes_room_after_an_idle_connection() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(2, 4);
             let (queued, idle) = (
                 seats.take(Peer::Unix).await.unwrap(),
@@ -379,7 +379,7 @@ mod tests {
     /// The only connection that was not making a page was the one that had just connected.
     #[test]
     fn a_young_connection_stays() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(2, 4);
             let (young, making) = (
                 seats.take(Peer::Unix).await.unwrap(),
@@ -392,9 +392,23 @@ mod tests {
         });
     }
 
+    /// A connection goes on with its next request unless others may be waiting for its seat.
+    #[test]
+    fn seats_are_taken_when_the_last_one_is() {
+        limited(async {
+            let seats = Seats::new(2, 4);
+            let _first = seats.take(peer(1)).await.unwrap();
+            assert!(!seats.are_taken());
+            let second = seats.take(peer(2)).await.unwrap();
+            assert!(seats.are_taken());
+            drop(second);
+            assert!(!seats.are_taken());
+        });
+    }
+
     #[test]
     fn a_peer_with_more_than_its_share_makes_room_for_others_and_itself() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(8, 4);
             let honest = seats.take(peer(1)).await.unwrap();
             tokio::time::advance(YOUNG).await;
@@ -416,7 +430,7 @@ mod tests {
     /// as no slow one, and those of them that waited kept out the next.
     #[test]
     fn hosts_with_many_connections_keep_no_host_with_few_out() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(8, 256);
             let start = Instant::now();
             let mut strangers = Vec::new();
@@ -458,7 +472,7 @@ mod tests {
     /// One that came when all peers had one seat each waited behind all that came before.
     #[test]
     fn a_peer_that_waits_gets_a_seat_as_soon_as_another_has_more() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(2, 256);
             let mut making = Vec::new();
             for i in 0..2 {
@@ -485,7 +499,7 @@ mod tests {
     /// Each counted as a peer with one seat, and none of another peer.
     #[test]
     fn clients_of_unix_sockets_are_one_peer() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(4, 4);
             let mut local = Vec::new();
             for _ in 0..4 {
@@ -499,7 +513,7 @@ mod tests {
 
     #[test]
     fn one_peer_has_half_of_the_lobby() {
-        paused().block_on(async {
+        limited(async {
             let seats = Seats::new(1, 4);
             let making = seats.take(peer(1)).await.unwrap();
             making.seat.set(Activity::Making);

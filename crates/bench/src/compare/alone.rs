@@ -11,6 +11,7 @@ use super::report::{Nanos, nanoseconds};
 use super::stats::{self, Interval, Sequence};
 use crate::Error;
 use crate::bencher;
+use crate::build::Build;
 use crate::machine::Machine;
 use crate::page::Section;
 
@@ -22,6 +23,7 @@ pub(super) struct Alone {
     nanos: f64,
     interval: Option<Interval>,
     error: f64,
+    build: Build,
     machine: Machine,
 }
 
@@ -53,6 +55,7 @@ impl Alone {
             nanos: sequence.mean(),
             interval: sequence.interval(error),
             error,
+            build: Build::here(),
             machine: machine.until_now(),
         })
     }
@@ -64,7 +67,8 @@ impl Alone {
     /// The time in words.
     fn time(&self) -> String {
         let interval = self.interval.map_or(String::new(), |interval| {
-            let (low, high) = (Nanos(interval.low.max(0.0)), Nanos(interval.high));
+            let [low, high] = [interval.low.max(0.0), interval.high];
+            let [low, high] = [low, high].map(|end| Nanos(end).as_of(&Nanos(self.nanos)));
             format!(" [{low}, {high}]")
         });
         format!("{}{interval}", Nanos(self.nanos))
@@ -73,7 +77,9 @@ impl Alone {
 
 impl fmt::Display for Alone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} per iteration", self.name, self.time())
+        write!(f, "{}: {} per iteration", self.name, self.time())?;
+        let mut note = self.build.note("this program").into_iter();
+        note.try_for_each(|note| write!(f, "\n  note: {note}"))
     }
 }
 
@@ -85,7 +91,49 @@ pub(super) fn to_bencher(all: &[Alone]) -> String {
 /// The benches on a page.
 pub(super) fn section(all: &[Alone]) -> Section {
     let rows = all.iter().map(|one| vec![one.name.clone(), one.time()]);
+    let build = all.first().map(|one| &one.build);
+    let notes: Vec<String> = build
+        .iter()
+        .filter_map(|build| build.note("this program"))
+        .collect();
+    let facts = build.map(Build::facts);
+    let machine = Machine::of_all(all.iter().map(|one| &one.machine));
     Section::new("Benches")
+        .notes(&notes)
         .table(&["bench", "time of an iteration"], rows)
-        .machines(all.iter().map(|one| &one.machine))
+        .facts(&facts.unwrap_or_default(), machine.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two batches of three take three times as long, as beside a program that comes and goes.
+    #[test]
+    fn the_time_of_an_iteration_is_that_of_undisturbed_batches() {
+        let mut batches = 0;
+        let mut work = |iterations: u64| {
+            batches += 1;
+            std::thread::yield_now();
+            iterations * if batches % 3 == 0 { 100 } else { 300 }
+        };
+        let batch = Duration::from_micros(100);
+        let time = Duration::from_millis(300);
+        let alone = Alone::measure("join".to_owned(), &mut work, batch, time, 0.05).unwrap();
+        assert_eq!(alone.nanos, 100.0);
+        let text = alone.to_string();
+        assert!(text.starts_with("join: 100.000 ns"), "{text}");
+        assert_eq!(
+            text.contains("\n  note: debug build"),
+            cfg!(debug_assertions),
+            "{text}"
+        );
+        let json: serde_json::Value = serde_json::from_str(&alone.to_json()).unwrap();
+        assert!(
+            json["build"]["compiler"]
+                .as_str()
+                .unwrap()
+                .starts_with("rustc ")
+        );
+    }
 }

@@ -13,7 +13,7 @@ use clap::{Args, Parser};
 use super::alone::{self, Alone};
 use super::meter::Meter;
 use super::process::at;
-use super::revision::Revision;
+use super::revision::{self, Revision};
 use super::suite::Work;
 use super::{Compare, to_bencher};
 use crate::{Error, Page};
@@ -34,7 +34,10 @@ pub fn main() -> ExitCode {
             new,
             filter,
             options,
-        } => compare(&options, &old, &new, filter.as_deref()),
+        } => {
+            let names = [&old, &new].map(|path| path.display().to_string());
+            compare(&options, &old, &new, names, filter.as_deref())
+        }
         Tool::Against {
             revision,
             bench,
@@ -180,19 +183,26 @@ pub(super) fn suite(benches: Vec<(String, Work<'_>)>) -> ExitCode {
     let (options, filter) = (&program.options, program.filter.as_deref());
     let this = || std::env::current_exe().map_err(Error::from);
     if let Some(old) = &program.old {
-        return finish(this().and_then(|new| compare(options, old, &new, filter)));
+        let names = [old.display().to_string(), revision::working_tree()];
+        return finish(this().and_then(|new| compare(options, old, &new, names, filter)));
     }
     if let Some(revision) = &program.against {
         let run = || {
             let new = this()?;
-            let revision = Revision::check_out(revision)?;
+            let checked_out = Revision::check_out(revision)?;
             let package = std::env::var("CARGO_PKG_NAME").ok();
-            let old = revision.build(&target_name(&new), package.as_deref())?;
-            compare(options, &old, &new, filter)
+            let old = checked_out.build(&target_name(&new), package.as_deref())?;
+            let names = [checked_out.name().to_owned(), revision::working_tree()];
+            compare(options, &old, &new, names, filter)
         };
         return finish(run());
     }
+    let unknown = unknown(&benches, filter);
     if !program.bench {
+        // `cargo test NAME` gives its filter to all programs: most have nothing of that name.
+        if let Some(unknown) = unknown {
+            print(&unknown);
+        }
         let mut meter = Meter::new();
         for (name, mut work) in benches {
             if name.contains(filter.unwrap_or("")) {
@@ -202,7 +212,23 @@ pub(super) fn suite(benches: Vec<(String, Work<'_>)>) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if let Some(unknown) = unknown {
+        return finish(Err(Error::setting(unknown)));
+    }
     finish(measure(options, benches, filter).map(|()| false))
+}
+
+/// The error of a filter that no bench has in its name.
+fn unknown(benches: &[(String, Work<'_>)], filter: Option<&str>) -> Option<String> {
+    let filter = filter?;
+    let names: Vec<&str> = benches.iter().map(|(name, _)| name.as_str()).collect();
+    let is_known = names.iter().any(|name| name.contains(filter));
+    (!is_known).then(|| {
+        format!(
+            "no bench has `{filter}` in its name; there are: {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// Measures benches without comparing them.
@@ -227,10 +253,16 @@ fn measure(
     options.finish(|| alone::to_bencher(&results), page)
 }
 
-fn compare(options: &Options, old: &Path, new: &Path, filter: Option<&str>) -> Result<bool, Error> {
+fn compare(
+    options: &Options,
+    old: &Path,
+    new: &Path,
+    names: [String; 2],
+    filter: Option<&str>,
+) -> Result<bool, Error> {
     options.check_page()?;
     let mut reports = Vec::new();
-    options.compare().each(old, new, filter, |report| {
+    options.compare().each(old, new, names, filter, |report| {
         options.show(&report, || report.to_json());
         reports.push(report);
     })?;
@@ -246,10 +278,11 @@ fn against(
     package: Option<&str>,
     filter: Option<&str>,
 ) -> Result<bool, Error> {
-    let revision = Revision::check_out(revision)?;
-    let old = revision.build(bench, package)?;
-    let new = super::revision::build_here(bench, package)?;
-    compare(options, &old, &new, filter)
+    let checked_out = Revision::check_out(revision)?;
+    let old = checked_out.build(bench, package)?;
+    let new = revision::build_here(bench, package)?;
+    let names = [checked_out.name().to_owned(), revision::working_tree()];
+    compare(options, &old, &new, names, filter)
 }
 
 /// The name of the target of an executable: cargo appends a hyphen and a hash.
@@ -314,6 +347,34 @@ mod tests {
         );
         assert_eq!(target_name(Path::new("deps/my-parse")), "my-parse");
         assert_eq!(target_name(Path::new("parse")), "parse");
+    }
+
+    #[test]
+    fn each_option_of_the_command_line_is_that_of_the_comparison() {
+        let compare = |arguments: &str| {
+            let program = ["words"].into_iter().chain(arguments.split_whitespace());
+            Program::parse_from(program).options.compare()
+        };
+        let set = compare(
+            "--time 3s --batch 2ms --same-within 1% --error 2% --fail-above 4% --seed 5 --bench",
+        );
+        assert_eq!(set.time, Duration::from_secs(3));
+        assert_eq!(set.batch, Duration::from_millis(2));
+        assert_eq!((set.same_within, set.error), (0.01, 0.02));
+        assert_eq!((set.fail_above, set.seed), (Some(0.04), Some(5)));
+        assert_eq!(
+            set.options(),
+            "at most 3s, batches of 2ms, same within 1 %, error 2 %, fail above 4 %, seed 5"
+        );
+        assert_eq!(compare("").options(), Compare::new().options());
+    }
+
+    #[test]
+    fn the_exit_code_is_1_for_what_fails_and_2_for_an_error() {
+        let code = |result| format!("{:?}", finish(result));
+        let expected = [0, 1, 2].map(|code| format!("{:?}", ExitCode::from(code)));
+        let error = Err(Error::setting("planned by the test"));
+        assert_eq!([code(Ok(false)), code(Ok(true)), code(error)], expected);
     }
 
     #[test]

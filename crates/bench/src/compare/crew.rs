@@ -228,3 +228,62 @@ pub(super) mod system {
         Duration::ZERO
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// The timing of threads that ran from one moment to another, in microseconds, and waited so
+    /// long for a processor.
+    fn timing(threads: &[(u64, u64, u64)]) -> Timing {
+        let begin = Instant::now();
+        let micros = Duration::from_micros;
+        let lap = |(start, end, waited): &(u64, u64, u64)| Lap {
+            start: begin + micros(*start),
+            end: begin + micros(*end),
+            time: micros(end - start),
+            waited: micros(*waited),
+        };
+        Timing::of(&threads.iter().map(lap).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_thread_that_is_late_or_leaves_early_was_not_together_with_the_others() {
+        assert!(timing(&[(0, 100, 0)]).is_together);
+        assert!(timing(&[(0, 100, 0), (0, 100, 0), (0, 100, 0)]).is_together);
+        // 80 of 100 in common.
+        assert!(timing(&[(0, 100, 0), (10, 90, 0)]).is_together);
+        assert!(!timing(&[(0, 100, 0), (11, 90, 0)]).is_together);
+        assert!(!timing(&[(0, 100, 0), (0, 100, 0), (30, 130, 0)]).is_together);
+        assert!(!timing(&[(0, 100, 0), (200, 300, 0)]).is_together);
+        assert_eq!(timing(&[(0, 100, 0), (0, 80, 0)]).nanos, 90_000.0);
+        assert!(Timing::of(&[]).is_none());
+    }
+
+    #[test]
+    fn a_thread_that_waited_for_a_processor_was_not_together_with_the_others() {
+        assert!(timing(&[(0, 100, 10), (0, 100, 10)]).is_together);
+        assert!(!timing(&[(0, 100, 0), (0, 100, 11)]).is_together);
+        assert!(!timing(&[(0, 100, 60)]).is_together);
+    }
+
+    /// The second thread is ready late.
+    #[test]
+    fn no_thread_begins_before_all_are_ready() {
+        let is_ready = AtomicBool::new(false);
+        let run = |thread: usize, _: u64, start: Start| {
+            if thread == 1 {
+                (0..2_000).for_each(|_| thread::yield_now());
+                is_ready.store(true, Release);
+            }
+            start.measure(|| assert!(is_ready.load(Acquire)))
+        };
+        let run: Run = Box::new(run);
+        thread::scope(|scope| {
+            let crew = Crew::start(scope, 2, Clock::Wall).unwrap();
+            assert!(crew.batch(&run, 1).is_some());
+        });
+    }
+}

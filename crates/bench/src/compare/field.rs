@@ -43,10 +43,10 @@ pub struct Field<'a> {
     compare: Compare,
     threads: usize,
     clock: Clock,
-    candidates: Vec<Candidate<'a>>,
+    candidates: Vec<Entrant<'a>>,
 }
 
-struct Candidate<'a> {
+struct Entrant<'a> {
     name: String,
     run: Run<'a>,
     /// A batch is one iteration.
@@ -175,7 +175,7 @@ impl<'a> Field<'a> {
         once: bool,
     ) -> Self {
         let (name, run) = (name.into(), Box::new(run));
-        self.candidates.push(Candidate { name, run, once });
+        self.candidates.push(Entrant { name, run, once });
         self
     }
 

@@ -159,3 +159,50 @@ fn fields_that_cannot_run_are_refused() {
         assert!(error.is_setting() && error.to_string().contains(&threads.to_string()));
     }
 }
+
+#[test]
+fn a_round_counts_only_if_the_threads_of_both_lanes_ran_together() {
+    let timing = |(nanos, is_together): (f64, bool)| Timing { nanos, is_together };
+    let of = [
+        (1.0, true),
+        (2.0, false),
+        (3.0, true),
+        (4.0, true),
+        (5.0, true),
+    ]
+    .map(timing);
+    let to = [
+        (6.0, true),
+        (7.0, true),
+        (8.0, false),
+        (9.0, true),
+        (10.0, true),
+    ]
+    .map(timing);
+    let rounds = Rounds::of(&of, &to);
+    assert_eq!(rounds.pairs, [(1.0, 6.0), (4.0, 9.0), (5.0, 10.0)]);
+    assert!(!rounds.are_doubtful);
+    // Two are too few, so all count.
+    let rounds = Rounds::of(&of[..4], &to[..4]);
+    assert!(rounds.are_doubtful && rounds.pairs.len() == 4);
+}
+
+#[test]
+fn a_field_has_ten_rounds_even_if_they_take_longer_than_its_time() {
+    let mut batches = 0;
+    let begin = std::time::Instant::now();
+    let run = |_: usize, iterations: u64| {
+        batches += 1;
+        // Until time is up, in the first round.
+        while begin.elapsed() < Duration::from_millis(150) {
+            std::thread::yield_now();
+        }
+        let nanos = iterations as f64 * 100.0;
+        Ok(Timing {
+            nanos,
+            is_together: true,
+        })
+    };
+    let standings = race(&short(), names(1), run).unwrap();
+    assert_eq!(standings.lanes[0].len(), stats::FEW);
+}

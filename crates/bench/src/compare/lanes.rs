@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::measure::{self, Batch, Lane, Lanes, Measurement, Unit};
 use super::meter::Meter;
-use super::{Compare, Report};
-use crate::Error;
+use super::{Candidate, Compare, Report};
+use crate::{Build, Error};
 
 /// The time of the rounds of a block.
 pub(super) const BLOCK: Duration = Duration::from_millis(50);
@@ -16,7 +16,8 @@ pub(super) fn compare<A, B>(
     mut old: impl FnMut() -> A,
     mut new: impl FnMut() -> B,
 ) -> Result<Report, Error> {
-    let mut measurement = Measurement::new(compare, name, false);
+    let closure = || Candidate::new("closure", Some(Build::here()));
+    let mut measurement = Measurement::new(compare, name, false, [closure(), closure()]);
     let mut lanes = Closures {
         meter: Meter::new(),
         old: |meter: &mut Meter, iterations| meter.batch(iterations, &mut old),

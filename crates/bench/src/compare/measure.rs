@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::report::Report;
+use super::report::{Candidate, Report};
 use super::{Compare, stats};
 use crate::Error;
 use crate::machine::Machine;
@@ -162,6 +162,8 @@ pub(super) struct Measurement<'a> {
     pub(super) name: &'a str,
     /// The units are restarts.
     pub(super) restarts: bool,
+    /// Old and new.
+    pub(super) candidates: [Candidate; 2],
     /// The measurement does not end before so many units, not even when time is up.
     least: usize,
     pub(super) machine: Machine,
@@ -172,12 +174,18 @@ pub(super) struct Measurement<'a> {
 }
 
 impl<'a> Measurement<'a> {
-    pub(super) fn new(compare: &'a Compare, name: &'a str, restarts: bool) -> Self {
+    pub(super) fn new(
+        compare: &'a Compare,
+        name: &'a str,
+        restarts: bool,
+        candidates: [Candidate; 2],
+    ) -> Self {
         let seed = compare.seed.unwrap_or_else(random_seed);
         Self {
             compare,
             name,
             restarts,
+            candidates,
             least: if restarts { stats::FEW } else { stats::BATCHES },
             machine: Machine::now(),
             start: Instant::now(),
@@ -237,6 +245,119 @@ mod tests {
                 instructions: None,
             })
         }
+    }
+
+    /// Lanes whose iterations take so many nanoseconds: old, new and the copy.
+    struct Fixed {
+        nanos: [u64; 3],
+        runs: Vec<(Lane, u64)>,
+    }
+
+    impl Lanes for Fixed {
+        fn run(&mut self, lane: Lane, iterations: u64) -> Result<Batch, Error> {
+            self.runs.push((lane, iterations));
+            let nanos = self.nanos[lane as usize] * iterations;
+            let instructions = Some(2 * nanos);
+            Ok(Batch {
+                nanos,
+                instructions,
+            })
+        }
+    }
+
+    fn fixed() -> Fixed {
+        Fixed {
+            nanos: [100, 110, 102],
+            runs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_unit_has_new_and_the_copy_over_old_per_iteration() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let unit = Unit::run(&mut fixed(), 10, Duration::ZERO, &mut rng).unwrap();
+        assert!((unit.effect - 1.1_f64.ln()).abs() < 1e-9, "{unit:?}");
+        assert!((unit.control - 1.02_f64.ln()).abs() < 1e-9, "{unit:?}");
+        assert_eq!(unit.nanos, [100.0, 110.0]);
+        assert_eq!(unit.instructions, Some([200.0, 220.0]));
+        assert_eq!(unit.rounds, 1);
+    }
+
+    #[test]
+    fn a_round_has_every_lane_once_in_random_order() {
+        let (mut lanes, mut rng) = (fixed(), StdRng::seed_from_u64(1));
+        for _ in 0..200 {
+            round(&mut lanes, 10, &mut rng).unwrap();
+        }
+        let mut orders = std::collections::HashMap::new();
+        for round in lanes.runs.chunks(3) {
+            let order = [round[0].0, round[1].0, round[2].0].map(|lane| lane as usize);
+            *orders.entry(order).or_insert(0) += 1;
+            assert_eq!(order.iter().sum::<usize>(), 3, "{order:?}");
+        }
+        // Each order about 33 times.
+        assert_eq!(orders.len(), 6);
+        assert!(
+            orders.values().all(|times| (12..60).contains(times)),
+            "{orders:?}"
+        );
+    }
+
+    #[test]
+    fn a_batch_is_as_long_as_asked_for_the_slower_candidate_whatever_interrupts_one() {
+        let batch = Duration::from_micros(330);
+        assert_eq!(calibrate(&mut fixed(), batch).unwrap(), 3_000);
+        let mut calls = 0;
+        let interrupted = iterations(batch, |iterations| {
+            calls += 1;
+            Ok(iterations * if calls % 2 == 0 { 900 } else { 110 })
+        });
+        assert_eq!(interrupted.unwrap(), 3_000);
+        assert_eq!(iterations(batch, |_| Ok(5_000_000)).unwrap(), 1);
+        assert!(iterations(batch, |_| Ok(0)).unwrap_err().is_target());
+    }
+
+    /// Restarts whose effect is this, with a little noise, until the measurement ends, or twenty.
+    fn restarts(compare: &Compare, restarts: bool, effect: f64) -> usize {
+        let candidates = ["a", "b"].map(|name| Candidate::new(name, None));
+        let mut measured = Measurement::new(compare, "join", restarts, candidates);
+        let mut pushed = 0;
+        loop {
+            let noise = 0.001 * (pushed % 5) as f64 - 0.002;
+            let unit = Unit {
+                effect: effect + noise,
+                control: noise,
+                nanos: [100.0, 100.0],
+                instructions: None,
+                rounds: 1,
+            };
+            pushed += 1;
+            if measured.push(unit, 1).is_some() || pushed == 100 {
+                return pushed;
+            }
+        }
+    }
+
+    #[test]
+    fn a_measurement_ends_when_it_has_decided_or_when_time_is_up_but_not_before_ten_restarts() {
+        let hour = Compare::new().time(Duration::from_secs(3_600));
+        assert_eq!(restarts(&hour, true, 0.05), stats::FEW);
+        assert_eq!(restarts(&hour, false, 0.05), stats::BATCHES);
+        // The interval is within what is the same from some restart on.
+        assert_eq!(restarts(&hour, true, 0.0), stats::FEW);
+        // The limit stays in the interval.
+        assert_eq!(
+            restarts(&hour.clone().fail_above(0.05_f64.exp_m1()), true, 0.05),
+            100
+        );
+        assert_eq!(
+            restarts(&hour.clone().fail_above(0.02), true, 0.05),
+            stats::FEW
+        );
+        let over = Compare::new().time(Duration::ZERO);
+        assert_eq!(restarts(&over, true, 0.05), stats::FEW);
+        assert_eq!(restarts(&over, true, 0.005), stats::FEW);
+        assert_eq!(restarts(&over, false, 0.05), 1);
     }
 
     /// The mean of units and its standard error.

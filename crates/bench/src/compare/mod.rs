@@ -76,6 +76,7 @@ mod alone;
 mod cli;
 mod crew;
 mod field;
+mod hold;
 mod lanes;
 mod measure;
 mod meter;
@@ -95,7 +96,7 @@ use tallies_names::setters;
 
 pub use cli::main;
 pub use field::{Field, Ratio, Standing, Standings};
-pub use report::{Report, to_bencher};
+pub use report::{Candidate, Report, to_bencher};
 pub(crate) use section::section;
 pub use stats::{Interval, Sequence};
 pub use suite::Suite;
@@ -156,7 +157,10 @@ impl Compare {
 
     setters! {
         /// Sets the longest time of a comparison. It ends before if the interval decides.
-        /// Comparisons of programs run ten restarts even if they take longer.
+        /// Comparisons of programs run ten restarts even if they take longer. The time is looked at
+        /// between rounds, and nothing interrupts an iteration: before the first look, work that
+        /// takes longer than a batch has run about ten times, so work of 200 ms takes 2 s whatever
+        /// the limit.
         ///
         /// ```
         /// let minute = std::time::Duration::from_secs(60);
@@ -268,20 +272,41 @@ impl Compare {
         filter: Option<&str>,
     ) -> Result<Vec<Report>, Error> {
         let mut reports = Vec::new();
-        self.each(old, new, filter, |report| reports.push(report))?;
+        let names = [old, new].map(|path| path.display().to_string());
+        self.each(old, new, names, filter, |report| reports.push(report))?;
         Ok(reports)
     }
 
     /// Like [`programs`](Self::programs), but hands over each report as soon as there is one.
+    /// Reports name the executables as `names` does.
     fn each(
         &self,
         old: &Path,
         new: &Path,
+        names: [String; 2],
         filter: Option<&str>,
         show: impl FnMut(Report),
     ) -> Result<(), Error> {
         self.check()?;
-        process::compare(self, old, new, filter.unwrap_or(""), show)
+        process::compare(self, [old, new], names, filter.unwrap_or(""), show)
+    }
+
+    /// The settings in words.
+    fn options(&self) -> String {
+        let percent = |share: f64| format!("{} %", (share * 1e8).round() / 1e6);
+        let limit = self
+            .fail_above
+            .map(|limit| format!(", fail above {}", percent(limit)));
+        let seed = self.seed.map(|seed| format!(", seed {seed}"));
+        format!(
+            "at most {:?}, batches of {:?}, same within {}, error {}{}{}",
+            self.time,
+            self.batch,
+            percent(self.same_within),
+            percent(self.error),
+            limit.unwrap_or_default(),
+            seed.unwrap_or_default()
+        )
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 
 use super::measure::Batch;
+use crate::Build;
 
 /// Set to [`VERSION`] for a bench that is to answer requests.
 pub(super) const VARIABLE: &str = "TALLIES_BENCH_LANE";
@@ -37,6 +38,9 @@ pub(super) enum Reply {
     Names {
         version: u32,
         names: Vec<String>,
+        /// Of executables that tell.
+        #[serde(default)]
+        build: Option<Build>,
     },
     Took(Batch),
     /// The request makes no sense.
@@ -123,6 +127,18 @@ mod tests {
         assert_eq!(read_request(&mut input).unwrap(), None);
         assert!(read_request(&mut b"{}\n".as_slice()).is_err());
         assert!(read_answer(&mut b"@tallies-bench 7\n".as_slice()).is_err());
+    }
+
+    #[test]
+    fn an_answer_of_before_builds_were_told_is_understood() {
+        let mut output =
+            b"@tallies-bench {\"names\":{\"version\":1,\"names\":[\"a\"]}}\n".as_slice();
+        let expected = Reply::Names {
+            version: 1,
+            names: vec!["a".to_owned()],
+            build: None,
+        };
+        assert_eq!(read_answer(&mut output).unwrap(), Some(expected));
     }
 
     #[test]

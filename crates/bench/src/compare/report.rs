@@ -8,6 +8,7 @@ use super::measure::{Measurement, Unit};
 use super::stats::{self, Interval, Sequence};
 use super::verdict::Verdict;
 use crate::bencher::{self, Nanoseconds};
+use crate::build::Build;
 use crate::machine::Machine;
 
 /// The result of comparing one bench.
@@ -72,8 +73,39 @@ pub struct Report {
     pub error: f64,
     /// The slow-down above which the comparison fails.
     pub fail_above: Option<f64>,
+    /// The old candidate.
+    pub old: Candidate,
+    /// The new candidate.
+    pub new: Candidate,
+    /// The settings of the comparison in words.
+    pub options: String,
     /// The machine of the comparison.
     pub machine: Machine,
+}
+
+/// One of the two that were compared.
+///
+/// ```no_run
+/// use tallies_bench::compare::Compare;
+///
+/// let report = Compare::new().closures("add", || 1 + 1, || 2 + 2)?;
+/// println!("old is {}, new is {}", report.old.name, report.new.name);
+/// # Ok::<(), tallies_bench::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The revision with its commit, the path of the executable, or `closure`.
+    pub name: String,
+    /// The compiler and the profile. `None` for an executable that does not tell.
+    pub build: Option<Build>,
+}
+
+impl Candidate {
+    pub(super) fn new(name: impl Into<String>, build: Option<Build>) -> Self {
+        let name = name.into();
+        Self { name, build }
+    }
 }
 
 impl Report {
@@ -126,6 +158,9 @@ impl Report {
             same_within: compare.same_within,
             error: compare.error,
             fail_above: compare.fail_above,
+            old: measured.candidates[0].clone(),
+            new: measured.candidates[1].clone(),
+            options: compare.options(),
             machine: measured.machine.clone(),
         }
     }
@@ -170,6 +205,23 @@ impl Report {
         Some(format!(
             "old {old:.0}, new {new:.0} instructions per iteration: {change}"
         ))
+    }
+
+    /// Warnings that a reader must not miss.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let (old, new) = (self.old.build.as_ref(), self.new.build.as_ref());
+        if old == new {
+            return old
+                .and_then(|build| build.note("old and new"))
+                .into_iter()
+                .collect();
+        }
+        let debug = [("old", old), ("new", new)].into_iter();
+        let debug = debug.filter_map(|(name, build)| build?.note(name));
+        let differ = old.zip(new).map(|(old, new)| {
+            format!("other builds: old is by {old}, and new by {new}, which is part of the result")
+        });
+        debug.chain(differ).collect()
     }
 
     /// How much was measured, in words.
@@ -221,6 +273,7 @@ impl fmt::Display for Report {
         let effect = Difference(self.effect, self.interval);
         writeln!(f, "{}: {}, {effect}", self.name, self.verdict)?;
         let (old, new) = (Nanos(self.old_nanos), Nanos(self.new_nanos));
+        let new = new.as_of(&old);
         writeln!(f, "  old {old}, new {new} per iteration")?;
         if let Some(instructions) = self.instructions() {
             writeln!(f, "  {instructions}")?;
@@ -231,7 +284,9 @@ impl fmt::Display for Report {
             let bootstrap = Difference(self.effect, Some(bootstrap));
             writeln!(f, "  bootstrap, if looked at once: {bootstrap}")?;
         }
-        write!(f, "  {}", self.amount())
+        write!(f, "  {}", self.amount())?;
+        let mut notes = self.notes().into_iter();
+        notes.try_for_each(|note| write!(f, "\n  note: {note}"))
     }
 }
 
@@ -251,14 +306,150 @@ impl fmt::Display for Difference {
 /// Nanoseconds in a unit that leaves one to three digits before the point.
 pub(super) struct Nanos(pub(super) f64);
 
+impl Nanos {
+    /// The scale of that unit, and its name.
+    fn unit(&self) -> (f64, &'static str) {
+        match self.0 {
+            nanos if nanos < 999.5 => (1.0, "ns"),
+            nanos if nanos < 999.5e3 => (1e3, "µs"),
+            nanos if nanos < 999.5e6 => (1e6, "ms"),
+            _ => (1e9, "s"),
+        }
+    }
+
+    /// Returns the time in the unit of another one, so that both can be compared at sight.
+    pub(super) fn as_of(&self, other: &Self) -> String {
+        let (scale, unit) = other.unit();
+        format!("{:.3} {unit}", self.0 / scale)
+    }
+}
+
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            nanos if nanos < 999.5 => (nanos, "ns"),
-            nanos if nanos < 999.5e3 => (nanos / 1e3, "µs"),
-            nanos if nanos < 999.5e6 => (nanos / 1e6, "ms"),
-            nanos => (nanos / 1e9, "s"),
+        f.write_str(&self.as_of(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Compare;
+
+    fn build(opt_level: &str) -> Option<Build> {
+        let mut build = Build::here();
+        (build.opt_level, build.debug_assertions) = (opt_level.to_owned(), false);
+        Some(build)
+    }
+
+    /// The report of restarts whose new candidate takes so much longer, and whose control so much,
+    /// as logarithms, with noise of a thousandth.
+    fn report(compare: &Compare, effect: f64, control: f64) -> Report {
+        let candidates = [
+            Candidate::new("a", build("3")),
+            Candidate::new("b", build("3")),
+        ];
+        let mut measured = Measurement::new(compare, "join", true, candidates);
+        measured.units = (0..20)
+            .map(|i| {
+                let noise = 0.001 * f64::from(i % 5 - 2);
+                Unit {
+                    effect: effect + noise,
+                    control: control + noise,
+                    nanos: [100.0, 100.0 * (effect + noise).exp()],
+                    instructions: Some([1_000.0, 1_100.0]),
+                    rounds: 50,
+                }
+            })
+            .collect();
+        Report::new(&measured, 7).complete(&measured)
+    }
+
+    #[test]
+    fn a_report_has_the_means_of_its_restarts_and_fails_only_if_the_limit_is_proven() {
+        let compare = Compare::new().fail_above(0.02);
+        let slower = report(&compare, 0.05, 0.0);
+        assert_eq!((slower.verdict, slower.fails), (Verdict::Slower, true));
+        assert!((slower.effect - 0.05_f64.exp_m1()).abs() < 1e-9 && slower.control.abs() < 1e-9);
+        let interval = slower.interval.unwrap();
+        assert!(
+            0.045 < interval.low && interval.high < 0.058,
+            "{interval:?}"
+        );
+        assert!(interval.contains(slower.effect));
+        assert_eq!(
+            (slower.restarts, slower.rounds, slower.iterations),
+            (20, 1000, 7)
+        );
+        assert_eq!(slower.old_nanos, 100.0);
+        assert!(
+            (slower.new_nanos - 105.127).abs() < 0.01,
+            "{}",
+            slower.new_nanos
+        );
+        let narrow = slower.bootstrap.unwrap();
+        assert!(interval.low < narrow.low && narrow.high < interval.high);
+        assert!(slower.is_final(Some(0.02)) && slower.is_final(None));
+        assert_eq!(
+            slower.instructions().unwrap(),
+            "old 1000, new 1100 instructions per iteration: +10.00 %"
+        );
+
+        // Slower, but perhaps not by the limit; and more than the limit, but not proven.
+        let near = report(&compare, 0.02, 0.0);
+        assert_eq!((near.verdict, near.fails), (Verdict::Slower, false));
+        assert!(!near.is_final(Some(0.02)) && near.is_final(None));
+        let moved = report(&compare, 0.05, 0.03);
+        assert_eq!((moved.verdict, moved.fails), (Verdict::Unproven, false));
+        assert!(!moved.is_final(None));
+        let faster = report(&compare, -0.05, 0.0);
+        assert_eq!((faster.verdict, faster.fails), (Verdict::Faster, false));
+        assert!(!report(&Compare::new(), 0.05, 0.0).fails);
+        let same = report(&Compare::new(), 0.0, 0.0);
+        assert!(same.verdict == Verdict::Same && same.is_final(None));
+    }
+
+    #[test]
+    fn the_text_has_old_before_new_and_the_notes() {
+        let mut report = report(&Compare::new(), 0.05, 0.0);
+        let text = report.to_string();
+        assert!(text.starts_with("join: slower, +5.13 % ["), "{text}");
+        assert!(
+            text.contains("old 100.000 ns, new 105.127 ns per iteration"),
+            "{text}"
+        );
+        assert!(text.contains("control, a copy of old: -0.00 %") || text.contains("+0.00 %"));
+        assert!(!text.contains("note"), "{text}");
+        report.old.build = build("0");
+        let notes = report.notes();
+        let [debug, other] = &notes[..] else {
+            panic!("{notes:?}");
         };
-        write!(f, "{value:.3} {unit}")
+        assert!(
+            debug.starts_with("debug build: opt-level 0 in old; "),
+            "{debug}"
+        );
+        assert!(
+            other.starts_with("other builds: old is by rustc "),
+            "{other}"
+        );
+        assert!(other.contains("opt-level 0, and new by rustc "), "{other}");
+        assert!(report.to_string().ends_with(&format!("\n  note: {other}")));
+        report.new.build = build("0");
+        let notes = report.notes();
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains(" in old and new; "), "{notes:?}");
+        report.old.build = None;
+        assert_eq!(report.notes().len(), 1);
+        report.new.build = None;
+        assert!(report.notes().is_empty());
+    }
+
+    #[test]
+    fn times_that_are_compared_have_one_unit() {
+        assert_eq!(Nanos(999.4).to_string(), "999.400 ns");
+        assert_eq!(Nanos(999.5).to_string(), "1.000 µs");
+        assert_eq!(Nanos(2e9).to_string(), "2.000 s");
+        assert_eq!(Nanos(1_001.0).as_of(&Nanos(998.0)), "1001.000 ns");
+        assert_eq!(Nanos(998.0).as_of(&Nanos(1_001.0)), "0.998 µs");
     }
 }

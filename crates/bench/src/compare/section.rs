@@ -1,7 +1,9 @@
 //! Comparisons on a page: one chart with a row for each bench, and the numbers of the text.
 
-use super::report::{Difference, Nanos, Report};
+use super::report::{Candidate, Difference, Nanos, Report};
 use super::stats::Interval;
+use crate::build::Build;
+use crate::machine::Machine;
 use crate::page::Section;
 use crate::page::plot::{Axis, Plot};
 
@@ -19,36 +21,85 @@ const LEGEND: [(&str, &str); 4] = [
 pub(crate) fn section(reports: &[Report]) -> Section {
     let limited = reports.iter().any(|report| report.fail_above.is_some());
     let legend = &LEGEND[..if limited { 4 } else { 3 }];
-    let verdicts = reports.iter().map(|report| {
+    let rows = reports.iter().map(|report| {
+        let old = Nanos(report.old_nanos);
         vec![
             report.name.clone(),
             report.verdict.to_string(),
             Difference(report.effect, report.interval).to_string(),
             Difference(report.control, report.control_interval).to_string(),
-        ]
-    });
-    let times = reports.iter().map(|report| {
-        let difference = |bootstrap| Difference(report.effect, Some(bootstrap)).to_string();
-        let bootstrap = report.bootstrap.map(difference);
-        vec![
-            report.name.clone(),
-            Nanos(report.old_nanos).to_string(),
-            Nanos(report.new_nanos).to_string(),
-            bootstrap.unwrap_or_default(),
+            old.to_string(),
+            Nanos(report.new_nanos).as_of(&old),
         ]
     });
     let amounts = reports.iter().map(|report| {
+        let difference = |bootstrap| Difference(report.effect, Some(bootstrap)).to_string();
+        let bootstrap = report.bootstrap.map(difference);
         let instructions = report.instructions().map(|text| text + "; ");
         let instructions = instructions.unwrap_or_default();
-        vec![report.name.clone(), instructions + &report.amount()]
+        vec![
+            report.name.clone(),
+            bootstrap.unwrap_or_default(),
+            instructions + &report.amount(),
+        ]
     });
     let once = "difference by bootstrap, if looked at once";
+    let mut notes: Vec<String> = Vec::new();
+    for note in reports.iter().flat_map(Report::notes) {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    let machine = Machine::of_all(reports.iter().map(|report| &report.machine));
     Section::new("New against old")
+        .notes(&notes)
         .chart("Difference in time per iteration", legend, chart(reports))
-        .table(&["bench", "verdict", "difference", "control"], verdicts)
-        .table(&["bench", "old", "new", once], times)
-        .table(&["bench", "measured"], amounts)
-        .machines(reports.iter().map(|report| &report.machine))
+        .table(
+            &["bench", "verdict", "difference", "control", "old", "new"],
+            rows,
+        )
+        .table(&["bench", once, "measured"], amounts)
+        .facts(&facts(reports), machine.as_ref())
+}
+
+/// The candidates and the settings. Reports of several comparisons may differ in each of these.
+fn facts(reports: &[Report]) -> Vec<(&'static str, String)> {
+    let all = |of: &dyn Fn(&Report) -> String| {
+        let mut texts: Vec<String> = reports.iter().map(of).collect();
+        texts.dedup();
+        texts.join("; ")
+    };
+    let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
+    let build = |of: fn(&Report) -> &Candidate, what: fn(&Build) -> String| {
+        all(&|report| {
+            of(report)
+                .build
+                .as_ref()
+                .map_or_else(|| "unknown".to_owned(), what)
+        })
+    };
+    // Both are the same, nearly always.
+    let both = |what: fn(&Build) -> String| {
+        let [old, new] = [
+            build(|report| &report.old, what),
+            build(|report| &report.new, what),
+        ];
+        match old == new {
+            true => new,
+            false => format!("old: {old}; new: {new}"),
+        }
+    };
+    if reports.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        ("old", all(&|report| report.old.name.clone())),
+        ("new", all(&|report| report.new.name.clone())),
+        ("options", all(&|report| report.options.clone())),
+        ("duration", format!("{seconds:.1} s")),
+        ("compiler", both(|build| build.compiler.clone())),
+        ("profile", both(Build::profile)),
+    ]
 }
 
 fn chart(reports: &[Report]) -> Plot {

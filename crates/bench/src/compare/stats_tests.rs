@@ -38,6 +38,17 @@ fn the_bound_is_where_the_bayes_factor_is_one_over_the_error() {
 }
 
 #[test]
+fn an_interval_is_so_many_standard_errors_around_the_mean() {
+    let ten: Sequence = (1..=10).map(f64::from).collect();
+    assert_eq!((ten.count(), ten.mean()), (10, 5.5));
+    assert!((ten.deviation() - 3.027_650_354).abs() < 1e-9);
+    let interval = ten.interval(0.05).unwrap();
+    let radius = 3.869_786_739 * 3.027_650_354 / 10_f64.sqrt();
+    assert!((interval.high - 5.5 - radius).abs() < 1e-6, "{interval:?}");
+    assert!((5.5 - interval.low - radius).abs() < 1e-6, "{interval:?}");
+}
+
+#[test]
 fn with_many_values_the_bound_is_that_of_the_asymptotic_sequence() {
     let t = 1e6_f64;
     let asymptotic = (2.0 * (t + 1.0) / t * ((t + 1.0).sqrt() / 0.05).ln()).sqrt();
@@ -175,11 +186,28 @@ fn the_bootstrap_covers_the_mean_of_twenty_restarts() {
     assert!(bootstrap(&[1.0, 2.0], 0.05, 0).is_none());
 }
 
+/// Both ends leave out half of the error.
+#[test]
+fn the_bootstrap_of_symmetric_values_is_symmetric() {
+    let values: Vec<f64> = (-10..=10).map(f64::from).collect();
+    let Interval { low, high } = bootstrap(&values, 0.1, 3).unwrap();
+    assert!((high + low).abs() < 0.05 * high, "{low} {high}");
+    // Student's quantile for 20 degrees of freedom, 1.725, times the standard error.
+    assert!(
+        (high / (1.725 * 6.2048 / 21_f64.sqrt()) - 1.0).abs() < 0.1,
+        "{low} {high}"
+    );
+}
+
 #[test]
 fn an_interrupted_batch_does_not_move_the_midmean() {
     assert_eq!(
         midmean(&mut [1.0, 900.0, 2.0, 3.0, 2.0, 2.0, 2.0, 1.0]),
         2.0
+    );
+    assert_eq!(
+        midmean(&mut [4.0, 0.0, 900.0, 3.0, 0.0, 900.0, 2.0, 1.0]),
+        2.5
     );
     assert_eq!(midmean(&mut [4.0]), 4.0);
     assert_eq!(midmean(&mut []), 0.0);

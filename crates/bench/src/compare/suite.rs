@@ -8,6 +8,7 @@ use super::cli;
 use super::measure::Batch;
 use super::meter::Meter;
 use super::protocol::{self, Reply, Task};
+use crate::Build;
 
 /// The benches of a program whose `main` is one call.
 ///
@@ -67,6 +68,10 @@ impl<'a> Suite<'a> {
     /// `cargo bench` measures each bench for a second. Without the argument `--bench`, which cargo
     /// adds there, each work runs once, so `cargo test --benches` is fast.
     ///
+    /// `cargo bench -- --against main` gives its options to the test harness of a library as well,
+    /// which refuses them. `bench = false` in the section `[lib]` keeps cargo from that, and so
+    /// does `--bench NAME`.
+    ///
     /// ```no_run
     /// fn main() -> std::process::ExitCode {
     ///     tallies_bench::compare::Suite::new().bench("add", || 1 + 1).main()
@@ -115,6 +120,7 @@ fn serve(mut benches: Vec<(String, Work<'_>)>) -> io::Result<()> {
                 Reply::Names {
                     version: protocol::VERSION,
                     names,
+                    build: Some(Build::here()),
                 }
             }
             Task::Run { bench, iterations } => match benches.get_mut(bench) {

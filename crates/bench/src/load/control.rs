@@ -10,12 +10,12 @@ use crate::recorder::{Intervals, Recorder};
 use crate::stats::{Batches, QuantileInterval, quantile};
 
 use super::run::LoadRun;
-use super::timeline::Timeline;
+use super::timeline::{Count, Progression, Timeline};
 use super::{Load, Model, StopReason};
 
 /// The time between two looks.
 const TICK: Duration = Duration::from_millis(50);
-/// The time in which some request must succeed, if requests fail.
+/// The time in which some request must succeed, if requests fail or panic.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The time between two lines of progress.
 const LINE: Duration = Duration::from_secs(1);
@@ -57,6 +57,8 @@ pub(super) struct Control {
     pub(super) latency: Option<Watched>,
     /// Only in an open load.
     pub(super) lag: Option<Watched>,
+    /// The requests that had ended, over time.
+    pub(super) counts: Progression,
     /// A quantile, and the relative width of its interval at which the run may end.
     pub(super) width: Option<(f64, f64)>,
     pub(super) alpha: f64,
@@ -70,6 +72,7 @@ impl Control {
             service: Watched::new(&run.measured.service),
             latency: is_open.then(|| Watched::new(&run.measured.latency)),
             lag: is_open.then(|| Watched::new(&run.measured.lag)),
+            counts: Progression::default(),
             width: load.width,
             alpha: load.alpha,
             progress: load.progress.then(|| Progress::new(run.end)),
@@ -109,7 +112,7 @@ impl Control {
 
     fn read(&mut self, run: &LoadRun, elapsed: Duration) -> Result<(), Error> {
         if elapsed >= run.warm_up {
-            self.read_last()?;
+            self.read_last(run)?;
         }
         if self.progress.as_ref().is_some_and(Progress::is_due) {
             let text = self.state(run);
@@ -121,7 +124,14 @@ impl Control {
     }
 
     /// Reads what the last requests recorded.
-    pub(super) fn read_last(&mut self) -> Result<(), Error> {
+    pub(super) fn read_last(&mut self, run: &LoadRun) -> Result<(), Error> {
+        let records = &run.measured;
+        self.counts.push(Count {
+            at: run.start.elapsed().saturating_sub(run.warm_up),
+            succeeded: records.succeeded.get(),
+            failed: records.failed.get() + records.panicked.get(),
+            skipped: records.skipped.get(),
+        });
         let open = self.latency.iter_mut().chain(&mut self.lag);
         std::iter::once(&mut self.service)
             .chain(open)
@@ -149,7 +159,7 @@ impl Control {
     }
 }
 
-/// Returns an error if requests fail and none has succeeded for a while.
+/// Returns an error if requests fail or panic and none has succeeded for a while.
 pub(super) fn check_target(run: &LoadRun, elapsed: Duration) -> Result<(), Error> {
     if elapsed < PATIENCE {
         return Ok(());
@@ -158,7 +168,7 @@ pub(super) fn check_target(run: &LoadRun, elapsed: Duration) -> Result<(), Error
     let sum = |count: fn(&super::run::Records) -> u64| -> u64 {
         phases.iter().map(|phase| count(run.records(*phase))).sum()
     };
-    let failed = sum(|records| records.failed.get());
+    let failed = sum(|records| records.failed.get() + records.panicked.get());
     if failed == 0 || sum(|records| records.succeeded.get()) > 0 {
         return Ok(());
     }
@@ -207,5 +217,80 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(load: &Load) -> (LoadRun, Control) {
+        let run = LoadRun::new(load).unwrap();
+        let control = Control::new(load, &run);
+        (run, control)
+    }
+
+    #[test]
+    fn a_target_has_half_a_second_for_its_first_success() {
+        let (run, _) = begin(&Load::new());
+        assert!(
+            check_target(&run, Duration::MAX).is_ok(),
+            "nothing has failed"
+        );
+        run.records(super::super::run::Phase::WarmUp).failed.inc();
+        run.measured.panicked.inc();
+        assert!(check_target(&run, Duration::from_millis(499)).is_ok());
+        let error = check_target(&run, Duration::from_millis(500)).unwrap_err();
+        assert!(error.is_target());
+        assert!(
+            error.to_string().contains("all of the first 2 requests"),
+            "{error}"
+        );
+        run.measured.succeeded.inc();
+        assert!(check_target(&run, Duration::MAX).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_read_before_the_measurement() {
+        let second = Duration::from_secs(1);
+        let (run, mut control) = begin(&Load::new().warm_up(second).constant(1.0));
+        let parts = |control: &Control| {
+            let watched = [
+                Some(&control.service),
+                control.latency.as_ref(),
+                control.lag.as_ref(),
+            ];
+            watched.map(|watched| watched.map(|watched| watched.timeline.parts().len()))
+        };
+        control.read(&run, second - TICK).unwrap();
+        assert_eq!(parts(&control), [Some(0); 3]);
+        assert_eq!(control.counts.parts(1).len(), 0);
+        control.read(&run, second).unwrap();
+        assert_eq!(parts(&control), [Some(1); 3]);
+    }
+
+    #[test]
+    fn an_open_load_stops_at_the_width_of_its_latency() {
+        let load = Load::new().constant(1.0).stop_at_width(0.5, 0.05);
+        let (run, mut control) = begin(&load);
+        let narrow = |i: u32| 0.01 + 1e-9 * f64::from(i % 10);
+        for part in 0..20 {
+            for i in 0..100 {
+                run.measured.service.record_seconds(narrow(i));
+                run.measured
+                    .latency
+                    .record_seconds(f64::from(37 * (part + i) % 100 + 1));
+            }
+            control.read_last(&run).unwrap();
+        }
+        assert!(!control.is_narrow());
+        control.width = Some((0.5, 10.0));
+        assert!(control.is_narrow());
+        // A closed load has service times alone.
+        control.width = load.width;
+        control.latency = None;
+        assert!(control.is_narrow());
+        control.width = None;
+        assert!(!control.is_narrow());
     }
 }

@@ -38,7 +38,9 @@
 //! the gauge `load_in_flight`. A request belongs to the phase of its planned start.
 //!
 //! A request that fails or panics is counted, and its times are not recorded. A run whose first
-//! requests all fail ends within a second, with an error that has the first failure.
+//! requests all fail or panic ends within a second, with an error that has the first failure. A
+//! request that does not end holds nothing up: the run ends after its warm-up, its measurement and
+//! the time to [`drain`](Load::drain), and a run in which no measured request ended is an error.
 
 mod arrivals;
 mod control;
@@ -51,11 +53,13 @@ mod workers;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tallies::Registry;
 use tallies_names::setters;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use crate::Error;
 
@@ -88,7 +92,8 @@ pub struct Load {
     seed: Option<u64>,
     alpha: f64,
     progress: bool,
-    registry: Registry,
+    registry: Option<Registry>,
+    target: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,7 +123,8 @@ impl Load {
             seed: None,
             alpha: 0.05,
             progress: false,
-            registry: Registry::new(),
+            registry: None,
+            target: None,
         }
     }
 
@@ -167,9 +173,9 @@ impl Load {
         /// threads, and 10 000 in [`run_async`](Self::run_async).
         fn max_in_flight(self, requests: usize) = self.max_in_flight = Some(requests);
 
-        /// Sets how long the last requests may run after the measurement in
-        /// [`run_async`](Self::run_async). The default is ten seconds. Later ones are aborted and
-        /// counted as unfinished.
+        /// Sets how long the last requests may run after the measurement. The default is ten
+        /// seconds. Later ones are counted as unfinished; [`run_async`](Self::run_async) aborts
+        /// them, and [`run`](Self::run) leaves their threads alone.
         fn drain(self, time: Duration) = self.drain = time;
 
         /// Makes the random times of a Poisson load those of a seed.
@@ -182,7 +188,21 @@ impl Load {
         /// Shows progress on standard error: a bar on a terminal, and else a line every second.
         fn progress(self) = self.progress = true;
 
-        /// Records in this registry, so that a server can show the run. A registry is for one run.
+        /// Names what the load is for, such as the URL of a service and its version. Reports show
+        /// it, so leave secrets out.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use tallies_bench::Load;
+        ///
+        /// let load = Load::new().warm_up(Duration::ZERO).stop_after(3).target("a closure");
+        /// assert!(load.run(|_| ())?.to_string().contains("a closure"));
+        /// # Ok::<(), tallies_bench::Error>(())
+        /// ```
+        fn target(self, name: impl Into<String>) = self.target = Some(name.into());
+
+        /// Records in this registry, so that a server can show the run. A registry is for one run;
+        /// without one, each run of the load has its own.
         ///
         /// ```
         /// use std::time::Duration;
@@ -196,7 +216,7 @@ impl Load {
         /// assert!(load.run(|_| ()).is_err());
         /// # Ok::<(), tallies_bench::Error>(())
         /// ```
-        fn registry(self, registry: &Registry) = self.registry = registry.clone();
+        fn registry(self, registry: &Registry) = self.registry = Some(registry.clone());
     }
 
     /// Runs the load, and calls `work` for every request, on many threads.
@@ -204,25 +224,50 @@ impl Load {
     /// The calls of a closed load run on one thread per worker, those of an open one on
     /// [`max_in_flight`](Self::max_in_flight) threads. A thread of its own sleeps until shortly
     /// before each planned start and then spins, which costs up to a processor at high rates. A
-    /// call that panics is counted, and the run goes on; the run waits for a call that does not
-    /// return.
+    /// call that panics is counted, and the run goes on.
+    ///
+    /// The run ends even if a call does not return: calls that have not ended when the time to
+    /// [`drain`](Self::drain) is over are counted as unfinished. Nothing can end their threads,
+    /// which are left alone, and keep `work` until the call returns. So `work` borrows nothing;
+    /// share with an `Arc` what it needs.
     ///
     /// # Errors
     ///
-    /// Returns an error if a setting is invalid ([`Error::is_setting`]), such as a rate of zero; if
-    /// requests fail and none succeeds in the first half second ([`Error::is_target`]); if a thread
-    /// cannot be started ([`Error::is_io`]); or if the registry had a run before.
+    /// Returns an error if a setting is invalid ([`Error::is_setting`]), such as a rate of zero, or
+    /// a registry that had a run before; if requests fail or panic and none succeeds in the first
+    /// half second, or none of the measured ones ends ([`Error::is_target`]); or if a thread cannot
+    /// be started ([`Error::is_io`]).
     #[track_caller]
-    pub fn run<A: Answer>(&self, work: impl Fn(Request) -> A + Sync) -> Result<LoadReport, Error> {
+    pub fn run<A: Answer>(
+        &self,
+        work: impl Fn(Request) -> A + Send + Sync + 'static,
+    ) -> Result<LoadReport, Error> {
         let most = self.checked(64, MOST_THREADS)?;
-        let run = LoadRun::new(self)?;
+        let run = Arc::new(LoadRun::new(self)?);
+        // Of threads that were started before an error, too.
+        let _guard = StopOnDrop(Arc::clone(&run));
         let mut control = Control::new(self, &run);
-        let watch = || control.watch(&run);
-        let reason = match self.schedule() {
-            Some(schedule) => workers::open(&run, schedule, most, &work, watch)?,
-            None => workers::closed(&run, most, &work, watch)?,
+        let work = Arc::new(work);
+        let (threads, reason) = match self.schedule() {
+            Some(schedule) => {
+                let (threads, pacer) = workers::open(&run, schedule, most, &work)?;
+                let reason = control.watch(&run);
+                // It waits for nobody, so it ends with its schedule.
+                let _ = pacer.join();
+                (threads, reason)
+            }
+            None => {
+                let threads = workers::closed(&run, most, &work)?;
+                (threads, control.watch(&run))
+            }
         };
-        self.report(&run, control, reason?, 0)
+        let (reason, ended) = (reason?, run.start.elapsed());
+        self.wait(|| threads.iter().all(JoinHandle::is_finished));
+        let (finished, left): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(JoinHandle::is_finished);
+        finished.into_iter().for_each(|thread| _ = thread.join());
+        // Each of these threads has one request that does not end.
+        self.report(&run, control, reason, ended, left.len() as u64)
     }
 
     /// Runs the load in the tokio runtime of the caller, and calls `work` for every request, which
@@ -301,16 +346,24 @@ impl Load {
                 (tasks, control.watch(run))
             }
         };
-        let end = Instant::now() + self.drain;
+        let ended = run.start.elapsed();
+        if reason.is_ok() {
+            // Not until nothing is in flight: a task may be about to begin its last request.
+            self.wait(|| tasks.iter().all(AbortHandle::is_finished));
+        }
         // Acquire: pairs with the Release of each request that ended.
-        let left = || run.in_flight.load(Ordering::Acquire);
-        while reason.is_ok() && left() > 0 && Instant::now() < end {
+        let unfinished = run.in_flight.load(Ordering::Acquire) as u64;
+        run.stop();
+        tasks.iter().for_each(AbortHandle::abort);
+        self.report(run, control, reason?, ended, unfinished)
+    }
+
+    /// Waits until all requests have ended, or the time to drain is over.
+    fn wait(&self, have_ended: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !have_ended() && begin.elapsed() < self.drain {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let unfinished = left() as u64;
-        run.stop();
-        tasks.iter().for_each(tokio::task::AbortHandle::abort);
-        self.report(run, control, reason?, unfinished)
     }
 
     /// Checks the settings, and returns the number of workers, or of requests in flight.
@@ -352,12 +405,27 @@ impl Load {
         run: &LoadRun,
         mut control: Control,
         reason: StopReason,
+        ended: Duration,
         unfinished: u64,
     ) -> Result<LoadReport, Error> {
-        control.read_last()?;
+        control.read_last(run)?;
         // A short run ends before the control looks.
         check_target(run, Duration::MAX)?;
-        Ok(LoadReport::new(self, run, control, reason, unfinished))
+        let report = LoadReport::new(self, run, control, reason, ended, unfinished);
+        if report.succeeded() + report.failed() + report.panicked() > 0 {
+            return Ok(report);
+        }
+        let (drain, measure) = (self.drain, self.measure);
+        Err(match (unfinished, report.skipped()) {
+            (0, 0) => Error::setting(format!(
+                "no request was planned in the {measure:?} of the measurement: set a higher rate, or \
+                 a longer time with `measure`"
+            )),
+            (unfinished, skipped) => Error::target(format!(
+                "no measured request has ended: {unfinished} were still running {drain:?} after the \
+                 measurement, and {skipped} were skipped meanwhile"
+            )),
+        })
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::bencher::{self, Nanoseconds};
 use crate::machine::Machine;
 use crate::recorder::Recording;
-use crate::stats::{QuantileInterval, percentile};
-use crate::{Error, Page};
+use crate::stats::{QuantileInterval, TimeUnit, needed_count, percentile};
+use crate::{Build, Error, Page};
 
 use super::control::{Control, Watched};
 use super::run::LoadRun;
@@ -22,6 +22,9 @@ const SHOWN: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 const OVERLOADED: f64 = 0.001;
 /// The share of the median latency above which the 99th percentile of the lag limits a run.
 const LIMITED: f64 = 0.1;
+
+/// The longest run that is proposed, in seconds.
+const LONGEST: f64 = 86_400.0;
 
 /// Why a run ended.
 ///
@@ -61,6 +64,7 @@ pub enum StopReason {
 pub struct LoadReport {
     pub(super) load: Load,
     machine: Machine,
+    build: Build,
     latency: Option<Recording>,
     service: Recording,
     lag: Option<Recording>,
@@ -81,14 +85,16 @@ impl LoadReport {
         run: &LoadRun,
         control: Control,
         reason: StopReason,
+        ended: Duration,
         unfinished: u64,
     ) -> Self {
         let records = &run.measured;
         let is_open = control.latency.is_some();
-        let elapsed = run.start.elapsed().saturating_sub(run.warm_up);
+        let elapsed = ended.saturating_sub(run.warm_up);
         Self {
             load: load.clone(),
             machine: run.machine.clone().until_now(),
+            build: Build::here(),
             latency: is_open.then(|| records.latency.read()),
             service: records.service.read(),
             lag: is_open.then(|| records.lag.read()),
@@ -177,14 +183,14 @@ impl LoadReport {
         self.skipped
     }
 
-    /// Returns the number of requests that were aborted, because they had not ended when the time
-    /// to [drain](Load::drain) was over.
+    /// Returns the number of requests that had not ended when the time to [drain](Load::drain) was
+    /// over.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
         self.unfinished
     }
 
-    /// Returns the first failure's text.
+    /// Returns the text of the first failure, or of the first panic.
     #[must_use]
     pub fn first_failure(&self) -> Option<&str> {
         self.first_failure.as_deref()
@@ -231,6 +237,36 @@ impl LoadReport {
         SHOWN.iter().any(is_correlated)
     }
 
+    /// Returns a code with which a program can tell a result that means less than it seems: 3 if
+    /// [`is_generator_limited`](Self::is_generator_limited), else 4 if
+    /// [`is_overloaded`](Self::is_overloaded), else 0. 1 and 2 are left for failures of the
+    /// program.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    /// use tallies_bench::Load;
+    ///
+    /// fn main() -> Result<ExitCode, tallies_bench::Error> {
+    ///     let report = Load::new().constant(100.0).run(|_| std::fs::metadata("."))?;
+    ///     println!("{report}");
+    ///     Ok(ExitCode::from(report.exit_code()))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.is_generator_limited(), self.is_overloaded()) {
+            (true, _) => 3,
+            (false, true) => 4,
+            (false, false) => 0,
+        }
+    }
+
+    /// Returns how the program that made the requests was built.
+    #[must_use]
+    pub fn build(&self) -> &Build {
+        &self.build
+    }
+
     /// Returns the machine of the run.
     #[must_use]
     pub fn machine(&self) -> &Machine {
@@ -268,6 +304,8 @@ impl LoadReport {
         let latency = self.latency.as_ref().zip(self.control.latency.as_ref());
         let report = json!({
             "schema": 1,
+            "target": self.load.target,
+            "options": self.options(),
             "model": model,
             "workers": workers,
             "planned_rate": planned_rate,
@@ -287,6 +325,7 @@ impl LoadReport {
             "latency": latency.map(|(recording, watched)| times(recording, watched)),
             "service": times(&self.service, &self.control.service),
             "schedule_lag": self.lag,
+            "build": self.build,
             "machine": self.machine,
         });
         report.to_string()
@@ -335,6 +374,7 @@ impl LoadReport {
     /// The load in words.
     fn model(&self) -> String {
         match self.load.model {
+            Model::Closed(1) => "closed, 1 worker".to_owned(),
             Model::Closed(workers) => format!("closed, {workers} workers"),
             Model::Constant(rate) => format!("constant, {rate}/s"),
             Model::Poisson(rate) => format!("poisson, {rate}/s"),
@@ -370,21 +410,120 @@ impl LoadReport {
             .collect()
     }
 
-    /// The largest value, in words.
-    pub(super) fn largest(watched: &Watched) -> Option<String> {
+    /// The settings in words, without those that the summary has.
+    pub(super) fn options(&self) -> String {
+        let load = &self.load;
+        let is_open = !matches!(load.model, Model::Closed(_));
+        let limit = load.max_in_flight.filter(|_| is_open);
+        let options = [
+            Some(format!("warm-up {:?}", load.warm_up)),
+            Some(format!("measure {:?}", load.measure)),
+            load.count.map(|count| format!("stop after {count}")),
+            load.width.map(|(phi, width)| {
+                format!(
+                    "stop at a width of {} % of {}",
+                    width * 100.0,
+                    percentile(phi)
+                )
+            }),
+            limit.map(|limit| format!("at most {limit} in flight")),
+            Some(format!("drain {:?}", load.drain)),
+            load.seed.map(|seed| format!("seed {seed}")),
+            Some(format!("error {} %", load.alpha * 100.0)),
+        ];
+        options.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The facts of the measurement, beside those of the machine.
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let target = self.load.target.clone();
+        let target = target.map(|target| ("target", target));
+        let others = [("load", self.summary()), ("options", self.options())];
+        target
+            .into_iter()
+            .chain(others)
+            .chain(self.build.facts())
+            .collect()
+    }
+
+    /// The largest value in seconds.
+    pub(super) fn largest(watched: &Watched) -> Option<f64> {
         let all = watched.batches.total();
-        let last = all.at_rank(all.count())?;
-        Some(format!("{} µs", micros(last.upper)))
+        Some(all.at_rank(all.count())?.upper)
+    }
+
+    /// The unit for the quantiles of the text and the largest value.
+    pub(super) fn unit(&self, watched: &Watched) -> TimeUnit {
+        let shown = self.shown(watched).into_iter();
+        let shown = shown.map(|interval| interval.value);
+        TimeUnit::of(shown.chain(Self::largest(watched)))
     }
 
     /// The quantiles of the schedule lag, in words.
-    pub(super) fn lag_quantiles(&self) -> Option<String> {
+    fn lag_quantiles(&self) -> Option<String> {
         let lag = self.lag.as_ref()?.distribution();
-        let (median, tail) = (
-            micros(lag.quantile(0.5)?.upper),
-            micros(lag.quantile(0.99)?.upper),
-        );
-        Some(format!("p50 {median} µs, p99 {tail} µs"))
+        let (median, tail) = (lag.quantile(0.5)?.upper, lag.quantile(0.99)?.upper);
+        let unit = TimeUnit::of([median, tail]);
+        let [median, tail] = [median, tail].map(|it| format!("{} {}", unit.number(it), unit.name));
+        Some(format!("p50 {median}, p99 {tail}"))
+    }
+
+    /// The times of the text: latency, if the load is open, and service time.
+    pub(super) fn times(&self) -> Vec<(&'static str, &Watched)> {
+        let latency = self.control.latency.iter();
+        let latency = latency.map(|latency| ("latency", latency));
+        latency
+            .chain([("service time", &self.control.service)])
+            .collect()
+    }
+
+    /// The bounds that are missing, and the cure.
+    fn unbounded(&self) -> Option<String> {
+        let mut names = Vec::new();
+        let mut longer = 1_f64;
+        for (time, watched) in self.times() {
+            let open = self.shown(watched).into_iter();
+            let open: Vec<_> = open
+                .filter(|it| !(it.has_lower() && it.has_upper()))
+                .collect();
+            let needed = open.iter().map(|interval| {
+                needed_count(interval.quantile, self.load.alpha) / interval.effective_count
+            });
+            longer = needed.fold(longer, f64::max);
+            let open = open.iter().map(|interval| percentile(interval.quantile));
+            let open = open.collect::<Vec<_>>().join(", ");
+            if !open.is_empty() {
+                names.push((open, time));
+            }
+        }
+        if names.is_empty() {
+            return None;
+        }
+        let names = match names[..] {
+            [(ref one, latency), (ref other, service)] if one == other => {
+                format!("{one} of the {latency} and the {service}")
+            }
+            _ => {
+                let names = names
+                    .iter()
+                    .map(|(open, time)| format!("{open} of the {time}"));
+                names.collect::<Vec<_>>().join(" and ")
+            }
+        };
+        let cure = match (self.reason, self.load.count) {
+            (StopReason::Count, Some(count)) => {
+                format!("stop after {} requests", round_up(count as f64 * longer))
+            }
+            _ => match longer * self.measured.as_secs_f64() {
+                seconds if seconds > LONGEST => "there are too few independent answers for a run \
+                                                 of a day"
+                    .to_owned(),
+                seconds => format!("run longer: {}", long(seconds)),
+            },
+        };
+        Some(format!(
+            "`?` is a bound that is not known yet, for {names}; {cure}"
+        ))
     }
 
     /// The meaning of the intervals.
@@ -405,15 +544,28 @@ impl LoadReport {
             );
         }
         if self.is_generator_limited() {
-            notes.push("generator limited: it started requests late, see the lag".to_owned());
+            notes.push(
+                "generator limited: it started requests late, see the lag; use another machine or \
+                 a lower rate"
+                    .to_owned(),
+            );
         }
         if self.is_overloaded() {
             notes.push("overloaded: the quantiles are those of the answered requests".to_owned());
         }
-        if self.failed > 0 {
+        if self.unfinished > 0 {
+            let (unfinished, drain) = (self.unfinished, self.load.drain);
+            notes.push(format!(
+                "unfinished: {unfinished} requests had not ended {drain:?} after the measurement, \
+                 and are in no quantile"
+            ));
+        }
+        if self.failed + self.panicked > 0 {
+            let (failed, panicked) = (self.failed, self.panicked);
             let first = self.first_failure.as_deref().unwrap_or_default();
             notes.push(format!(
-                "times of failed requests are left out; the first: {first}"
+                "failed: the times of {failed} failed and {panicked} panicked requests are left \
+                 out; the first: {first}"
             ));
         }
         if let (Some((phi, width)), false) = (self.load.width, self.reason == StopReason::Width) {
@@ -428,12 +580,17 @@ impl LoadReport {
                  at the median"
             ));
         }
+        notes.extend(self.unbounded());
+        notes.extend(self.build.note("the generator"));
         notes
     }
 }
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(target) = &self.load.target {
+            writeln!(f, "target    {target}")?;
+        }
         writeln!(f, "load      {}", self.summary())?;
         writeln!(f, "requests  {}", self.requests())?;
         if let Some(latency) = &self.control.latency {
@@ -453,21 +610,48 @@ impl fmt::Display for LoadReport {
 impl LoadReport {
     fn rows(&self, f: &mut fmt::Formatter<'_>, title: &str, watched: &Watched) -> fmt::Result {
         writeln!(f, "{title}")?;
+        let unit = self.unit(watched);
         for interval in self.shown(watched) {
-            writeln!(f, "  {interval}")?;
+            writeln!(f, "  {}", interval.within(unit))?;
         }
         if let Some(largest) = Self::largest(watched) {
-            writeln!(f, "  max {largest}")?;
+            writeln!(f, "  max {} {}", unit.number(largest), unit.name)?;
         }
         Ok(())
     }
 }
 
-/// Microseconds, in three digits or whole ones.
-fn micros(seconds: f64) -> String {
-    let micros = seconds * 1e6;
-    match micros < 100.0 {
-        true => format!("{micros:.1}"),
-        false => format!("{micros:.0}"),
+/// A number that is not smaller, in one digit.
+fn round_up(number: f64) -> f64 {
+    let power = 10_f64.powf(number.log10().floor());
+    (number / power).ceil() * power
+}
+
+/// A time that is not shorter, in words.
+fn long(seconds: f64) -> String {
+    let times = [
+        1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200,
+    ];
+    let hours = (seconds / 3600.0).ceil();
+    match times.into_iter().find(|time| f64::from(*time) >= seconds) {
+        Some(time @ ..=60) => format!("{time} s"),
+        Some(time) => format!("{} min", time / 60),
+        None => format!("{hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proposed_is_round_and_enough() {
+        assert_eq!(
+            [1.0, 12.0, 901.0, 2000.0].map(round_up),
+            [1.0, 20.0, 1000.0, 2000.0]
+        );
+        let times = [0.2, 30.0, 31.0, 61.0, 7000.0, 7201.0];
+        let words = ["1 s", "30 s", "60 s", "2 min", "120 min", "3 h"];
+        assert_eq!(times.map(long), words);
     }
 }

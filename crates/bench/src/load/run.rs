@@ -1,12 +1,13 @@
 //! One run of a load: what its requests record, on whatever thread they run.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tallies::{Bound, Counter};
+use tallies::{Bound, Counter, Registry};
 
 use crate::Error;
 use crate::machine::Machine;
@@ -130,9 +131,23 @@ pub(super) struct LoadRun {
 const PHASES: [&str; 2] = ["warm_up", "measure"];
 
 impl LoadRun {
+    /// Begins a run. A load without a registry has one for each run.
     #[track_caller]
     pub(super) fn new(load: &Load) -> Result<Self, Error> {
-        let registry = &load.registry;
+        let Some(registry) = &load.registry else {
+            return Self::within(load, &Registry::new());
+        };
+        Self::within(load, registry).map_err(|error| match error.is_already_registered() {
+            true => Error::setting(
+                "the registry of the load has had a run, and a registry is for one: give each run \
+                 a new one with `Load::registry`; a load without one makes its own for each run",
+            ),
+            false => error,
+        })
+    }
+
+    #[track_caller]
+    fn within(load: &Load, registry: &Registry) -> Result<Self, Error> {
         let latency = Recorder::labelled(
             "load_latency_seconds",
             "Time from the planned start of a request that succeeded to its end; open loads only.",
@@ -250,14 +265,30 @@ impl LoadRun {
         })
     }
 
+    /// Counts a request that panicked.
+    pub(super) fn panicked(&self, phase: Phase, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        self.fail(|| Some(format!("panicked: {}", text.unwrap_or_default())));
+        self.records(phase).panicked.inc();
+    }
+
+    /// Keeps the text of the first failure.
+    fn fail(&self, text: impl FnOnce() -> Option<String>) {
+        let first = self.first_failure.lock();
+        let mut first = first.unwrap_or_else(PoisonError::into_inner);
+        if first.is_none() {
+            *first = text();
+        }
+    }
+
     pub(super) fn first_failure(&self) -> Option<String> {
         let first = self.first_failure.lock();
         first.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A request that runs. It counts as panicked if it is dropped by a panic, and as unfinished if it
-/// is dropped otherwise.
+/// A request that runs, and is in flight until this is dropped.
 #[derive(Debug)]
 pub(super) struct Flight<R: Deref<Target = LoadRun>> {
     run: R,
@@ -285,12 +316,9 @@ impl<R: Deref<Target = LoadRun>> Flight<R> {
         let now = Instant::now();
         let records = self.run.records(self.request.phase);
         if answer.has_failed() {
+            // In this order, so that whoever sees the count sees the text.
+            self.run.fail(|| answer.failure());
             records.failed.inc();
-            let first = self.run.first_failure.lock();
-            let mut first = first.unwrap_or_else(PoisonError::into_inner);
-            if first.is_none() {
-                *first = answer.failure();
-            }
             return;
         }
         records.succeeded.inc();
@@ -305,9 +333,6 @@ impl<R: Deref<Target = LoadRun>> Flight<R> {
 
 impl<R: Deref<Target = LoadRun>> Drop for Flight<R> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.run.records(self.request.phase).panicked.inc();
-        }
         // Release: pairs with the Acquire load of whoever waits for the last request.
         self.run.in_flight.fetch_sub(1, Ordering::Release);
     }

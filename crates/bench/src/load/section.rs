@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::page::Section;
 use crate::page::plot::{Axis, Plot};
 use crate::recorder::Recording;
-use crate::stats::QuantileInterval;
+use crate::stats::{QuantileInterval, percentile};
 
 use super::LoadReport;
 use super::control::Watched;
@@ -18,6 +18,14 @@ const HEIGHT: f64 = 240.0;
 const CLASSES: [&str; 2] = ["a", "b"];
 /// The quantiles of a chart over time, and their classes.
 const LINES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
+/// The classes and names of the lines of requests over time.
+const RATES: [(&str, &str); 3] = [
+    ("succeeded", "succeeded"),
+    ("slower", "failed or panicked"),
+    ("unproven", "skipped"),
+];
+/// The points of these lines.
+const PARTS: usize = 40;
 /// The fewest values of a point over time: enough for the highest quantile, but fewer if there
 /// would else be fewer points than these.
 const ENOUGH: u64 = 100;
@@ -25,65 +33,97 @@ const POINTS: u64 = 20;
 
 impl LoadReport {
     pub(crate) fn section(&self, name: &str) -> Section {
-        let latency = self.control.latency.iter();
-        let latency = latency.map(|latency| ("latency", latency));
-        let service = ("service time", &self.control.service);
-        let times: Vec<_> = latency.chain([service]).collect();
+        let times = self.times();
         let names = times.iter().map(|(name, _)| *name);
-        let section = Section::new(name)
+        let lines = LINES.map(|(class, _)| (class, class));
+        let (distribution, is_cut) = self.distribution(&times);
+        let section = Section::new(name);
+        let section = match &self.load.target {
+            Some(target) => section.line(target),
+            None => section,
+        };
+        let section = section
             .line(&self.summary())
             .line(&self.requests())
             .notes(&self.notes())
             .chart(
                 "Quantiles and their intervals",
                 &CLASSES.into_iter().zip(names).collect::<Vec<_>>(),
-                self.distribution(&times),
-            )
+                distribution,
+            );
+        let section = match is_cut {
+            true => section.line("Where a line has no shade on a side, that bound is not known."),
+            false => section,
+        };
+        let skipped = self.skipped() > 0;
+        let section = section
             .chart(
                 match self.control.latency {
                     Some(_) => "Latency over time",
                     None => "Service time over time",
                 },
-                &LINES.map(|(class, _)| (class, class)),
+                &lines,
                 self.over_time(self.control.watched()),
+            )
+            .chart(
+                "Requests that ended, over time",
+                &RATES[..if skipped { 3 } else { 2 }],
+                self.rates(),
             );
         let section = match &self.control.lag {
-            Some(lag) => section.chart(
-                "Schedule lag over time",
-                &LINES.map(|(class, _)| (class, class)),
-                self.over_time(lag),
-            ),
+            Some(lag) => section.chart("Schedule lag over time", &lines, self.over_time(lag)),
             None => section,
         };
-        self.tables(section, &times).machine(self.machine())
+        let section = self.table(section).line(&self.coverage());
+        section.facts(&self.facts(), Some(self.machine()))
     }
 
-    fn tables(&self, section: Section, times: &[(&str, &Watched)]) -> Section {
-        let head: Vec<&str> = times.iter().map(|(name, _)| *name).collect();
-        let column = |(_, watched): &(&str, &Watched)| -> Vec<String> {
-            let shown = self.shown(watched).into_iter();
-            let largest = Self::largest(watched).map(|max| format!("max {max}"));
-            let cells = shown.map(|interval| interval.to_string());
-            cells.chain(largest).collect()
+    /// The quantiles of all times, each in a column of one unit.
+    fn table(&self, section: Section) -> Section {
+        let lag = self.control.lag.iter();
+        let lag = lag.map(|lag| ("schedule lag", lag));
+        let times: Vec<_> = self.times().into_iter().chain(lag).collect();
+        let units: Vec<_> = times
+            .iter()
+            .map(|(_, watched)| self.unit(watched))
+            .collect();
+        let heads = times.iter().zip(&units);
+        let heads = heads.map(|((name, _), unit)| format!("{name}, {}", unit.name));
+        let heads: Vec<String> = ["quantile".to_owned()].into_iter().chain(heads).collect();
+        let columns = times.iter().zip(&units).map(|((_, watched), unit)| {
+            let shown = self.shown(watched);
+            let cells = shown.iter().map(|interval| interval.cell(*unit)).collect();
+            (
+                shown,
+                cells,
+                Self::largest(watched).map(|max| unit.number(max)),
+            )
+        });
+        let columns: Vec<(Vec<QuantileInterval>, Vec<String>, Option<String>)> = columns.collect();
+        let longest = columns.iter().max_by_key(|(shown, ..)| shown.len());
+        let longest = longest.map_or(&[][..], |(shown, ..)| shown);
+        let row = |(place, interval): (usize, &QuantileInterval)| {
+            let cells = columns
+                .iter()
+                .map(|(_, cells, _)| cells.get(place).cloned());
+            let cells = cells.map(Option::unwrap_or_default);
+            [percentile(interval.quantile)]
+                .into_iter()
+                .chain(cells)
+                .collect()
         };
-        let columns: Vec<_> = times.iter().map(column).collect();
-        let rows = columns.iter().map(Vec::len).max().unwrap_or(0);
-        let row = |row: usize| {
-            let cells = columns.iter();
-            let cells = cells.map(|column| column.get(row).cloned().unwrap_or_default());
-            cells.collect()
-        };
-        let section = section.table(&head, (0..rows).map(row));
-        let section = section.line(&self.coverage());
-        match self.lag_quantiles() {
-            Some(lag) => section.line(&format!("Schedule lag: {lag}")),
-            None => section,
-        }
+        let largest = columns
+            .iter()
+            .map(|(.., max)| max.clone().unwrap_or_default());
+        let largest = ["max".to_owned()].into_iter().chain(largest).collect();
+        let rows = longest.iter().enumerate().map(row).chain([largest]);
+        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+        section.table(&heads, rows)
     }
 
-    /// Each quantile by its number of nines, with the band of its interval. Where a bound is not
-    /// known, the band reaches to the edge.
-    fn distribution(&self, times: &[(&str, &Watched)]) -> Plot {
+    /// Each quantile by its number of nines, with the band of its interval, and whether a bound is
+    /// not known. The band has nothing on the side of such a bound.
+    fn distribution(&self, times: &[(&str, &Watched)]) -> (Plot, bool) {
         let count = |(_, watched): &(&str, &Watched)| watched.batches.total().count();
         let count = times.iter().map(count).max().unwrap_or(0);
         let nines = (count.max(10) as f64).log10();
@@ -96,17 +136,53 @@ impl LoadReport {
                 .collect()
         };
         let curves: Vec<Vec<_>> = times.iter().map(curve).collect();
-        let all = curves.iter().flatten();
-        let y = Axis::seconds(all.flat_map(|it| [it.lower, it.value, it.upper]));
+        let lower = |it: &QuantileInterval| if it.has_lower() { it.lower } else { it.value };
+        let upper = |it: &QuantileInterval| if it.has_upper() { it.upper } else { it.value };
+        let all = || curves.iter().flatten();
+        let is_cut = all().any(|it| !(it.has_lower() && it.has_upper()));
+        let y = Axis::seconds(all().flat_map(|it| [lower(it), it.value, upper(it)]));
         let mut plot = Plot::new(Axis::quantiles(count), y, HEIGHT, 26.0);
         for (class, intervals) in CLASSES.iter().zip(&curves) {
-            let points = |of: fn(&QuantileInterval) -> f64| -> Vec<(f64, f64)> {
+            let points = |of: &dyn Fn(&QuantileInterval) -> f64| -> Vec<(f64, f64)> {
                 intervals.iter().map(|it| (it.quantile, of(it))).collect()
             };
-            plot.band(class, &points(|it| it.lower), &points(|it| it.upper));
-            plot.line(class, &points(|it| it.value));
+            plot.band(class, &points(&lower), &points(&upper));
+            plot.line(class, &points(&|it| it.value));
+        }
+        (plot, is_cut)
+    }
+
+    /// Requests per second that succeeded, failed or were skipped, over time.
+    fn rates(&self) -> Plot {
+        let parts = self.control.counts.parts(PARTS);
+        let parts = parts.iter().filter(|(from, to)| to.at > from.at);
+        let rates = parts.map(|(from, to)| {
+            let seconds = (to.at - from.at).as_secs_f64();
+            let counts = [
+                to.succeeded - from.succeeded,
+                to.failed - from.failed,
+                to.skipped - from.skipped,
+            ];
+            let middle = f64::midpoint(from.at.as_secs_f64(), to.at.as_secs_f64());
+            (middle, counts.map(|count| count as f64 / seconds))
+        });
+        let rates: Vec<(f64, [f64; 3])> = rates.collect();
+        let all = rates.iter().flat_map(|(_, rates)| *rates);
+        let per_second = |rate: f64| format!("{}/s", (rate * 1e6).round() / 1e6);
+        let y = Axis::linear([0.0].into_iter().chain(all), "", per_second);
+        let mut plot = Plot::new(self.time_axis(), y, HEIGHT / 2.0, 26.0);
+        let shown = if self.skipped() > 0 { 3 } else { 2 };
+        for (place, (class, _)) in RATES.iter().enumerate().take(shown) {
+            let line = rates.iter().map(|(time, rates)| (*time, rates[place]));
+            plot.line(class, &line.collect::<Vec<_>>());
         }
         plot
+    }
+
+    fn time_axis(&self) -> Axis {
+        let end = self.measured.as_secs_f64();
+        let label = |time: f64| format!("{} s", (time * 1e6).round() / 1e6);
+        Axis::linear([0.0, end].into_iter(), "time", label)
     }
 
     /// Quantiles over time. Parts are joined until they have enough values for every line, so no
@@ -129,10 +205,7 @@ impl LoadReport {
             points.collect()
         });
         let values = lines.iter().flatten().map(|(_, value)| *value);
-        let (y, end) = (Axis::seconds(values), self.measured.as_secs_f64());
-        let label = |time: f64| format!("{} s", (time * 1e6).round() / 1e6);
-        let x = Axis::linear([0.0, end].into_iter(), "time", label);
-        let mut plot = Plot::new(x, y, HEIGHT, 26.0);
+        let mut plot = Plot::new(self.time_axis(), Axis::seconds(values), HEIGHT, 26.0);
         for ((class, _), line) in LINES.iter().zip(&lines) {
             plot.line(class, line);
         }
@@ -155,4 +228,34 @@ fn joined(parts: &[Recording], enough: u64) -> Vec<Recording> {
         left -= count(part);
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::Recorder;
+
+    #[test]
+    fn points_over_time_have_enough_values_also_the_last_one() {
+        let recorder = Recorder::new("query_seconds").unwrap();
+        let mut intervals = recorder.intervals();
+        let mut parts = |counts: &[u64]| -> Vec<Recording> {
+            let part = |count: &u64| {
+                (0..*count).for_each(|_| recorder.record_seconds(1.0));
+                intervals.next_interval()
+            };
+            counts.iter().map(part).collect()
+        };
+        let mut counts = |counts: &[u64]| -> Vec<u64> {
+            let joined = joined(&parts(counts), 10);
+            joined
+                .iter()
+                .map(|part| part.distribution().count())
+                .collect()
+        };
+        assert_eq!(counts(&[10, 10, 3]), [10, 13]);
+        assert_eq!(counts(&[0, 4, 5, 6, 30, 10]), [15, 30, 10]);
+        assert_eq!(counts(&[3]), [3]);
+        assert!(counts(&[]).is_empty());
+    }
 }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -16,56 +16,50 @@ use crate::Error;
 use super::arrivals::{Pacer, Schedule};
 use super::run::{Answer, Flight, LoadRun, Request};
 
-/// Makes the requests of a closed load in `workers` threads, until the run ends. `control` runs on
-/// this thread meanwhile.
-pub(super) fn closed<A: Answer, T>(
-    run: &LoadRun,
+/// Starts `workers` threads that make the requests of a closed load until the run ends.
+pub(super) fn closed<A: Answer>(
+    run: &Arc<LoadRun>,
     workers: usize,
-    work: &(impl Fn(Request) -> A + Sync),
-    control: impl FnOnce() -> T,
-) -> Result<T, Error> {
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            let spawned = thread_named("load-worker").spawn_scoped(scope, || {
-                while let Some(request) = run.next_closed() {
-                    make(run, request, work);
-                }
-            });
-            spawned.inspect_err(|_| run.stop())?;
-        }
-        Ok(control())
-    })
+    work: &Arc<impl Fn(Request) -> A + Send + Sync + 'static>,
+) -> Result<Vec<JoinHandle<()>>, Error> {
+    let start = |_| {
+        let (run, work) = (Arc::clone(run), Arc::clone(work));
+        thread_named("load-worker").spawn(move || {
+            while let Some(request) = run.next_closed() {
+                make(&run, request, &*work);
+            }
+        })
+    };
+    Ok((0..workers).map(start).collect::<Result<_, _>>()?)
 }
 
-/// Makes the requests of an open load in `workers` threads, of which each runs one request at a
-/// time.
-pub(super) fn open<A: Answer, T>(
-    run: &LoadRun,
+/// Starts `workers` threads that make the requests of an open load, of which each runs one request
+/// at a time; and the pacer, which waits for none of them. They end once the pacer has ended.
+pub(super) fn open<A: Answer>(
+    run: &Arc<LoadRun>,
     schedule: Schedule,
     workers: usize,
-    work: &(impl Fn(Request) -> A + Sync),
-    control: impl FnOnce() -> T,
-) -> Result<T, Error> {
+    work: &Arc<impl Fn(Request) -> A + Send + Sync + 'static>,
+) -> Result<(Vec<JoinHandle<()>>, JoinHandle<()>), Error> {
     // There are never more requests in the channel than idle workers: `pace` skips the others.
     let (send, receive) = crossbeam_channel::bounded(workers);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            let receive = receive.clone();
-            let spawned = thread_named("load-worker").spawn_scoped(scope, move || {
-                receive.iter().for_each(|request| make(run, request, work));
-            });
-            // The threads end when `send` is dropped.
-            spawned?;
-        }
-        let spawned = thread_named("load-pacer").spawn_scoped(scope, move || {
-            pace(run, schedule, workers, |request| {
-                // Fails only if all workers are gone, and they outlive the sender.
-                let _ = send.send(request);
-            });
+    let start = |_| {
+        let (run, work, receive) = (Arc::clone(run), Arc::clone(work), receive.clone());
+        thread_named("load-worker").spawn(move || {
+            receive
+                .iter()
+                .for_each(|request| make(&run, request, &*work));
+        })
+    };
+    let threads = (0..workers).map(start).collect::<Result<_, _>>()?;
+    let run = Arc::clone(run);
+    let pacer = thread_named("load-pacer").spawn(move || {
+        pace(&run, schedule, workers, |request| {
+            // Fails only if all workers are gone, and they outlive the sender.
+            let _ = send.send(request);
         });
-        spawned?;
-        Ok(control())
-    })
+    })?;
+    Ok((threads, pacer))
 }
 
 /// Returns a builder of a thread with this name.
@@ -76,11 +70,14 @@ pub(super) fn thread_named(name: &str) -> thread::Builder {
 /// Makes one request, which is in flight.
 fn make<A: Answer>(run: &LoadRun, request: Request, work: &impl Fn(Request) -> A) {
     // The work is not used after a panic except by further calls, which the documentation says.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
+    let made = catch_unwind(AssertUnwindSafe(|| {
         let flight = Flight::begin(run, request);
         let answer = work(request);
         flight.end(&answer);
     }));
+    if let Err(panic) = made {
+        run.panicked(request.phase, &*panic);
+    }
 }
 
 /// Passes each planned request on at its time, or skips it if too many are in flight.
@@ -161,7 +158,7 @@ where
     F: Future<Output = A>,
 {
     let mut future = pin!(async {
-        let flight = Flight::begin(run, request);
+        let flight = Flight::begin(&*run, request);
         let answer = work(request).await;
         flight.end(&answer);
     });
@@ -169,7 +166,10 @@ where
     // panic.
     std::future::poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        polled.unwrap_or(Poll::Ready(()))
+        polled.unwrap_or_else(|panic| {
+            run.panicked(request.phase, &*panic);
+            Poll::Ready(())
+        })
     })
     .await;
 }

@@ -161,18 +161,15 @@ impl Section {
         self
     }
 
-    /// Adds the facts of the machine of several measurements.
-    pub(crate) fn machines<'a>(self, all: impl Iterator<Item = &'a Machine>) -> Self {
-        match Machine::of_all(all) {
-            Some(machine) => self.machine(&machine),
-            None => self,
-        }
-    }
-
-    /// Adds the facts of the machine.
-    pub(crate) fn machine(mut self, machine: &Machine) -> Self {
-        let facts = machine.facts().into_iter();
+    /// Adds facts of the measurement, and those of the machine.
+    pub(crate) fn facts(
+        mut self,
+        facts: &[(&'static str, String)],
+        machine: Option<&Machine>,
+    ) -> Self {
+        let facts = facts.iter().cloned();
         let facts: String = facts
+            .chain(machine.into_iter().flat_map(Machine::facts))
             .map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", Escaped(&value)))
             .collect();
         let _ = write!(self.html, "<dl>\n{facts}</dl>\n");

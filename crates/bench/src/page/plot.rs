@@ -8,8 +8,10 @@ use crate::stats::percentile;
 
 /// The width of a chart, in the units of its SVG.
 const WIDTH: f64 = 720.0;
-/// The room above the marks, and that below for the labels of the axis and its name.
+/// The room above the marks, more of it if the vertical axis has a name there, and that below for
+/// the labels of the horizontal axis and its name.
 const TOP: f64 = 8.0;
+const NAME: f64 = 20.0;
 const BOTTOM: f64 = 42.0;
 /// Wider than a character of a label.
 const CHARACTER: f64 = 6.2;
@@ -70,7 +72,7 @@ impl Axis {
             labels: labels
                 .map(|place| (rounds[place], short(rounds[place])))
                 .collect(),
-            name: "",
+            name: "logarithmic scale",
         }
     }
 
@@ -98,7 +100,7 @@ impl Axis {
         }
     }
 
-    /// Creates an axis of quantiles up to the largest of `count` values.
+    /// Creates an axis of quantiles up to the largest of `count` values, which is its end.
     pub(crate) fn quantiles(count: u64) -> Self {
         let nines = (count.max(10) as f64).log10();
         let all = [
@@ -112,14 +114,17 @@ impl Axis {
             0.999_999,
             0.999_999_9,
         ];
+        // The label of the end has some room to its left.
         let shown = all
             .into_iter()
-            .filter(|phi| Scale::Nines.of(*phi) <= nines + 1e-9);
+            .filter(|phi| Scale::Nines.of(*phi) <= nines * 0.93);
+        let shown = shown.map(|phi| (phi, percentile(phi)));
+        let end = (1.0 - 10_f64.powf(-nines), "max".to_owned());
         Self {
             scale: Scale::Nines,
             low: 0.0,
             high: nines,
-            labels: shown.map(|phi| (phi, percentile(phi))).collect(),
+            labels: shown.chain([end]).collect(),
             name: "percentile",
         }
     }
@@ -155,6 +160,7 @@ pub(crate) struct Plot {
     y: Axis,
     left: f64,
     right: f64,
+    top: f64,
     height: f64,
     marks: String,
 }
@@ -164,9 +170,11 @@ impl Plot {
     /// beside it.
     pub(crate) fn new(x: Axis, y: Axis, height: f64, right: f64) -> Self {
         let longest = y.labels.iter().map(|(_, text)| text.chars().count()).max();
+        let top = if y.name.is_empty() { TOP } else { TOP + NAME };
         Self {
             x,
             y,
+            top,
             left: longest.unwrap_or(0) as f64 * CHARACTER + 14.0,
             right,
             height,
@@ -179,7 +187,7 @@ impl Plot {
     }
 
     fn y(&self, value: f64) -> f64 {
-        TOP + (1.0 - self.y.place(value).clamp(0.0, 1.0)) * self.height
+        self.top + (1.0 - self.y.place(value).clamp(0.0, 1.0)) * self.height
     }
 
     /// Draws a line from point to point, in the class of a style.
@@ -236,7 +244,8 @@ impl Plot {
 
     /// Returns the SVG. `title` is for those who do not see it.
     pub(crate) fn svg(mut self, title: &str) -> String {
-        let (left, right, bottom) = (self.left, WIDTH - self.right, TOP + self.height);
+        let (left, right, top) = (self.left, WIDTH - self.right, self.top);
+        let bottom = top + self.height;
         let mut axes = String::new();
         for (value, text) in &self.y.labels {
             let (y, x, text) = (self.y(*value), left - 8.0, Escaped(text));
@@ -251,7 +260,7 @@ impl Plot {
             let (x, y, text) = (self.x(*value), bottom + 17.0, Escaped(text));
             let _ = write!(
                 axes,
-                "<path class=\"rule\" d=\"M{x:.1} {TOP}V{bottom:.1}\"/>\
+                "<path class=\"rule\" d=\"M{x:.1} {top}V{bottom:.1}\"/>\
                  <text class=\"middle\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"
             );
         }
@@ -261,8 +270,16 @@ impl Plot {
             "<text class=\"middle\" x=\"{middle:.1}\" y=\"{:.1}\">{name}</text>",
             bottom + 35.0
         );
+        if !self.y.name.is_empty() {
+            let name = self.y.name;
+            let _ = write!(
+                axes,
+                "<text x=\"{left:.1}\" y=\"{:.1}\">{name}</text>",
+                top - 10.0
+            );
+        }
         if self.marks.is_empty() {
-            let y = TOP + self.height / 2.0;
+            let y = top + self.height / 2.0;
             self.marks =
                 format!("<text class=\"middle\" x=\"{middle:.1}\" y=\"{y:.1}\">no data</text>");
         }
@@ -341,9 +358,15 @@ mod tests {
     fn quantiles_are_labelled_as_far_as_there_are_values() {
         assert_eq!(
             texts(&Axis::quantiles(1000)),
-            ["p0", "p50", "p90", "p99", "p99.9"]
+            ["p0", "p50", "p90", "p99", "max"]
         );
-        assert_eq!(texts(&Axis::quantiles(0)), ["p0", "p50", "p90"]);
+        assert_eq!(
+            texts(&Axis::quantiles(2000)),
+            ["p0", "p50", "p90", "p99", "p99.9", "max"]
+        );
+        let few = Axis::quantiles(0);
+        assert_eq!(texts(&few), ["p0", "p50", "max"]);
+        assert!((few.place(few.labels[2].0) - 1.0).abs() < 1e-9);
     }
 
     #[test]

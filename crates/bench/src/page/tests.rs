@@ -17,17 +17,12 @@ fn loads() -> [LoadReport; 3] {
         7 => Err(NAME),
         _ => Ok(()),
     };
-    // The first request of the last one is planned long after its end.
-    [
+    let [closed, single] = [
         load().closed(2).stop_after(1000).run(fail),
         load().constant(5000.0).stop_after(1).run(fail),
-        load()
-            .poisson(1e-9)
-            .seed(1)
-            .measure(Duration::from_millis(1))
-            .run(fail),
     ]
-    .map(Result::unwrap)
+    .map(Result::unwrap);
+    [closed, single, LoadReport::empty()]
 }
 
 fn page() -> String {

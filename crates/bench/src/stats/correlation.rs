@@ -335,6 +335,51 @@ mod tests {
         assert!((8.0..60.0).contains(&correlated[0]), "{correlated:?}");
     }
 
+    /// Eight parts are slow, and the next eight are fast: short batches see that only in part.
+    #[test]
+    fn a_correlation_that_is_longer_than_a_batch_is_seen_as_a_whole() {
+        let mut batches = Batches::default();
+        for part in 0..48 {
+            let value = if part / 8 % 2 == 0 { 1.0 } else { 2.0 };
+            batches
+                .push(&Distribution::of_values(&[value; 100]))
+                .unwrap();
+        }
+        // There are six independent stretches, in 4 800 values and 48 batches.
+        let effective = batches.effective_count(0.5);
+        // Batches of four, of which there are twelve, would say three.
+        assert!((1.0..2.5).contains(&effective), "{effective}");
+    }
+
+    /// All values up to the upper bound of the bucket are as many in each part.
+    #[test]
+    fn a_correlation_that_only_the_lower_edge_of_a_bucket_shows_is_seen() {
+        let mut batches = Batches::default();
+        for part in 0..32 {
+            let mut values = [2.0; 100];
+            values[..if part % 2 == 0 { 40 } else { 0 }].fill(1.0);
+            batches.push(&Distribution::of_values(&values)).unwrap();
+        }
+        let effective = batches.effective_count(0.5);
+        assert!((1.0..200.0).contains(&effective), "{effective}");
+    }
+
+    #[test]
+    fn a_factor_is_enlarged_by_its_error_and_counts_only_above_chance() {
+        // Half of 100 are below in each of eight batches, but for `off`.
+        let factor = |off: f64| {
+            let below = (0..8).map(|i| (100.0, 50.0 + if i % 2 == 0 { off } else { -off }));
+            factor_of(&below.collect::<Vec<_>>())
+        };
+        assert_eq!(factor(0.0), 1.0);
+        // The variance is off² · 8 / 7, and that of independent values 25.
+        let error = (2.0_f64 / 7.0).sqrt();
+        assert_eq!(factor(7.5), 1.0);
+        let seen = 10.0_f64.powi(2) * 8.0 / 7.0 / 25.0;
+        assert!((factor(10.0) - seen * (1.0 + 2.0 * error)).abs() < 1e-9);
+        assert_eq!(factor_of(&[(10.0, 10.0), (10.0, 10.0)]), 1.0);
+    }
+
     #[test]
     fn batches_are_joined_and_lose_nothing() {
         let mut batches = Batches::default();
@@ -345,6 +390,8 @@ mod tests {
             assert_eq!(complete + batches.open.0.count(), u64::from(i));
             assert!(batches.complete.len() < MOST);
             assert!(i < 64 || batches.complete.len() >= MOST / 2);
+            let size = batches.size as u64;
+            assert!(batches.complete.iter().all(|batch| batch.count() == size));
         }
         assert_eq!(batches.total().count(), 1000);
     }

@@ -23,5 +23,5 @@ mod correlation;
 mod quantile;
 
 pub use correlation::{Batches, lag1};
-pub(crate) use quantile::percentile;
 pub use quantile::{QuantileInterval, quantile, rank_radius};
+pub(crate) use quantile::{TimeUnit, needed_count, percentile};

@@ -70,32 +70,95 @@ impl QuantileInterval {
 
 impl fmt::Display for QuantileInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scale, unit) = match self.value {
+        f.write_str(&self.within(TimeUnit::of([self.value])))
+    }
+}
+
+impl QuantileInterval {
+    /// Returns the text in this unit.
+    pub(crate) fn within(&self, unit: TimeUnit) -> String {
+        let (value, interval) = self.parts(unit);
+        let (name, unit) = (percentile(self.quantile), unit.name);
+        format!("{name} {value} {unit} {interval}")
+    }
+
+    /// Returns the text for a column, whose head has the unit, and whose row the name.
+    pub(crate) fn cell(&self, unit: TimeUnit) -> String {
+        let (value, interval) = self.parts(unit);
+        format!("{value} {interval}")
+    }
+
+    fn parts(&self, unit: TimeUnit) -> (String, String) {
+        let digits = unit.digits(self.value);
+        // Rounded outwards, so that the printed interval contains the interval.
+        let last = 10_f64.powi(digits as i32);
+        let lower = (self.lower * unit.scale * last).floor() / last;
+        let upper = (self.upper * unit.scale * last).ceil() / last;
+        let end = |is_known: bool, end: f64| match is_known {
+            true => format!("{end:.digits$}"),
+            false => "?".to_owned(),
+        };
+        let (lower, upper) = (end(self.has_lower(), lower), end(self.has_upper(), upper));
+        (unit.number(self.value), format!("[{lower}, {upper}]"))
+    }
+
+    pub(crate) fn has_lower(&self) -> bool {
+        self.lower > 0.0
+    }
+
+    pub(crate) fn has_upper(&self) -> bool {
+        self.upper.is_finite()
+    }
+}
+
+/// The unit of a column of times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TimeUnit {
+    scale: f64,
+    pub(crate) name: &'static str,
+}
+
+impl TimeUnit {
+    /// Returns the unit for values in seconds: that of the geometric mean of the smallest and the
+    /// largest one.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values = values
+            .into_iter()
+            .filter(|value| *value > 0.0 && value.is_finite());
+        let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
+            let (low, high) = ends.unwrap_or((value, value));
+            Some((low.min(value), high.max(value)))
+        });
+        // Of equal ends exactly: a root could round 1 ms down.
+        let middle = ends.map_or(0.0, |(low, high)| match low == high {
+            true => low,
+            false => (low * high).sqrt(),
+        });
+        let (scale, name) = match middle {
             value if value >= 1.0 => (1.0, "s"),
             value if value >= 1e-3 => (1e3, "ms"),
             value if value >= 1e-6 => (1e6, "µs"),
             _ => (1e9, "ns"),
         };
-        let value = self.value * scale;
-        let digits = match value {
+        Self { scale, name }
+    }
+
+    /// Returns a value in this unit, without its name: in three digits, or whole ones.
+    pub(crate) fn number(self, seconds: f64) -> String {
+        format!("{:.*}", self.digits(seconds), seconds * self.scale)
+    }
+
+    /// The digits behind the point.
+    fn digits(self, seconds: f64) -> usize {
+        match seconds * self.scale {
             value if value >= 100.0 => 0,
             value if value >= 10.0 => 1,
-            _ => 2,
-        };
-        let name = percentile(self.quantile);
-        // Rounded outwards, so that the printed interval contains the interval.
-        let last = 10_f64.powi(digits as i32);
-        let lower = (self.lower * scale * last).floor() / last;
-        let upper = (self.upper * scale * last).ceil() / last;
-        let end = |is_known: bool, end: f64| match is_known {
-            true => format!("{end:.digits$}"),
-            false => "?".to_owned(),
-        };
-        let (lower, upper) = (
-            end(self.lower > 0.0, lower),
-            end(self.upper.is_finite(), upper),
-        );
-        write!(f, "{name} {value:.digits$} {unit} [{lower}, {upper}]")
+            value if value >= 1.0 => 2,
+            value if value >= 0.1 => 3,
+            value if value >= 0.01 => 4,
+            // Of 0, too, and of what no other value of the column is near to.
+            _ => 5,
+        }
     }
 }
 
@@ -190,6 +253,17 @@ pub fn rank_radius(phi: f64, count: f64, alpha: f64) -> Result<(f64, f64), Error
     Ok((below, above))
 }
 
+/// Returns how many independent observations a quantile needs, about, to have both bounds.
+pub(crate) fn needed_count(phi: f64, alpha: f64) -> f64 {
+    let mut count = 1.0;
+    while rank_radius(phi, count, alpha)
+        .is_ok_and(|(below, above)| phi - below < 0.0 || phi + above > 1.0)
+    {
+        count *= 1.05;
+    }
+    count
+}
+
 /// The bound on how many of `t` observations may be missing above the quantile `p`.
 fn double_stitching(p: f64, t: f64, alpha: f64) -> f64 {
     let logit = |p: f64| (p / (1.0 - p)).ln();
@@ -255,6 +329,29 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_ends_at_the_ranks_of_the_bound_and_no_other() {
+        // Each value has a bucket of its own.
+        let values: Vec<f64> = (0..1000).map(|i| 1e-6 * 1.01_f64.powi(i)).collect();
+        let seen = Distribution::of_values(&values);
+        let bucket = |rank| seen.at_rank(rank).unwrap();
+        assert!(bucket(431).upper < bucket(432).lower);
+        let median = quantile(&seen, 1000.0, 0.5, 0.05).unwrap();
+        // (0.5 - 0.068 63) · 1 000 + 1, and (0.5 + 0.068 63) · 1 000.
+        assert_eq!(
+            (median.lower, median.upper),
+            (bucket(432).lower, bucket(569).upper)
+        );
+        // 0.9 + 0.043 72 above; below it is the bound of the other tail, 0.059 97.
+        let p90 = quantile(&seen, 1000.0, 0.9, 0.05).unwrap();
+        assert_eq!(
+            (p90.lower, p90.upper),
+            (bucket(841).lower, bucket(944).upper)
+        );
+        let width = (p90.upper - p90.lower) / p90.value;
+        assert_eq!(p90.relative_width(), width);
+    }
+
+    #[test]
     fn a_quantile_that_few_observations_exceed_has_no_upper_bound() {
         let values: Vec<f64> = (1..=1000).map(|i| f64::from(i) * 1e-3).collect();
         let seen = Distribution::of_values(&values);
@@ -299,5 +396,43 @@ mod tests {
         );
         assert_eq!(shown(0.25, 0.2494, 1.0), "p99 250 ms [249, 1000]");
         assert_eq!(shown(12.34e-6, 0.0, f64::INFINITY), "p99 12.3 µs [?, ?]");
+    }
+
+    #[test]
+    fn a_column_has_the_unit_in_the_middle_of_its_values() {
+        let column = |values: &[f64]| {
+            let unit = TimeUnit::of(values.iter().copied());
+            let numbers = values.iter().map(|value| unit.number(*value));
+            (unit.name, numbers.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(
+            column(&[34.6e-3, 39.444e-3]),
+            ("ms", "34.6 39.4".to_owned())
+        );
+        assert_eq!(
+            column(&[80e-6, 1.83e-3, 2.0]),
+            ("ms", "0.0800 1.83 2000".to_owned())
+        );
+        assert_eq!(column(&[0.25e-6, 0.0]), ("ns", "250 0.00000".to_owned()));
+        assert_eq!(column(&[]).0, "ns");
+        for (value, name) in [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (0.99e-3, "µs")] {
+            assert_eq!(column(&[value]).0, name);
+        }
+    }
+
+    #[test]
+    fn so_many_observations_as_are_needed_have_both_bounds_and_few_fewer_have_not() {
+        for phi in [0.5, 0.9, 0.99, 0.999] {
+            let needed = needed_count(phi, 0.05);
+            let count = needed.ceil() as u64 + 2;
+            let values: Vec<f64> = (1..=count).map(|i| i as f64 * 1e-6).collect();
+            let seen = Distribution::of_values(&values);
+            let bounds = |effective| {
+                let interval = quantile(&seen, effective, phi, 0.05).unwrap();
+                interval.has_lower() && interval.has_upper()
+            };
+            assert!(bounds(count as f64), "{phi}: {needed}");
+            assert!(!bounds(needed / 1.2), "{phi}: {needed}");
+        }
     }
 }

@@ -169,7 +169,7 @@ impl Rig {
             Box::new(clock.clone()),
             client,
             Box::new(parts.clone()),
-            vec![Arc::new(Registry::new())],
+            Merged::new().source(&Registry::new()),
             INTERVAL,
         );
         worker.metrics = Some(SelfMetrics::new(&about, &receiver.url).unwrap());
@@ -536,11 +536,11 @@ fn samples_of_an_outage_count_once_as_superseded() {
 #[test]
 fn a_snapshot_has_the_families_of_all_sources() {
     let mut rig = Rig::new(|_| fine());
-    rig.worker.sources.clear();
+    rig.worker.sources = Merged::new();
     for name in ["a_total", "b_total", "c_total"] {
         let registry = Registry::new();
         registry.counter(name, "").unwrap();
-        rig.worker.sources.push(Arc::new(registry));
+        rig.worker.sources = rig.worker.sources.source(&registry);
     }
     for _ in 0..2 {
         rig.run();
@@ -551,6 +551,7 @@ fn a_snapshot_has_the_families_of_all_sources() {
 }
 
 /// A store that cannot be read.
+#[derive(Clone)]
 struct Broken;
 
 impl Source for Broken {
@@ -564,7 +565,7 @@ impl Source for Broken {
 #[test]
 fn a_snapshot_that_fails_is_a_failure_and_the_next_one_is_taken() {
     let mut rig = Rig::new(|_| fine());
-    let sources = std::mem::replace(&mut rig.worker.sources, vec![Arc::new(Broken)]);
+    let sources = std::mem::replace(&mut rig.worker.sources, Merged::new().source(&Broken));
     for failures in [1.0, 2.0] {
         assert_eq!(rig.run(), INTERVAL);
         assert_eq!(rig.about("tallies_send_failures_total"), failures);
@@ -574,7 +575,7 @@ fn a_snapshot_that_fails_is_a_failure_and_the_next_one_is_taken() {
     rig.worker.sources = sources;
     rig.run();
     assert_eq!(rig.bodies(), ["1.1"]);
-    rig.worker.sources = vec![Arc::new(Broken)];
+    rig.worker.sources = Merged::new().source(&Broken);
     let error = rig.worker.last().0.unwrap_err();
     assert!(error.to_string().contains("broken"), "{error}");
 }
