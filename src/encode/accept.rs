@@ -170,7 +170,9 @@ impl Format {
         let mut best = (0, Self::TEXT);
         let mut escaping = None;
         for range in ranges(accept).map(Range::by_media_type) {
-            let Some(format) = Self::from_range(&range) else { continue };
+            let Some(format) = Self::from_range(&range) else {
+                continue;
+            };
             escaping = escaping.or(format.escaping.filter(|_| range.q() > 0));
             if is_offered(format.syntax) && range.q() > best.0 {
                 best = (range.q(), format);

@@ -416,7 +416,7 @@ fn do_all_with_the_registry(who: &str, round: usize, on: &mut dyn FnMut(&'static
     let name = |what: &str| format!("{}_{round}_{what}", who.replace(' ', "_"));
     on("Registry::views");
     let view = View::new(&name("viewed_total")).cap("peer", 3);
-    let views = registry.views([view]).unwrap();
+    let views = registry.add_views([view]).unwrap();
     let viewed = Counter::builder(&name("viewed_total"), "").labels(["peer"]);
     let viewed = viewed.register(registry).unwrap();
     for peer in ["a", "b", "c", "d"] {

@@ -24,6 +24,7 @@ impl Release {
 }
 
 /// Makes two tests of each function: one for each release.
+#[allow(unused_macros, reason = "tests of servers use it")]
 macro_rules! with_each_release {
     ($($test:ident),+ $(,)?) => {
         mod debian {
@@ -40,4 +41,5 @@ macro_rules! with_each_release {
         }
     };
 }
+#[allow(unused_imports, reason = "tests of servers use it")]
 pub(crate) use with_each_release;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use tallies::snapshot::{Snapshot, Source, Value};
+use tallies::snapshot::{Merged, Snapshot, Source, Value};
 use tallies::{Error, Registry};
 use tallies_client::{ClientBuilder, Task};
 
