@@ -73,11 +73,11 @@ fn agree(page: &[u8], strict: Result<Snapshot, tallies::Error>, read: &Scraped) 
         let warnings = [
             "a blank before a name",
             "Prometheus takes further blanks",
-            "`-",
+            "is before 1970",
         ];
         warnings
             .iter()
-            .any(|words| remark.text().starts_with(words))
+            .any(|words| remark.text().contains(words))
     };
     let page = String::from_utf8_lossy(page);
     let odd = read.remarks().iter().find(|remark| !warned(remark));

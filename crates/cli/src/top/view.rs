@@ -126,7 +126,11 @@ fn endpoint(i: usize, app: &App) -> Line<'static> {
                 took.as_millis(),
             );
             match &endpoint.refused {
-                Some(refused) => ("!", NOTE, format!("Prometheus refuses this page: {refused}")),
+                Some(refused) => (
+                    "!",
+                    NOTE,
+                    format!("Prometheus refuses this page: {refused}"),
+                ),
                 None => ("●", GOOD, text),
             }
         }
