@@ -75,9 +75,7 @@ fn agree(page: &[u8], strict: Result<Snapshot, tallies::Error>, read: &Scraped) 
             "Prometheus takes further blanks",
             "is before 1970",
         ];
-        warnings
-            .iter()
-            .any(|words| remark.text().contains(words))
+        warnings.iter().any(|words| remark.text().contains(words))
     };
     let page = String::from_utf8_lossy(page);
     let odd = read.remarks().iter().find(|remark| !warned(remark));

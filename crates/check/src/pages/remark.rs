@@ -72,7 +72,7 @@ impl fmt::Display for Remark {
 /// A page as a scraper reads it: what it says, and what is wrong with it.
 #[derive(Clone, Debug)]
 pub struct Scraped {
-    pub(super) snapshot: Snapshot,
+    snapshot: Snapshot,
     remarks: Vec<Remark>,
     unlisted: u64,
 }
@@ -90,8 +90,8 @@ impl Scraped {
         self.snapshot
     }
 
-    /// Returns the remarks in the order of the page: the first 1000 of those that Prometheus refuses
-    /// the page for, and the first 1000 of the others. Remarks of the same text are one.
+    /// Returns the remarks in the order of the page: at most 1000 for which Prometheus refuses the
+    /// page, and 1000 others. Remarks of the same text are one.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
@@ -115,9 +115,7 @@ impl Scraped {
     pub fn refused(&self) -> Option<&Remark> {
         self.remarks.iter().find(|remark| remark.is_refused)
     }
-}
 
-impl Scraped {
     /// Adds a remark about the whole page, which Prometheus refuses for it.
     pub(super) fn refuse(&mut self, text: String) {
         let remark = Remark {
