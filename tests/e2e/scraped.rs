@@ -35,28 +35,27 @@ fn query(prometheus: &str, query: &str) -> Vec<Value> {
 fn differing(stored: &[Value], read: &Snapshot) -> usize {
     let differs = |series: &&Value| {
         let metric = series["metric"].as_object().unwrap();
-        let mut labels = Vec::new();
-        for (name, value) in metric {
-            let value = value.as_str().unwrap();
-            let number = value
-                .parse()
-                .ok()
-                .filter(|_| ["le", "quantile"].contains(&&**name));
-            let value = match number {
-                Some(number) if f64::is_finite(number) => format!("{number:?}"),
-                Some(number) if number > 0.0 => "+Inf".to_owned(),
-                _ => value.to_owned(),
-            };
-            if !["__name__", "job", "instance"].contains(&&**name) {
-                labels.push((name.as_str(), value));
-            }
-        }
-        let labels: Vec<_> = labels
+        let name = metric["__name__"].as_str().unwrap();
+        let labels = metric
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
+        let own = |(name, _): &(&str, &str)| !["__name__", "job", "instance"].contains(name);
+        let labels: Vec<_> = labels.filter(own).collect();
+        // Prometheus 2 keeps bounds as they are on the page.
+        let canonical = |(name, value): &(_, &str)| match value.parse::<f64>() {
+            Ok(number) if number.is_finite() => (*name, format!("{number:?}")),
+            Ok(number) if number > 0.0 => (*name, "+Inf".to_owned()),
+            _ => (*name, value.to_string()),
+        };
+        let canonical: Vec<_> = labels.iter().map(canonical).collect();
+        let canonical: Vec<_> = canonical
             .iter()
             .map(|(name, value)| (*name, &**value))
             .collect();
         let stored: f64 = series["value"][1].as_str().unwrap().parse().unwrap();
-        let ours = read.get(metric["__name__"].as_str().unwrap(), &labels);
+        let ours = read
+            .get(name, &labels)
+            .or_else(|| read.get(name, &canonical));
         ours.is_none_or(|ours| ours != stored && !(ours.is_nan() && stored.is_nan()))
     };
     stored.iter().filter(differs).count()
