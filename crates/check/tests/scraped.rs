@@ -88,12 +88,14 @@ fn agree(page: &[u8], strict: Result<Snapshot, tallies::Error>, read: &Scraped) 
         Err(error) => {
             assert!(odd.is_some(), "{error}: {page}");
             written(read.snapshot());
-            encode::protobuf(read.snapshot());
+            let _ = encode::protobuf(read.snapshot());
         }
     }
 }
 
-const FORMATS: [(&str, fn(&[u8]) -> Result<Snapshot, tallies::Error>); 3] = [
+type Strict = fn(&[u8]) -> Result<Snapshot, tallies::Error>;
+
+const FORMATS: [(&str, Strict); 3] = [
     ("text/plain", |page| read_text(page)),
     ("application/openmetrics-text; version=1.0.0", |page| {
         read_open_metrics(page)
