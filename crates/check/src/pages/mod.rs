@@ -349,6 +349,9 @@ fn show(text: &str) -> String {
 /// quotes.
 const MOST_LINE_FEEDS: usize = 8;
 
+/// The most open quotes of a page after which further lines are looked at.
+const MOST_OPEN_QUOTES: usize = 1000;
+
 fn read_as(page: &[u8], dialect: Dialect, is_lenient: bool) -> Result<Scraped, Error> {
     if page.trim_ascii_start().starts_with(b"<") {
         let what = "this is HTML, not a page of metrics; did you mean the path `/metrics`?";
@@ -370,6 +373,7 @@ fn read_as(page: &[u8], dialect: Dialect, is_lenient: bool) -> Result<Scraped, E
     let mut count = 1;
     // The last sample, if it has several lines.
     let mut read_already = 0..0;
+    let mut open_quotes = 0;
     for at in lines {
         count = count.max(at.number);
         if read_already.contains(&at.start) {
@@ -395,13 +399,16 @@ fn read_as(page: &[u8], dialect: Dialect, is_lenient: bool) -> Result<Scraped, E
             && fault.is_open
             && is_lenient
             && dialect == Dialect::Text
-            && let Some(longer) = with_line_feeds(page, &at)
+            && open_quotes < MOST_OPEN_QUOTES
         {
-            let what = "a line feed in a label value has to be written as `\\n`";
-            remarks.add(Fault::new(fault.offset, what).taken(), at.number, text);
-            read_already = at.start + 1..at.start + longer.len();
-            line = Line::new(longer, dialect, Notes::new(true));
-            read = reader.line(at.number, &mut line);
+            open_quotes += 1;
+            if let Some(longer) = with_line_feeds(page, &at) {
+                let what = "a line feed in a label value has to be written as `\\n`";
+                remarks.add(Fault::new(fault.offset, what).taken(), at.number, text);
+                read_already = at.start + 1..at.start + longer.len();
+                line = Line::new(longer, dialect, Notes::new(true));
+                read = reader.line(at.number, &mut line);
+            }
         }
         let text = line.text();
         remarks.drain(&mut line.notes, at.number, text);
