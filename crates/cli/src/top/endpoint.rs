@@ -191,7 +191,8 @@ mod tests {
             let newer = "application/openmetrics-text; version=2.0.0; charset=utf-8";
             let older = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             let jobs = "# TYPE jobs counter\njobs 1\n# EOF\n";
-            let broken = [(newer, "a b\n"), (older, jobs), ("text/plain", "a 1\n")];
+            let cut_off = "# TYPE jobs counter\njobs_total 1\n";
+            let broken = [(newer, "a b\n"), (older, cut_off), ("text/plain", "a 1\n")];
             (
                 answer(&listener, &[(newer, jobs)]),
                 answer(&listener, &broken),
