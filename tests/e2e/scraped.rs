@@ -1,5 +1,5 @@
 //! Asks a real Prometheus about the pages of `support/scraped.rs`: whether it scrapes each of them,
-//! how many samples it finds, and whether a snapshot has the values that it stores. Every Prometheus
+//! how many samples it finds, and whether a snapshot has the values that it stores. Each Prometheus
 //! of this machine is asked: the one of the system, and the one in `target/servers`.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,8 @@ fn query(prometheus: &str, query: &str) -> Vec<Value> {
     data["result"].as_array().unwrap().clone()
 }
 
-/// Returns how many series that Prometheus has of a page a snapshot lacks, or has with another value.
+/// Returns how many series that Prometheus has of a page a snapshot lacks, or has with another
+/// value.
 fn differing(stored: &[Value], read: &Snapshot) -> usize {
     let differs = |series: &&Value| {
         let metric = series["metric"].as_object().unwrap();

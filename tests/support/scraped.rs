@@ -1,12 +1,12 @@
-//! Pages that are not as their format has them: what Prometheus says, and what our reader says. A real
-//! Prometheus is asked in `e2e/scraped.rs`.
+//! Pages that are not as their format has them: what Prometheus says, and what our reader says. The
+//! test `e2e/scraped.rs` asks a real Prometheus.
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// What Prometheus says to a page.
+/// The verdict of Prometheus on a page.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     /// It scrapes so many samples.
@@ -54,7 +54,7 @@ use Verdict::{Refused, Taken, TakenBy2, TakenBy3};
 
 /// A page.
 pub struct Page {
-    /// What it has.
+    /// The oddity.
     pub name: &'static str,
     pub content_type: &'static str,
     pub body: &'static [u8],

@@ -66,8 +66,8 @@ fn written(snapshot: &Snapshot) -> [String; 2] {
     })
 }
 
-/// Asserts that the strict reader is the lenient one without a remark, and that all that the lenient
-/// one reads can be written.
+/// Asserts that the strict reader is the lenient one without a remark, and that everything that the
+/// lenient one reads can be written.
 fn agree(page: &[u8], strict: Result<Snapshot, tallies::Error>, read: &Scraped) {
     let warned = |remark: &&Remark| {
         let warnings = [

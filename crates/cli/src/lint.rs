@@ -4,8 +4,8 @@
 //!     tallies lint --json page.txt
 //!     curl -s http://127.0.0.1:9464/metrics | tallies lint -
 //!
-//! Exits with 0 if there is nothing to say, with 1 if there is, and with 2 if a page cannot be had or
-//! is HTML.
+//! Exits with 0 if there is nothing to say, with 1 if there is, and with 2 if a page cannot be had
+//! or is HTML.
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
@@ -22,8 +22,8 @@ use crate::fetch::{Access, Page};
 use crate::printable::json;
 
 /// Says what Prometheus users would not expect of a page of metrics: the rules of `promtool check
-/// metrics` and ours, and lines that are not as the format has them (`format`) or for which Prometheus
-/// refuses the page (`syntax`).
+/// metrics` and ours, and lines that are not as the format has them (`format`) or for which
+/// Prometheus refuses the page (`syntax`).
 #[derive(Args)]
 pub struct LintOptions {
     /// URLs (http or https, with user:password@ if needed), files, or - for standard input.
@@ -161,8 +161,8 @@ fn pages(page: &str, access: &Access) -> Result<(String, Vec<Page>), String> {
 
 impl LintOptions {
     /// Returns the number of families, and what the rules say about the page in all of its formats,
-    /// each thing once: lines that are not as they have to be first. What Prometheus refuses is always
-    /// a finding.
+    /// each thing once: lines that are not as they have to be first. What Prometheus refuses is
+    /// always a finding.
     fn findings(&self, pages: &[Page]) -> Result<(usize, Vec<Finding>), tallies::Error> {
         let mut found = Vec::new();
         let mut families = 0;

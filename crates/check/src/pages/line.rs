@@ -13,7 +13,7 @@ use super::{Dialect, Fault, show};
 /// A line and the position of the reader in it.
 pub(super) struct Line<'a> {
     pub(super) dialect: Dialect,
-    /// What was noted about the line.
+    /// Notes about the line.
     pub(super) notes: Notes,
     text: &'a str,
     /// The offset in bytes, always at a character boundary.

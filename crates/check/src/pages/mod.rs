@@ -1,5 +1,5 @@
-//! The reader of expositions: parses a page into a snapshot. It is strict or lenient: what the format
-//! forbids is an error that names the position, or a remark.
+//! The reader of expositions: parses a page into a snapshot. It is strict or lenient: what the
+//! format forbids is an error that names the position, or a remark.
 //!
 //! The reader goes through a page line by line. A family is complete when a line of another family
 //! follows, and only then it enters the snapshot. A lenient reader sorts the lines by family first,
@@ -60,21 +60,21 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
     read_as(page, Dialect::of(page), false).map(Scraped::into_snapshot)
 }
 
-/// Parses a page as a scraper does: takes what Prometheus takes, leaves out the lines that cannot be
-/// read, and remarks on everything that [`read`] rejects.
+/// Parses a page as a scraper does: takes what Prometheus takes, leaves out the lines that cannot
+/// be read, and remarks on everything that [`read`] rejects.
 ///
 /// ```
-/// let page = "# TYPE a_total counter\na_total{x=\"1\"} nan\nb 1 # no\na_total{x=\"2\"} 7";
+/// let page = "# TYPE a gauge\na{x=\"1\"} nan\nb 1 # no\na{x=\"2\"} 7";
 /// let read = tallies_check::read_as_scraped(page, Some("text/plain; version=0.0.4"))?;
-/// assert_eq!(read.snapshot().get("a_total", &[("x", "2")]), Some(7.0));
+/// assert_eq!(read.snapshot().get("a", &[("x", "2")]), Some(7.0));
 /// let remarks: Vec<_> = read.remarks().iter().map(|r| (r.position(), r.is_refused())).collect();
 /// assert_eq!(
 ///     remarks,
 ///     [
-///         (Some((2, 16)), false), // The word for NaN.
+///         (Some((2, 10)), false), // The word for NaN.
 ///         (Some((3, 5)), true),   // A comment after a value.
 ///         (Some((4, 1)), false),  // Lines of another family are before it.
-///         (Some((4, 17)), false), // No line feed.
+///         (Some((4, 11)), false), // No line feed.
 ///     ]
 /// );
 /// # Ok::<(), tallies::Error>(())
@@ -84,7 +84,7 @@ pub fn read(page: impl AsRef<[u8]>) -> Result<Snapshot, Error> {
 /// Prometheus 3 refuses a page without one that it knows. With `None`, the end of the page says
 /// which format it is, as in [`read`].
 ///
-/// What the snapshot has:
+/// The snapshot has:
 ///
 /// - The lines of a family, wherever they are. The first TYPE and HELP hold.
 /// - The first of several samples of one series, or the one with the latest timestamp.

@@ -1,5 +1,5 @@
-//! The order of lines: a lenient reader reads a page family by family, also if the lines of a family
-//! are not adjacent, or if a type follows its samples.
+//! The order of lines: a lenient reader reads a page family by family, also if the lines of a
+//! family are not adjacent, or if a type follows its samples.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ struct Sorted {
     end: u32,
 }
 
-/// What is known of a family.
+/// The lines of a family so far.
 struct Known {
     group: u32,
     /// Its first line.
@@ -52,7 +52,7 @@ struct Known {
     words: [bool; 3],
 }
 
-/// What a line is, at first sight.
+/// The sort of a line.
 enum Scan<'a> {
     /// HELP, TYPE or UNIT, by index, and the family's name. A valid TYPE has a kind.
     About(usize, Cow<'a, str>, Option<Kind>),

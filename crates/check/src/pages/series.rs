@@ -347,8 +347,8 @@ impl<'a> PartialSeries<'a> {
     }
 }
 
-/// Gives all series of a family the bounds that they have in common. Counts are cumulative, so those
-/// that are left are exact.
+/// Gives all series of a family the bounds that they have in common. Counts are cumulative, so
+/// those that are left are exact.
 pub(super) fn share_bounds(
     all: &mut [PartialSeries<'_>],
     family: &Family,
