@@ -187,7 +187,7 @@ impl Remarks {
     }
 }
 
-/// Faults that the parts of a reader find in the current line. A strict reader returns the first one
+/// Faults that the parts of a reader find in the current line. A strict reader returns the first
 /// as an error; a lenient one notes it and goes on.
 #[derive(Default)]
 pub(super) struct Notes {
