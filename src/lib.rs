@@ -113,7 +113,12 @@ mod observe;
 // The crate has no reader of its own, and `tallies_check` has other types than a unit test. The
 // published archive has neither, so `build.rs` looks for it.
 #[cfg(all(test, reader, feature = "enabled", not(loom)))]
-#[allow(dead_code, unreachable_pub, reason = "a part of another crate")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "a part of another crate"
+)]
 #[path = "../crates/check/src/pages/mod.rs"]
 mod pages;
 #[cfg(all(test, reader, feature = "enabled", not(loom)))]

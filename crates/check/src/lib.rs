@@ -27,7 +27,9 @@ mod write;
 use tallies::snapshot::catalogue::Catalogue;
 
 pub use lint::lint;
-pub use pages::{read, read_open_metrics, read_open_metrics_2, read_text};
+pub use pages::{
+    Remark, Scraped, read, read_as_scraped, read_open_metrics, read_open_metrics_2, read_text,
+};
 pub use queries::Missing;
 pub use write::{to_html, to_json, to_markdown};
 

@@ -10,7 +10,7 @@ use clap::Args;
 use percent_encoding::percent_decode_str;
 use tallies::Error;
 use tallies::encode::{Format, Syntax};
-use tallies::snapshot::Snapshot;
+use tallies_check::Scraped;
 use tallies_names::read_file;
 use ureq::Agent;
 use ureq::http::Uri;
@@ -119,6 +119,8 @@ fn is_local(url: &str) -> bool {
 /// A page.
 pub struct Page {
     pub body: Vec<u8>,
+    /// Its Content-Type, empty if the endpoint sends none. A file has none.
+    pub content_type: Option<String>,
     /// The format that its Content-Type names; text if it names none.
     pub syntax: Syntax,
 }
@@ -129,13 +131,9 @@ impl Page {
         matches!(self.syntax, Syntax::OpenMetrics | Syntax::OpenMetrics2)
     }
 
-    /// Parses the page. One without a type shows by its end which format it has.
-    pub fn read(&self) -> Result<Snapshot, Error> {
-        match self.syntax {
-            Syntax::OpenMetrics => tallies_check::read_open_metrics(&self.body),
-            Syntax::OpenMetrics2 => tallies_check::read_open_metrics_2(&self.body),
-            _ => tallies_check::read(&self.body),
-        }
+    /// Parses the page as Prometheus does, and remarks on what is wrong with it.
+    pub fn read(&self) -> Result<Scraped, Error> {
+        tallies_check::read_as_scraped(&self.body, self.content_type.as_deref())
     }
 }
 
@@ -160,10 +158,10 @@ impl Client {
         }
         let content_type = response.headers().get("content-type");
         let content_type = content_type.and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default();
+        let content_type = content_type.unwrap_or_default().to_owned();
         // A Content-Type is an Accept header that names one format. Older clients for Python write
         // OpenMetrics 1.0 as version 0.0.1.
-        let syntax = match Format::negotiate(content_type).syntax() {
+        let syntax = match Format::negotiate(&content_type).syntax() {
             Syntax::Text if content_type.starts_with("application/openmetrics-text") => {
                 Syntax::OpenMetrics
             }
@@ -177,7 +175,11 @@ impl Client {
         if body.len() as u64 > MAX_MIB << 20 {
             return Err(format!("the page is larger than {MAX_MIB} MiB"));
         }
-        Ok(Page { body, syntax })
+        Ok(Page {
+            body,
+            content_type: Some(content_type),
+            syntax,
+        })
     }
 }
 

@@ -4,7 +4,8 @@
 //!     tallies lint --json page.txt
 //!     curl -s http://127.0.0.1:9464/metrics | tallies lint -
 //!
-//! Exits with 0 if there is nothing to say, with 1 if there is, and with 2 if a page cannot be had.
+//! Exits with 0 if there is nothing to say, with 1 if there is, and with 2 if a page cannot be had
+//! or is HTML.
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use tallies::encode::Syntax;
+use tallies_check::Remark;
 use tallies_check::lint::{Problem, Rule, lint};
 use tallies_names::Printable;
 
@@ -20,7 +22,8 @@ use crate::fetch::{Access, Page};
 use crate::printable::json;
 
 /// Says what Prometheus users would not expect of a page of metrics: the rules of `promtool check
-/// metrics` and ours.
+/// metrics` and ours, and lines that are not as the format has them (`format`) or for which
+/// Prometheus refuses the page (`syntax`).
 #[derive(Args)]
 pub struct LintOptions {
     /// URLs (http or https, with user:password@ if needed), files, or - for standard input.
@@ -29,10 +32,10 @@ pub struct LintOptions {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Leave out what these rules say, such as `shared-samples,help`.
+    /// Leave out what these rules say, such as `shared-samples,format`.
     #[arg(long, value_name = "RULE", value_delimiter = ',', value_parser = rule)]
-    allow: Vec<Rule>,
-    /// Keep only the rules of promlint.
+    allow: Vec<&'static str>,
+    /// Keep only the rules of promlint, and what Prometheus refuses.
     #[arg(long)]
     promlint: bool,
     /// Print the names of the rules.
@@ -42,9 +45,14 @@ pub struct LintOptions {
     access: Access,
 }
 
-fn rule(name: &str) -> Result<Rule, &'static str> {
-    let mut rules = Rule::ALL.iter().copied();
-    let rule = rules.find(|rule| rule.name() == name);
+/// The rule of remarks about lines that Prometheus takes, although the format forbids them.
+const FORMAT: &str = "format";
+/// The rule of remarks about lines for which Prometheus refuses the page. Always kept.
+const SYNTAX: &str = "syntax";
+
+fn rule(name: &str) -> Result<&'static str, &'static str> {
+    let rules = Rule::ALL.iter().map(|rule| rule.name());
+    let rule = rules.chain([FORMAT]).find(|rule| *rule == name);
     rule.ok_or("there is no such rule; --rules prints all")
 }
 
@@ -59,8 +67,11 @@ struct Checked {
 #[derive(PartialEq, Serialize)]
 struct Finding {
     family: String,
+    /// Where it is, if it is in a line.
+    line: Option<usize>,
+    column: Option<usize>,
     promlint: bool,
-    /// The name of the rule, or `syntax` if the page cannot be read.
+    /// The name of the rule; `format` or `syntax` if a line is not as it has to be.
     rule: &'static str,
     text: String,
 }
@@ -72,22 +83,26 @@ pub fn run(options: &LintOptions) -> ExitCode {
             let origin = rule.is_promlint().then_some("  (promlint)");
             println!("{}{}", rule.name(), origin.unwrap_or_default());
         }
+        println!("{FORMAT}\n{SYNTAX}");
         return ExitCode::SUCCESS;
     }
     let mut all = Vec::new();
     let mut families = 0;
     let mut failed = false;
+    let mut fail = |error: &str| {
+        eprintln!("tallies lint: {}", Printable(error));
+        failed = true;
+    };
     for page in &options.pages {
         match pages(page, &options.access) {
-            Ok((page, pages)) => {
-                let (count, problems) = options.findings(&pages);
-                families += count;
-                all.push(Checked { page, problems });
-            }
-            Err(error) => {
-                eprintln!("tallies lint: {}", Printable(&error));
-                failed = true;
-            }
+            Ok((page, pages)) => match options.findings(&pages) {
+                Ok((count, problems)) => {
+                    families += count;
+                    all.push(Checked { page, problems });
+                }
+                Err(error) => fail(&format!("{page}: {error}")),
+            },
+            Err(error) => fail(&error),
         }
     }
     let output = match options.json {
@@ -138,6 +153,7 @@ fn pages(page: &str, access: &Access) -> Result<(String, Vec<Page>), String> {
     .map_err(|e| format!("{page}: {e}"))?;
     let read = Page {
         body,
+        content_type: None,
         syntax: Syntax::Text,
     };
     Ok((page.to_owned(), vec![read]))
@@ -145,43 +161,74 @@ fn pages(page: &str, access: &Access) -> Result<(String, Vec<Page>), String> {
 
 impl LintOptions {
     /// Returns the number of families, and what the rules say about the page in all of its formats,
-    /// each thing once. A page that cannot be read is always a finding.
-    fn findings(&self, pages: &[Page]) -> (usize, Vec<Finding>) {
+    /// each thing once: lines that are not as they have to be first. What Prometheus refuses is
+    /// always a finding.
+    fn findings(&self, pages: &[Page]) -> Result<(usize, Vec<Finding>), tallies::Error> {
         let mut found = Vec::new();
         let mut families = 0;
         for page in pages {
-            let new = match page.read() {
-                Ok(snapshot) => {
-                    families = families.max(snapshot.families().count());
-                    let problems = lint(&snapshot).into_iter();
-                    let kept = problems.filter(|problem| self.keeps(problem.rule()));
-                    let finding = |problem: Problem| Finding {
-                        family: problem.family().to_owned(),
-                        promlint: problem.rule().is_promlint(),
-                        rule: problem.rule().name(),
-                        text: problem.text().to_owned(),
-                    };
-                    kept.map(finding).collect()
-                }
-                Err(error) => vec![Finding {
-                    family: String::new(),
-                    promlint: false,
-                    rule: "syntax",
-                    text: error.to_string(),
-                }],
-            };
-            for finding in new {
+            let read = page.read()?;
+            families = families.max(read.snapshot().families().count());
+            let remarks = read.remarks().iter().map(of_remark);
+            let unlisted = read.unlisted();
+            let unlisted = (unlisted > 0).then(|| Finding {
+                family: String::new(),
+                line: None,
+                column: None,
+                promlint: false,
+                rule: FORMAT,
+                text: format!("{unlisted} more remarks are not listed"),
+            });
+            let of_lines = remarks.chain(unlisted);
+            let of_lines = of_lines.filter(|finding| {
+                let keeps = !self.promlint && !self.allow.contains(&finding.rule);
+                finding.rule == SYNTAX || keeps
+            });
+            let problems = lint(read.snapshot()).into_iter();
+            let problems = problems.filter(|problem| self.keeps(problem.rule()));
+            for finding in of_lines.chain(problems.map(of_problem)) {
                 if !found.contains(&finding) {
                     found.push(finding);
                 }
             }
         }
-        found.sort_by(|a, b| a.family.cmp(&b.family));
-        (families, found)
+        found.sort_by(|a, b| (&a.family, a.line).cmp(&(&b.family, b.line)));
+        Ok((families, found))
     }
 
     fn keeps(&self, rule: Rule) -> bool {
-        !self.allow.contains(&rule) && (rule.is_promlint() || !self.promlint)
+        !self.allow.contains(&rule.name()) && (rule.is_promlint() || !self.promlint)
+    }
+}
+
+fn of_problem(problem: Problem) -> Finding {
+    Finding {
+        family: problem.family().to_owned(),
+        line: None,
+        column: None,
+        promlint: problem.rule().is_promlint(),
+        rule: problem.rule().name(),
+        text: problem.text().to_owned(),
+    }
+}
+
+fn of_remark(remark: &Remark) -> Finding {
+    let (line, column) = remark.position().unzip();
+    let again = match remark.times() {
+        1 => String::new(),
+        times => format!(", and {} more times", times - 1),
+    };
+    let refused = match remark.is_refused() {
+        true => "; Prometheus refuses the page",
+        false => "",
+    };
+    Finding {
+        family: String::new(),
+        line,
+        column,
+        promlint: false,
+        rule: if remark.is_refused() { SYNTAX } else { FORMAT },
+        text: format!("{}{again}{refused}", remark.text()),
     }
 }
 
@@ -194,6 +241,9 @@ fn as_text(all: &[Checked]) -> String {
             }
             if !finding.family.is_empty() {
                 out += &format!("{}: ", finding.family.escape_debug());
+            }
+            if let Some((line, column)) = finding.line.zip(finding.column) {
+                out += &format!("line {line}, column {column}: ");
             }
             out += &format!("{} [{}]\n", finding.text, finding.rule);
         }

@@ -2,6 +2,7 @@
 
 mod lint;
 mod picture;
+mod scraped;
 mod screen;
 #[path = "../../support/mod.rs"]
 mod support;

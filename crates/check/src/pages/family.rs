@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 use tallies::snapshot::{Family, Kind};
 
 use super::line::{Label, Line};
+use super::remark::Notes;
 use super::sample::{self, Key, Sample, SampleValue};
-use super::series::{PartialSeries, Step};
+use super::series::{self, PartialSeries, Step};
 use super::{Dialect, Fault, number, show};
 
 /// The part of its series that a sample describes.
@@ -34,6 +35,8 @@ pub(super) struct PartialFamily<'a> {
     shown_kind: Option<Kind>,
     help: Option<String>,
     unit: Option<&'a str>,
+    /// Whether its samples have its name, although its kind needs a suffix.
+    is_bare: bool,
     /// The series, in the order of the page.
     series: Vec<PartialSeries<'a>>,
     /// The index of each series in `series`, by its key.
@@ -55,39 +58,52 @@ impl<'a> PartialFamily<'a> {
     }
 
     /// Reads the text of a HELP, TYPE or UNIT line.
-    pub(super) fn describe(&mut self, word: &str, mut line: Line<'a>) -> Result<(), Fault> {
+    pub(super) fn describe(&mut self, word: &str, line: &mut Line<'a>) -> Result<(), Fault> {
+        // The first one holds.
+        fn set<T>(value: &mut Option<T>, new: T) -> bool {
+            let is_duplicate = value.is_some();
+            value.get_or_insert(new);
+            is_duplicate
+        }
         let offset = line.offset;
         let is_duplicate = match word {
-            "HELP" => self.help.replace(self.read_help(&mut line)?).is_some(),
-            "TYPE" => self.kind.replace(self.read_kind(&mut line)?).is_some(),
-            _ => self.unit.replace(self.read_unit(&mut line)?).is_some(),
+            "HELP" => set(&mut self.help, read_help(line)?),
+            "TYPE" => set(&mut self.kind, read_kind(line)?),
+            _ => {
+                let unit = self.read_unit(line)?;
+                set(&mut self.unit, unit)
+            }
+        };
+        line.end()?;
+        if is_duplicate {
+            line.notes.odd(self.twice(offset, word))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the fault of a second HELP, TYPE or UNIT line.
+    fn twice(&self, offset: usize, word: &str) -> Fault {
+        Fault::new(
+            offset,
+            format!("{word} of {} is given twice", show(&self.name)),
+        )
+    }
+
+    /// Returns the fault of a HELP, TYPE or UNIT line after samples.
+    pub(super) fn late(&self, offset: usize, word: &str) -> Fault {
+        let is_duplicate = match word {
+            "HELP" => self.help.is_some(),
+            "TYPE" => self.kind.is_some(),
+            _ => self.unit.is_some(),
         };
         if is_duplicate {
-            let what = format!("{word} of {} is given twice", show(&self.name));
-            return Err(Fault::new(offset, what));
+            return self.twice(offset, word).taken();
         }
-        line.end()
-    }
-
-    fn read_help(&self, line: &mut Line<'a>) -> Result<String, Fault> {
-        let help = line.unescape(self.dialect != Dialect::Text)?;
-        match line.rest() {
-            "" => Ok(help.into_owned()),
-            _ => line.fault("a quote in HELP has to be escaped as `\\\"`"),
-        }
-    }
-
-    fn read_kind(&self, line: &mut Line<'a>) -> Result<Kind, Fault> {
-        let (offset, word) = (line.offset, line.token());
-        let mut types = TYPES.to_vec();
-        types.retain(|(_, _, dialects)| dialects.contains(&self.dialect));
-        if let Some((_, kind, _)) = types.iter().find(|(name, ..)| *name == word) {
-            return Ok(*kind);
-        }
-        let names: Vec<_> = types.iter().map(|(name, ..)| *name).collect();
-        let (word, names) = (show(word), names.join(", "));
-        let what = format!("{word} is not a type; the types are {names}");
-        Err(Fault::new(offset, what))
+        let what = format!(
+            "{word} of {} has to come before its samples",
+            show(&self.name)
+        );
+        Fault::new(offset, what).taken()
     }
 
     fn read_unit(&self, line: &mut Line<'a>) -> Result<&'a str, Fault> {
@@ -124,17 +140,33 @@ impl<'a> PartialFamily<'a> {
 
     /// Iterates over the names that its samples may have.
     pub(super) fn sample_names(&self) -> impl Iterator<Item = String> {
-        let parts = parts(self.kind(), self.dialect).iter();
-        parts.map(|(suffix, _)| format!("{}{suffix}", self.name))
+        self.parts()
+            .iter()
+            .map(|(suffix, _)| format!("{}{suffix}", self.name))
     }
 
     /// Returns the part that a sample with this name describes, or `None` if it is not in this
     /// family.
     pub(super) fn part(&self, name: &str) -> Option<Part> {
         let suffix = name.strip_prefix(&*self.name)?;
-        let mut parts = parts(self.kind(), self.dialect).iter();
+        let mut parts = self.parts().iter();
         let (_, part) = parts.find(|(known, _)| *known == suffix)?;
         Some(*part)
+    }
+
+    /// Returns the sample suffixes, each with the part that it describes.
+    fn parts(&self) -> &'static [(&'static str, Part)] {
+        match self.is_bare {
+            true => &[("", Part::Value), ("_created", Part::Created)],
+            false => parts(self.kind(), self.dialect),
+        }
+    }
+
+    /// Lets its samples have its name, if it has no samples yet and needs no other suffixes.
+    pub(super) fn be_bare(&mut self) -> bool {
+        let is_plain = matches!(self.kind(), Kind::Counter | Kind::Info);
+        self.is_bare = is_plain && !self.has_samples();
+        self.is_bare
     }
 
     /// Returns the error message for a sample with the name of the family, if samples of its kind
@@ -151,20 +183,21 @@ impl<'a> PartialFamily<'a> {
         number: usize,
         mut sample: Sample<'a>,
         part: Part,
+        notes: &mut Notes,
     ) -> Result<(), Fault> {
         if self.dialect == Dialect::OpenMetrics2 {
             self.check_sample(&sample)?;
         }
-        let step = self.take_step(&mut sample, part)?;
+        let step = self.take_step(&mut sample, part, notes)?;
         let kind = self.declared_kind();
-        let i = self.series_index(number, &sample)?;
+        let i = self.series_index(number, &sample, notes)?;
         let series = &mut self.series[i];
         if self.dialect == Dialect::OpenMetrics && series.time != sample.time {
             let what = format!("line {} has another timestamp for this series", series.line);
             let what = format!("{what}; a snapshot holds one point per series");
-            return Err(Fault::new(sample.value_offset, what));
+            notes.odd(Fault::new(sample.value_offset, what))?;
         }
-        series.add(sample, part, step, kind, self.dialect)
+        series.add(sample, part, step, kind, self.dialect, notes)
     }
 
     /// Checks that a sample of OpenMetrics 2.0 has only what its kind has.
@@ -204,7 +237,12 @@ impl<'a> PartialFamily<'a> {
 
     /// Removes and parses the label that does not identify a series: the bound of a bucket, or a
     /// quantile. Returns `None` if the sample has no such label and needs none.
-    fn take_step(&self, sample: &mut Sample<'a>, part: Part) -> Result<Option<Step>, Fault> {
+    fn take_step(
+        &self,
+        sample: &mut Sample<'a>,
+        part: Part,
+        notes: &mut Notes,
+    ) -> Result<Option<Step>, Fault> {
         let (reserved, what) = match self.kind() {
             Kind::Histogram | Kind::GaugeHistogram => ("le", "bound"),
             Kind::Summary => ("quantile", "quantile"),
@@ -219,10 +257,20 @@ impl<'a> PartialFamily<'a> {
                     Part::Quantile => number::quantile(&value),
                     _ => number::bound(&value),
                 };
-                match parsed {
-                    Some(value) => Ok(Some(Step { value, offset })),
-                    None => Err(Fault::new(offset, number::describe_invalid(&value, what))),
-                }
+                let value = match parsed {
+                    Some(parsed) => parsed,
+                    None => {
+                        let fault = Fault::new(offset, number::describe_invalid(&value, what));
+                        // A snapshot can hold every number, although no observation is above it.
+                        let number = number::real(&value).or(number::word(&value));
+                        let Some(number) = number.filter(|x| !x.is_nan()) else {
+                            return Err(fault);
+                        };
+                        notes.odd(fault)?;
+                        number
+                    }
+                };
+                Ok(Some(Step { value, offset }))
             }
             (Part::Bucket | Part::Quantile, None) => {
                 let what = format!("the label `{reserved}` is missing");
@@ -239,7 +287,12 @@ impl<'a> PartialFamily<'a> {
     /// Returns the index of the series of a sample, and adds the series if it is new. In
     /// OpenMetrics, the lines of a series have to be adjacent, and so do those of a state set. In
     /// OpenMetrics 2.0, each further line is a later point, which replaces the one before.
-    fn series_index(&mut self, number: usize, sample: &Sample<'a>) -> Result<usize, Fault> {
+    fn series_index(
+        &mut self,
+        number: usize,
+        sample: &Sample<'a>,
+        notes: &mut Notes,
+    ) -> Result<usize, Fault> {
         let new = self.series.len();
         let key = sample::key(&sample.labels, "");
         let i = *self.indices.entry(key).or_insert(new);
@@ -274,37 +327,83 @@ impl<'a> PartialFamily<'a> {
         if !is_adjacent {
             let what = "the lines of this label set have to be adjacent";
             let what = format!("{what}, but another label set is between them");
-            return Err(Fault::new(sample.offset, what));
+            notes.odd(Fault::new(sample.offset, what))?;
         }
         Ok(i)
     }
 
     /// Completes the family, after its last sample. Its name is that of its values.
-    pub(super) fn into_family(self) -> Result<Family, Fault> {
+    pub(super) fn into_family(mut self, notes: &mut Notes) -> Result<Family, Fault> {
         let kind = self.kind();
-        let mut parts = parts(kind, self.dialect).iter();
+        let mut parts = self.parts().iter();
         let suffix = parts.find(|(_, part)| *part == Part::Value);
         let name = format!("{}{}", self.name, suffix.map_or("", |(suffix, _)| suffix));
-        let (help, unit) = (self.help.unwrap_or_default(), self.unit.unwrap_or_default());
+        let help = self.help.unwrap_or_default();
+        let mut unit = self.unit.unwrap_or_default();
         if !unit.is_empty() && matches!(kind, Kind::Info | Kind::StateSet) {
             let what = format!("{kind} {} cannot have a unit", show(&self.name));
-            return Err(Fault::in_line(self.line, what));
+            notes.odd(Fault::in_line(self.line, what))?;
+            unit = "";
         }
         if self.dialect == Dialect::OpenMetrics2 && kind == Kind::Info && !name.ends_with("_info") {
             let what = format!("the name of info {} has to end in `_info`", show(&name));
-            return Err(Fault::in_line(self.line, what));
+            notes.odd(Fault::in_line(self.line, what))?;
         }
         let family = Family::empty(&name, &help, unit, kind);
         let mut family = family.map_err(|error| Fault::in_line(self.line, error.to_string()))?;
+        if notes.is_lenient {
+            // Lines that were left out may leave a series without a value.
+            self.series.retain(|series| !series.is_empty());
+        }
+        if matches!(kind, Kind::Histogram | Kind::GaugeHistogram) {
+            for series in &mut self.series {
+                series.complete(&family, self.dialect, notes)?;
+            }
+            series::share_bounds(&mut self.series, &family, notes)?;
+        } else {
+            self.series.iter_mut().for_each(PartialSeries::sort);
+        }
         let first = self.series.first();
         let bounds = first.map_or(Vec::new(), PartialSeries::bounds);
         for series in self.series {
             let line = series.line;
-            let added = series.add_to(&mut family, &bounds, self.dialect);
-            added.map_err(|what| Fault::in_line(line, what))?;
+            let added = series.add_to(&mut family, &bounds);
+            added.or_else(|what| notes.odd(Fault::in_line(line, what)))?;
         }
         Ok(family)
     }
+}
+
+fn read_help(line: &mut Line<'_>) -> Result<String, Fault> {
+    let help = line.unescape(line.dialect != Dialect::Text)?;
+    let mut help = help.into_owned();
+    if !line.rest().is_empty() {
+        let what = "a quote in HELP has to be escaped as `\\\"`";
+        line.notes.odd(Fault::new(line.offset, what))?;
+        help += line.rest();
+        line.offset += line.rest().len();
+    }
+    Ok(help)
+}
+
+fn read_kind(line: &mut Line<'_>) -> Result<Kind, Fault> {
+    let (offset, word) = (line.offset, line.token());
+    if let Some(kind) = kind_of(word, line.dialect) {
+        return Ok(kind);
+    }
+    let types = TYPES.iter();
+    let types = types.filter(|(_, _, dialects)| dialects.contains(&line.dialect));
+    let names: Vec<_> = types.map(|(name, ..)| *name).collect();
+    let (word, names) = (show(word), names.join(", "));
+    let what = format!("{word} is not a type; the types are {names}");
+    Err(Fault::new(offset, what))
+}
+
+/// Returns the kind that a format calls `word` in a TYPE line.
+pub(super) fn kind_of(word: &str, dialect: Dialect) -> Option<Kind> {
+    let mut types = TYPES.iter();
+    let is = |(name, _, dialects): &&Type| *name == word && dialects.contains(&dialect);
+    types.find(is).map(|(_, kind, _)| *kind)
 }
 
 /// The name of a type in a TYPE line, its kind, and the formats that have it.
@@ -326,7 +425,7 @@ const TYPES: &[Type] = &[
 ];
 
 /// Returns the sample suffixes of a kind, each with the part that it describes.
-fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
+pub(super) fn parts(kind: Kind, dialect: Dialect) -> &'static [(&'static str, Part)] {
     use Part::{Bucket, Count, Created, Quantile, Sum, Value};
     let all: &[(&str, Part)] = match kind {
         _ if dialect == Dialect::OpenMetrics2 => &[("", Value)],

@@ -7,11 +7,14 @@ use std::time::SystemTime;
 use tallies::snapshot::Number;
 
 use super::number;
+use super::remark::Notes;
 use super::{Dialect, Fault, show};
 
 /// A line and the position of the reader in it.
 pub(super) struct Line<'a> {
     pub(super) dialect: Dialect,
+    /// Notes about the line.
+    pub(super) notes: Notes,
     text: &'a str,
     /// The offset in bytes, always at a character boundary.
     pub(super) offset: usize,
@@ -30,12 +33,18 @@ pub(super) struct Label<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(text: &'a str, dialect: Dialect) -> Self {
+    pub(super) fn new(text: &'a str, dialect: Dialect, notes: Notes) -> Self {
         Self {
             dialect,
+            notes,
             text,
             offset: 0,
         }
+    }
+
+    /// Returns the whole line.
+    pub(super) fn text(&self) -> &'a str {
+        self.text
     }
 
     /// Returns the rest of the line.
@@ -50,10 +59,15 @@ impl<'a> Line<'a> {
 
     /// Returns an error that shows the rest of the line, and says what was `wanted` instead.
     pub(super) fn expected<T>(&self, wanted: &str) -> Result<T, Fault> {
-        self.fault(match self.rest() {
+        Err(self.unexpected(wanted))
+    }
+
+    fn unexpected(&self, wanted: &str) -> Fault {
+        let what = match self.rest() {
             "" => format!("the line ends; {wanted}"),
             rest => format!("found {}; {wanted}", show(rest)),
-        })
+        };
+        Fault::new(self.offset, what)
     }
 
     /// Skips `token` if it is next. Returns whether it was.
@@ -79,6 +93,25 @@ impl<'a> Line<'a> {
             let rest = self.rest();
             self.offset += rest.len() - rest.trim_start_matches([' ', '\t']).len();
         }
+    }
+
+    /// Removes a carriage return from the end of the line. Prometheus refuses it; only comments and
+    /// help texts may have one.
+    pub(super) fn carriage_return(&mut self) -> Result<(), Fault> {
+        let Some(before) = self.text.strip_suffix('\r') else {
+            return Ok(());
+        };
+        let comment = self.rest().strip_prefix('#').map(str::trim_start);
+        let is_comment = comment.is_some_and(|comment| !comment.starts_with("TYPE"));
+        let what = match self.dialect {
+            // A strict reader finds it where it is part of something else.
+            Dialect::Text if is_comment || !self.notes.is_lenient => return Ok(()),
+            Dialect::Text => "a line must not end in a carriage return",
+            _ => "OpenMetrics allows no carriage return at the end of a line",
+        };
+        self.notes.refuse(Fault::new(before.len(), what))?;
+        self.text = before;
+        Ok(())
     }
 
     /// Skips the separator of two tokens: one blank, or in text any number of blanks and tabs.
@@ -132,7 +165,13 @@ impl<'a> Line<'a> {
         let name = self.quoted()?;
         if name.is_empty() || name.contains(['"', '\\', '\n']) {
             let not = "must not be empty or contain a quote, a backslash or a line feed";
-            return Err(Fault::new(from, format!("{what} {} {not}", show(&name))));
+            let fault = Fault::new(from, format!("{what} {} {not}", show(&name)));
+            // Prometheus takes them, and a snapshot cannot hold them.
+            return Err(if name.is_empty() {
+                fault
+            } else {
+                fault.taken()
+            });
         }
         Ok(name)
     }
@@ -145,7 +184,10 @@ impl<'a> Line<'a> {
         }
         let plain = self.unescape(true)?;
         let closed = self.skip("\"").then_some(plain);
-        closed.ok_or_else(|| Fault::new(from, "this quote is never closed"))
+        closed.ok_or_else(|| Fault {
+            is_open: true,
+            ..Fault::new(from, "this quote is never closed")
+        })
     }
 
     /// Reads and unescapes characters up to the end of the line, or with `quotes` up to the first
@@ -165,6 +207,7 @@ impl<'a> Line<'a> {
                 Some('\\') => '\\',
                 Some('n') => '\n',
                 Some('"') if quotes => '"',
+                // A backslash without a meaning is a character like any other.
                 _ => {
                     self.offset -= 1;
                     let found = show(self.rest().get(..2).unwrap_or("\\"));
@@ -173,7 +216,9 @@ impl<'a> Line<'a> {
                         false => "`\\\\` and `\\n`",
                     };
                     let what = "is not an escape sequence; the sequences are";
-                    return self.fault(format!("{found} {what} {sequences}"));
+                    let fault = Fault::new(self.offset, format!("{found} {what} {sequences}"));
+                    self.notes.odd(fault)?;
+                    '\\'
                 }
             });
             self.offset += 1;
@@ -193,16 +238,25 @@ impl<'a> Line<'a> {
         loop {
             self.blanks();
             // Only text allows a comma after the last label.
-            if (!after_comma || self.dialect == Dialect::Text) && self.skip("}") {
+            if self.rest().starts_with('}') {
+                if after_comma && self.dialect != Dialect::Text {
+                    let what = "OpenMetrics allows no comma after the last label";
+                    self.notes.odd(Fault::new(self.offset, what))?;
+                }
+                self.offset += 1;
                 return Ok(labels);
             }
             let offset = self.offset;
             let is_quoted = self.rest().starts_with('"');
             let label = self.name("a name in braces", false)?;
             self.blanks();
-            match name.take() {
+            match &mut name {
                 Some(name @ None) if is_quoted && !self.rest().starts_with('=') => {
-                    *name = Some(label)
+                    if !labels.is_empty() {
+                        let what = "the name of a sample has to be the first in the braces";
+                        self.notes.odd(Fault::new(offset, what))?;
+                    }
+                    **name = Some(label);
                 }
                 _ => {
                     if label == "__name__" {
@@ -227,14 +281,28 @@ impl<'a> Line<'a> {
             self.blanks();
             after_comma = self.skip(",");
             if !after_comma && !self.rest().starts_with('}') {
-                return self.expected("`,` or `}` is expected after a label");
+                let fault = self.unexpected("`,` or `}` is expected after a label");
+                // Prometheus needs no comma in text.
+                let is_name = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '"';
+                if self.dialect != Dialect::Text || !self.rest().starts_with(is_name) {
+                    return Err(fault);
+                }
+                self.notes.odd(fault)?;
             }
         }
     }
 
     /// Reads the value of a sample.
     pub(super) fn value(&mut self) -> Result<Number, Fault> {
-        self.parsed("number", number::value)
+        let (from, token) = (self.offset, self.token());
+        let value = self.convert(from, token, "number", number::value);
+        match (number::word(token), value) {
+            (Some(x), Err(fault)) => {
+                self.notes.odd(fault)?;
+                Ok(Number::Float(x))
+            }
+            (_, value) => value,
+        }
     }
 
     /// Reads a timestamp.
@@ -243,13 +311,16 @@ impl<'a> Line<'a> {
             Dialect::Text => "timestamp in milliseconds",
             _ => "timestamp in seconds",
         };
-        self.parsed(what, number::time)
-    }
-
-    fn parsed<T>(&mut self, what: &str, parse: Parse<T>) -> Result<T, Fault> {
-        let from = self.offset;
-        let token = self.token();
-        self.convert(from, token, what, parse)
+        let (from, token) = (self.offset, self.token());
+        let time = self.convert(from, token, what, number::time)?;
+        if self.dialect == Dialect::Text && token.starts_with('-') {
+            let what = format!(
+                "{} is before 1970, and Prometheus takes no sign",
+                show(token)
+            );
+            self.notes.warn(Fault::new(from, what));
+        }
+        Ok(time)
     }
 
     /// Reads a number in a composite value, up to a comma, a colon or a closing bracket.

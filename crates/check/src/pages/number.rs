@@ -64,6 +64,27 @@ fn canonical(text: &str) -> Option<f64> {
     }
 }
 
+/// Parses a word for infinity or NaN in any spelling that Prometheus takes. NaN has no sign.
+pub(super) fn word(text: &str) -> Option<f64> {
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let is_infinite = ["inf", "infinity"]
+        .iter()
+        .any(|word| unsigned.eq_ignore_ascii_case(word));
+    match text.eq_ignore_ascii_case("nan") || is_infinite {
+        true => text.parse().ok(),
+        false => None,
+    }
+}
+
+/// Rounds a value to a number of observations.
+pub(super) fn rounded(value: Number) -> u64 {
+    match value {
+        Number::Int(n) => n,
+        // Saturates; NaN becomes 0.
+        Number::Float(x) => x.round() as u64,
+    }
+}
+
 /// Parses digits with optional sign, point and exponent. Returns `None` for the words that Rust's
 /// parser accepts, and for numbers that overflow a float.
 pub(super) fn real(text: &str) -> Option<f64> {

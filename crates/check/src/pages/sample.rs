@@ -61,6 +61,11 @@ pub(super) type Key<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 impl<'a> Sample<'a> {
     /// Reads a whole line.
     pub(super) fn read(line: &mut Line<'a>) -> Result<Self, Fault> {
+        if line.dialect == Dialect::Text && line.offset > 0 {
+            let what = "a blank before a name: Prometheus 2 refuses it, and Prometheus 3 takes it for \
+                        a part of the name";
+            line.notes.warn(Fault::new(0, what).taken());
+        }
         let mut offset = line.offset;
         let mut name = None;
         if !line.rest().starts_with('{') {
@@ -129,7 +134,7 @@ impl<'a> Sample<'a> {
             } else if !is_newer {
                 let what = "an exemplar's labels have";
                 let what = format!("{what} {EXEMPLAR} characters at most, got {chars}");
-                return Err(Fault::new(offset, what));
+                line.notes.odd(Fault::new(offset, what))?;
             }
         }
         line.end()?;

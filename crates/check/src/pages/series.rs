@@ -6,6 +6,7 @@ use tallies::snapshot::{Family, Histogram, Kind, Native, Number, Summary, Value}
 
 use super::family::Part;
 use super::line::Label;
+use super::remark::Notes;
 use super::sample::{self, Exemplar, Sample, SampleValue};
 use super::{Dialect, Fault, number, show};
 
@@ -44,6 +45,8 @@ pub(super) struct PartialSeries<'a> {
     native: Option<Native>,
     /// The start time in the sample's line.
     start: Option<SystemTime>,
+    /// Whether the steps are not in ascending order, so that exemplars have no index.
+    is_unordered: bool,
 }
 
 impl<'a> PartialSeries<'a> {
@@ -65,6 +68,7 @@ impl<'a> PartialSeries<'a> {
         step: Option<Step>,
         kind: Kind,
         dialect: Dialect,
+        notes: &mut Notes,
     ) -> Result<(), Fault> {
         let has_quantiles =
             matches!(&sample.value, SampleValue::Composite(value) if value.kind == Kind::Summary);
@@ -77,16 +81,22 @@ impl<'a> PartialSeries<'a> {
                     value,
                     offset,
                 };
-                if self.add_entry(entry, kind, dialect)? {
+                if self.add_entry(entry, kind, dialect, notes)? {
                     let what =
                         "of this series is given twice; a snapshot holds one point per series";
                     let what = format!("{} {what}", show(&sample.name));
-                    return Err(Fault::new(sample.offset, what));
+                    notes.odd(Fault::new(sample.offset, what))?;
+                    // The first one holds, unless the other is a later point.
+                    if part == Part::Value && sample.time > self.time {
+                        self.time = sample.time;
+                        self.values[part as usize] = Some(value);
+                    }
+                    return Ok(());
                 }
             }
             SampleValue::Composite(value) => {
                 for entry in value.entries {
-                    if self.add_entry(entry, kind, dialect)? {
+                    if self.add_entry(entry, kind, dialect, notes)? {
                         let offset = entry.step.map_or(entry.offset, |step| step.offset);
                         return Err(Fault::new(offset, "this bound or quantile is given twice"));
                     }
@@ -108,7 +118,11 @@ impl<'a> PartialSeries<'a> {
                 _ => Some("only totals of counters and buckets can have exemplars"),
             };
             if let Some(what) = what {
-                return Err(Fault::new(offset, what));
+                notes.odd(Fault::new(offset, what))?;
+                continue;
+            }
+            if self.is_unordered {
+                continue;
             }
             // In OpenMetrics 1.0, the line is that of a bucket. NaN is in the last bucket.
             let bucket = match dialect == Dialect::OpenMetrics2 && !value.is_nan() {
@@ -126,17 +140,35 @@ impl<'a> PartialSeries<'a> {
     }
 
     /// Adds a number. Returns whether it is a duplicate.
-    fn add_entry(&mut self, entry: Entry, kind: Kind, dialect: Dialect) -> Result<bool, Fault> {
-        let value = check(entry.part, kind, dialect, entry.value);
-        let value = value.map_err(|what| fault(&entry, what))?;
-        match entry.step {
-            Some(step) => self.add_step(step, Entry { value, ..entry }),
-            None => Ok(self.values[entry.part as usize].replace(value).is_some()),
+    fn add_entry(
+        &mut self,
+        entry: Entry,
+        kind: Kind,
+        dialect: Dialect,
+        notes: &mut Notes,
+    ) -> Result<bool, Fault> {
+        let value = match check(entry.part, kind, dialect, entry.value) {
+            Ok(value) => value,
+            Err(what) => {
+                notes.odd(fault(&entry, what))?;
+                match entry.part {
+                    Part::Count | Part::Bucket => Number::Int(number::rounded(entry.value)),
+                    Part::Created => return Ok(false),
+                    _ => entry.value,
+                }
+            }
+        };
+        if let Some(step) = entry.step {
+            return self.add_step(step, Entry { value, ..entry }, notes);
         }
+        let known = &mut self.values[entry.part as usize];
+        let is_duplicate = known.is_some();
+        known.get_or_insert(value);
+        Ok(is_duplicate)
     }
 
     /// Adds a bucket or a quantile. Returns whether it is a duplicate of the last one.
-    fn add_step(&mut self, step: Step, entry: Entry) -> Result<bool, Fault> {
+    fn add_step(&mut self, step: Step, entry: Entry, notes: &mut Notes) -> Result<bool, Fault> {
         let Entry { part, value, .. } = entry;
         if let Some((last, below)) = self.steps.last() {
             if *last == step.value {
@@ -145,14 +177,16 @@ impl<'a> PartialSeries<'a> {
             if *last > step.value {
                 let now = step.value;
                 let what = format!("{now} follows {last}; bounds and quantiles have to ascend");
-                return Err(Fault::new(step.offset, what));
+                notes.odd(Fault::new(step.offset, what))?;
+                self.is_unordered = true;
+                self.exemplars.clear();
             }
             let (below, count) = (number::whole(*below), number::whole(value));
-            if part == Part::Bucket && below > count {
+            if part == Part::Bucket && below > count && !self.is_unordered {
                 let below = below.unwrap_or_default();
                 let what = "and the counts of buckets are cumulative";
                 let what = format!("the bucket before has {below}, {what}");
-                return Err(fault(&entry, &what));
+                notes.odd(fault(&entry, &what))?;
             }
         }
         self.steps.push((step.value, value));
@@ -202,6 +236,66 @@ impl<'a> PartialSeries<'a> {
         Err(what.into())
     }
 
+    /// Returns whether it has no value at all.
+    pub(super) fn is_empty(&self) -> bool {
+        let has_part = |part: &Option<Number>| part.is_some();
+        let parts = &self.values[..Part::Created as usize];
+        self.steps.is_empty() && !parts.iter().any(has_part)
+    }
+
+    /// Sorts the steps, of which the first of each value holds.
+    pub(super) fn sort(&mut self) {
+        if self.is_unordered {
+            self.steps.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            self.steps.dedup_by(|(later, _), (first, _)| later == first);
+        }
+    }
+
+    /// Checks a histogram after its last sample, and completes what a lenient
+    /// reader takes: counts become cumulative, and there is a bucket for all values.
+    pub(super) fn complete(
+        &mut self,
+        family: &Family,
+        dialect: Dialect,
+        notes: &mut Notes,
+    ) -> Result<(), Fault> {
+        self.sort();
+        let kind = family.kind();
+        let mut below = 0;
+        for (_, count) in &mut self.steps {
+            below = below.max(number::whole(*count).unwrap_or_default());
+            *count = Number::Int(below);
+        }
+        let Err(what) = self.check_histogram(kind, dialect) else {
+            return Ok(());
+        };
+        let what = self.message(family, &what);
+        notes.odd(Fault::in_line(self.line, what))?;
+        // The buckets say how many observations there are, and if they do not, the count does.
+        if self
+            .steps
+            .last()
+            .is_none_or(|(bound, _)| *bound != f64::INFINITY)
+        {
+            let all = self.count().unwrap_or_default().max(below);
+            self.steps.push((f64::INFINITY, Number::Int(all)));
+        }
+        self.native = None;
+        Ok(())
+    }
+
+    /// Says what is wrong with the series.
+    fn message(&self, family: &Family, what: &str) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let label = |Label { name, value, .. }: &Label<'_>| match name.chars().all(is_plain) {
+            true => format!("{name}={value:?}"),
+            false => format!("{name:?}={value:?}"),
+        };
+        let labels: Vec<_> = self.labels.iter().map(label).collect();
+        let (labels, kind, name) = (labels.join(","), family.kind(), show(family.name()));
+        format!("series {{{labels}}} of {kind} {name} {what}")
+    }
+
     /// Returns the finite bounds, or the quantiles without the last.
     pub(super) fn bounds(&self) -> Vec<f64> {
         let finite = self.steps.len().saturating_sub(1);
@@ -209,37 +303,15 @@ impl<'a> PartialSeries<'a> {
         finite.map(|(bound, _)| *bound).collect()
     }
 
-    /// Adds the series, which must be complete, to its family. `bounds` are those of the first
-    /// series. Returns the error message if it does not fit.
-    pub(super) fn add_to(
-        self,
-        family: &mut Family,
-        bounds: &[f64],
-        dialect: Dialect,
-    ) -> Result<(), String> {
+    /// Adds the series, which must be complete, to its family, whose bounds these are. Returns the
+    /// error message if it does not fit.
+    pub(super) fn add_to(self, family: &mut Family, bounds: &[f64]) -> Result<(), String> {
         let kind = family.kind();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let label = |Label { name, value, .. }: &Label<'_>| match name.chars().all(is_plain) {
-            true => format!("{name}={value:?}"),
-            false => format!("{name:?}={value:?}"),
-        };
-        let fault = |what: &str| {
-            let labels: Vec<_> = self.labels.iter().map(label).collect();
-            let (labels, name) = (labels.join(","), show(family.name()));
-            format!("series {{{labels}}} of {kind} {name} {what}")
-        };
+        let fault = |what: &str| self.message(family, what);
         let (mut counts, mut quantiles) = (Vec::new(), Vec::new());
         let sum = self.get(Part::Sum).unwrap_or(f64::NAN);
         let value = match (kind, self.values[Part::Value as usize]) {
             (Kind::Histogram | Kind::GaugeHistogram, _) => {
-                let complete = self.check_histogram(kind, dialect);
-                complete.map_err(|what| fault(&what))?;
-                if self.bounds() != bounds {
-                    return Err(fault(
-                        "has other buckets than the first series; a snapshot holds one list of \
-                         bounds per family",
-                    ));
-                }
                 let mut below = 0;
                 counts.extend(self.steps.iter().map(|(_, count)| {
                     let Number::Int(count) = *count else { return 0 };
@@ -273,6 +345,39 @@ impl<'a> PartialSeries<'a> {
         };
         add().map_err(|error: tallies::Error| error.to_string())
     }
+}
+
+/// Gives all series of a family the bounds that they have in common. Counts are cumulative, so
+/// those that are left are exact.
+pub(super) fn share_bounds(
+    all: &mut [PartialSeries<'_>],
+    family: &Family,
+    notes: &mut Notes,
+) -> Result<(), Fault> {
+    let Some((first, others)) = all.split_first() else {
+        return Ok(());
+    };
+    let first = first.bounds();
+    let mut common = first.clone();
+    for series in others {
+        let own = series.bounds();
+        if own != first {
+            let what = "has other buckets than the first series; a snapshot holds one list of bounds \
+                        per family";
+            let what = series.message(family, what);
+            notes.odd(Fault::in_line(series.line, what))?;
+            common.retain(|bound| own.binary_search_by(|x| x.total_cmp(bound)).is_ok());
+        }
+    }
+    for series in all {
+        if series.bounds() != common {
+            series.exemplars.clear();
+            let is_common = |x: &f64| common.binary_search_by(|bound| bound.total_cmp(x)).is_ok();
+            let steps = &mut series.steps;
+            steps.retain(|(x, _)| x.is_infinite() && *x > 0.0 || is_common(x));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a value is valid for a part of a series, and returns it. Counts of observations are

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tallies::snapshot::Snapshot;
+use tallies_check::{Remark, Scraped};
 
 use super::history::{FamilyHistory, GONE_PAGES};
 use crate::fetch::Client;
@@ -27,7 +28,7 @@ pub enum Report {
     /// It asks now.
     Asking,
     /// It has a page: when it arrived, how long it took, and its length.
-    Page(Box<Snapshot>, Instant, Duration, usize),
+    Page(Box<Scraped>, Instant, Duration, usize),
     /// It has none.
     Failed(String),
 }
@@ -48,8 +49,8 @@ fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Re
     let mut next = Instant::now();
     while sender.send((i, Report::Asking)).is_ok() {
         let asked = Instant::now();
-        let report = page(client, &mut accept).map(|(snapshot, bytes)| {
-            Report::Page(Box::new(snapshot), Instant::now(), asked.elapsed(), bytes)
+        let report = page(client, &mut accept).map(|(read, bytes)| {
+            Report::Page(Box::new(read), Instant::now(), asked.elapsed(), bytes)
         });
         // If the receiver is gone, the next one fails, too.
         let _ = sender.send((i, report.unwrap_or_else(Report::Failed)));
@@ -59,16 +60,19 @@ fn ask(i: usize, client: &Client, interval: Duration, sender: &Sender<(usize, Re
     }
 }
 
-/// Reads a page. An endpoint whose OpenMetrics is broken is asked for the next of [`ACCEPTS`] from
-/// then on.
-fn page(client: &Client, accept: &mut usize) -> Result<(Snapshot, usize), String> {
+/// Reads a page. An endpoint whose OpenMetrics Prometheus refuses is asked for the next of
+/// [`ACCEPTS`] from then on.
+fn page(client: &Client, accept: &mut usize) -> Result<(Scraped, usize), String> {
     loop {
         let page = client.get(ACCEPTS[*accept])?;
-        match page.read() {
-            Ok(snapshot) => return Ok((snapshot, page.body.len())),
-            Err(_) if page.is_open_metrics() && *accept + 1 < ACCEPTS.len() => *accept += 1,
-            Err(error) => return Err(format!("the page cannot be read: {error}")),
+        let read = page.read();
+        let is_broken = read.as_ref().map_or(true, |read| read.refused().is_some());
+        if is_broken && page.is_open_metrics() && *accept + 1 < ACCEPTS.len() {
+            *accept += 1;
+            continue;
         }
+        let read = read.map_err(|error| format!("the page cannot be read: {error}"))?;
+        return Ok((read, page.body.len()));
     }
 }
 
@@ -85,6 +89,10 @@ pub struct Endpoint {
     pub asked: Option<Instant>,
     /// When its last page arrived, how long that took, and its length.
     pub last: Option<(Instant, Duration, usize)>,
+    /// The number of remarks on its last page.
+    pub remarks: u64,
+    /// Why Prometheus refuses its last page, if it does.
+    pub refused: Option<String>,
     /// Why there is no page now, and since when.
     pub error: Option<(String, Instant)>,
 }
@@ -102,11 +110,14 @@ impl Endpoint {
         self.asked = None;
         match report {
             Report::Asking => self.asked = Some(Instant::now()),
-            Report::Page(snapshot, at, took, bytes) => {
+            Report::Page(read, at, took, bytes) => {
                 self.error = None;
                 self.last = Some((at, took, bytes));
+                let times = read.remarks().iter().map(Remark::times);
+                self.remarks = times.sum::<u64>() + read.unlisted();
+                self.refused = read.refused().map(ToString::to_string);
                 if !is_paused {
-                    self.add(*snapshot, at);
+                    self.add(read.into_snapshot(), at);
                 }
             }
             Report::Failed(error) => {
@@ -180,7 +191,8 @@ mod tests {
             let newer = "application/openmetrics-text; version=2.0.0; charset=utf-8";
             let older = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             let jobs = "# TYPE jobs counter\njobs 1\n# EOF\n";
-            let broken = [(newer, "a b\n"), (older, jobs), ("text/plain", "a 1\n")];
+            let cut_off = "# TYPE jobs counter\njobs_total 1\n";
+            let broken = [(newer, "a b\n"), (older, cut_off), ("text/plain", "a 1\n")];
             (
                 answer(&listener, &[(newer, jobs)]),
                 answer(&listener, &broken),
@@ -188,8 +200,10 @@ mod tests {
         });
         let mut accept = 0;
         let (newest, _) = page(&client, &mut accept).unwrap();
+        let newest = newest.snapshot();
         assert_eq!((newest.get("jobs", &[]), accept), (Some(1.0), 0));
         let (text, _) = page(&client, &mut accept).unwrap();
+        let text = text.snapshot();
         assert_eq!((text.get("a", &[]), accept), (Some(1.0), 2));
         let (first, others) = answers.join().unwrap();
         let formats = [

@@ -128,10 +128,17 @@ fn endpoint(i: usize, app: &App) -> Line<'static> {
                 with_unit(bytes as f64, "bytes"),
                 took.as_millis(),
             );
-            ("●", GOOD, text)
+            match &endpoint.refused {
+                Some(refused) => (
+                    "!",
+                    NOTE,
+                    format!("Prometheus refuses this page: {refused}"),
+                ),
+                None => ("●", GOOD, text),
+            }
         }
     };
-    let last = endpoint.last.filter(|_| style != GOOD);
+    let last = endpoint.last.filter(|_| style != GOOD && sign != "!");
     let last = last.map(|(at, ..)| format!("  (last page {} ago)", seconds(at.elapsed())));
     let is_hidden = app.only.is_some_and(|only| only != i);
     line([
@@ -149,7 +156,13 @@ fn footer(app: &App) -> Line<'static> {
         true => "type to search   Enter open   Esc end",
         false => "? help   / search   s sort   Enter series   space pause   q quit",
     };
-    line([(keys, DIM)])
+    let remarks: u64 = app.endpoints.iter().map(|endpoint| endpoint.remarks).sum();
+    let remarks = match remarks {
+        0 => String::new(),
+        1 => "   1 remark: `tallies lint` has it".to_owned(),
+        _ => format!("   {remarks} remarks: `tallies lint` has them"),
+    };
+    line([(keys, DIM), (&remarks, NOTE)])
 }
 
 /// The columns of the table: names, kinds, values, what happens now, and sparklines behind a blank.

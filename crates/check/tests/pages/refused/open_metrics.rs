@@ -40,7 +40,7 @@ fn what_is_no_open_metrics() {
         ),
         (
             "a{b=\"c\",} 1\n# EOF\n",
-            "line 1, column 9: found `} 1`; a name in braces begins with one of a-z, A-Z, _, or is in quotes",
+            "line 1, column 9: OpenMetrics allows no comma after the last label",
         ),
         (
             "a{b=\"c\", d=\"e\"} 1\n# EOF\n",
