@@ -76,7 +76,7 @@ pub use engine::Engine;
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
 pub use file::unpublished_cells;
-pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
+pub use gauge::{GaugeCell, GaugeOp, GaugeShape, last_set};
 pub use pass::{Closing, Pass, Retired};
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;
