@@ -98,7 +98,7 @@ fn the_value_that_was_set_last_is_shown() {
         assert_eq!(reader.get("live_recent", &[]), value as f64);
         assert_eq!(reader.get("pump", &[("pump", state)]), 1.0);
     }
-    let [mut one, two] = roles;
+    let [mut one, mut two] = roles;
     two.kill();
     one.run("gauge recent recent 6");
     reader.dir.fold().unwrap();
