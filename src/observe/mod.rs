@@ -76,7 +76,7 @@ pub use engine::Engine;
 #[cfg(not(loom))]
 pub use engine::{engine, limit_cells, thread, warm};
 pub use file::unpublished_cells;
-pub use gauge::{GaugeCell, GaugeOp, GaugeShape, last_set};
+pub use gauge::{GaugeCell, GaugeOp, GaugeShape};
 pub use pass::{Closing, Pass, Retired};
 pub use slot::{SlotWord, stride};
 pub use stream::SummaryTotal;
@@ -92,6 +92,7 @@ pub(crate) use {
     cells::MoveBlock,
     cold_lock::ColdLock,
     file::process::{ForkGuard, list_blocks, while_locked},
+    gauge::last_set,
     native::Key,
     stream::{PageCopy, VALUES, read_current, sketch_of_values},
     tally::{UpDownCells, difference},
