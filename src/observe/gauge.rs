@@ -49,8 +49,8 @@ pub struct GaugeShape {
 #[repr(C)]
 pub struct GaugeCell {
     series: SeriesWords,
-    /// The value, or [`UNSET`], so that a set is one store. Written by every thread that updates the
-    /// gauge, read by passes.
+    /// The value, or [`UNSET`], so that a set is one store. Written by every thread that updates
+    /// the gauge, read by passes.
     value: AtomicF64,
     /// When the gauge was updated last, in nanoseconds since 1970, or [`UNTIMED`]. A gauge whose
     /// updates are timed never has a slot, so that all of them take the cold path, which writes

@@ -1,5 +1,5 @@
-//! What a page shows of a gauge that several processes, registries or label sets set, in every
-//! mode, store and order, compared with a plain model.
+//! Gauges that several processes, registries or label sets set: pages of every mode, store and
+//! order, compared with a plain model.
 
 use std::array::from_fn;
 
