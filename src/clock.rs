@@ -30,6 +30,17 @@ pub(crate) fn millis() -> u64 {
     coarse_millis()
 }
 
+/// Returns nanoseconds since the Unix epoch, for times that have to order what happens within one
+/// tick. In tests of this crate, adds what `advance` added on this thread.
+pub(crate) fn nanos() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let now = since.map_or(0, |since| since.as_nanos() as u64);
+    #[cfg(test)]
+    return now + OFFSET.get().as_nanos() as u64;
+    #[cfg(not(test))]
+    now
+}
+
 /// Returns the time of the kernel's last tick. Reading the precise clock took a third of the time
 /// that it takes to create a series.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]

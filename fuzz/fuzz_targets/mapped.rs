@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use tallies::{encode, snapshot::Snapshot};
 
 static FILE: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
-    let mut lines = include_str!("../../tests/golden/share/format-2.words").lines();
+    let mut lines = include_str!("../../tests/golden/share/format-3.words").lines();
     let mut bytes = vec![0; lines.next().unwrap().parse().unwrap()];
     let mut used = Vec::new();
     for line in lines {

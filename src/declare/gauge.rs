@@ -7,7 +7,7 @@ use tallies_names::setters;
 use crate::in_both::gauge_value::GaugeValue;
 use crate::lockfree::Generation;
 use crate::observe::{self, GaugeCell, GaugeOp, GaugeShape, UpDown};
-use crate::snapshot::{GaugeMode, Kind, Values};
+use crate::snapshot::{GaugeMode, Gauges, Kind, LastSet, Values};
 
 use super::{Bound, Builder, MetricFamily, Series, column, forward, metric, with_builder};
 use crate::family::SeriesRef;
@@ -35,7 +35,8 @@ use crate::family::{CellKind, MetricCells};
 /// counts that only go up and down again use an [`UpDownCounter`], whose cells are not shared.
 ///
 /// Every float is a value, NaN and infinities included; nothing is rejected. A scrape sees a value
-/// that the gauge had during the scrape. With labels, a series that was not set has the value 0.
+/// that the gauge had during the scrape. A gauge that nobody set shows 0, but takes no part where
+/// values of several processes, registries or label sets are combined ([`GaugeMode`]).
 pub struct Gauge<L = ()>(MetricFamily<GaugeCell, Gauge, L>);
 
 /// The methods that change a gauge: of the metric without labels, with `$L`, and of a series.
@@ -77,7 +78,7 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Add(-1.0));
         }
 
-        /// Sets the gauge to `value` if that is higher. Atomic.
+        /// Sets the gauge to `value` if that is higher, or if nobody has set it. Atomic.
         ///
         /// ```
         /// let registry = tallies::Registry::new();
@@ -92,12 +93,12 @@ macro_rules! gauge_methods {
             self.change(GaugeOp::Max(value.into_f64()));
         }
 
-        /// Sets the gauge to `value` if that is lower. Atomic.
+        /// Sets the gauge to `value` if that is lower, or if nobody has set it. Atomic.
         ///
         /// ```
         /// let registry = tallies::Registry::new();
         /// let free = registry.gauge("disk_least_free_bytes", "The least free space so far.")?;
-        /// free.set(9e9);
+        /// free.lower(9e9);
         /// free.lower(4e9);
         /// free.lower(7e9);
         /// assert_eq!(free.get(), 4e9);
@@ -229,7 +230,7 @@ impl Bound<Gauge> {
     }
 }
 
-metric!(Gauge, example: "Gauge", cells: GaugeCell, value: f64 = |_, total| total);
+metric!(Gauge, example: "Gauge", cells: GaugeCell, value: f64 = |_, total: LastSet| total.value);
 
 impl<L: LabelSet> Gauge<L> {
     setters! {
@@ -333,7 +334,7 @@ impl MetricCells for GaugeCell {
 
     fn shape(desc: &Desc) -> GaugeShape {
         GaugeShape {
-            first: f64::from(u8::from(desc.kind == Kind::Info)),
+            first: (desc.kind == Kind::Info).then_some(1.0),
             timed: desc.mode.unwrap_or(GaugeMode::of(desc.kind)).is_recent(),
         }
     }
@@ -343,20 +344,20 @@ impl MetricCells for GaugeCell {
     }
 
     fn values(_: &Desc, _: &GaugeShape) -> Values {
-        Values::Gauge(Vec::new())
+        Values::Gauge(Gauges::default())
     }
 
-    column!(Vec<f64>, Values::Gauge(values) => values);
+    column!(Gauges, Values::Gauge(values) => values);
 
-    fn write(total: &f64, column: &mut Vec<f64>) {
+    fn write(total: &LastSet, column: &mut Gauges) {
         column.push(*total);
     }
 
-    fn fingerprint(total: &f64) -> u64 {
-        total.to_bits()
+    fn fingerprint(total: &LastSet) -> u64 {
+        total.value.to_bits()
     }
 
-    fn subtract(_: &mut f64, _: &f64) {}
+    fn subtract(_: &mut LastSet, _: &LastSet) {}
 }
 
 /// A count that goes up and comes down again: requests in flight, open connections.
@@ -498,13 +499,13 @@ impl MetricCells for UpDown {
     }
 
     fn values(_: &Desc, (): &()) -> Values {
-        Values::Gauge(Vec::new())
+        Values::Gauge(Gauges::default())
     }
 
-    column!(Vec<f64>, Values::Gauge(values) => values);
+    column!(Gauges, Values::Gauge(values) => values);
 
-    fn write(total: &i64, column: &mut Vec<f64>) {
-        column.push(*total as f64);
+    fn write(total: &i64, column: &mut Gauges) {
+        column.push(LastSet::untimed(*total as f64));
     }
 
     fn fingerprint(total: &i64) -> u64 {

@@ -1,7 +1,7 @@
 //! Infos: labels that describe the program.
 
 use crate::observe::GaugeCell;
-use crate::snapshot::Kind;
+use crate::snapshot::{Kind, LastSet};
 
 use super::{MetricFamily, metric, with_builder, with_static};
 use crate::family::changing;
@@ -88,7 +88,7 @@ metric!(
     labelled: Info<X>,
     named: [] Info<[&'static str; LABELS]>,
     cells: GaugeCell,
-    value: f64 = |_, total| total,
+    value: f64 = |_, total: LastSet| total.value,
     {
         const KIND: Kind = Kind::Info;
         const HAS_ALL_COMBINATIONS: bool = false;

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::observe::{GaugeCell, GaugeOp};
-use crate::snapshot::{Kind, join};
+use crate::snapshot::{Kind, LastSet, join};
 
 use super::gauge::change_series;
 use super::{Bound, Builder, MetricFamily, Series, forward, metric};
@@ -230,8 +230,8 @@ impl<L: LabelSet> Builder<StateSet<String, L>> {
 }
 
 /// Returns the state of a series.
-fn state(desc: &Desc, value: f64) -> &'static str {
-    let state = desc.states.get(value.to_bits() as usize);
+fn state(desc: &Desc, total: LastSet) -> &'static str {
+    let state = desc.states.get(total.value.to_bits() as usize);
     state.copied().unwrap_or_default()
 }
 

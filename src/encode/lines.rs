@@ -392,8 +392,11 @@ mod tests {
     fn names_and_constant_labels_share_one_pair_of_braces() {
         let families = ["a", "b", "c.d", "e.f"].into_iter();
         let families = families.zip(["", "x=\"y\"", "", "x=\"y\""]);
-        let written =
-            page(families.map(|(name, constant)| (name, constant, Values::Gauge(vec![1.0]))));
+        let written = page(families.map(|(name, constant)| {
+            let mut values = Values::of(Kind::Gauge);
+            values.push(Value::Gauge(1.0));
+            (name, constant, values)
+        }));
         let samples: Vec<_> = written
             .lines()
             .filter(|line| !line.starts_with('#'))

@@ -233,8 +233,8 @@ impl Walk {
                     writer.counter(labels, Number::Float(values[series.i]), series);
                 })
             }
-            Values::Gauge(values) => self.each(writer, family, from, |writer, labels, series| {
-                writer.gauge(labels, values[series.i], series);
+            Values::Gauge(all) => self.each(writer, family, from, |writer, labels, series| {
+                writer.gauge(labels, all.values[series.i], series);
             }),
             Values::Histogram(all) => self.each(writer, family, from, |writer, labels, series| {
                 writer.histogram(labels, &all.get(series.i), series);

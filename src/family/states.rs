@@ -1,6 +1,6 @@
 //! The states of a state set in a scrape: one series for each label set and state.
 
-use crate::snapshot::{self, LabelTexts, Page, Text, Values, labels};
+use crate::snapshot::{self, LabelTexts, LastSet, Page, Text, Values, labels};
 
 use super::desc::Desc;
 
@@ -18,15 +18,17 @@ impl Expanded {
     /// Turns each series of a family, whose value has the index of a state as its bits, into one
     /// series for each state. The value of the current state is 1, that of others is 0.
     pub(super) fn expand(&mut self, states: &[&str], out: &mut snapshot::Family) {
-        if let Values::Gauge(values) = &mut out.values {
-            let len = values.len();
-            values.resize(len * states.len(), 0.0);
+        if let Values::Gauge(all) = &mut out.values {
+            let len = all.values.len();
+            all.values.resize(len * states.len(), 0.0);
+            all.at.resize(len * states.len(), LastSet::NEVER);
             // From the last one on: no value is overwritten before it is read.
             for i in (0..len).rev() {
-                let current = values[i].to_bits() as usize;
-                let all = &mut values[i * states.len()..(i + 1) * states.len()];
-                for (state, value) in all.iter_mut().enumerate() {
-                    *value = f64::from(u8::from(state == current));
+                let LastSet { value, at } = all.get(i);
+                let current = value.to_bits() as usize;
+                for state in 0..states.len() {
+                    let value = f64::from(u8::from(state == current));
+                    all.set(i * states.len() + state, LastSet { value, at });
                 }
             }
         }

@@ -5,7 +5,7 @@
 /// The bytes that a file begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"TALLIES\0";
 /// The version of the format.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Tells files of the other byte order.
 pub(crate) const BYTE_ORDER: u32 = 0x0102_0304;
 /// The bytes of an extent.
@@ -101,8 +101,12 @@ pub(crate) mod series {
     /// The cold cell of a counter; increments; the value of a gauge; a histogram's block.
     pub(crate) const COLD: usize = 16;
     pub(crate) const DECREMENTS: usize = 24;
-    /// When a gauge was set, if its mode asks for it.
+    /// When a gauge was set, in nanoseconds since 1970, or [`UNTIMED`].
     pub(crate) const SET_AT: usize = 24;
+    /// The value of a gauge that nobody set: a NaN that no arithmetic makes.
+    pub(crate) const UNSET: u64 = 0x7ff8_7461_6c6c_7973;
+    /// The time of a gauge whose mode does not ask for it.
+    pub(crate) const UNTIMED: u64 = u64::MAX;
     /// The cold stream of a summary.
     pub(crate) const STREAM: usize = 24;
     /// The folded observations of a summary.

@@ -15,6 +15,9 @@
 //!
 //! If there is no slot for the gauge, updates take the lock of the cold cell.
 //!
+//! An update that is timed stores the value before the time, and readers load the time before the
+//! value: what they show may be newer than its time, and never older.
+//!
 //! # Invariants
 //!
 //! - G1: An update writes the cold cell only while the collector cannot reuse it: between two
@@ -22,7 +25,9 @@
 //!   of [`cold_lock`](super::cold_lock)).
 
 use crate::lockfree::Generation;
-use crate::sync::{AtomicF64, AtomicU64, Relaxed};
+use crate::mapped::format::series::{UNSET, UNTIMED};
+use crate::snapshot::LastSet;
+use crate::sync::{Acquire, AtomicF64, AtomicU64, Relaxed, Release};
 
 use super::cells::SeriesWords;
 use super::memory::Block;
@@ -34,22 +39,20 @@ use super::{Cells, Engine, Outcome};
 /// The settings that all series of a gauge share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaugeShape {
-    /// The initial value.
-    pub first: f64,
+    /// The value that a series has from the start on. `None` if somebody has to set it.
+    pub first: Option<f64>,
     /// Whether the time of the last update is recorded.
     pub timed: bool,
 }
-
-/// The time of an update that is not recorded.
-const NOT_TIMED: u64 = u64::MAX;
 
 /// The cell of one series of a gauge.
 #[repr(C)]
 pub struct GaugeCell {
     series: SeriesWords,
-    /// The value. Written by every thread that updates the gauge, read by passes.
+    /// The value, or [`UNSET`], so that a set is one store. Written by every thread that updates
+    /// the gauge, read by passes.
     value: AtomicF64,
-    /// When the gauge was updated last, in milliseconds since 1970, or [`NOT_TIMED`]. A gauge whose
+    /// When the gauge was updated last, in nanoseconds since 1970, or [`UNTIMED`]. A gauge whose
     /// updates are timed never has a slot, so that all of them take the cold path, which writes
     /// this.
     updated: AtomicU64,
@@ -75,10 +78,22 @@ impl GaugeCell {
         // Relaxed: no other memory belongs to the value.
         match op {
             GaugeOp::Set(value) => self.value.store(value, Relaxed),
-            GaugeOp::Add(value) => _ = self.value.fetch_add(value, Relaxed),
-            GaugeOp::Max(value) => _ = self.value.fetch_max(value, Relaxed),
-            GaugeOp::Min(value) => _ = self.value.fetch_min(value, Relaxed),
+            GaugeOp::Add(value) => self.update(value, |old| old + value),
+            GaugeOp::Max(value) => self.update(value, |old| old.max(value)),
+            GaugeOp::Min(value) => self.update(value, |old| old.min(value)),
         }
+    }
+
+    /// Changes the value in one step. A gauge that nobody set becomes `first`.
+    #[inline(always)]
+    fn update(&self, first: f64, next: impl Fn(f64) -> f64) {
+        let next = |old: f64| match old.to_bits() {
+            UNSET => first,
+            _ => next(old),
+        };
+        _ = self
+            .value
+            .fetch_update(Relaxed, Relaxed, |old| Some(next(old)));
     }
 
     /// Changes the value if this thread's slab has the slot and the reference is not stale (G1).
@@ -103,15 +118,18 @@ impl GaugeCell {
         let apply = || {
             self.apply(op);
             if self.is_timed() {
-                self.updated.store(now(), Relaxed);
+                // Release: pairs with the Acquire load in `last_set`, and with that of readers of
+                // mapped files. Who reads this time also reads the value, or a later one.
+                self.updated.store(now(), Release);
             }
         };
         let mut own = |_| {
             apply();
             true
         };
-        let eager = !self.is_timed();
-        let mut update = Update::new(self, (engine, thread), generation, 1, eager);
+        let mut update = Update::new(self, (engine, thread), generation, 1, true);
+        // Not even if all other series are promoted at once: a hot update stores no time.
+        update.eager = !self.is_timed();
         // Tried with every update anyway, if at all.
         update.slot_helps = false;
         update.run(&mut own, &mut || {
@@ -123,24 +141,49 @@ impl GaugeCell {
 
     /// Whether the time of the last update is recorded. Then every update takes the cold path.
     pub fn is_timed(&self) -> bool {
-        self.updated.load(Relaxed) != NOT_TIMED
+        self.updated.load(Relaxed) != UNTIMED
     }
 
     /// Returns the current value.
     pub fn value(&self) -> f64 {
-        self.value.load(Relaxed)
+        self.last_set().value
     }
+
+    /// Returns the current value, and when it was set.
+    fn last_set(&self) -> LastSet {
+        // Acquire: pairs with the Release store behind a value.
+        let updated = self.updated.load(Acquire);
+        last_set(self.value.load(Relaxed).to_bits(), updated)
+    }
+}
+
+/// Returns what the words of a gauge mean: its value, and the time of its last update.
+pub fn last_set(value: u64, updated: u64) -> LastSet {
+    match (value, updated) {
+        (UNSET, _) => LastSet::default(),
+        (value, UNTIMED) => LastSet::untimed(f64::from_bits(value)),
+        // Before the first time, there is a value for a moment.
+        (value, at) => LastSet {
+            value: f64::from_bits(value),
+            at: at.max(LastSet::UNTIMED),
+        },
+    }
+}
+
+/// Returns the value of a cell that nobody has set.
+fn first(shape: &GaugeShape) -> f64 {
+    shape.first.unwrap_or(f64::from_bits(UNSET))
 }
 
 impl Cells for GaugeCell {
     type Shape = GaugeShape;
-    type Total = f64;
+    type Total = LastSet;
 
     fn new(shape: &GaugeShape) -> Self {
         Self {
             series: SeriesWords::new(),
-            value: AtomicF64::new(shape.first),
-            updated: AtomicU64::new(if shape.timed { 0 } else { NOT_TIMED }),
+            value: AtomicF64::new(first(shape)),
+            updated: AtomicU64::new(if shape.timed { 0 } else { UNTIMED }),
         }
     }
 
@@ -152,8 +195,8 @@ impl Cells for GaugeCell {
         1
     }
 
-    fn read(&self, _: &mut Pass<'_>, _: Option<u64>, total: &mut f64) {
-        *total = self.value();
+    fn read(&self, _: &mut Pass<'_>, _: Option<u64>, total: &mut LastSet) {
+        *total = self.last_set();
     }
 
     fn fold(&self, _: &GaugeShape, _: Block) -> bool {
@@ -165,7 +208,7 @@ impl Cells for GaugeCell {
     }
 
     fn clear(&self, shape: &GaugeShape) {
-        self.apply(GaugeOp::Set(shape.first));
+        self.apply(GaugeOp::Set(first(shape)));
         if shape.timed {
             self.updated.store(0, Relaxed);
         }
@@ -174,7 +217,7 @@ impl Cells for GaugeCell {
 
 #[cfg(not(loom))]
 fn now() -> u64 {
-    crate::clock::millis()
+    crate::clock::nanos()
 }
 
 #[cfg(loom)]
@@ -188,7 +231,7 @@ mod tests {
     use super::*;
 
     const ONE: GaugeShape = GaugeShape {
-        first: 1.0,
+        first: Some(1.0),
         timed: false,
     };
 
@@ -210,6 +253,54 @@ mod tests {
         assert!(gauge.change(&thread, Generation::FIRST, GaugeOp::Add(1.0)));
         assert_eq!(gauge.value(), 4.0);
         thread.leave(&engine);
+    }
+
+    /// With `tallies::testing`, it got a slot, and later updates did not store their time.
+    #[test]
+    fn a_timed_gauge_never_has_a_slot() {
+        let engine = Engine::new();
+        engine.promote_at_first_update();
+        let thread = Thread::new();
+        let shape = GaugeShape {
+            first: None,
+            timed: true,
+        };
+        let gauge = GaugeCell::new(&shape);
+        let mut before = gauge.last_set();
+        assert_eq!(before.at, LastSet::NEVER);
+        for value in [1.0, 1.0, 2.0] {
+            let op = GaugeOp::Set(value);
+            assert!(!gauge.change(&thread, Generation::FIRST, op));
+            gauge.change_cold(&engine, &thread, Generation::FIRST, op);
+            let now = gauge.last_set();
+            assert!(
+                now.value == value && now.at > before.at,
+                "{before:?} {now:?}"
+            );
+            before = now;
+        }
+        thread.leave(&engine);
+    }
+
+    /// They started from the 0 that a gauge shows before it is set.
+    #[test]
+    fn every_first_update_starts_from_nothing() {
+        let unset = GaugeShape {
+            first: None,
+            timed: false,
+        };
+        for value in [5.0, -5.0, f64::NAN] {
+            for op in [GaugeOp::Set, GaugeOp::Add, GaugeOp::Max, GaugeOp::Min] {
+                let gauge = GaugeCell::new(&unset);
+                assert_eq!(gauge.last_set(), LastSet::default());
+                gauge.apply(op(value));
+                assert_eq!(gauge.value().to_bits(), value.to_bits());
+                gauge.clear(&unset);
+                assert_eq!(gauge.last_set(), LastSet::default());
+            }
+        }
+        let info = GaugeCell::new(&ONE);
+        assert_eq!(info.last_set(), LastSet::untimed(1.0));
     }
 
     #[test]

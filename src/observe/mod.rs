@@ -92,6 +92,7 @@ pub(crate) use {
     cells::MoveBlock,
     cold_lock::ColdLock,
     file::process::{ForkGuard, list_blocks, while_locked},
+    gauge::last_set,
     native::Key,
     stream::{PageCopy, VALUES, read_current, sketch_of_values},
     tally::{UpDownCells, difference},

@@ -44,7 +44,7 @@ pub(super) struct Update<'a> {
     cells: u64,
     /// Whether the series is promoted by its first update, as gauges are, and families declared
     /// hot.
-    eager: bool,
+    pub(super) eager: bool,
     /// Whether a slot would help if other threads keep the cold cells locked.
     pub(super) slot_helps: bool,
 }

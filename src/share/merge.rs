@@ -1,9 +1,7 @@
 //! Merges the families of the processes of a store.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use crate::error::Error;
 use crate::snapshot::by_name::merge_by_name;
@@ -56,8 +54,7 @@ impl<'a> Merger<'a> {
     }
 
     /// Adds a live process. `index` is its value of the label `gauge_index`, which no other live
-    /// process has. For a gauge whose mode is one of the recent ones, the time since when a series
-    /// counts is that of its last update.
+    /// process has.
     pub fn live(
         &mut self,
         index: u32,
@@ -106,7 +103,7 @@ impl<'a> Merger<'a> {
     }
 
     /// Joins the families of all processes, and sorts them by name.
-    fn joined(&self, mut conflict: impl FnMut(Error)) -> impl Iterator<Item = Joined<'a>> {
+    fn joined(&self, mut conflict: impl FnMut(Error)) -> impl Iterator<Item = Joined> {
         let families = self.families.iter().copied();
         // The family of the last process decides the kind.
         let kinds = families.clone().map(|(family, _)| (family.name(), family));
@@ -139,10 +136,8 @@ fn snapshot(families: impl Iterator<Item = Family>) -> Snapshot {
 }
 
 /// A family of several processes.
-struct Joined<'a> {
+struct Joined {
     family: Family,
-    /// The index of each series by its labels, sorted by name, for modes that need it.
-    series: HashMap<Cow<'a, str>, usize>,
     rule: Rule,
     /// The exact sum of each series, if the family has sums of floats that only grow.
     sums: Vec<ExactSum>,
@@ -155,24 +150,20 @@ enum Rule {
     Merge,
     /// Each live process has series of its own.
     Each,
-    /// The series that was updated last.
-    Recent,
 }
 
-impl<'a> Joined<'a> {
+impl Joined {
     /// Begins with the family of the first process.
-    fn new(family: &'a Family, index: Option<u32>) -> Self {
+    fn new(family: &Family, index: Option<u32>) -> Self {
         let rule = match (&family.values, family.meta.mode) {
             (Values::Gauge(_), GaugeMode::LiveAll) if !has_gauge_index(family) => Rule::Each,
-            (Values::Gauge(_), mode) if mode.is_recent() => Rule::Recent,
             _ => Rule::Merge,
         };
         let mut joined = Self {
             family: match rule {
                 Rule::Merge => family.clone(),
-                Rule::Each | Rule::Recent => family.to_empty(),
+                Rule::Each => family.to_empty(),
             },
-            series: HashMap::new(),
             rule,
             sums: Vec::new(),
         };
@@ -187,7 +178,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Adds the same family of another process.
-    fn add(&mut self, family: &'a Family, index: Option<u32>) {
+    fn add(&mut self, family: &Family, index: Option<u32>) {
         match self.rule {
             Rule::Merge => {
                 let exemplars = std::mem::take(&mut self.family.exemplars);
@@ -213,7 +204,6 @@ impl<'a> Joined<'a> {
                 self.family.exemplars = latest_exemplars(exemplars, family, &places);
             }
             Rule::Each => self.add_number(family, index.unwrap_or(0)),
-            Rule::Recent => self.add_recent(family),
         }
     }
 
@@ -244,12 +234,6 @@ impl<'a> Joined<'a> {
         meta.utf8 |= family.meta.utf8;
         if !meta.constant.is_empty() && meta.constant != family.meta.constant {
             self.family.inline_constant_labels();
-            if self.rule == Rule::Recent {
-                let series = self.family.indices().into_iter();
-                self.series = series
-                    .map(|(text, i)| (Cow::Owned(text.to_string()), i))
-                    .collect();
-            }
         }
         match &*self.family.meta.constant {
             "" => &family.meta.constant,
@@ -264,42 +248,7 @@ impl<'a> Joined<'a> {
             let mut text = labels::joined(constant, family.texts.get(i));
             labels::push(&mut text, GAUGE_INDEX, &index);
             self.family.texts.push(&text, family.texts.created(i));
-            self.family.values.push(family.value(i));
-        }
-    }
-
-    /// Adds the series that were updated later than those of the same labels.
-    fn add_recent(&mut self, family: &'a Family) {
-        let constant = self.separate_constants(family);
-        let (Values::Gauge(ours), Values::Gauge(theirs)) =
-            (&mut self.family.values, &family.values)
-        else {
-            return;
-        };
-        for (i, value) in theirs.iter().enumerate() {
-            let (own, set) = (family.texts.get(i), family.texts.created(i));
-            let (text, key) = match constant {
-                "" => (Cow::Borrowed(own), labels::ordered(own)),
-                _ => {
-                    let text = labels::joined(constant, own);
-                    let key = labels::ordered(&text).into_owned();
-                    (Cow::Owned(text), Cow::Owned(key))
-                }
-            };
-            match self.series.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(ours.len());
-                    ours.push(*value);
-                    self.family.texts.push(&text, set);
-                }
-                Entry::Occupied(entry) => {
-                    let at = *entry.get();
-                    if set > self.family.texts.created(at) {
-                        ours[at] = *value;
-                        self.family.texts.set_created(at, set);
-                    }
-                }
-            }
+            self.family.values.push_from(&family.values, i);
         }
     }
 }
@@ -378,7 +327,7 @@ mod tests {
 
     use super::*;
 
-    /// A process with a counter and a gauge of each mode, at `value`.
+    /// A process with a counter and a gauge of each mode, at `value`, set after those before it.
     fn process(value: f64) -> Snapshot {
         let registry = Registry::new();
         registry.set_self_metrics(false);
@@ -399,14 +348,7 @@ mod tests {
         in_flight.inc();
         let info = Info::builder("build_info", "").labels(["version"]);
         info.register(&registry).unwrap().set(["1"]);
-        let mut snapshot = registry.snapshot();
-        for family in &mut snapshot.families {
-            for i in 0..family.len() {
-                // A process with a larger value has set it later.
-                family.texts.set_created(i, value as u64);
-            }
-        }
-        snapshot
+        registry.snapshot()
     }
 
     fn merger<'a>(processes: &[(&'a Snapshot, Option<u32>)]) -> Merger<'a> {
@@ -469,11 +411,7 @@ mod tests {
                 let gauge = gauge.mode(mode).register(&registry).unwrap();
                 gauge.with(["mail"]).set(value);
             }
-            let mut snapshot = registry.snapshot();
-            for family in &mut snapshot.families {
-                family.texts.set_created(0, value as u64);
-            }
-            snapshot
+            registry.snapshot()
         };
         let (a, b, c, none) = (
             process("a", 1.0),
@@ -524,11 +462,11 @@ mod tests {
 
     #[test]
     fn folding_keeps_what_outlives_a_process() {
-        let (two, five) = (process(2.0), process(5.0));
+        let [one, two, five] = [1.0, 2.0, 5.0].map(process);
         let folded = merged(&[(&two, None), (&five, None)]);
         let names: Vec<_> = folded.families().map(Family::name).collect();
         assert_eq!(names, ["jobs_total", "max", "min", "recent", "sum"]);
-        let again = merged(&[(&process(1.0), Some(3)), (&folded, None)]);
+        let again = merged(&[(&one, Some(3)), (&folded, None)]);
         assert_eq!(again.get("jobs_total", &[]), Some(8.0));
         assert_eq!(again.get("recent", &[]), Some(5.0));
         assert_eq!(again.get("min", &[]), Some(1.0));

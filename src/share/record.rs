@@ -11,7 +11,8 @@
 //! ```text
 //! record        created                            varint: milliseconds since 1970, 0 if unknown
 //!               counter: 0, varint; or 1, sum
-//!               gauge: float
+//!               gauge: varint at, float           at: when it was set last, in nanoseconds since 1970;
+//!                                                0: never; 1: at a time that is not recorded
 //!               histogram: sum, then a varint per bucket, then the native histogram, if any:
 //!                          schema (1 byte), zero threshold, varint zero count, and twice
 //!                          (above zero, below zero) varint n, n pairs of varints: the distance
@@ -39,8 +40,8 @@ use crate::snapshot::description::{
 use crate::snapshot::labels::{self, Order};
 use crate::snapshot::sketch::{Sketch, Targets, Tuple, key_of};
 use crate::snapshot::{
-    ExactSum, Exemplar, Family, GaugeMode, Kind, LAST_MILLIS, Meta, Native, Number, PageSummary,
-    Quantiles, Resolution, Values, is_metric_name, is_utf8_name,
+    ExactSum, Exemplar, Family, GaugeMode, Kind, LAST_MILLIS, LastSet, Meta, Native, Number,
+    PageSummary, Quantiles, Resolution, Values, is_metric_name, is_utf8_name,
 };
 
 use super::bytes::{Bytes, Malformed, Read, ensure};
@@ -141,7 +142,11 @@ pub fn write_series(family: &Family, i: usize, out: &mut Vec<u8>) {
                 write_sum(family, i, x, out);
             }
         },
-        Values::Gauge(values) => write_float(values[i], out),
+        Values::Gauge(all) => {
+            let LastSet { value, at } = all.get(i);
+            write_varint(at, out);
+            write_float(value, out);
+        }
         Values::Histogram(all) => {
             let value = all.get(i);
             write_sum(family, i, value.sum(), out);
@@ -215,10 +220,10 @@ pub fn read_series(family: &mut Family, text: &str, bytes: &[u8]) -> Result<(), 
             family.exemplars.extend(bytes.exemplars(i, 1)?);
             values.push(number);
         }
-        Values::Gauge(values) => {
-            let value = bytes.float()?;
+        Values::Gauge(all) => {
+            let (at, value) = (bytes.varint()?, bytes.float()?);
             family.exemplars.extend(bytes.exemplars(i, 1)?);
-            values.push(value);
+            all.push(LastSet { value, at });
         }
         Values::Histogram(all) => {
             let sum = bytes.sum(&mut exact)?;

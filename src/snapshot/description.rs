@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::{Meta, Values};
 
 /// The version of the form. Other versions are not read.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 
 /// The bits of the flags.
 pub(crate) const UTF8: u8 = 1;

@@ -175,16 +175,6 @@ impl GaugeMode {
     pub(crate) fn is_recent(self) -> bool {
         matches!(self, Self::LiveRecent | Self::Recent)
     }
-
-    /// Combines two values; `later` is the one that was set later or is merged last.
-    pub(crate) fn combine(self, earlier: f64, later: f64) -> f64 {
-        match self {
-            Self::LiveSum | Self::LiveAll | Self::Sum => earlier + later,
-            Self::LiveMin | Self::Min => earlier.min(later),
-            Self::LiveMax | Self::Max => earlier.max(later),
-            Self::LiveRecent | Self::Recent => later,
-        }
-    }
 }
 
 /// The description of a family, common to all of its series.
@@ -526,7 +516,7 @@ impl Family {
         self.exemplars
             .extend(theirs.map(|(_, bucket, exemplar)| (at, *bucket, exemplar.clone())));
         self.texts.push(other.texts.get(i), other.texts.created(i));
-        self.values.push(other.value(i));
+        self.values.push_from(&other.values, i);
         if let Some(sum) = other.exact.get(i) {
             self.exact.resize(at as usize, ExactSum::default());
             self.exact.push(sum.clone());

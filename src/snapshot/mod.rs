@@ -21,6 +21,7 @@ mod exemplar;
 mod family;
 mod float_sum;
 mod gauge_mode;
+mod gauges;
 pub(crate) mod json;
 pub(crate) mod labels;
 mod merged;
@@ -54,6 +55,7 @@ pub(crate) use family::Meta;
 pub use family::{Family, Kind, SeriesLabels};
 pub(crate) use float_sum::{FloatSum, sum_up};
 pub use gauge_mode::GaugeMode;
+pub(crate) use gauges::{Gauges, LastSet};
 pub(crate) use merged::left_out;
 pub use merged::{Merged, MergedSnapshot};
 pub(crate) use names::{Escaping, is_label_name, is_metric_name, is_utf8_name};
@@ -324,7 +326,9 @@ impl Snapshot {
     /// assert_eq!(page.get("store_up", &[]), Some(1.0));
     /// ```
     pub fn insert_gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.insert(name, help, Kind::Gauge, Values::Gauge(vec![value]));
+        let mut values = Gauges::default();
+        values.push(LastSet::untimed(value));
+        self.insert(name, help, Kind::Gauge, Values::Gauge(values));
     }
 
     /// Sorts the series of each family by their labels, so that their order does not depend on that

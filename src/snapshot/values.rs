@@ -8,6 +8,7 @@ use tallies_names::getters;
 use crate::error::Error;
 use crate::sync::prefetch;
 
+use super::gauges::{Gauges, LastSet};
 use super::native::{Estimate, Native, Natives, Step, estimate};
 use super::number::{Number, Numbers};
 use super::{Kind, sketch};
@@ -17,7 +18,7 @@ use super::{Kind, sketch};
 pub(crate) enum Values {
     Counter(Numbers),
     /// Gauges, infos and state sets.
-    Gauge(Vec<f64>),
+    Gauge(Gauges),
     Histogram(Histograms),
     Summary(Objectives, Vec<Quantiles>),
     /// Summaries that were read from a page.
@@ -140,7 +141,9 @@ impl Values {
     pub(crate) fn of(kind: Kind) -> Self {
         match kind {
             Kind::Counter => Self::Counter(Numbers::default()),
-            Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => Self::Gauge(Vec::new()),
+            Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => {
+                Self::Gauge(Gauges::default())
+            }
             Kind::Histogram | Kind::GaugeHistogram => Self::histogram([].into(), false),
             Kind::Summary => Self::PageSummary(Vec::new()),
         }
@@ -171,7 +174,7 @@ impl Values {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Counter(values) => values.len(),
-            Self::Gauge(values) => values.len(),
+            Self::Gauge(all) => all.values.len(),
             Self::Histogram(all) => all.sums.len(),
             Self::Summary(_, values) => values.len(),
             Self::PageSummary(values) => values.len(),
@@ -182,7 +185,7 @@ impl Values {
     pub(crate) fn get(&self, i: usize) -> Value<'_> {
         match self {
             Self::Counter(values) => Value::Counter(values.get(i)),
-            Self::Gauge(values) => Value::Gauge(values[i]),
+            Self::Gauge(all) => Value::Gauge(all.values[i]),
             Self::Histogram(all) => Value::Histogram(all.get(i)),
             Self::Summary(objectives, values) => Value::Summary(Summary {
                 count: Some(values[i].count),
@@ -196,11 +199,19 @@ impl Values {
         }
     }
 
-    /// Appends a value of the same kind and shape.
+    /// Appends value `i` of `other`, which has the same kind and shape.
+    pub(crate) fn push_from(&mut self, other: &Self, i: usize) {
+        match (self, other) {
+            (Self::Gauge(all), Self::Gauge(theirs)) => all.push(theirs.get(i)),
+            (all, theirs) => all.push(theirs.get(i)),
+        }
+    }
+
+    /// Appends a value of the same kind and shape. That of a gauge counts as set.
     pub(crate) fn push(&mut self, value: Value<'_>) {
         match (self, value) {
             (Self::Counter(values), Value::Counter(value)) => values.push(value),
-            (Self::Gauge(values), Value::Gauge(value)) => values.push(value),
+            (Self::Gauge(all), Value::Gauge(value)) => all.push(LastSet::untimed(value)),
             (Self::Histogram(all), Value::Histogram(value)) => {
                 all.push(value.counts, value.sum, value.native);
             }
@@ -218,7 +229,7 @@ impl Values {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Counter(values) => values.bytes(),
-            Self::Gauge(values) => 8 * values.capacity(),
+            Self::Gauge(all) => 8 * (all.values.capacity() + all.at.capacity()),
             Self::Histogram(all) => {
                 let natives = all.natives.as_ref().map_or(0, Natives::bytes);
                 natives + 8 * (all.counts.capacity() + all.sums.capacity())
@@ -255,7 +266,11 @@ impl Values {
         }
         match self {
             Self::Counter(Numbers::Int(values)) => column(values),
-            Self::Counter(Numbers::Float(values)) | Self::Gauge(values) => column(values),
+            Self::Counter(Numbers::Float(values)) => column(values),
+            Self::Gauge(all) => {
+                column(&all.values);
+                column(&all.at);
+            }
             Self::Histogram(all) => {
                 column(&all.counts);
                 column(&all.sums);
@@ -273,7 +288,11 @@ impl Values {
         }
         match self {
             Self::Counter(Numbers::Int(values)) => restart(values, series),
-            Self::Counter(Numbers::Float(values)) | Self::Gauge(values) => restart(values, series),
+            Self::Counter(Numbers::Float(values)) => restart(values, series),
+            Self::Gauge(all) => {
+                restart(&mut all.values, series);
+                restart(&mut all.at, series);
+            }
             Self::Histogram(all) => {
                 restart(&mut all.counts, series * (all.bounds.len() + 1));
                 restart(&mut all.sums, series);

@@ -144,22 +144,15 @@ impl AtomicF64 {
         self.0.store(value.to_bits(), order);
     }
 
-    pub(crate) fn fetch_add(&self, value: f64, order: std::sync::atomic::Ordering) -> f64 {
-        self.update(order, |old| old + value)
-    }
-
-    pub(crate) fn fetch_max(&self, value: f64, order: std::sync::atomic::Ordering) -> f64 {
-        self.update(order, |old| old.max(value))
-    }
-
-    pub(crate) fn fetch_min(&self, value: f64, order: std::sync::atomic::Ordering) -> f64 {
-        self.update(order, |old| old.min(value))
-    }
-
-    fn update(&self, order: std::sync::atomic::Ordering, new: impl Fn(f64) -> f64) -> f64 {
-        let new = |bits| Some(new(f64::from_bits(bits)).to_bits());
-        let (Ok(old) | Err(old)) = self.0.fetch_update(order, Relaxed, new);
-        f64::from_bits(old)
+    pub(crate) fn fetch_update(
+        &self,
+        set_order: std::sync::atomic::Ordering,
+        fetch_order: std::sync::atomic::Ordering,
+        new: impl Fn(f64) -> Option<f64>,
+    ) -> Result<f64, f64> {
+        let new = |bits| new(f64::from_bits(bits)).map(f64::to_bits);
+        let old = self.0.fetch_update(set_order, fetch_order, new);
+        old.map(f64::from_bits).map_err(f64::from_bits)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A file of format 2 and its page: later versions have to read it, or have to change the version.
+//! A file of format 3 and its page: later versions have to read it, or have to change the version.
 //!
 //! `ACCEPT=1` writes both anew.
 
@@ -9,11 +9,11 @@ use crate::directory::TestDirectory;
 
 const FILE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/golden/share/format-2.words"
+    "/tests/golden/share/format-3.words"
 );
 const PAGE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/golden/share/format-2.txt"
+    "/tests/golden/share/format-3.txt"
 );
 const NAME: &str = "golden";
 
@@ -110,7 +110,7 @@ fn lock(file: &std::fs::File) {
 
 #[test]
 #[cfg(target_endian = "little")]
-fn a_file_of_format_2_has_its_page() {
+fn a_file_of_format_3_has_its_page() {
     if std::env::var_os("ACCEPT").is_some() {
         let directory = TestDirectory::new();
         drop(directory.reader());

@@ -5,6 +5,7 @@
 
 mod child;
 mod directory;
+mod gauges;
 mod golden;
 mod kills;
 mod roles;

@@ -274,7 +274,10 @@ fn obey(words: &[&str]) -> String {
         ["gauge", name, mode, x] => {
             let mode = GaugeMode::from_name(mode).unwrap();
             let gauge = Gauge::builder(name, "A value.").mode(mode);
-            gauge.get_or_register(registry).unwrap().set(number(x));
+            let gauge = gauge.get_or_register(registry).unwrap();
+            if *x != "unset" {
+                gauge.set(number(x));
+            }
         }
         ["histogram", name, bounds, x, n] => {
             let bounds: Vec<_> = bounds.split(',').map(number).collect();
@@ -304,8 +307,10 @@ fn obey(words: &[&str]) -> String {
             .set([*version]),
         ["state", name, on] => {
             let states = StateSet::<Pump>::builder(name, "The pump.");
-            let states = states.register(registry).unwrap();
-            states.set(if *on == "on" { Pump::On } else { Pump::Off });
+            let states = states.get_or_register(registry).unwrap();
+            if *on != "unset" {
+                states.set(if *on == "on" { Pump::On } else { Pump::Off });
+            }
         }
         // Runs the rest in a thread of its own, which ends.
         ["thread", rest @ ..] => {

@@ -579,7 +579,7 @@ fn a_new_thread_gets_the_request_or_finds_it_retired() {
 // ---- A gauge that is reused ----
 
 const ZERO: GaugeShape = GaugeShape {
-    first: 0.0,
+    first: None,
     timed: false,
 };
 

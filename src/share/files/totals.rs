@@ -33,7 +33,7 @@ use super::format::checksum;
 use super::read::{Refused, WriterId};
 
 const MAGIC: &[u8; 8] = b"tallysum";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The bytes of the header.
 const HEADER: usize = 48;
 /// The largest file that is read, in bytes.

@@ -42,8 +42,8 @@ impl Family {
             // One that was removed, and set again, is still in the baseline.
             (Values::Gauge(rest), Values::Gauge(old)) if self.meta.mode == GaugeMode::Sum => {
                 let index: HashMap<_, usize> = baseline.texts.iter().zip(0..).collect();
-                for (value, text) in rest.iter_mut().zip(self.texts.iter()) {
-                    *value -= index.get(text).map_or(0.0, |at| old[*at]);
+                for (value, text) in rest.values.iter_mut().zip(self.texts.iter()) {
+                    *value -= index.get(text).map_or(0.0, |at| old.values[*at]);
                 }
             }
             // Intervals have no quantiles. Here the sketch of what came later is known: a window

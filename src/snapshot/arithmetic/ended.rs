@@ -150,7 +150,7 @@ impl Family {
         stays.for_each(|at| rest.push_from(self, at));
         for (to, moved) in &ended.moved {
             rest.texts.push(now.texts.get(*to), now.texts.created(*to));
-            rest.values.push(moved.total.value(0));
+            rest.values.push_from(&moved.total.values, 0);
         }
         *self = rest;
     }

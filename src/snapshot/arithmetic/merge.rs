@@ -121,7 +121,7 @@ impl Family {
         let mut indices = None;
         for i in 0..other.len() {
             if is_same(i) {
-                self.values.add(i, other.value(i), mode);
+                self.values.add(i, (&other.values, i), mode);
                 added(i, i);
                 continue;
             }
@@ -136,7 +136,7 @@ impl Family {
                     let at = *entry.get();
                     let created = self.texts.created(at).min(other.texts.created(i));
                     self.texts.set_created(at, created);
-                    self.values.add(at, other.value(i), mode);
+                    self.values.add(at, (&other.values, i), mode);
                     added(at, i);
                 }
             }
@@ -145,11 +145,15 @@ impl Family {
 }
 
 impl Values {
-    /// Adds a value of the same shape to that of series `at`, gauges by `mode`.
-    pub(super) fn add(&mut self, at: usize, value: Value<'_>, mode: GaugeMode) {
-        match (self, value) {
+    /// Adds value `i` of `other`, which has the same shape, to that of series `at`, gauges by
+    /// `mode`.
+    pub(super) fn add(&mut self, at: usize, (other, i): (&Self, usize), mode: GaugeMode) {
+        if let (Self::Gauge(all), Self::Gauge(theirs)) = (&mut *self, other) {
+            all.set(at, mode.combine(all.get(at), theirs.get(i)));
+            return;
+        }
+        match (self, other.get(i)) {
             (Self::Counter(all), Value::Counter(theirs)) => all.set(at, all.get(at).plus(theirs)),
-            (Self::Gauge(all), Value::Gauge(theirs)) => all[at] = mode.combine(all[at], theirs),
             (Self::Histogram(all), Value::Histogram(theirs)) => {
                 let n = theirs.counts.len();
                 for (ours, theirs) in all.counts[at * n..].iter_mut().zip(theirs.counts) {

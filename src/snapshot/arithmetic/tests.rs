@@ -227,7 +227,7 @@ fn a_sample_wins_over_a_constant_label() {
     let family = |texts: &[&str]| {
         let mut page = read("# TYPE g gauge\n").families.remove(0);
         page.meta.constant = "a=\"1\",b=\"2\"".into();
-        page.values = Values::Gauge(Vec::new());
+        page.values = Values::of(crate::snapshot::Kind::Gauge);
         for (i, text) in texts.iter().enumerate() {
             page.texts.push(text, 7);
             page.values.push(Value::Gauge(10.0_f64.powi(i as i32)));

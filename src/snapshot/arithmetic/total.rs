@@ -33,8 +33,8 @@ impl Family {
             }
             total.push(sum);
         } else {
-            total.values.push(self.value(first));
-            rest.for_each(|i| total.values.add(0, self.value(i), self.meta.mode));
+            total.values.push_from(&self.values, first);
+            rest.for_each(|i| total.values.add(0, (&self.values, i), self.meta.mode));
         }
         total
     }

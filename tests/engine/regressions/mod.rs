@@ -3,6 +3,7 @@
 
 mod cells;
 mod collectors;
+mod gauges;
 mod lifecycle;
 mod names;
 mod shared_families;

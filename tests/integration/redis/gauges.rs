@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tallies::snapshot::GaugeMode;
-use tallies::{Gauge, Registry, UpDownCounter};
+use tallies::snapshot::{GaugeMode, Value};
+use tallies::{Gauge, Registry, StateSet, UpDownCounter};
+use tallies_redis::Redis;
 
 use super::counting::{builder, quiet, total, view};
 use super::process::Process;
@@ -318,4 +319,110 @@ fn modes_decide_what_becomes_of_several_values() {
     two.flush_blocking().unwrap();
     assert_eq!(total(&watcher, "sum"), 7.0);
     assert_eq!(total(&watcher, "live_sum"), 5.0);
+}
+
+/// The modes in which one value wins.
+const NAMES: [&str; 6] = [
+    "live_min",
+    "live_max",
+    "live_recent",
+    "min",
+    "max",
+    "recent",
+];
+
+/// Registers a gauge of each of these modes, and a state set.
+fn last_values(registry: &Registry) -> ([Gauge; 6], StateSet<String>) {
+    let gauges = NAMES.map(|name| {
+        let gauge = Gauge::builder(name, "").mode(GaugeMode::from_name(name).unwrap());
+        gauge.register(registry).unwrap()
+    });
+    let states = StateSet::<String>::builder("state", "").states(&["idle", "busy", "broken"]);
+    (gauges, states.register(registry).unwrap())
+}
+
+/// Returns the state that the page shows.
+fn state(store: &Redis) -> String {
+    let page = view(store);
+    let states = page.family("state").unwrap().series();
+    let current = states.filter(|(_, value)| *value == Value::Gauge(1.0));
+    let current: Vec<_> = current
+        .map(|(labels, _)| labels.get("state").unwrap().into_owned())
+        .collect();
+    assert_eq!(current.len(), 1, "{current:?}");
+    current[0].clone()
+}
+
+/// The process that had started last won for good, or the one whose name was the larger.
+#[test]
+fn the_value_that_was_set_last_is_shown() {
+    let server = Server::start();
+    let registries = [Registry::new(), Registry::new()];
+    let metrics = registries.each_ref().map(last_values);
+    let stores = registries.each_ref().map(|one| quiet(&server.url(), one));
+    // The last two have the value that they had before.
+    for (who, value) in [(0, 1), (1, 2), (0, 3), (1, 4), (0, 3), (1, 4)] {
+        let ([_, _, live_recent, _, _, recent], states) = &metrics[who];
+        let name = ["idle", "busy", "broken"][value % 3];
+        live_recent.set(value);
+        recent.set(value);
+        states.set(name.to_owned());
+        stores[who].flush_blocking().unwrap();
+        for store in &stores {
+            assert_eq!(total(store, "recent"), value as f64);
+            assert_eq!(total(store, "live_recent"), value as f64);
+            assert_eq!(state(store), name);
+        }
+    }
+    let [one, two] = stores;
+    two.close_blocking().unwrap();
+    assert_eq!(total(&one, "recent"), 4.0, "set last by one that has ended");
+    assert_eq!(total(&one, "live_recent"), 3.0);
+    assert_eq!(state(&one), "idle");
+    metrics[0].0[5].set(5.0);
+    one.flush_blocking().unwrap();
+    one.close_blocking().unwrap();
+    let observer = super::counting::observer(&server.url());
+    assert_eq!(total(&observer, "recent"), 5.0);
+}
+
+/// It took part with 0, and with its first state.
+#[test]
+fn a_process_that_sets_no_gauge_does_not_change_it() {
+    let server = Server::start();
+    let idle = || {
+        let registry = Registry::new();
+        last_values(&registry);
+        let store = quiet(&server.url(), &registry);
+        store.flush_blocking().unwrap();
+        store
+    };
+    let first = idle();
+    assert_eq!(total(&first, "min"), 0.0);
+    assert_eq!(state(&first), "idle");
+    let registry = Registry::new();
+    let (gauges, states) = last_values(&registry);
+    let setter = quiet(&server.url(), &registry);
+    let values = [7.0, -7.0, 7.0, 7.0, -7.0, 7.0];
+    gauges
+        .iter()
+        .zip(values)
+        .for_each(|(gauge, x)| gauge.set(x));
+    states.set("broken".to_owned());
+    setter.flush_blocking().unwrap();
+    let last = idle();
+    let is_as_set = || {
+        for store in [&first, &setter, &last] {
+            let seen = NAMES.map(|name| total(store, name));
+            assert_eq!(seen, values);
+            assert_eq!(state(store), "broken");
+        }
+    };
+    is_as_set();
+    idle().close_blocking().unwrap();
+    is_as_set();
+    last.close_blocking().unwrap();
+    setter.close_blocking().unwrap();
+    let kept = ["min", "max", "recent"].map(|name| total(&first, name));
+    assert_eq!(kept, [7.0, -7.0, 7.0]);
 }

@@ -14,10 +14,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::observe::Ages;
+use crate::observe::{Ages, last_set};
 use crate::share::bytes::ensure;
 use crate::share::record::LONGEST_TEXT;
-use crate::snapshot::{Exemplar, Family, LAST_MILLIS, PAGE, Page, Value, Values};
+use crate::snapshot::{Exemplar, Family, LAST_MILLIS, LastSet, PAGE, Page, Values};
 use crate::sync::{Acquire, fence};
 
 use super::super::between;
@@ -191,29 +191,19 @@ impl Known {
         // Read first, but shown last, so its value waits in a column of its own.
         let mut overflow = out.values.clone();
         total.push(&mut overflow);
-        let overflow_set_at = total.set_at;
-        let mut times = Vec::with_capacity(live.len() + 1);
         for series in &live {
             total.reset();
             total.add(series)?;
             total.push(&mut out.values);
-            times.push(total.set_at);
         }
         self.write_texts(memory, &live, &mut out)?;
         if has_first {
-            out.values.push(overflow.get(0));
+            out.values.push_from(&overflow, 0);
             if let (Values::Histogram(all), Values::Histogram(first)) = (&mut out.values, &overflow)
             {
                 all.counters.extend_from_slice(&first.counters);
             }
             out.texts.push(&description.overflow, record.created);
-            times.push(overflow_set_at);
-        }
-        // In these modes, a series has the time at which it was set in place of its beginning.
-        if description.empty.meta.mode.is_recent() {
-            for (i, time) in times.into_iter().enumerate() {
-                out.texts.set_created(i, time);
-            }
         }
         let shown = live.into_iter().chain(has_first.then_some(&first));
         family.read_exemplars(&shown.collect::<Vec<_>>(), &mut out)?;
@@ -327,12 +317,17 @@ impl FamilyRecord {
 impl FamilyAt<'_> {
     /// Reads the states of a state set, each with the time at which the current one was set.
     fn read_states(&self, address: u64, out: &mut Family) {
+        // As in the writer: the time before the value.
+        let set_at = self.memory.published(address + series::SET_AT as u64);
         let current = self.memory.word(address + series::COLD as u64);
-        let time = self.memory.word(address + series::SET_AT as u64);
+        let LastSet { value, at } = last_set(current, set_at);
+        let Values::Gauge(all) = &mut out.values else {
+            return;
+        };
         for (text, i) in self.description.states.iter().zip(0..) {
-            let value = f64::from(u8::from(i == current));
-            out.texts.push(text, time);
-            out.values.push(Value::Gauge(value));
+            let value = f64::from(u8::from(i == value.to_bits()));
+            out.texts.push(text, 0);
+            all.push(LastSet { value, at });
         }
     }
 

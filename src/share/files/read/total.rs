@@ -1,8 +1,8 @@
 //! The total of one series in a writer's memory.
 
-use crate::observe::{BUCKET, UpDownCells, difference};
+use crate::observe::{BUCKET, UpDownCells, difference, last_set};
 use crate::share::bytes::ensure;
-use crate::snapshot::{Kind, Number, Quantiles, Values, sum_since};
+use crate::snapshot::{Kind, LastSet, Number, Quantiles, Values, sum_since};
 use crate::sync::Relaxed;
 
 use super::super::format::{CellKind, header, series, shard, slab};
@@ -17,9 +17,7 @@ pub(super) struct Total<'a> {
     slabs: Vec<SlabAt>,
     sums: Sums,
     /// The value of a gauge.
-    gauge: f64,
-    /// When a gauge was set, in milliseconds since 1970.
-    pub(super) set_at: u64,
+    gauge: LastSet,
 }
 
 /// The cells of a slab.
@@ -51,8 +49,7 @@ impl<'a> Total<'a> {
             family,
             slabs: slabs(family.memory)?,
             sums: Sums::default(),
-            gauge: 0.0,
-            set_at: 0,
+            gauge: LastSet::default(),
         };
         total.reset();
         Ok(total)
@@ -94,8 +91,9 @@ impl<'a> Total<'a> {
                 sums.counts[0] = sums.counts[0].wrapping_add(difference as u64);
             }
             CellKind::Gauge => {
-                self.gauge = f64::from_bits(cold);
-                self.set_at = memory.word(at(series::SET_AT));
+                // As in the writer: the time before the value.
+                let set_at = memory.published(at(series::SET_AT));
+                self.gauge = last_set(memory.word(at(series::COLD)), set_at);
             }
             CellKind::Histogram | CellKind::Event => {
                 let cold = BlockAt::own(memory, cold, record.width)?;
@@ -171,7 +169,8 @@ impl<'a> Total<'a> {
     pub(super) fn counts_anything(&self) -> bool {
         if self.family.record.cells == CellKind::Gauge {
             // Every series of an info has the value 1, also one that was never set.
-            return self.gauge != 0.0 && self.family.description.empty.meta.kind != Kind::Info;
+            return self.gauge.value != 0.0
+                && self.family.description.empty.meta.kind != Kind::Info;
         }
         self.sums.sum.value() != 0.0 || self.sums.counts.iter().any(|count| *count != 0)
     }
@@ -185,7 +184,7 @@ impl<'a> Total<'a> {
                 _ => Number::Int(count),
             }),
             Values::Gauge(values) => values.push(match self.family.record.cells {
-                CellKind::UpDown => count as i64 as f64,
+                CellKind::UpDown => LastSet::untimed(count as i64 as f64),
                 _ => self.gauge,
             }),
             Values::Histogram(all) => {

@@ -65,7 +65,7 @@ impl<'a> Describe<'a> {
         };
         let is_native = self.kinds.0 == 2 && self.native.is_some();
         let native = if is_native { 2 } else { 0 };
-        let mut family = vec![1, self.kinds.0, self.mode, native];
+        let mut family = vec![2, self.kinds.0, self.mode, native];
         for part in [self.name, "Help.", ""] {
             sized(&mut family, part.as_bytes());
         }

@@ -2,6 +2,7 @@
 
 mod between;
 mod fold;
+mod gauges;
 // It needs a reader of pages, and a golden file: the published archive has neither.
 #[cfg(reader)]
 mod hostile;
