@@ -7,8 +7,8 @@
 //! - If no range remains, the result is the text format 0.0.4, never an error.
 //! - A wildcard never beats a named format, whatever its q: some Prometheus 2.x versions send
 //!   `*/*;q=2`.
-//! - Prometheus 3 names no escaping beside protobuf, but in its other ranges. Protobuf takes it from
-//!   there, so that a name stays if the scraper changes its protocol.
+//! - Prometheus 3 names no escaping beside protobuf, but in its other ranges. Protobuf takes it
+//!   from there, so that a name stays if the scraper changes its protocol.
 //! - The media type of a range may come after some of its parameters: aioprometheus accepts any
 //!   order.
 //!

@@ -41,7 +41,7 @@ impl Collector {
     }
 }
 
-/// What is left out of a snapshot, of one family that a collector wrote.
+/// The part of a collector's family that is left out of a snapshot.
 pub(super) struct LeftOut {
     pub(super) family: Text,
     pub(super) why: String,

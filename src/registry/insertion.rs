@@ -1,5 +1,5 @@
-//! Inserts what collectors wrote into a snapshot. Several collectors, and a metric, may write series
-//! of one family; only equal label sets clash.
+//! Inserts what collectors wrote into a snapshot. Several collectors, and a metric, may write
+//! series of one family; only equal label sets clash.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use crate::snapshot::{ClashIndex, Family, Snapshot, Text, labels};
 use crate::sync::RandomState;
 
-/// What the collectors of a registry have written into a snapshot so far.
+/// The families that the collectors of a registry have written into a snapshot so far.
 #[derive(Default)]
 pub(super) struct Insertion {
     /// The families, by the names of their samples. They have no characters to escape.

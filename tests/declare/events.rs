@@ -129,8 +129,8 @@ fn each_metric_is_as_if_it_was_declared_apart() {
     assert!(events.is_empty());
 }
 
-/// What was removed between two snapshots is not subtracted, in any of the metrics. An interval of
-/// events, OTLP's deltas and the baseline of a Redis store rest on it.
+/// A series that was removed between two snapshots is not subtracted, in any of the metrics. An
+/// interval of events, OTLP's deltas and the baseline of a Redis store rest on it.
 #[test]
 fn the_difference_of_two_snapshots_is_as_if_declared_apart() {
     type End = fn(&Events<Answer, [&'static str; 1]>, &Apart);

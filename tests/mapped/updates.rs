@@ -414,7 +414,7 @@ fn do_all(who: &str, round: usize, on: &mut dyn FnMut(&'static str)) {
 fn do_all_with_the_registry(who: &str, round: usize, on: &mut dyn FnMut(&'static str)) {
     let registry = registry();
     let name = |what: &str| format!("{}_{round}_{what}", who.replace(' ', "_"));
-    on("Registry::views");
+    on("Registry::add_views");
     let view = View::new(&name("viewed_total")).cap("peer", 3);
     let views = registry.add_views([view]).unwrap();
     let viewed = Counter::builder(&name("viewed_total"), "").labels(["peer"]);

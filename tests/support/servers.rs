@@ -1,5 +1,5 @@
-//! The servers of others, in two releases: that of Debian 12, and today's. tests/run.sh installs the
-//! first and unpacks the second into `target/servers`.
+//! The servers of others, in two releases: that of Debian 12, and today's. tests/run.sh installs
+//! the first and unpacks the second into `target/servers`.
 
 use std::process::Command;
 

@@ -26,11 +26,6 @@ fn every_rule_finds_its_own_problem() {
             Rule::CounterSuffix,
         ),
         (
-            "# HELP a h\n# TYPE a info\na_info{b=\"1\"} 1\n# EOF\n",
-            "a_info",
-            Rule::InfoSuffix,
-        ),
-        (
             "# HELP a_total h\n# TYPE a_total gauge\na_total 1\n",
             "a_total",
             Rule::TotalSuffix,
@@ -117,6 +112,26 @@ fn a_name_without_its_unit_is_a_problem_of_a_registry() {
         ("sent_total", Rule::Unit)
     );
     assert!(found[0].text().contains("`sent_bytes_total`"));
+}
+
+/// OpenMetrics adds the suffix, and text has no infos.
+#[test]
+fn an_info_without_its_suffix_is_a_problem_of_a_registry() {
+    let registry = Registry::new();
+    registry.set_lint(false);
+    registry
+        .info("build", "This program.", &[("version", "1")])
+        .unwrap();
+    registry
+        .info("app_info", "This program.", &[("version", "1")])
+        .unwrap();
+    let found = lint(&registry.snapshot());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].family(), found[0].rule()),
+        ("build", Rule::InfoSuffix)
+    );
+    assert!(found[0].text().contains("`build_info`"));
 }
 
 /// A registry and its page agree, whatever declared the family.

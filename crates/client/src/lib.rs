@@ -1,8 +1,9 @@
 //! The HTTP client with which tallies sends metrics, for its own crates: the pushes of `tallies`
 //! and the protocols of `tallies-send`. It has what they need, and is no client for anything else.
 //!
-//! - [`base_url`] and [`full_url`] check an address that a user gives, and [`check_header`] a header.
-//!   No error shows a password: [`shown_url`] is the one rule about what of an address is shown.
+//! - [`base_url`] and [`full_url`] check an address that a user gives, and [`check_header`] a
+//!   header. No error shows a password: [`shown_url`] is the one rule about what of an address is
+//!   shown.
 //! - [`ClientBuilder`] collects credentials, headers, the timeout and root certificates.
 //! - [`Client::send`] sends a request and reads a bounded [`Response`].
 //! - [`Background`] calls a [`Task`] on a thread of its own, with the pauses of [`Backoff`], until

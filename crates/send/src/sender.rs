@@ -47,8 +47,9 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// statuses 429 and 5xx, for OTLP only 429, 502, 503 and 504. The pause is what `Retry-After` says,
 /// or else 1 s, doubled with each further failure up to a minute, and at random a tenth shorter or
 /// longer. A receiver that asks for more than five minutes gets another request after five minutes,
-/// or after the interval if that is longer. Other answers are not retried. Redirects are not followed, since they would take the
-/// credentials along. The beginning and the end of an outage are logged.
+/// or after the interval if that is longer. Other answers are not retried. Redirects are not
+/// followed, since they would take the credentials along. The beginning and the end of an outage
+/// are logged.
 ///
 /// The next snapshot replaces what was not sent, so an outage takes memory for the series that
 /// there are, however long it lasts. Totals are right afterwards; the values between are lost.
@@ -168,9 +169,9 @@ impl Sender {
     }
 
     /// Sends this registry, or the page of a store, instead of the default registry. Further calls
-    /// add more; families of the same name are merged. A family that conflicts with those of earlier
-    /// registries is left out, and the rest is sent. [`Merged`] says when, and how that is logged
-    /// and counted.
+    /// add more; families of the same name are merged. A family that conflicts with those of
+    /// earlier registries is left out, and the rest is sent. [`Merged`] says when, and how that is
+    /// logged and counted.
     ///
     /// ```no_run
     /// # use tallies_send::{Otlp, Sender};

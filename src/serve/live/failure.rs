@@ -11,7 +11,7 @@ const LONGEST: usize = 16;
 /// The most words of a value that is an outcome and not a text.
 const WORDS: usize = 4;
 
-/// What the name of a label says about its values.
+/// The meaning of a label, by its name.
 #[derive(Clone, Copy, Default)]
 struct Name {
     /// They are statuses, as in `status_code`.

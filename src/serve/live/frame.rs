@@ -37,8 +37,7 @@
 //!           rows are the first
 //! ```
 //!
-//! What is `seen` of a family has in `failed` the number of such series that are found, if there are
-//! any.
+//! The field `failed` of `seen` is the number of such series that were found, if there are any.
 //!
 //! `groups` are rows, too: the series that are found, added up by the values of one label.
 //!
@@ -340,8 +339,8 @@ impl Shown<'_> {
         all.into_iter().map(|(.., i)| i).collect()
     }
 
-    /// Returns the `limit` largest groups of series that share the value of `label`, those that look
-    /// as if something failed first.
+    /// Returns the `limit` largest groups of series that share the value of `label`, those that
+    /// look as if something failed first.
     fn groups(&self, found: &FoundSeries, label: &str, limit: usize) -> Vec<(String, Vec<usize>)> {
         let mut groups = BTreeMap::<_, Vec<usize>>::new();
         for i in found.iter() {

@@ -349,11 +349,11 @@ impl Server {
         /// zero. It leaves out a label only if all series of the family agree in it.
         ///
         /// Families are in groups by the first word of their names, the one of the program's build
-        /// info first; what does not move for a minute is one line. A click opens a card with all its series. The search finds words in names,
-        /// help texts and labels, such as `requests route="/users"`, and all figures are then those
-        /// of what it found. A drag zooms, `?` lists the keys, and the address remembers what is
-        /// shown: `live#open=jobs_total&by=queue` is a link. A page that has no news is grey, and
-        /// says how old its values are.
+        /// info first; what does not move for a minute is one line. A click opens a card with all
+        /// its series. The search finds words in names, help texts and labels, such as `requests
+        /// route="/users"`, and all figures are then those of what it found. A drag zooms, `?`
+        /// lists the keys, and the address remembers what is shown: `live#open=jobs_total&by=queue`
+        /// is a link. A page that has no news is grey, and says how old its values are.
         ///
         /// The page needs no other service, and its script is part of this crate. Its content
         /// security policy allows no inline script or style and no other origin. It asks for the

@@ -26,8 +26,8 @@ impl Snapshot {
     ///
     /// One family that cannot be merged is an error, so that a program or a test that expects equal
     /// families notices. What shows several registries or stores on one page uses
-    /// [`Merged`](crate::snapshot::Merged) instead, which leaves out that family and merges the rest. It also
-    /// finds families of different names that would expose the same samples
+    /// [`Merged`](crate::snapshot::Merged) instead, which leaves out that family and merges the
+    /// rest. It also finds families of different names that would expose the same samples
     /// ([`clashes`](Self::clashes)).
     ///
     /// # Errors

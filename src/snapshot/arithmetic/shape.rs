@@ -28,8 +28,9 @@ impl Family {
         }
     }
 
-    /// Checks that both have the same kind. Unlike [`check_mergeable`](Self::check_mergeable), which
-    /// takes a gauge of a page in the text format for what it may be, it tells a gauge from an info.
+    /// Checks that both have the same kind. Unlike [`check_mergeable`](Self::check_mergeable),
+    /// which takes a gauge of a page in the text format for what it may be, it tells a gauge from
+    /// an info.
     pub(crate) fn check_kind(&self, theirs: &Self) -> Result<(), Error> {
         match self.kind() == theirs.kind() {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! What is shown names what it shows: labels, failures, old values, columns, colors, units.
+//! The page names what it shows: labels, failures, old values, columns, colors, units.
 
 use std::sync::{Arc, Condvar, Mutex};
 

@@ -62,7 +62,7 @@ struct Family {
 struct Source {
     host: Option<&'static str>,
     registered: Vec<Family>,
-    /// What each collector writes: counters and gauge histograms.
+    /// The families that each collector writes: counters and gauge histograms.
     collectors: Vec<Vec<Family>>,
 }
 

@@ -1,5 +1,5 @@
-//! OpenTelemetry's environment variables, from the variables to the bytes that a receiver gets. Each
-//! case is a process of its own.
+//! OpenTelemetry's environment variables, from the variables to the bytes that a receiver gets.
+//! Each case is a process of its own.
 
 use std::time::Duration;
 

@@ -148,8 +148,8 @@ fn a_stream_has_what_was_asked_for() {
     serving.stop();
 }
 
-/// A page that shows three rows had none of those that failed, and a frame of the largest series had
-/// none either.
+/// A page that shows three rows had none of those that failed, and a frame of the largest series
+/// had none either.
 #[test]
 fn series_that_tell_of_failures_are_the_first_rows() {
     let registry = Registry::new();

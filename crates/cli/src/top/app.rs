@@ -21,7 +21,7 @@ const PROCESS: &str = "process_";
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// What moves first, and then by name.
+    /// Moving rows first, and then by name.
     #[default]
     Moves,
     Name,
@@ -160,8 +160,8 @@ impl App {
         names.filter(|name| name.starts_with(SELF)).count()
     }
 
-    /// Returns what a row is sorted by: whether it moves, its rate, value or kind, and then its name.
-    /// The largest rates and values come first.
+    /// Returns what a row is sorted by: whether it moves, its rate, value or kind, and then its
+    /// name. The largest rates and values come first.
     fn order(&self, row: &Row) -> impl Ord + use<> {
         let shown = self.shown(row);
         let figure = match (self.sort, &shown) {

@@ -367,7 +367,7 @@ fn another_form_is_sent_at_once_and_is_no_failure() {
     assert_eq!(rig.about("tallies_send_failures_total"), 0.0);
 }
 
-/// What an alert looks at does not move for a snapshot of which a part is lost.
+/// The time that an alert looks at does not move for a snapshot of which a part is lost.
 #[test]
 fn what_is_refused_has_not_arrived() {
     let mut rig = Rig::new(|n| {

@@ -9,7 +9,7 @@ use proptest::test_runner::TestCaseResult;
 use rustix::fs::FlockOperation;
 
 use crate::share::store::{self, Merger};
-use crate::snapshot::{Family, GaugeMode, Gauges, LastSet, Snapshot, Values};
+use crate::snapshot::{Family, GaugeMode, Gauges, LastSet, Merged, Snapshot, Source, Values};
 use crate::{Gauge, LabelValue, Labels, Registry, StateSet, View};
 
 use super::super::format::{CellKind, series};
@@ -314,17 +314,11 @@ proptest! {
         order[1..].iter().for_each(|who| merged.merge(&all[*who]).unwrap());
         check_all("merged", &merged, &gauges, &updates)?;
 
-        #[cfg(feature = "page")]
-        {
-            let sources = order.iter().map(|who| std::sync::Arc::new(registries[*who].clone()) as _);
-            let mut view = crate::snapshot::MergedView::default();
-            view.take(&sources.collect::<Vec<_>>(), |error| panic!("{error}")).unwrap();
-            let page = Snapshot {
-                families: view.families().cloned().collect(),
-                ..Snapshot::default()
-            };
-            check_all("by name", &page, &gauges, &updates)?;
-        }
+        let sources = order.iter().map(|who| std::sync::Arc::new(registries[*who].clone()) as _);
+        let sources: Merged = sources.collect();
+        let mut page = Snapshot::default();
+        sources.try_snapshot_into(&mut page).unwrap();
+        check_all("by name", &page, &gauges, &updates)?;
 
         let page = by_records(&all, &order, &is_dead);
         check_store("records", &page, &gauges, &is_dead)?;

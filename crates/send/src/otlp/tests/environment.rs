@@ -210,7 +210,7 @@ fn headers_are_decoded_and_their_values_are_never_shown() {
     }
 }
 
-/// Whatever a user puts in the wrong variable, or in the wrong form.
+/// Secrets in the wrong variable, or in the wrong form.
 #[test]
 fn no_variable_shows_a_login() {
     for option in [
