@@ -470,6 +470,8 @@ fn do_all_with_the_registry(who: &str, round: usize, on: &mut dyn FnMut(&'static
     let _ = registry.names();
     on("Registry::catalogue");
     let _ = registry.catalogue();
+    on("Registry::declared_at");
+    _ = registry.declared_at(&name("viewed_total"));
     on("Registry::cardinality");
     let _ = registry.cardinality();
     on("Registry::count_rejected");

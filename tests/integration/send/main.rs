@@ -437,7 +437,7 @@ fn a_receiver_that_drips_has_answered() {
 /// Reads a request, and answers with a body that does not end.
 fn drip(mut stream: std::net::TcpStream) -> Option<()> {
     use std::io::{Read, Write};
-    stream.read(&mut [0; 65_536]).ok()?;
+    let _length = stream.read(&mut [0; 65_536]).ok()?;
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
     stream.write_all(head.as_bytes()).ok()?;
     loop {

@@ -334,7 +334,7 @@ fn an_endpoint_that_hangs_is_shown_as_such_beside_another() {
 }
 
 #[test]
-fn a_page_that_is_no_page_is_an_error_with_its_position() {
+fn a_line_that_is_no_sample_is_named_and_the_others_are_shown() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -344,12 +344,13 @@ fn a_page_that_is_no_page_is_an_error_with_its_position() {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\na 1\n<html>\n\n",
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\
+                  Connection: close\r\n\r\na 1\n<html>\n\n",
             );
         }
     });
     let terminal = Terminal::top(20, 120, &[&url]);
-    terminal.line(&["✗", "the page cannot be read: line 2, column 1"]);
+    terminal.line(&["!", "Prometheus refuses this page: line 2"]);
 }
 
 #[test]
