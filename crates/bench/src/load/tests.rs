@@ -456,15 +456,24 @@ fn a_generator_is_limited_if_one_request_in_a_hundred_is_late_by_a_tenth_of_the_
     }
 }
 
-/// Slow answers are one in twenty, and come together.
+/// Slow answers are one in twenty, and come together. Three in five are fast at any time.
 #[test]
 fn a_tail_that_is_correlated_is_noted_even_if_the_median_is_not() {
-    let bursts = |i: usize| if i % 400 < 20 { 0.05 } else { 0.01 };
-    let report = report_with(Load::new().constant(1.0), |i| (bursts(i), 1e-6));
-    assert!(report.is_correlated() && report.to_string().contains("note      correlated"));
-    let spread = |i: usize| if i.is_multiple_of(20) { 0.05 } else { 0.01 };
-    let report = report_with(Load::new().constant(1.0), |i| (spread(i), 1e-6));
-    assert!(!report.is_correlated(), "{report}");
+    let report = |is_slow: fn(usize) -> bool| {
+        let latency = move |i: usize| match i % 5 {
+            0..3 => 0.001,
+            _ if is_slow(i) => 0.05,
+            _ => 0.01,
+        };
+        report_with(Load::new().constant(1.0), move |i| (latency(i), 1e-6))
+    };
+    let correlated = report(|i| i % 400 < 50);
+    let batches = &correlated.control.watched().batches;
+    assert_eq!(batches.effective_count(0.5), 2_000.0);
+    assert!(correlated.is_correlated(), "{correlated}");
+    assert!(correlated.to_string().contains("note      correlated"));
+    let spread = report(|i| i % 20 == 19);
+    assert!(!spread.is_correlated(), "{spread}");
 }
 
 #[test]
