@@ -72,3 +72,37 @@ fn a_loss_is_no_panic_if_standard_error_is_full() {
         },
     );
 }
+
+/// A program whose thread has standard error, and needs what another one needs that warns.
+fn holding_standard_error() {
+    let registry = Registry::new();
+    let waits = registry.histogram("wait_seconds", "Time in the queue.");
+    let (waits, held) = (waits.unwrap(), std::io::stderr().lock());
+    std::thread::scope(|scope| {
+        let (warned, has_warned) = std::sync::mpsc::channel();
+        let warning = waits.clone();
+        scope.spawn(move || {
+            warned.send(()).unwrap();
+            warning.observe(f64::NAN);
+        });
+        has_warned.recv().unwrap();
+        // The other thread waits by now, or will soon.
+        for i in 0..50 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            let jobs = registry.counter(&format!("jobs_{i}_total"), "Jobs done.");
+            jobs.unwrap().add_exemplar(1, &[("trace_id", "abc")]);
+        }
+        drop(held);
+    });
+}
+
+/// The thread that warned held a lock that the first exemplar of a series takes, and so the program
+/// stood for ever.
+#[test]
+fn a_warning_that_waits_for_standard_error_stops_nobody() {
+    let test = "a_warning_that_waits_for_standard_error_stops_nobody";
+    let output = alone(test, holding_standard_error, |command| {
+        command.arg("--nocapture");
+    });
+    assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+}

@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
+#[cfg(mapped)]
+use std::time::Duration;
 
-use crate::sync::leaf;
+#[cfg(mapped)]
+use crate::sync::AllocatingGuard;
+use crate::sync::{AllocatingMutex, leaf};
 
 use tallies_names::{Printable, getters};
 
@@ -257,13 +261,30 @@ pub(crate) fn warn(what: &dyn fmt::Display) {
     let what = Printable(&what);
     if log::max_level() == log::LevelFilter::Off {
         let line = format!("tallies: {what}\n");
-        // A child of `fork` can write, too.
-        let _leaf = leaf();
+        let _writing = WRITING.lock_unless_held();
         // With `eprint!`, because tests capture what it writes.
         eprint!("{}", Unfailing(&line));
     } else {
         log::warn!(target: "tallies", "{what}");
     }
+}
+
+/// Held by the thread that writes to standard error. It may wait for whoever reads that, or for
+/// another thread of the program, so nothing waits for it but other warnings.
+static WRITING: AllocatingMutex<()> = AllocatingMutex::new(());
+
+/// Keeps other threads from writing warnings while the result lives, around a `fork`: a child whose
+/// parent had a thread in the middle of one could not write to standard error. Gives up after a
+/// tenth of a second.
+#[cfg(mapped)]
+pub(crate) fn no_warnings() -> Option<AllocatingGuard<'static, ()>> {
+    for _ in 0..100 {
+        if let Some(writing) = WRITING.try_lock() {
+            return Some(writing);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    None
 }
 
 /// A text that is written without an error, even if nothing can be written: `eprint!` panics if

@@ -1,13 +1,13 @@
 //! The part of a family that does not depend on its cells, and so is compiled once: the
 //! description, and what is counted, logged and published of the family as a whole.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use crate::error::{Error, ValueRule, warn};
 use crate::lockfree::{Exemplars, SeriesKey};
 use crate::snapshot::Exemplar;
-use crate::sync::{leaf, lock};
+use crate::sync::{AllocatingGuard, AllocatingMutex, leaf};
 
 use super::desc::Desc;
 use super::published::FamilyRecords;
@@ -15,11 +15,12 @@ use super::published::FamilyRecords;
 /// Held by threads that look at a family first and then remove series: infos that are set. One for
 /// all families, because removing waits for the running pass anyway, and because a `fork` takes it
 /// before the locks that these threads take under it.
-static CHANGES: Mutex<()> = Mutex::new(());
+static CHANGES: AllocatingMutex<()> = AllocatingMutex::new(());
 
-/// Keeps other threads from such a change while the result lives.
-pub(crate) fn changing() -> MutexGuard<'static, ()> {
-    lock(&CHANGES)
+/// Keeps other threads from such a change while the result lives. `None` if the calling thread is
+/// in one already: a logger that sets an info of its own, when the first one is at its limit.
+pub(crate) fn changing() -> Option<AllocatingGuard<'static, ()>> {
+    CHANGES.lock_unless_held()
 }
 
 /// Everything of a family but its series.

@@ -300,11 +300,17 @@ impl MergedSnapshot {
         &self.conflicts
     }
 
-    /// Returns the time at which the snapshot of the first source was taken.
+    /// Returns the time at which the last snapshot of a source was taken: one of a store may be old.
     #[must_use]
     pub fn taken(&self) -> SystemTime {
-        let first = self.snapshots.first();
-        first.map_or(SystemTime::UNIX_EPOCH, |snapshot| snapshot.taken)
+        let latest = self.latest();
+        latest.map_or(SystemTime::UNIX_EPOCH, |snapshot| snapshot.taken)
+    }
+
+    /// Returns the snapshot that was taken last; the first one of several.
+    fn latest(&self) -> Option<&Snapshot> {
+        let all = self.snapshots.iter().rev();
+        all.max_by_key(|snapshot| snapshot.taken)
     }
 
     /// Returns what changed in each family since `earlier`, in the order of
@@ -317,9 +323,7 @@ impl MergedSnapshot {
     /// Returns the time in which these changes were counted, as [`Snapshot::time_since`] does.
     #[must_use]
     pub fn time_since(&self, earlier: &Self) -> Option<Duration> {
-        self.snapshots
-            .first()?
-            .time_since(earlier.snapshots.first()?)
+        self.latest()?.time_since(earlier.latest()?)
     }
 
     /// Returns the memory that the snapshots use, in bytes, with label texts that they share.
@@ -334,13 +338,13 @@ impl MergedSnapshot {
 }
 
 impl From<MergedSnapshot> for Snapshot {
-    /// Returns the families as one snapshot, with the times of the first source.
+    /// Returns the families as one snapshot, with the times of the source that was read last.
     fn from(merged: MergedSnapshot) -> Self {
+        let latest = merged.latest();
+        let (taken, pass) = latest.map_or((SystemTime::UNIX_EPOCH, None), |s| (s.taken, s.pass));
         let MergedSnapshot {
             snapshots, page, ..
         } = merged;
-        let first = snapshots.first();
-        let (taken, pass) = first.map_or((SystemTime::UNIX_EPOCH, None), |s| (s.taken, s.pass));
         let all = snapshots.into_iter();
         let mut all: Vec<Vec<_>> = all
             .map(|snapshot| snapshot.families.into_iter().map(Some).collect())
@@ -360,6 +364,31 @@ mod tests {
     use crate::{Counter, Gauge, Registry};
 
     use super::*;
+
+    /// A sender stamps what it sends with this time. It was that of the first source, and so the
+    /// values of a registry had the old time of a store's view.
+    #[test]
+    fn the_time_is_that_of_the_source_that_was_read_last() {
+        #[derive(Clone)]
+        struct Old(Snapshot);
+        impl Source for Old {
+            fn snapshot_into(&self, snapshot: &mut Snapshot) {
+                snapshot.clone_from(&self.0);
+            }
+        }
+        let registry = Registry::new();
+        let old = Old(Snapshot::default());
+        for merged in [
+            Merged::new().source(&old).source(&registry),
+            Merged::new().source(&registry).source(&old),
+        ] {
+            let (mut page, mut snapshot) = (MergedSnapshot::default(), Snapshot::default());
+            merged.take(&mut page).unwrap();
+            assert!(page.taken() > SystemTime::UNIX_EPOCH);
+            merged.try_snapshot_into(&mut snapshot).unwrap();
+            assert!(snapshot.taken() > SystemTime::UNIX_EPOCH);
+        }
+    }
 
     /// A source without a snapshot.
     #[derive(Clone)]

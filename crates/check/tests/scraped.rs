@@ -233,3 +233,21 @@ fn what_is_left_of_a_broken_page_is_what_its_other_lines_say() {
     assert_eq!((get("d", &[]), get("last", &[])), (Some(2.0), Some(5.0)));
     assert_eq!(get("m", &[("x", "a\nb")]), Some(4.0));
 }
+
+/// A remark about a comment, which Prometheus does not read, hid the same fault of a sample.
+#[test]
+fn a_fault_that_prometheus_refuses_is_not_one_with_the_same_words_that_it_takes() {
+    let page = b"# \xff comment\na{x=\"\xff\"} 1\nb 2\n";
+    let read = tallies_check::read_as_scraped(page, Some("text/plain; version=0.0.4")).unwrap();
+    assert!(read.refused().is_some(), "{:?}", read.remarks());
+    assert_eq!(read.remarks().len(), 2, "{:?}", read.remarks());
+}
+
+/// The family that is empty stayed, and the one with a sample was left out.
+#[test]
+fn of_two_families_of_one_name_the_one_with_samples_stays() {
+    let page = "# TYPE a counter\n# TYPE a_total gauge\na_total 5\n# EOF\n";
+    let open_metrics = Some("application/openmetrics-text; version=1.0.0");
+    let read = tallies_check::read_as_scraped(page, open_metrics).unwrap();
+    assert_eq!(read.snapshot().get("a_total", &[]), Some(5.0));
+}

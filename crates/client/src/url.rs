@@ -80,6 +80,7 @@ pub fn full_url(receiver: &str, url: &str) -> Result<String, ClientError> {
 /// assert_eq!(shown_url("http://gw:9091/prefix"), "http://gw:9091/prefix");
 /// assert_eq!(shown_url("http://ann:secret@gw:9091"), "http://…");
 /// assert_eq!(shown_url("gw:9091/?token=secret"), "…");
+/// assert_eq!(shown_url("http:/me:secret%40gw"), "…");
 /// ```
 #[must_use]
 pub fn shown_url(url: &str) -> String {
@@ -93,7 +94,11 @@ pub fn shown_url(url: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_host = host.chars().all(is_part) || host.starts_with('[');
     let query = url.contains(['?', '#']);
-    if url.contains(['@', '\\']) || !is_port || !is_host || query {
+    // With a mistake before it, a login looks like a scheme or a path.
+    let is_scheme = scheme.chars().all(|c| c.is_ascii_alphanumeric());
+    let has_login = rest[authority.len()..].contains(':');
+    let is_plain = is_port && is_host && is_scheme && !has_login && !query;
+    if url.contains(['@', '\\']) || !is_plain {
         return match &*scheme.to_ascii_lowercase() {
             "http" | "https" => format!("{scheme}://…"),
             _ => "…".to_owned(),

@@ -35,7 +35,7 @@ pub(super) struct ShardView {
     /// How long a writer may be silent until it counts as ended.
     ttl: Duration,
     /// When the reader saw that Redis has lost something, until all of it is there again.
-    lost: Option<Instant>,
+    lost: Option<Lost>,
     /// The number of writers that have to send again what Redis has lost. While there are any,
     /// everything else is as it was read before.
     pub(super) awaited: usize,
@@ -51,6 +51,14 @@ pub(super) struct KnownWriter {
     whole: Option<String>,
     /// Its totals, and its live gauges.
     pub(super) hashes: [Content; 2],
+}
+
+/// A loss of what live writers had sent.
+struct Lost {
+    /// When the reader saw it.
+    since: Instant,
+    /// The `#born` of Redis after it.
+    born: Option<String>,
 }
 
 /// The fields `#v`, `#slot` and `#whole` of a hash.
@@ -152,11 +160,17 @@ impl ShardView {
             (is_live && whole.is_some() && whole != born).then_some(&***name)
         }));
         let missing = missing.len();
-        let since = self.lost.filter(|_| missing > 0);
-        let since = since.unwrap_or_else(Instant::now);
-        if missing > 0 && since.elapsed() < self.ttl {
-            (self.lost, self.awaited) = (Some(since), missing);
-            return Ok(Some(true));
+        if missing > 0 {
+            // Another wipe has another patience.
+            let known = self.lost.take().filter(|lost| lost.born.as_deref() == born);
+            let lost = known.unwrap_or_else(|| Lost {
+                since: Instant::now(),
+                born: born.map(str::to_owned),
+            });
+            if lost.since.elapsed() < self.ttl {
+                (self.lost, self.awaited) = (Some(lost), missing);
+                return Ok(Some(true));
+            }
         }
         (self.lost, self.awaited) = (None, 0);
         // In the order of the commands.

@@ -11,7 +11,7 @@
 //! gone is skipped.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
 
@@ -64,8 +64,10 @@ pub(super) struct Moment {
     cost: Mutex<Duration>,
     /// The families.
     pub(super) view: MergedSnapshot,
+    /// Whether a source had no snapshot. Then there are no families.
+    has_failed: bool,
     /// The seconds since the moment before, and what changed in each family. `None` if nobody
-    /// listened then.
+    /// listened then, or one of both has failed.
     pub(super) interval: Option<(f64, Vec<Family>)>,
     /// The series of each family that look as if something failed. Written by the first frame that
     /// has the family, read by all.
@@ -78,16 +80,20 @@ impl Moment {
     pub(super) fn take(sources: &Merged, before: Option<&Self>, memory: &Arc<PageMemory>) -> Self {
         let at = Instant::now();
         let mut view = MergedSnapshot::default();
-        if let Err(error) = sources.take(&mut view) {
+        let taken = sources.take(&mut view);
+        let has_failed = taken.is_err();
+        if let Err(error) = taken {
             // The page shows nothing until the source is back. The text differs each time: it has
             // the age of what a store has.
             if crate::error::is_first(&"the live page is empty") {
                 crate::error::warn(&format_args!("the live page is empty: {error}"));
             }
         }
-        let interval = before.map(|before| {
+        // Nothing is known of the time in which a source had no snapshot.
+        let known = before.filter(|before| !before.has_failed && !has_failed);
+        let interval = known.map(|before| {
             let time = view.time_since(&before.view);
-            // A source that had no snapshot has no time.
+            // One that was read from elsewhere may have the time of the one before.
             let time = time.unwrap_or_else(|| at.saturating_duration_since(before.at));
             (time.as_secs_f64(), view.since(&before.view))
         });
@@ -99,6 +105,7 @@ impl Moment {
             cost: Mutex::new(at.elapsed()),
             failed: view.families().map(|_| OnceLock::new()).collect(),
             view,
+            has_failed,
             interval,
             _held: HeldBytes::new(bytes, &memory.moments),
         }
@@ -106,7 +113,10 @@ impl Moment {
 
     /// Returns the time at which the snapshots were taken, in milliseconds since the Unix epoch.
     pub(super) fn millis(&self) -> u64 {
-        millis(self.view.taken())
+        match self.has_failed {
+            true => millis(SystemTime::now()),
+            false => millis(self.view.taken()),
+        }
     }
 
     /// Returns the series of the family at this index that look as if something failed, in order.

@@ -63,6 +63,12 @@ struct DirState {
 /// them.
 static READS: RwLock<()> = RwLock::new(());
 
+/// Keeps the process from forking while the result lives: for a thread that reads the directory.
+/// Dropped after what it reads.
+pub(super) fn reading() -> RwLockReadGuard<'static, ()> {
+    READS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Waits until no thread has a [`ReaderState`], and keeps others from having one.
 pub(super) fn lock_reads() -> RwLockWriteGuard<'static, ()> {
     READS.write().unwrap_or_else(PoisonError::into_inner)
@@ -301,7 +307,7 @@ impl Dir {
 
     /// Locks the state. The first guard, which a `fork` waits for, has to be dropped last.
     fn lock(&self) -> (RwLockReadGuard<'static, ()>, MutexGuard<'_, ReaderState>) {
-        let read = READS.read().unwrap_or_else(PoisonError::into_inner);
+        let read = reading();
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         (read, state)
     }

@@ -13,6 +13,8 @@
 //! higher number. The child has one thread, so a lock that another thread held at the fork would
 //! never be released. The parent therefore takes all of them first, in this order:
 //!
+//! 0. `error::WRITING`: warnings on standard error. Not waited for longer than a tenth of a second,
+//!    because the thread that holds it waits for whoever reads standard error.
 //! 1. `mapped::held::MAKING`: the first use of a declaration or of a closed label set.
 //! 2. `files::dir` `READS` and the state of each `Dir`: reads of the directory.
 //! 3. `files::writer` `OWN`: `share::dir`, reads of the directory.
@@ -43,6 +45,7 @@ use std::cell::RefCell;
 use std::panic::catch_unwind;
 use std::sync::{MutexGuard, RwLockWriteGuard};
 
+use crate::error::no_warnings;
 use crate::family::{AnyFamily, changing, published};
 use crate::mapped::held::{LockedValue, making};
 use crate::mapped::region::{self, fork::register};
@@ -70,13 +73,15 @@ struct Forking {
     /// 5.
     engine: ForkGuard,
     /// 4.
-    _changing: MutexGuard<'static, ()>,
+    _changing: Option<AllocatingGuard<'static, ()>>,
     /// 3.
     own: MutexGuard<'static, OwnWriter>,
     /// 2.
     _reads: RwLockWriteGuard<'static, ()>,
     /// 1.
     _making: Option<AllocatingGuard<'static, ()>>,
+    /// 0.
+    _writing: Option<AllocatingGuard<'static, ()>>,
     /// 8. Unlocked last, because this may drop a family, which takes other locks.
     each: Vec<LockedValue<dyn AnyFamily>>,
 }
@@ -103,6 +108,8 @@ pub(super) fn register_hooks() {
 
 /// Takes the locks, in the parent.
 fn lock_all() {
+    // 0.
+    let writing = no_warnings();
     // 1.
     let making = making();
     // 2. A child must not find a directory locked by a thread that it does not have.
@@ -142,6 +149,7 @@ fn lock_all() {
         own,
         _reads: reads,
         _making: making,
+        _writing: writing,
         each,
     };
     let _ = FORKING.try_with(|slot| slot.replace(Some(forking)));
@@ -182,6 +190,7 @@ fn start_over() {
         own: mut locked_own,
         _reads: reads,
         _making: making,
+        _writing: writing,
         each,
         ..
     } = forking;
@@ -193,6 +202,8 @@ fn start_over() {
     *locked_own = own.map(|own| own.and_then(share));
     drop((records, living));
     registry.publish_all();
-    drop((registry, engine, changing, locked_own, reads, making));
+    drop((
+        registry, engine, changing, locked_own, reads, making, writing,
+    ));
     fold_in_child();
 }

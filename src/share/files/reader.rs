@@ -70,6 +70,8 @@ pub(super) struct DirectoryReader {
     pub(super) skipped: BTreeMap<String, Refused>,
     /// The reasons that were logged.
     logged: BTreeSet<String>,
+    /// Whether it logs why it skips a file.
+    logs: bool,
 }
 
 impl DirectoryReader {
@@ -83,6 +85,7 @@ impl DirectoryReader {
             writers: BTreeMap::new(),
             skipped: BTreeMap::new(),
             logged: BTreeSet::new(),
+            logs: true,
         }
     }
 
@@ -261,7 +264,7 @@ impl DirectoryReader {
     /// Notes that a file is skipped. Logs each cause once.
     fn skip(&mut self, name: &str, refused: Refused) {
         let reason = format!("the shared file {name} is skipped: {refused}");
-        if self.logged.len() < 1000 && self.logged.insert(reason.clone()) {
+        if self.logs && self.logged.len() < 1000 && self.logged.insert(reason.clone()) {
             crate::error::warn(&reason);
         }
         self.skipped.insert(name.to_owned(), refused);
@@ -298,18 +301,20 @@ impl DirectoryReader {
     /// Folds dead writers if there are many: if nobody is scraped, nobody else does. For a process
     /// that joins, so it does not wait, and leaves what is too much to others.
     pub(super) fn fold_at_start(&mut self) -> Result<(), Error> {
+        // Scrapes log what is skipped. A process that starts, or a child of a fork, does not.
+        self.logs = false;
         let listing = self.list(None)?;
-        let dead = |name: &&String| self.directory.is_dead(name);
-        let has_many = listing
-            .writers
-            .iter()
-            .filter(dead)
-            .nth(MANY_DEAD - 1)
-            .is_some();
-        if has_many {
+        let foldable = listing.writers.iter().filter(|name| self.can_fold(name));
+        if foldable.take(MANY_DEAD).count() == MANY_DEAD {
             self.fold_most(None, MOST_AT_START, |_| ())?;
         }
         Ok(())
+    }
+
+    /// Returns whether the writer of a file has died, and left what a fold can read or remove.
+    fn can_fold(&self, name: &str) -> bool {
+        let open = || WriterFile::open(self.directory.open_file(name)?, name, self.boot);
+        self.directory.is_dead(name) && matches!(open(), Ok(_) | Err(Refused::OtherBoot))
     }
 
     /// Folds all dead writers into the totals of the next generation. Returns the number of writers
@@ -339,9 +344,12 @@ impl DirectoryReader {
         if all.len() > most {
             let mut dead = 0;
             listing.writers.retain(|name| {
-                let is_dead = self.directory.is_dead(name);
-                dead += usize::from(is_dead);
-                !is_dead || dead <= most
+                if !self.directory.is_dead(name) {
+                    return true;
+                }
+                let is_one = dead < most && self.can_fold(name);
+                dead += usize::from(is_one);
+                is_one
             });
         }
         // The lock excludes others that fold, so nothing is removed meanwhile. If something is

@@ -134,6 +134,8 @@ fn start(path: &Path) -> io::Result<Dir> {
 /// Folds processes that have ended, if there are many of them. What goes wrong is logged, and the
 /// next process tries again.
 fn fold_at_start(path: &Path) {
+    // A fork waits for it: its child must not have the directory's lock, or open files.
+    let _read = super::dir::reading();
     let folded = Directory::open(path).and_then(|directory| {
         let mut reader = DirectoryReader::new(directory, path.to_owned(), boot_hash()?);
         reader.fold_at_start().map_err(io::Error::other)

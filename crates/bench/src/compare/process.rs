@@ -151,7 +151,11 @@ fn remove_abandoned(beside: &Path) {
     let entries = fs::read_dir(beside).into_iter().flatten().flatten();
     for entry in entries {
         let is_ours = entry.file_name().to_string_lossy().starts_with(FOLDER);
-        if is_ours && Hold::abandoned(&entry.path().join(LOCK)).is_some() {
+        // In a folder that others write, a link or a pipe may have such a name.
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let lock = entry.path().join(LOCK);
+        let is_lock = fs::symlink_metadata(&lock).is_ok_and(|lock| lock.is_file());
+        if is_ours && is_folder && is_lock && Hold::abandoned(&lock).is_some() {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -672,6 +672,9 @@ impl<'a> PageReader<'a> {
             self.families.dedup_by(|later, first| {
                 let is_same = later.name() == first.name();
                 if is_same {
+                    if first.is_empty() {
+                        std::mem::swap(first, later);
+                    }
                     let what = format!("two families are called {}", show(later.name()));
                     notes.warn(Fault::in_line(1, what).taken());
                 }

@@ -132,8 +132,8 @@ impl Scraped {
 #[derive(Default)]
 pub(super) struct Remarks {
     list: Vec<Remark>,
-    /// The index of each remark in the list, by its text.
-    indices: HashMap<String, usize>,
+    /// The index of each remark in the list, by `is_refused` and its text.
+    indices: [HashMap<String, usize>; 2],
     /// How many remarks are in the list, by `is_refused`.
     listed: [usize; 2],
     unlisted: u64,
@@ -147,7 +147,8 @@ impl Remarks {
     }
 
     fn insert(&mut self, position: Option<(usize, usize)>, text: String, is_refused: bool) {
-        if let Some(i) = self.indices.get(&text) {
+        let indices = &mut self.indices[usize::from(is_refused)];
+        if let Some(i) = indices.get(&text) {
             let remark = &mut self.list[*i];
             remark.times += 1;
             remark.position = remark.position.min(position);
@@ -159,7 +160,7 @@ impl Remarks {
             return;
         }
         *listed += 1;
-        self.indices.insert(text.clone(), self.list.len());
+        indices.insert(text.clone(), self.list.len());
         self.list.push(Remark {
             position,
             text,

@@ -169,7 +169,7 @@ impl<'a> Total<'a> {
     pub(super) fn counts_anything(&self) -> bool {
         if self.family.record.cells == CellKind::Gauge {
             // Every series of an info has the value 1, also one that was never set.
-            return self.gauge.value != 0.0
+            return self.gauge.at != LastSet::NEVER
                 && self.family.description.empty.meta.kind != Kind::Info;
         }
         self.sums.sum.value() != 0.0 || self.sums.counts.iter().any(|count| *count != 0)
