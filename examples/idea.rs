@@ -1,8 +1,8 @@
 //! The idea of this crate, from scratch: counters that threads do not share.
 //!
-//! Every thread has cells of its own, and only that thread writes them. An update is a comparison, a
-//! load, an addition and a store, none of which another core can delay. A scrape reads the cells of
-//! all threads and adds them up. When a thread ends, its counts stay.
+//! Every thread has cells of its own, and only that thread writes them. An update is a comparison,
+//! a load, an addition and a store, none of which another core can delay. A scrape reads the cells
+//! of all threads and adds them up. When a thread ends, its counts stay.
 //!
 //! The crate adds what real programs need: labels, other kinds of metrics, series that come and go,
 //! floats, a scrape without locks, and several processes. `docs/architecture.md` leads from here to
@@ -38,7 +38,7 @@ static ENGINE: Mutex<Engine> = Mutex::new(Engine {
 /// The number of slots that counters have taken.
 static SLOTS: AtomicUsize = AtomicUsize::new(0);
 
-/// What a thread knows of its shard: the slab, which it writes without a lock, and the shard, where
+/// A thread and its shard: the slab, which it writes without a lock, and the shard, where
 /// scrapes look for it.
 struct Owner {
     slab: Slab,
@@ -80,8 +80,8 @@ impl Counter {
 
     /// Returns the total of all threads, those that have ended included.
     ///
-    /// It never goes back: the count of a thread is in its shard or in `ended`, never in both, and a
-    /// thread that ends moves it under the lock that this scrape holds.
+    /// It never goes back: the count of a thread is in its shard or in `ended`, never in both, and
+    /// a thread that ends moves it under the lock that this scrape holds.
     pub fn scrape(&self) -> u64 {
         let engine = lock(&ENGINE);
         let ended = engine.ended.get(self.slot).copied().unwrap_or(0);

@@ -300,7 +300,8 @@ impl MergedSnapshot {
         &self.conflicts
     }
 
-    /// Returns the time at which the last snapshot of a source was taken: one of a store may be old.
+    /// Returns the time at which the last snapshot of a source was taken: one of a store may be
+    /// old.
     #[must_use]
     pub fn taken(&self) -> SystemTime {
         let latest = self.latest();

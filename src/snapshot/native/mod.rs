@@ -342,11 +342,16 @@ impl Native {
             count: self.zero_count,
             geometric: false,
         };
-        let positive = self.positive.iter().map(|&(index, count)| Step {
-            lower: self.upper_bound(index - 1).max(self.zero_threshold),
-            upper: self.upper_bound(index),
-            count,
-            geometric: true,
+        let positive = self.positive.iter().map(|&(index, count)| {
+            let upper = self.upper_bound(index);
+            let lower = self.upper_bound(index - 1).max(self.zero_threshold);
+            Step {
+                // One that was read elsewhere may lie within the zero bucket.
+                lower: lower.min(upper),
+                upper,
+                count,
+                geometric: true,
+            }
         });
         negative.chain([zero]).chain(positive)
     }
@@ -453,6 +458,14 @@ mod tests {
             1 => Just(0.0),
         ];
         proptest::collection::vec(value, 0..60)
+    }
+
+    /// A random record had one, and its quantile was a panic.
+    #[test]
+    fn a_bucket_within_the_zero_bucket_of_another_program_has_a_quantile() {
+        let native = Native::new(0, 65_536.0, 1, vec![(2, 9)], Vec::new()).unwrap();
+        let found = native.quantile(0.9).unwrap();
+        assert_eq!((found.lower, found.value, found.upper), (4.0, 4.0, 4.0));
     }
 
     #[test]

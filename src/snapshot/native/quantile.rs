@@ -56,7 +56,7 @@ impl Step {
         if guess.is_nan() {
             lower
         } else {
-            guess.clamp(lower, upper)
+            guess.max(lower).min(upper)
         }
     }
 }

@@ -154,9 +154,9 @@ fn remove_abandoned(ours: &Path) {
     }
 }
 
-/// Removes a worktree of ours, also one whose folder is gone, and, by the second `--force`, one that
-/// git still holds locked because it was killed in the middle of `git worktree add`. `prune` is not
-/// for this: it forgets every worktree of the user whose disk is not mounted now.
+/// Removes a worktree of ours, also one whose folder is gone, and, by the second `--force`, one
+/// that git still holds locked because it was killed in the middle of `git worktree add`. `prune`
+/// is not for this: it forgets every worktree of the user whose disk is not mounted now.
 fn remove(tree: &Path) {
     let remove = ["worktree", "remove", "--force", "--force"];
     let _ = output(Command::new("git").args(remove).arg(tree));
