@@ -6,7 +6,7 @@
 //! if they are not. Time and memory are proportional to the size of the page.
 //!
 //! A strict reader is a lenient one that returns its first remark as an error: both are the same
-//! code, except that it lets [`Notes`](remark::Notes) decide whether to go on.
+//! code, except that it lets [`Notes`] decide whether to go on.
 
 mod composite;
 mod family;
