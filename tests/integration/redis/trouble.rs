@@ -699,6 +699,8 @@ fn a_batch_that_arrives_after_a_later_one_changes_nothing() {
     proxy.release();
     eventually("the old batch arrives", || server.calls("evalsha") > before);
     assert_eq!(total(&other, "jobs_total"), 10.0);
+    // A reader keeps what it has read before. One that comes now has nothing else.
+    assert_eq!(total(&observer(&server.url()), "jobs_total"), 10.0);
 }
 
 /// While the clock of Redis was a week ahead, the fold was forgotten. The process, which lives,
