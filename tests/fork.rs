@@ -3,6 +3,9 @@
 #![cfg(unix)]
 #![allow(unsafe_code, reason = "fork is")]
 
+#[path = "support/fork.rs"]
+mod fork;
+
 use tallies::{Counter, Gauge, Histogram, LabelValue, Labels, Summary, UpDownCounter, registry};
 
 static ALONE: Counter = Counter::new("fork_alone_total");
@@ -115,21 +118,9 @@ fn a_child_does_not_wait_for_the_pushes_of_its_parent() {
     let minutes = std::time::Duration::from_secs(600);
     let pusher = tallies::push::Pusher::new(&url, "worker").timeout(minutes);
     let [stopped, dropped] = [(); 2].map(|()| pusher.start(minutes).unwrap());
-    // SAFETY: the child runs only the code below. The alarm ends a child that waits.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        // SAFETY: no memory is involved.
-        unsafe { libc::alarm(60) };
+    fork::holds_in_a_child(move || {
         drop(dropped);
         let error = stopped.stop().unwrap_err().to_string();
-        let is_right = error.contains("it was started before a fork");
-        // SAFETY: ends this process without further effects.
-        unsafe { libc::_exit(i32::from(!is_right)) };
-    }
-    let mut status = 0;
-    // SAFETY: `child` is our own child, and `status` is a valid pointer.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_eq!(status, 0);
-    // The parent does not wait for ten minutes, either.
-    std::mem::forget((stopped, dropped));
+        error.contains("it was started before a fork")
+    });
 }

@@ -119,7 +119,8 @@ impl Registry {
             let _ = samples.write(
                 (
                     "collect_errors_total",
-                    "Scrapes without the families of a collector, because it failed.",
+                    "Scrapes without families or series of a collector, because it failed or they \
+                     conflict.",
                 ),
                 &labels,
                 collector.errors as f64,

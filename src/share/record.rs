@@ -11,7 +11,7 @@
 //! ```text
 //! record        created                            varint: milliseconds since 1970, 0 if unknown
 //!               counter: 0, varint; or 1, sum
-//!               gauge: varint at, float           at: when it was set last, in nanoseconds since 1970;
+//!               gauge: varint at, float           at: nanoseconds since 1970, when it was set last;
 //!                                                0: never; 1: at a time that is not recorded
 //!               histogram: sum, then a varint per bucket, then the native histogram, if any:
 //!                          schema (1 byte), zero threshold, varint zero count, and twice

@@ -33,8 +33,8 @@
 //! quantiles [[quantile, value, at least, at most, error in ranks]…] of a summary; of a row with
 //!           native buckets, of the last seconds
 //! degraded  true for a summary whose errors may exceed its objectives
-//! failed    true for a row that looks as if something failed, and is not zero; else left out. These
-//!           rows are the first
+//! failed    true for a row that looks as if something failed, and is not zero; else left out.
+//!           These rows are the first
 //! ```
 //!
 //! The field `failed` of `seen` is the number of such series that were found, if there are any.

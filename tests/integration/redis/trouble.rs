@@ -292,11 +292,11 @@ fn a_wiped_namespace_has_what_live_processes_know() {
     assert_eq!(total(&store, "jobs_total"), 11.0);
 }
 
-/// Redis evicts keys one by one. The folded totals were gone, and what had been folded of a process
-/// that lives was on no page.
-#[test]
-fn a_process_counts_what_was_folded_of_it_if_the_folded_totals_disappear() {
-    let server = Server::start();
+/// Two stores. What the second one had counted is folded while it lives, and goes on to 6. Then
+/// Redis evicts the folded totals. Returns the counter of the second store, too.
+pub fn evict_the_folded_totals(
+    server: &Server,
+) -> (tallies_redis::Redis, tallies_redis::Redis, Counter) {
     let (one, two) = (Registry::new(), Registry::new());
     let store = quiet(&server.url(), &one);
     let other = quiet(&server.url(), &two);
@@ -309,6 +309,15 @@ fn a_process_counts_what_was_folded_of_it_if_the_folded_totals_disappear() {
     other.flush_blocking().unwrap();
     assert_eq!(total(&store, "jobs_total"), 6.0);
     let () = server.run_command(&["DEL", &server.keys("*}:acc")[0]]);
+    (store, other, theirs)
+}
+
+/// Redis evicts keys one by one. The folded totals were gone, and what had been folded of a process
+/// that lives was on no page.
+#[test]
+fn a_process_counts_what_was_folded_of_it_if_the_folded_totals_disappear() {
+    let server = Server::start();
+    let (store, other, theirs) = evict_the_folded_totals(&server);
     theirs.inc();
     other.flush_blocking().unwrap();
     assert_eq!(total(&store, "jobs_total"), 7.0);

@@ -11,7 +11,7 @@ use tallies_redis::Redis;
 use super::counting::{builder, quiet, total, view};
 use super::process::Process;
 use super::server::Server;
-use super::trouble::fold_others;
+use super::trouble::{evict_the_folded_totals, fold_others};
 use crate::support::eventually;
 
 /// Starts a store that flushes often. Its signs of life come hours later.
@@ -110,18 +110,7 @@ fn an_idle_process_sends_again_what_a_wipe_took_within_a_flush() {
 #[test]
 fn without_the_folded_totals_no_page_lacks_what_was_folded_of_a_live_process() {
     let server = Server::start();
-    let (one, two) = (Registry::new(), Registry::new());
-    let store = quiet(&server.url(), &one);
-    let other = quiet(&server.url(), &two);
-    let theirs = two.counter("jobs_total", "").unwrap();
-    theirs.add(5);
-    other.flush_blocking().unwrap();
-    store.flush_blocking().unwrap();
-    fold_others(&store, 1);
-    theirs.inc();
-    other.flush_blocking().unwrap();
-    assert_eq!(total(&store, "jobs_total"), 6.0);
-    let () = server.run_command(&["DEL", &server.keys("*}:acc")[0]]);
+    let (store, other, _theirs) = evict_the_folded_totals(&server);
     assert_eq!(total(&store, "jobs_total"), 6.0);
     other.flush_blocking().unwrap();
     assert_eq!(total(&store, "tallies_share_up"), 1.0);
